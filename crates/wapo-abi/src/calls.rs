@@ -1,0 +1,390 @@
+//! The table of host calls: the only place where a call is written down.
+//!
+//! Guest stubs (`wapo::sys`), host traits and dispatch (`wapo_host::calls`),
+//! gas, trace names and `docs/abi.md` are expansions of [`for_each_host_call!`].
+//!
+//! # Adding a call
+//!
+//! 1. Add a row here with the next free id from 300. Never change a row that
+//!    was released.
+//! 2. Implement it in `wapo-host/src/calls/<family>.rs` (the compiler asks).
+//! 3. Run `cargo xtask codegen`; it renews `docs/abi.md` and `tests/abi.snap`.
+//! 4. Add a fixture that calls it and a test (`cargo xtask tidy` asks).
+//!
+//! # Reading a row
+//!
+//! ```text
+//! fast 213 tcp_connect(host: str, port: u16) -> handle, gas 1000, errors [..];
+//!  │    │                │                        │         └ + len * m / d: and so much
+//!  │    │                │                        │           for the bytes of the slice
+//!  │    │                └ kinds, see below       └ what the import returns
+//!  │    └ id
+//!  └ mode: fast, fast_encoded, slow, wait ([`Mode`])
+//! ```
+//!
+//! Argument kinds are identifiers so that macros can match them again:
+//! `handle`, `waker`, `task`, `level`, `channel`, `bool`, `u16`, `i32` take one
+//! slot; `u64`, `str`, `bytes`, `bytes_mut` take two. Rows in mode
+//! `fast_encoded` name SCALE types instead. Results of fast rows are `unit`,
+//! `handle`, `task` or `size`; those of slow rows are SCALE types.
+
+/// How a call travels and whether it may take time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mode {
+    /// Arguments in slots, answer in the returned value.
+    Fast,
+    /// Arguments as one SCALE tuple, answer in the returned value.
+    FastEncoded,
+    /// Arguments in slots, answer fetched with `get_return`.
+    Slow,
+    /// As `Slow`; the host may suspend the instance (never a thread) on disk or enclave.
+    Wait,
+}
+
+impl Mode {
+    /// Whether the call enters through [`crate::IMPORT_FAST`].
+    pub const fn is_fast(self) -> bool {
+        matches!(self, Self::Fast | Self::FastEncoded)
+    }
+
+    /// Whether the arguments are one SCALE tuple.
+    pub const fn encodes_input(self) -> bool {
+        matches!(self, Self::FastEncoded)
+    }
+}
+
+/// Fixed price of a call, on top of the fuel the guest burns.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Gas {
+    /// Charged for every call.
+    pub base: u64,
+    /// Numerator of the price per byte of the slice argument.
+    pub per_bytes: u64,
+    /// Denominator of the price per byte of the slice argument.
+    pub bytes: u64,
+}
+
+impl Gas {
+    /// Price of a call with a slice argument of `len` bytes.
+    pub const fn of(self, len: u32) -> u64 {
+        self.base + len as u64 * self.per_bytes / self.bytes
+    }
+}
+
+/// One row of the table, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct CallInfo {
+    /// The number guests call by.
+    pub id: u32,
+    /// The name, in traces and documents.
+    pub name: &'static str,
+    /// Group of related calls; one host file each.
+    pub family: &'static str,
+    /// How it travels.
+    pub mode: Mode,
+    /// Names and kinds of the arguments.
+    pub args: &'static [(&'static str, &'static str)],
+    /// Kind or type of the answer.
+    pub result: &'static str,
+    /// Price.
+    pub gas: Gas,
+    /// Errors it may answer with, besides those of decoding its arguments.
+    pub errors: &'static [crate::Errno],
+    /// Lines of the row's documentation.
+    pub doc: &'static [&'static str],
+}
+
+impl CallInfo {
+    /// Slots that the arguments take.
+    pub fn slots(&self) -> usize {
+        if self.mode.encodes_input() {
+            return 2;
+        }
+        self.args.iter().map(|(_, kind)| slots_of(kind)).sum()
+    }
+}
+
+/// Slots that an argument of this kind takes.
+pub fn slots_of(kind: &str) -> usize {
+    match kind {
+        "u64" | "str" | "bytes" | "bytes_mut" => 2,
+        _ => 1,
+    }
+}
+
+/// Calls a macro with every row of the table.
+///
+/// The callback receives `[extra tokens] family { rows } family { rows } ...`.
+#[macro_export]
+macro_rules! for_each_host_call {
+    ($callback:path $(, $extra:tt)*) => {
+        $callback! {
+            [$($extra)*]
+
+            task {
+                /// Frees a handle. Waits on it are cancelled, sockets are closed.
+                fast 101 close(handle: handle) -> unit, gas 200, errors [NOT_FOUND];
+
+                /// Takes the next message of an input channel.
+                slow 102 poll(waker: waker, handle: handle) -> (Vec<u8>), gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, END_OF_FILE];
+
+                /// Reads from a stream into guest memory; 0 bytes is the end of the stream.
+                /// On a timer: answers 0 once it has fired and leaves the buffer alone.
+                fast 103 poll_read(waker: waker, handle: handle, buffer: bytes_mut) -> size, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR];
+
+                /// Writes to a stream; fewer bytes than offered may be taken.
+                fast 104 poll_write(waker: waker, handle: handle, data: bytes) -> size, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR];
+
+                /// Ends the writing side of a stream. A TLS stream is closed as a whole.
+                fast 105 poll_shutdown(waker: waker, handle: handle) -> unit, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR];
+
+                /// Asks a connection attempt for its outcome: a stream, as a new handle.
+                /// The attempt keeps its own handle until that is closed.
+                fast 106 poll_res(waker: waker, handle: handle) -> handle, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR, RESOURCE_LIMITED];
+
+                /// Puts a task of the guest into the queue of ready tasks.
+                fast 109 mark_task_ready(task: task) -> unit, gas 200, errors [];
+
+                /// Takes the oldest ready task.
+                fast 110 next_ready_task() -> task, gas 200, errors [NOT_FOUND];
+
+                /// Switches the log of this instance's host calls on or off.
+                fast 111 enable_ocall_trace(enable: bool) -> unit, gas 100, errors [];
+
+                /// Takes all queued wake codes, oldest first.
+                slow 112 awake_wakers() -> (Vec<WakeCode>), gas 500, errors [];
+
+                /// Fills a buffer with random bytes fit for keys.
+                fast 113 getrandom(buffer: bytes_mut) -> unit, gas 0 + len * 10 / 1,
+                    errors [INVALID_PARAMETER];
+
+                /// Writes queued events (8 bytes each: kind, number) and answers how many bytes.
+                /// Replaces `awake_wakers` and `next_ready_task`. A full buffer means: call again.
+                fast 300 next_events(buffer: bytes_mut) -> size, gas 200, errors [];
+
+                /// Sends what a stream has buffered.
+                fast 301 poll_flush(waker: waker, handle: handle) -> unit, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR];
+            }
+
+            timer {
+                /// Makes a timer that fires after so many milliseconds; a negative number never fires.
+                fast 201 create_timer(timeout_ms: i32) -> handle, gas 500, errors [RESOURCE_LIMITED];
+
+                /// Sets a timer anew, whether it has fired or not.
+                fast 203 reset_timer(handle: handle, timeout_ms: i32) -> unit, gas 300,
+                    errors [NOT_FOUND, INVALID_PARAMETER];
+            }
+
+            channel {
+                /// Answers a query, or an HTTP request with its encoded response head.
+                fast 202 oneshot_send(handle: handle, data: bytes) -> unit, gas 1000 + len * 1 / 128,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, IO_ERROR];
+
+                /// Makes the requester fail with a text.
+                fast 204 oneshot_send_error(handle: handle, text: str) -> unit, gas 1000 + len * 1 / 128,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, IO_ERROR];
+
+                /// Opens an input channel; once per kind and instance.
+                slow 240 create_input_channel(channel: channel) -> (i32), gas 1000,
+                    errors [INVALID_PARAMETER, ALREADY_EXISTS, RESOURCE_LIMITED];
+            }
+
+            net {
+                /// Listens on a literal `ip:port`; with a configuration, accepted streams speak TLS.
+                fast_encoded 210 tcp_listen(addr: (String), tls: (Option<TlsServerConfig>)) -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
+
+                /// Accepts a connection: its stream and the peer as `ip:port`.
+                slow 211 tcp_accept(waker: waker, handle: handle) -> ((i32, String)), gas 1000,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR, END_OF_FILE, RESOURCE_LIMITED];
+
+                /// Accepts a connection without asking for the peer.
+                fast 212 tcp_accept_no_addr(waker: waker, handle: handle) -> handle, gas 1000,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR, END_OF_FILE, RESOURCE_LIMITED];
+
+                /// Starts a TCP connection; ask `poll_res` for the stream.
+                fast 213 tcp_connect(host: str, port: u16) -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
+
+                /// Starts a TLS connection; ask `poll_res` for the stream.
+                fast_encoded 214 tcp_connect_tls(host: (String), port: (u16), config: (TlsClientConfig)) -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
+
+                /// Serves one name on the worker's shared TLS port. A success costs 10000 more.
+                fast_encoded 215 tls_listen_sni(name: (String), config: (TlsServerConfig)) -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
+            }
+
+            worker {
+                /// Writes a line to the app's log.
+                fast 220 log(level: level, text: str) -> unit, gas 0 + len * 1 / 1, errors [];
+
+                /// The address of the app: the hash of its manifest.
+                slow 242 app_address() -> ([u8; 32]), gas 100, errors [];
+
+                /// Hands output to whoever runs the program.
+                fast 243 emit_program_output(data: bytes) -> unit, gas 0 + len * 1 / 128,
+                    errors [INVALID_PARAMETER];
+
+                /// Signs data with the worker's key, in the name of this app.
+                slow 250 sign(data: bytes) -> (Vec<u8>), gas 1000 + len * 1 / 1,
+                    errors [INVALID_PARAMETER];
+
+                /// The worker's public key.
+                slow 251 worker_pubkey() -> ([u8; 32]), gas 100, errors [];
+
+                /// A hardware quote over data of this app; none outside an enclave.
+                wait 252 sgx_quote(data: bytes) -> (Option<Vec<u8>>), gas 1000 + len * 1 / 1,
+                    errors [INVALID_PARAMETER];
+
+                /// Adds to what the app offers its worker.
+                fast 253 tip(amount: u64) -> unit, gas 100, errors [];
+
+                /// Gas the app has used in this deployment, and a token of the reading.
+                slow 254 app_gas_consumed() -> ((u64, MetricsToken)), gas 1000, errors [];
+
+                /// A secret that only this app on this worker can derive, per path.
+                slow 255 derive_secret(path: bytes) -> ([u8; 64]), gas 1000 + len * 1 / 1,
+                    errors [INVALID_PARAMETER];
+            }
+
+            storage {
+                /// Reads a blob by `algorithm:hex`. Its size divided by 128 is charged as well.
+                wait 244 blob_get(hash: str) -> (Vec<u8>), gas 100,
+                    errors [NOT_FOUND, IO_ERROR, RESOURCE_LIMITED];
+
+                /// Reads the app's sealed record. A record costs 1012.
+                wait 260 read_boot_data() -> (Option<Vec<u8>>), gas 0, errors [IO_ERROR];
+
+                /// Replaces the app's sealed record.
+                wait 261 write_boot_data(data: bytes) -> (()), gas 1012,
+                    errors [INVALID_PARAMETER, IO_ERROR];
+            }
+
+            lock {
+                /// Takes a named lock of the app.
+                fast 262 app_try_lock(name: str) -> unit, gas 0, errors [CONDITION_ERROR];
+
+                /// Gives a named lock back.
+                fast 263 app_unlock(name: str) -> unit, gas 0, errors [CONDITION_ERROR];
+            }
+        }
+    };
+}
+
+/// Reads the gas column: `1000` or `1000 + len * 1 / 128`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __gas {
+    ($base:literal) => {
+        $crate::Gas {
+            base: $base,
+            per_bytes: 0,
+            bytes: 1,
+        }
+    };
+    ($base:literal + len * $mul:literal / $div:literal) => {
+        $crate::Gas {
+            base: $base,
+            per_bytes: $mul,
+            bytes: $div,
+        }
+    };
+}
+
+macro_rules! mode {
+    (fast) => {
+        Mode::Fast
+    };
+    (fast_encoded) => {
+        Mode::FastEncoded
+    };
+    (slow) => {
+        Mode::Slow
+    };
+    (wait) => {
+        Mode::Wait
+    };
+}
+
+macro_rules! table {
+    ([] $($family:ident { $(
+        $(#[doc = $doc:literal])*
+        $mode:ident $id:literal $name:ident ( $($arg:ident : $kind:tt),* ) -> $result:tt,
+        gas $base:literal $(+ len * $mul:literal / $div:literal)?,
+        errors [$($errno:ident),*];
+    )* })*) => {
+        /// Every host call in the order of the table.
+        pub const CALLS: &[CallInfo] = &[$($(
+            CallInfo {
+                id: $id,
+                name: stringify!($name),
+                family: stringify!($family),
+                mode: mode!($mode),
+                args: &[$((stringify!($arg), stringify!($kind))),*],
+                result: stringify!($result),
+                gas: $crate::__gas!($base $(+ len * $mul / $div)?),
+                errors: &[$($crate::Errno::$errno),*],
+                doc: &[$($doc),*],
+            },
+        )*)*];
+
+        /// Name of a call for traces; `unknown` when there is none.
+        pub const fn name_of(id: u32) -> &'static str {
+            match id {
+                $crate::GET_RETURN => "get_return",
+                $($($id => stringify!($name),)*)*
+                _ => "unknown",
+            }
+        }
+    };
+}
+for_each_host_call!(table);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    #[test]
+    fn rows_fit_the_calling_convention() {
+        for call in CALLS {
+            assert!(call.slots() <= wire::SLOTS, "{} needs too many slots", call.name);
+            assert!(call.id >= 100, "{} has a reserved id", call.name);
+            assert!(!call.doc.is_empty(), "{} has no documentation", call.name);
+            assert!(call.gas.bytes > 0, "{} divides by zero", call.name);
+            let slices = call
+                .args
+                .iter()
+                .filter(|(_, kind)| matches!(*kind, "str" | "bytes" | "bytes_mut"))
+                .count();
+            assert!(slices <= 1, "{}: the price per byte is of one slice", call.name);
+            assert_eq!(name_of(call.id), call.name);
+        }
+    }
+
+    #[test]
+    fn ids_and_names_are_unique() {
+        for (index, call) in CALLS.iter().enumerate() {
+            for other in &CALLS[index + 1..] {
+                assert_ne!(call.id, other.id);
+                assert_ne!(call.name, other.name);
+            }
+        }
+    }
+
+    #[test]
+    fn prices_per_byte() {
+        let price = |id| CALLS.iter().find(|call| call.id == id).expect("row").gas;
+        assert_eq!(price(113).of(7), 70);
+        assert_eq!(price(202).of(256), 1002);
+        assert_eq!(price(220).of(11), 11);
+        assert_eq!(price(101).of(0), 200);
+    }
+}

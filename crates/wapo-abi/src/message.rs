@@ -1,0 +1,212 @@
+//! Messages that cross the boundary as SCALE values.
+//!
+//! Layouts are fixed: fields in order, no versioning other than the enum index
+//! of the TLS configurations. Used by guest and host; the vectors in the tests
+//! below were computed for guests of Wapo 0.x and must never change.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use parity_scale_codec::{Decode, Encode};
+
+/// Kind of an input channel, as the argument of `create_input_channel`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum InputChannel {
+    /// [`QueryRequest`]s.
+    Query = 3,
+    /// [`HttpRequest`]s.
+    HttpRequest = 4,
+}
+
+impl InputChannel {
+    /// The channel of a number, if there is one.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            3 => Some(Self::Query),
+            4 => Some(Self::HttpRequest),
+            _ => None,
+        }
+    }
+}
+
+/// Severity of a log line, as the argument of `log`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// Something failed.
+    Error = 1,
+    /// Something is suspicious.
+    Warn = 2,
+    /// Worth knowing.
+    Info = 3,
+    /// For whoever looks for a fault.
+    Debug = 4,
+    /// Everything.
+    Trace = 5,
+}
+
+impl LogLevel {
+    /// The level of a number, if there is one.
+    pub const fn from_u32(number: u32) -> Option<Self> {
+        match number {
+            1 => Some(Self::Error),
+            2 => Some(Self::Warn),
+            3 => Some(Self::Info),
+            4 => Some(Self::Debug),
+            5 => Some(Self::Trace),
+            _ => None,
+        }
+    }
+}
+
+/// A query that the guest is asked to answer.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct QueryRequest {
+    /// Account that signed the query, when it was signed.
+    pub origin: Option<[u8; 32]>,
+    /// What is asked.
+    pub path: String,
+    /// Argument bytes, opaque to the host.
+    pub payload: Vec<u8>,
+    /// Handle of the oneshot sender for the answer.
+    pub reply_tx: i32,
+}
+
+/// Head of an HTTP request from the gateway.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct HttpHead {
+    /// Method in capitals.
+    pub method: String,
+    /// Absolute URL.
+    pub url: String,
+    /// Names in lower case, values as received, duplicates kept.
+    pub headers: Vec<(String, String)>,
+}
+
+/// An HTTP request that the guest is asked to answer.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct HttpRequest {
+    /// Method, URL, headers.
+    pub head: HttpHead,
+    /// Handle of the oneshot sender for an [`HttpResponseHead`].
+    pub response_tx: i32,
+    /// Handle of a stream: reads give the request body, writes are the response body.
+    pub io_stream: i32,
+}
+
+/// Head of the guest's answer to an HTTP request.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct HttpResponseHead {
+    /// Status code.
+    pub status: u16,
+    /// Headers in order.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Certificate and key of a TLS listener.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub enum TlsServerConfig {
+    /// PEM texts.
+    #[codec(index = 0)]
+    V0 {
+        /// Certificate chain, leaf first.
+        cert: String,
+        /// Private key: PKCS#1, PKCS#8 or SEC1.
+        key: String,
+    },
+}
+
+impl core::fmt::Debug for TlsServerConfig {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self::V0 { cert, .. } = self;
+        f.debug_struct("TlsServerConfig::V0")
+            .field("cert_bytes", &cert.len())
+            .field("key", &"(hidden)")
+            .finish()
+    }
+}
+
+/// How to connect with TLS. Nothing can be chosen yet.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub enum TlsClientConfig {
+    /// Trust roots and protocol versions of the host.
+    #[codec(index = 0)]
+    V0,
+}
+
+/// Identifies one reading of the worker's usage counters.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct MetricsToken {
+    /// Number of the reading in the session.
+    pub sn: u64,
+    /// Session of the worker.
+    pub session: [u8; 32],
+    /// Random bytes of this reading.
+    pub nonce: [u8; 32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec;
+
+    fn hex(text: &str) -> Vec<u8> {
+        (0..text.len())
+            .step_by(2)
+            .map(|i| u8::from_str_radix(&text[i..i + 2], 16).expect("hex"))
+            .collect()
+    }
+
+    #[test]
+    fn layouts_are_those_of_existing_guests() {
+        let query = QueryRequest {
+            origin: Some([5; 32]),
+            path: "/a".into(),
+            payload: vec![1],
+            reply_tx: 3,
+        };
+        let mut expected = vec![1];
+        expected.extend([5; 32]);
+        expected.extend(hex("082f61040103000000"));
+        assert_eq!(query.encode(), expected);
+
+        let request = HttpRequest {
+            head: HttpHead {
+                method: "GET".into(),
+                url: "http://h/p".into(),
+                headers: vec![("k".into(), "v".into())],
+            },
+            response_tx: 1,
+            io_stream: 2,
+        };
+        assert_eq!(
+            request.encode(),
+            hex("0c47455428687474703a2f2f682f7004046b04760100000002000000")
+        );
+
+        let response = HttpResponseHead {
+            status: 200,
+            headers: vec![("k".into(), "v".into())],
+        };
+        assert_eq!(response.encode(), hex("c80004046b0476"));
+
+        let tls = TlsServerConfig::V0 {
+            cert: "C".into(),
+            key: "K".into(),
+        };
+        assert_eq!(tls.encode(), hex("000443044b"));
+        assert_eq!(TlsClientConfig::V0.encode(), [0]);
+        assert_eq!(
+            ("0.0.0.0:80", None::<TlsServerConfig>).encode(),
+            hex("28302e302e302e303a383000")
+        );
+    }
+
+    #[test]
+    fn a_key_never_shows_in_debug_output() {
+        let tls = TlsServerConfig::V0 {
+            cert: "C".into(),
+            key: "SECRET".into(),
+        };
+        assert!(!alloc::format!("{tls:?}").contains("SECRET"));
+    }
+}
