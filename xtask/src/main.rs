@@ -1,2 +1,73 @@
-//! x
-fn main() {}
+//! All automation of this repository: `cargo xtask <task>`.
+//!
+//! Tasks are plain functions that print what they do; CI runs the same ones
+//! (`cargo xtask ci`). Nothing here needs more than cargo, git and a shell.
+
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    reason = "printing is what a command line tool does"
+)]
+
+mod bench;
+mod ci;
+mod codegen;
+mod guests;
+mod process;
+mod setup;
+mod test;
+mod tidy;
+
+// The choice of the guests' compiler is written once. `wapo build` owns it and
+// drags the whole daemon along, so its file is included here by path.
+#[path = "../../crates/wapo-cli/src/toolchain.rs"]
+mod toolchain;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+usage: cargo xtask <task>
+
+  setup             install the compiler for guests (once per machine)
+  guests            build guests/ for wasm32-wasip1
+  test              build guests, run every test, print how many ran
+  tidy              check the house rules that no compiler knows
+  codegen [--check] renew (or compare) what is generated from the table of host calls
+  bench [--smoke]   measure beside native code; --smoke: one short round, nothing kept
+  ci                everything CI runs, in its order
+  nightly           long runs: fuzzing, the full bench
+
+WAPO_GUEST_TOOLCHAIN=rustup|debian chooses the compiler for guests.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &[&str]) -> Result<()> {
+    match arguments {
+        ["setup"] => setup::run().map(drop),
+        ["guests"] => guests::run(),
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => tidy::run(),
+        ["codegen"] => codegen::run(codegen::Mode::Write),
+        ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
+        ["bench", rest @ ..] => bench::run(rest),
+        ["ci"] => ci::run(),
+        ["nightly"] => ci::nightly(),
+        ["help" | "--help" | "-h"] | [] => {
+            println!("{HELP}");
+            Ok(())
+        }
+        other => bail!("no such task: {}\n\n{HELP}", other.join(" ")),
+    }
+}

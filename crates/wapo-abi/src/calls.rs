@@ -355,7 +355,11 @@ mod tests {
     #[test]
     fn rows_fit_the_calling_convention() {
         for call in CALLS {
-            assert!(call.slots() <= wire::SLOTS, "{} needs too many slots", call.name);
+            assert!(
+                call.slots() <= wire::SLOTS,
+                "{} needs too many slots",
+                call.name
+            );
             assert!(call.id >= 100, "{} has a reserved id", call.name);
             assert!(!call.doc.is_empty(), "{} has no documentation", call.name);
             assert!(call.gas.bytes > 0, "{} divides by zero", call.name);
@@ -364,7 +368,11 @@ mod tests {
                 .iter()
                 .filter(|(_, kind)| matches!(*kind, "str" | "bytes" | "bytes_mut"))
                 .count();
-            assert!(slices <= 1, "{}: the price per byte is of one slice", call.name);
+            assert!(
+                slices <= 1,
+                "{}: the price per byte is of one slice",
+                call.name
+            );
             assert_eq!(name_of(call.id), call.name);
         }
     }

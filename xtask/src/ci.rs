@@ -1,0 +1,86 @@
+//! What CI runs, and the long runs that it does not.
+//!
+//! One profile, one target folder, one feature set: two cores finish within 40
+//! minutes. The order is that of cost, so that a slip shows early.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+
+use crate::process::{self, stage};
+use crate::{bench, codegen, test, tidy};
+
+/// A longer run is a defect: people stop waiting for it.
+const MINUTES_MAX: u64 = 40;
+/// How long each fuzz target runs by night.
+const FUZZ_SECONDS: u32 = 1800;
+
+/// Every check, in order of cost.
+///
+/// # Errors
+///
+/// The first stage that fails, or all of them together took too long.
+pub(crate) fn run() -> Result<()> {
+    let start = Instant::now();
+    stage("fmt", fmt)?;
+    stage("tidy", tidy::run)?;
+    stage("codegen --check", || codegen::run(codegen::Mode::Check))?;
+    stage("clippy", clippy)?;
+    test::run(&[])?;
+    stage("docs", docs)?;
+    bench::run(&["--smoke"])?;
+    let minutes = start.elapsed().as_secs() / 60;
+    println!("== ci: {minutes} min");
+    ensure!(
+        minutes < MINUTES_MAX,
+        "CI must take less than {MINUTES_MAX} minutes"
+    );
+    Ok(())
+}
+
+/// Long runs, by hand before a release: fuzzing and the full bench.
+///
+/// # Errors
+///
+/// The first that fails.
+pub(crate) fn nightly() -> Result<()> {
+    stage("fuzz", fuzz)?;
+    bench::run(&[])
+}
+
+fn fmt() -> Result<()> {
+    process::run(&mut process::cargo(&["fmt", "--all", "--check"]))?;
+    let guests = process::root().join("guests");
+    process::run(process::cargo(&["fmt", "--all", "--check"]).current_dir(guests))
+}
+
+fn clippy() -> Result<()> {
+    process::run(&mut process::cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ]))
+}
+
+fn docs() -> Result<()> {
+    process::run(
+        process::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
+    )
+}
+
+fn fuzz() -> Result<()> {
+    let folder = process::root().join("fuzz");
+    if !folder.join("Cargo.toml").exists() {
+        println!("no fuzz targets yet");
+        return Ok(());
+    }
+    let targets = process::read(process::cargo(&["fuzz", "list"]).current_dir(&folder))?;
+    for target in targets.lines() {
+        let limit = format!("-max_total_time={FUZZ_SECONDS}");
+        process::run(process::cargo(&["fuzz", "run", target, "--", &limit]).current_dir(&folder))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Renews what is derived from the table of host calls and from the table of
+//! dependencies, or says what is out of date.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use crate::tidy::dependencies;
+
+mod abi_doc;
+
+// The same text that the lock's test compares.
+#[path = "../../crates/wapo-abi/tests/lines/mod.rs"]
+mod lines;
+
+const ABI_DOC: &str = "docs/abi.md";
+const ABI_LOCK: &str = "crates/wapo-abi/tests/abi.snap";
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+const TABLE_BEGIN: &str = "<!-- dependencies: written by `cargo xtask codegen` -->\n";
+const TABLE_END: &str = "<!-- end of dependencies -->\n";
+const LOCK_HEADER: &str = "\
+# What guests in the field rely on. Lines are appended by `cargo xtask codegen`
+# and never changed or removed; the test beside this file checks that.
+";
+
+/// Whether to write or to compare.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Write what differs.
+    Write,
+    /// Fail when something differs.
+    Check,
+}
+
+/// Renews or compares every generated text.
+///
+/// # Errors
+///
+/// A file cannot be read or written, or (when checking) is out of date.
+pub(crate) fn run(mode: Mode) -> Result<()> {
+    let root = process::root();
+    let mut stale = Vec::new();
+    for (file, text) in [
+        (ABI_DOC, abi_doc::render()),
+        (ABI_LOCK, lock(&read_or_empty(&root.join(ABI_LOCK))?)),
+        (
+            ARCHITECTURE,
+            architecture(&read_or_empty(&root.join(ARCHITECTURE))?)?,
+        ),
+    ] {
+        let path = root.join(file);
+        if read_or_empty(&path)? == text {
+            continue;
+        }
+        stale.push(file);
+        if mode == Mode::Write {
+            fs::write(&path, text).with_context(|| format!("cannot write {file}"))?;
+            println!("renewed {file}");
+        }
+    }
+    if mode == Mode::Check && !stale.is_empty() {
+        bail!(
+            "out of date: {}; run `cargo xtask codegen` and commit",
+            stale.join(", ")
+        );
+    }
+    Ok(())
+}
+
+fn read_or_empty(path: &Path) -> Result<String> {
+    if !path.exists() {
+        return Ok(String::new());
+    }
+    fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Appends what is new; what is there stays, right or wrong (the lock's test
+/// tells).
+fn lock(existing: &str) -> String {
+    let known: HashSet<&str> = existing.lines().collect();
+    let mut text = if existing.is_empty() {
+        LOCK_HEADER.to_owned()
+    } else {
+        existing.to_owned()
+    };
+    for line in lines::contract() {
+        if !known.contains(line.as_str()) {
+            text += &line;
+            text.push('\n');
+        }
+    }
+    text
+}
+
+fn architecture(existing: &str) -> Result<String> {
+    let (before, rest) = existing
+        .split_once(TABLE_BEGIN)
+        .with_context(|| format!("{ARCHITECTURE} lacks the line {TABLE_BEGIN}"))?;
+    let (_, after) = rest
+        .split_once(TABLE_END)
+        .with_context(|| format!("{ARCHITECTURE} lacks the line {TABLE_END}"))?;
+    Ok([
+        before,
+        TABLE_BEGIN,
+        &dependencies::table(),
+        TABLE_END,
+        after,
+    ]
+    .concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_only_grows() {
+        let first = lock("");
+        assert_eq!(lock(&first), first);
+        let edited = first.replace("call 101 close", "call 101 shut");
+        assert!(lock(&edited).starts_with(&edited));
+    }
+
+    #[test]
+    fn the_table_is_written_between_its_markers() {
+        let text = format!("a\n{TABLE_BEGIN}old\n{TABLE_END}b\n");
+        let new = architecture(&text).expect("markers");
+        assert!(new.starts_with("a\n") && new.ends_with("b\n") && !new.contains("old"));
+        assert!(architecture("no markers").is_err());
+    }
+}

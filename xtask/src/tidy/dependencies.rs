@@ -1,0 +1,5 @@
+//! x
+/// x
+pub(crate) fn table() -> String {
+    String::new()
+}
