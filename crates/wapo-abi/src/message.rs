@@ -104,6 +104,10 @@ pub struct HttpResponseHead {
 
 /// Certificate and key of a TLS listener.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "in code that the codec derives"
+)]
 pub enum TlsServerConfig {
     /// PEM texts.
     #[codec(index = 0)]

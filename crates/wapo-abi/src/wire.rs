@@ -27,7 +27,7 @@ pub const fn pack(outcome: Result<u32, Errno>) -> i64 {
 /// The number the host answered with. A high half that is neither 0 nor 1 is
 /// not something a host may send and reads as [`Errno::INVALID_ENCODING`].
 pub const fn unpack(result: i64) -> Result<u32, Errno> {
-    let value = (result & 0xffff_ffff) as u32;
+    let value = (result.cast_unsigned() & 0xffff_ffff) as u32;
     match result >> 32 {
         0 => Ok(value),
         1 => Err(Errno((value & 0xff) as u8)),
