@@ -1,1 +1,114 @@
-//! x
+//! The attribute `#[wapo::main]`, re-exported by the crate `wapo`.
+//!
+//! It only connects names: the exports that the host calls, and the symbols
+//! that the linker wants. What happens in a poll is in `wapo::task`.
+
+use proc_macro::TokenStream;
+use proc_macro_crate::{FoundCrate, crate_name};
+use proc_macro2::{Ident, Span, TokenStream as Tokens};
+use quote::quote;
+use syn::{Error, ItemFn, ReturnType};
+
+/// Makes an async function the program.
+///
+/// The function takes nothing and returns nothing or a `Result<(), E>` with
+/// `E: Debug`; an error is logged and ends the program as a crash. It works in
+/// a binary and in a `cdylib` library:
+///
+/// ```ignore
+/// #[wapo::main]
+/// async fn main() {
+///     wapo::log::init();
+///     log::info!("hello");
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand(args.into(), item.into()).unwrap_or_else(Error::into_compile_error).into()
+}
+
+fn expand(args: Tokens, item: Tokens) -> syn::Result<Tokens> {
+    if !args.is_empty() {
+        return Err(Error::new_spanned(args, "#[wapo::main] takes no arguments"));
+    }
+    let function: ItemFn = syn::parse2(item).map_err(|error| {
+        Error::new(error.span(), "#[wapo::main] goes on an async function")
+    })?;
+    check(&function)?;
+    Ok(program(function, &wapo_path()))
+}
+
+fn check(function: &ItemFn) -> syn::Result<()> {
+    let signature = &function.sig;
+    if signature.asyncness.is_none() {
+        let message = "the main function of a guest is async: write `async fn`";
+        return Err(Error::new_spanned(signature.fn_token, message));
+    }
+    if let Some(argument) = signature.inputs.first() {
+        let message = "the main function takes no arguments; `std::env::args` has the program's";
+        return Err(Error::new_spanned(argument, message));
+    }
+    if !signature.generics.params.is_empty() {
+        let message = "the main function cannot be generic";
+        return Err(Error::new_spanned(&signature.generics, message));
+    }
+    if let ReturnType::Type(_, ty) = &signature.output
+        && matches!(**ty, syn::Type::Never(_))
+    {
+        let message = "the main function returns nothing or a `Result<(), E>`; \
+                       one that never returns may leave the `!` out";
+        return Err(Error::new_spanned(ty, message));
+    }
+    Ok(())
+}
+
+/// The function and what surrounds it in a program.
+///
+/// `wapo_poll` is what the host calls. `__main_argc_argv` satisfies the C
+/// start-up code of binaries with `#![no_main]`. A function named `main` gets
+/// a plain `main` beside it, so that a binary needs no `#![no_main]`; nobody
+/// calls either, because the host starts a guest by polling it.
+fn program(mut function: ItemFn, wapo: &Tokens) -> Tokens {
+    let is_main = function.sig.ident == "main";
+    if is_main {
+        function.sig.ident = Ident::new("__wapo_main", function.sig.ident.span());
+    }
+    let name = &function.sig.ident;
+    let plain_main = is_main.then(|| quote!(#[allow(dead_code)] fn main() {}));
+    quote! {
+        #plain_main
+
+        #[cfg_attr(not(target_family = "wasm"), allow(dead_code))]
+        #function
+
+        #[cfg(target_family = "wasm")]
+        const _: () = {
+            #[unsafe(no_mangle)]
+            extern "C" fn wapo_poll() -> i32 {
+                #wapo::__private::poll_program(|| #wapo::__private::run(#name))
+            }
+
+            #[unsafe(no_mangle)]
+            extern "C" fn __main_argc_argv(_: i32, _: i32) -> i32 {
+                0
+            }
+        };
+
+        // Elsewhere the program is only checked.
+        #[cfg(not(target_family = "wasm"))]
+        const _: fn() = || {
+            let _ = #wapo::__private::run(#name);
+        };
+    }
+}
+
+/// The path of the crate `wapo`, whatever the guest's Cargo.toml calls it.
+fn wapo_path() -> Tokens {
+    let name = match crate_name("wapo") {
+        Ok(FoundCrate::Name(name)) => name,
+        // In the crate's own examples it is a dependency like any other.
+        Ok(FoundCrate::Itself) | Err(_) => "wapo".to_owned(),
+    };
+    let name = Ident::new(&name, Span::call_site());
+    quote!(::#name)
+}

@@ -1,0 +1,115 @@
+//! The two ends of a body that is sent in pieces.
+//!
+//! Holds one piece at a time: a sender that is faster than the client waits.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::{fmt, io};
+
+use bytes::Bytes;
+
+/// Sends the pieces of a body made by [`super::Body::channel`].
+///
+/// Dropping it ends the body.
+pub struct BodySender(Arc<Mutex<State>>);
+
+pub(super) struct BodyReceiver(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    piece: Option<Bytes>,
+    is_sender_gone: bool,
+    is_receiver_gone: bool,
+    sender: Option<Waker>,
+    receiver: Option<Waker>,
+}
+
+pub(super) fn channel() -> (BodySender, BodyReceiver) {
+    let state = Arc::new(Mutex::new(State::default()));
+    (BodySender(Arc::clone(&state)), BodyReceiver(state))
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+impl BodySender {
+    /// Waits until the piece before is on its way, then takes the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::BrokenPipe`] when nobody wants the body any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// When the future is dropped the piece is not sent.
+    pub async fn send(&mut self, piece: impl Into<Bytes>) -> io::Result<()> {
+        let mut piece = Some(piece.into());
+        poll_fn(|cx| {
+            let mut state = lock(&self.0);
+            if state.is_receiver_gone {
+                return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+            }
+            if state.piece.is_some() {
+                state.sender = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            state.piece = piece.take();
+            let receiver = state.receiver.take();
+            drop(state);
+            wake(receiver);
+            Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
+
+impl BodyReceiver {
+    pub(super) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+        let mut state = lock(&self.0);
+        if let Some(piece) = state.piece.take() {
+            let sender = state.sender.take();
+            drop(state);
+            wake(sender);
+            return Poll::Ready(Some(piece));
+        }
+        if state.is_sender_gone {
+            return Poll::Ready(None);
+        }
+        state.receiver = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for BodySender {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.is_sender_gone = true;
+        let receiver = state.receiver.take();
+        drop(state);
+        wake(receiver);
+    }
+}
+
+impl Drop for BodyReceiver {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.is_receiver_gone = true;
+        let sender = state.sender.take();
+        drop(state);
+        wake(sender);
+    }
+}
+
+impl fmt::Debug for BodySender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BodySender")
+    }
+}

@@ -1,0 +1,193 @@
+//! Answering: from what a handler returns to bytes on the stream.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::ready;
+use std::{fmt, task};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::{HeaderValue, Response, StatusCode};
+use http_body::Body as _;
+use parity_scale_codec::Encode;
+use wapo_abi::message::HttpResponseHead;
+
+use super::Body;
+use super::upgrade::Promise;
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::net::TcpStream;
+use crate::sys::calls;
+
+/// What a handler may return.
+pub trait IntoResponse {
+    /// Makes the response.
+    fn into_response(self) -> Response<Body>;
+}
+
+impl<B: Into<Body>> IntoResponse for Response<B> {
+    fn into_response(self) -> Response<Body> {
+        self.map(Into::into)
+    }
+}
+
+impl<B: Into<Body>> IntoResponse for (StatusCode, B) {
+    fn into_response(self) -> Response<Body> {
+        let mut response = Response::new(self.1.into());
+        *response.status_mut() = self.0;
+        response
+    }
+}
+
+impl IntoResponse for StatusCode {
+    fn into_response(self) -> Response<Body> {
+        (self, Body::empty()).into_response()
+    }
+}
+
+impl<R: IntoResponse, E: fmt::Display> IntoResponse for Result<R, E> {
+    /// An error is logged; the client learns only that there was one.
+    fn into_response(self) -> Response<Body> {
+        self.map_or_else(
+            |error| {
+                ::log::error!("a request failed: {error}");
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response()
+            },
+            IntoResponse::into_response,
+        )
+    }
+}
+
+macro_rules! body_is_response {
+    ($($body:ty),*) => {$(
+        impl IntoResponse for $body {
+            fn into_response(self) -> Response<Body> {
+                Response::new(self.into())
+            }
+        }
+    )*};
+}
+body_is_response!((), Body, Bytes, Vec<u8>, String, &'static str);
+
+/// Answers one request. Dropping it makes the request fail.
+#[derive(Debug)]
+pub struct Responder {
+    reply: Handle,
+    stream: TcpStream,
+    /// Answers to `HEAD` have no body.
+    is_head: bool,
+    upgrade: Option<Promise>,
+}
+
+impl Responder {
+    pub(super) fn new(reply: Handle, stream: TcpStream, is_head: bool) -> Self {
+        Self { reply, stream, is_head, upgrade: None }
+    }
+
+    pub(super) fn with_upgrade(mut self, promise: Promise) -> Self {
+        self.upgrade = Some(promise);
+        self
+    }
+
+    /// Sends a response, head and body, and waits until all of it is taken.
+    ///
+    /// The request's body need not have been read. A `content-length` is added
+    /// when the length is known. A status of 101 hands the stream to
+    /// [`super::on_upgrade`].
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone, the response's body fails, or a header is not
+    /// text.
+    pub async fn send(mut self, response: impl IntoResponse) -> io::Result<()> {
+        let mut response = response.into_response();
+        let status = response.status();
+        let has_body = may_have_body(status);
+        if let (true, Some(len)) = (has_body, response.body().known_len()) {
+            response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
+        }
+        let (parts, mut body) = response.into_parts();
+        self.send_head(&parts)?;
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            if let Some(promise) = self.upgrade.take() {
+                promise.keep(self.stream.share());
+            }
+            return Ok(());
+        }
+        if has_body && !self.is_head {
+            while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+                if let Ok(data) = frame?.into_data() {
+                    self.write_all(&data).await?;
+                }
+            }
+        }
+        poll_fn(|cx| self.stream.do_shutdown(cx)).await?;
+        Ok(())
+    }
+
+    /// Sends only the head and gives the raw stream: what is written to it is
+    /// the body, or the new protocol after a status of 101.
+    ///
+    /// # Errors
+    ///
+    /// When the client is gone or a header is not text.
+    pub fn start(self, head: Response<()>) -> Result<TcpStream> {
+        self.send_head(&head.into_parts().0)?;
+        Ok(self.stream)
+    }
+
+    fn send_head(&self, parts: &http::response::Parts) -> Result<()> {
+        let headers = parts
+            .headers
+            .iter()
+            .map(|(name, value)| {
+                let value = std::str::from_utf8(value.as_bytes())
+                    .map_err(|_| Error::INVALID_ENCODING)?;
+                Ok((name.as_str().to_owned(), value.to_owned()))
+            })
+            .collect::<Result<_>>()?;
+        let head = HttpResponseHead { status: parts.status.as_u16(), headers };
+        calls::oneshot_send(self.reply.get(), &head.encode())
+    }
+
+    async fn write_all(&mut self, mut data: &[u8]) -> Result<()> {
+        poll_fn(|cx| {
+            while !data.is_empty() {
+                let count = ready!(self.stream.do_write(cx, data))?;
+                data = match data.get(count..) {
+                    Some(rest) if count > 0 => rest,
+                    _ => return task::Poll::Ready(Err(Error::IO_ERROR)),
+                };
+            }
+            task::Poll::Ready(Ok(()))
+        })
+        .await
+    }
+}
+
+fn may_have_body(status: StatusCode) -> bool {
+    !status.is_informational()
+        && status != StatusCode::NO_CONTENT
+        && status != StatusCode::NOT_MODIFIED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_answers_500_without_its_text() {
+        let response = Err::<(), _>("the password is 1234").into_response();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.body().known_len(), Some(15));
+    }
+
+    #[test]
+    fn statuses_without_a_body() {
+        for status in [100, 101, 204, 304] {
+            assert!(!may_have_body(StatusCode::from_u16(status).expect("status")));
+        }
+        assert!(may_have_body(StatusCode::OK));
+    }
+}

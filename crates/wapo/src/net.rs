@@ -1,0 +1,200 @@
+//! TCP and TLS: connections out and in.
+//!
+//! Addresses to listen on are literal (`0.0.0.0:8080`); hosts to connect to
+//! may be names, which the host resolves and checks against the operator's
+//! policy. TLS is done by the host ([`connect_tls`], [`TcpListener::bind_tls`],
+//! [`SniTlsListener`]); a guest that wants the keys to itself runs a TLS
+//! library over plain streams.
+//!
+//! Streams implement the `AsyncRead` and `AsyncWrite` of futures, and of tokio
+//! and hyper with the features of these names. For HTTP that arrives through
+//! Wapo's gateway see [`crate::http`].
+
+mod sni;
+mod stream;
+mod tls;
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+
+use wapo_abi::message::TlsClientConfig;
+pub use wapo_abi::message::TlsServerConfig;
+
+pub use self::sni::{SniTlsAcceptor, SniTlsListener};
+pub use self::stream::TcpStream;
+pub use self::tls::Identity;
+pub use crate::compat::net::*;
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::sys::calls;
+use crate::task::poll_call;
+
+/// Connects to a host by name or address.
+///
+/// # Errors
+///
+/// [`Error::FORBIDDEN`] when the operator's policy says no,
+/// [`Error::INVALID_PARAMETER`] for a name that is none, [`Error::IO_ERROR`]
+/// when nobody answers, [`Error::RESOURCE_LIMITED`] with too many connections.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the attempt.
+///
+/// ```no_run
+/// use futures_util::AsyncWriteExt;
+/// # async fn demo() -> std::io::Result<()> {
+/// let mut stream = wapo::net::connect("example.com", 80).await?;
+/// stream.write_all(b"GET / HTTP/1.0\r\nHost: example.com\r\n\r\n").await?;
+/// # Ok(())
+/// # }
+/// ```
+pub async fn connect(host: &str, port: u16) -> Result<TcpStream> {
+    let attempt = Attempt::start(host, port, false)?;
+    poll_fn(|cx| attempt.poll(cx)).await
+}
+
+/// As [`connect`], with TLS by the host, who checks the server's certificate
+/// against the name.
+///
+/// The handshake happens with the first read or write, so a failed one shows
+/// up there.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub async fn connect_tls(host: &str, port: u16) -> Result<TcpStream> {
+    let attempt = Attempt::start(host, port, true)?;
+    poll_fn(|cx| attempt.poll(cx)).await
+}
+
+/// A connection attempt that runs on the host.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    handle: Handle,
+    is_tls: bool,
+}
+
+impl Attempt {
+    pub(crate) fn start(host: &str, port: u16, is_tls: bool) -> Result<Self> {
+        // Literal IPv6 addresses carry brackets in URLs and nowhere else.
+        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let number = if is_tls {
+            calls::tcp_connect_tls(host.to_owned(), port, TlsClientConfig::V0)?
+        } else {
+            calls::tcp_connect(host, port)?
+        };
+        Ok(Self { handle: number.into(), is_tls })
+    }
+
+    pub(crate) fn poll(
+        &self,
+        cx: &std::task::Context<'_>,
+    ) -> std::task::Poll<Result<TcpStream>> {
+        poll_call(cx, |waker| calls::poll_res(waker, self.handle.get()))
+            .map_ok(|number| TcpStream::from_handle(number.into(), self.is_tls))
+    }
+}
+
+/// Accepts TCP connections on a port of the worker.
+///
+/// ```no_run
+/// # async fn demo() -> wapo::Result<()> {
+/// let listener = wapo::net::TcpListener::bind("127.0.0.1:1999").await?;
+/// loop {
+///     let (stream, peer) = listener.accept().await?;
+///     wapo::spawn(async move {
+///         log::info!("hello {peer}");
+///         drop(stream);
+///     });
+/// }
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct TcpListener {
+    handle: Handle,
+    is_tls: bool,
+}
+
+impl TcpListener {
+    /// Listens on a literal address and port.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::INVALID_PARAMETER`] when `addr` is not `ip:port`,
+    /// [`Error::FORBIDDEN`] for a port that is not this app's,
+    /// [`Error::IO_ERROR`] when it is taken.
+    pub async fn bind(addr: impl AsRef<str>) -> Result<Self> {
+        Self::listen(addr.as_ref(), None)
+    }
+
+    /// Listens with TLS by the host: accepted streams carry plain text.
+    ///
+    /// ```no_run
+    /// # async fn demo(cert: String, key: String) -> wapo::Result<()> {
+    /// use wapo::net::{Identity, TcpListener};
+    /// let listener = TcpListener::bind_tls("0.0.0.0:443", Identity::from_pem(cert, key)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::bind`]; [`Error::INVALID_PARAMETER`] also for a certificate
+    /// or key that cannot be used.
+    pub async fn bind_tls(
+        addr: impl AsRef<str>,
+        config: impl Into<TlsServerConfig>,
+    ) -> Result<Self> {
+        Self::listen(addr.as_ref(), Some(config.into()))
+    }
+
+    fn listen(addr: &str, tls: Option<TlsServerConfig>) -> Result<Self> {
+        if addr.parse::<SocketAddr>().is_err() {
+            return Err(Error::INVALID_PARAMETER);
+        }
+        let is_tls = tls.is_some();
+        let handle = calls::tcp_listen(addr.to_owned(), tls)?.into();
+        Ok(Self { handle, is_tls })
+    }
+
+    /// Waits for the next connection: its stream and where it comes from.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RESOURCE_LIMITED`] with too many open streams; the listener
+    /// stays usable. [`Error::IO_ERROR`] when the host failed to accept.
+    ///
+    /// # Cancel safety
+    ///
+    /// No connection is lost when the future is dropped.
+    pub async fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
+        poll_fn(|cx| self.poll_accept(cx)).await
+    }
+
+    /// As [`Self::accept`], for hand-written futures.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::accept`].
+    pub fn poll_accept(
+        &self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(TcpStream, SocketAddr)>> {
+        poll_accept(cx, &self.handle, self.is_tls)
+    }
+}
+
+/// Accepts from a listener of any kind.
+fn poll_accept(
+    cx: &std::task::Context<'_>,
+    listener: &Handle,
+    is_tls: bool,
+) -> std::task::Poll<Result<(TcpStream, SocketAddr)>> {
+    poll_call(cx, |waker| {
+        let (number, peer) = calls::tcp_accept(waker, listener.get())?;
+        let stream = TcpStream::from_handle(number.into(), is_tls);
+        let peer = peer.parse().map_err(|_| Error::INVALID_ENCODING)?;
+        Ok((stream, peer))
+    })
+}

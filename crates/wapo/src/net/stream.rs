@@ -1,0 +1,158 @@
+//! A byte stream, and the I/O traits of others on it.
+//!
+//! Reads go straight into the caller's buffer. There is no buffer here to
+//! flush; the host may have one for TLS, so flushing asks it then.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::error::{Error, Result};
+use crate::handle::Handle;
+use crate::sys;
+use crate::sys::calls;
+use crate::task::poll_call;
+
+/// A connection, plain or with TLS by the host.
+///
+/// Read and write it with the `AsyncRead` and `AsyncWrite` traits of futures
+/// or tokio, and use their helpers to split it. Dropping it closes it.
+#[derive(Debug)]
+pub struct TcpStream {
+    /// Shared by the two directions of an HTTP exchange, else ours alone.
+    handle: Arc<Handle>,
+    /// Whether the host may hold back what was written until it is flushed.
+    is_buffered: bool,
+    needs_flush: bool,
+}
+
+impl TcpStream {
+    pub(crate) fn from_handle(handle: Handle, is_buffered: bool) -> Self {
+        Self { handle: Arc::new(handle), is_buffered, needs_flush: false }
+    }
+
+    /// A second owner of the same stream; it closes with the last one.
+    pub(crate) fn share(&self) -> Self {
+        Self { handle: Arc::clone(&self.handle), ..*self }
+    }
+
+    pub(crate) fn do_read(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
+        poll_call(cx, |waker| calls::poll_read(waker, self.handle.get(), buffer))
+    }
+
+    pub(crate) fn do_write(&mut self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize>> {
+        self.needs_flush = self.is_buffered;
+        poll_call(cx, |waker| calls::poll_write(waker, self.handle.get(), data))
+    }
+
+    pub(crate) fn do_flush(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
+        if !self.needs_flush {
+            return Poll::Ready(Ok(()));
+        }
+        let outcome = ready!(poll_call(cx, |waker| calls::poll_flush(waker, self.handle.get())));
+        self.needs_flush = false;
+        Poll::Ready(match outcome {
+            // A host without the call, or a stream without a buffer.
+            Err(Error::UNKNOWN_CALL_NUMBER | Error::UNSUPPORTED_OPERATION) => Ok(()),
+            outcome => outcome,
+        })
+    }
+
+    pub(crate) fn do_shutdown(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
+        ready!(self.do_flush(cx))?;
+        poll_call(cx, |waker| calls::poll_shutdown(waker, self.handle.get()))
+    }
+}
+
+impl futures_io::AsyncRead for TcpStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.do_read(cx, buffer).map_err(io::Error::from)
+    }
+}
+
+impl futures_io::AsyncWrite for TcpStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.do_write(cx, data).map_err(io::Error::from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.do_flush(cx).map_err(io::Error::from)
+    }
+
+    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.do_shutdown(cx).map_err(io::Error::from)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl tokio::io::AsyncRead for TcpStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        poll_call(cx, |waker| sys::read_tokio(waker, self.handle.get(), buffer))
+            .map_ok(|_| ())
+            .map_err(io::Error::from)
+    }
+}
+
+#[cfg(feature = "tokio")]
+impl tokio::io::AsyncWrite for TcpStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.do_write(cx, data).map_err(io::Error::from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.do_flush(cx).map_err(io::Error::from)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.do_shutdown(cx).map_err(io::Error::from)
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl hyper::rt::Read for TcpStream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        poll_call(cx, |waker| sys::read_hyper(waker, self.handle.get(), buffer))
+            .map_ok(|_| ())
+            .map_err(io::Error::from)
+    }
+}
+
+#[cfg(feature = "hyper")]
+impl hyper::rt::Write for TcpStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.do_write(cx, data).map_err(io::Error::from)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.do_flush(cx).map_err(io::Error::from)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.do_shutdown(cx).map_err(io::Error::from)
+    }
+}
