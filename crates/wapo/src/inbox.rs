@@ -57,3 +57,46 @@ impl Inbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use parity_scale_codec::Encode;
+    use wapo_abi::Errno;
+
+    use super::*;
+    use crate::sys::fake::{self, Answer};
+
+    fn next(inbox: &Inbox) -> Poll<Option<u32>> {
+        inbox.poll_next(&Context::from_waker(Waker::noop()))
+    }
+
+    fn opened() -> Inbox {
+        fake::install();
+        fake::answer("create_input_channel", Answer::Bytes(7i32.encode()));
+        Inbox::new(InputChannel::Query)
+    }
+
+    #[test]
+    fn messages_come_one_by_one_and_broken_ones_are_skipped() {
+        let inbox = opened();
+        assert_eq!(next(&inbox), Poll::Pending);
+        fake::answer("poll", Answer::Bytes(vec![1u8].encode()));
+        fake::answer("poll", Answer::Bytes(9u32.encode().encode()));
+        assert_eq!(next(&inbox), Poll::Ready(Some(9)));
+        assert_eq!(fake::calls("create_input_channel").len(), 1);
+    }
+
+    #[test]
+    fn an_inbox_ends_where_wapo_0_panicked() {
+        for errno in [Errno::END_OF_FILE, Errno::NOT_FOUND, Errno(200)] {
+            let inbox = opened();
+            fake::answer("poll", Answer::Fails(errno));
+            assert_eq!(next(&inbox), Poll::Ready(None));
+        }
+        fake::install();
+        fake::answer("create_input_channel", Answer::Fails(Errno::ALREADY_EXISTS));
+        assert_eq!(next(&Inbox::new(InputChannel::Query)), Poll::Ready(None));
+    }
+}

@@ -344,6 +344,22 @@ pub(crate) fn lend_tokio_to_hyper<T>(
     outcome
 }
 
+/// Writes into memory that a call under test has lent.
+#[cfg(all(test, not(target_family = "wasm")))]
+fn fill_for_tests(address: usize, room: usize, bytes: &[u8]) {
+    assert!(bytes.len() <= room, "{} bytes into {room}", bytes.len());
+    // SAFETY: address and room come from `Slots`, whose slice the caller of the
+    // import still borrows mutably.
+    unsafe { (address as *mut u8).copy_from(bytes.as_ptr(), bytes.len()) };
+}
+
+/// Reads memory that a call under test has lent.
+#[cfg(all(test, not(target_family = "wasm")))]
+fn peek_for_tests(address: usize, len: usize) -> Vec<u8> {
+    // SAFETY: as above, for reading.
+    unsafe { std::slice::from_raw_parts(address as *const u8, len) }.to_vec()
+}
+
 /// A scripted host for unit tests of this crate.
 #[cfg(all(test, not(target_family = "wasm")))]
 #[path = "sys_fake.rs"]

@@ -252,7 +252,57 @@ fn next_tick(due: Instant, now: Instant, period: Duration) -> Instant {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Waker;
+
+    use wapo_abi::Errno;
+
     use super::*;
+    use crate::sys::fake::{self, Answer};
+
+    fn poll_once(sleep: &mut Sleep) -> bool {
+        Pin::new(sleep).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    fn timeouts() -> Vec<usize> {
+        fake::calls("create_timer").iter().map(|call| call.slots[0]).collect()
+    }
+
+    #[test]
+    fn a_long_sleep_arms_one_timer_after_the_other() {
+        fake::install();
+        let mut sleep = sleep(LONGEST + Duration::from_millis(5));
+        assert_eq!(timeouts(), [i32::MAX as usize]);
+        assert!(!poll_once(&mut sleep));
+        fake::answer("poll_read", Answer::Value(0));
+        assert!(!poll_once(&mut sleep), "the second leg has begun");
+        assert_eq!(timeouts(), [5]);
+        fake::answer("poll_read", Answer::Value(0));
+        assert!(poll_once(&mut sleep));
+        assert!(sleep.is_elapsed());
+    }
+
+    #[test]
+    fn a_sleep_without_a_timer_is_late_rather_than_wrong() {
+        fake::install();
+        fake::answer("create_timer", Answer::Fails(Errno::RESOURCE_LIMITED));
+        let mut starved = sleep(Duration::from_secs(1000));
+        fake::answer("create_timer", Answer::Fails(Errno::RESOURCE_LIMITED));
+        assert!(!poll_once(&mut starved));
+        assert!(!poll_once(&mut starved));
+        assert_eq!(fake::calls("create_timer").len(), 3, "the third attempt worked");
+        fake::answer("poll_read", Answer::Value(0));
+        assert!(poll_once(&mut starved));
+    }
+
+    #[test]
+    fn a_sleep_can_be_reset_when_it_is_over() {
+        fake::install();
+        let mut sleep = sleep(Duration::ZERO);
+        fake::answer("poll_read", Answer::Value(0));
+        assert!(poll_once(&mut sleep));
+        sleep.reset(Instant::now() + Duration::from_secs(9));
+        assert!(!poll_once(&mut sleep));
+    }
 
     #[test]
     fn long_waits_are_made_of_several_and_none_is_cut() {

@@ -174,7 +174,55 @@ fn may_have_body(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
     use super::*;
+    use crate::sys::fake::{self, Answer};
+
+    /// Sends a response to a client that takes `takes` bytes at a time.
+    fn send(is_head: bool, takes: &[u32], response: impl IntoResponse) -> Vec<u8> {
+        fake::install();
+        for count in takes {
+            fake::answer("poll_write", Answer::Value(*count));
+        }
+        fake::answer("poll_shutdown", Answer::Value(0));
+        let responder =
+            Responder::new(1.into(), TcpStream::from_handle(2.into(), false), is_head);
+        let outcome = pin!(responder.send(response)).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        fake::written()
+    }
+
+    fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
+        let headers = headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        HttpResponseHead { status, headers }.encode()
+    }
+
+    #[test]
+    fn a_response_is_a_head_and_then_all_of_the_body() {
+        let mut expected = head(200, &[("content-length", "5")]);
+        expected.extend(b"hello");
+        assert_eq!(send(false, &[2, 3], "hello"), expected);
+        assert_eq!(fake::calls("poll_shutdown").len(), 1);
+        assert_eq!(fake::calls("close").len(), 2, "the reply and the stream");
+    }
+
+    #[test]
+    fn answers_to_head_and_204_have_no_body() {
+        assert_eq!(send(true, &[], "hello"), head(200, &[("content-length", "5")]));
+        assert_eq!(send(false, &[], (StatusCode::NO_CONTENT, "x")), head(204, &[]));
+    }
+
+    #[test]
+    fn a_stream_that_takes_nothing_is_an_error_and_no_endless_loop() {
+        fake::install();
+        fake::answer("poll_write", Answer::Value(0));
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let outcome = pin!(responder.send("x")).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Err(_))));
+    }
 
     #[test]
     fn an_error_answers_500_without_its_text() {

@@ -156,3 +156,44 @@ impl hyper::rt::Write for TcpStream {
         self.do_shutdown(cx).map_err(io::Error::from)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use wapo_abi::Errno;
+
+    use super::*;
+    use crate::sys::fake::{self, Answer};
+
+    fn flushes_after_a_write(is_buffered: bool) -> usize {
+        let mut stream = TcpStream::from_handle(3.into(), is_buffered);
+        let cx = Context::from_waker(Waker::noop());
+        fake::answer("poll_write", Answer::Value(2));
+        assert_eq!(stream.do_write(&cx, b"hi"), Poll::Ready(Ok(2)));
+        assert_eq!(stream.do_flush(&cx), Poll::Ready(Ok(())));
+        assert_eq!(stream.do_flush(&cx), Poll::Ready(Ok(())), "nothing new to flush");
+        fake::calls("poll_flush").len()
+    }
+
+    #[test]
+    fn flushing_asks_the_host_only_when_it_may_hold_something_back() {
+        fake::install();
+        assert_eq!(flushes_after_a_write(false), 0);
+        fake::answer("poll_flush", Answer::Value(0));
+        assert_eq!(flushes_after_a_write(true), 1);
+        fake::answer("poll_flush", Answer::Fails(Errno::UNKNOWN_CALL_NUMBER));
+        assert_eq!(flushes_after_a_write(true), 1, "a host without the call is no error");
+    }
+
+    #[test]
+    fn a_stream_closes_with_its_last_owner() {
+        fake::install();
+        let stream = TcpStream::from_handle(3.into(), false);
+        let other = stream.share();
+        drop(stream);
+        assert_eq!(fake::calls("close").len(), 0);
+        drop(other);
+        assert_eq!(fake::calls("close").len(), 1);
+    }
+}

@@ -32,6 +32,9 @@ type LocalFuture = Pin<Box<dyn Future<Output = ()>>>;
 
 thread_local! {
     static EXECUTOR: Executor = const { Executor::new() };
+    /// Id of the task that runs. Apart from the executor because every host
+    /// call reads it, also those of destructors when a thread of a test ends.
+    static CURRENT: Cell<i32> = const { Cell::new(MAIN) };
 }
 
 struct Executor {
@@ -40,7 +43,6 @@ struct Executor {
     ready: RefCell<VecDeque<i32>>,
     /// Names of the tasks that have one; read when something panics.
     names: RefCell<BTreeMap<i32, Box<str>>>,
-    current: Cell<i32>,
     state: Cell<State>,
 }
 
@@ -98,7 +100,7 @@ impl TaskRef {
     }
 
     pub(super) fn abort(&self) {
-        let task = EXECUTOR.with(|executor| executor.take_for_abort(&self.0));
+        let task = EXECUTOR.try_with(|executor| executor.take_for_abort(&self.0));
         // Outside every borrow: dropping a future may do anything.
         drop(task);
     }
@@ -111,7 +113,6 @@ impl Executor {
             free: RefCell::new(Vec::new()),
             ready: RefCell::new(VecDeque::new()),
             names: RefCell::new(BTreeMap::new()),
-            current: Cell::new(MAIN),
             state: Cell::new(State::Fresh),
         }
     }
@@ -203,7 +204,7 @@ impl Executor {
         let Some(mut task) = self.borrow_task(id) else {
             return;
         };
-        self.current.set(id);
+        CURRENT.set(id);
         // Cleared first, so that a wake during the poll queues it again.
         task.shared.is_queued.store(false, Ordering::Relaxed);
         wakers::set_task_waker(Some(&task.waker));
@@ -275,7 +276,7 @@ fn index(id: i32) -> usize {
 #[cfg(any(test, target_family = "wasm"))]
 #[inline]
 pub(crate) fn current_id() -> i32 {
-    EXECUTOR.with(|executor| executor.current.get())
+    CURRENT.get()
 }
 
 pub(super) fn spawn(name: Option<Box<str>>, future: LocalFuture) -> TaskRef {
@@ -323,7 +324,7 @@ fn install_panic_hook() {
     #[cfg(target_family = "wasm")]
     std::panic::set_hook(Box::new(|info| {
         let text = EXECUTOR.with(|executor| {
-            let id = executor.current.get();
+            let id = CURRENT.get();
             match executor.names.try_borrow().ok().as_ref().and_then(|names| names.get(&id)) {
                 Some(name) => format!("task \"{name}\": {info}"),
                 None => info.to_string(),
