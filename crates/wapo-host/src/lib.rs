@@ -1,1 +1,51 @@
-//! x
+//! Runs Wapo guests on wasmtime.
+//!
+//! The host takes a wasm module and gives it everything the contract
+//! ([`wapo_abi`]) promises: sockets, timers, channels, TLS, WASI, within limits
+//! of memory, CPU and network, metered. It knows no HTTP server, no RPC, no
+//! keys, no configuration file and no environment variable: what it cannot know
+//! it asks of its [`Embedder`].
+//!
+//! # The life of an instance
+//!
+//! 1. [`Engine::load`] compiles a module, or finds it compiled ([`Program`]).
+//! 2. [`Engine::start`] spawns a task that owns the wasmtime store, and returns
+//!    an [`InstanceHandle`].
+//! 3. The task instantiates the module and polls its export whenever a waker
+//!    fired or a request arrived (`drive`). Host calls enter through `calls`.
+//! 4. A guest that burns its slice is suspended and gets in line again; one that
+//!    keeps doing so continues in a low-priority runtime (`schedule`).
+//! 5. The guest ends, or is stopped within a slice; fuel is settled, handles are
+//!    closed, and [`RestartPolicy`] decides whether it starts again (`supervise`).
+
+mod calls;
+mod control;
+mod drive;
+pub mod embedder;
+pub mod engine;
+pub mod instance;
+pub mod limits;
+mod logs;
+mod memory;
+mod memory_pool;
+pub mod meter;
+mod module_cache;
+pub mod net;
+mod resource;
+mod schedule;
+mod state;
+mod supervise;
+mod wake;
+mod wasi;
+
+pub use embedder::{BoxFuture, Connection, Embedder, InstanceId, LogLine, LogSource, SniListener};
+pub use engine::{
+    Allocation, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver, runtime_builder,
+};
+pub use instance::{
+    ExitReason, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress, Phase, RequestError,
+    RestartPolicy, Status,
+};
+pub use meter::{Meter, Usage};
+pub use module_cache::{LoadError, Program};
+pub use net::policy::{Denied, EgressPolicy, EgressRule, EgressRules, RuleError};

@@ -1,0 +1,196 @@
+//! The two imports, under both of their names, and what surrounds every call:
+//! finding memory, the stop request, traces, the burden of host time.
+
+use wapo_abi::wire::{self, Slots};
+use wapo_abi::{
+    Errno, IMPORT_FAST, IMPORT_MODULE, IMPORT_SLOW, LEGACY_IMPORT_FAST, LEGACY_IMPORT_MODULE,
+    LEGACY_IMPORT_SLOW, MEMORY_EXPORT,
+};
+use wasmtime::{AsContextMut as _, Caller, Linker, Memory};
+
+use super::{SlowOutcome, WORK_CALL, call_fast, call_slow};
+use crate::drive::Interrupted;
+use crate::limits::SHORT_SLICE_FUEL;
+use crate::state::InstanceState;
+
+/// Links both imports under the present and the older module name.
+///
+/// # Errors
+///
+/// When a name is linked already.
+pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
+    for (module, fast, slow) in [
+        (IMPORT_MODULE, IMPORT_FAST, IMPORT_SLOW),
+        (LEGACY_IMPORT_MODULE, LEGACY_IMPORT_FAST, LEGACY_IMPORT_SLOW),
+    ] {
+        linker.func_wrap(module, fast, ocall_fast)?;
+        linker.func_wrap_async(
+            module,
+            slow,
+            |caller, (task, id, p0, p1, p2, p3): (i32, i32, i32, i32, i32, i32)| {
+                ocall_slow(caller, task, id, [p0, p1, p2, p3])
+            },
+        )?;
+    }
+    Ok(())
+}
+
+fn ocall_fast(
+    mut caller: Caller<'_, InstanceState>,
+    task: i32,
+    id: i32,
+    p0: i32,
+    p1: i32,
+    p2: i32,
+    p3: i32,
+) -> wasmtime::Result<i64> {
+    let id = id.cast_unsigned();
+    let slots = slots([p0, p1, p2, p3]);
+    let (memory, state) = enter(&mut caller, task)?;
+    let outcome = call_fast(state, memory, id, slots);
+    if state.trace {
+        trace(state, id, slots, outcome);
+    }
+    if state.work >= state.slice_fuel() || state.short_since.is_some() {
+        balance(&mut caller)?;
+    }
+    Ok(wire::pack(outcome))
+}
+
+fn ocall_slow<'a>(
+    mut caller: Caller<'a, InstanceState>,
+    task: i32,
+    id: i32,
+    args: [i32; 4],
+) -> Box<dyn Future<Output = wasmtime::Result<i64>> + Send + 'a> {
+    let id = id.cast_unsigned();
+    let slots = slots(args);
+    let outcome = match enter(&mut caller, task) {
+        Ok((memory, state)) => call_slow(state, memory, id, slots),
+        Err(error) => return Box::new(std::future::ready(Err(error))),
+    };
+    match outcome {
+        Ok(SlowOutcome::Wait(future)) => Box::new(async move {
+            let outcome = future.await;
+            finish_slow(&mut caller, id, slots, outcome)
+        }),
+        Ok(SlowOutcome::Ready(answer)) => {
+            let over = {
+                let state = caller.data();
+                state.work >= state.slice_fuel()
+            };
+            let result = finish_slow(&mut caller, id, slots, Ok(answer));
+            if !over {
+                return Box::new(std::future::ready(result));
+            }
+            // This import can suspend, so the burden is worked off here.
+            caller.data_mut().work = 0;
+            Box::new(async move {
+                tokio::task::yield_now().await;
+                result
+            })
+        }
+        Err(errno) => Box::new(std::future::ready(finish_slow(
+            &mut caller,
+            id,
+            slots,
+            Err(errno),
+        ))),
+    }
+}
+
+/// Keeps the answer for `get_return` and gives its length.
+fn finish_slow(
+    caller: &mut Caller<'_, InstanceState>,
+    id: u32,
+    slots: Slots,
+    outcome: Result<Vec<u8>, Errno>,
+) -> wasmtime::Result<i64> {
+    let state = caller.data_mut();
+    // A failing call leaves an answer that was not fetched yet where it is.
+    let outcome = outcome.and_then(|answer| {
+        let len = u32::try_from(answer.len()).map_err(|_| Errno::RESOURCE_LIMITED)?;
+        state.answer = Some(answer);
+        Ok(len)
+    });
+    if state.trace {
+        trace(state, id, slots, outcome);
+    }
+    Ok(wire::pack(outcome))
+}
+
+fn slots(args: [i32; 4]) -> Slots {
+    Slots::new(args.map(i32::cast_unsigned))
+}
+
+/// What every call needs: memory, state, and that the guest may go on at all.
+#[inline]
+fn enter<'a>(
+    caller: &'a mut Caller<'_, InstanceState>,
+    task: i32,
+) -> wasmtime::Result<(&'a mut [u8], &'a mut InstanceState)> {
+    let memory = match caller.data().memory {
+        Some(memory) => memory,
+        None => find_memory(caller)?,
+    };
+    let (memory, state) = memory.data_and_store_mut(caller.as_context_mut());
+    if state.control.is_stopped() {
+        return Err(Interrupted.into());
+    }
+    state.task = task;
+    state.work += WORK_CALL;
+    Ok((memory, state))
+}
+
+/// Finds the memory at the first call, which may come from the start function.
+#[cold]
+fn find_memory(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<Memory> {
+    let memory = caller
+        .get_export(MEMORY_EXPORT)
+        .and_then(|export| export.into_memory())
+        .ok_or_else(|| {
+            wasmtime::Error::msg(format!(
+                "the guest exports no memory named `{MEMORY_EXPORT}`"
+            ))
+        })?;
+    caller.data_mut().memory = Some(memory);
+    Ok(memory)
+}
+
+/// Makes a guest yield soon that has kept the host busy for a slice.
+///
+/// Fuel does not see host time. After a slice's worth of it the interval to the
+/// next yield shrinks, after a second one it becomes the next possible point;
+/// the first call after the yield restores it. (Setting the interval starts it
+/// anew, so it must not be set again while the guest is on its way to a yield.)
+#[cold]
+fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
+    let state = caller.data_mut();
+    let step = state.control.step();
+    let pending = state.short_since == Some(step);
+    let interval = if state.work >= state.slice_fuel() {
+        state.work = 0;
+        state.short_since = Some(step);
+        if pending { 1 } else { SHORT_SLICE_FUEL }
+    } else if pending {
+        return Ok(());
+    } else {
+        state.short_since = None;
+        state.slice_fuel()
+    };
+    caller
+        .as_context_mut()
+        .fuel_async_yield_interval(Some(interval))
+}
+
+#[cold]
+fn trace(state: &InstanceState, id: u32, slots: Slots, outcome: Result<u32, Errno>) {
+    let mut rest = slots;
+    let args = [rest.take(), rest.take(), rest.take(), rest.take()];
+    let name = wapo_abi::calls::name_of(id);
+    let text = match outcome {
+        Ok(value) => format!("call {name}{args:?} = {value}"),
+        Err(errno) => format!("call {name}{args:?} = {errno:?}"),
+    };
+    state.log_event(wapo_abi::message::LogLevel::Trace, &text);
+}

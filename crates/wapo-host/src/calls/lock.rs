@@ -1,0 +1,22 @@
+//! Calls of the family `lock`: named locks of an app.
+//!
+//! Locks belong to the app and are held by an instance; when it ends, in
+//! whatever way, the embedder frees what it held.
+
+use wapo_abi::Errno;
+
+use super::family;
+use crate::limits::LOCK_NAME_BYTES_MAX;
+use crate::state::InstanceState;
+
+impl family::lock::Calls for InstanceState {
+    fn app_try_lock(&mut self, name: &str) -> Result<(), Errno> {
+        let taken = name.len() <= LOCK_NAME_BYTES_MAX && self.embedder.try_lock(self.id, name);
+        taken.then_some(()).ok_or(Errno::CONDITION_ERROR)
+    }
+
+    fn app_unlock(&mut self, name: &str) -> Result<(), Errno> {
+        let given_back = self.embedder.unlock(self.id, name);
+        given_back.then_some(()).ok_or(Errno::CONDITION_ERROR)
+    }
+}

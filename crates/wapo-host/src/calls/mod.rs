@@ -1,0 +1,336 @@
+//! Host calls: from the guest's six numbers to a method of the state.
+//!
+//! One `match`, expanded from the table of the contract, charges the price,
+//! lifts the arguments, calls the method of the row's family and lowers the
+//! answer. Families live in one file each and never see a pointer. Entered from
+//! the two imports (`link`); nothing else calls in here.
+
+mod channel;
+mod link;
+mod lock;
+mod net;
+mod storage;
+mod task;
+mod timer;
+mod worker;
+
+pub(crate) use link::add_to_linker;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use parity_scale_codec::Encode as _;
+use wapo_abi::message::{InputChannel, LogLevel, TlsClientConfig, TlsServerConfig};
+use wapo_abi::wire::Slots;
+use wapo_abi::{Errno, for_each_host_call};
+
+use crate::memory::GuestSlice;
+use crate::resource::Handle;
+use crate::state::InstanceState;
+
+/// A future that outlives the borrow of the state while the instance waits.
+pub(crate) type WaitFuture<T> = Pin<Box<dyn Future<Output = Result<T, Errno>> + Send>>;
+
+/// Host time of an ordinary call, in fuel's worth.
+const WORK_CALL: u64 = 100;
+/// Host time of a call that enters the kernel, in fuel's worth.
+pub(crate) const WORK_SYSCALL: u64 = 2_000;
+/// Host time of a call that does public-key cryptography, in fuel's worth.
+pub(crate) const WORK_CRYPTO: u64 = 100_000;
+
+/// Types of arguments as the methods of a family see them.
+macro_rules! arg_type {
+    (handle) => {
+        Handle
+    };
+    (waker) => {
+        wapo_abi::WakerId
+    };
+    (task) => {
+        i32
+    };
+    (i32) => {
+        i32
+    };
+    (u16) => {
+        u16
+    };
+    (u64) => {
+        u64
+    };
+    (bool) => {
+        bool
+    };
+    (level) => {
+        LogLevel
+    };
+    (channel) => {
+        InputChannel
+    };
+    (str) => {
+        &str
+    };
+    (bytes) => {
+        &[u8]
+    };
+    (bytes_mut) => {
+        &mut [u8]
+    };
+    (($type:ty)) => {
+        $type
+    };
+}
+
+/// Types of answers as the methods of a family give them.
+macro_rules! result_type {
+    (wait, ($type:ty)) => { WaitFuture<$type> };
+    ($mode:ident, unit) => { Result<(), Errno> };
+    ($mode:ident, handle) => { Result<Handle, Errno> };
+    ($mode:ident, task) => { Result<i32, Errno> };
+    ($mode:ident, size) => { Result<usize, Errno> };
+    ($mode:ident, ($type:ty)) => { Result<$type, Errno> };
+}
+
+macro_rules! family_traits {
+    ([] $($family:ident { $(
+        $(#[doc = $doc:literal])*
+        $mode:ident $id:literal $name:ident ( $($arg:ident : $kind:tt),* ) -> $result:tt,
+        gas $base:literal $(+ len * $mul:literal / $div:literal)?,
+        errors [$($errno:ident),*];
+    )* })*) => {
+        /// One trait per family of calls; a row without a method does not compile.
+        pub(crate) mod family {
+            use super::*;
+            use wapo_abi::WakeCode;
+            use wapo_abi::message::MetricsToken;
+            $(
+                pub(crate) mod $family {
+                    use super::*;
+                    #[allow(unused_imports, reason = "not every family uses every message")]
+                    use super::{MetricsToken, WakeCode};
+
+                    pub(crate) trait Calls {
+                        $(
+                            $(#[doc = $doc])*
+                            fn $name(&mut self $(, $arg: arg_type!($kind))*)
+                                -> result_type!($mode, $result);
+                        )*
+                    }
+                }
+            )*
+        }
+    };
+}
+for_each_host_call!(family_traits);
+
+/// Lifts one argument from the slots; slices are checked against memory.
+macro_rules! lift {
+    ($slots:ident, $memory:ident, handle) => {
+        Handle($slots.take_i32())
+    };
+    ($slots:ident, $memory:ident, waker) => {
+        wapo_abi::WakerId($slots.take_i32())
+    };
+    ($slots:ident, $memory:ident, task) => {
+        $slots.take_i32()
+    };
+    ($slots:ident, $memory:ident, i32) => {
+        $slots.take_i32()
+    };
+    ($slots:ident, $memory:ident, u64) => {
+        $slots.take_u64()
+    };
+    ($slots:ident, $memory:ident, u16) => {
+        u16::try_from($slots.take()).map_err(|_| Errno::INVALID_ENCODING)?
+    };
+    ($slots:ident, $memory:ident, bool) => {
+        match $slots.take() {
+            0 => false,
+            1 => true,
+            _ => return Err(Errno::INVALID_ENCODING),
+        }
+    };
+    ($slots:ident, $memory:ident, level) => {
+        LogLevel::from_u32($slots.take()).ok_or(Errno::INVALID_ENCODING)?
+    };
+    ($slots:ident, $memory:ident, channel) => {
+        InputChannel::from_u32($slots.take()).ok_or(Errno::INVALID_PARAMETER)?
+    };
+    ($slots:ident, $memory:ident, str) => {
+        GuestSlice::new($slots.take_slice()).read_str($memory)?
+    };
+    ($slots:ident, $memory:ident, bytes) => {
+        GuestSlice::new($slots.take_slice()).read($memory)?
+    };
+    ($slots:ident, $memory:ident, bytes_mut) => {
+        GuestSlice::new($slots.take_slice()).write($memory)?
+    };
+}
+
+/// Lowers the answer of a fast call.
+macro_rules! lower {
+    (unit, $value:expr) => {{
+        let () = $value;
+        0
+    }};
+    (handle, $value:expr) => {
+        $value.0.cast_unsigned()
+    };
+    (task, $value:expr) => {
+        i32::cast_unsigned($value)
+    };
+    (size, $value:expr) => {
+        u32::try_from($value).map_err(|_| Errno::IO_ERROR)?
+    };
+}
+
+/// Bytes that a row's price per byte counts.
+macro_rules! priced_len {
+    ($slots:ident, $($arg:ident : $kind:tt),*) => {{
+        #[allow(unused_mut, unused_assignments, reason = "rows without a slice have no length")]
+        let len = {
+            let mut peek = $slots;
+            let mut len = 0;
+            $(priced_len!(@one peek, len, $kind);)*
+            let _ = peek;
+            len
+        };
+        len
+    }};
+    (@one $peek:ident, $len:ident, str) => { $len = GuestSlice::new($peek.take_slice()).len(); };
+    (@one $peek:ident, $len:ident, bytes) => { $len = GuestSlice::new($peek.take_slice()).len(); };
+    (@one $peek:ident, $len:ident, bytes_mut) => { $len = GuestSlice::new($peek.take_slice()).len(); };
+    (@one $peek:ident, $len:ident, u64) => { $peek.take_u64(); };
+    (@one $peek:ident, $len:ident, $other:tt) => { $peek.take(); };
+}
+
+/// Charges a row's price and counts the host time of its bytes.
+macro_rules! charge {
+    ($state:ident, $slots:ident, $base:literal, [], $($args:tt)*) => {
+        $state.charge($base);
+    };
+    ($state:ident, $slots:ident, $base:literal, [$mul:literal / $div:literal], $($args:tt)*) => {
+        let len = priced_len!($slots, $($args)*);
+        const PRICE: wapo_abi::Gas = wapo_abi::Gas { base: $base, per_bytes: $mul, bytes: $div };
+        $state.charge(PRICE.of(len));
+        $state.add_work(u64::from(len));
+    };
+}
+
+/// The arm of a row in the dispatch of fast calls.
+macro_rules! fast_arm {
+    (fast, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+        ( $($arg:ident : $kind:tt),* ), $result:tt, $base:literal, $per:tt) => {{
+        charge!($state, $slots, $base, $per, $($arg: $kind),*);
+        $(let $arg = lift!($slots, $memory, $kind);)*
+        let value = family::$family::Calls::$name($state $(, $arg)*)?;
+        Ok(lower!($result, value))
+    }};
+    (fast_encoded, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+        ( $($arg:ident : $kind:tt),* ), $result:tt, $base:literal, $per:tt) => {{
+        use parity_scale_codec::Decode as _;
+        charge!($state, $slots, $base, [], );
+        let mut input = GuestSlice::new($slots.take_slice()).read($memory)?;
+        $state.add_work(WORK_SYSCALL + input.len() as u64);
+        $(let $arg = <arg_type!($kind)>::decode(&mut input).map_err(|_| Errno::INVALID_PARAMETER)?;)*
+        let value = family::$family::Calls::$name($state $(, $arg)*)?;
+        Ok(lower!($result, value))
+    }};
+    ($other:ident, $($rest:tt)*) => { Err(Errno::UNKNOWN_CALL_NUMBER) };
+}
+
+/// The arm of a row in the dispatch of slow calls.
+macro_rules! slow_arm {
+    (slow, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+        ( $($arg:ident : $kind:tt),* ), $base:literal, $per:tt) => {{
+        charge!($state, $slots, $base, $per, $($arg: $kind),*);
+        $(let $arg = lift!($slots, $memory, $kind);)*
+        let value = family::$family::Calls::$name($state $(, $arg)*)?;
+        Ok(SlowOutcome::Ready(value.encode()))
+    }};
+    (wait, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+        ( $($arg:ident : $kind:tt),* ), $base:literal, $per:tt) => {{
+        charge!($state, $slots, $base, $per, $($arg: $kind),*);
+        $(let $arg = lift!($slots, $memory, $kind);)*
+        let future = family::$family::Calls::$name($state $(, $arg)*);
+        Ok(SlowOutcome::Wait(Box::pin(async move { Ok(future.await?.encode()) })))
+    }};
+    ($other:ident, $($rest:tt)*) => { Err(Errno::UNKNOWN_CALL_NUMBER) };
+}
+
+/// What a slow call leads to.
+pub(crate) enum SlowOutcome {
+    /// The encoded answer.
+    Ready(Vec<u8>),
+    /// The instance waits for the encoded answer.
+    Wait(WaitFuture<Vec<u8>>),
+}
+
+macro_rules! dispatch {
+    ([] $($family:ident { $(
+        $(#[doc = $doc:literal])*
+        $mode:ident $id:literal $name:ident ( $($arg:ident : $kind:tt),* ) -> $result:tt,
+        gas $base:literal $(+ len * $mul:literal / $div:literal)?,
+        errors [$($errno:ident),*];
+    )* })*) => {
+        /// Makes a fast call.
+        ///
+        /// # Errors
+        ///
+        /// The number for the guest: of the method, or of bad arguments.
+        #[inline]
+        #[allow(unused_mut, reason = "rows without arguments take no slot")]
+        fn call_fast(
+            state: &mut InstanceState,
+            memory: &mut [u8],
+            id: u32,
+            mut slots: Slots,
+        ) -> Result<u32, Errno> {
+            match id {
+                wapo_abi::GET_RETURN => get_return(state, memory, slots),
+                $($($id => fast_arm!(
+                    $mode, state, memory, slots, $family::$name,
+                    ( $($arg: $kind),* ), $result, $base, [$($mul / $div)?]
+                ),)*)*
+                _ => Err(Errno::UNKNOWN_CALL_NUMBER),
+            }
+        }
+
+        /// Makes a slow call.
+        ///
+        /// # Errors
+        ///
+        /// The number for the guest: of the method, or of bad arguments.
+        #[allow(unused_mut, reason = "rows without arguments take no slot")]
+        fn call_slow(
+            state: &mut InstanceState,
+            memory: &mut [u8],
+            id: u32,
+            mut slots: Slots,
+        ) -> Result<SlowOutcome, Errno> {
+            match id {
+                $($($id => slow_arm!(
+                    $mode, state, memory, slots, $family::$name,
+                    ( $($arg: $kind),* ), $base, [$($mul / $div)?]
+                ),)*)*
+                _ => Err(Errno::UNKNOWN_CALL_NUMBER),
+            }
+        }
+    };
+}
+for_each_host_call!(dispatch);
+
+/// Hands the answer of the last slow call to the guest, once.
+fn get_return(
+    state: &mut InstanceState,
+    memory: &mut [u8],
+    mut slots: Slots,
+) -> Result<u32, Errno> {
+    let slice = GuestSlice::new(slots.take_slice());
+    let answer = state.answer.take().ok_or(Errno::NOT_FOUND)?;
+    if answer.len() != slice.len() as usize {
+        return Err(Errno::INVALID_PARAMETER);
+    }
+    slice.write(memory)?.copy_from_slice(&answer);
+    Ok(slice.len())
+}

@@ -1,0 +1,134 @@
+//! Calls of the family `net`: listening and connecting.
+//!
+//! Policy comes first: ports against the instance's range before anything is
+//! bound, names against the egress policy before anything is resolved.
+
+use std::net::SocketAddr;
+use std::task::Poll;
+
+use rustls::pki_types::ServerName;
+use tracing::debug;
+use wapo_abi::message::{TlsClientConfig, TlsServerConfig};
+use wapo_abi::{Errno, WakerId};
+
+use super::task::poll_lazily;
+use super::{WORK_CRYPTO, WORK_SYSCALL, family};
+use crate::limits::HOST_BYTES_MAX;
+use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
+use crate::net::listener::Listener;
+use crate::resource::{Handle, Resource};
+use crate::state::InstanceState;
+
+/// Price of a registered name, on top of the row's.
+const SNI_GAS: u64 = 10_000;
+
+impl family::net::Calls for InstanceState {
+    fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
+        self.add_work(WORK_SYSCALL);
+        let address: SocketAddr = addr.parse().map_err(|_| Errno::INVALID_PARAMETER)?;
+        let allowed = self.config.listen_ports.as_ref();
+        if !allowed.is_some_and(|ports| ports.contains(&address.port())) {
+            return Err(Errno::FORBIDDEN);
+        }
+        self.resources.check_room()?;
+        let tls = match tls {
+            None => None,
+            Some(config) => {
+                self.add_work(WORK_CRYPTO);
+                Some(self.dialer.tls.server(&config)?)
+            }
+        };
+        let is_tls = tls.is_some();
+        let listener = Listener::bind(address, tls).map_err(|error| {
+            self.log_event(
+                wapo_abi::message::LogLevel::Warn,
+                &format!("cannot listen on {address}: {error}"),
+            );
+            Errno::IO_ERROR
+        })?;
+        self.announce_listener(listener.local_address(), is_tls);
+        self.resources
+            .insert(Resource::Listener(Box::new(listener)))
+    }
+
+    fn tcp_accept(&mut self, waker: WakerId, handle: Handle) -> Result<(i32, String), Errno> {
+        let (stream, peer) = self.accept(waker, handle)?;
+        Ok((stream.0, peer.to_string()))
+    }
+
+    fn tcp_accept_no_addr(&mut self, waker: WakerId, handle: Handle) -> Result<Handle, Errno> {
+        Ok(self.accept(waker, handle)?.0)
+    }
+
+    fn tcp_connect(&mut self, host: &str, port: u16) -> Result<Handle, Errno> {
+        self.check_egress(host, port)?;
+        self.config.meter.add_egress(TCP_CONNECT_BYTES);
+        self.dial(host.to_owned(), port, None)
+    }
+
+    fn tcp_connect_tls(
+        &mut self,
+        host: String,
+        port: u16,
+        config: TlsClientConfig,
+    ) -> Result<Handle, Errno> {
+        let TlsClientConfig::V0 = config;
+        self.check_egress(&host, port)?;
+        let name = ServerName::try_from(host.clone()).map_err(|_| Errno::INVALID_PARAMETER)?;
+        self.add_work(WORK_CRYPTO);
+        self.config.meter.add_egress(TLS_CONNECT_BYTES);
+        self.dial(host, port, Some(name))
+    }
+
+    fn tls_listen_sni(&mut self, name: String, config: TlsServerConfig) -> Result<Handle, Errno> {
+        self.add_work(WORK_CRYPTO);
+        self.resources.check_room()?;
+        let listener = self.embedder.listen_sni(self.id, &name, config)?;
+        self.charge(SNI_GAS);
+        self.resources
+            .insert(Resource::Listener(Box::new(Listener::Sni(listener))))
+    }
+}
+
+impl InstanceState {
+    fn accept(&mut self, waker: WakerId, handle: Handle) -> Result<(Handle, SocketAddr), Errno> {
+        self.add_work(WORK_SYSCALL);
+        let meter = std::sync::Arc::clone(&self.config.meter);
+        let (lazy, resources) = self.lazy_waker(waker);
+        let room = resources.check_room();
+        let Resource::Listener(listener) = resources.get(handle)? else {
+            return Err(Errno::UNSUPPORTED_OPERATION);
+        };
+        room?;
+        match poll_lazily(lazy, |cx| listener.poll_accept(cx, &meter)) {
+            Poll::Pending => Err(Errno::PENDING),
+            Poll::Ready(accepted) => {
+                let (stream, peer) = accepted?;
+                self.control.note_io();
+                Ok((self.insert_stream(stream)?, peer))
+            }
+        }
+    }
+
+    fn check_egress(&mut self, host: &str, port: u16) -> Result<(), Errno> {
+        self.add_work(WORK_SYSCALL);
+        if host.is_empty() || host.len() > HOST_BYTES_MAX {
+            return Err(Errno::INVALID_PARAMETER);
+        }
+        self.dialer.policy.check_name(host, port).map_err(|denied| {
+            debug!(instance = self.id.0, %denied, "egress denied");
+            self.log_event(wapo_abi::message::LogLevel::Warn, &denied.to_string());
+            Errno::FORBIDDEN
+        })
+    }
+
+    fn dial(
+        &mut self,
+        host: String,
+        port: u16,
+        tls: Option<ServerName<'static>>,
+    ) -> Result<Handle, Errno> {
+        let attempt = Connecting::start(self.dialer.clone(), host, port, tls);
+        self.resources.insert(Resource::Connecting(attempt))
+    }
+}

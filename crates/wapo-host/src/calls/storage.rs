@@ -1,0 +1,50 @@
+//! Calls of the family `storage`: blobs and the sealed record of an app.
+//!
+//! They may touch a disk, so they suspend the instance instead of a thread.
+
+use std::sync::Arc;
+
+use wapo_abi::Errno;
+
+use super::{WORK_SYSCALL, WaitFuture, family};
+use crate::limits::{BLOB_GET_BYTES_MAX, BOOT_DATA_BYTES_MAX};
+use crate::state::InstanceState;
+
+/// Price of a sealed record that was read.
+const BOOT_DATA_READ_GAS: u64 = 1_012;
+/// Bytes of a blob for one gas.
+const BLOB_BYTES_PER_GAS: u64 = 128;
+
+impl family::storage::Calls for InstanceState {
+    fn blob_get(&mut self, hash: &str) -> WaitFuture<Vec<u8>> {
+        self.add_work(WORK_SYSCALL);
+        let meter = Arc::clone(&self.config.meter);
+        let blob = self.embedder.blob(hash, BLOB_GET_BYTES_MAX);
+        Box::pin(async move {
+            let blob = blob.await?;
+            meter.add_gas(blob.len() as u64 / BLOB_BYTES_PER_GAS);
+            Ok(blob)
+        })
+    }
+
+    fn read_boot_data(&mut self) -> WaitFuture<Option<Vec<u8>>> {
+        self.add_work(WORK_SYSCALL);
+        let meter = Arc::clone(&self.config.meter);
+        let record = self.embedder.read_boot_data();
+        Box::pin(async move {
+            let record = record.await?;
+            if record.is_some() {
+                meter.add_gas(BOOT_DATA_READ_GAS);
+            }
+            Ok(record)
+        })
+    }
+
+    fn write_boot_data(&mut self, data: &[u8]) -> WaitFuture<()> {
+        if data.len() > BOOT_DATA_BYTES_MAX {
+            return Box::pin(std::future::ready(Err(Errno::INVALID_PARAMETER)));
+        }
+        self.add_work(WORK_SYSCALL);
+        self.embedder.write_boot_data(data.to_vec())
+    }
+}

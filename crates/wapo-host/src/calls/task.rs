@@ -1,0 +1,195 @@
+//! Calls of the family `task`: handles, polling, wakers, ready tasks.
+//!
+//! What can be done with a resource is decided here, by its kind; anything else
+//! is an unsupported operation.
+
+use std::future::Future as _;
+use std::io;
+use std::task::{Context, Poll, Waker};
+
+use rand::RngCore as _;
+use wapo_abi::message::InputChannel;
+use wapo_abi::{Errno, WakeCode, WakerId};
+
+use super::{WORK_SYSCALL, family};
+use crate::limits::RANDOM_BYTES_MAX;
+use crate::resource::{Handle, Resource, Timer};
+use crate::state::InstanceState;
+use crate::wake::LazyWaker;
+
+/// Bytes charged for ending the writing side of a stream.
+const SHUTDOWN_BYTES: u64 = 128;
+
+/// Polls with the guest's waker, which is made only if the first try must wait.
+pub(super) fn poll_lazily<T>(
+    mut lazy: LazyWaker<'_>,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>,
+) -> Poll<T> {
+    if !lazy.is_cheap()
+        && let Poll::Ready(value) = poll(&mut Context::from_waker(Waker::noop()))
+    {
+        return Poll::Ready(value);
+    }
+    let waker = lazy.make();
+    poll(&mut Context::from_waker(&waker))
+}
+
+/// Maps the outcome of I/O: one door from `io::Error` to the guest.
+pub(super) fn io_outcome<T>(outcome: Poll<io::Result<T>>) -> Result<T, Errno> {
+    match outcome {
+        Poll::Ready(Ok(value)) => Ok(value),
+        Poll::Ready(Err(_)) => Err(Errno::IO_ERROR),
+        Poll::Pending => Err(Errno::PENDING),
+    }
+}
+
+fn stream<'a>(
+    resources: &'a mut crate::resource::ResourceTable,
+    handle: Handle,
+) -> Result<&'a mut crate::net::stream::Stream, Errno> {
+    match resources.get(handle)? {
+        Resource::Stream(stream) => Ok(stream),
+        _ => Err(Errno::UNSUPPORTED_OPERATION),
+    }
+}
+
+impl family::task::Calls for InstanceState {
+    fn close(&mut self, handle: Handle) -> Result<(), Errno> {
+        self.add_work(WORK_SYSCALL);
+        match self.resources.remove(handle)? {
+            Resource::Stream(stream) => stream.close(),
+            Resource::Listener(listener) => self.withdraw_listener(listener.local_address()),
+            Resource::Inbox(channel) => {
+                let inbox = self.inbox(channel);
+                inbox.closed = true;
+                inbox.waiting = None;
+                let unread = std::mem::take(&mut inbox.queue);
+                self.discard_messages(channel, unread);
+                self.announce_channels();
+            }
+            Resource::Timer(_) | Resource::Reply(_) | Resource::Connecting(_) => {}
+        }
+        Ok(())
+    }
+
+    fn poll(&mut self, waker: WakerId, handle: Handle) -> Result<Vec<u8>, Errno> {
+        // The fields are borrowed one by one: the waker holds two of them.
+        let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
+        let inbox = match self.resources.get(handle)? {
+            Resource::Inbox(InputChannel::Query) => &mut self.queries,
+            Resource::Inbox(InputChannel::HttpRequest) => &mut self.requests,
+            _ => return Err(Errno::UNSUPPORTED_OPERATION),
+        };
+        match inbox.queue.pop_front() {
+            Some(message) => {
+                inbox.waiting = None;
+                self.control.note_io();
+                Ok(message)
+            }
+            None => {
+                inbox.waiting = Some(lazy.make());
+                Err(Errno::PENDING)
+            }
+        }
+    }
+
+    fn poll_read(
+        &mut self,
+        waker: WakerId,
+        handle: Handle,
+        buffer: &mut [u8],
+    ) -> Result<usize, Errno> {
+        self.add_work(WORK_SYSCALL);
+        let (lazy, resources) = self.lazy_waker(waker);
+        match resources.get(handle)? {
+            Resource::Stream(stream) => {
+                let read = poll_lazily(lazy, |cx| stream.poll_read(cx, buffer));
+                let read = io_outcome(read)?;
+                self.config.meter.add_ingress(read as u64);
+                self.control.note_io();
+                Ok(read)
+            }
+            Resource::Timer(Timer::At(sleep)) => {
+                match poll_lazily(lazy, |cx| sleep.as_mut().poll(cx)) {
+                    Poll::Ready(()) => Ok(0),
+                    Poll::Pending => Err(Errno::PENDING),
+                }
+            }
+            Resource::Timer(Timer::Never) => Err(Errno::PENDING),
+            _ => Err(Errno::UNSUPPORTED_OPERATION),
+        }
+    }
+
+    fn poll_write(&mut self, waker: WakerId, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
+        self.add_work(WORK_SYSCALL);
+        let (lazy, resources) = self.lazy_waker(waker);
+        let stream = stream(resources, handle)?;
+        let written = io_outcome(poll_lazily(lazy, |cx| stream.poll_write(cx, data)))?;
+        self.config.meter.add_egress(written as u64);
+        self.control.note_io();
+        Ok(written)
+    }
+
+    fn poll_shutdown(&mut self, waker: WakerId, handle: Handle) -> Result<(), Errno> {
+        self.add_work(WORK_SYSCALL);
+        let (lazy, resources) = self.lazy_waker(waker);
+        let stream = stream(resources, handle)?;
+        io_outcome(poll_lazily(lazy, |cx| stream.poll_shutdown(cx)))?;
+        self.config.meter.add_egress(SHUTDOWN_BYTES);
+        Ok(())
+    }
+
+    fn poll_res(&mut self, waker: WakerId, handle: Handle) -> Result<Handle, Errno> {
+        self.add_work(WORK_SYSCALL);
+        let (lazy, resources) = self.lazy_waker(waker);
+        // Before the outcome is taken: a stream without a handle would be lost.
+        let room = resources.check_room();
+        let Resource::Connecting(connecting) = resources.get(handle)? else {
+            return Err(Errno::UNSUPPORTED_OPERATION);
+        };
+        room?;
+        match poll_lazily(lazy, |cx| connecting.poll(cx)) {
+            Poll::Pending => Err(Errno::PENDING),
+            Poll::Ready(Some(Ok(stream))) => self.insert_stream(stream),
+            // The attempt failed, or its outcome was handed over before.
+            Poll::Ready(Some(Err(_)) | None) => Err(Errno::IO_ERROR),
+        }
+    }
+
+    fn mark_task_ready(&mut self, task: i32) -> Result<(), Errno> {
+        self.wakes.mark_ready(task);
+        Ok(())
+    }
+
+    fn next_ready_task(&mut self) -> Result<i32, Errno> {
+        self.wakes.next_ready().ok_or(Errno::NOT_FOUND)
+    }
+
+    fn enable_ocall_trace(&mut self, enable: bool) -> Result<(), Errno> {
+        self.trace = enable;
+        Ok(())
+    }
+
+    fn awake_wakers(&mut self) -> Result<Vec<WakeCode>, Errno> {
+        Ok(self.wakes.take_codes())
+    }
+
+    fn getrandom(&mut self, buffer: &mut [u8]) -> Result<(), Errno> {
+        if buffer.len() > RANDOM_BYTES_MAX {
+            return Err(Errno::INVALID_PARAMETER);
+        }
+        rand::rng().fill_bytes(buffer);
+        Ok(())
+    }
+
+    fn next_events(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        Ok(self.wakes.write_events(buffer))
+    }
+
+    fn poll_flush(&mut self, waker: WakerId, handle: Handle) -> Result<(), Errno> {
+        self.add_work(WORK_SYSCALL);
+        let (lazy, resources) = self.lazy_waker(waker);
+        let stream = stream(resources, handle)?;
+        io_outcome(poll_lazily(lazy, |cx| stream.poll_flush(cx)))
+    }
+}

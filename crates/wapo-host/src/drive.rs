@@ -1,0 +1,384 @@
+//! The loop that polls one guest from its first instruction to its end.
+//!
+//! Delivers requests, enters the poll export, settles fuel, and waits when
+//! there is nothing to do. A stop request or the time limit ends it at any
+//! point at which the guest can be interrupted, a slice apart at most. Called
+//! by `supervise`, which decides what happens afterwards.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use tokio::sync::mpsc;
+use tokio::time::Sleep;
+use wapo_abi::message::InputChannel;
+use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
+use wasmtime::{Instance, Store, Trap, TypedFunc};
+use wasmtime_wasi::I32Exit;
+
+use crate::control::Control;
+use crate::instance::{Command, ExitReason, Phase};
+use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL};
+use crate::module_cache::Program;
+use crate::state::InstanceState;
+
+/// Fuel of a store without a gas limit; refilled long before it is used up.
+const FUEL_TANK: u64 = u64::MAX / 4;
+
+/// Exit codes from here on are crashes, as guests of Wapo 0.x know it.
+const FIRST_CRASH_CODE: i32 = 126;
+
+/// Raised in a host call to end a guest that was asked to stop.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the instance was asked to stop")]
+pub(crate) struct Interrupted;
+
+/// Requests on their way to the guest.
+pub(crate) struct Inboxes {
+    pub(crate) queries: mpsc::Receiver<Command>,
+    pub(crate) requests: mpsc::Receiver<Command>,
+}
+
+/// Gas of an instance over all its starts.
+#[derive(Debug, Default)]
+pub(crate) struct GasAccount {
+    total: u64,
+    /// Fuel that does not make a gas yet.
+    fuel_remainder: u64,
+}
+
+/// Ends that do not come from the guest.
+enum Halt {
+    Stopped,
+    TimeExceeded,
+}
+
+impl From<Halt> for ExitReason {
+    fn from(halt: Halt) -> Self {
+        match halt {
+            Halt::Stopped => Self::Stopped,
+            Halt::TimeExceeded => Self::TimeExceeded,
+        }
+    }
+}
+
+/// A guest in its poll loop.
+pub(crate) struct Driver<'a> {
+    store: Store<InstanceState>,
+    control: Arc<Control>,
+    inboxes: &'a mut Inboxes,
+    gas: &'a mut GasAccount,
+    deadline: Option<Pin<&'a mut Sleep>>,
+    /// Fuel in the store at the last settlement.
+    fuel_left: u64,
+    /// Fuel burnt since the guest last let others run.
+    slice_used: u64,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        engine: &wasmtime::Engine,
+        state: InstanceState,
+        inboxes: &'a mut Inboxes,
+        gas: &'a mut GasAccount,
+        deadline: Option<Pin<&'a mut Sleep>>,
+    ) -> Self {
+        let control = Arc::clone(&state.control);
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| state);
+        Self {
+            store,
+            control,
+            inboxes,
+            gas,
+            deadline,
+            fuel_left: 0,
+            slice_used: 0,
+        }
+    }
+
+    /// Runs the guest to its end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Not cancel safe: a dropped run leaves the fuel of the present poll
+    /// unsettled. Use the stop request.
+    pub(crate) async fn run(mut self, program: &Program) -> ExitReason {
+        if let Err(error) = self.refuel() {
+            return ExitReason::FailedToStart(error.to_string());
+        }
+        let started = match self.start(program).await {
+            Ok(poll) => poll,
+            Err(reason) => return self.finish(reason),
+        };
+        self.store
+            .data()
+            .status
+            .send_modify(|status| status.phase = Phase::Running);
+        let reason = self.poll_loop(&started).await;
+        self.finish(reason)
+    }
+
+    async fn start(&mut self, program: &Program) -> Result<TypedFunc<(), i32>, ExitReason> {
+        let instantiated = interruptible(
+            &self.control,
+            &mut self.deadline,
+            program.pre().instantiate_async(&mut self.store),
+        )
+        .await?;
+        self.settle();
+        let instance = instantiated.map_err(|error| start_failure(&error))?;
+        self.find_poll(&instance)
+    }
+
+    fn find_poll(&mut self, instance: &Instance) -> Result<TypedFunc<(), i32>, ExitReason> {
+        [POLL_EXPORT, LEGACY_POLL_EXPORT]
+            .into_iter()
+            .find_map(|name| instance.get_typed_func(&mut self.store, name).ok())
+            .ok_or_else(|| {
+                ExitReason::FailedToStart(format!(
+                    "the module exports no function `{POLL_EXPORT}` of type () -> i32"
+                ))
+            })
+    }
+
+    async fn poll_loop(&mut self, poll: &TypedFunc<(), i32>) -> ExitReason {
+        loop {
+            let wakes = Arc::clone(&self.store.data().wakes);
+            wakes.begin_poll();
+            let returned = interruptible(
+                &self.control,
+                &mut self.deadline,
+                poll.call_async(&mut self.store, ()),
+            )
+            .await;
+            self.settle();
+            let outcome = match returned {
+                Ok(Ok(number)) => PollOutcome::from_i32(number),
+                Ok(Err(error)) => return exit_reason(&error),
+                Err(halt) => return halt.into(),
+            };
+            match outcome {
+                Ok(PollOutcome::Pending) => {}
+                Ok(PollOutcome::Finished) => return ExitReason::Finished,
+                Err(number) => {
+                    return ExitReason::Violation(format!(
+                        "`{POLL_EXPORT}` returned {number} instead of 0 or 1"
+                    ));
+                }
+            }
+            if wakes.has_overflowed() {
+                return ExitReason::Violation(
+                    "the guest made more waits than it ever asked about".to_owned(),
+                );
+            }
+            if let Err(error) = self.refuel() {
+                return error;
+            }
+            if let Err(halt) = self.next_work().await {
+                return halt.into();
+            }
+        }
+    }
+
+    /// Lets others run after a slice, and waits while there is nothing to do.
+    async fn next_work(&mut self) -> Result<(), Halt> {
+        if self.slice_used >= self.store.data().slice_fuel() {
+            self.slice_used = 0;
+            interruptible(&self.control, &mut self.deadline, tokio::task::yield_now()).await?;
+        }
+        loop {
+            self.deliver_waiting();
+            self.push_out_streams();
+            if self.store.data().wakes.wants_poll() {
+                return Ok(());
+            }
+            self.slice_used = 0;
+            self.control.set_idle(true);
+            let woken = self.wait().await;
+            self.control.set_idle(false);
+            if let Some(command) = woken? {
+                self.store.data_mut().deliver(command);
+            }
+        }
+    }
+
+    /// Hands over requests that arrived, as far as the guest's channels take them.
+    fn deliver_waiting(&mut self) {
+        let state = self.store.data_mut();
+        while state.takes(InputChannel::Query) {
+            let Ok(command) = self.inboxes.queries.try_recv() else {
+                break;
+            };
+            state.deliver(command);
+        }
+        while state.takes(InputChannel::HttpRequest) {
+            let Ok(command) = self.inboxes.requests.try_recv() else {
+                break;
+            };
+            state.deliver(command);
+        }
+    }
+
+    /// Moves buffered output of streams whose peers can take it again.
+    fn push_out_streams(&mut self) {
+        let state = self.store.data_mut();
+        while let Some(handle) = state.wakes.take_flush() {
+            let handle = crate::resource::Handle(handle);
+            // The stream may be closed, its number in other use: both harmless.
+            if let Ok(crate::resource::Resource::Stream(stream)) = state.resources.get(handle) {
+                stream.push_out();
+            }
+        }
+    }
+
+    /// Waits for a wake, a request, a stop or the deadline.
+    async fn wait(&mut self) -> Result<Option<Command>, Halt> {
+        // Only what is needed is held while waiting: the state is not `Sync`.
+        let state = self.store.data();
+        let wakes = Arc::clone(&state.wakes);
+        let queries = state.takes(InputChannel::Query);
+        let requests = state.takes(InputChannel::HttpRequest);
+        let Self {
+            control,
+            deadline,
+            inboxes,
+            ..
+        } = self;
+        std::future::poll_fn(|cx| {
+            control.register(cx);
+            check_halt(control, deadline, cx)?;
+            if wakes.wants_poll() || wakes.wants_flush() {
+                return Poll::Ready(Ok(None));
+            }
+            if queries && let Poll::Ready(Some(query)) = inboxes.queries.poll_recv(cx) {
+                return Poll::Ready(Ok(Some(query)));
+            }
+            if requests && let Poll::Ready(Some(request)) = inboxes.requests.poll_recv(cx) {
+                return Poll::Ready(Ok(Some(request)));
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Turns fuel into gas, whole units only; the remainder is kept.
+    fn settle(&mut self) {
+        let left = self.store.get_fuel().unwrap_or(self.fuel_left);
+        let used = self.fuel_left.saturating_sub(left);
+        self.fuel_left = left;
+        let state = self.store.data_mut();
+        let work = std::mem::take(&mut state.work);
+        if used.saturating_add(work) >= HOG_POLL_FUEL {
+            self.control.note_heavy();
+        }
+        self.slice_used = self.slice_used.saturating_add(used).saturating_add(work);
+        let fuel = self.gas.fuel_remainder + used;
+        self.gas.fuel_remainder = fuel % FUEL_PER_GAS;
+        let gas = fuel / FUEL_PER_GAS + std::mem::take(&mut state.call_gas);
+        self.gas.total = self.gas.total.saturating_add(gas);
+        state.config.meter.add_gas(gas);
+    }
+
+    /// Fills the tank: as far as the gas limit allows, else when it runs low.
+    ///
+    /// # Errors
+    ///
+    /// [`ExitReason::GasExhausted`] when nothing may be filled in.
+    fn refuel(&mut self) -> Result<(), ExitReason> {
+        let tank = match self.store.data().config.gas_max {
+            Some(gas_max) => {
+                let gas_left = gas_max.saturating_sub(self.gas.total);
+                if gas_left == 0 {
+                    return Err(ExitReason::GasExhausted);
+                }
+                gas_left.saturating_mul(FUEL_PER_GAS).min(FUEL_TANK)
+            }
+            None if self.fuel_left > FUEL_TANK / 2 => return Ok(()),
+            None => FUEL_TANK,
+        };
+        if tank == self.fuel_left {
+            return Ok(());
+        }
+        let slice = self.store.data().slice_fuel();
+        self.store.data_mut().short_since = None;
+        self.store
+            .set_fuel(tank)
+            .and_then(|()| self.store.fuel_async_yield_interval(Some(slice)))
+            .map_err(|error| ExitReason::Violation(error.to_string()))?;
+        self.fuel_left = tank;
+        Ok(())
+    }
+
+    /// Settles what is left and lets go of everything the guest held.
+    fn finish(mut self, reason: ExitReason) -> ExitReason {
+        self.settle();
+        reason
+    }
+}
+
+/// Runs a future that a stop request or the deadline may end.
+async fn interruptible<F: Future>(
+    control: &Control,
+    deadline: &mut Option<Pin<&mut Sleep>>,
+    future: F,
+) -> Result<F::Output, Halt> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+            return Poll::Ready(Ok(output));
+        }
+        control.register(cx);
+        check_halt(control, deadline, cx)?;
+        Poll::Pending
+    })
+    .await
+}
+
+/// Whether the guest has to end now; registers for the deadline.
+fn check_halt(
+    control: &Control,
+    deadline: &mut Option<Pin<&mut Sleep>>,
+    cx: &mut Context<'_>,
+) -> Result<(), Halt> {
+    if control.is_stopped() {
+        return Err(Halt::Stopped);
+    }
+    if let Some(deadline) = deadline
+        && deadline.as_mut().poll(cx).is_ready()
+    {
+        return Err(Halt::TimeExceeded);
+    }
+    Ok(())
+}
+
+/// Why a guest ended that did not return from its poll export.
+fn exit_reason(error: &wasmtime::Error) -> ExitReason {
+    if error.is::<Interrupted>() {
+        return ExitReason::Stopped;
+    }
+    if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
+        return if *code < FIRST_CRASH_CODE {
+            ExitReason::Exited(*code)
+        } else {
+            ExitReason::Trapped(format!("exit with code {code}"))
+        };
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => ExitReason::GasExhausted,
+        // The alternate form carries the wasm backtrace with symbol names.
+        _ => ExitReason::Trapped(format!("{error:?}")),
+    }
+}
+
+/// Why a guest did not come to life.
+fn start_failure(error: &wasmtime::Error) -> ExitReason {
+    match exit_reason(error) {
+        ExitReason::Trapped(message) if error.is::<Trap>() => {
+            ExitReason::Trapped(format!("in the start function: {message}"))
+        }
+        ExitReason::Trapped(_) => ExitReason::FailedToStart(format!("{error:#}")),
+        reason => reason,
+    }
+}

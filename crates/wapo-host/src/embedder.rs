@@ -1,0 +1,155 @@
+//! Everything the host asks of whoever embeds it.
+//!
+//! The host knows no keys, no files and no configuration. What a guest may ask
+//! beyond its own sandbox goes through one [`Embedder`], made per app by the
+//! daemon. Methods without a future are called while the guest runs: they must
+//! answer at once and never block. Methods with a future suspend the instance.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use wapo_abi::Errno;
+use wapo_abi::message::{LogLevel, MetricsToken, TlsServerConfig};
+
+/// A future that suspends the instance until it is ready.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Identifies an instance within the process; never used twice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
+pub struct InstanceId(pub u64);
+
+/// Where a log line comes from.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum LogSource {
+    /// The guest's own log call.
+    Guest,
+    /// A line the guest wrote to standard output.
+    Stdout,
+    /// A line the guest wrote to standard error.
+    Stderr,
+    /// The host, about the life of the instance.
+    Lifecycle,
+}
+
+/// One line of an app's log: bounded and free of control characters.
+#[derive(Clone, Debug)]
+pub struct LogLine {
+    /// Instance that the line is about.
+    pub instance: InstanceId,
+    /// Who wrote it.
+    pub source: LogSource,
+    /// Severity.
+    pub level: LogLevel,
+    /// Text of at most [`crate::limits::LOG_LINE_BYTES_MAX`] bytes.
+    pub text: String,
+}
+
+/// A connection that an embedder hands to a guest.
+pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+
+/// Yields connections for one server name on the shared TLS port.
+pub trait SniListener: Send {
+    /// The next connection, its handshake done, and its peer.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::END_OF_FILE`] when the listener is gone for good.
+    fn poll_accept(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Box<dyn Connection>, SocketAddr), Errno>>;
+}
+
+/// What the host asks of its embedder, on behalf of one app.
+///
+/// Defaults are those of a host without identity or storage: a guest gets an
+/// honest error or an empty answer.
+pub trait Embedder: Send + Sync + 'static {
+    /// Address of the app: the hash of its manifest.
+    fn app_address(&self) -> [u8; 32];
+
+    /// Takes a line of the app's log.
+    fn log(&self, line: LogLine);
+
+    /// Takes output that a guest emitted.
+    fn output(&self, instance: InstanceId, data: &[u8]) {
+        let _ = (instance, data);
+    }
+
+    /// Public key of the worker.
+    fn worker_pubkey(&self) -> [u8; 32];
+
+    /// Signs guest data of at most [`crate::limits::SIGN_BYTES_MAX`] bytes.
+    fn sign(&self, data: &[u8]) -> Vec<u8>;
+
+    /// Derives the app's secret for a path of at most 256 bytes.
+    fn derive_secret(&self, path: &[u8]) -> [u8; 64];
+
+    /// A hardware quote over guest data; `None` where there is no hardware.
+    fn quote(&self, data: Vec<u8>) -> BoxFuture<Option<Vec<u8>>> {
+        drop(data);
+        Box::pin(std::future::ready(None))
+    }
+
+    /// Gas used by the app in this deployment, and a token of this reading.
+    fn gas_consumed(&self) -> (u64, MetricsToken);
+
+    /// Reads a blob named `algorithm:hex` of at most `max_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::NOT_FOUND`] when there is none, [`Errno::IO_ERROR`] for a bad
+    /// name or damaged content, [`Errno::RESOURCE_LIMITED`] when it is larger.
+    fn blob(&self, hash: &str, max_bytes: u64) -> BoxFuture<Result<Vec<u8>, Errno>> {
+        let _ = (hash, max_bytes);
+        Box::pin(std::future::ready(Err(Errno::NOT_FOUND)))
+    }
+
+    /// Reads the app's sealed record.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::IO_ERROR`] when it exists and cannot be read.
+    fn read_boot_data(&self) -> BoxFuture<Result<Option<Vec<u8>>, Errno>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    /// Replaces the app's sealed record.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::IO_ERROR`] when it cannot be stored.
+    fn write_boot_data(&self, data: Vec<u8>) -> BoxFuture<Result<(), Errno>> {
+        drop(data);
+        Box::pin(std::future::ready(Err(Errno::IO_ERROR)))
+    }
+
+    /// Takes a named lock of the app for an instance; false when it is held.
+    fn try_lock(&self, instance: InstanceId, name: &str) -> bool;
+
+    /// Gives a lock back; false when this instance does not hold it.
+    fn unlock(&self, instance: InstanceId, name: &str) -> bool;
+
+    /// Serves a name on the shared TLS port.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::FORBIDDEN`] without such a port, [`Errno::INVALID_PARAMETER`]
+    /// for an unusable certificate or a name that is taken.
+    fn listen_sni(
+        &self,
+        instance: InstanceId,
+        name: &str,
+        config: TlsServerConfig,
+    ) -> Result<Box<dyn SniListener>, Errno> {
+        let _ = (instance, name, config);
+        Err(Errno::FORBIDDEN)
+    }
+
+    /// An instance is gone: its locks and names are free again.
+    fn instance_ended(&self, instance: InstanceId);
+}

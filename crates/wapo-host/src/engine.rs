@@ -1,0 +1,319 @@
+//! The engine: one per process, configured once, shared by all instances.
+//!
+//! Wraps wasmtime's engine, the linker with every host call, the module cache,
+//! the resolver and TLS settings, and the runtime for hogs. Does not know any
+//! app. Made by the daemon at start.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{mpsc, watch};
+use wasmtime::{
+    Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, Strategy,
+    WasmBacktraceDetails,
+};
+
+use crate::control::Control;
+use crate::drive::Inboxes;
+use crate::embedder::{Embedder, InstanceId};
+use crate::instance::{InstanceConfig, InstanceHandle, Phase, Status};
+use crate::limits::{FIBER_STACK_BYTES, INBOX_CAPACITY, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES};
+use crate::memory_pool::MemoryPool;
+use crate::module_cache::{LoadError, ModuleCache, Program};
+use crate::net::dns::Dns;
+use crate::net::tls::TlsSettings;
+use crate::schedule::HogRuntime;
+use crate::state::InstanceState;
+use crate::supervise::Supervisor;
+
+/// Tables that a module may have; compilers make one.
+pub(crate) const TABLES_MAX: u32 = 4;
+
+/// Bytes of wasmtime's own data about an instance (globals, function pointers).
+///
+/// About 16 bytes for each function whose address is taken and each import.
+const INSTANCE_BYTES_MAX: usize = 1 << 20;
+
+/// Address space of one memory in the pool: with it no access needs a check.
+const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+
+/// Memory of an ended instance that stays resident for the next one.
+///
+/// Clearing this much by hand is cheaper than giving it back to the kernel.
+const KEEP_RESIDENT_BYTES: usize = 64 * 1024;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Linear memory of one instance at most, in bytes (the `-m` of the daemon).
+    pub memory_max_bytes: u64,
+    /// Instances that may exist at a time.
+    pub instances_max: u32,
+    /// How linear memories are allocated.
+    pub allocation: Allocation,
+    /// Threads that compile modules.
+    pub compile_threads: usize,
+    /// Threads of the low-priority runtime for guests that hog the CPU.
+    pub hog_threads: usize,
+    /// Where compiled modules are kept; `None` keeps them in memory only.
+    pub module_cache: Option<ModuleCacheConfig>,
+    /// Certificates trusted by `tcp_connect_tls` besides the Mozilla roots.
+    pub trust_roots: Vec<CertificateDer<'static>>,
+    /// Who resolves names.
+    pub resolver: Resolver,
+}
+
+impl Default for EngineConfig {
+    /// 128 MiB per instance, 1000 instances, pooled, two threads each, no disk cache.
+    fn default() -> Self {
+        Self {
+            memory_max_bytes: 128 << 20,
+            instances_max: 1_000,
+            allocation: Allocation::Pooled,
+            compile_threads: 2,
+            hog_threads: 2,
+            module_cache: None,
+            trust_roots: Vec::new(),
+            resolver: Resolver::System,
+        }
+    }
+}
+
+/// How linear memories are allocated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Allocation {
+    /// Pool of address space with guard regions and copy-on-write images.
+    Pooled,
+    /// Plain allocations without guard regions, for enclaves.
+    Enclave,
+}
+
+/// Where compiled modules are kept between runs.
+#[derive(Clone)]
+pub struct ModuleCacheConfig {
+    /// Folder of the files; made when missing.
+    pub dir: PathBuf,
+    /// Authenticates the files. Who knows it can run native code in the host.
+    pub key: [u8; 32],
+}
+
+impl std::fmt::Debug for ModuleCacheConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModuleCacheConfig")
+            .field("dir", &self.dir)
+            .field("key", &"(hidden)")
+            .finish()
+    }
+}
+
+/// Who resolves names for outgoing connections.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Resolver {
+    /// As the system is configured.
+    System,
+    /// These DNS servers only.
+    Servers(Vec<SocketAddr>),
+}
+
+/// The engine could not be set up.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("cannot set up the engine: {0}")]
+pub struct EngineError(String);
+
+/// What all instances share.
+pub(crate) struct EngineParts {
+    wasmtime: wasmtime::Engine,
+    pub(crate) dns: Arc<Dns>,
+    pub(crate) tls: Arc<TlsSettings>,
+    modules: ModuleCache,
+    hogs: HogRuntime,
+    instances: AtomicU64,
+}
+
+impl EngineParts {
+    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
+        &self.wasmtime
+    }
+}
+
+/// Runs guests. Cheap to clone; all clones are the same engine.
+#[derive(Clone)]
+pub struct Engine {
+    parts: Arc<EngineParts>,
+}
+
+impl Engine {
+    /// Sets up an engine.
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError`] when address space, threads or DNS are not to be had.
+    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
+        let text = |error: wasmtime::Error| EngineError(format!("{error:#}"));
+        let wasmtime = wasmtime::Engine::new(&wasmtime_config(&config)).map_err(text)?;
+        let mut linker = Linker::<InstanceState>::new(&wasmtime);
+        crate::calls::add_to_linker(&mut linker).map_err(text)?;
+        wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state| &mut state.wasi)
+            .map_err(text)?;
+        wasmtime_wasi::p0::add_to_linker_async(&mut linker, |state| &mut state.wasi)
+            .map_err(text)?;
+        let modules = ModuleCache::new(
+            &wasmtime,
+            linker,
+            config.module_cache,
+            config.compile_threads,
+        );
+        let hogs = HogRuntime::new(config.hog_threads)
+            .map_err(|error| EngineError(format!("cannot start threads: {error}")))?;
+        Ok(Self {
+            parts: Arc::new(EngineParts {
+                wasmtime,
+                dns: Arc::new(Dns::new(&config.resolver).map_err(EngineError)?),
+                tls: Arc::new(TlsSettings::new(&config.trust_roots).map_err(EngineError)?),
+                modules,
+                hogs,
+                instances: AtomicU64::new(0),
+            }),
+        })
+    }
+
+    /// Gives a module ready to start; compiles it unless that was done before.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`] with a text for whoever built the module.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn load(&self, wasm: &[u8]) -> Result<Program, LoadError> {
+        self.parts.modules.load(wasm).await
+    }
+
+    /// Starts an instance in a task of its own and returns at once.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn start(
+        &self,
+        program: &Program,
+        config: InstanceConfig,
+        embedder: Arc<dyn Embedder>,
+    ) -> InstanceHandle {
+        let id = InstanceId(self.parts.instances.fetch_add(1, Ordering::Relaxed));
+        let control = Arc::new(Control::default());
+        let (status, status_seen) = watch::channel(Status {
+            phase: Phase::Starting,
+            restarts: 0,
+            takes_queries: false,
+            takes_http: false,
+            listening: Vec::new(),
+        });
+        let (queries, queries_taken) = mpsc::channel(INBOX_CAPACITY);
+        let (requests, requests_taken) = mpsc::channel(INBOX_CAPACITY);
+        let handle = InstanceHandle {
+            id,
+            control: Arc::clone(&control),
+            queries,
+            requests,
+            status: status_seen,
+            meter: Arc::clone(&config.meter),
+        };
+        let supervisor = Supervisor {
+            id,
+            parts: Arc::clone(&self.parts),
+            program: program.clone(),
+            config,
+            embedder,
+            control: Arc::clone(&control),
+            status: Arc::new(status),
+        };
+        let inboxes = Inboxes {
+            queries: queries_taken,
+            requests: requests_taken,
+        };
+        crate::schedule::spawn(
+            self.parts.hogs.handle().cloned(),
+            control,
+            supervisor.run(inboxes),
+        );
+        handle
+    }
+}
+
+fn wasmtime_config(config: &EngineConfig) -> Config {
+    let mut wasmtime = Config::new();
+    wasmtime
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .consume_fuel(true)
+        .concurrency_support(false)
+        .max_wasm_stack(WASM_STACK_BYTES)
+        .async_stack_size(FIBER_STACK_BYTES)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+        // What compilers emit today, and nothing with a large attack surface.
+        // Function references in tables are always on; garbage-collected ones
+        // are not even compiled into this engine.
+        .wasm_bulk_memory(true)
+        .wasm_multi_value(true)
+        .wasm_simd(true)
+        .wasm_extended_const(true)
+        .wasm_tail_call(true)
+        .wasm_relaxed_simd(false)
+        .wasm_multi_memory(false)
+        .wasm_memory64(false);
+    match config.allocation {
+        Allocation::Pooled => {
+            wasmtime
+                .memory_reservation(MEMORY_RESERVATION_BYTES.max(config.memory_max_bytes))
+                .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+        }
+        Allocation::Enclave => {
+            let capacity = usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX);
+            let buffers = usize::try_from(config.instances_max).unwrap_or(usize::MAX);
+            wasmtime
+                .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+                .with_host_memory(Arc::new(MemoryPool::new(capacity, buffers)))
+                .memory_reservation(0)
+                .memory_guard_size(0)
+                .memory_reservation_for_growth(0)
+                .guard_before_linear_memory(false)
+                .memory_init_cow(false)
+                .signals_based_traps(false);
+        }
+    }
+    wasmtime
+}
+
+fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    let instances = config.instances_max;
+    pool.total_core_instances(instances)
+        .total_memories(instances)
+        .total_stacks(instances)
+        .total_tables(instances.saturating_mul(TABLES_MAX))
+        .max_tables_per_module(TABLES_MAX)
+        .max_memories_per_module(1)
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .max_core_instance_size(INSTANCE_BYTES_MAX)
+        .max_memory_size(usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX))
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+    pool
+}
+
+/// A builder for the runtime that instances should start on.
+///
+/// Threads that are busy look at sockets only every so many tasks. With slices
+/// of 0.1 ms, tokio's default of 61 would let a neighbour wait for 6 ms.
+pub fn runtime_builder() -> tokio::runtime::Builder {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.enable_all().event_interval(EVENT_INTERVAL);
+    builder
+}
+
+/// Tasks between two looks at the sockets while a thread is busy.
+const EVENT_INTERVAL: u32 = 8;

@@ -1,0 +1,346 @@
+//! What an embedder holds of a running guest.
+//!
+//! [`InstanceConfig`] says what a guest may use, [`InstanceHandle`] talks to it
+//! while it runs, [`Status`] tells what became of it. The guest itself lives in
+//! a task of its own (`supervise`, `drive`) and is reached through the inbox.
+
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::DuplexStream;
+use tokio::sync::{mpsc, oneshot, watch};
+use wapo_abi::message::{HttpHead, HttpResponseHead};
+
+use crate::control::Control;
+use crate::embedder::InstanceId;
+use crate::meter::Meter;
+use crate::net::policy::{EgressPolicy, EgressRules};
+
+/// What one instance may use and how it is run.
+#[derive(Clone)]
+pub struct InstanceConfig {
+    /// Program arguments, the program's own name first.
+    pub args: Vec<String>,
+    /// Environment variables; nothing of the host's environment is visible.
+    pub env: Vec<(String, String)>,
+    /// Linear memory at most, in bytes. The engine's own limit applies as well.
+    pub memory_max_bytes: u64,
+    /// Gas after which the instance is ended; `None` for no limit.
+    pub gas_max: Option<u64>,
+    /// Time after which the instance is ended, whatever it does.
+    pub time_max: Option<Duration>,
+    /// Share of the CPU when instances compete: a weight of 3 gets three slices.
+    pub weight: NonZeroU32,
+    /// What happens when the guest ends by itself.
+    pub restart: RestartPolicy,
+    /// Ports the guest may listen on; `None` for none.
+    pub listen_ports: Option<RangeInclusive<u16>>,
+    /// Where the guest may connect to.
+    pub egress: Arc<dyn EgressPolicy>,
+    /// Where use is counted. Several instances may share one.
+    pub meter: Arc<Meter>,
+    /// Whether host calls are logged from the start.
+    pub trace_calls: bool,
+}
+
+impl Default for InstanceConfig {
+    /// 128 MiB, no ports, public egress, no restart, counted on its own.
+    fn default() -> Self {
+        Self {
+            args: Vec::new(),
+            env: Vec::new(),
+            memory_max_bytes: 128 << 20,
+            gas_max: None,
+            time_max: None,
+            weight: NonZeroU32::MIN,
+            restart: RestartPolicy::Never,
+            listen_ports: None,
+            egress: Arc::new(EgressRules::default()),
+            meter: Arc::new(Meter::default()),
+            trace_calls: false,
+        }
+    }
+}
+
+/// When a guest that ended is started again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum RestartPolicy {
+    /// It stays ended.
+    Never,
+    /// After a trap or a non-zero exit, with growing pauses.
+    OnFailure,
+    /// After any end but a requested stop or a reached limit.
+    Always,
+}
+
+/// Why an instance ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum ExitReason {
+    /// The main future finished.
+    Finished,
+    /// The guest called `proc_exit` with this code.
+    Exited(i32),
+    /// The embedder asked for it.
+    Stopped,
+    /// The guest trapped; message with wasm backtrace, for the app's log.
+    Trapped(String),
+    /// The guest broke the contract or a limit of the host.
+    Violation(String),
+    /// [`InstanceConfig::gas_max`] is used up.
+    GasExhausted,
+    /// [`InstanceConfig::time_max`] is over.
+    TimeExceeded,
+    /// The guest never ran: no memory left, bad start function, no slot.
+    FailedToStart(String),
+}
+
+impl ExitReason {
+    /// Whether the guest ended as a program that did its work.
+    pub fn is_success(&self) -> bool {
+        matches!(self, Self::Finished | Self::Exited(0) | Self::Stopped)
+    }
+}
+
+impl std::fmt::Display for ExitReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Finished => write!(f, "finished"),
+            Self::Exited(code) => write!(f, "exited with code {code}"),
+            Self::Stopped => write!(f, "stopped"),
+            Self::Trapped(message) => write!(f, "trapped: {message}"),
+            Self::Violation(message) => write!(f, "ended by the host: {message}"),
+            Self::GasExhausted => write!(f, "gas limit reached"),
+            Self::TimeExceeded => write!(f, "time limit reached"),
+            Self::FailedToStart(message) => write!(f, "failed to start: {message}"),
+        }
+    }
+}
+
+/// Where an instance is in its life.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Phase {
+    /// Being instantiated. Goes to `Running` or `Ended`.
+    Starting,
+    /// In its poll loop. Goes to `Waiting` or `Ended`.
+    Running,
+    /// Ended with this reason; starts again soon. Goes to `Starting` or `Ended`.
+    Waiting(ExitReason),
+    /// Gone for good.
+    Ended(ExitReason),
+}
+
+/// State of an instance as its embedder sees it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Status {
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Times it was started again.
+    pub restarts: u32,
+    /// Whether the guest takes queries now.
+    pub takes_queries: bool,
+    /// Whether the guest takes HTTP requests now.
+    pub takes_http: bool,
+    /// Addresses it listens on.
+    pub listening: Vec<ListenAddress>,
+}
+
+/// An address a guest listens on.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ListenAddress {
+    /// The bound address.
+    pub address: std::net::SocketAddr,
+    /// Whether connections speak TLS that the host ends.
+    pub tls: bool,
+}
+
+/// Why a request to a guest failed.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum RequestError {
+    /// Too many requests wait already.
+    #[error("the instance is busy: its queue is full")]
+    Busy,
+    /// The guest has not opened a channel for this kind of request.
+    #[error("the app does not take such requests")]
+    NotListening,
+    /// The instance is gone.
+    #[error("the instance has ended")]
+    Ended,
+    /// The guest dropped the request without an answer.
+    #[error("the app gave no answer")]
+    NoAnswer,
+    /// The guest answered with an error text.
+    #[error("{0}")]
+    App(String),
+    /// The guest's answer cannot be decoded.
+    #[error("the app gave an invalid answer")]
+    InvalidAnswer,
+}
+
+/// Bytes or the reason why there are none.
+pub(crate) type Reply = Result<Vec<u8>, RequestError>;
+
+/// What waits in the inbox of an instance.
+pub(crate) enum Command {
+    Query {
+        origin: Option<[u8; 32]>,
+        path: String,
+        payload: Vec<u8>,
+        reply: oneshot::Sender<Reply>,
+    },
+    Http {
+        head: HttpHead,
+        body: DuplexStream,
+        reply: oneshot::Sender<Reply>,
+    },
+}
+
+/// An HTTP exchange with a guest: the head to come, and both bodies.
+pub struct HttpExchange {
+    response: oneshot::Receiver<Reply>,
+    /// Write the request body here and shut it down; read the response body.
+    pub body: DuplexStream,
+}
+
+impl HttpExchange {
+    /// Waits for the head of the guest's answer.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when the guest drops the request, fails or ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; the answer stays available until it was returned.
+    pub async fn response(&mut self) -> Result<HttpResponseHead, RequestError> {
+        use parity_scale_codec::DecodeAll as _;
+        let reply = (&mut self.response).await;
+        let bytes = reply.unwrap_or(Err(RequestError::NoAnswer))?;
+        HttpResponseHead::decode_all(&mut bytes.as_slice()).map_err(|_| RequestError::InvalidAnswer)
+    }
+}
+
+/// A running guest. Dropping the handle stops it.
+pub struct InstanceHandle {
+    pub(crate) id: InstanceId,
+    pub(crate) control: Arc<Control>,
+    pub(crate) queries: mpsc::Sender<Command>,
+    pub(crate) requests: mpsc::Sender<Command>,
+    pub(crate) status: watch::Receiver<Status>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+impl InstanceHandle {
+    /// The instance's number.
+    pub fn id(&self) -> InstanceId {
+        self.id
+    }
+
+    /// Follows the state of the instance.
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// Counters of the instance.
+    pub fn meter(&self) -> &Arc<Meter> {
+        &self.meter
+    }
+
+    /// Asks the guest a question and waits for the answer.
+    ///
+    /// There is no time limit here; the caller has one.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] as documented there; `Busy` at once, never after a wait.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the answer, not the question.
+    pub async fn query(
+        &self,
+        origin: Option<[u8; 32]>,
+        path: String,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        send(
+            &self.queries,
+            Command::Query {
+                origin,
+                path,
+                payload,
+                reply,
+            },
+        )?;
+        answer.await.unwrap_or_else(|_| Err(self.no_answer()))
+    }
+
+    /// Hands an HTTP request to the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Busy`] or [`RequestError::Ended`], at once.
+    pub fn http(&self, head: HttpHead) -> Result<HttpExchange, RequestError> {
+        let (reply, response) = oneshot::channel();
+        let (ours, theirs) = tokio::io::duplex(crate::limits::PIPE_BYTES);
+        send(
+            &self.requests,
+            Command::Http {
+                head,
+                body: theirs,
+                reply,
+            },
+        )?;
+        Ok(HttpExchange {
+            response,
+            body: ours,
+        })
+    }
+
+    fn no_answer(&self) -> RequestError {
+        match self.status.borrow().phase {
+            Phase::Running => RequestError::NoAnswer,
+            _ => RequestError::Ended,
+        }
+    }
+
+    /// Asks the instance to stop; it does within a slice, whatever the guest does.
+    pub fn stop(&self) {
+        self.control.stop();
+    }
+
+    /// Waits until the instance is gone for good.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn ended(&self) -> ExitReason {
+        let mut status = self.status.clone();
+        let ended = status
+            .wait_for(|status| matches!(status.phase, Phase::Ended(_)))
+            .await;
+        match ended.as_deref() {
+            Ok(Status {
+                phase: Phase::Ended(reason),
+                ..
+            }) => reason.clone(),
+            // The task is gone without a word: its runtime was shut down.
+            _ => ExitReason::Stopped,
+        }
+    }
+}
+
+fn send(inbox: &mpsc::Sender<Command>, command: Command) -> Result<(), RequestError> {
+    inbox.try_send(command).map_err(|error| match error {
+        mpsc::error::TrySendError::Full(_) => RequestError::Busy,
+        mpsc::error::TrySendError::Closed(_) => RequestError::Ended,
+    })
+}
+
+impl Drop for InstanceHandle {
+    fn drop(&mut self) {
+        self.control.stop();
+    }
+}

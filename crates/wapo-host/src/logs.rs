@@ -1,0 +1,146 @@
+//! Lines on their way from a guest to the app's log.
+//!
+//! Cuts long lines, makes control characters visible, limits the rate and says
+//! how much it dropped. Used by the `log` call, by standard output and error,
+//! and for events in the life of the instance. Keeps nothing; the embedder does.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use wapo_abi::message::LogLevel;
+
+use crate::embedder::{Embedder, InstanceId, LogLine, LogSource};
+use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_PER_SECOND};
+
+/// Writes to the log of one instance.
+#[derive(Clone)]
+pub(crate) struct Logger {
+    instance: InstanceId,
+    embedder: Arc<dyn Embedder>,
+    budget: Arc<Mutex<Budget>>,
+}
+
+struct Budget {
+    second: Instant,
+    left: u32,
+    dropped: u64,
+}
+
+impl Budget {
+    /// Whether one more line may pass, and how many were dropped before it.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        if now.duration_since(self.second).as_secs() >= 1 {
+            self.second = now;
+            self.left = LOG_LINES_PER_SECOND;
+        }
+        if self.left == 0 {
+            self.dropped += 1;
+            return None;
+        }
+        self.left -= 1;
+        Some(std::mem::take(&mut self.dropped))
+    }
+}
+
+impl Logger {
+    pub(crate) fn new(instance: InstanceId, embedder: Arc<dyn Embedder>) -> Self {
+        let budget = Budget {
+            second: Instant::now(),
+            left: LOG_LINES_PER_SECOND,
+            dropped: 0,
+        };
+        Self {
+            instance,
+            embedder,
+            budget: Arc::new(Mutex::new(budget)),
+        }
+    }
+
+    /// Writes one line; the host's own events pass whatever the rate.
+    pub(crate) fn write(&self, source: LogSource, level: LogLevel, text: &str) {
+        if source != LogSource::Lifecycle {
+            let taken = self
+                .budget
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(Instant::now());
+            match taken {
+                None => return,
+                Some(0) => {}
+                Some(dropped) => self.emit(
+                    LogSource::Lifecycle,
+                    LogLevel::Warn,
+                    format!(
+                        "{dropped} log lines dropped: more than {LOG_LINES_PER_SECOND} a second"
+                    ),
+                ),
+            }
+        }
+        self.emit(source, level, printable(text));
+    }
+
+    fn emit(&self, source: LogSource, level: LogLevel, text: String) {
+        self.embedder.log(LogLine {
+            instance: self.instance,
+            source,
+            level,
+            text,
+        });
+    }
+}
+
+/// Cuts a line to its limit and makes control characters visible.
+///
+/// Line breaks and tabs of the host's own multi-line messages (backtraces)
+/// stay; a guest cannot forge a line of another app, since lines are records.
+fn printable(text: &str) -> String {
+    let mut end = text.len().min(LOG_LINE_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let cut = end < text.len();
+    let mut line = String::with_capacity(end);
+    for character in text[..end].chars() {
+        match character {
+            '\n' | '\t' => line.push(character),
+            control if control.is_control() => line.extend(control.escape_default()),
+            other => line.push(other),
+        }
+    }
+    if cut {
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn lines_are_cut_and_cleaned() {
+        assert_eq!(printable("plain\ttext"), "plain\ttext");
+        assert_eq!(printable("\u{1b}[31mred\r"), "\\u{1b}[31mred\\r");
+        let long = printable(&"ä".repeat(LOG_LINE_BYTES_MAX));
+        assert!(long.len() <= LOG_LINE_BYTES_MAX + '…'.len_utf8());
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn a_flood_is_counted_and_dropped() {
+        let start = Instant::now();
+        let mut budget = Budget {
+            second: start,
+            left: LOG_LINES_PER_SECOND,
+            dropped: 0,
+        };
+        for _ in 0..LOG_LINES_PER_SECOND {
+            assert_eq!(budget.take(start), Some(0));
+        }
+        for _ in 0..7 {
+            assert_eq!(budget.take(start), None);
+        }
+        assert_eq!(budget.take(start + Duration::from_secs(1)), Some(7));
+    }
+}

@@ -1,0 +1,88 @@
+//! What moves bytes for a guest: TCP, TLS, the body of an HTTP request.
+//!
+//! Reads and writes go straight between the socket and the slice they are
+//! given, which is guest memory. Called by the `poll_*` host calls.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use tokio::io::{DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::embedder::Connection;
+use crate::net::tls::TlsStream;
+
+/// A stream of a guest.
+pub(crate) enum Stream {
+    /// Plain TCP.
+    Tcp(TcpStream),
+    /// TLS that the host ends.
+    Tls(TlsStream),
+    /// Bodies of an HTTP request and its answer.
+    Body(DuplexStream),
+    /// A connection that the embedder handed over.
+    Handed(Box<dyn Connection>),
+}
+
+impl Stream {
+    fn as_io(&mut self) -> Pin<&mut dyn Connection> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream),
+            Self::Body(stream) => Pin::new(stream),
+            Self::Handed(stream) => Pin::new(stream.as_mut()),
+        }
+    }
+
+    /// Reads into `buffer`; 0 is the end of the stream.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut buffer = ReadBuf::new(buffer);
+        std::task::ready!(self.as_io().poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Writes some of `data`.
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.as_io().poll_write(cx, data)
+    }
+
+    /// Sends what is buffered.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.as_io().poll_flush(cx)
+    }
+
+    /// Ends the writing side.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.as_io().poll_shutdown(cx)
+    }
+
+    /// Says whom to wake when buffered output can move without the guest asking.
+    pub(crate) fn set_flush_waker(&mut self, make: impl FnOnce() -> Waker) {
+        if let Self::Tls(stream) = self {
+            stream.set_flush_waker(make());
+        }
+    }
+
+    /// Pushes out what is buffered, after the waker above fired.
+    pub(crate) fn push_out(&mut self) {
+        if let Self::Tls(stream) = self {
+            stream.push_out();
+        }
+    }
+
+    /// Lets go of the stream; what it had buffered is still sent.
+    pub(crate) fn close(self) {
+        if let Self::Tls(stream) = self {
+            stream.close();
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! TLS that the host ends, for guests that do not want to.
+//!
+//! A stream is handed to the guest before its handshake; the first read or
+//! write drives it, under a deadline. A guest may read from one task and write
+//! from another, while TLS reads may need to write and the other way round:
+//! every I/O event therefore wakes both ([`Both`]). Trust roots and protocol
+//! versions are the engine's ([`TlsSettings`]).
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Wake, Waker, ready};
+
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+use wapo_abi::Errno;
+use wapo_abi::message::TlsServerConfig;
+
+use crate::limits::{HANDSHAKE_TIMEOUT, LINGER_TIMEOUT};
+
+/// How the host speaks TLS.
+pub(crate) struct TlsSettings {
+    provider: Arc<CryptoProvider>,
+    client: Arc<ClientConfig>,
+}
+
+impl TlsSettings {
+    /// Trusts the Mozilla roots and `extra_roots`.
+    ///
+    /// # Errors
+    ///
+    /// When an extra root is no certificate.
+    pub(crate) fn new(extra_roots: &[CertificateDer<'static>]) -> Result<Self, String> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        for root in extra_roots {
+            roots
+                .add(root.clone())
+                .map_err(|error| format!("a trust root cannot be used: {error}"))?;
+        }
+        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|error| format!("TLS cannot be set up: {error}"))?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        Ok(Self {
+            provider,
+            client: Arc::new(client),
+        })
+    }
+
+    /// A server's side from the PEM texts of a guest.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::INVALID_PARAMETER`] when certificate or key cannot be used.
+    pub(crate) fn server(&self, config: &TlsServerConfig) -> Result<Arc<ServerConfig>, Errno> {
+        let TlsServerConfig::V0 { cert, key } = config;
+        let chain = CertificateDer::pem_slice_iter(cert.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|_| Errno::INVALID_PARAMETER)?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| Errno::INVALID_PARAMETER)?;
+        ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+            .with_safe_default_protocol_versions()
+            .map_err(|_| Errno::INVALID_PARAMETER)?
+            .with_no_client_auth()
+            .with_single_cert(chain, key)
+            .map(Arc::new)
+            .map_err(|_| Errno::INVALID_PARAMETER)
+    }
+}
+
+/// Wakes the reader, the writer and the flusher of one stream.
+#[derive(Default)]
+struct Both {
+    wakers: Mutex<[Option<Waker>; 3]>,
+}
+
+const READER: usize = 0;
+const WRITER: usize = 1;
+const FLUSHER: usize = 2;
+
+impl Both {
+    fn set(&self, who: usize, waker: &Waker) {
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut wakers[who] {
+            Some(old) => old.clone_from(waker),
+            empty => *empty = Some(waker.clone()),
+        }
+    }
+
+    fn clear(&self, who: usize) {
+        let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = wakers[who].take();
+        drop(wakers);
+        drop(old);
+    }
+}
+
+impl Wake for Both {
+    fn wake(self: Arc<Self>) {
+        let taken = {
+            let mut wakers = self.wakers.lock().unwrap_or_else(PoisonError::into_inner);
+            // The flusher stays: it belongs to the stream, not to one wait.
+            [
+                wakers[READER].take(),
+                wakers[WRITER].take(),
+                wakers[FLUSHER].clone(),
+            ]
+        };
+        for waker in taken.into_iter().flatten() {
+            waker.wake();
+        }
+    }
+}
+
+enum State {
+    /// Nobody may wait longer than the deadline for the peer to finish.
+    Connecting(tokio_rustls::Connect<TcpStream>, Pin<Box<Sleep>>),
+    /// As `Connecting`, on the server's side.
+    Accepting(tokio_rustls::Accept<TcpStream>, Pin<Box<Sleep>>),
+    /// Bytes move.
+    Open(Box<tokio_rustls::TlsStream<TcpStream>>),
+    /// The handshake failed; every use is an error.
+    Failed,
+}
+
+/// A TLS stream of a guest.
+pub(crate) struct TlsStream {
+    state: State,
+    both: Arc<Both>,
+    waker: Waker,
+    /// Plaintext was taken that the socket has not.
+    unsent: bool,
+}
+
+impl TlsStream {
+    fn new(state: State) -> Self {
+        let both = Arc::new(Both::default());
+        Self {
+            state,
+            waker: Waker::from(Arc::clone(&both)),
+            both,
+            unsent: false,
+        }
+    }
+
+    /// The client's side of a connection that stands.
+    pub(crate) fn connect(
+        settings: &TlsSettings,
+        name: ServerName<'static>,
+        tcp: TcpStream,
+    ) -> Self {
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&settings.client));
+        Self::new(State::Connecting(connector.connect(name, tcp), deadline()))
+    }
+
+    /// The server's side of a connection that was accepted.
+    pub(crate) fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> Self {
+        let acceptor = tokio_rustls::TlsAcceptor::from(config);
+        Self::new(State::Accepting(acceptor.accept(tcp), deadline()))
+    }
+
+    pub(crate) fn set_flush_waker(&mut self, waker: Waker) {
+        self.both.set(FLUSHER, &waker);
+    }
+
+    /// Sends what is buffered, as far as the socket takes it.
+    pub(crate) fn push_out(&mut self) {
+        if !self.unsent {
+            return;
+        }
+        let waker = self.waker.clone();
+        if let State::Open(io) = &mut self.state
+            && Pin::new(io)
+                .poll_flush(&mut Context::from_waker(&waker))
+                .is_ready()
+        {
+            self.unsent = false;
+        }
+    }
+
+    /// Drops the stream after what it had buffered is sent.
+    pub(crate) fn close(self) {
+        if let (true, State::Open(mut io)) = (self.unsent, self.state) {
+            tokio::spawn(async move {
+                use tokio::io::AsyncWriteExt as _;
+                // The guest is no longer interested in how this ends.
+                let _ = tokio::time::timeout(LINGER_TIMEOUT, io.shutdown()).await;
+            });
+        }
+    }
+
+    /// Runs the handshake to its end, then gives the open stream.
+    fn poll_open(&mut self) -> Poll<io::Result<&mut tokio_rustls::TlsStream<TcpStream>>> {
+        let waker = self.waker.clone();
+        let mut cx = Context::from_waker(&waker);
+        let (outcome, deadline) = match &mut self.state {
+            State::Open(_) | State::Failed => (Poll::Pending, None),
+            State::Connecting(handshake, deadline) => (
+                Pin::new(handshake)
+                    .poll(&mut cx)
+                    .map_ok(tokio_rustls::TlsStream::from),
+                Some(deadline),
+            ),
+            State::Accepting(handshake, deadline) => (
+                Pin::new(handshake)
+                    .poll(&mut cx)
+                    .map_ok(tokio_rustls::TlsStream::from),
+                Some(deadline),
+            ),
+        };
+        if let Some(deadline) = deadline {
+            match outcome {
+                Poll::Ready(Ok(io)) => self.state = State::Open(Box::new(io)),
+                Poll::Ready(Err(error)) => {
+                    self.state = State::Failed;
+                    return Poll::Ready(Err(error));
+                }
+                Poll::Pending => {
+                    ready!(deadline.as_mut().poll(&mut cx));
+                    self.state = State::Failed;
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+        match &mut self.state {
+            State::Open(io) => Poll::Ready(Ok(io)),
+            _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+        }
+    }
+
+    /// Runs one operation with a waker that wakes everybody, for one of them.
+    fn poll_as<T>(
+        &mut self,
+        who: usize,
+        cx: &mut Context<'_>,
+        operation: impl FnOnce(
+            Pin<&mut tokio_rustls::TlsStream<TcpStream>>,
+            &mut Context<'_>,
+        ) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        self.both.set(who, cx.waker());
+        let waker = self.waker.clone();
+        let outcome = match self.poll_open() {
+            Poll::Ready(Ok(io)) => operation(Pin::new(io), &mut Context::from_waker(&waker)),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending => Poll::Pending,
+        };
+        if outcome.is_ready() {
+            self.both.clear(who);
+        }
+        outcome
+    }
+}
+
+fn deadline() -> Pin<Box<Sleep>> {
+    Box::pin(tokio::time::sleep(HANDSHAKE_TIMEOUT))
+}
+
+impl AsyncRead for TlsStream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_as(READER, cx, |io, cx| io.poll_read(cx, buffer))
+    }
+}
+
+impl AsyncWrite for TlsStream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(self.poll_as(WRITER, cx, |io, cx| io.poll_write(cx, data)))?;
+        // Guests of Wapo 0.x have no call to flush with, so every write is.
+        self.unsent = true;
+        self.push_out();
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_as(WRITER, cx, |io, cx| io.poll_flush(cx)))?;
+        self.unsent = false;
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if matches!(self.state, State::Connecting(..) | State::Accepting(..)) {
+            // Nothing was said yet, so there is nothing to end politely.
+            self.state = State::Failed;
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_as(WRITER, cx, |io, cx| io.poll_shutdown(cx))
+    }
+}

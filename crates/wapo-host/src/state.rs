@@ -1,0 +1,200 @@
+//! Everything the host keeps for one running guest.
+//!
+//! The wasmtime store owns an [`InstanceState`]; host calls (`calls/*`) are
+//! methods on it. State stands apart from the glue that lifts arguments, so
+//! that another ABI could drive the same state. Touched by one task only.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use wapo_abi::message::{InputChannel, LogLevel};
+use wapo_abi::{Errno, WakerId};
+use wasmtime::{Memory, ResourceLimiter};
+use wasmtime_wasi::p1::WasiP1Ctx;
+
+use crate::control::Control;
+use crate::embedder::{Embedder, InstanceId, LogSource};
+use crate::instance::{InstanceConfig, ListenAddress, Status};
+use crate::limits::{SLICE_FUEL, TABLE_ELEMENTS_MAX};
+use crate::logs::Logger;
+use crate::net::connect::Dialer;
+use crate::resource::{Handle, Resource, ResourceTable};
+use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
+
+/// An input channel of a guest and the messages that wait in it.
+#[derive(Default)]
+pub(crate) struct Inbox {
+    /// Whether the guest ever opened it; it can do so once.
+    pub(crate) handle: Option<Handle>,
+    /// Whether the guest closed it again.
+    pub(crate) closed: bool,
+    /// Encoded messages and the handles they carry.
+    pub(crate) queue: VecDeque<Vec<u8>>,
+    /// The guest's wait for the next message.
+    pub(crate) waiting: Option<std::task::Waker>,
+}
+
+/// Host state of one running guest.
+pub(crate) struct InstanceState {
+    pub(crate) id: InstanceId,
+    pub(crate) config: InstanceConfig,
+    pub(crate) embedder: Arc<dyn Embedder>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) wakes: Arc<WakeQueue>,
+    pub(crate) task_wakers: TaskWakers,
+    pub(crate) resources: ResourceTable,
+    pub(crate) queries: Inbox,
+    pub(crate) requests: Inbox,
+    pub(crate) dialer: Dialer,
+    pub(crate) wasi: WasiP1Ctx,
+    pub(crate) logger: Logger,
+    pub(crate) status: Arc<watch::Sender<Status>>,
+    /// The guest's memory; known once it is instantiated.
+    pub(crate) memory: Option<Memory>,
+    /// The answer of the last slow call.
+    pub(crate) answer: Option<Vec<u8>>,
+    /// The guest task that makes the present call.
+    pub(crate) task: i32,
+    /// Price of host calls since the last settlement.
+    pub(crate) call_gas: u64,
+    /// Host work since the last yield, in fuel's worth of time.
+    pub(crate) work: u64,
+    /// The step in which the fuel interval was cut short, until it is restored.
+    pub(crate) short_since: Option<u64>,
+    pub(crate) trace: bool,
+    pub(crate) memory_bytes: u64,
+}
+
+impl InstanceState {
+    /// Makes the waker of the present poll-type call, lazily.
+    pub(crate) fn lazy_waker(&mut self, waker: WakerId) -> (LazyWaker<'_>, &mut ResourceTable) {
+        (
+            LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker),
+            &mut self.resources,
+        )
+    }
+
+    /// Adds to the price of host calls.
+    #[inline]
+    pub(crate) fn charge(&mut self, gas: u64) {
+        self.call_gas = self.call_gas.saturating_add(gas);
+    }
+
+    /// Counts host time that fuel does not see.
+    #[inline]
+    pub(crate) fn add_work(&mut self, fuel: u64) {
+        self.work = self.work.saturating_add(fuel);
+    }
+
+    /// The fuel after which the guest has to let others run.
+    pub(crate) fn slice_fuel(&self) -> u64 {
+        SLICE_FUEL.saturating_mul(u64::from(self.config.weight.get()))
+    }
+
+    pub(crate) fn inbox(&mut self, channel: InputChannel) -> &mut Inbox {
+        match channel {
+            InputChannel::Query => &mut self.queries,
+            InputChannel::HttpRequest => &mut self.requests,
+        }
+    }
+
+    /// Stores a stream and tells it whom to wake for its buffered output.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::RESOURCE_LIMITED`] when the table is full.
+    pub(crate) fn insert_stream(
+        &mut self,
+        stream: crate::net::stream::Stream,
+    ) -> Result<Handle, Errno> {
+        let handle = self.resources.insert(Resource::Stream(Box::new(stream)))?;
+        let wakes = &self.wakes;
+        if let Resource::Stream(stream) = self.resources.get(handle)? {
+            stream.set_flush_waker(|| crate::wake::flush_waker(wakes, handle.0));
+        }
+        Ok(handle)
+    }
+
+    /// Tells the embedder that the guest listens somewhere.
+    pub(crate) fn announce_listener(&self, address: Option<SocketAddr>, tls: bool) {
+        if let Some(address) = address {
+            self.status
+                .send_modify(|status| status.listening.push(ListenAddress { address, tls }));
+        }
+    }
+
+    /// Tells the embedder that the guest no longer listens there.
+    pub(crate) fn withdraw_listener(&self, address: Option<SocketAddr>) {
+        if let Some(address) = address {
+            self.status
+                .send_modify(|status| status.listening.retain(|entry| entry.address != address));
+        }
+    }
+
+    /// Tells the embedder which requests the guest takes.
+    pub(crate) fn announce_channels(&self) {
+        let open = |inbox: &Inbox| inbox.handle.is_some() && !inbox.closed;
+        let (takes_queries, takes_http) = (open(&self.queries), open(&self.requests));
+        self.status.send_modify(|status| {
+            status.takes_queries = takes_queries;
+            status.takes_http = takes_http;
+        });
+    }
+
+    /// Writes a line about the instance itself to the app's log.
+    pub(crate) fn log_event(&self, level: LogLevel, text: &str) {
+        self.logger.write(LogSource::Lifecycle, level, text);
+    }
+}
+
+impl ResourceLimiter for InstanceState {
+    fn memory_growing(
+        &mut self,
+        _current_bytes: usize,
+        desired_bytes: usize,
+        maximum_bytes: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let desired = desired_bytes as u64;
+        if desired > self.config.memory_max_bytes
+            || maximum_bytes.is_some_and(|maximum| desired_bytes > maximum)
+        {
+            return Ok(false);
+        }
+        self.config.meter.memory_changed(self.memory_bytes, desired);
+        self.memory_bytes = desired;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired_elements: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired_elements <= TABLE_ELEMENTS_MAX)
+    }
+
+    fn instances(&self) -> usize {
+        1
+    }
+
+    fn memories(&self) -> usize {
+        1
+    }
+
+    fn tables(&self) -> usize {
+        crate::engine::TABLES_MAX as usize
+    }
+}
+
+impl Drop for InstanceState {
+    fn drop(&mut self) {
+        self.config.meter.memory_changed(self.memory_bytes, 0);
+        self.config
+            .meter
+            .add_gas(std::mem::take(&mut self.call_gas));
+        self.embedder.instance_ended(self.id);
+    }
+}

@@ -1,0 +1,176 @@
+//! The life of an instance over all its starts.
+//!
+//! Makes the state for each start, runs it, and decides what follows: nothing,
+//! or another start after a pause. Everything an ended guest held is free
+//! before the next start, memory slot and locks included. Spawned by the engine.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use wapo_abi::message::LogLevel;
+
+use crate::control::Control;
+use crate::drive::{Driver, GasAccount, Inboxes};
+use crate::embedder::{Embedder, InstanceId};
+use crate::engine::EngineParts;
+use crate::instance::{ExitReason, InstanceConfig, Phase, RestartPolicy, Status};
+use crate::limits::{RESTART_BACKOFF_MAX, RESTART_BACKOFF_MIN, RESTART_BACKOFF_RESET};
+use crate::logs::Logger;
+use crate::module_cache::Program;
+use crate::net::connect::Dialer;
+use crate::resource::ResourceTable;
+use crate::state::{Inbox, InstanceState};
+use crate::wake::{TaskWakers, WakeQueue};
+
+/// What an instance is made of.
+pub(crate) struct Supervisor {
+    pub(crate) id: InstanceId,
+    pub(crate) parts: Arc<EngineParts>,
+    pub(crate) program: Program,
+    pub(crate) config: InstanceConfig,
+    pub(crate) embedder: Arc<dyn Embedder>,
+    pub(crate) control: Arc<Control>,
+    pub(crate) status: Arc<watch::Sender<Status>>,
+}
+
+impl Supervisor {
+    /// Runs the instance until it is gone for good.
+    pub(crate) async fn run(self, mut inboxes: Inboxes) {
+        let mut gas = GasAccount::default();
+        let mut backoff = RESTART_BACKOFF_MIN;
+        let logger = Logger::new(self.id, Arc::clone(&self.embedder));
+        let mut deadline = self
+            .config
+            .time_max
+            .map(|limit| Box::pin(tokio::time::sleep(limit)));
+        loop {
+            let begun = Instant::now();
+            self.config.meter.add_start();
+            let state = self.new_state(logger.clone());
+            let deadline = deadline.as_mut().map(|sleep| sleep.as_mut());
+            let driver = Driver::new(
+                self.parts.wasmtime(),
+                state,
+                &mut inboxes,
+                &mut gas,
+                deadline,
+            );
+            let reason = driver.run(&self.program).await;
+            self.log_end(&logger, &reason);
+            self.clear_status();
+            if !self.restarts_after(&reason) {
+                self.end(reason);
+                return;
+            }
+            if begun.elapsed() >= RESTART_BACKOFF_RESET {
+                backoff = RESTART_BACKOFF_MIN;
+            }
+            if !self.pause(reason, backoff).await {
+                self.end(ExitReason::Stopped);
+                return;
+            }
+            backoff = (backoff * 2).min(RESTART_BACKOFF_MAX);
+        }
+    }
+
+    fn new_state(&self, logger: Logger) -> InstanceState {
+        let config = self.config.clone();
+        InstanceState {
+            id: self.id,
+            wasi: crate::wasi::context(&config, &logger),
+            dialer: Dialer {
+                dns: Arc::clone(&self.parts.dns),
+                tls: Arc::clone(&self.parts.tls),
+                policy: Arc::clone(&config.egress),
+                meter: Arc::clone(&config.meter),
+            },
+            trace: config.trace_calls,
+            config,
+            embedder: Arc::clone(&self.embedder),
+            wakes: WakeQueue::new(Arc::clone(&self.control)),
+            control: Arc::clone(&self.control),
+            task_wakers: TaskWakers::default(),
+            resources: ResourceTable::default(),
+            queries: Inbox::default(),
+            requests: Inbox::default(),
+            logger,
+            status: Arc::clone(&self.status),
+            memory: None,
+            answer: None,
+            task: 0,
+            call_gas: 0,
+            work: 0,
+            short_since: None,
+            memory_bytes: 0,
+        }
+    }
+
+    fn restarts_after(&self, reason: &ExitReason) -> bool {
+        match reason {
+            // Neither the operator's word nor a limit is undone by a restart.
+            ExitReason::Stopped
+            | ExitReason::GasExhausted
+            | ExitReason::TimeExceeded
+            | ExitReason::FailedToStart(_) => false,
+            _ if self.control.is_stopped() => false,
+            ended => match self.config.restart {
+                RestartPolicy::Never => false,
+                RestartPolicy::OnFailure => !ended.is_success(),
+                RestartPolicy::Always => true,
+            },
+        }
+    }
+
+    fn log_end(&self, logger: &Logger, reason: &ExitReason) {
+        let level = if reason.is_success() {
+            LogLevel::Info
+        } else {
+            LogLevel::Error
+        };
+        logger.write(
+            crate::embedder::LogSource::Lifecycle,
+            level,
+            &reason.to_string(),
+        );
+    }
+
+    /// The guest is gone: it listens nowhere and takes nothing.
+    fn clear_status(&self) {
+        self.status.send_modify(|status| {
+            status.takes_queries = false;
+            status.takes_http = false;
+            status.listening.clear();
+        });
+    }
+
+    fn end(&self, reason: ExitReason) {
+        self.status
+            .send_modify(|status| status.phase = Phase::Ended(reason));
+    }
+
+    /// Waits before the next start; false when the instance was stopped meanwhile.
+    async fn pause(&self, reason: ExitReason, backoff: Duration) -> bool {
+        self.status
+            .send_modify(|status| status.phase = Phase::Waiting(reason));
+        self.control.set_idle(true);
+        let mut sleep = std::pin::pin!(tokio::time::sleep(backoff));
+        let goes_on = std::future::poll_fn(|cx| {
+            use std::future::Future as _;
+            self.control.register(cx);
+            if self.control.is_stopped() {
+                return std::task::Poll::Ready(false);
+            }
+            sleep.as_mut().poll(cx).map(|()| true)
+        })
+        .await;
+        self.control.set_idle(false);
+        if goes_on {
+            self.status.send_modify(|status| {
+                status.phase = Phase::Starting;
+                status.restarts += 1;
+            });
+        }
+        goes_on
+    }
+}
