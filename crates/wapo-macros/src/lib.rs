@@ -24,16 +24,17 @@ use syn::{Error, ItemFn, ReturnType};
 /// ```
 #[proc_macro_attribute]
 pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand(args.into(), item.into()).unwrap_or_else(Error::into_compile_error).into()
+    expand(args.into(), item.into())
+        .unwrap_or_else(Error::into_compile_error)
+        .into()
 }
 
 fn expand(args: Tokens, item: Tokens) -> syn::Result<Tokens> {
     if !args.is_empty() {
         return Err(Error::new_spanned(args, "#[wapo::main] takes no arguments"));
     }
-    let function: ItemFn = syn::parse2(item).map_err(|error| {
-        Error::new(error.span(), "#[wapo::main] goes on an async function")
-    })?;
+    let function: ItemFn = syn::parse2(item)
+        .map_err(|error| Error::new(error.span(), "#[wapo::main] goes on an async function"))?;
     check(&function)?;
     Ok(program(function, &wapo_path()))
 }
@@ -74,7 +75,12 @@ fn program(mut function: ItemFn, wapo: &Tokens) -> Tokens {
         function.sig.ident = Ident::new("__wapo_main", function.sig.ident.span());
     }
     let name = &function.sig.ident;
-    let plain_main = is_main.then(|| quote!(#[allow(dead_code)] fn main() {}));
+    let plain_main = is_main.then(|| {
+        quote!(
+            #[allow(dead_code)]
+            fn main() {}
+        )
+    });
     quote! {
         #plain_main
 
@@ -111,4 +117,104 @@ fn wapo_path() -> Tokens {
     };
     let name = Ident::new(&name, Span::call_site());
     quote!(::#name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(args: Tokens, item: Tokens) -> String {
+        expand(args, item).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_a_main_function_is_told_so() {
+        for (args, item, expected) in [
+            (
+                quote!(),
+                quote!(
+                    fn main() {}
+                ),
+                "write `async fn`",
+            ),
+            (
+                quote!(),
+                quote!(
+                    async fn main(a: u8) {}
+                ),
+                "takes no arguments",
+            ),
+            (
+                quote!(),
+                quote!(
+                    async fn main<T>() {}
+                ),
+                "cannot be generic",
+            ),
+            (
+                quote!(),
+                quote!(
+                    async fn main() -> ! {
+                        loop {}
+                    }
+                ),
+                "leave the `!` out",
+            ),
+            (
+                quote!(),
+                quote!(
+                    struct Main;
+                ),
+                "goes on an async function",
+            ),
+            (
+                quote!(flavor = "fast"),
+                quote!(
+                    async fn main() {}
+                ),
+                "takes no arguments",
+            ),
+        ] {
+            let message = message(args, item);
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_program_exports_what_host_and_linker_want() {
+        let program = expand(
+            quote!(),
+            quote!(
+                async fn main() {
+                    work().await
+                }
+            ),
+        )
+        .expect("valid");
+        let program = program.to_string();
+        let file: syn::File = syn::parse_str(&program).expect("parses");
+        assert_eq!(file.items.len(), 4);
+        for part in [
+            "fn main ()",
+            "async fn __wapo_main ()",
+            "fn wapo_poll () -> i32",
+        ] {
+            assert!(program.contains(part), "{part} in {program}");
+        }
+        assert_eq!(program.matches("unsafe (no_mangle)").count(), 2);
+    }
+
+    #[test]
+    fn a_function_of_another_name_keeps_it_and_makes_no_main() {
+        let program = expand(
+            quote!(),
+            quote!(
+                pub async fn app() {}
+            ),
+        )
+        .expect("valid")
+        .to_string();
+        assert!(program.contains("pub async fn app ()"));
+        assert!(!program.contains("fn main"));
+    }
 }

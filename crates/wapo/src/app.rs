@@ -50,7 +50,12 @@ pub struct GasReading {
 /// Only when there is no host.
 pub fn gas_used() -> Result<GasReading> {
     let (gas, token) = calls::app_gas_consumed()?;
-    Ok(GasReading { gas, number: token.sn, session: token.session, nonce: token.nonce })
+    Ok(GasReading {
+        gas,
+        number: token.sn,
+        session: token.session,
+        nonce: token.nonce,
+    })
 }
 
 /// Switches the host's log of this instance's calls on or off, to find faults.

@@ -170,8 +170,8 @@ pub mod ocall {
 
     use wapo_abi::message::TlsServerConfig;
 
-    pub use crate::sys::calls::*;
     use crate::sys::calls;
+    pub use crate::sys::calls::*;
 
     /// Listens on a literal `ip:port`.
     ///
@@ -191,7 +191,10 @@ pub mod ocall {
 pub type ResourceId = crate::handle::Handle;
 
 /// The variants that errors had in Wapo 0.x.
-#[allow(non_upper_case_globals, reason = "old names; they were variants of an enum")]
+#[allow(
+    non_upper_case_globals,
+    reason = "old names; they were variants of an enum"
+)]
 mod variants {
     use crate::error::Error;
     use wapo_abi::Errno;

@@ -77,7 +77,9 @@ pub async fn accept() -> Option<(Request<Body>, Responder)> {
 }
 
 fn request_of(head: wapo_abi::message::HttpHead, body: Body) -> http::Result<Request<Body>> {
-    let mut request = Request::builder().method(head.method.as_str()).uri(head.url);
+    let mut request = Request::builder()
+        .method(head.method.as_str())
+        .uri(head.url);
     for (name, value) in head.headers {
         request = request.header(name, value);
     }
@@ -113,8 +115,15 @@ mod tests {
     use wapo_abi::message::HttpHead;
 
     fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpHead {
-        let headers = headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
-        HttpHead { method: method.into(), url: url.into(), headers }
+        let headers = headers
+            .iter()
+            .map(|(n, v)| ((*n).into(), (*v).into()))
+            .collect();
+        HttpHead {
+            method: method.into(),
+            url: url.into(),
+            headers,
+        }
     }
 
     #[test]

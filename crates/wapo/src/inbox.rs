@@ -27,14 +27,19 @@ pub(crate) struct Inbox {
 
 impl Inbox {
     const fn new(kind: InputChannel) -> Self {
-        Self { kind, handle: OnceLock::new() }
+        Self {
+            kind,
+            handle: OnceLock::new(),
+        }
     }
 
     /// The next message, or `None` when there will be no more.
     ///
     /// One task at a time may wait; a second one takes the place of the first.
     pub(crate) fn poll_next<M: Decode>(&self, cx: &Context<'_>) -> Poll<Option<M>> {
-        let opened = self.handle.get_or_init(|| calls::create_input_channel(self.kind));
+        let opened = self
+            .handle
+            .get_or_init(|| calls::create_input_channel(self.kind));
         let handle = match opened {
             Ok(handle) => *handle,
             Err(error) => {

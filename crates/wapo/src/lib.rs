@@ -108,11 +108,11 @@ pub mod time;
 pub use task::{spawn, spawn_named};
 pub use wapo_macros::main;
 
-#[allow(deprecated, reason = "re-exported at their old paths")]
-pub use compat::{ResourceId, channel, env, logger, ocall};
 #[cfg(any(feature = "hyper", feature = "hyper-v0"))]
 #[allow(deprecated, reason = "re-exported at its old path")]
 pub use compat::hyper_rt;
+#[allow(deprecated, reason = "re-exported at their old paths")]
+pub use compat::{ResourceId, channel, env, logger, ocall};
 pub use error::{Error, Result};
 
 /// For the expansion of [`main`]; not for anybody else.
@@ -124,6 +124,13 @@ pub mod __private {
     pub use crate::task::poll_program;
 
     /// What a main function may return.
+    ///
+    /// ```compile_fail
+    /// #[wapo::main]
+    /// async fn main() -> u32 {
+    ///     7
+    /// }
+    /// ```
     #[diagnostic::on_unimplemented(
         message = "`#[wapo::main]` takes a function that returns nothing or a `Result<(), E>`",
         label = "a main function returns nothing or a `Result<(), E>` with `E: Debug`"

@@ -43,7 +43,9 @@ impl Drop for Guard {
 /// When the host fails otherwise.
 pub fn try_acquire(name: &str) -> Result<Option<Guard>> {
     match calls::app_try_lock(name) {
-        Ok(()) => Ok(Some(Guard { name: name.to_owned() })),
+        Ok(()) => Ok(Some(Guard {
+            name: name.to_owned(),
+        })),
         Err(Error::CONDITION_ERROR) => Ok(None),
         Err(error) => Err(error),
     }

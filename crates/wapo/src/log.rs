@@ -21,6 +21,10 @@ use crate::sys::calls;
 /// ```
 ///
 /// The first logger stays: calling this again does nothing.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "an app's settings are its environment"
+)]
 pub fn init() {
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "info".to_owned());
     // Fails only when there is a logger already, which is then used.
@@ -36,7 +40,9 @@ pub struct Logger {
 impl Logger {
     /// A logger with a filter, for instance `Logger::new("warn,my_app=debug")`.
     pub fn new(filter: impl Into<Filter>) -> Self {
-        Self { filter: filter.into() }
+        Self {
+            filter: filter.into(),
+        }
     }
 
     /// Makes this the program's logger.
@@ -119,7 +125,11 @@ impl Filter {
     }
 
     fn most(&self) -> LevelFilter {
-        self.directives.iter().map(|(_, level)| *level).max().unwrap_or(LevelFilter::Off)
+        self.directives
+            .iter()
+            .map(|(_, level)| *level)
+            .max()
+            .unwrap_or(LevelFilter::Off)
     }
 }
 

@@ -78,19 +78,22 @@ pub(crate) struct Attempt {
 impl Attempt {
     pub(crate) fn start(host: &str, port: u16, is_tls: bool) -> Result<Self> {
         // Literal IPv6 addresses carry brackets in URLs and nowhere else.
-        let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(host);
         let number = if is_tls {
             calls::tcp_connect_tls(host.to_owned(), port, TlsClientConfig::V0)?
         } else {
             calls::tcp_connect(host, port)?
         };
-        Ok(Self { handle: number.into(), is_tls })
+        Ok(Self {
+            handle: number.into(),
+            is_tls,
+        })
     }
 
-    pub(crate) fn poll(
-        &self,
-        cx: &std::task::Context<'_>,
-    ) -> std::task::Poll<Result<TcpStream>> {
+    pub(crate) fn poll(&self, cx: &std::task::Context<'_>) -> std::task::Poll<Result<TcpStream>> {
         poll_call(cx, |waker| calls::poll_res(waker, self.handle.get()))
             .map_ok(|number| TcpStream::from_handle(number.into(), self.is_tls))
     }

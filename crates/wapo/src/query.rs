@@ -72,8 +72,20 @@ impl Reply {
 /// No query is lost when the future is dropped.
 pub async fn next() -> Option<(Query, Reply)> {
     let request = poll_fn(|cx| inbox::QUERIES.poll_next::<QueryRequest>(cx)).await?;
-    let QueryRequest { origin, path, payload, reply_tx } = request;
-    Some((Query { origin, path, payload }, Reply(reply_tx.into())))
+    let QueryRequest {
+        origin,
+        path,
+        payload,
+        reply_tx,
+    } = request;
+    Some((
+        Query {
+            origin,
+            path,
+            payload,
+        },
+        Reply(reply_tx.into()),
+    ))
 }
 
 /// Answers every query with a handler, each in a task of its own.

@@ -17,9 +17,7 @@
 use std::mem::MaybeUninit;
 
 use parity_scale_codec::{Decode, Encode};
-use wapo_abi::message::{
-    InputChannel, LogLevel, MetricsToken, TlsClientConfig, TlsServerConfig,
-};
+use wapo_abi::message::{InputChannel, LogLevel, MetricsToken, TlsClientConfig, TlsServerConfig};
 use wapo_abi::{Errno, WakeCode, wire};
 
 use crate::error::{Error, Result};
@@ -41,7 +39,10 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    const EMPTY: Self = Self { values: [0; wire::SLOTS], used: 0 };
+    const EMPTY: Self = Self {
+        values: [0; wire::SLOTS],
+        used: 0,
+    };
 
     #[inline(always)]
     fn push(mut self, value: usize) -> Self {
@@ -193,34 +194,78 @@ fn fetch_answer<T: Decode>(answer: &mut [u8]) -> Result<T> {
 }
 
 macro_rules! arg_type {
-    (handle) => { i32 };
-    (waker) => { i32 };
-    (task) => { i32 };
-    (level) => { LogLevel };
-    (channel) => { InputChannel };
-    (bool) => { bool };
-    (u16) => { u16 };
-    (i32) => { i32 };
-    (u64) => { u64 };
-    (str) => { &str };
-    (bytes) => { &[u8] };
-    (bytes_mut) => { &mut [u8] };
-    (($encoded:ty)) => { $encoded };
+    (handle) => {
+        i32
+    };
+    (waker) => {
+        i32
+    };
+    (task) => {
+        i32
+    };
+    (level) => {
+        LogLevel
+    };
+    (channel) => {
+        InputChannel
+    };
+    (bool) => {
+        bool
+    };
+    (u16) => {
+        u16
+    };
+    (i32) => {
+        i32
+    };
+    (u64) => {
+        u64
+    };
+    (str) => {
+        &str
+    };
+    (bytes) => {
+        &[u8]
+    };
+    (bytes_mut) => {
+        &mut [u8]
+    };
+    (($encoded:ty)) => {
+        $encoded
+    };
 }
 
 macro_rules! result_type {
-    (unit) => { () };
-    (handle) => { i32 };
-    (task) => { i32 };
-    (size) => { usize };
-    (($encoded:ty)) => { $encoded };
+    (unit) => {
+        ()
+    };
+    (handle) => {
+        i32
+    };
+    (task) => {
+        i32
+    };
+    (size) => {
+        usize
+    };
+    (($encoded:ty)) => {
+        $encoded
+    };
 }
 
 macro_rules! fast_result {
-    (unit, $value:expr) => { $value.map(|_| ()) };
-    (handle, $value:expr) => { $value.map(u32::cast_signed) };
-    (task, $value:expr) => { $value.map(u32::cast_signed) };
-    (size, $value:expr) => { $value.map(|size| size as usize) };
+    (unit, $value:expr) => {
+        $value.map(|_| ())
+    };
+    (handle, $value:expr) => {
+        $value.map(u32::cast_signed)
+    };
+    (task, $value:expr) => {
+        $value.map(u32::cast_signed)
+    };
+    (size, $value:expr) => {
+        $value.map(|size| size as usize)
+    };
 }
 
 macro_rules! stub_body {
@@ -272,7 +317,10 @@ wapo_abi::for_each_host_call!(stubs);
 ///
 /// As `poll_read`; also when the host claims more bytes than there is room.
 #[inline]
-#[cfg_attr(not(any(feature = "tokio", feature = "hyper")), expect(dead_code, reason = "no user"))]
+#[cfg_attr(
+    not(any(feature = "tokio", feature = "hyper")),
+    expect(dead_code, reason = "no user")
+)]
 fn read_uninit(waker: i32, handle: i32, buffer: &mut [MaybeUninit<u8>]) -> Result<usize> {
     const POLL_READ: u32 = 103;
     let room = buffer.len();
@@ -376,7 +424,10 @@ mod tests {
             calls::tcp_listen("127.0.0.1:1".into(), None),
             Err(Errno::UNKNOWN_CALL_NUMBER.into())
         );
-        assert_eq!(calls::worker_pubkey(), Err(Errno::UNKNOWN_CALL_NUMBER.into()));
+        assert_eq!(
+            calls::worker_pubkey(),
+            Err(Errno::UNKNOWN_CALL_NUMBER.into())
+        );
     }
 
     #[test]

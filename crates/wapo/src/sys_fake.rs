@@ -96,21 +96,33 @@ fn respond(host: &mut Host, task: i32, id: u32, slots: [usize; 4]) -> Result<u32
         super::fill_for_tests(slots[0], slots[1], &bytes);
         return u32::try_from(bytes.len()).map_err(|_| Errno::INVALID_PARAMETER);
     }
-    let row = CALLS.iter().find(|row| row.id == id).ok_or(Errno::UNKNOWN_CALL_NUMBER)?;
+    let row = CALLS
+        .iter()
+        .find(|row| row.id == id)
+        .ok_or(Errno::UNKNOWN_CALL_NUMBER)?;
     if row.name == "next_events" {
         let room = slots[1] / 8;
         let count = room.min(host.events.len());
-        let bytes: Vec<u8> = host.events.drain(..count).flat_map(Event::to_bytes).collect();
+        let bytes: Vec<u8> = host
+            .events
+            .drain(..count)
+            .flat_map(Event::to_bytes)
+            .collect();
         super::fill_for_tests(slots[0], slots[1], &bytes);
         return u32::try_from(bytes.len()).map_err(|_| Errno::INVALID_PARAMETER);
     }
-    host.calls.push(Call { task, name: row.name, slots });
+    host.calls.push(Call {
+        task,
+        name: row.name,
+        slots,
+    });
     let scripted = host.answers.get_mut(row.name).and_then(VecDeque::pop_front);
     let may_wait = row.args.first().is_some_and(|(_, kind)| *kind == "waker");
     match scripted {
         Some(Answer::Value(value)) => {
             if row.name == "poll_write" {
-                host.written.extend(super::peek_for_tests(slots[2], value as usize));
+                host.written
+                    .extend(super::peek_for_tests(slots[2], value as usize));
             }
             Ok(value)
         }
@@ -128,7 +140,8 @@ fn respond(host: &mut Host, task: i32, id: u32, slots: [usize; 4]) -> Result<u32
         None if may_wait => Err(Errno::PENDING),
         None => {
             if row.name == "oneshot_send" {
-                host.written.extend(super::peek_for_tests(slots[1], slots[2]));
+                host.written
+                    .extend(super::peek_for_tests(slots[1], slots[2]));
             }
             Ok(0)
         }

@@ -29,7 +29,9 @@ const LONGEST: Duration = Duration::from_millis(i32::MAX.cast_unsigned() as u64)
 /// # }
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { state: State::start(duration) }
+    Sleep {
+        state: State::start(duration),
+    }
 }
 
 /// Waits until a point in time; one in the past is over at once.
@@ -61,8 +63,13 @@ impl State {
     fn start(duration: Duration) -> Self {
         let (millis, rest) = first_leg(duration);
         match calls::create_timer(millis) {
-            Ok(timer) => Self::Armed { timer: timer.into(), rest },
-            Err(_) => Self::Starved { deadline: far_future(duration) },
+            Ok(timer) => Self::Armed {
+                timer: timer.into(),
+                rest,
+            },
+            Err(_) => Self::Starved {
+                deadline: far_future(duration),
+            },
         }
     }
 }
@@ -95,7 +102,8 @@ impl Future for Sleep {
             match &mut self.state {
                 State::Over => return Poll::Ready(()),
                 State::Armed { timer, rest } => {
-                    let fired = poll_call(cx, |waker| calls::poll_read(waker, timer.get(), &mut []));
+                    let fired =
+                        poll_call(cx, |waker| calls::poll_read(waker, timer.get(), &mut []));
                     match fired {
                         Poll::Pending => return Poll::Pending,
                         Poll::Ready(Ok(_)) if rest.is_zero() => self.state = State::Over,
@@ -208,7 +216,11 @@ pub fn interval(period: Duration) -> Result<Interval> {
     if period.is_zero() {
         return Err(Error::INVALID_PARAMETER);
     }
-    Ok(Interval { period, next: Instant::now(), sleep: sleep(Duration::ZERO) })
+    Ok(Interval {
+        period,
+        next: Instant::now(),
+        sleep: sleep(Duration::ZERO),
+    })
 }
 
 /// Made by [`interval`].
@@ -260,11 +272,16 @@ mod tests {
     use crate::sys::fake::{self, Answer};
 
     fn poll_once(sleep: &mut Sleep) -> bool {
-        Pin::new(sleep).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+        Pin::new(sleep)
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_ready()
     }
 
     fn timeouts() -> Vec<usize> {
-        fake::calls("create_timer").iter().map(|call| call.slots[0]).collect()
+        fake::calls("create_timer")
+            .iter()
+            .map(|call| call.slots[0])
+            .collect()
     }
 
     #[test]
@@ -289,7 +306,11 @@ mod tests {
         fake::answer("create_timer", Answer::Fails(Errno::RESOURCE_LIMITED));
         assert!(!poll_once(&mut starved));
         assert!(!poll_once(&mut starved));
-        assert_eq!(fake::calls("create_timer").len(), 3, "the third attempt worked");
+        assert_eq!(
+            fake::calls("create_timer").len(),
+            3,
+            "the third attempt worked"
+        );
         fake::answer("poll_read", Answer::Value(0));
         assert!(poll_once(&mut starved));
     }

@@ -19,14 +19,19 @@ use crate::sys::calls;
 
 /// The queries that come in.
 pub fn incoming_queries() -> &'static Receiver<Query> {
-    static RECEIVER: Receiver<Query> = Receiver { inbox: &inbox::QUERIES, item: PhantomData };
+    static RECEIVER: Receiver<Query> = Receiver {
+        inbox: &inbox::QUERIES,
+        item: PhantomData,
+    };
     &RECEIVER
 }
 
 /// The HTTP requests that come in.
 pub fn incoming_http_requests() -> &'static Receiver<HttpRequest> {
-    static RECEIVER: Receiver<HttpRequest> =
-        Receiver { inbox: &inbox::HTTP_REQUESTS, item: PhantomData };
+    static RECEIVER: Receiver<HttpRequest> = Receiver {
+        inbox: &inbox::HTTP_REQUESTS,
+        item: PhantomData,
+    };
     &RECEIVER
 }
 
@@ -54,7 +59,10 @@ impl<T: FromMessage> Future for Next<'_, T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-        self.receiver.inbox.poll_next::<T::Message>(cx).map(|message| message.map(T::from_message))
+        self.receiver
+            .inbox
+            .poll_next::<T::Message>(cx)
+            .map(|message| message.map(T::from_message))
     }
 }
 
@@ -85,8 +93,18 @@ impl FromMessage for Query {
     type Message = QueryRequest;
 
     fn from_message(message: QueryRequest) -> Self {
-        let QueryRequest { origin, path, payload, reply_tx } = message;
-        Self { origin, path, payload, reply_tx: OneshotSender(reply_tx.into()) }
+        let QueryRequest {
+            origin,
+            path,
+            payload,
+            reply_tx,
+        } = message;
+        Self {
+            origin,
+            path,
+            payload,
+            reply_tx: OneshotSender(reply_tx.into()),
+        }
     }
 }
 

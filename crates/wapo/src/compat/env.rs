@@ -24,6 +24,10 @@ pub mod ocall_funcs_guest {
 }
 
 /// Messages between guest and host.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "in the codec's derive: a variant's index is a u8"
+)]
 pub mod messages {
     use parity_scale_codec::{Decode, Encode};
     pub use wapo_abi::message::{HttpHead, HttpRequest, HttpResponseHead, QueryRequest};

@@ -71,10 +71,7 @@ impl Accept for TcpListener {
     type Conn = TcpStream;
     type Error = Error;
 
-    fn poll_accept(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<TcpStream>>> {
+    fn poll_accept(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<TcpStream>>> {
         let accepted = ready!(TcpListener::poll_accept(&self, cx));
         Poll::Ready(Some(accepted.map(|(stream, _)| stream)))
     }
@@ -97,12 +94,11 @@ impl Accept for AddrIncoming {
     type Conn = AddrStream;
     type Error = Error;
 
-    fn poll_accept(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<AddrStream>>> {
+    fn poll_accept(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<AddrStream>>> {
         let accepted = ready!(self.listener.poll_accept(cx));
-        Poll::Ready(Some(accepted.map(|(stream, peer)| AddrStream { stream, peer })))
+        Poll::Ready(Some(
+            accepted.map(|(stream, peer)| AddrStream { stream, peer }),
+        ))
     }
 }
 

@@ -105,7 +105,9 @@ impl Body {
     /// When the other side went away in the middle.
     pub async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            let frame = future::poll_fn(|cx| self.poll_next_frame(cx)).await.transpose()?;
+            let frame = future::poll_fn(|cx| self.poll_next_frame(cx))
+                .await
+                .transpose()?;
             match frame.map(Frame::into_data) {
                 None => return Ok(None),
                 Some(Ok(data)) if data.is_empty() => {}
@@ -181,12 +183,12 @@ impl Body {
                 }
                 Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
             }
-            Kind::Channel(receiver) => {
-                receiver.poll_next(cx).map(|piece| piece.map(|piece| Ok(Frame::data(piece))))
-            }
-            Kind::Other(other) => {
-                other.as_mut().poll_frame(&mut Context::from_waker(cx.waker()))
-            }
+            Kind::Channel(receiver) => receiver
+                .poll_next(cx)
+                .map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Kind::Other(other) => other
+                .as_mut()
+                .poll_frame(&mut Context::from_waker(cx.waker())),
         }
     }
 }
@@ -230,10 +232,12 @@ impl http_body::Body for Body {
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
             Kind::Other(other) => other.size_hint(),
-            Kind::Incoming(incoming) => {
-                incoming.announced.map_or_else(SizeHint::new, SizeHint::with_exact)
-            }
-            _ => self.known_len().map_or_else(SizeHint::new, SizeHint::with_exact),
+            Kind::Incoming(incoming) => incoming
+                .announced
+                .map_or_else(SizeHint::new, SizeHint::with_exact),
+            _ => self
+                .known_len()
+                .map_or_else(SizeHint::new, SizeHint::with_exact),
         }
     }
 }
@@ -291,7 +295,9 @@ impl Default for Body {
 
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Body").field("len", &self.known_len()).finish_non_exhaustive()
+        f.debug_struct("Body")
+            .field("len", &self.known_len())
+            .finish_non_exhaustive()
     }
 }
 

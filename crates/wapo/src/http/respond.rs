@@ -82,7 +82,12 @@ pub struct Responder {
 
 impl Responder {
     pub(super) fn new(reply: Handle, stream: TcpStream, is_head: bool) -> Self {
-        Self { reply, stream, is_head, upgrade: None }
+        Self {
+            reply,
+            stream,
+            is_head,
+            upgrade: None,
+        }
     }
 
     pub(super) fn with_upgrade(mut self, promise: Promise) -> Self {
@@ -105,7 +110,10 @@ impl Responder {
         let status = response.status();
         let has_body = may_have_body(status);
         if let (true, Some(len)) = (has_body, response.body().known_len()) {
-            response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
+            response
+                .headers_mut()
+                .entry(CONTENT_LENGTH)
+                .or_insert_with(|| HeaderValue::from(len));
         }
         let (parts, mut body) = response.into_parts();
         self.send_head(&parts)?;
@@ -142,12 +150,15 @@ impl Responder {
             .headers
             .iter()
             .map(|(name, value)| {
-                let value = std::str::from_utf8(value.as_bytes())
-                    .map_err(|_| Error::INVALID_ENCODING)?;
+                let value =
+                    std::str::from_utf8(value.as_bytes()).map_err(|_| Error::INVALID_ENCODING)?;
                 Ok((name.as_str().to_owned(), value.to_owned()))
             })
             .collect::<Result<_>>()?;
-        let head = HttpResponseHead { status: parts.status.as_u16(), headers };
+        let head = HttpResponseHead {
+            status: parts.status.as_u16(),
+            headers,
+        };
         calls::oneshot_send(self.reply.get(), &head.encode())
     }
 
@@ -188,15 +199,17 @@ mod tests {
             fake::answer("poll_write", Answer::Value(*count));
         }
         fake::answer("poll_shutdown", Answer::Value(0));
-        let responder =
-            Responder::new(1.into(), TcpStream::from_handle(2.into(), false), is_head);
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), is_head);
         let outcome = pin!(responder.send(response)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
         fake::written()
     }
 
     fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
-        let headers = headers.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect();
+        let headers = headers
+            .iter()
+            .map(|(n, v)| ((*n).into(), (*v).into()))
+            .collect();
         HttpResponseHead { status, headers }.encode()
     }
 
@@ -211,8 +224,14 @@ mod tests {
 
     #[test]
     fn answers_to_head_and_204_have_no_body() {
-        assert_eq!(send(true, &[], "hello"), head(200, &[("content-length", "5")]));
-        assert_eq!(send(false, &[], (StatusCode::NO_CONTENT, "x")), head(204, &[]));
+        assert_eq!(
+            send(true, &[], "hello"),
+            head(200, &[("content-length", "5")])
+        );
+        assert_eq!(
+            send(false, &[], (StatusCode::NO_CONTENT, "x")),
+            head(204, &[])
+        );
     }
 
     #[test]
@@ -234,7 +253,9 @@ mod tests {
     #[test]
     fn statuses_without_a_body() {
         for status in [100, 101, 204, 304] {
-            assert!(!may_have_body(StatusCode::from_u16(status).expect("status")));
+            assert!(!may_have_body(
+                StatusCode::from_u16(status).expect("status")
+            ));
         }
         assert!(may_have_body(StatusCode::OK));
     }

@@ -35,7 +35,10 @@ use crate::net::TcpStream;
 /// }
 /// ```
 pub fn on_upgrade<B>(request: &mut Request<B>) -> OnUpgrade {
-    let slot = request.extensions_mut().remove::<Offer>().map(|offer| offer.0);
+    let slot = request
+        .extensions_mut()
+        .remove::<Offer>()
+        .map(|offer| offer.0);
     OnUpgrade { slot }
 }
 

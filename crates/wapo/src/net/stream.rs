@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+#[cfg(any(feature = "tokio", feature = "hyper"))]
 use crate::sys;
 use crate::sys::calls;
 use crate::task::poll_call;
@@ -29,28 +30,42 @@ pub struct TcpStream {
 
 impl TcpStream {
     pub(crate) fn from_handle(handle: Handle, is_buffered: bool) -> Self {
-        Self { handle: Arc::new(handle), is_buffered, needs_flush: false }
+        Self {
+            handle: Arc::new(handle),
+            is_buffered,
+            needs_flush: false,
+        }
     }
 
     /// A second owner of the same stream; it closes with the last one.
     pub(crate) fn share(&self) -> Self {
-        Self { handle: Arc::clone(&self.handle), ..*self }
+        Self {
+            handle: Arc::clone(&self.handle),
+            ..*self
+        }
     }
 
     pub(crate) fn do_read(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
-        poll_call(cx, |waker| calls::poll_read(waker, self.handle.get(), buffer))
+        poll_call(cx, |waker| {
+            calls::poll_read(waker, self.handle.get(), buffer)
+        })
     }
 
     pub(crate) fn do_write(&mut self, cx: &Context<'_>, data: &[u8]) -> Poll<Result<usize>> {
         self.needs_flush = self.is_buffered;
-        poll_call(cx, |waker| calls::poll_write(waker, self.handle.get(), data))
+        poll_call(cx, |waker| {
+            calls::poll_write(waker, self.handle.get(), data)
+        })
     }
 
     pub(crate) fn do_flush(&mut self, cx: &Context<'_>) -> Poll<Result<()>> {
         if !self.needs_flush {
             return Poll::Ready(Ok(()));
         }
-        let outcome = ready!(poll_call(cx, |waker| calls::poll_flush(waker, self.handle.get())));
+        let outcome = ready!(poll_call(cx, |waker| calls::poll_flush(
+            waker,
+            self.handle.get()
+        )));
         self.needs_flush = false;
         Poll::Ready(match outcome {
             // A host without the call, or a stream without a buffer.
@@ -100,9 +115,11 @@ impl tokio::io::AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         buffer: &mut tokio::io::ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        poll_call(cx, |waker| sys::read_tokio(waker, self.handle.get(), buffer))
-            .map_ok(|_| ())
-            .map_err(io::Error::from)
+        poll_call(cx, |waker| {
+            sys::read_tokio(waker, self.handle.get(), buffer)
+        })
+        .map_ok(|_| ())
+        .map_err(io::Error::from)
     }
 }
 
@@ -132,9 +149,11 @@ impl hyper::rt::Read for TcpStream {
         cx: &mut Context<'_>,
         buffer: hyper::rt::ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        poll_call(cx, |waker| sys::read_hyper(waker, self.handle.get(), buffer))
-            .map_ok(|_| ())
-            .map_err(io::Error::from)
+        poll_call(cx, |waker| {
+            sys::read_hyper(waker, self.handle.get(), buffer)
+        })
+        .map_ok(|_| ())
+        .map_err(io::Error::from)
     }
 }
 
@@ -172,7 +191,11 @@ mod tests {
         fake::answer("poll_write", Answer::Value(2));
         assert_eq!(stream.do_write(&cx, b"hi"), Poll::Ready(Ok(2)));
         assert_eq!(stream.do_flush(&cx), Poll::Ready(Ok(())));
-        assert_eq!(stream.do_flush(&cx), Poll::Ready(Ok(())), "nothing new to flush");
+        assert_eq!(
+            stream.do_flush(&cx),
+            Poll::Ready(Ok(())),
+            "nothing new to flush"
+        );
         fake::calls("poll_flush").len()
     }
 
@@ -183,7 +206,11 @@ mod tests {
         fake::answer("poll_flush", Answer::Value(0));
         assert_eq!(flushes_after_a_write(true), 1);
         fake::answer("poll_flush", Answer::Fails(Errno::UNKNOWN_CALL_NUMBER));
-        assert_eq!(flushes_after_a_write(true), 1, "a host without the call is no error");
+        assert_eq!(
+            flushes_after_a_write(true),
+            1,
+            "a host without the call is no error"
+        );
     }
 
     #[test]

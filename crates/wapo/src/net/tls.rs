@@ -18,18 +18,26 @@ impl Identity {
     ///
     /// The texts are checked by the call that uses them.
     pub fn from_pem(cert: impl Into<String>, key: impl Into<String>) -> Self {
-        Self { cert: cert.into(), key: key.into() }
+        Self {
+            cert: cert.into(),
+            key: key.into(),
+        }
     }
 }
 
 impl From<Identity> for TlsServerConfig {
     fn from(identity: Identity) -> Self {
-        Self::V0 { cert: identity.cert, key: identity.key }
+        Self::V0 {
+            cert: identity.cert,
+            key: identity.key,
+        }
     }
 }
 
 impl fmt::Debug for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Identity").field("cert_bytes", &self.cert.len()).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("cert_bytes", &self.cert.len())
+            .finish_non_exhaustive()
     }
 }

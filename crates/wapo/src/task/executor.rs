@@ -141,7 +141,11 @@ impl Executor {
         while slots.len() <= index(id) {
             slots.push(Slot::Vacant);
         }
-        slots[index(id)] = Slot::Occupied(Task { future, shared: Arc::clone(&shared), waker });
+        slots[index(id)] = Slot::Occupied(Task {
+            future,
+            shared: Arc::clone(&shared),
+            waker,
+        });
         shared.wake_by_ref();
         shared
     }
@@ -208,7 +212,10 @@ impl Executor {
         // Cleared first, so that a wake during the poll queues it again.
         task.shared.is_queued.store(false, Ordering::Relaxed);
         wakers::set_task_waker(Some(&task.waker));
-        let outcome = task.future.as_mut().poll(&mut Context::from_waker(&task.waker));
+        let outcome = task
+            .future
+            .as_mut()
+            .poll(&mut Context::from_waker(&task.waker));
         let is_over = outcome.is_ready() || task.shared.is_aborted.load(Ordering::Relaxed);
         if !is_over {
             self.return_task(task);
@@ -325,7 +332,13 @@ fn install_panic_hook() {
     std::panic::set_hook(Box::new(|info| {
         let text = EXECUTOR.with(|executor| {
             let id = CURRENT.get();
-            match executor.names.try_borrow().ok().as_ref().and_then(|names| names.get(&id)) {
+            match executor
+                .names
+                .try_borrow()
+                .ok()
+                .as_ref()
+                .and_then(|names| names.get(&id))
+            {
                 Some(name) => format!("task \"{name}\": {info}"),
                 None => info.to_string(),
             }

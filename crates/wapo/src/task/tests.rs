@@ -74,7 +74,10 @@ fn a_foreign_waker_keeps_its_number_until_the_host_releases_it() {
         assert!(Pin::new(&mut sleep).poll(&mut cx).is_pending());
         pending().await
     });
-    let ids: Vec<_> = fake::calls("poll_read").iter().map(fake::Call::waker).collect();
+    let ids: Vec<_> = fake::calls("poll_read")
+        .iter()
+        .map(fake::Call::waker)
+        .collect();
     assert_eq!((ids, wakers::in_use()), (vec![0, 1], 2));
     fake::happen(Event::Waker(WakeCode::Released(WakerId(0))));
     fake::happen(Event::Waker(WakeCode::Wake(WakerId(1))));
@@ -147,7 +150,11 @@ fn a_task_that_is_always_ready_gives_the_host_its_turn() {
         }
     });
     assert_eq!(runs.get(), 128);
-    assert_eq!(fake::calls("mark_task_ready").len(), 1, "so that the host comes back");
+    assert_eq!(
+        fake::calls("mark_task_ready").len(),
+        1,
+        "so that the host comes back"
+    );
     poll();
     assert_eq!(runs.get(), 256);
 }

@@ -33,7 +33,10 @@ struct Identity {
 
 impl Identity {
     fn of(waker: &Waker) -> Self {
-        Self { data: waker.data(), vtable: waker.vtable() }
+        Self {
+            data: waker.data(),
+            vtable: waker.vtable(),
+        }
     }
 }
 
@@ -44,9 +47,9 @@ pub(super) fn set_task_waker(waker: Option<&Waker>) {
 
 #[inline]
 fn is_task_waker(waker: &Waker) -> bool {
-    TASK_WAKER.get().is_some_and(|own| {
-        own.data == waker.data() && std::ptr::eq(own.vtable, waker.vtable())
-    })
+    TASK_WAKER
+        .get()
+        .is_some_and(|own| own.data == waker.data() && std::ptr::eq(own.vtable, waker.vtable()))
 }
 
 /// Puts a waker into the table; the answer goes to the host.
