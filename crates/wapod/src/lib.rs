@@ -1,1 +1,61 @@
-//! x
+//! The Wapo daemon, as a library.
+//!
+//! [`Server::start`] runs apps and serves them over HTTP; the `wapod` program,
+//! `wapo run` and the tests all go through it. This version holds everything in
+//! memory and has a new identity at every start.
+//!
+//! # The rooms
+//!
+//! * [`config`]: what a server is started with.
+//! * `worker`: the apps; lets requests in (`admit`) and apps out (`retire`).
+//!   Knows no HTTP.
+//! * `embedder`: what a guest may ask of the worker.
+//! * `api`: the user port. `api::error` is the only place where an error becomes
+//!   an answer.
+//! * `identity`: the secret key lives here and nowhere else.
+//!
+//! # Example
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use wapod::{AppConfig, Config, Module, Server};
+//!
+//! let module = Module::read("hello.wasm".as_ref())?;
+//! let running = Server::start(Config {
+//!     apps: vec![AppConfig::new(module)],
+//!     root_app: true,
+//!     ..Config::default()
+//! })
+//! .await?;
+//! println!("http://{}/", running.user_address());
+//! tokio::signal::ctrl_c().await?;
+//! running.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod api;
+mod blobs;
+pub mod config;
+mod embedder;
+mod error;
+mod identity;
+pub mod limits;
+mod logs;
+mod server;
+mod worker;
+
+pub use config::{AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange};
+pub use error::{AppError, StartError};
+pub use logs::{LogEvent, LogReader};
+pub use server::{Running, Server};
+pub use wapo_abi::message::LogLevel;
+pub use wapo_host::net::policy::{EgressRule, RuleError};
+pub use wapo_host::{
+    Allocation, ExitReason, ListenAddress, LogLine, LogSource, ModuleCacheConfig, Phase, Resolver,
+    RestartPolicy, Status, Usage, runtime_builder,
+};
+pub use wapo_rpc::AppAddress;
+pub use worker::AppHandle;

@@ -1,0 +1,125 @@
+//! Bodies of answers: whole ones, and those that come from a guest.
+//!
+//! [`GuestBody`] reads from the guest only when the client has taken what came
+//! before, so a slow client slows the guest down and memory stays flat.
+
+use std::future::Future as _;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use hyper::body::{Frame, SizeHint};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Response, StatusCode};
+use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf};
+use tokio::task::AbortHandle;
+
+use crate::limits::BODY_CHUNK_BYTES;
+use crate::worker::Lease;
+
+/// Body of any answer on the user port.
+pub(super) enum Body {
+    /// Everything at once; `None` when it was taken or is empty.
+    Full(Option<Bytes>),
+    /// As it comes from a guest.
+    Guest(GuestBody),
+}
+
+/// An answer with a body of a known type.
+pub(super) fn full(
+    status: StatusCode,
+    content_type: &'static str,
+    content: impl Into<Bytes>,
+) -> Response<Body> {
+    let content = content.into();
+    let mut response = Response::new(Body::Full((!content.is_empty()).then_some(content)));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// An answer for people.
+pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+    full(status, "text/plain; charset=utf-8", text)
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        match self.get_mut() {
+            Self::Full(content) => Poll::Ready(content.take().map(|c| Ok(Frame::data(c)))),
+            Self::Guest(guest) => guest.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self, Self::Full(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(content) => {
+                SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64)
+            }
+            Self::Guest(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// The response body of a guest, and the request that it belongs to.
+pub(super) struct GuestBody {
+    stream: ReadHalf<DuplexStream>,
+    buffer: BytesMut,
+    /// Feeds the request body to the guest; ended when the client leaves before
+    /// the answer is complete, since nobody is interested any more.
+    feeder: Option<AbortHandle>,
+    /// Counts the request until the answer is complete.
+    _lease: Lease,
+}
+
+impl GuestBody {
+    pub(super) fn new(
+        stream: ReadHalf<DuplexStream>,
+        feeder: Option<AbortHandle>,
+        lease: Lease,
+    ) -> Self {
+        Self {
+            stream,
+            buffer: BytesMut::new(),
+            feeder,
+            _lease: lease,
+        }
+    }
+
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.buffer.capacity() < BODY_CHUNK_BYTES / 4 {
+            self.buffer.reserve(BODY_CHUNK_BYTES);
+        }
+        // The future holds nothing between polls, so a new one each time is fine.
+        let read = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
+        match ready!(read) {
+            Ok(0) => {
+                // A guest may answer first and read the rest of the request later.
+                self.feeder = None;
+                Poll::Ready(None)
+            }
+            Ok(_) => Poll::Ready(Some(Ok(Frame::data(self.buffer.split().freeze())))),
+            Err(error) => Poll::Ready(Some(Err(error))),
+        }
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        if let Some(feeder) = &self.feeder {
+            feeder.abort();
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The one door from an error to an HTTP answer.
+//!
+//! Clients learn what was wrong with their request, or that the app failed, and
+//! nothing about the inside of either.
+
+use hyper::header::{ALLOW, HeaderValue, LOCATION, RETRY_AFTER};
+use hyper::{Response, StatusCode};
+use wapo_rpc::{AddressError, Encoding};
+
+use super::body::{self, Body};
+use crate::error::WorkerError;
+use crate::limits::RETRY_AFTER_SECS;
+
+/// Why a request got no better answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("not found")]
+    NotFound,
+    #[error("moved to {0}")]
+    Moved(String),
+    #[error("{0}")]
+    BadRequest(&'static str),
+    #[error("method not allowed; use {0}")]
+    MethodNotAllowed(&'static str),
+    #[error("the URL is too long")]
+    UrlTooLong,
+    #[error("the body is too large")]
+    BodyTooLarge,
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+}
+
+impl From<AddressError> for ApiError {
+    fn from(error: AddressError) -> Self {
+        Self::Worker(WorkerError::BadAddress(error))
+    }
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Moved(_) => StatusCode::PERMANENT_REDIRECT,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::UrlTooLong => StatusCode::URI_TOO_LONG,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Worker(error) => gateway_status(error),
+        }
+    }
+
+    /// The answer, with a text for people.
+    pub(super) fn into_response(self, is_head: bool) -> Response<Body> {
+        let text = if is_head {
+            String::new()
+        } else {
+            format!("{self}\n")
+        };
+        let mut response = body::text(self.status(), text);
+        let headers = response.headers_mut();
+        if response_is_busy(self.status()) {
+            headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
+        }
+        match self {
+            Self::MethodNotAllowed(allowed) => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Moved(target) => {
+                if let Ok(target) = HeaderValue::try_from(target) {
+                    headers.insert(LOCATION, target);
+                }
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+fn response_is_busy(status: StatusCode) -> bool {
+    status == StatusCode::SERVICE_UNAVAILABLE
+}
+
+/// Status of a failed request through the gateway.
+fn gateway_status(error: &WorkerError) -> StatusCode {
+    match error {
+        WorkerError::AppNotFound => StatusCode::NOT_FOUND,
+        WorkerError::AppNotRunning | WorkerError::NotTaken | WorkerError::Busy => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+        WorkerError::Timeout => StatusCode::GATEWAY_TIMEOUT,
+        WorkerError::NoAnswer | WorkerError::InvalidAnswer | WorkerError::App(_) => {
+            StatusCode::BAD_GATEWAY
+        }
+        WorkerError::QueryTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        WorkerError::BadAddress(_) | WorkerError::SignedQuery => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// Answer to a failed call. Existing clients read the message of status 400
+/// only, so everything a caller has to understand has that status.
+pub(super) fn call_failed(encoding: Encoding, error: &WorkerError) -> Response<Body> {
+    let status = match gateway_status(error) {
+        busy @ (StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT) => busy,
+        _ => StatusCode::BAD_REQUEST,
+    };
+    let mut response = call_error(encoding, status, &error.to_string());
+    if response_is_busy(status) {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
+    }
+    response
+}
+
+/// Answer to a call that could not be made.
+pub(super) fn call_error(encoding: Encoding, status: StatusCode, message: &str) -> Response<Body> {
+    let content = encoding.encode_error(message);
+    body::full(status, encoding.content_type(), content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn full_queues_ask_to_come_back() {
+        let busy = ApiError::from(WorkerError::Busy).into_response(false);
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(busy.headers()[RETRY_AFTER], "1");
+        let gone = ApiError::from(WorkerError::AppNotFound).into_response(false);
+        assert_eq!(gone.status(), StatusCode::NOT_FOUND);
+        assert!(!gone.headers().contains_key(RETRY_AFTER));
+    }
+
+    #[test]
+    fn failed_calls_have_the_status_that_clients_read() {
+        let status = |error| call_failed(Encoding::Json, &error).status();
+        assert_eq!(status(WorkerError::AppNotFound), StatusCode::BAD_REQUEST);
+        let app = WorkerError::App("no such path".into());
+        assert_eq!(status(app), StatusCode::BAD_REQUEST);
+        assert_eq!(status(WorkerError::Timeout), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(status(WorkerError::Busy), StatusCode::SERVICE_UNAVAILABLE);
+    }
+}

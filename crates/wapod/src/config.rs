@@ -1,0 +1,382 @@
+//! What a server is started with, and how people write the parts of it.
+//!
+//! Values only: nothing here opens a socket or reads the environment. Made by
+//! the `wapod` and `wapo` commands and by tests.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
+use wapo_host::net::policy::EgressRule;
+use wapo_host::{Allocation, LogLine, ModuleCacheConfig, Resolver, RestartPolicy};
+use wapo_rpc::{AppAddress, AppManifest};
+
+use crate::limits::{DRAIN_GRACE, QUERY_BYTES_MAX_DEFAULT};
+
+/// Takes every line of every app, while the guest runs: it must be quick.
+pub type LogSink = Arc<dyn Fn(&AppAddress, &LogLine) + Send + Sync>;
+
+/// How a server is set up.
+#[derive(Clone)]
+pub struct Config {
+    /// Where the gateway listens; port 0 takes any free one.
+    pub address: SocketAddr,
+    /// Apps that run from the start.
+    pub apps: Vec<AppConfig>,
+    /// Whether the first app answers at `/` as well.
+    pub root_app: bool,
+    /// Linear memory of one instance at most, in bytes.
+    pub memory_max_bytes: u64,
+    /// Instances that may exist at a time.
+    pub instances_max: u32,
+    /// How linear memories are allocated.
+    pub allocation: Allocation,
+    /// Where compiled modules are kept; `None` for memory only.
+    pub module_cache: Option<ModuleCacheConfig>,
+    /// Certificates that guests trust besides the Mozilla roots.
+    pub trust_roots: Vec<CertificateDer<'static>>,
+    /// Who resolves names for guests.
+    pub resolver: Resolver,
+    /// Folder of blobs, each file named by its hash; `None` for none.
+    pub blob_dir: Option<PathBuf>,
+    /// Sees all log lines as they come.
+    pub log_sink: Option<LogSink>,
+    /// Time that requests in flight get at shutdown.
+    pub drain_grace: Duration,
+}
+
+impl Default for Config {
+    /// Any free port on loopback, no app, limits as the engine has them.
+    fn default() -> Self {
+        let engine = wapo_host::EngineConfig::default();
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            apps: Vec::new(),
+            root_app: false,
+            memory_max_bytes: engine.memory_max_bytes,
+            instances_max: engine.instances_max,
+            allocation: engine.allocation,
+            module_cache: None,
+            trust_roots: Vec::new(),
+            resolver: engine.resolver,
+            blob_dir: None,
+            log_sink: None,
+            drain_grace: DRAIN_GRACE,
+        }
+    }
+}
+
+/// An app: its code and what it may use.
+#[derive(Clone)]
+pub struct AppConfig {
+    /// The code.
+    pub module: Module,
+    /// Name for people; part of the address, so it tells equal apps apart.
+    pub label: String,
+    /// Program arguments after the program's name, which is the app's address.
+    pub args: Vec<String>,
+    /// Environment variables.
+    pub env: Vec<(String, String)>,
+    /// Linear memory at most, in bytes; `None` for as much as the server allows.
+    pub memory_max_bytes: Option<u64>,
+    /// Gas after which the app is ended; `None` for no limit.
+    pub gas_max: Option<u64>,
+    /// Time after which the app is ended; `None` for no limit.
+    pub time_max: Option<Duration>,
+    /// Share of the CPU in competition.
+    pub weight: NonZeroU32,
+    /// What happens when the guest ends by itself.
+    pub restart: RestartPolicy,
+    /// Ports the guest may listen on; `None` for none.
+    pub listen_ports: Option<RangeInclusive<u16>>,
+    /// Addresses besides public ones that the guest may connect to.
+    pub egress: Vec<EgressRule>,
+    /// Bytes of path and payload of a query at most.
+    pub query_max_bytes: u32,
+    /// Whether host calls are logged.
+    pub trace_calls: bool,
+}
+
+impl AppConfig {
+    /// An app without arguments that may use what the server allows, listen on
+    /// no port, connect to public addresses, and stays ended when it ends.
+    pub fn new(module: Module) -> Self {
+        Self {
+            module,
+            label: String::new(),
+            args: Vec::new(),
+            env: Vec::new(),
+            memory_max_bytes: None,
+            gas_max: None,
+            time_max: None,
+            weight: NonZeroU32::MIN,
+            restart: RestartPolicy::Never,
+            listen_ports: None,
+            egress: Vec::new(),
+            query_max_bytes: QUERY_BYTES_MAX_DEFAULT,
+            trace_calls: false,
+        }
+    }
+
+    /// The manifest, from which the app's address follows.
+    pub fn manifest(&self) -> AppManifest {
+        AppManifest {
+            version: AppManifest::VERSION,
+            code_hash: self.module.hash(),
+            args: self.args.clone(),
+            env_vars: self.env.clone(),
+            on_demand: false,
+            resizable: false,
+            max_query_size: self.query_max_bytes,
+            label: self.label.clone(),
+            required_blobs: Vec::new(),
+        }
+    }
+}
+
+/// Code of an app. Clones share the bytes, and the hash is computed once.
+#[derive(Clone)]
+pub struct Module(Arc<ModuleContent>);
+
+struct ModuleContent {
+    wasm: Vec<u8>,
+    sha256: [u8; 32],
+}
+
+impl Module {
+    /// Takes the bytes of a wasm file; nothing is checked yet.
+    pub fn new(wasm: Vec<u8>) -> Self {
+        let sha256 = Sha256::digest(&wasm).into();
+        Self(Arc::new(ModuleContent { wasm, sha256 }))
+    }
+
+    /// Reads a file. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`ModuleError`] naming the file, and what to do when it is no wasm.
+    pub fn read(path: &Path) -> Result<Self, ModuleError> {
+        let wasm = std::fs::read(path).map_err(|error| ModuleError::Read {
+            path: path.to_owned(),
+            error: error.to_string(),
+        })?;
+        if !wasm.starts_with(b"\0asm") {
+            return Err(ModuleError::NotWasm {
+                path: path.to_owned(),
+            });
+        }
+        Ok(Self::new(wasm))
+    }
+
+    /// The bytes.
+    pub fn wasm(&self) -> &[u8] {
+        &self.0.wasm
+    }
+
+    /// The hash as manifests have it: `sha256:<hex>`.
+    pub fn hash(&self) -> String {
+        format!("sha256:{}", hex::encode(self.0.sha256))
+    }
+}
+
+impl fmt::Debug for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Module({}, {} bytes)", self.hash(), self.wasm().len())
+    }
+}
+
+/// A file that is no module.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum ModuleError {
+    /// It cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: String,
+    },
+    /// It is something else.
+    #[error(
+        "{} is not a wasm file: it does not start with `\\0asm`. Build the program for wasm32-wasip1 and pass the .wasm file",
+        path.display()
+    )]
+    NotWasm {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// Reads the certificates of a PEM file. Blocks.
+///
+/// # Errors
+///
+/// A text naming the file and what is wrong with it.
+pub fn read_trust_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let pem = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let roots = roots.map_err(|error| format!("{shown} is not a PEM file: {error}"))?;
+    if roots.is_empty() {
+        return Err(format!("{shown} holds no certificate (BEGIN CERTIFICATE)"));
+    }
+    Ok(roots)
+}
+
+/// A number of bytes as people write it: `64M`, `1g`, `128MiB`.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ByteSize(pub u64);
+
+impl FromStr for ByteSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let error = || {
+            format!(
+                "`{text}` is not a size: write a number with an optional K, M or G, such as 64M or 1g"
+            )
+        };
+        let lower = text.trim().to_ascii_lowercase();
+        let end = lower
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(lower.len());
+        let (number, unit) = lower.split_at(end);
+        let number: u64 = number.parse().map_err(|_| error())?;
+        let shift = match unit.trim() {
+            "" | "b" => 0,
+            "k" | "kb" | "kib" => 10,
+            "m" | "mb" | "mib" => 20,
+            "g" | "gb" | "gib" => 30,
+            "t" | "tb" | "tib" => 40,
+            _ => return Err(error()),
+        };
+        number.checked_mul(1 << shift).map(Self).ok_or_else(error)
+    }
+}
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+        let unit = units.iter().find(|(shift, _)| self.0 >= 1 << shift);
+        match unit {
+            Some((shift, name)) if self.0.is_multiple_of(1 << shift) => {
+                write!(f, "{} {name}", self.0 >> shift)
+            }
+            Some((shift, name)) => {
+                let tenths = self.0.saturating_mul(10) >> shift;
+                write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
+            }
+            None => write!(f, "{} bytes", self.0),
+        }
+    }
+}
+
+/// Ports as people write them: `3000..3100`, both included, or `3000`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct PortRange(pub RangeInclusive<u16>);
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| text.trim().parse::<u16>().ok();
+        let ends = match text.split_once("..") {
+            Some((low, high)) => {
+                let high = high.strip_prefix('=').unwrap_or(high);
+                port(low).zip(port(high))
+            }
+            None => port(text).map(|port| (port, port)),
+        };
+        match ends {
+            Some((low, high)) if low <= high => Ok(Self(low..=high)),
+            Some((low, high)) => Err(format!("`{text}` holds no port: {low} is above {high}")),
+            None => Err(format!(
+                "`{text}` is not a range of ports: write 3000..3100 (both included) or 3000"
+            )),
+        }
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}..{}", self.0.start(), self.0.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_binary_and_forgiving() {
+        for (text, bytes) in [
+            ("128", 128),
+            ("64M", 64 << 20),
+            ("1g", 1 << 30),
+            ("128MiB", 128 << 20),
+            ("2 kb", 2048),
+        ] {
+            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
+        }
+        for text in [
+            "",
+            "M",
+            "1x",
+            "-1",
+            "1.5g",
+            "99999999999999999999",
+            "99999999t",
+        ] {
+            let error = text.parse::<ByteSize>().expect_err(text);
+            assert!(error.contains("is not a size"), "{error}");
+        }
+        assert_eq!(ByteSize(1 << 30).to_string(), "1 GiB");
+        assert_eq!(ByteSize(1536).to_string(), "1.5 KiB");
+        assert_eq!(ByteSize(7).to_string(), "7 bytes");
+    }
+
+    #[test]
+    fn ranges_include_both_ends() {
+        assert_eq!("3000..3100".parse(), Ok(PortRange(3000..=3100)));
+        assert_eq!("3000..=3100".parse(), Ok(PortRange(3000..=3100)));
+        assert_eq!("3000".parse(), Ok(PortRange(3000..=3000)));
+        for text in ["", "a..b", "1..2..3", "3100..3000", "0..70000"] {
+            assert!(text.parse::<PortRange>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_label_tells_equal_apps_apart() {
+        let one = AppConfig::new(Module::new(b"\0asm".to_vec()));
+        let other = AppConfig {
+            label: "other".into(),
+            ..one.clone()
+        };
+        assert_eq!(one.manifest().address(), one.clone().manifest().address());
+        assert_ne!(one.manifest().address(), other.manifest().address());
+    }
+
+    #[test]
+    fn files_that_are_no_modules_are_named() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("app.wasm");
+        let missing = Module::read(&path).expect_err("missing").to_string();
+        assert!(missing.contains("cannot read") && missing.contains("app.wasm"));
+        std::fs::write(&path, b"#!/bin/sh").expect("write");
+        let text = Module::read(&path).expect_err("text").to_string();
+        assert!(text.contains("app.wasm is not a wasm file"), "{text}");
+        assert!(
+            read_trust_roots(&path)
+                .expect_err("pem")
+                .contains("no certificate")
+        );
+    }
+}

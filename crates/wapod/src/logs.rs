@@ -1,0 +1,171 @@
+//! The last lines of an app's log, for whoever wants to read along.
+//!
+//! A [`LogBook`] keeps a bounded number of lines. Any number of [`LogReader`]s
+//! follow it at their own pace; one that falls behind is told how many lines it
+//! missed instead of holding up the guest. Written by `embedder`, read by `wapo
+//! run` and by tests.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use wapo_host::LogLine;
+
+use crate::limits::{LOG_BYTES_KEPT, LOG_LINES_KEPT};
+
+/// Keeps the last lines of one app.
+#[derive(Default)]
+pub(crate) struct LogBook {
+    pages: Mutex<Pages>,
+    changed: Notify,
+}
+
+#[derive(Default)]
+struct Pages {
+    lines: VecDeque<LogLine>,
+    /// Bytes of all texts in `lines`.
+    bytes: usize,
+    /// Number of the first line in `lines`; lines are counted from 0.
+    first: u64,
+}
+
+impl LogBook {
+    /// Adds a line; drops old ones when the book is full.
+    pub(crate) fn add(&self, line: LogLine) {
+        let mut pages = self.pages();
+        pages.bytes += line.text.len();
+        pages.lines.push_back(line);
+        while pages.lines.len() > LOG_LINES_KEPT || pages.bytes > LOG_BYTES_KEPT {
+            let Some(dropped) = pages.lines.pop_front() else {
+                break;
+            };
+            pages.bytes -= dropped.text.len();
+            pages.first += 1;
+        }
+        drop(pages);
+        self.changed.notify_waiters();
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        // Every state between two statements of `add` is a valid one.
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a reader finds next.
+#[derive(Clone, Debug)]
+pub enum LogEvent {
+    /// A line.
+    Line(LogLine),
+    /// So many lines were dropped before they could be read.
+    Missed(u64),
+}
+
+/// Follows the log of an app from the oldest line that is kept.
+pub struct LogReader {
+    book: Arc<LogBook>,
+    next: u64,
+}
+
+impl LogReader {
+    pub(crate) fn new(book: Arc<LogBook>) -> Self {
+        let next = book.pages().first;
+        Self { book, next }
+    }
+
+    /// The next line, if there is one already.
+    pub fn try_next(&mut self) -> Option<LogEvent> {
+        let pages = self.book.pages();
+        if self.next < pages.first {
+            let missed = pages.first - self.next;
+            self.next = pages.first;
+            return Some(LogEvent::Missed(missed));
+        }
+        let index = usize::try_from(self.next - pages.first).ok()?;
+        let line = pages.lines.get(index)?.clone();
+        self.next += 1;
+        Some(LogEvent::Line(line))
+    }
+
+    /// Waits for the next line. Never returns when there is none any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a line is either returned or still there.
+    pub async fn next(&mut self) -> LogEvent {
+        let book = Arc::clone(&self.book);
+        loop {
+            let mut changed = std::pin::pin!(book.changed.notified());
+            // Registered before looking, so that no line slips through between.
+            changed.as_mut().enable();
+            if let Some(event) = self.try_next() {
+                return event;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wapo_abi::message::LogLevel;
+    use wapo_host::{InstanceId, LogSource};
+
+    fn line(text: &str) -> LogLine {
+        LogLine {
+            instance: InstanceId(1),
+            source: LogSource::Guest,
+            level: LogLevel::Info,
+            text: text.to_owned(),
+        }
+    }
+
+    fn text(event: Option<LogEvent>) -> String {
+        match event {
+            Some(LogEvent::Line(line)) => line.text,
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_reader_starts_with_the_oldest_line() {
+        let book = Arc::new(LogBook::default());
+        book.add(line("a"));
+        let mut reader = LogReader::new(Arc::clone(&book));
+        book.add(line("b"));
+        assert_eq!(text(reader.try_next()), "a");
+        assert_eq!(text(reader.try_next()), "b");
+        assert!(reader.try_next().is_none());
+    }
+
+    #[test]
+    fn a_slow_reader_learns_what_it_missed() {
+        let book = Arc::new(LogBook::default());
+        let mut reader = LogReader::new(Arc::clone(&book));
+        for number in 0..LOG_LINES_KEPT + 3 {
+            book.add(line(&number.to_string()));
+        }
+        assert!(matches!(reader.try_next(), Some(LogEvent::Missed(3))));
+        assert_eq!(text(reader.try_next()), "3");
+    }
+
+    #[test]
+    fn long_lines_are_bounded_by_bytes() {
+        let book = LogBook::default();
+        for _ in 0..100 {
+            book.add(line(&"x".repeat(16 * 1024)));
+        }
+        assert!(book.pages().bytes <= LOG_BYTES_KEPT);
+    }
+
+    #[tokio::test]
+    async fn waiting_readers_are_woken() {
+        let book = Arc::new(LogBook::default());
+        let mut reader = LogReader::new(Arc::clone(&book));
+        let reading = tokio::spawn(async move { text(Some(reader.next().await)) });
+        tokio::task::yield_now().await;
+        book.add(line("late"));
+        assert_eq!(reading.await.expect("task"), "late");
+    }
+}
