@@ -66,7 +66,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         name: "wapod",
         job: "the daemon: worker, HTTP surfaces",
-        may_use: &["wapo-host", "wapo-crypto", "wapo-rpc"],
+        may_use: &["wapo-abi", "wapo-host", "wapo-crypto", "wapo-rpc"],
         never: &[],
         blind_to: "the guest SDK",
     },

@@ -1,7 +1,7 @@
 //! Rules about source files: header, size, length of functions, `unsafe`,
 //! things put off.
 
-use proc_macro2::{TokenStream, TokenTree};
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use syn::visit::{self, Visit};
 
 use super::{File, Finding};
@@ -96,13 +96,27 @@ fn rust(file: &File, text: &str, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Line of the first `unsafe`, also inside macros.
+/// Line of the first `unsafe`, also inside macros. Attributes in the manner of
+/// `#[unsafe(no_mangle)]` are left to the lint `unsafe_code`.
 fn first_unsafe(tokens: TokenStream) -> Option<usize> {
-    tokens.into_iter().find_map(|token| match token {
-        TokenTree::Ident(ident) if ident == "unsafe" => Some(ident.span().start().line),
-        TokenTree::Group(group) => first_unsafe(group.stream()),
-        _ => None,
-    })
+    let mut tokens = tokens.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        let is_attribute = matches!(
+            tokens.peek(),
+            Some(TokenTree::Group(next)) if next.delimiter() == Delimiter::Parenthesis
+        );
+        let found = match token {
+            TokenTree::Ident(ident) if ident == "unsafe" && !is_attribute => {
+                Some(ident.span().start().line)
+            }
+            TokenTree::Group(group) => first_unsafe(group.stream()),
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }
 
 /// Looks at every function, also nested ones and methods.
@@ -213,6 +227,10 @@ mod tests {
         let text = "//! A, unsafe.\n#![deny(unsafe_code)]\nm!({ unsafe { a() } });\n";
         assert_eq!(rules("a.rs", text), [("unsafe", 3)]);
         assert_eq!(rules("crates/wapo/src/sys.rs", text), []);
+        assert_eq!(
+            rules("a.rs", "//! A.\n#[unsafe(no_mangle)]\nfn a() {}\n"),
+            []
+        );
     }
 
     #[test]
