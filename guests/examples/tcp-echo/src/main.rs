@@ -6,7 +6,9 @@ use wapo::net::{TcpListener, TcpStream};
 #[wapo::main]
 async fn main() -> wapo::Result<()> {
     wapo::log::init();
-    let addr = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:1999".to_owned());
+    let addr = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:1999".to_owned());
     let listener = TcpListener::bind(&addr).await?;
     log::info!("listening on {addr}");
     loop {

@@ -1,0 +1,54 @@
+//! What a host call costs: the query `/name/count` makes one call so many times
+//! and answers `name count=.. nanos=.. per_call=..`.
+//!
+//! With arguments `name [count]` it does that at the start, writes the line to
+//! the log and to the output, and ends.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+#[wapo::main]
+async fn main() -> Result<(), String> {
+    wapo::log::init();
+    let mut arguments = std::env::args().skip(1);
+    if let Some(name) = arguments.next() {
+        let line = run(&name, arguments.next().as_deref().unwrap_or_default())?;
+        log::info!("{line}");
+        return wapo::app::output(&line).map_err(|error| error.to_string());
+    }
+    wapo::query::serve(|query| async move {
+        let (name, count) = query
+            .path
+            .trim_matches('/')
+            .split_once('/')
+            .unwrap_or_default();
+        run(name, count)
+    })
+    .await;
+    Ok(())
+}
+
+fn run(name: &str, count: &str) -> Result<String, String> {
+    let count: u32 = count.parse().unwrap_or(1_000_000);
+    let mut failed = 0u32;
+    let start = Instant::now();
+    for _ in 0..count {
+        let outcome = match name {
+            // A fast call with numbers only.
+            "tip" => wapo::app::tip(0),
+            // A fast call that writes into guest memory.
+            "random" => wapo::secret::random(&mut [0; 16]),
+            // A slow call: two crossings and a decoded answer.
+            "address" => wapo::app::address().map(|address| {
+                black_box(address);
+            }),
+            _ => return Err(format!("no such call: {name}")),
+        };
+        failed += u32::from(outcome.is_err());
+    }
+    let nanos = start.elapsed().as_nanos();
+    let per_call = nanos / u128::from(count.max(1));
+    Ok(format!(
+        "{name} count={count} nanos={nanos} per_call={per_call} failed={failed}"
+    ))
+}

@@ -1,0 +1,29 @@
+//! A TCP echo with a 64 KiB buffer per connection.
+
+use futures_util::{AsyncReadExt, AsyncWriteExt};
+use wapo::net::{TcpListener, TcpStream};
+
+#[wapo::main]
+async fn main() -> wapo::Result<()> {
+    wapo::log::init();
+    let addr = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:1999".to_owned());
+    let listener = TcpListener::bind(&addr).await?;
+    log::info!("listening on {addr}");
+    loop {
+        let (stream, _) = listener.accept().await?;
+        wapo::spawn(echo(stream));
+    }
+}
+
+async fn echo(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let count = stream.read(&mut buffer).await?;
+        if count == 0 {
+            return stream.close().await;
+        }
+        stream.write_all(&buffer[..count]).await?;
+    }
+}
