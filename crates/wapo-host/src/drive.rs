@@ -367,8 +367,9 @@ fn exit_reason(error: &wasmtime::Error) -> ExitReason {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => ExitReason::GasExhausted,
-        // The alternate form carries the wasm backtrace with symbol names.
-        _ => ExitReason::Trapped(format!("{error:?}")),
+        // The alternate form carries the wasm backtrace with symbol names, and
+        // nothing of the host's own stack.
+        _ => ExitReason::Trapped(format!("{error:#}")),
     }
 }
 

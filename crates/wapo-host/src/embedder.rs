@@ -51,6 +51,9 @@ pub struct LogLine {
 pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
 
+/// A connection handed over, and its peer.
+pub type Accepted = (Box<dyn Connection>, SocketAddr);
+
 /// Yields connections for one server name on the shared TLS port.
 pub trait SniListener: Send {
     /// The next connection, its handshake done, and its peer.
@@ -58,10 +61,7 @@ pub trait SniListener: Send {
     /// # Errors
     ///
     /// [`Errno::END_OF_FILE`] when the listener is gone for good.
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<(Box<dyn Connection>, SocketAddr), Errno>>;
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Errno>>;
 }
 
 /// What the host asks of its embedder, on behalf of one app.

@@ -38,7 +38,9 @@ mod supervise;
 mod wake;
 mod wasi;
 
-pub use embedder::{BoxFuture, Connection, Embedder, InstanceId, LogLine, LogSource, SniListener};
+pub use embedder::{
+    Accepted, BoxFuture, Connection, Embedder, InstanceId, LogLine, LogSource, SniListener,
+};
 pub use engine::{
     Allocation, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver, runtime_builder,
 };

@@ -63,6 +63,10 @@ impl Supervisor {
                 self.end(reason);
                 return;
             }
+            if self.control.is_stopped() {
+                self.end(ExitReason::Stopped);
+                return;
+            }
             if begun.elapsed() >= RESTART_BACKOFF_RESET {
                 backoff = RESTART_BACKOFF_MIN;
             }
@@ -113,7 +117,6 @@ impl Supervisor {
             | ExitReason::GasExhausted
             | ExitReason::TimeExceeded
             | ExitReason::FailedToStart(_) => false,
-            _ if self.control.is_stopped() => false,
             ended => match self.config.restart {
                 RestartPolicy::Never => false,
                 RestartPolicy::OnFailure => !ended.is_success(),

@@ -13,7 +13,8 @@ use wapo_abi::{Errno, WakeCode, WakerId};
 
 use super::{WORK_SYSCALL, family};
 use crate::limits::RANDOM_BYTES_MAX;
-use crate::resource::{Handle, Resource, Timer};
+use crate::net::stream::Stream;
+use crate::resource::{Handle, Resource, ResourceTable, Timer};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
 
@@ -43,10 +44,7 @@ pub(super) fn io_outcome<T>(outcome: Poll<io::Result<T>>) -> Result<T, Errno> {
     }
 }
 
-fn stream<'a>(
-    resources: &'a mut crate::resource::ResourceTable,
-    handle: Handle,
-) -> Result<&'a mut crate::net::stream::Stream, Errno> {
+fn stream(resources: &mut ResourceTable, handle: Handle) -> Result<&mut Stream, Errno> {
     match resources.get(handle)? {
         Resource::Stream(stream) => Ok(stream),
         _ => Err(Errno::UNSUPPORTED_OPERATION),

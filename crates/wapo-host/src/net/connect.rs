@@ -63,7 +63,7 @@ impl Connecting {
                     }
                     Some(name) => {
                         dialer.meter.add_ingress(TLS_CONNECT_BYTES);
-                        Stream::Tls(TlsStream::connect(&dialer.tls, name, tcp))
+                        Stream::Tls(Box::new(TlsStream::connect(&dialer.tls, name, tcp)))
                     }
                 });
             if let Err(error) = &result {

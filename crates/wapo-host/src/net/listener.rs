@@ -86,7 +86,7 @@ impl Listener {
                     Some(config) => {
                         meter.add_ingress(TLS_ACCEPT_BYTES);
                         meter.add_egress(TLS_ACCEPT_BYTES);
-                        Stream::Tls(TlsStream::accept(Arc::clone(config), tcp))
+                        Stream::Tls(Box::new(TlsStream::accept(Arc::clone(config), tcp)))
                     }
                 };
                 Poll::Ready(Ok((stream, peer)))

@@ -18,7 +18,7 @@ pub(crate) enum Stream {
     /// Plain TCP.
     Tcp(TcpStream),
     /// TLS that the host ends.
-    Tls(TlsStream),
+    Tls(Box<TlsStream>),
     /// Bodies of an HTTP request and its answer.
     Body(DuplexStream),
     /// A connection that the embedder handed over.
@@ -29,7 +29,7 @@ impl Stream {
     fn as_io(&mut self) -> Pin<&mut dyn Connection> {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
-            Self::Tls(stream) => Pin::new(stream),
+            Self::Tls(stream) => Pin::new(stream.as_mut()),
             Self::Body(stream) => Pin::new(stream),
             Self::Handed(stream) => Pin::new(stream.as_mut()),
         }
