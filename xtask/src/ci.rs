@@ -15,20 +15,16 @@ const MINUTES_MAX: u64 = 40;
 /// How long each fuzz target runs by night.
 const FUZZ_SECONDS: u32 = 1800;
 
-/// Every check, in order of cost.
+/// Everything CI runs, in order of cost.
 ///
 /// # Errors
 ///
 /// The first stage that fails, or all of them together took too long.
 pub(crate) fn run() -> Result<()> {
     let start = Instant::now();
-    stage("fmt", fmt)?;
-    stage("tidy", tidy::run)?;
-    stage("codegen --check", || codegen::run(codegen::Mode::Check))?;
-    stage("clippy", clippy)?;
+    checks()?;
     test::run(&[])?;
-    stage("docs", docs)?;
-    bench::run(&["--smoke"])?;
+    rest()?;
     let minutes = start.elapsed().as_secs() / 60;
     println!("== ci: {minutes} min");
     ensure!(
@@ -36,6 +32,28 @@ pub(crate) fn run() -> Result<()> {
         "CI must take less than {MINUTES_MAX} minutes"
     );
     Ok(())
+}
+
+/// What runs before the tests, because it is quick.
+///
+/// # Errors
+///
+/// The first stage that fails.
+pub(crate) fn checks() -> Result<()> {
+    stage("fmt", fmt)?;
+    stage("tidy", tidy::run)?;
+    stage("codegen --check", || codegen::run(codegen::Mode::Check))?;
+    stage("clippy", clippy)
+}
+
+/// What runs after the tests.
+///
+/// # Errors
+///
+/// The first stage that fails.
+pub(crate) fn rest() -> Result<()> {
+    stage("docs", docs)?;
+    bench::run(&["--smoke"])
 }
 
 /// Long runs, by hand before a release: fuzzing and the full bench.

@@ -36,7 +36,7 @@ usage: cargo xtask <task>
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the table of host calls
   bench [--smoke]   measure beside native code; --smoke: one short round, nothing kept
-  ci                everything CI runs, in its order
+  ci                everything CI runs: `ci checks`, `test`, `ci rest`
   nightly           long runs: fuzzing, the full bench
 
 WAPO_GUEST_TOOLCHAIN=rustup|debian chooses the compiler for guests.";
@@ -63,6 +63,8 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
         ["bench", rest @ ..] => bench::run(rest),
         ["ci"] => ci::run(),
+        ["ci", "checks"] => ci::checks(),
+        ["ci", "rest"] => ci::rest(),
         ["nightly"] => ci::nightly(),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");
