@@ -7,7 +7,7 @@ use std::future::Future as _;
 use std::io;
 use std::task::{Context, Poll, Waker};
 
-use rand::RngCore as _;
+use rand::Rng as _;
 use wapo_abi::message::InputChannel;
 use wapo_abi::{Errno, WakeCode, WakerId};
 
