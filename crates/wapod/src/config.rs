@@ -4,9 +4,12 @@
 //! the `wapod` and `wapo` commands and by tests.
 
 use std::fmt;
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -231,6 +234,34 @@ pub fn read_trust_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Str
     Ok(roots)
 }
 
+/// Opens a folder for compiled modules, with a key of its own that is made when
+/// there is none. Blocks.
+///
+/// # Errors
+///
+/// The folder cannot be written, or the key in it is damaged.
+pub fn module_cache(dir: PathBuf) -> io::Result<ModuleCacheConfig> {
+    let path = dir.join("key");
+    std::fs::create_dir_all(&dir)?;
+    let fresh: [u8; 32] = rand::random();
+    // Only the owner may read it: who knows the key can have code executed.
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&path);
+    match made {
+        Ok(mut file) => file.write_all(&fresh)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    let key = std::fs::read(&path)?;
+    let key = key.try_into().map_err(|_| {
+        io::Error::other(format!("{} is damaged: delete the folder", path.display()))
+    })?;
+    Ok(ModuleCacheConfig { dir, key })
+}
+
 /// A number of bytes as people write it: `64M`, `1g`, `128MiB`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ByteSize(pub u64);
@@ -362,6 +393,23 @@ mod tests {
         };
         assert_eq!(one.manifest().address(), one.clone().manifest().address());
         assert_ne!(one.manifest().address(), other.manifest().address());
+    }
+
+    #[test]
+    fn the_key_of_a_cache_is_kept_and_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("folder");
+        let dir = folder.path().join("modules");
+        let first = module_cache(dir.clone()).expect("made");
+        let second = module_cache(dir.clone()).expect("read");
+        assert_eq!(first.key, second.key);
+        let mode = std::fs::metadata(dir.join("key"))
+            .expect("file")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        std::fs::write(dir.join("key"), b"short").expect("write");
+        assert!(module_cache(dir).is_err());
     }
 
     #[test]

@@ -1,0 +1,117 @@
+//! Puts the guest SDK into the `wapo` command, so that a new project builds on a
+//! machine that has nothing but the command.
+//!
+//! Writes a list of the SDK's files for `src/sdk.rs`. The crates stay as they
+//! are; the workspace they inherit from is reduced to them. Starts no cargo.
+
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Crates of the SDK, below `crates/`.
+const CRATES: &[&str] = &["wapo", "wapo-abi", "wapo-macros"];
+/// Versions that guests are tested with.
+const LOCK: &str = "guests/Cargo.lock";
+
+fn main() -> io::Result<()> {
+    let here = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let root = here.join("../..").canonicalize()?;
+    let out = PathBuf::from(variable("OUT_DIR")?);
+
+    let manifest = fs::read_to_string(watched(&root.join("Cargo.toml")))?;
+    let reduced_manifest = out.join("workspace.toml");
+    fs::write(&reduced_manifest, reduce(&manifest)?)?;
+
+    let mut files = vec![("Cargo.toml".to_owned(), reduced_manifest)];
+    for name in CRATES {
+        let folder = root.join("crates").join(name);
+        files.push((
+            format!("crates/{name}/Cargo.toml"),
+            folder.join("Cargo.toml"),
+        ));
+        collect(
+            &folder.join("src"),
+            &format!("crates/{name}/src"),
+            &mut files,
+        )?;
+        watched(&folder);
+    }
+    files.sort();
+    fs::write(
+        out.join("sdk_files.rs"),
+        list(&files, watched(&root.join(LOCK)))?,
+    )
+}
+
+/// The same workspace with the SDK's crates only.
+fn reduce(manifest: &str) -> io::Result<String> {
+    let mut manifest: toml::Table = manifest.parse().map_err(io::Error::other)?;
+    manifest.retain(|key, _| key == "workspace");
+    let workspace = manifest
+        .get_mut("workspace")
+        .and_then(toml::Value::as_table_mut)
+        .ok_or_else(|| io::Error::other("Cargo.toml of the root is no workspace"))?;
+    workspace.remove("default-members");
+    workspace.remove("exclude");
+    let members = CRATES
+        .iter()
+        .map(|name| toml::Value::from(format!("crates/{name}")));
+    workspace.insert("members".to_owned(), members.collect::<Vec<_>>().into());
+    Ok(manifest.to_string())
+}
+
+fn collect(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+        if entry.file_type()?.is_dir() {
+            collect(&entry.path(), &name, files)?;
+        } else {
+            files.push((name, entry.path()));
+        }
+    }
+    Ok(())
+}
+
+/// The source text that `src/sdk.rs` includes.
+fn list(files: &[(String, PathBuf)], lock: &Path) -> io::Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut text = String::from("pub(super) const FILES: &[(&str, &str)] = &[\n");
+    let write = |result: std::fmt::Result| result.map_err(io::Error::other);
+    for (name, path) in files {
+        hasher
+            .update(name.as_bytes())
+            .update(&[0])
+            .update(&fs::read(path)?);
+        write(writeln!(text, "    ({name:?}, include_str!({path:?})),"))?;
+    }
+    let hash = hasher.finalize().to_hex();
+    write(writeln!(
+        text,
+        "];\npub(super) const HASH: &str = {:?};",
+        &hash[..16]
+    ))?;
+    let lock = fs::read_to_string(lock).unwrap_or_default();
+    write(writeln!(text, "pub(super) const LOCK: &str = {lock:?};"))?;
+    Ok(text)
+}
+
+/// Has cargo run this again when the path changes.
+#[allow(
+    clippy::print_stdout,
+    reason = "this is how a build script talks to cargo"
+)]
+fn watched(path: &Path) -> &Path {
+    println!("cargo::rerun-if-changed={}", path.display());
+    path
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is how cargo talks to a build script"
+)]
+fn variable(name: &str) -> io::Result<String> {
+    env::var(name).map_err(|_| io::Error::other(format!("cargo did not set {name}")))
+}

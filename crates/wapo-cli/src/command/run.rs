@@ -1,0 +1,168 @@
+//! `wapo run`: runs an app on this machine, in the sandbox it will have in
+//! production.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use wapod::{AppConfig, ByteSize, Config, EgressRule, Module, PortRange};
+
+use crate::folders;
+use crate::project::BuildOptions;
+use crate::session::{self, Plan};
+use crate::source::Source;
+use crate::terminal::Terminal;
+
+/// The gateway's port, unless it is taken.
+const GATEWAY_PORT: u16 = 8100;
+
+/// Ports that need no privilege.
+const UNPRIVILEGED: PortRange = PortRange(1024..=65535);
+
+/// Instances that the engine makes room for: the app, and the one that follows
+/// it when it was built again.
+const INSTANCES_MAX: u32 = 4;
+
+/// Time for threads that are still busy when everything has ended.
+const THREADS_GRACE: Duration = Duration::from_millis(500);
+
+/// Command line of `wapo run`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Standard output has a line for each URL that answers, and what the guest writes
+to its standard output. Everything else, its log included, goes to standard error.
+
+Exit code: the guest's own; 101 after a trap, 102 after a limit of gas or time,
+0 after Ctrl-C, which lets requests in flight finish.")]
+pub(crate) struct Options {
+    /// Folder of a project, or a wasm file.
+    #[arg(default_value = ".")]
+    app: PathBuf,
+
+    /// Arguments for the app.
+    #[arg(last = true)]
+    args: Vec<String>,
+
+    /// Ports that the app may listen on by itself, both included. Without this,
+    /// any port from 1024.
+    #[arg(long, value_name = "A..B")]
+    listen_ports: Option<PortRange>,
+
+    /// Memory that the app may have, such as 64M or 1g.
+    #[arg(short, long, value_name = "SIZE", default_value = "128M")]
+    memory: ByteSize,
+
+    /// Set an environment variable of the app. It sees no other.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
+    env: Vec<(String, String)>,
+
+    /// Let the app connect to an address that is not public: a name, *.name, an
+    /// address, a network such as 10.0.0.0/8, or *, each with an optional :port.
+    #[arg(long, value_name = "RULE")]
+    allow_egress: Vec<EgressRule>,
+
+    /// Trust the certificates of a PEM file when the app connects with TLS.
+    #[arg(long, value_name = "FILE")]
+    trust_root: Vec<PathBuf>,
+
+    /// Folder of blobs that the app may read, each file named by its sha256.
+    #[arg(long, value_name = "FOLDER")]
+    blobs: Option<PathBuf>,
+
+    /// Where the gateway listens; port 0 takes any. [default: 127.0.0.1:8100, or
+    /// a free port when that is taken]
+    #[arg(long)]
+    address: Option<SocketAddr>,
+
+    /// End the app when it has used this much gas.
+    #[arg(long, value_name = "GAS")]
+    gas: Option<u64>,
+
+    /// Build and start again when a file changes.
+    #[arg(long)]
+    watch: bool,
+
+    /// Log every call that the app makes to the host.
+    #[arg(long)]
+    trace: bool,
+
+    /// Compile quickly and without optimisation.
+    #[arg(long)]
+    debug: bool,
+
+    /// Program to run, when the project has several.
+    #[arg(long, value_name = "NAME")]
+    bin: Option<String>,
+}
+
+/// Builds the app and runs it.
+///
+/// # Errors
+///
+/// It does not build, or it does not start.
+pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
+    let build = BuildOptions {
+        is_debug: options.debug,
+        bin: options.bin.clone(),
+    };
+    let source = Source::find(&options.app, build)?;
+    let module = source.module(terminal)?;
+    let plan = plan(options, source, module)?;
+
+    let runtime = wapod::runtime_builder()
+        .build()
+        .context("cannot start threads")?;
+    let result = runtime.block_on(session::run(plan, Arc::new(Terminal::new())));
+    runtime.shutdown_timeout(THREADS_GRACE);
+    result
+}
+
+fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
+    let mut config = Config {
+        address: options.address.unwrap_or_else(default_address),
+        memory_max_bytes: options.memory.0,
+        instances_max: INSTANCES_MAX,
+        blob_dir: options.blobs.clone(),
+        ..Config::default()
+    };
+    for file in &options.trust_root {
+        let roots = wapod::config::read_trust_roots(file).map_err(anyhow::Error::msg)?;
+        config.trust_roots.extend(roots);
+    }
+    // Without a cache, starting takes longer; that is no reason to refuse.
+    let modules = folders::cache().map(|cache| cache.join("modules"));
+    config.module_cache = modules
+        .ok()
+        .and_then(|dir| wapod::config::module_cache(dir).ok());
+
+    let PortRange(ports) = options.listen_ports.clone().unwrap_or(UNPRIVILEGED);
+    let mut app = AppConfig::new(module);
+    app.label = source.name();
+    app.args = options.args.clone();
+    app.env = options.env.clone();
+    app.gas_max = options.gas;
+    app.listen_ports = Some(ports);
+    app.egress = options.allow_egress.clone();
+    app.trace_calls = options.trace;
+    Ok(Plan {
+        config,
+        may_move: options.address.is_none(),
+        app,
+        watched: options.watch.then_some(source),
+    })
+}
+
+fn default_address() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, GATEWAY_PORT))
+}
+
+fn parse_env(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is not of the form NAME=VALUE")),
+    }
+}

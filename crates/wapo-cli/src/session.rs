@@ -1,0 +1,295 @@
+//! `wapo run`, from the first instance to the last: shows where the app answers
+//! and what it logs, replaces it when it was built again, and ends with it.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use wapod::{
+    AppConfig, AppHandle, Config, ExitReason, LogReader, Module, Running, Server, StartError,
+    Status,
+};
+
+use crate::source::Source;
+use crate::terminal::Terminal;
+use crate::urls::Urls;
+use crate::watch::Watcher;
+
+/// Exit code after a trap, or after the guest broke a rule of the host.
+pub(crate) const EXIT_TRAP: u8 = 101;
+/// Exit code after a limit of gas or time.
+pub(crate) const EXIT_LIMIT: u8 = 102;
+
+/// Time that requests in flight get after Ctrl-C.
+const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// What is run, and how.
+pub(crate) struct Plan {
+    /// The server; its apps are filled in here.
+    pub(crate) config: Config,
+    /// Whether any other port will do when the gateway's is taken.
+    pub(crate) may_move: bool,
+    /// The app.
+    pub(crate) app: AppConfig,
+    /// What is watched, if anything.
+    pub(crate) watched: Option<Source>,
+}
+
+/// Runs until the app ends or the person says so.
+///
+/// # Errors
+///
+/// The app or the server does not start.
+pub(crate) async fn run(plan: Plan, terminal: Arc<Terminal>) -> Result<ExitCode> {
+    let mut signals = Signals::new().context("cannot listen to signals")?;
+    let mut watcher = Watcher::start(plan.watched.clone(), &terminal);
+    let app = plan.app.clone();
+    let server = start(plan, &terminal).await?;
+    let app_handle = server.apps().first().cloned().context("the app is gone")?;
+    let mut session = Session {
+        shown: Shown::new(app_handle),
+        server,
+        app,
+        terminal: Arc::clone(&terminal),
+    };
+    session.show_status();
+
+    let reason = loop {
+        let event = session.shown.event(&mut signals, &mut watcher).await;
+        match event {
+            Event::Log(line) => terminal.log(&line),
+            Event::Status => session.show_status(),
+            Event::Ended(reason) => {
+                session.show_rest();
+                if !watcher.is_active() {
+                    break reason;
+                }
+                terminal.note("Ended", &format!("{reason}; waiting for a change"));
+            }
+            Event::Built(Ok(module)) => session.replace(module).await,
+            Event::Built(Err(error)) => {
+                terminal.error(&format!("{error:#}"));
+                terminal.note("Waiting", "for a change");
+            }
+            Event::Interrupted => {
+                terminal.note("Stopping", "Ctrl-C again stops at once");
+                session.stop(&mut signals).await;
+                return Ok(ExitCode::SUCCESS);
+            }
+        }
+    };
+    session.stop(&mut signals).await;
+    if !reason.is_success() {
+        terminal.error(&format!("the app {reason}"));
+    }
+    Ok(exit_code(&reason))
+}
+
+/// Starts the server, on another port when nobody asked for this one.
+async fn start(plan: Plan, terminal: &Terminal) -> Result<Running> {
+    let mut config = Config {
+        apps: vec![plan.app],
+        root_app: true,
+        drain_grace: DRAIN_GRACE,
+        ..plan.config
+    };
+    match Server::start(config.clone()).await {
+        Err(StartError::Bind { address, .. }) if plan.may_move => {
+            terminal.hint(&format!(
+                "port {} is taken, using another one",
+                address.port()
+            ));
+            config.address.set_port(0);
+            Ok(Server::start(config).await?)
+        }
+        Err(error @ StartError::Bind { .. }) => {
+            Err(error).context("choose another port with --address")
+        }
+        other => Ok(other?),
+    }
+}
+
+/// What can happen next.
+enum Event {
+    Log(wapod::LogEvent),
+    Status,
+    Ended(ExitReason),
+    Built(Result<Module>),
+    Interrupted,
+}
+
+/// The app that is shown, and how far it has been.
+struct Shown {
+    handle: AppHandle,
+    status: watch::Receiver<Status>,
+    logs: LogReader,
+    urls: Urls,
+    has_ended: bool,
+}
+
+impl Shown {
+    fn new(handle: AppHandle) -> Self {
+        Self {
+            status: handle.status(),
+            logs: handle.logs(),
+            urls: Urls::default(),
+            has_ended: false,
+            handle,
+        }
+    }
+
+    /// Waits for whatever comes first. Log lines come before the end that they
+    /// explain.
+    async fn event(&mut self, signals: &mut Signals, watcher: &mut Watcher) -> Event {
+        tokio::select! {
+            biased;
+            () = signals.next() => Event::Interrupted,
+            line = self.logs.next() => Event::Log(line),
+            Ok(()) = self.status.changed(), if !self.has_ended => Event::Status,
+            reason = self.handle.exited(), if !self.has_ended => {
+                self.has_ended = true;
+                Event::Ended(reason)
+            }
+            built = watcher.next() => Event::Built(built),
+        }
+    }
+}
+
+struct Session {
+    server: Running,
+    app: AppConfig,
+    shown: Shown,
+    terminal: Arc<Terminal>,
+}
+
+impl Session {
+    /// Shows URLs that have begun to answer.
+    fn show_status(&mut self) {
+        let status = self.shown.status.borrow_and_update().clone();
+        let urls = self
+            .shown
+            .urls
+            .new_ones(&status, self.server.user_address());
+        let address = self.shown.handle.address();
+        for url in urls {
+            self.terminal.result(&url);
+            if url.contains("/prpc/") {
+                self.terminal.hint(&format!(
+                    "curl '{url}' -d '{{\"address\":\"0x{address}\",\"path\":\"/hello\",\"payload\":\"0x\"}}'"
+                ));
+            }
+        }
+    }
+
+    /// Shows what the app left behind.
+    fn show_rest(&mut self) {
+        self.show_status();
+        while let Some(line) = self.shown.logs.try_next() {
+            self.terminal.log(&line);
+        }
+        self.terminal.bytes(&self.shown.handle.take_output());
+    }
+
+    /// Replaces the app. The old one goes first: both want the same ports.
+    async fn replace(&mut self, module: Module) {
+        if module.hash() == self.app.module.hash() {
+            self.terminal.note("Unchanged", "the app keeps running");
+            return;
+        }
+        self.app.module = module;
+        // An error only says that it is gone already.
+        let _ = self.server.stop_app(self.shown.handle.address()).await;
+        self.show_rest();
+        match self.server.start_app(self.app.clone()).await {
+            Ok(handle) => {
+                // The app was started a moment ago, so it is there.
+                let _ = self.server.set_root_app(Some(handle.address()));
+                self.terminal.note("Restarted", "with the new version");
+                self.shown = Shown::new(handle);
+                self.show_status();
+            }
+            Err(error) => {
+                self.shown.has_ended = true;
+                self.terminal.error(&error.to_string());
+                self.terminal.note("Waiting", "for a change");
+            }
+        }
+    }
+
+    /// Lets requests finish, then stops the app; a second signal cuts it short.
+    async fn stop(self, signals: &mut Signals) {
+        let Self {
+            server,
+            mut shown,
+            terminal,
+            ..
+        } = self;
+        tokio::select! {
+            _ = server.shutdown() => {}
+            () = signals.next() => {}
+        }
+        while let Some(line) = shown.logs.try_next() {
+            terminal.log(&line);
+        }
+        terminal.bytes(&shown.handle.take_output());
+    }
+}
+
+/// The two signals that ask a program to end.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// The exit code that tells how the app ended.
+fn exit_code(reason: &ExitReason) -> ExitCode {
+    ExitCode::from(exit_number(reason))
+}
+
+fn exit_number(reason: &ExitReason) -> u8 {
+    match reason {
+        ExitReason::Finished | ExitReason::Stopped => 0,
+        // As the system does it: the lowest byte, but never a false success.
+        ExitReason::Exited(code) => match u8::try_from(code & 0xff).unwrap_or(1) {
+            0 if *code != 0 => 1,
+            byte => byte,
+        },
+        ExitReason::Trapped(_) | ExitReason::Violation(_) => EXIT_TRAP,
+        ExitReason::GasExhausted | ExitReason::TimeExceeded => EXIT_LIMIT,
+        ExitReason::FailedToStart(_) => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_those_of_the_guest() {
+        for (code, number) in [(0, 0), (7, 7), (255, 255), (256, 1), (-1, 255), (-256, 1)] {
+            assert_eq!(exit_number(&ExitReason::Exited(code)), number, "{code}");
+        }
+        assert_eq!(exit_number(&ExitReason::Finished), 0);
+        assert_eq!(exit_number(&ExitReason::Trapped("x".into())), EXIT_TRAP);
+        assert_eq!(exit_number(&ExitReason::GasExhausted), EXIT_LIMIT);
+    }
+}

@@ -1,0 +1,149 @@
+//! What `wapo run` runs: a project, or a wasm file that is there already.
+//!
+//! Both give a module now, and a stamp that tells whether it is worth asking
+//! again. Everything here blocks.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use wapod::{ByteSize, Module};
+
+use crate::project::{BuildOptions, Project};
+use crate::terminal::Terminal;
+
+/// Where modules come from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// Built from this project.
+    Project(Project, BuildOptions),
+    /// Read from this file.
+    File(PathBuf),
+}
+
+impl Source {
+    /// Decides what a path on the command line means.
+    ///
+    /// # Errors
+    ///
+    /// As [`Project::open`]. A missing file is found out when it is read.
+    pub(crate) fn find(path: &Path, options: BuildOptions) -> Result<Self> {
+        let is_named_wasm = path
+            .extension()
+            .is_some_and(|extension| extension == "wasm");
+        if path.is_file() || (is_named_wasm && !path.is_dir()) {
+            return Ok(Self::File(path.to_owned()));
+        }
+        Project::open(path).map(|project| Self::Project(project, options))
+    }
+
+    /// Name for people.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Project(project, _) => project.name.clone(),
+            Self::File(path) => {
+                let stem = path
+                    .file_stem()
+                    .map(|stem| stem.to_string_lossy().into_owned());
+                stem.unwrap_or_default()
+            }
+        }
+    }
+
+    /// Builds or reads the module.
+    ///
+    /// # Errors
+    ///
+    /// With a text for whoever wrote the program.
+    pub(crate) fn module(&self, terminal: &Terminal) -> Result<Module> {
+        match self {
+            Self::Project(project, options) => {
+                let module = Module::read(&project.build(options)?)?;
+                let size = ByteSize(module.wasm().len() as u64);
+                terminal.note("Built", &format!("{} ({size})", project.name));
+                Ok(module)
+            }
+            Self::File(path) => Ok(Module::read(path)?),
+        }
+    }
+
+    /// A number that changes when a file changes that the module is made of.
+    pub(crate) fn stamp(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        let (root, name) = match self {
+            Self::Project(project, _) => (project.folder.as_path(), "project"),
+            Self::File(path) => (path.as_path(), "file"),
+        };
+        name.hash(&mut hasher);
+        // A file that is gone while it is looked at is a change like any other.
+        let _ = stamp_of(root, &mut hasher);
+        hasher.finish()
+    }
+}
+
+fn stamp_of(path: &Path, hasher: &mut DefaultHasher) -> io::Result<()> {
+    // Links are not followed, so there are no circles.
+    let metadata = fs::symlink_metadata(path)?;
+    if !metadata.is_dir() {
+        path.hash(hasher);
+        metadata.len().hash(hasher);
+        metadata.modified()?.hash(hasher);
+        return Ok(());
+    }
+    let mut entries: Vec<_> = fs::read_dir(path)?
+        .flatten()
+        .map(|entry| entry.path())
+        .collect();
+    entries.sort();
+    for entry in entries.iter().filter(|entry| is_watched(entry)) {
+        let _ = stamp_of(entry, hasher);
+    }
+    Ok(())
+}
+
+/// Whether a change of this file or folder may change the program.
+fn is_watched(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    // Cargo writes its target folder and the lock file itself.
+    name.is_some_and(|name| !name.starts_with('.') && name != "target" && name != "Cargo.lock")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_seen_and_other_things_are_not() {
+        let folder = tempfile::tempdir().expect("folder");
+        fs::create_dir_all(folder.path().join("src")).expect("folder");
+        fs::create_dir_all(folder.path().join("target/debug")).expect("folder");
+        let stamp = || {
+            let mut hasher = DefaultHasher::new();
+            stamp_of(folder.path(), &mut hasher).expect("stamp");
+            hasher.finish()
+        };
+        let empty = stamp();
+        fs::write(folder.path().join("target/debug/x"), "x").expect("file");
+        fs::write(folder.path().join(".swp"), "x").expect("file");
+        assert_eq!(stamp(), empty);
+        fs::write(folder.path().join("src/main.rs"), "x").expect("file");
+        let one = stamp();
+        assert_ne!(one, empty);
+        fs::write(folder.path().join("src/main.rs"), "xy").expect("file");
+        assert_ne!(stamp(), one);
+    }
+
+    #[test]
+    fn a_missing_wasm_file_is_named() {
+        let source = Source::find(Path::new("no/such.wasm"), BuildOptions::default());
+        let source = source.expect("a file");
+        assert_eq!(source.name(), "such");
+        let error = source.module(&Terminal::new()).expect_err("missing");
+        assert!(
+            error.to_string().contains("cannot read no/such.wasm"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,102 @@
+//! Where a running app can be reached, as something to click on or to paste.
+//!
+//! No I/O: from the state of an instance to lines of text.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use wapod::{ListenAddress, Status};
+
+/// The URLs of an app that have been shown.
+#[derive(Default)]
+pub(crate) struct Urls {
+    shown: Vec<String>,
+}
+
+impl Urls {
+    /// The URLs that answer now and have not been shown yet.
+    pub(crate) fn new_ones(&mut self, status: &Status, gateway: SocketAddr) -> Vec<String> {
+        let mut new = of(status, gateway);
+        new.retain(|url| !self.shown.contains(url));
+        self.shown.extend(new.iter().cloned());
+        new
+    }
+}
+
+/// All URLs that answer in this state.
+fn of(status: &Status, gateway: SocketAddr) -> Vec<String> {
+    let gateway = reachable(gateway);
+    let mut urls = Vec::new();
+    if status.takes_http {
+        urls.push(format!("http://{gateway}/"));
+    }
+    if status.takes_queries {
+        urls.push(format!("http://{gateway}/prpc/User.Query?json"));
+    }
+    urls.extend(status.listening.iter().map(listener));
+    urls
+}
+
+fn listener(listening: &ListenAddress) -> String {
+    let address = reachable(listening.address);
+    if listening.tls {
+        format!("https://{address}/")
+    } else {
+        format!("tcp://{address}")
+    }
+}
+
+/// An address to connect to, for one that a socket is bound to.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wapod::Phase;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().expect("address")
+    }
+
+    #[test]
+    fn urls_are_shown_once_and_can_be_used() {
+        let mut status = Status {
+            phase: Phase::Running,
+            restarts: 0,
+            takes_queries: false,
+            takes_http: false,
+            listening: vec![],
+        };
+        let gateway = address("127.0.0.1:8100");
+        let mut urls = Urls::default();
+        assert!(urls.new_ones(&status, gateway).is_empty());
+
+        status.takes_http = true;
+        status.listening = [("0.0.0.0:3000", false), ("[::]:3001", true)]
+            .map(|(text, tls)| ListenAddress {
+                address: address(text),
+                tls,
+            })
+            .into();
+        assert_eq!(
+            urls.new_ones(&status, gateway),
+            [
+                "http://127.0.0.1:8100/",
+                "tcp://127.0.0.1:3000",
+                "https://[::1]:3001/"
+            ]
+        );
+        status.takes_queries = true;
+        assert_eq!(
+            urls.new_ones(&status, gateway),
+            ["http://127.0.0.1:8100/prpc/User.Query?json"]
+        );
+        assert!(urls.new_ones(&status, gateway).is_empty());
+    }
+}
