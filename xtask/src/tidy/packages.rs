@@ -41,6 +41,8 @@ struct Package {
     version: String,
     licence: String,
     is_ours: bool,
+    /// Runs inside the compiler; what it uses is not in our programs.
+    is_macro: bool,
     /// Ids of what it needs to run or to build, not to be tested.
     needs: Vec<String>,
 }
@@ -68,6 +70,7 @@ impl Graph {
                 version: fact["version"].as_str()?.to_owned(),
                 licence: fact["license"].as_str().unwrap_or("none").to_owned(),
                 is_ours: ours.contains(id),
+                is_macro: is_macro(fact),
                 needs: node["deps"].as_array()?.iter().filter_map(needed).collect(),
             };
             packages.insert(id.to_owned(), package);
@@ -81,13 +84,16 @@ impl Graph {
             .find(|(_, package)| package.is_ours && package.name == name)
     }
 
-    /// Names of everything reachable.
+    /// Names of everything reachable, not looking into macros.
     fn reachable(&self, id: &str) -> BTreeSet<&str> {
         let mut seen = BTreeSet::new();
         let mut names = BTreeSet::new();
         let mut ahead = vec![id];
         while let Some(package) = ahead.pop().and_then(|id| self.0.get(id)) {
             names.insert(package.name.as_str());
+            if package.is_macro {
+                continue;
+            }
             ahead.extend(
                 package
                     .needs
@@ -98,6 +104,12 @@ impl Graph {
         }
         names
     }
+}
+
+fn is_macro(fact: &Value) -> bool {
+    let targets = fact["targets"].as_array().into_iter().flatten();
+    let mut kinds = targets.flat_map(|target| target["kind"].as_array().into_iter().flatten());
+    kinds.any(|kind| kind == "proc-macro")
 }
 
 /// The id of a dependency that is not only for tests.
@@ -215,6 +227,7 @@ mod tests {
             version: version.into(),
             licence: "GPL-3.0".into(),
             is_ours,
+            is_macro: false,
             needs: needs.iter().map(|id| (*id).to_owned()).collect(),
         };
         (format!("{name}{version}"), package)
