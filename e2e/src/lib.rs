@@ -1,1 +1,47 @@
-//! x
+//! The harness of the end-to-end tests: a daemon, guests, clients.
+//!
+//! Tests (`tests/e2e`) read like sentences:
+//! `Daemon::start().await.deploy(guest("hello-http")).await.get("/").await.expect_text("…")`.
+//! Everything runs in the test's own process and talks over loopback; every
+//! wait ends after [`PATIENCE`]. Guests are the files that `cargo xtask guests`
+//! built, or fixtures in the text format (`fixtures/*.wat`).
+
+#![forbid(unsafe_code)]
+#![allow(clippy::expect_used, reason = "a harness fails by panicking")]
+
+pub mod app;
+pub mod certificates;
+pub mod client;
+pub mod daemon;
+pub mod dns;
+pub mod guests;
+pub mod ports;
+pub mod probe;
+
+pub use app::App;
+pub use certificates::Authority;
+pub use client::Answer;
+pub use daemon::Daemon;
+pub use guests::{fixture, fixture_with, guest, text_guest};
+pub use probe::{Errno, Probe};
+
+use std::future::Future;
+use std::time::Duration;
+
+/// Longest wait for anything.
+///
+/// Two busy cores and a debug build must make it; a test that needs longer
+/// hangs.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for `what`, within [`PATIENCE`].
+///
+/// # Panics
+///
+/// When it does not come in time.
+pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+    }
+}

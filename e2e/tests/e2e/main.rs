@@ -1,0 +1,9 @@
+//! End-to-end tests: real daemon, real guests, real clients.
+//!
+//! One binary, because linking costs more than running. A module is what a
+//! user or an operator would look for; the harness is the library of this
+//! package.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod calls;
