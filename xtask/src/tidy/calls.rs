@@ -1,73 +1,93 @@
-//! Every host call has a fixture that makes it, every fixture a test.
+//! Every host call is made by a guest in a test, and every guest has a test.
 //!
-//! Fixtures are guests: `.wat` files, which call by number, and Rust programs,
-//! which call by name. A test names its fixture by the file's stem.
+//! Calls are made through the *probe*, a fixture that runs scripts of calls: it
+//! has one method per row, of the row's name, and a test in `e2e/tests` uses it.
+//! Other guests are named by the test that runs them: `.wat` files by their
+//! stem, crates below `guests/` by their folder.
 
 use wapo_abi::{CALLS, CallInfo};
 
 use super::{File, Finding};
 
 const TABLE: &str = "crates/wapo-abi/src/calls.rs";
-/// Folders whose files are fixtures.
-const FIXTURES: &[&str] = &[
-    "e2e/fixtures/",
-    "guests/fixtures/",
-    "crates/wapo-host/tests/",
-];
-/// Folders in which tests are looked for.
-const TESTS: &[&str] = &["e2e/", "crates/wapo-host/"];
+/// Where the probe's methods are.
+const PROBE: &str = "e2e/src/probe/";
+/// Where tests are.
+const TESTS: &str = "e2e/tests/";
+/// Folders whose crates are guests that a test runs.
+const GUESTS: &[&str] = &["guests/fixtures/", "guests/examples/"];
 
-/// Checks every row of the table and every fixture.
+/// Checks every row of the table and every guest.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let fixtures: Vec<&File> = files.iter().filter(|file| is_in(file, FIXTURES)).collect();
     for call in CALLS {
-        if !fixtures.iter().any(|fixture| calls(fixture, call)) {
-            let advice = format!(
-                "no fixture calls {} ({}); add one to e2e/fixtures or guests/fixtures",
-                call.name, call.id
-            );
-            findings.push(Finding::new(
-                TABLE,
-                row_line(files, call),
+        let CallInfo { id, name, .. } = call;
+        let mut found = |rule, advice: String| {
+            findings.push(Finding::new(TABLE, row_line(files, call), rule, advice));
+        };
+        if !any_says(files, PROBE, &format!("fn {name}(")) {
+            found(
                 "call-fixture",
-                advice,
-            ));
+                format!("the probe lacks `{name}` ({id}); add it to {PROBE}"),
+            );
+        }
+        if !any_says(files, TESTS, &format!(".{name}(")) {
+            found(
+                "call-test",
+                format!("no test in {TESTS} makes the call `{name}` ({id})"),
+            );
         }
     }
-    for fixture in fixtures.iter().filter(|fixture| is_program(fixture)) {
-        if !files.iter().any(|file| names_fixture(file, fixture)) {
-            let advice = format!("no test names the fixture `{}`; add one", fixture.stem());
-            findings.push(Finding::new(&fixture.path, 0, "fixture-test", advice));
+    for file in files {
+        if let Some(guest) = guest(file)
+            && !files.iter().any(|test| names(test, guest))
+        {
+            let advice = format!("no test in e2e/ names the guest `{guest}`; add one");
+            findings.push(Finding::new(&file.path, 0, "guest-test", advice));
+        }
+        if let Some(folder) = example(file)
+            && files
+                .iter()
+                .all(|file| file.path != format!("{folder}/README.md"))
+        {
+            let advice = "an example has a README.md of some ten lines; write it";
+            findings.push(Finding::new(&file.path, 0, "example-readme", advice));
         }
     }
     findings
 }
 
-fn is_in(file: &File, folders: &[&str]) -> bool {
-    folders.iter().any(|folder| file.path.starts_with(folder))
+fn any_says(files: &[File], folder: &str, text: &str) -> bool {
+    files
+        .iter()
+        .filter(|file| file.path.starts_with(folder))
+        .filter_map(|file| file.text_of("rs"))
+        .any(|source| source.contains(text))
 }
 
-/// Tests in crates/ bring their fixtures along as text.
-fn is_program(file: &File) -> bool {
-    let is_rust_program = file.has_extension("rs") && file.path.contains("/bin/");
-    is_rust_program || (file.has_extension("wat") && is_in(file, FIXTURES))
+/// The name of the guest that this file makes, if any.
+fn guest(file: &File) -> Option<&str> {
+    if file.path.starts_with("e2e/fixtures/") && file.has_extension("wat") {
+        return Some(file.stem());
+    }
+    let folder = GUESTS
+        .iter()
+        .find_map(|folder| file.path.strip_prefix(folder))?;
+    folder
+        .strip_suffix("/Cargo.toml")
+        .filter(|name| !name.contains('/'))
 }
 
-fn calls(file: &File, call: &CallInfo) -> bool {
-    let text = file.text.as_deref().unwrap_or_default();
-    let by_number = text.contains(&format!("(i32.const {})", call.id));
-    let by_name = file.has_extension("rs") && text.contains(&format!("sys::{}(", call.name));
-    by_number || by_name
+/// The folder of the example that this manifest describes.
+fn example(file: &File) -> Option<&str> {
+    let is_example = file.path.starts_with("guests/examples/");
+    file.path.strip_suffix("/Cargo.toml").filter(|_| is_example)
 }
 
-fn names_fixture(file: &File, fixture: &File) -> bool {
-    let is_test = file.has_extension("rs") && file.path != fixture.path && is_in(file, TESTS);
-    is_test
-        && file
-            .text
-            .as_deref()
-            .is_some_and(|text| has_word(text, fixture.stem()))
+/// Whether this is a test, or what tests use, and says the name.
+fn names(test: &File, guest: &str) -> bool {
+    let source = test.text_of("rs").filter(|_| test.path.starts_with("e2e/"));
+    source.is_some_and(|source| has_word(source, guest))
 }
 
 fn has_word(text: &str, word: &str) -> bool {
@@ -96,38 +116,41 @@ mod tests {
     use super::super::text_file;
     use super::*;
 
-    fn row(id: u32) -> &'static CallInfo {
-        CALLS.iter().find(|call| call.id == id).expect("row")
+    fn about(files: &[File], text: &str) -> Vec<&'static str> {
+        let findings = check(files).into_iter();
+        findings
+            .filter(|found| found.advice.contains(text))
+            .map(|found| found.rule)
+            .collect()
     }
 
     #[test]
-    fn a_fixture_calls_by_number_or_by_name() {
-        let wat = text_file(
-            "e2e/fixtures/a.wat",
-            "(call $fast (local.get 0) (i32.const 101))",
-        );
-        assert!(calls(&wat, row(101)));
-        assert!(!calls(&wat, row(102)));
-        let rust = text_file("guests/fixtures/src/bin/a.rs", "wapo::sys::close(h)");
-        assert!(calls(&rust, row(101)));
-        assert!(!calls(&rust, row(102)));
+    fn a_call_needs_a_method_of_the_probe_and_a_test() {
+        let probe = || text_file("e2e/src/probe/calls.rs", "pub async fn close(&self)");
+        let test = || text_file("e2e/tests/e2e/calls.rs", "probe.close(1).await");
+        assert_eq!(about(&[], "`close` (101)"), ["call-fixture", "call-test"]);
+        assert_eq!(about(&[probe()], "`close` (101)"), ["call-test"]);
+        assert_eq!(about(&[probe(), test()], "`close` (101)"), [] as [&str; 0]);
     }
 
     #[test]
-    fn a_call_without_fixture_and_a_fixture_without_test_are_found() {
-        let findings = check(&[text_file("e2e/fixtures/lonely.wat", "(i32.const 101)")]);
-        assert_eq!(findings.len(), CALLS.len());
-        assert!(
-            findings
-                .iter()
-                .all(|found| !found.advice.contains("calls close "))
+    fn a_guest_needs_a_test_that_names_it() {
+        let wat = || text_file("e2e/fixtures/lonely.wat", "");
+        let example = || text_file("guests/examples/tcp-echo/Cargo.toml", "");
+        let readme = || text_file("guests/examples/tcp-echo/README.md", "");
+        let test = || text_file("e2e/tests/e2e/a.rs", "run(\"lonely\"); run(\"tcp-echo\")");
+        assert_eq!(about(&[wat()], "lonely"), ["guest-test"]);
+        assert_eq!(about(&[example()], "tcp-echo"), ["guest-test"]);
+        assert_eq!(about(&[example()], "README"), ["example-readme"]);
+        assert_eq!(about(&[wat(), test()], "lonely"), [] as [&str; 0]);
+        assert_eq!(
+            about(&[example(), readme(), test()], "tcp-echo"),
+            [] as [&str; 0]
         );
-        assert!(findings.iter().any(|found| found.rule == "fixture-test"));
-        let findings = check(&[
-            text_file("e2e/fixtures/tested.wat", "(i32.const 101)"),
-            text_file("e2e/tests/a.rs", "start(\"tested\")"),
-        ]);
-        assert!(findings.iter().all(|found| found.rule != "fixture-test"));
+        assert_eq!(
+            about(&[example(), readme(), test()], "README"),
+            [] as [&str; 0]
+        );
     }
 
     #[test]
