@@ -2,7 +2,9 @@
 //!
 //! One poll of the guest asks the host once what has happened, then runs ready
 //! tasks until none is left or the budget is spent. A task is polled only when
-//! something woke it. Entered by the export that [`crate::main`] generates.
+//! something woke it; one that wakes itself has its next turn in the next poll,
+//! after the host had its own. Entered by the export that [`crate::main`]
+//! generates.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
@@ -41,6 +43,9 @@ struct Executor {
     slots: RefCell<Vec<Slot>>,
     free: RefCell<Vec<i32>>,
     ready: RefCell<VecDeque<i32>>,
+    /// Tasks that woke themselves; ready from the next poll on.
+    deferred: RefCell<Vec<i32>>,
+    running: Cell<Option<i32>>,
     /// Names of the tasks that have one; read when something panics.
     names: RefCell<BTreeMap<i32, Box<str>>>,
     state: Cell<State>,
@@ -86,7 +91,7 @@ impl Wake for Shared {
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_queued.swap(true, Ordering::Relaxed) {
             // Fails only while the thread is being torn down.
-            let _ = EXECUTOR.try_with(|executor| executor.ready.borrow_mut().push_back(self.id));
+            let _ = EXECUTOR.try_with(|executor| executor.queue(self.id));
         }
     }
 }
@@ -112,6 +117,8 @@ impl Executor {
             slots: RefCell::new(Vec::new()),
             free: RefCell::new(Vec::new()),
             ready: RefCell::new(VecDeque::new()),
+            deferred: RefCell::new(Vec::new()),
+            running: Cell::new(None),
             names: RefCell::new(BTreeMap::new()),
             state: Cell::new(State::Fresh),
         }
@@ -148,6 +155,14 @@ impl Executor {
         });
         shared.wake_by_ref();
         shared
+    }
+
+    fn queue(&self, id: i32) {
+        if self.running.get() == Some(id) {
+            self.deferred.borrow_mut().push(id);
+        } else {
+            self.ready.borrow_mut().push_back(id);
+        }
     }
 
     /// Takes a task out for a run. Unknown and stale ids have none.
@@ -209,6 +224,7 @@ impl Executor {
             return;
         };
         CURRENT.set(id);
+        self.running.set(Some(id));
         // Cleared first, so that a wake during the poll queues it again.
         task.shared.is_queued.store(false, Ordering::Relaxed);
         wakers::set_task_waker(Some(&task.waker));
@@ -227,6 +243,7 @@ impl Executor {
                 self.state.set(State::Finished);
             }
         }
+        self.running.set(None);
         wakers::set_task_waker(None);
     }
 
@@ -258,14 +275,16 @@ impl Executor {
         for _ in 0..RUNS_PER_POLL {
             let next = self.ready.borrow_mut().pop_front();
             let Some(id) = next else {
-                return PollOutcome::Pending;
+                break;
             };
             self.run(id);
             if self.state.get() == State::Finished {
                 return PollOutcome::Finished;
             }
         }
-        if let Some(&id) = self.ready.borrow().front() {
+        let mut ready = self.ready.borrow_mut();
+        ready.extend(self.deferred.borrow_mut().drain(..));
+        if let Some(&id) = ready.front() {
             // It is queued here already, so this adds no poll of the task; it
             // makes the host come back. A failure cannot happen by contract.
             let _ = sys::calls::mark_task_ready(id);

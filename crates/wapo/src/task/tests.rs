@@ -27,6 +27,11 @@ fn start<F: Future<Output = ()> + 'static>(main: impl FnOnce() -> F + 'static) -
     poll_program(main)
 }
 
+/// Polls until nothing is ready any more.
+fn poll_until_idle() {
+    while poll() == 0 && !fake::calls("mark_task_ready").is_empty() {}
+}
+
 /// A waker that is not a task's.
 struct Foreign;
 
@@ -140,7 +145,7 @@ fn many_events_are_fetched_in_several_calls() {
 }
 
 #[test]
-fn a_task_that_is_always_ready_gives_the_host_its_turn() {
+fn a_task_that_wakes_itself_gives_the_host_its_turn() {
     let runs = Rc::new(Cell::new(0));
     let seen = Rc::clone(&runs);
     start(|| async move {
@@ -149,14 +154,39 @@ fn a_task_that_is_always_ready_gives_the_host_its_turn() {
             yield_now().await;
         }
     });
-    assert_eq!(runs.get(), 128);
-    assert_eq!(
-        fake::calls("mark_task_ready").len(),
-        1,
-        "so that the host comes back"
-    );
-    poll();
-    assert_eq!(runs.get(), 256);
+    for turn in 1..5 {
+        assert_eq!(runs.get(), turn);
+        assert_eq!(
+            fake::calls("mark_task_ready").len(),
+            1,
+            "so that the host comes back"
+        );
+        poll();
+    }
+}
+
+#[test]
+fn tasks_that_wake_each_other_give_the_host_its_turn() {
+    let runs = Rc::new(Cell::new(0));
+    let wakers: Rc<RefCell<[Option<Waker>; 2]>> = Rc::default();
+    let (seen, shared) = (Rc::clone(&runs), Rc::clone(&wakers));
+    start(|| async move {
+        for own in 0..2 {
+            let (seen, shared) = (Rc::clone(&seen), Rc::clone(&shared));
+            spawn(future::poll_fn(move |cx| {
+                seen.set(seen.get() + 1);
+                let mut wakers = shared.borrow_mut();
+                wakers[own] = Some(cx.waker().clone());
+                if let Some(other) = &wakers[1 - own] {
+                    other.wake_by_ref();
+                }
+                Poll::<()>::Pending
+            }));
+        }
+        pending().await
+    });
+    assert_eq!(runs.get(), 127, "and the main task");
+    assert_eq!(fake::calls("mark_task_ready").len(), 1);
 }
 
 #[test]
@@ -180,6 +210,7 @@ fn an_aborted_task_is_dropped_at_once_and_its_handle_says_so() {
         seen.borrow_mut().push(witness.upgrade().is_none());
         pending().await
     });
+    poll_until_idle();
     assert_eq!(outcomes.take(), [true, true]);
 }
 
@@ -205,6 +236,7 @@ fn a_task_may_abort_itself_and_the_last_poll_counts() {
         seen.set(task.map(|task| task.is_finished()));
         pending().await
     });
+    poll_until_idle();
     assert_eq!(outcome.get(), Some(true));
 }
 

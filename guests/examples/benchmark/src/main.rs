@@ -12,7 +12,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// Hashes between two looks at other tasks: about a millisecond of work.
-const HASHES_PER_TURN: u32 = 10_000;
+const HASHES_PER_TURN: u32 = 1_000;
 /// How often the score is renewed, unless the first argument says otherwise.
 const PERIOD_DEFAULT: Duration = Duration::from_secs(60);
 
