@@ -37,6 +37,8 @@ pub struct InstanceConfig {
     pub restart: RestartPolicy,
     /// Ports the guest may listen on; `None` for none.
     pub listen_ports: Option<RangeInclusive<u16>>,
+    /// Keeps listeners on loopback, whatever address the guest names.
+    pub listen_on_loopback: bool,
     /// Where the guest may connect to.
     pub egress: Arc<dyn EgressPolicy>,
     /// Where use is counted. Several instances may share one.
@@ -57,6 +59,7 @@ impl Default for InstanceConfig {
             weight: NonZeroU32::MIN,
             restart: RestartPolicy::Never,
             listen_ports: None,
+            listen_on_loopback: false,
             egress: Arc::new(EgressRules::default()),
             meter: Arc::new(Meter::default()),
             trace_calls: false,

@@ -117,6 +117,12 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that a closed TLS stream gets to send what it had buffered.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Closed TLS streams that may still be sending, over all instances.
+///
+/// Each holds a socket that no handle counts any more; beyond this number a
+/// closed stream loses what its peer did not take in time.
+pub const LINGERING_STREAMS_MAX: usize = 1024;
+
 /// Backlog of a listener.
 pub const LISTEN_BACKLOG: u32 = 1024;
 

@@ -56,27 +56,28 @@ impl Logger {
         }
     }
 
-    /// Writes one line; the host's own events pass whatever the rate.
+    /// Writes one line that the guest caused, unless there were too many.
     pub(crate) fn write(&self, source: LogSource, level: LogLevel, text: &str) {
-        if source != LogSource::Lifecycle {
-            let taken = self
-                .budget
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .take(Instant::now());
-            match taken {
-                None => return,
-                Some(0) => {}
-                Some(dropped) => self.emit(
-                    LogSource::Lifecycle,
-                    LogLevel::Warn,
-                    format!(
-                        "{dropped} log lines dropped: more than {LOG_LINES_PER_SECOND} a second"
-                    ),
-                ),
-            }
+        let taken = self
+            .budget
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(Instant::now());
+        match taken {
+            None => return,
+            Some(0) => {}
+            Some(dropped) => self.emit(
+                LogSource::Lifecycle,
+                LogLevel::Warn,
+                format!("{dropped} log lines dropped: more than {LOG_LINES_PER_SECOND} a second"),
+            ),
         }
         self.emit(source, level, printable(text));
+    }
+
+    /// Writes what nobody may miss: how an instance ended.
+    pub(crate) fn announce(&self, level: LogLevel, text: &str) {
+        self.emit(LogSource::Lifecycle, level, printable(text));
     }
 
     fn emit(&self, source: LogSource, level: LogLevel, text: String) {

@@ -113,10 +113,9 @@ impl Supervisor {
     fn restarts_after(&self, reason: &ExitReason) -> bool {
         match reason {
             // Neither the operator's word nor a limit is undone by a restart.
-            ExitReason::Stopped
-            | ExitReason::GasExhausted
-            | ExitReason::TimeExceeded
-            | ExitReason::FailedToStart(_) => false,
+            ExitReason::Stopped | ExitReason::GasExhausted | ExitReason::TimeExceeded => false,
+            // What ran before may lack a slot or memory for the moment only.
+            ExitReason::FailedToStart(_) if self.status.borrow().restarts == 0 => false,
             ended => match self.config.restart {
                 RestartPolicy::Never => false,
                 RestartPolicy::OnFailure => !ended.is_success(),
@@ -131,11 +130,7 @@ impl Supervisor {
         } else {
             LogLevel::Error
         };
-        logger.write(
-            crate::embedder::LogSource::Lifecycle,
-            level,
-            &reason.to_string(),
-        );
+        logger.announce(level, &reason.to_string());
     }
 
     /// The guest is gone: it listens nowhere and takes nothing.
@@ -175,5 +170,22 @@ impl Supervisor {
             });
         }
         goes_on
+    }
+}
+
+impl Drop for Supervisor {
+    /// Says that the instance is gone, even when a bug of the host ended it.
+    fn drop(&mut self) {
+        self.status.send_if_modified(|status| {
+            if matches!(status.phase, Phase::Ended(_)) {
+                return false;
+            }
+            status.phase = Phase::Ended(if std::thread::panicking() {
+                ExitReason::Violation("internal error of the host".to_owned())
+            } else {
+                ExitReason::Stopped
+            });
+            true
+        });
     }
 }

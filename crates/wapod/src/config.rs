@@ -100,6 +100,8 @@ pub struct AppConfig {
     pub restart: RestartPolicy,
     /// Ports the guest may listen on; `None` for none.
     pub listen_ports: Option<RangeInclusive<u16>>,
+    /// Keeps the app's listeners on loopback, whatever address it names.
+    pub listen_on_loopback: bool,
     /// Addresses besides public ones that the guest may connect to.
     pub egress: Vec<EgressRule>,
     /// Bytes of path and payload of a query at most.
@@ -123,6 +125,7 @@ impl AppConfig {
             weight: NonZeroU32::MIN,
             restart: RestartPolicy::Never,
             listen_ports: None,
+            listen_on_loopback: false,
             egress: Vec::new(),
             query_max_bytes: QUERY_BYTES_MAX_DEFAULT,
             trace_calls: false,

@@ -86,6 +86,7 @@ impl Worker {
             weight: config.weight,
             restart: config.restart,
             listen_ports: config.listen_ports,
+            listen_on_loopback: config.listen_on_loopback,
             egress: Arc::new(EgressRules::new(config.egress)),
             meter,
             trace_calls: config.trace_calls,

@@ -145,6 +145,8 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
     app.args = options.args.clone();
     app.env = options.env.clone();
     app.gas_max = options.gas;
+    // Only who names ports means to be reached from elsewhere.
+    app.listen_on_loopback = options.listen_ports.is_none();
     app.listen_ports = Some(ports);
     app.egress = options.allow_egress.clone();
     app.trace_calls = options.trace;

@@ -3,7 +3,7 @@
 //! Policy comes first: ports against the instance's range before anything is
 //! bound, names against the egress policy before anything is resolved.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Poll;
 
 use rustls::pki_types::ServerName;
@@ -30,6 +30,10 @@ impl family::net::Calls for InstanceState {
         if !allowed.is_some_and(|ports| ports.contains(&address.port())) {
             return Err(Errno::FORBIDDEN);
         }
+        let address = match self.config.listen_on_loopback {
+            true => on_loopback(address).ok_or(Errno::FORBIDDEN)?,
+            false => address,
+        };
         self.resources.check_room()?;
         let tls = match tls {
             None => None,
@@ -88,6 +92,20 @@ impl family::net::Calls for InstanceState {
         self.resources
             .insert(Resource::Listener(Box::new(Listener::Sni(listener))))
     }
+}
+
+/// The loopback address that stands for `address`, if one does.
+///
+/// "Any address" becomes loopback, so that programs written for a server run
+/// on a laptop without opening it to the network.
+fn on_loopback(address: SocketAddr) -> Option<SocketAddr> {
+    let loopback = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip if ip.is_loopback() => ip,
+        _ => return None,
+    };
+    Some(SocketAddr::new(loopback, address.port()))
 }
 
 impl InstanceState {

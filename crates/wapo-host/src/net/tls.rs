@@ -18,11 +18,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Sleep;
 use wapo_abi::Errno;
 use wapo_abi::message::TlsServerConfig;
 
-use crate::limits::{HANDSHAKE_TIMEOUT, LINGER_TIMEOUT};
+use crate::limits::{HANDSHAKE_TIMEOUT, LINGER_TIMEOUT, LINGERING_STREAMS_MAX};
+
+/// Room for closed streams that still send.
+static LINGERING: Semaphore = Semaphore::const_new(LINGERING_STREAMS_MAX);
 
 /// How the host speaks TLS.
 pub(crate) struct TlsSettings {
@@ -190,8 +194,12 @@ impl TlsStream {
     /// Drops the stream after what it had buffered is sent.
     pub(crate) fn close(self) {
         if let (true, State::Open(mut io)) = (self.unsent, self.state) {
+            let Ok(permit) = LINGERING.try_acquire() else {
+                return;
+            };
             tokio::spawn(async move {
                 use tokio::io::AsyncWriteExt as _;
+                let _permit = permit;
                 // The guest is no longer interested in how this ends.
                 let _ = tokio::time::timeout(LINGER_TIMEOUT, io.shutdown()).await;
             });
