@@ -82,6 +82,16 @@ pub struct HttpHead {
     pub headers: Vec<(String, String)>,
 }
 
+impl HttpHead {
+    /// The first header of a name, in whatever case it is written.
+    pub fn get_header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        headers
+            .find(|(own, _)| own.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.as_str())
+    }
+}
+
 /// An HTTP request that the guest is asked to answer.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct HttpRequest {
