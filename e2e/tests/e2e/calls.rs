@@ -1,15 +1,290 @@
-//! What every host call does for a guest, family by family.
+//! What timers, channels, tasks and the calls around them do for a guest.
 
-use e2e::{Errno, Probe};
+use e2e::probe::{Event, MEMORY_BYTES, SCRATCH, Script, unpack};
+use e2e::{Errno, Probe, client, within};
+use parity_scale_codec::{Decode as _, Encode as _};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timer_fires_and_can_be_set_again() {
     let probe = Probe::start().await;
     let timer = probe.create_timer(10).await.unwrap();
     assert_eq!(probe.poll_timer(timer).await, Ok(0));
+    assert_eq!(probe.poll_timer(timer).await, Ok(0), "it stays fired");
     assert_eq!(probe.reset_timer(timer, 10).await, Ok(0));
     assert_eq!(probe.poll_timer(timer).await, Ok(0));
     assert_eq!(probe.close(timer).await, Ok(0));
-    assert_eq!(probe.close(timer).await, Err(Errno::NotFound));
+    assert_eq!(probe.reset_timer(timer, 10).await, Err(Errno::NotFound));
     probe.check_wakers(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_leaves_the_buffer_alone() {
+    let probe = Probe::start().await;
+    let timer = probe.create_timer(0).await.unwrap();
+    probe.poll_timer(timer).await.unwrap();
+    let script = Script::new()
+        .fill(SCRATCH, 7, 8)
+        .fast(103, [u32::MAX, timer, SCRATCH, 8])
+        .read(SCRATCH, 8);
+    let mut output = probe.run(&script).await;
+    assert_eq!(output.result(), Ok(0));
+    assert_eq!(output.bytes(8), [7; 8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_negative_timer_never_fires() {
+    let probe = Probe::start().await;
+    let never = probe.create_timer(-1).await.unwrap();
+    let lowest = probe.create_timer(i32::MIN).await.unwrap();
+    let later = probe.create_timer(50).await.unwrap();
+    for timer in [never, lowest] {
+        let (_, result) = probe.try_wait(103, [timer, 1, 0]).await;
+        assert_eq!(result, Err(Errno::Pending));
+    }
+    probe.poll_timer(later).await.unwrap();
+    for timer in [never, lowest] {
+        let (_, result) = probe.try_wait(103, [timer, 1, 0]).await;
+        assert_eq!(result, Err(Errno::Pending));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_that_never_fires_can_be_set_to_fire() {
+    let probe = Probe::start().await;
+    let timer = probe.create_timer(-1).await.unwrap();
+    let (waker, result) = probe.try_wait(103, [timer, 1, 0]).await;
+    assert_eq!(result, Err(Errno::Pending));
+    probe.reset_timer(timer, 10).await.unwrap();
+    // Whoever waits already hears of it.
+    probe.until_woken(waker).await;
+    assert_eq!(probe.poll_timer(timer).await, Ok(0));
+    probe.check_wakers(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_input_channel_is_opened_once() {
+    let probe = Probe::start().await;
+    let queries = probe.create_input_channel(3).await;
+    assert_eq!(queries, Err(Errno::AlreadyExists), "the probe has it open");
+    for unknown in [0, 1, 2, 5, u32::MAX] {
+        let refused = probe.create_input_channel(unknown).await;
+        assert_eq!(refused, Err(Errno::InvalidParameter), "{unknown}");
+    }
+    let http = probe.create_input_channel(4).await.unwrap();
+    assert!(probe.app().status().takes_http);
+    probe.close(http).await.unwrap();
+    assert!(!probe.app().status().takes_http);
+    let again = probe.create_input_channel(4).await;
+    assert_eq!(again, Err(Errno::AlreadyExists), "even after closing it");
+}
+
+/// Head of a request as it lies in the message, then the two handles.
+type HttpMessage = ((String, String, Vec<(String, String)>), i32, i32);
+
+/// Takes the next request: its head and the handles of answer and body.
+async fn next_request(probe: &Probe, channel: u32) -> (HttpMessage, u32, u32) {
+    let message = probe.wait_slow(102, [channel, 0, 0]).await.unwrap();
+    let message = unpack(&message);
+    let decoded = HttpMessage::decode(&mut message.as_slice()).unwrap();
+    let handles = (decoded.1.cast_unsigned(), decoded.2.cast_unsigned());
+    (decoded, handles.0, handles.1)
+}
+
+fn response_head(status: u16) -> Vec<u8> {
+    (status, vec![("x-probe".to_owned(), "yes".to_owned())]).encode()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_request_is_answered_by_hand() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let app = probe.app().clone();
+    let asking = tokio::spawn(async move { app.post("/a/b?c=d", "question").await });
+    let (message, reply, body) = next_request(&probe, channel).await;
+    let (method, url, headers) = message.0;
+    assert_eq!(method, "POST");
+    assert!(
+        url.starts_with("http://") && url.ends_with("/a/b?c=d"),
+        "{url}"
+    );
+    assert!(
+        headers.iter().any(|(name, _)| name == "host"),
+        "{headers:?}"
+    );
+
+    assert_eq!(probe.read_exact(body, 8).await, b"question");
+    assert_eq!(probe.poll_read(body, 10).await, Ok(Vec::new()), "the end");
+    assert_eq!(probe.oneshot_send(reply, &response_head(201)).await, Ok(0));
+    let twice = probe.oneshot_send(reply, &response_head(200)).await;
+    assert_eq!(twice, Err(Errno::Io), "answered already");
+    probe.write_all(body, b"answer").await;
+    assert_eq!(probe.poll_flush(body).await, Ok(0));
+    assert_eq!(probe.poll_shutdown(body).await, Ok(0));
+    let answer = within("the answer", asking).await.unwrap();
+    answer.expect_status(201);
+    assert_eq!(answer.text(), "answer");
+    assert_eq!(answer.header("x-probe"), Some("yes"));
+    probe.close(body).await.unwrap();
+    probe.close(reply).await.unwrap();
+    probe.check_wakers(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_request_that_fails_tells_the_client() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    for fails_by_text in [true, false] {
+        let url = probe.app().url("/");
+        let asking = tokio::spawn(async move { client::get(&url).await });
+        let (_, reply, body) = next_request(&probe, channel).await;
+        if fails_by_text {
+            let bad = probe.oneshot_send_error(reply, b"\xff").await;
+            assert_eq!(bad, Err(Errno::InvalidEncoding), "no text");
+            assert_eq!(probe.oneshot_send_error(reply, b"no").await, Ok(0));
+        }
+        probe.close(reply).await.unwrap();
+        probe.close(body).await.unwrap();
+        let answer = within("the answer", asking).await.unwrap();
+        answer.expect_status(502);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_nobody_waits_for_is_an_error() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let url = probe.app().url("/");
+    let asking = tokio::spawn(async move { client::get(&url).await });
+    let (_, reply, body) = next_request(&probe, channel).await;
+    asking.abort();
+    // The end of the request body says that the client is gone.
+    let end = probe.wait(103, [body, SCRATCH, 1]).await;
+    assert!(matches!(end, Ok(0) | Err(Errno::Io)), "{end:?}");
+    let late = async {
+        while probe.oneshot_send(reply, &response_head(200)).await.is_ok() {
+            unreachable!("the first answer takes the place of the sender");
+        }
+    };
+    within("the refusal", late).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tasks_become_ready_in_order_and_once() {
+    let probe = Probe::start().await;
+    let mark = |script: Script, task| script.fast(109, [task, 0, 0, 0]);
+    let script = [5, 6, 5, 7, 6].into_iter().fold(Script::new(), mark);
+    probe.run(&script).await;
+    let tasks: Vec<Event> = probe.events().await;
+    let tasks: Vec<Event> = tasks
+        .into_iter()
+        .filter(|event| matches!(event, Event::Task(task) if *task > 0))
+        .collect();
+    assert_eq!(tasks, [5, 6, 7].map(Event::Task));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_tasks_are_taken_one_by_one() {
+    let probe = Probe::start().await;
+    let script = [8, 9]
+        .into_iter()
+        .fold(Script::new(), |script, task| {
+            script.fast(109, [task, 0, 0, 0])
+        })
+        .fast(110, [0; 4])
+        .fast(110, [0; 4])
+        .fast(110, [0; 4]);
+    let mut output = probe.run(&script).await;
+    let results: Vec<_> = (0..5).map(|_| output.result()).collect();
+    assert_eq!(results, [Ok(0), Ok(0), Ok(8), Ok(9), Err(Errno::NotFound)]);
+    assert_eq!(probe.next_ready_task().await, Err(Errno::NotFound));
+    assert_eq!(probe.mark_task_ready(3).await, Ok(0));
+    assert_eq!(probe.awake_wakers().await, Ok(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_fill_the_buffer_and_the_rest_comes_later() {
+    let probe = Probe::start().await;
+    let mark = |script: Script, task| script.fast(109, [task, 0, 0, 0]);
+    let script = [1, 2, 3].into_iter().fold(Script::new(), mark);
+    // 20 bytes hold two events of 8.
+    let script = script
+        .fast(300, [SCRATCH, 20, 0, 0])
+        .fast(300, [SCRATCH + 100, 20, 0, 0])
+        .fast(300, [SCRATCH, 0, 0, 0])
+        .read(SCRATCH, 16)
+        .read(SCRATCH + 100, 8);
+    let mut output = probe.run(&script).await;
+    let written: Vec<_> = (0..6).map(|_| output.result()).collect();
+    assert_eq!(written[3..], [Ok(16), Ok(8), Ok(0)]);
+    let tasks: Vec<u32> = (0..6).map(|_| output.number()).collect();
+    assert_eq!(tasks, [0, 1, 0, 2, 0, 3], "kind 0 is a task");
+    assert_eq!(probe.next_events(800).await, Ok(Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_bytes_are_random_and_not_too_many() {
+    const MAX: u32 = 256 * 1024;
+    let probe = Probe::start().await;
+    let (first, second) = (probe.getrandom(32).await, probe.getrandom(32).await);
+    assert_ne!(first.unwrap(), second.unwrap());
+    assert_eq!(probe.getrandom(0).await, Ok(Vec::new()));
+    assert_eq!(probe.fast(113, [SCRATCH, MAX, 0, 0]).await, Ok(0));
+    for long in [MAX + 1, MEMORY_BYTES - SCRATCH] {
+        let refused = probe.fast(113, [SCRATCH, long, 0, 0]).await;
+        assert_eq!(refused, Err(Errno::InvalidParameter), "{long}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn host_calls_are_traced_on_request() {
+    let probe = Probe::start().await;
+    for neither in [2, u32::MAX] {
+        let refused = probe.enable_ocall_trace(neither).await;
+        assert_eq!(refused, Err(Errno::InvalidEncoding));
+    }
+    assert_eq!(probe.enable_ocall_trace(1).await, Ok(0));
+    probe.create_timer(12_345).await.unwrap();
+    probe.app().expect_log("create_timer[12345, 0, 0, 0]").await;
+    assert_eq!(probe.enable_ocall_trace(0).await, Ok(0));
+    probe.create_timer(54_321).await.unwrap();
+    let lines = probe.app().log_lines();
+    assert!(lines.iter().all(|line| !line.text.contains("54321")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_fetched_once_and_whole() {
+    let probe = Probe::start().await;
+    let fetch = |at, len| {
+        Script::new()
+            .slow(242, [0; 4])
+            .fast(0, [at, len, 0, 0])
+            .fast(0, [SCRATCH, 32, 0, 0])
+    };
+    for (at, len) in [
+        (SCRATCH, 31),
+        (SCRATCH, 33),
+        (MEMORY_BYTES - 31, 32),
+        (SCRATCH, 0),
+    ] {
+        let mut output = probe.run(&fetch(at, len)).await;
+        assert_eq!(output.result(), Ok(32));
+        assert_eq!(output.result(), Err(Errno::InvalidParameter), "{at} {len}");
+        assert_eq!(output.result(), Err(Errno::NotFound), "the bytes are lost");
+    }
+    let mut output = probe.run(&fetch(SCRATCH, 32)).await;
+    let results: Vec<_> = (0..3).map(|_| output.result()).collect();
+    assert_eq!(results, [Ok(32), Ok(32), Err(Errno::NotFound)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_slow_call_leaves_the_last_answer() {
+    let probe = Probe::start().await;
+    let script = Script::new()
+        .slow(242, [0; 4])
+        .slow(240, [99, 0, 0, 0])
+        .fast(0, [SCRATCH, 32, 0, 0]);
+    let mut output = probe.run(&script).await;
+    assert_eq!(output.result(), Ok(32));
+    assert_eq!(output.result(), Err(Errno::InvalidParameter));
+    assert_eq!(output.result(), Ok(32));
 }

@@ -6,4 +6,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bad_input;
 mod calls;
+mod compat;
+mod handles;
+mod lifecycle;
+mod limits;
+mod logs;
+mod metering;
+mod policy;
+mod scheduling;
+mod secrets;
+mod storage;
+mod tcp;
+mod tls;
+mod wakers;

@@ -1,0 +1,128 @@
+//! What an app may have at most.
+
+use e2e::probe::{SCRATCH, Script};
+use e2e::{App, Daemon, Probe, guest, text_guest};
+use wapod::ExitReason;
+
+const PAGE: u64 = 65_536;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_stops_at_the_limit() {
+    let probe = Probe::with(|app| app.memory_max_bytes = Some(40 * PAGE)).await;
+    let script = Script::new().grow(9).grow(8).grow(1).grow(0x7fff_ffff);
+    let mut output = probe.run(&script).await;
+    let results: Vec<u32> = (0..4).map(|_| output.number()).collect();
+    assert_eq!(results, [u32::MAX, 32, u32::MAX, u32::MAX]);
+    assert_eq!(probe.app().usage().memory_bytes, 40 * PAGE);
+    let last = SCRATCH + (24 << 16) - 1;
+    assert_eq!(probe.read(last, 1).await, [0], "the last byte is there");
+    probe.app().stop().await;
+    assert_eq!(probe.app().usage().memory_bytes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_out_of_memory_gets_an_error_not_more() {
+    let mut config = guest("sdk-suite");
+    config.memory_max_bytes = Some(16 << 20);
+    let app = Daemon::start().await.deploy(config).await;
+    assert_eq!(app.ask_number("/alloc/1000000").await, 1_000_000);
+    assert!(app.query("/alloc/20000000", []).await.is_err());
+    assert_eq!(app.ask("/").await, "sdk-suite", "it goes on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_module_that_begins_above_the_limit_does_not_start() {
+    let mut config = text_guest(
+        r#"(module (memory (export "memory") 100)
+            (func (export "wapo_poll") (result i32) (i32.const 0)))"#,
+    );
+    config.memory_max_bytes = Some(99 * PAGE);
+    let app = Daemon::start().await.deploy(config).await;
+    let reason = app.exited().await;
+    assert!(
+        matches!(&reason, ExitReason::FailedToStart(text) if text.contains("memory")),
+        "{reason}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_cannot_be_given_more_than_the_server_has() {
+    let daemon = Daemon::with(|config| config.memory_max_bytes = 64 << 20).await;
+    let mut config = guest("hello-http");
+    config.memory_max_bytes = Some(65 << 20);
+    let error = daemon.try_deploy(config).await.err().unwrap().to_string();
+    assert!(error.contains("memory"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_do_not_grow_without_end() {
+    let text = r#"(module (memory (export "memory") 1) (table 1 funcref)
+        (func (export "wapo_poll") (result i32)
+          (if (i32.ne (table.grow (ref.null func) (i32.const 10_000_000)) (i32.const -1))
+            (then unreachable))
+          (i32.const 1)))"#;
+    let app = Daemon::start().await.deploy(text_guest(text)).await;
+    assert_eq!(app.exited().await, ExitReason::Finished);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gas_ends_a_guest_that_loops() {
+    let probe = Probe::with(|app| app.gas_max = Some(100_000)).await;
+    let asked = probe.try_run(&Script::new().spin()).await;
+    assert!(asked.is_err());
+    assert_eq!(probe.app().exited().await, ExitReason::GasExhausted);
+    let gas = probe.app().usage().gas;
+    assert!((99_999..102_000).contains(&gas), "{gas}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn gas_ends_a_guest_that_calls_the_host() {
+    let probe = Probe::with(|app| app.gas_max = Some(1_000_000)).await;
+    // 10 gas for each byte.
+    let script = Script::new().fast_times(1_000, 113, [SCRATCH, 10_000, 0, 0]);
+    let _answer = probe.try_run(&script).await;
+    assert_eq!(probe.app().exited().await, ExitReason::GasExhausted);
+}
+
+async fn crowd(daemon: &Daemon, count: usize) -> Vec<App> {
+    let mut apps = Vec::new();
+    for number in 0..count {
+        let mut config = guest("hello-http");
+        config.label = number.to_string();
+        apps.push(daemon.deploy(config).await);
+    }
+    apps
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_instance_too_many_says_so() {
+    let daemon = Daemon::with(|config| config.instances_max = 3).await;
+    let apps = crowd(&daemon, 3).await;
+    for app in &apps {
+        app.get("/").await.expect_text("Hello, World!\n");
+    }
+    let mut config = guest("hello-http");
+    config.label = "one more".into();
+    let more = daemon.deploy(config.clone()).await;
+    let reason = more.exited().await;
+    assert!(matches!(&reason, ExitReason::FailedToStart(_)), "{reason}");
+    more.stop().await;
+    apps[0].stop().await;
+    let more = daemon.deploy(config).await;
+    more.get("/").await.expect_text("Hello, World!\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_are_not_longer_than_the_app_says() {
+    let mut config = guest("query");
+    config.query_max_bytes = 1_000;
+    let app = Daemon::start().await.deploy(config).await;
+    let payload = vec![b'x'; 1_000 - "/echo".len()];
+    assert_eq!(
+        app.query("/echo", payload.clone()).await,
+        Ok(payload.clone())
+    );
+    let long = [payload, vec![b'x']].concat();
+    let error = app.query("/echo", long).await.unwrap_err();
+    assert!(error.contains("1000 bytes"), "{error}");
+}

@@ -1,0 +1,146 @@
+//! Guests beside each other: who waits for whom, and who does not.
+
+use std::num::NonZeroU32;
+use std::time::{Duration, Instant};
+
+use e2e::probe::Script;
+use e2e::{App, Daemon, Probe, guest, within};
+use wapod::{AppConfig, ExitReason};
+
+/// Makes a probe loop for ever.
+async fn spin(daemon: &Daemon, change: impl FnOnce(&mut AppConfig)) -> App {
+    let probe = Probe::on(daemon, change).await;
+    let app = probe.app().clone();
+    probe.run(&Script::new()).await;
+    let asking = tokio::spawn(async move { probe.try_run(&Script::new().spin()).await });
+    let before = app.usage().requests;
+    let begun = async {
+        while app.usage().requests == before {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the loop", begun).await;
+    asking.abort();
+    app
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_looping_guest_stops_at_once() {
+    let daemon = Daemon::start().await;
+    let app = spin(&daemon, |_| {}).await;
+    let begun = Instant::now();
+    assert_eq!(app.stop().await, ExitReason::Stopped);
+    assert!(
+        begun.elapsed() < Duration::from_secs(1),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_limit_ends_a_loop() {
+    let daemon = Daemon::start().await;
+    let limit = Duration::from_millis(500);
+    let app = spin(&daemon, |app| app.time_max = Some(limit)).await;
+    assert_eq!(app.exited().await, ExitReason::TimeExceeded);
+}
+
+// One thread for everything: whoever blocks it blocks the test.
+#[tokio::test]
+async fn loops_do_not_keep_others_from_answering() {
+    let daemon = Daemon::start().await;
+    let mut spinning = Vec::new();
+    for number in 0..4 {
+        spinning.push(spin(&daemon, |app| app.label = number.to_string()).await);
+    }
+    let hello = daemon.deploy(guest("hello-http")).await;
+    for _ in 0..20 {
+        hello.get("/").await.expect_text("Hello, World!\n");
+    }
+    for app in spinning {
+        assert_eq!(app.stop().await, ExitReason::Stopped);
+    }
+}
+
+#[tokio::test]
+async fn sleeping_in_wasi_blocks_nobody() {
+    let daemon = Daemon::start().await;
+    let sleeper = daemon.deploy(guest("sdk-suite")).await;
+    sleeper.expect_log("ready").await;
+    let hello = daemon.deploy(guest("hello-http")).await;
+    hello.get("/").await.expect_text("Hello, World!\n");
+    let asking = {
+        let sleeper = sleeper.clone();
+        tokio::spawn(async move { sleeper.query("/block/3600000", []).await })
+    };
+    let asleep = async {
+        while sleeper.usage().requests == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("the sleep to begin", asleep).await;
+    let begun = Instant::now();
+    for _ in 0..20 {
+        hello.get("/").await.expect_text("Hello, World!\n");
+    }
+    assert_eq!(sleeper.stop().await, ExitReason::Stopped);
+    assert!(
+        begun.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert!(within("the query", asking).await.unwrap().is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleep_in_wasi_ends_in_time() {
+    let app = Daemon::start().await.deploy(guest("sdk-suite")).await;
+    let slept = app.ask_number("/block/50").await;
+    assert!((50..10_000).contains(&slept), "{slept}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn weights_share_the_processor() {
+    let daemon = Daemon::start().await;
+    let weighing = |label: &str, weight| {
+        let label = label.to_owned();
+        move |app: &mut AppConfig| {
+            app.label = label;
+            app.weight = NonZeroU32::new(weight).unwrap();
+        }
+    };
+    // Two of each, since two threads run those who loop.
+    let light = [
+        spin(&daemon, weighing("a", 1)).await,
+        spin(&daemon, weighing("b", 1)).await,
+    ];
+    let heavy = [
+        spin(&daemon, weighing("c", 3)).await,
+        spin(&daemon, weighing("d", 3)).await,
+    ];
+    let gas = |apps: &[App]| apps.iter().map(|app| app.usage().gas).sum::<u64>();
+    for app in light.iter().chain(&heavy) {
+        app.is_running().await;
+    }
+    // Gas is settled when a poll ends; these polls end with the stop.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    for app in light.iter().chain(&heavy) {
+        app.stop().await;
+    }
+    let (light, heavy) = (gas(&light), gas(&heavy));
+    let ratio = heavy as f64 / light as f64;
+    assert!((1.5..6.0).contains(&ratio), "{heavy} to {light}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_the_daemon_ends_loops() {
+    let daemon = Daemon::start().await;
+    let app = spin(&daemon, |_| {}).await;
+    let handle = app.handle().clone();
+    let status = handle.status();
+    drop((app, daemon));
+    drop(handle);
+    let mut status = status;
+    let ended = async { while status.changed().await.is_ok() {} };
+    within("the instance to be gone", ended).await;
+}

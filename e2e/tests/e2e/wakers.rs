@@ -1,0 +1,128 @@
+//! How a guest hears that a wait is over (the exactly-once rule).
+
+use e2e::probe::{Drain, Event, SCRATCH, Script};
+use e2e::{Errno, Probe, ports};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
+async fn each_waker_is_released_once(drain: Drain) {
+    let port = ports::free();
+    let probe = Probe::with(|app| app.listen_ports = ports::only(port)).await;
+    probe.run(&Script::new().drain(drain)).await;
+    let address = format!("127.0.0.1:{port}");
+    let listener = probe.tcp_listen(&address, None).await.unwrap();
+
+    // Replaced by a second wait for the same.
+    let (first, result) = probe.try_wait(212, [listener, 0, 0]).await;
+    assert_eq!(result, Err(Errno::Pending));
+    let (second, result) = probe.try_wait(212, [listener, 0, 0]).await;
+    assert_eq!(result, Err(Errno::Pending));
+    probe.check_wakers(&[second]).await;
+    let mut client = TcpStream::connect(&address).await.unwrap();
+    probe.until_woken(second).await;
+    let stream = probe.tcp_accept_no_addr(listener).await.unwrap();
+
+    // Both directions wait on their own.
+    let (reading, result) = probe.try_wait(103, [stream, SCRATCH, 1]).await;
+    assert_eq!(result, Err(Errno::Pending));
+    loop {
+        let (writing, result) = probe.try_wait(104, [stream, SCRATCH, 1 << 20]).await;
+        if result == Err(Errno::Pending) {
+            probe.check_wakers(&[reading, writing]).await;
+            break;
+        }
+    }
+    client.write_all(b"x").await.unwrap();
+    probe.until_woken(reading).await;
+
+    // Gone with the handle.
+    let timer = probe.create_timer(1_000_000).await.unwrap();
+    let (_, result) = probe.try_wait(103, [timer, 1, 0]).await;
+    assert_eq!(result, Err(Errno::Pending));
+    let http = probe.create_input_channel(4).await.unwrap();
+    let waker = probe.new_waker();
+    let result = probe.slow_only(102, [waker, http, 0, 0]).await;
+    probe.count_waker(waker, result);
+    assert_eq!(result, Err(Errno::Pending));
+    for handle in [timer, http, stream, listener] {
+        probe.close(handle).await.unwrap();
+    }
+
+    // At once, with and without success.
+    let (_, result) = probe.try_wait(103, [timer, 1, 0]).await;
+    assert_eq!(result, Err(Errno::NotFound));
+    probe.check_wakers(&[]).await;
+    let _ = first;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_waker_is_released_exactly_once() {
+    each_waker_is_released_once(Drain::Events).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_waker_is_released_exactly_once_by_the_older_calls() {
+    each_waker_is_released_once(Drain::Older).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_with_bad_arguments_takes_no_waker() {
+    let probe = Probe::start().await;
+    let timer = probe.create_timer(-1).await.unwrap();
+    let (waker, result) = probe.try_wait(103, [timer, u32::MAX, 1]).await;
+    assert_eq!(result, Err(Errno::InvalidParameter));
+    let events = probe.events().await;
+    let waker = waker.cast_signed();
+    assert!(!events.contains(&Event::Released(waker)), "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_marks_the_task_that_waits() {
+    let probe = Probe::start().await;
+    let timer = probe.create_timer(20).await.unwrap();
+    let waker = probe.new_waker();
+    let script = Script::new().task(77).fast(103, [waker, timer, 1, 0]);
+    let result = probe.run(&script).await.result();
+    probe.count_waker(waker, result);
+    assert_eq!(result, Err(Errno::Pending));
+    probe.until_woken(waker).await;
+    let events = probe.events().await;
+    let position = |event| events.iter().position(|seen| *seen == event);
+    let waker = waker.cast_signed();
+    assert!(position(Event::Task(77)).is_some(), "{events:?}");
+    let (wake, release) = (
+        position(Event::Wake(waker)),
+        position(Event::Released(waker)),
+    );
+    assert!(wake.is_some() && wake < release, "{events:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_may_wait_without_a_waker() {
+    let probe = Probe::start().await;
+    let timer = probe.create_timer(20).await.unwrap();
+    let marker = probe.create_timer(60).await.unwrap();
+    let script = Script::new().task(5).fast(103, [u32::MAX, timer, 1, 0]);
+    assert_eq!(probe.run(&script).await.result(), Err(Errno::Pending));
+    probe.poll_timer(marker).await.unwrap();
+    let events = probe.events().await;
+    assert!(events.contains(&Event::Task(5)), "{events:?}");
+    probe.check_wakers(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn setting_a_timer_anew_keeps_its_wait() {
+    let probe = Probe::start().await;
+    let timer = probe.create_timer(1_000_000).await.unwrap();
+    let (waker, result) = probe.try_wait(103, [timer, 1, 0]).await;
+    assert_eq!(result, Err(Errno::Pending));
+    probe.reset_timer(timer, 10).await.unwrap();
+    probe.until_woken(waker).await;
+    assert_eq!(probe.poll_timer(timer).await, Ok(0));
+    // Set to never, the wait is over without a wake.
+    probe.reset_timer(timer, 1_000_000).await.unwrap();
+    let (_, result) = probe.try_wait(103, [timer, 1, 0]).await;
+    assert_eq!(result, Err(Errno::Pending));
+    probe.close(timer).await.unwrap();
+    probe.check_wakers(&[]).await;
+}
