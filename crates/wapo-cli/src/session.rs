@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use wapod::{
-    AppConfig, AppHandle, Config, ExitReason, LogReader, Module, Running, Server, StartError,
-    Status,
+    AppConfig, AppHandle, ByteSize, Config, ExitReason, LogReader, Module, Running, Server,
+    StartError, Status,
 };
 
 use crate::source::Source;
@@ -47,6 +47,7 @@ pub(crate) async fn run(plan: Plan, terminal: Arc<Terminal>) -> Result<ExitCode>
     let mut signals = Signals::new().context("cannot listen to signals")?;
     let mut watcher = Watcher::start(plan.watched.clone(), &terminal);
     let app = plan.app.clone();
+    let memory_max_bytes = plan.config.memory_max_bytes;
     let server = start(plan, &terminal).await?;
     let app_handle = server.apps().first().cloned().context("the app is gone")?;
     let mut session = Session {
@@ -55,6 +56,9 @@ pub(crate) async fn run(plan: Plan, terminal: Arc<Terminal>) -> Result<ExitCode>
         app,
         terminal: Arc::clone(&terminal),
     };
+    let size = ByteSize(memory_max_bytes);
+    let address = session.shown.handle.address();
+    terminal.note("Running", &format!("app {address} with {size} of memory"));
     session.show_status();
 
     let reason = loop {
@@ -82,8 +86,11 @@ pub(crate) async fn run(plan: Plan, terminal: Arc<Terminal>) -> Result<ExitCode>
         }
     };
     session.stop(&mut signals).await;
-    if !reason.is_success() {
-        terminal.error(&format!("the app {reason}"));
+    match &reason {
+        // The log has the backtrace already.
+        ExitReason::Trapped(_) => terminal.error("the app trapped"),
+        reason if !reason.is_success() => terminal.error(&format!("the app {reason}")),
+        _ => {}
     }
     Ok(exit_code(&reason))
 }
@@ -106,7 +113,7 @@ async fn start(plan: Plan, terminal: &Terminal) -> Result<Running> {
             Ok(Server::start(config).await?)
         }
         Err(error @ StartError::Bind { .. }) => {
-            Err(error).context("choose another port with --address")
+            bail!("{error}; choose another address with --address")
         }
         other => Ok(other?),
     }

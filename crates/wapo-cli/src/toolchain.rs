@@ -34,6 +34,17 @@ pub(crate) const DEBIAN_PACKAGES: &[&str] = &["rustc-web", "rust-web-src", "wasi
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 const DEBIAN_LINKERS: &[&str] = &["/usr/bin/wasm-ld-22", "/usr/bin/wasm-ld"];
+/// An object file that weakly defines `main`.
+///
+/// Programs of Wapo 0.x have none, and Debian's C library, unlike newer ones,
+/// insists on it. Nobody calls it: the host enters a program elsewhere.
+const MAIN_OBJECT: &[u8] = b"\0asm\x01\0\0\0\
+    \x01\x07\x01\x60\x02\x7f\x7f\x01\x7f\
+    \x03\x02\x01\x00\
+    \x0a\x06\x01\x04\x00\x41\x00\x0b\
+    \x00\x14\x07linking\x02\x08\x09\x01\x00\x05\x00\x04main";
+/// Its name in the sysroot.
+const MAIN_FILE: &str = "main.o";
 /// Oldest minor version of Rust 1 that compiles our crates.
 const RUST_MINOR_MIN: u32 = 95;
 
@@ -114,8 +125,9 @@ impl Toolchain {
                 ))
                 .arg("--config")
                 .arg(format!(
-                    "target.{TARGET}.rustflags=[{:?}]",
-                    format!("--sysroot={}", sysroot.display())
+                    "target.{TARGET}.rustflags=[{:?}, {:?}]",
+                    format!("--sysroot={}", sysroot.display()),
+                    format!("-Clink-arg={}", sysroot.join(MAIN_FILE).display()),
                 ))
                 .env("RUSTC", DEBIAN_RUSTC)
                 .env("RUSTC_BOOTSTRAP", "1")
@@ -170,6 +182,7 @@ fn make_sysroot(debian: &Path, sysroot: &Path) -> io::Result<PathBuf> {
         }
     }
     link(Path::new(DEBIAN_LIBC), &target.join("self-contained"))?;
+    fs::write(sysroot.join(MAIN_FILE), MAIN_OBJECT)?;
     fs::canonicalize(sysroot)
 }
 

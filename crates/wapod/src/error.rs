@@ -35,7 +35,7 @@ pub enum StartError {
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// Its code cannot be run.
-    #[error("{0}")]
+    #[error(transparent)]
     Load(#[from] LoadError),
     /// The same app runs already.
     #[error("app {0} is there already: another label makes it a different app")]
@@ -74,7 +74,7 @@ pub(crate) enum WorkerError {
     App(String),
     #[error("query size exceeds the limit of {max} bytes")]
     QueryTooLarge { max: u32 },
-    #[error("{0}")]
+    #[error(transparent)]
     BadAddress(#[from] wapo_rpc::AddressError),
     #[error("signed queries are not supported by this version of the daemon")]
     SignedQuery,

@@ -43,6 +43,15 @@ pub const STREAMS_MAX: u32 = 128;
 /// Bodies are streamed, so this protects the time of an app, not memory.
 pub const REQUEST_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
+/// Bytes of a request body that are read after the guest has lost interest.
+///
+/// A client that still sends does not look for the answer before it is done or
+/// the connection breaks. Beyond this it breaks.
+pub const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Time for reading what the guest has lost interest in.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// Bytes that are taken from a guest's response body in one step.
 ///
 /// Larger steps cost memory per connection, smaller ones system calls.

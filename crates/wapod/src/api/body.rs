@@ -13,7 +13,7 @@ use hyper::body::{Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf};
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 
 use crate::limits::BODY_CHUNK_BYTES;
 use crate::worker::Lease;
@@ -73,13 +73,16 @@ impl hyper::body::Body for Body {
     }
 }
 
-/// The response body of a guest, and the request that it belongs to.
+/// Tells the task that feeds a request body to a guest, by being dropped, that
+/// the exchange is over.
+pub(super) type Feeding = oneshot::Sender<()>;
+
+/// The response body of a guest, and the exchange that it belongs to. The
+/// exchange ends with it, however it ends.
 pub(super) struct GuestBody {
     stream: ReadHalf<DuplexStream>,
     buffer: BytesMut,
-    /// Feeds the request body to the guest; ended when the client leaves before
-    /// the answer is complete, since nobody is interested any more.
-    feeder: Option<AbortHandle>,
+    _feeding: Option<Feeding>,
     /// Counts the request until the answer is complete.
     _lease: Lease,
 }
@@ -87,13 +90,13 @@ pub(super) struct GuestBody {
 impl GuestBody {
     pub(super) fn new(
         stream: ReadHalf<DuplexStream>,
-        feeder: Option<AbortHandle>,
+        feeding: Option<Feeding>,
         lease: Lease,
     ) -> Self {
         Self {
             stream,
             buffer: BytesMut::new(),
-            feeder,
+            _feeding: feeding,
             _lease: lease,
         }
     }
@@ -105,21 +108,9 @@ impl GuestBody {
         // The future holds nothing between polls, so a new one each time is fine.
         let read = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
         match ready!(read) {
-            Ok(0) => {
-                // A guest may answer first and read the rest of the request later.
-                self.feeder = None;
-                Poll::Ready(None)
-            }
+            Ok(0) => Poll::Ready(None),
             Ok(_) => Poll::Ready(Some(Ok(Frame::data(self.buffer.split().freeze())))),
             Err(error) => Poll::Ready(Some(Err(error))),
-        }
-    }
-}
-
-impl Drop for GuestBody {
-    fn drop(&mut self) {
-        if let Some(feeder) = &self.feeder {
-            feeder.abort();
         }
     }
 }

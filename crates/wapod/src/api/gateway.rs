@@ -11,19 +11,22 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWrite, AsyncWriteExt as _, DuplexStream};
-use tokio::task::AbortHandle;
+use tokio::io::{AsyncWriteExt as _, DuplexStream, WriteHalf};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use wapo_host::HttpExchange;
 use wapo_rpc::AppAddress;
 
-use super::body::{Body, GuestBody};
+use super::body::{Body, Feeding, GuestBody};
 use super::connection::Open;
 use super::error::ApiError;
 use super::head::{self, Cookies};
 use crate::error::WorkerError;
-use crate::limits::{REQUEST_BODY_BYTES_MAX, RESPONSE_TIMEOUT};
+use crate::limits::{DISCARD_BYTES_MAX, DISCARD_TIMEOUT, REQUEST_BODY_BYTES_MAX, RESPONSE_TIMEOUT};
 use crate::worker::{App, Channel, Lease, Worker};
+
+/// The guest's side of a request body.
+type ToGuest = WriteHalf<DuplexStream>;
 
 /// Where a request goes.
 pub(super) struct Target {
@@ -173,28 +176,31 @@ fn take_stream(exchange: &mut HttpExchange) -> DuplexStream {
 }
 
 /// Hands the request's body to the guest, in a task of its own unless there is
-/// nothing to hand over.
-async fn feed<W>(body: Incoming, mut to_guest: W) -> Option<AbortHandle>
-where
-    W: AsyncWrite + Unpin + Send + 'static,
-{
+/// nothing to hand over. Ends when what it returns is dropped: the answer is
+/// complete then, or the client has left.
+async fn feed(body: Incoming, mut to_guest: ToGuest) -> Option<Feeding> {
     if body.is_end_stream() {
         // Closing a pipe neither waits nor fails.
         let _ = to_guest.shutdown().await;
         return None;
     }
-    let feeding = tokio::spawn(async move {
-        if let Err(reason) = copy_body(body, &mut to_guest).await {
+    let (feeding, over) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut body = body;
+        let copied = tokio::select! {
+            copied = copy_body(&mut body, &mut to_guest) => copied,
+            _ = over => Err("the answer came first"),
+        };
+        drop(to_guest);
+        if let Err(reason) = copied {
             tracing::debug!(reason, "a request body was not passed on to its end");
+            discard(body).await;
         }
     });
-    Some(feeding.abort_handle())
+    Some(feeding)
 }
 
-async fn copy_body<W>(mut body: Incoming, to_guest: &mut W) -> Result<(), &'static str>
-where
-    W: AsyncWrite + Unpin,
-{
+async fn copy_body(body: &mut Incoming, to_guest: &mut ToGuest) -> Result<(), &'static str> {
     let mut bytes: u64 = 0;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| "the client left")?;
@@ -206,10 +212,25 @@ where
         if bytes > REQUEST_BODY_BYTES_MAX {
             return Err("the body is too large");
         }
-        to_guest
-            .write_all(&data)
-            .await
-            .map_err(|_| "the guest does not want it")?;
+        let written = to_guest.write_all(&data).await;
+        written.map_err(|_| "the guest does not want it")?;
     }
     to_guest.shutdown().await.map_err(|_| "the guest is gone")
+}
+
+/// Takes what a client still sends although nobody wants it. Closing the
+/// connection instead would reset it, and the answer would be lost on the way.
+/// HTTP/2 can refuse one stream alone, but not every client copes with that.
+async fn discard(mut body: Incoming) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
+            if bytes > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whoever takes longer loses the connection.
+    let _ = timeout(DISCARD_TIMEOUT, reading).await;
 }
