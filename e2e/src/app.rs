@@ -26,6 +26,11 @@ impl App {
         &self.handle
     }
 
+    /// Where the gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        self.running.user_address()
+    }
+
     /// URL of a path of the app on the gateway.
     pub fn url(&self, path: &str) -> String {
         let base = self.running.app_url(self.handle.address());
@@ -54,7 +59,7 @@ impl App {
             payload: payload.into(),
             ..QueryArgs::default()
         };
-        let url = format!("http://{}/prpc/User.Query", self.running.user_address());
+        let url = format!("http://{}/prpc/User.Query", self.gateway());
         let answer = client::post(&url, Encoding::Protobuf.encode(&args)).await;
         if answer.status == 200 {
             let decoded: QueryResponse = Encoding::Protobuf

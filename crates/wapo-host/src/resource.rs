@@ -24,7 +24,7 @@ pub(crate) struct Handle(pub(crate) i32);
 /// A host resource of a guest.
 pub(crate) enum Resource {
     /// Fires once; can be set anew.
-    Timer(Timer),
+    Timer(Pin<Box<Sleep>>),
     /// The receiving end of an input channel; the queue is in the state.
     Inbox(wapo_abi::message::InputChannel),
     /// Takes one answer. `None` once it was given.
@@ -35,14 +35,6 @@ pub(crate) enum Resource {
     Stream(Box<Stream>),
     /// Becomes a stream.
     Connecting(Connecting),
-}
-
-/// A timer of a guest.
-pub(crate) enum Timer {
-    /// Fires at a point in time.
-    At(Pin<Box<Sleep>>),
-    /// Never fires: the guest asked for a negative time.
-    Never,
 }
 
 /// All resources of one instance.
@@ -123,27 +115,27 @@ impl ResourceTable {
 mod tests {
     use super::*;
 
-    fn timer() -> Resource {
-        Resource::Timer(Timer::Never)
+    fn resource() -> Resource {
+        Resource::Reply(None)
     }
 
     #[test]
     fn the_lowest_free_handle_is_used() {
         let mut table = ResourceTable::default();
         for expected in 0..4 {
-            assert_eq!(table.insert(timer()), Ok(Handle(expected)));
+            assert_eq!(table.insert(resource()), Ok(Handle(expected)));
         }
         assert!(table.remove(Handle(2)).is_ok());
         assert!(table.remove(Handle(1)).is_ok());
-        assert_eq!(table.insert(timer()), Ok(Handle(1)));
-        assert_eq!(table.insert(timer()), Ok(Handle(2)));
-        assert_eq!(table.insert(timer()), Ok(Handle(4)));
+        assert_eq!(table.insert(resource()), Ok(Handle(1)));
+        assert_eq!(table.insert(resource()), Ok(Handle(2)));
+        assert_eq!(table.insert(resource()), Ok(Handle(4)));
     }
 
     #[test]
     fn unknown_and_closed_handles_are_not_found() {
         let mut table = ResourceTable::default();
-        assert_eq!(table.insert(timer()), Ok(Handle(0)));
+        assert_eq!(table.insert(resource()), Ok(Handle(0)));
         assert!(table.remove(Handle(0)).is_ok());
         for handle in [0, 1, -1, i32::MAX, i32::MIN] {
             assert_eq!(table.remove(Handle(handle)).err(), Some(Errno::NOT_FOUND));
@@ -155,11 +147,11 @@ mod tests {
     fn a_full_table_refuses() {
         let mut table = ResourceTable::default();
         for _ in 0..HANDLES_MAX {
-            assert!(table.insert(timer()).is_ok());
+            assert!(table.insert(resource()).is_ok());
         }
         assert_eq!(table.check_room(), Err(Errno::RESOURCE_LIMITED));
-        assert_eq!(table.insert(timer()), Err(Errno::RESOURCE_LIMITED));
+        assert_eq!(table.insert(resource()), Err(Errno::RESOURCE_LIMITED));
         assert!(table.remove(Handle(77)).is_ok());
-        assert_eq!(table.insert(timer()), Ok(Handle(77)));
+        assert_eq!(table.insert(resource()), Ok(Handle(77)));
     }
 }

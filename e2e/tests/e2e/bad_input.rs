@@ -251,8 +251,8 @@ async fn what_is_not_a_guest_is_refused_with_the_reason() {
     const MEMORY: &str = r#"(memory (export "memory") 1)"#;
     let bytes = |bytes: &[u8]| AppConfig::new(Module::new(bytes.to_vec()));
     for (config, words) in [
-        (bytes(b""), "wasm"),
-        (bytes(b"#!/bin/sh\n"), "wasm"),
+        (bytes(b""), "WebAssembly"),
+        (bytes(b"#!/bin/sh\n"), "WebAssembly"),
         (bytes(b"\0asm\x01\0\0\0\xff\xff"), ""),
         (bytes(b"\0asm\x0d\0\x01\0"), ""),
         (text_guest(&format!("(module {POLL})")), "memory"),

@@ -1,7 +1,7 @@
 //! Guests that were built for Wapo 0.x, and what today's compilers emit.
 
 use e2e::probe::{Drain, Script};
-use e2e::{App, Daemon, Probe, fixture, fixture_with, guest, guests};
+use e2e::{App, Daemon, Probe, client, fixture, fixture_with, guest, guests, ports};
 use wapod::{AppConfig, ExitReason};
 
 const PRESENT: &[(&str, &str)] = &[
@@ -65,12 +65,12 @@ async fn the_first_wasi_is_there() {
 #[tokio::test(flavor = "multi_thread")]
 async fn modules_of_todays_compilers_load() {
     let wasm = std::fs::read(guests::path_of("sdk-suite")).unwrap();
-    // An indirect call whose table index takes five bytes instead of one: with
-    // it, a module needs reference types.
+    // Indirect calls whose table index takes five bytes instead of one, after
+    // a type of five bytes: with them, a module needs reference types.
     let is_long_call =
         |bytes: &[u8]| bytes[0] == 0x11 && bytes.ends_with(&[0x80, 0x80, 0x80, 0x80, 0]);
     assert!(
-        wasm.windows(7).any(is_long_call),
+        wasm.windows(11).any(is_long_call),
         "the compiler has changed"
     );
     let app = Daemon::start().await.deploy(guest("sdk-suite")).await;
@@ -98,4 +98,42 @@ async fn features_that_compilers_use_are_on() {
           (call $tail)))"#;
     let (_, reason) = run(e2e::text_guest(text)).await;
     assert_eq!(reason, ExitReason::Finished);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_of_the_published_sdk_serves() {
+    let port = ports::free();
+    let mut config = guest("compat-v0");
+    config.listen_ports = ports::only(port);
+    config.args = vec![format!("127.0.0.1:{port}")];
+    let app = Daemon::start().await.deploy(config).await;
+    let url = format!("http://{}", app.listening().await);
+    client::get(&format!("{url}/"))
+        .await
+        .expect_text("Hello, World!");
+    let asking = (0..50).map(|number| {
+        let verb = if number % 2 == 0 { "sleep" } else { "select" };
+        let url = format!("{url}/{verb}/{}", number * 3);
+        tokio::spawn(async move { client::get(&url).await })
+    });
+    for answer in asking.collect::<Vec<_>>() {
+        answer.await.unwrap().expect_text("Hello, World!");
+    }
+    // The exit code of a program of Wapo 0.x is kept, too.
+    let _gone = client::try_send(hyper::Method::GET, &format!("{url}/exit"), Vec::new()).await;
+    assert_eq!(app.exited().await, ExitReason::Exited(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_of_a_guest_of_the_published_sdk_is_logged() {
+    let port = ports::free();
+    let mut config = guest("compat-v0");
+    config.listen_ports = ports::only(port);
+    config.args = vec![format!("127.0.0.1:{port}")];
+    let app = Daemon::start().await.deploy(config).await;
+    let url = format!("http://{}/panic", app.listening().await);
+    let answer = client::try_send(hyper::Method::GET, &url, Vec::new()).await;
+    assert!(answer.is_err());
+    assert!(matches!(app.exited().await, ExitReason::Trapped(_)));
+    app.expect_log("asked to panic").await;
 }

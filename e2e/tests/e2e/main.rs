@@ -9,13 +9,17 @@
 mod bad_input;
 mod calls;
 mod compat;
+mod examples;
 mod handles;
+mod http;
 mod lifecycle;
 mod limits;
 mod logs;
 mod metering;
 mod policy;
+mod query;
 mod scheduling;
+mod sdk;
 mod secrets;
 mod storage;
 mod tcp;

@@ -1,6 +1,5 @@
 //! Guests beside each other: who waits for whom, and who does not.
 
-use std::num::NonZeroU32;
 use std::time::{Duration, Instant};
 
 use e2e::probe::Script;
@@ -12,8 +11,8 @@ async fn spin(daemon: &Daemon, change: impl FnOnce(&mut AppConfig)) -> App {
     let probe = Probe::on(daemon, change).await;
     let app = probe.app().clone();
     probe.run(&Script::new()).await;
-    let asking = tokio::spawn(async move { probe.try_run(&Script::new().spin()).await });
     let before = app.usage().requests;
+    let asking = tokio::spawn(async move { probe.try_run(&Script::new().spin()).await });
     let begun = async {
         while app.usage().requests == before {
             tokio::task::yield_now().await;
@@ -97,39 +96,6 @@ async fn a_sleep_in_wasi_ends_in_time() {
     let app = Daemon::start().await.deploy(guest("sdk-suite")).await;
     let slept = app.ask_number("/block/50").await;
     assert!((50..10_000).contains(&slept), "{slept}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-async fn weights_share_the_processor() {
-    let daemon = Daemon::start().await;
-    let weighing = |label: &str, weight| {
-        let label = label.to_owned();
-        move |app: &mut AppConfig| {
-            app.label = label;
-            app.weight = NonZeroU32::new(weight).unwrap();
-        }
-    };
-    // Two of each, since two threads run those who loop.
-    let light = [
-        spin(&daemon, weighing("a", 1)).await,
-        spin(&daemon, weighing("b", 1)).await,
-    ];
-    let heavy = [
-        spin(&daemon, weighing("c", 3)).await,
-        spin(&daemon, weighing("d", 3)).await,
-    ];
-    let gas = |apps: &[App]| apps.iter().map(|app| app.usage().gas).sum::<u64>();
-    for app in light.iter().chain(&heavy) {
-        app.is_running().await;
-    }
-    // Gas is settled when a poll ends; these polls end with the stop.
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    for app in light.iter().chain(&heavy) {
-        app.stop().await;
-    }
-    let (light, heavy) = (gas(&light), gas(&heavy));
-    let ratio = heavy as f64 / light as f64;
-    assert!((1.5..6.0).contains(&ratio), "{heavy} to {light}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

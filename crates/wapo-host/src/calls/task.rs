@@ -14,7 +14,7 @@ use wapo_abi::{Errno, WakeCode, WakerId};
 use super::{WORK_SYSCALL, family};
 use crate::limits::RANDOM_BYTES_MAX;
 use crate::net::stream::Stream;
-use crate::resource::{Handle, Resource, ResourceTable, Timer};
+use crate::resource::{Handle, Resource, ResourceTable};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
 
@@ -107,13 +107,10 @@ impl family::task::Calls for InstanceState {
                 self.control.note_io();
                 Ok(read)
             }
-            Resource::Timer(Timer::At(sleep)) => {
-                match poll_lazily(lazy, |cx| sleep.as_mut().poll(cx)) {
-                    Poll::Ready(()) => Ok(0),
-                    Poll::Pending => Err(Errno::PENDING),
-                }
-            }
-            Resource::Timer(Timer::Never) => Err(Errno::PENDING),
+            Resource::Timer(sleep) => match poll_lazily(lazy, |cx| sleep.as_mut().poll(cx)) {
+                Poll::Ready(()) => Ok(0),
+                Poll::Pending => Err(Errno::PENDING),
+            },
             _ => Err(Errno::UNSUPPORTED_OPERATION),
         }
     }
@@ -165,6 +162,7 @@ impl family::task::Calls for InstanceState {
 
     fn enable_ocall_trace(&mut self, enable: bool) -> Result<(), Errno> {
         self.trace = enable;
+        self.pay_attention();
         Ok(())
     }
 

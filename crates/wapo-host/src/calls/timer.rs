@@ -6,33 +6,34 @@ use tokio::time::Instant;
 use wapo_abi::Errno;
 
 use super::family;
-use crate::resource::{Handle, Resource, Timer};
+use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 
-/// A timer for a guest's number of milliseconds; negative ones never fire.
-fn timer(timeout_ms: i32) -> Timer {
-    match u64::try_from(timeout_ms) {
-        Ok(millis) => Timer::At(Box::pin(tokio::time::sleep(Duration::from_millis(millis)))),
-        Err(_) => Timer::Never,
-    }
+/// As good as never: some thirty years.
+///
+/// A timer that never fires is an ordinary one, so that a wait that was
+/// registered goes on when it is set anew. Far larger values overflow clocks.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// When a timer with a guest's number of milliseconds fires.
+fn deadline(timeout_ms: i32) -> Instant {
+    let timeout = u64::try_from(timeout_ms).map_or(NEVER, Duration::from_millis);
+    Instant::now() + timeout
 }
 
 impl family::timer::Calls for InstanceState {
     fn create_timer(&mut self, timeout_ms: i32) -> Result<Handle, Errno> {
-        self.resources.insert(Resource::Timer(timer(timeout_ms)))
+        // Made only when there is room, since it is thrown away otherwise.
+        self.resources.check_room()?;
+        let timer = Box::pin(tokio::time::sleep_until(deadline(timeout_ms)));
+        self.resources.insert(Resource::Timer(timer))
     }
 
     fn reset_timer(&mut self, handle: Handle, timeout_ms: i32) -> Result<(), Errno> {
-        let Resource::Timer(current) = self.resources.get(handle)? else {
+        let Resource::Timer(timer) = self.resources.get(handle)? else {
             return Err(Errno::INVALID_PARAMETER);
         };
-        match (&mut *current, u64::try_from(timeout_ms)) {
-            // In place, so that a wait that was registered goes on.
-            (Timer::At(sleep), Ok(millis)) => sleep
-                .as_mut()
-                .reset(Instant::now() + Duration::from_millis(millis)),
-            _ => *current = timer(timeout_ms),
-        }
+        timer.as_mut().reset(deadline(timeout_ms));
         Ok(())
     }
 }

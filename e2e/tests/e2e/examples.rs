@@ -1,0 +1,210 @@
+//! Every example, against real clients.
+
+use std::net::IpAddr;
+
+use e2e::client::curl;
+use e2e::dns::Dns;
+use e2e::{App, Authority, Daemon, guest, ports, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use wapod::{ExitReason, Resolver};
+
+/// An example that listens where its first argument says.
+async fn listening(name: &str) -> (App, u16) {
+    let port = ports::free();
+    let mut config = guest(name);
+    config.listen_ports = ports::only(port);
+    config.args = vec![format!("127.0.0.1:{port}")];
+    let app = Daemon::start().await.deploy(config).await;
+    app.listening().await;
+    (app, port)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hello_http() {
+    let app = Daemon::start().await.deploy(guest("hello-http")).await;
+    let printed = curl(&[&app.url("/curl")]).await;
+    assert_eq!(
+        (printed.code, printed.out.as_str()),
+        (Some(0), "Hello, curl!\n")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_server() {
+    let (_app, port) = listening("http-server").await;
+    let url = format!("https://localhost:{port}/");
+    let resolve = format!("localhost:{port}:127.0.0.1");
+    let printed = curl(&["--insecure", "--resolve", &resolve, &url]).await;
+    assert_eq!(
+        printed.out, "Hello from inside the sandbox\n",
+        "{}",
+        printed.err
+    );
+    // With the certificate that it showed as the only one that is trusted.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("cert.pem");
+    let shown = curl(&[
+        "--insecure",
+        "--resolve",
+        &resolve,
+        "--write-out",
+        "%{certs}",
+        &url,
+    ])
+    .await;
+    let begin = shown.out.find("-----BEGIN").unwrap();
+    std::fs::write(&file, &shown.out[begin..]).unwrap();
+    let file = file.to_str().unwrap();
+    let printed = curl(&["--cacert", file, "--resolve", &resolve, &url]).await;
+    assert_eq!(
+        printed.out, "Hello from inside the sandbox\n",
+        "{}",
+        printed.err
+    );
+    let strict = curl(&["--resolve", &resolve, &url]).await;
+    assert_eq!(strict.code, Some(60), "nobody else trusts it");
+    let quote = format!("{url}certQuote");
+    let printed = curl(&["--insecure", "--resolve", &resolve, &quote]).await;
+    assert_eq!(printed.out, "not in an enclave\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokio_rustls_server() {
+    let (_app, port) = listening("tokio-rustls-server").await;
+    let url = format!("https://localhost:{port}/");
+    let resolve = format!("localhost:{port}:127.0.0.1");
+    let printed = curl(&["--insecure", "--resolve", &resolve, &url]).await;
+    assert_eq!(
+        printed.out, "Hello, you asked for localhost\n",
+        "{}",
+        printed.err
+    );
+}
+
+/// Serves one HTTP answer per connection, with TLS when there is an acceptor.
+async fn web_server(acceptor: Option<tokio_rustls::TlsAcceptor>) -> u16 {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nserved";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut stream: Box<dyn Stream> = match acceptor {
+                    None => Box::new(tcp),
+                    Some(acceptor) => match acceptor.accept(tcp).await {
+                        Ok(tls) => Box::new(tls),
+                        Err(_) => return,
+                    },
+                };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await.unwrap());
+                }
+                stream.write_all(ANSWER).await.unwrap();
+                stream.shutdown().await.unwrap();
+            });
+        }
+    });
+    port
+}
+
+trait Stream: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send {}
+impl<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send> Stream for T {}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_client() {
+    let authority = Authority::new();
+    let plain = web_server(None).await;
+    let secure = web_server(Some(authority.issue("web.test").acceptor())).await;
+    let dns = Dns::serve(&[("web.test", IpAddr::from([127, 0, 0, 1]))]).await;
+    let daemon = Daemon::with(|config| {
+        config.resolver = Resolver::Servers(vec![dns.address()]);
+        config.trust_roots = vec![authority.root()];
+    })
+    .await;
+    for url in [
+        format!("http://web.test:{plain}/"),
+        format!("https://web.test:{secure}/"),
+    ] {
+        let mut config = guest("http-client");
+        config.label.clone_from(&url);
+        config.args = vec![url];
+        config.egress = vec!["web.test".parse().unwrap()];
+        let app = daemon.deploy(config).await;
+        assert_eq!(app.exited().await, ExitReason::Finished);
+        app.expect_log("status 200 OK").await;
+        assert_eq!(app.handle().take_output(), b"served");
+    }
+    // Without a rule it says so and fails.
+    let mut config = guest("http-client");
+    config.args = vec![format!("http://web.test:{plain}/")];
+    let app = daemon.deploy(config).await;
+    assert!(!app.exited().await.is_success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokio_rustls_client() {
+    // It trusts the public authorities only, so it must refuse this server,
+    // after a complete exchange of hellos.
+    let authority = Authority::new();
+    let port = web_server(Some(authority.issue("web.test").acceptor())).await;
+    let dns = Dns::serve(&[("web.test", IpAddr::from([127, 0, 0, 1]))]).await;
+    let daemon =
+        Daemon::with(|config| config.resolver = Resolver::Servers(vec![dns.address()])).await;
+    let mut config = guest("tokio-rustls-client");
+    config.args = vec!["web.test".into(), port.to_string()];
+    config.egress = vec!["web.test".parse().unwrap()];
+    let app = daemon.deploy(config).await;
+    assert!(!app.exited().await.is_success());
+    app.expect_log("UnknownIssuer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tcp_echo() {
+    let (app, port) = listening("tcp-echo").await;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    for text in ["one", "two"] {
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut back = [0; 3];
+        within("the echo", stream.read_exact(&mut back))
+            .await
+            .unwrap();
+        assert_eq!(&back, text.as_bytes());
+    }
+    app.expect_log("listening").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn query() {
+    let app = Daemon::start().await.deploy(guest("query")).await;
+    assert_eq!(app.query("/echo", *b"hello").await.unwrap(), b"hello");
+    // The same with the JSON that curl can write.
+    let url = format!("http://{}/prpc/User.Query?json", app.gateway());
+    let body = format!(
+        r#"{{"address": "{}", "path": "/echo", "payload": "0x6869"}}"#,
+        app.handle().address()
+    );
+    let printed = curl(&["--data", &body, &url]).await;
+    assert!(
+        printed.out.contains("6869"),
+        "{} {}",
+        printed.out,
+        printed.err
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn benchmark() {
+    let mut config = guest("benchmark");
+    config.args = vec!["1".into()];
+    let app = Daemon::start().await.deploy(config).await;
+    app.expect_log("gas per second").await;
+    let score = app.ask("/score").await;
+    assert!(score.contains("gas_per_second"), "{score}");
+    let signed = app.ask("/signedScore").await;
+    assert!(signed.contains("signature"), "{signed}");
+    assert!(!app.ask("/version").await.is_empty());
+}
