@@ -1,4 +1,4 @@
-//! The app's log: a logger for the [`log`](::log) crate that writes to the host.
+//! The app's log: a logger for the crate [`log`](https://docs.rs/log) that writes to the host.
 //!
 //! Call [`init`] first thing in `main`, then use `log::info!` and the others.
 //! What is logged shows in `wapo logs` and on the operator's console.

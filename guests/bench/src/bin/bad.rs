@@ -17,6 +17,7 @@ async fn main() -> Result<(), String> {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let mode = arguments.first().map(String::as_str).unwrap_or_default();
     let size = arguments.get(1).and_then(|word| word.parse().ok());
+    log::info!("about to misbehave: {mode}");
     match mode {
         "spin" => spin(),
         "fill" => fill(size.unwrap_or(1 << 30)),
