@@ -182,7 +182,10 @@ fn make_sysroot(debian: &Path, sysroot: &Path) -> io::Result<PathBuf> {
         }
     }
     link(Path::new(DEBIAN_LIBC), &target.join("self-contained"))?;
-    fs::write(sysroot.join(MAIN_FILE), MAIN_OBJECT)?;
+    let main = sysroot.join(MAIN_FILE);
+    if fs::read(&main).ok().as_deref() != Some(MAIN_OBJECT) {
+        fs::write(main, MAIN_OBJECT)?;
+    }
     fs::canonicalize(sysroot)
 }
 
