@@ -7,7 +7,7 @@ use wapo_rpc::{Encoding, ErrorMessage, QueryArgs, QueryResponse};
 use wapod::{AppHandle, ExitReason, LogEvent, LogLine, Phase, Running, Status, Usage};
 
 use crate::client::{self, Answer};
-use crate::within;
+use crate::{PATIENCE, within};
 
 /// A deployed app.
 #[derive(Clone)]
@@ -136,6 +136,10 @@ impl App {
     }
 
     /// Waits for a line of the log that contains `text`.
+    ///
+    /// # Panics
+    ///
+    /// When none comes in time, with those that came.
     pub async fn expect_log(&self, text: &str) -> LogLine {
         let mut logs = self.handle.logs();
         let found = async {
@@ -147,7 +151,10 @@ impl App {
                 }
             }
         };
-        within(&format!("a log line with {text:?}"), found).await
+        match tokio::time::timeout(PATIENCE, found).await {
+            Ok(line) => line,
+            Err(_) => panic!("no log line with {text:?} in {:#?}", self.log_lines()),
+        }
     }
 
     /// The lines of the log that are there.

@@ -92,12 +92,27 @@ async fn status_and_headers_go_through() {
             .await
             .expect_status(status);
     }
-    let answer = app.get("/cookies").await;
-    let cookies = answer
-        .headers
-        .iter()
-        .filter(|(name, _)| name == "set-cookie");
-    assert_eq!(cookies.count(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cookies_pass_where_no_other_app_is() {
+    let daemon = Daemon::with(|config| {
+        config.apps = vec![guest("sdk-suite")];
+        config.root_app = true;
+    })
+    .await;
+    let root = format!("http://{}", daemon.running().user_address());
+    let app = daemon.running().apps()[0].address();
+    for (url, expected) in [
+        (format!("{root}/cookies"), 2),
+        // Apps share the host, so one could read what another has set.
+        (format!("{}cookies", daemon.running().app_url(app)), 0),
+    ] {
+        let answer = client::get(&url).await;
+        let cookies = answer.headers.iter();
+        let count = cookies.filter(|(name, _)| name == "set-cookie").count();
+        assert_eq!(count, expected, "{url}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

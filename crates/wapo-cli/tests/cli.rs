@@ -1,0 +1,287 @@
+//! The command as people use it: a process with arguments, output, signals and
+//! an exit code.
+//!
+//! These tests stand here and not with the other end-to-end tests because only
+//! a test of the same package is promised its binary. Guests are those that
+//! `cargo xtask guests` built.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStdout, Command};
+
+/// Longest wait for anything but a compiler.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for a compiler that starts from nothing on a busy machine.
+const PATIENCE_BUILD: Duration = Duration::from_secs(220);
+/// What a process that builds needs of the environment.
+const VARIABLES: &[&str] = &[
+    "PATH",
+    "HOME",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "WAPO_GUEST_TOOLCHAIN",
+];
+
+/// The command in a folder, with as little environment as possible.
+fn wapo(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wapo"));
+    command.env_clear();
+    for name in VARIABLES {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command
+        .env("XDG_CACHE_HOME", folder.join("cache"))
+        .current_dir(folder)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+async fn output(folder: &Path, arguments: &[&str]) -> Output {
+    let running = wapo(folder, arguments).output();
+    let output = tokio::time::timeout(PATIENCE_BUILD, running).await;
+    output.expect("in time").expect("the command runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A program of the workspace `guests/`.
+fn guest(name: &str) -> String {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let path = root
+        .join("guests/target/wasm32-wasip1/release")
+        .join(name)
+        .with_extension("wasm");
+    assert!(path.exists(), "build the guests first: cargo xtask guests");
+    let path = path.canonicalize().expect("it exists");
+    path.to_str().expect("a text").to_owned()
+}
+
+/// A `wapo run` under way.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let mut child = wapo(folder, arguments).spawn().expect("the command runs");
+        let out = child.stdout.take().expect("piped");
+        Self {
+            lines: BufReader::new(out).lines(),
+            child,
+        }
+    }
+
+    /// The first line of standard output that holds `part`.
+    async fn line(&mut self, part: &str) -> String {
+        let found = async {
+            while let Some(line) = self.lines.next_line().await.expect("text") {
+                if line.contains(part) {
+                    return Some(line);
+                }
+            }
+            None
+        };
+        match tokio::time::timeout(PATIENCE_BUILD, found).await {
+            Ok(Some(line)) => line,
+            Ok(None) => {
+                let mut error = String::new();
+                if let Some(mut stderr) = self.child.stderr.take() {
+                    stderr.read_to_string(&mut error).await.expect("text");
+                }
+                panic!("it ended without a line with {part}: {error}")
+            }
+            Err(_) => panic!("no line with {part} in {PATIENCE_BUILD:?}"),
+        }
+    }
+
+    /// Presses Ctrl-C.
+    async fn interrupt(&self) {
+        let id = self.child.id().expect("it runs").to_string();
+        let killed = Command::new("kill").args(["-INT", &id]).status().await;
+        assert!(killed.expect("kill runs").success());
+    }
+
+    /// Exit code.
+    async fn ended(mut self) -> Option<i32> {
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        ended.expect("it ends in time").expect("it ran").code()
+    }
+}
+
+/// The address in a line with a URL.
+fn address_of(line: &str) -> String {
+    let (_, rest) = line.split_once("://").expect("a URL");
+    let end = rest.find(['/', ' ']).unwrap_or(rest.len());
+    rest[..end].to_owned()
+}
+
+/// Fetches a path over HTTP/1.1; an empty text when the server goes away.
+async fn get(address: &str, path: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        stream.shutdown().await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(text(&answer))
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await;
+    answer.expect("an answer in time").unwrap_or_default()
+}
+
+/// A port below those that the system gives to clients.
+fn free_port() -> u16 {
+    let seed = std::process::id();
+    let ports =
+        (0..1000).map(|number| 10_000 + u16::try_from((seed * 7 + number) % 20_000).unwrap_or(0));
+    let mut free = ports.filter(|port| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    free.next().expect("a free port")
+}
+
+#[tokio::test]
+async fn new_build_and_run_in_an_empty_folder() {
+    let folder = tempfile::tempdir().expect("folder");
+    let made = output(folder.path(), &["new", "hello"]).await;
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let again = output(folder.path(), &["new", "hello"]).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("exists already"));
+
+    let built = output(folder.path(), &["build", "hello"]).await;
+    assert!(built.status.success(), "{}", text(&built.stderr));
+    let wasm = text(&built.stdout).trim().to_owned();
+    assert!(wasm.ends_with("hello.wasm"), "{wasm}");
+    let wasm = folder.path().join(wasm);
+    assert!(std::fs::read(wasm).expect("a file").starts_with(b"\0asm"));
+
+    let arguments = ["run", "hello", "--address", "127.0.0.1:0"];
+    let mut running = Running::start(folder.path(), &arguments);
+    let address = address_of(&running.line("http://").await);
+    let answer = get(&address, "/").await;
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    running.interrupt().await;
+    assert_eq!(running.ended().await, Some(0));
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_cleanly_and_closes_the_port() {
+    let folder = tempfile::tempdir().expect("folder");
+    let wasm = guest("hello-http");
+    let arguments = ["run", &wasm, "--address", "127.0.0.1:0"];
+    let mut running = Running::start(folder.path(), &arguments);
+    let address = address_of(&running.line("http://").await);
+    let answer = get(&address, "/you").await;
+    assert!(
+        answer.ends_with("Hello, you!\n") || answer.contains("Hello, you!"),
+        "{answer}"
+    );
+    running.interrupt().await;
+    assert_eq!(running.ended().await, Some(0));
+    assert!(TcpStream::connect(&address).await.is_err());
+}
+
+/// Runs the guest of Wapo 0.x, asks for a path, and gives the exit code.
+async fn exit_code_after(path: &str) -> Option<i32> {
+    let folder = tempfile::tempdir().expect("folder");
+    let wasm = guest("compat-v0");
+    let port = free_port();
+    let own = format!("127.0.0.1:{port}");
+    let ports = format!("{port}..{port}");
+    let arguments = [
+        "run",
+        &wasm,
+        "--address",
+        "127.0.0.1:0",
+        "--listen-ports",
+        &ports,
+        "--",
+        &own,
+    ];
+    let mut running = Running::start(folder.path(), &arguments);
+    running.line(&own).await;
+    get(&own, path).await;
+    running.ended().await
+}
+
+#[tokio::test]
+async fn the_guests_exit_code_is_passed_on() {
+    assert_eq!(exit_code_after("/exit").await, Some(3));
+}
+
+#[tokio::test]
+async fn a_trap_has_an_exit_code_of_its_own() {
+    assert_eq!(exit_code_after("/panic").await, Some(101));
+}
+
+#[tokio::test]
+async fn a_limit_has_an_exit_code_of_its_own() {
+    let folder = tempfile::tempdir().expect("folder");
+    let arguments = [
+        "run",
+        &guest("hello-http"),
+        "--gas",
+        "1",
+        "--address",
+        "127.0.0.1:0",
+    ];
+    let ended = output(folder.path(), &arguments).await;
+    assert_eq!(ended.status.code(), Some(102), "{}", text(&ended.stderr));
+    assert!(text(&ended.stderr).contains("gas"));
+}
+
+#[tokio::test]
+async fn mistakes_are_explained() {
+    let folder = tempfile::tempdir().expect("folder");
+    let write = |name: &str, content: &[u8]| {
+        std::fs::write(folder.path().join(name), content).expect("write");
+    };
+    write("script.wasm", b"#!/bin/sh\n");
+    write("empty.wasm", b"\0asm\x01\0\0\0");
+    // A memory of one page, exported.
+    let no_poll = b"\0asm\x01\0\0\0\x05\x03\x01\0\x01\x07\x0a\x01\x06memory\x02\0";
+    write("no-poll.wasm", no_poll);
+    std::fs::create_dir(folder.path().join("nothing")).expect("folder");
+    for (arguments, words) in [
+        (
+            vec!["run", "script.wasm"],
+            vec!["script.wasm", "not a wasm file"],
+        ),
+        (vec!["run", "empty.wasm"], vec!["`memory`"]),
+        (
+            vec!["run", "no-poll.wasm"],
+            vec!["wapo_poll", "#[wapo::main]"],
+        ),
+        (vec!["run", "missing.wasm"], vec!["missing.wasm"]),
+        (vec!["run", "nothing"], vec!["nothing"]),
+        (vec!["build", "nothing"], vec!["nothing"]),
+        (vec!["new", "1a"], vec!["1a", "not a name"]),
+    ] {
+        let ended = output(folder.path(), &arguments).await;
+        let error = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {error}");
+        for word in words {
+            assert!(
+                error.contains(word),
+                "{arguments:?} without {word}: {error}"
+            );
+        }
+        assert!(!error.contains("panicked"), "{error}");
+    }
+    let unknown = output(folder.path(), &["run", "--memory", "lots"]).await;
+    assert_eq!(unknown.status.code(), Some(2));
+}
