@@ -302,7 +302,9 @@ impl<'a> Driver<'a> {
             return Ok(());
         }
         let slice = self.store.data().slice_fuel();
-        self.store.data_mut().short_since = None;
+        let state = self.store.data_mut();
+        state.short_since = None;
+        state.pay_attention();
         self.store
             .set_fuel(tank)
             .and_then(|()| self.store.fuel_async_yield_interval(Some(slice)))

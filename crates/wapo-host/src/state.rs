@@ -63,6 +63,8 @@ pub(crate) struct InstanceState {
     pub(crate) work: u64,
     /// The step in which the fuel interval was cut short, until it is restored.
     pub(crate) short_since: Option<u64>,
+    /// Host work at which a call has to look up: a slice's worth, or at once.
+    pub(crate) attention_at: u64,
     pub(crate) trace: bool,
     pub(crate) memory_bytes: u64,
 }
@@ -86,6 +88,12 @@ impl InstanceState {
     #[inline]
     pub(crate) fn add_work(&mut self, fuel: u64) {
         self.work = self.work.saturating_add(fuel);
+    }
+
+    /// Decides anew whether every call has to look up, or one in a slice.
+    pub(crate) fn pay_attention(&mut self) {
+        let always = self.trace || self.short_since.is_some();
+        self.attention_at = if always { 0 } else { self.slice_fuel() };
     }
 
     /// The fuel after which the guest has to let others run.

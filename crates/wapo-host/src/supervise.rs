@@ -106,6 +106,7 @@ impl Supervisor {
             call_gas: 0,
             work: 0,
             short_since: None,
+            attention_at: 0,
             memory_bytes: 0,
         }
     }

@@ -46,13 +46,11 @@ fn ocall_fast(
 ) -> wasmtime::Result<i64> {
     let id = id.cast_unsigned();
     let slots = slots([p0, p1, p2, p3]);
-    let (memory, state) = enter(&mut caller, task)?;
-    let outcome = call_fast(state, memory, id, slots);
-    if state.trace {
-        trace(state, id, slots, outcome);
-    }
-    if state.work >= state.slice_fuel() || state.short_since.is_some() {
-        balance(&mut caller)?;
+    enter(&mut caller, task);
+    let outcome = call_fast(&mut caller, id, slots);
+    let state = caller.data();
+    if state.work >= state.attention_at {
+        attend(&mut caller, id, slots, outcome)?;
     }
     Ok(wire::pack(outcome))
 }
@@ -65,11 +63,11 @@ fn ocall_slow<'a>(
 ) -> Box<dyn Future<Output = wasmtime::Result<i64>> + Send + 'a> {
     let id = id.cast_unsigned();
     let slots = slots(args);
-    let outcome = match enter(&mut caller, task) {
-        Ok((memory, state)) => call_slow(state, memory, id, slots),
-        Err(error) => return Box::new(std::future::ready(Err(error))),
-    };
-    match outcome {
+    enter(&mut caller, task);
+    if caller.data().control.is_stopped() {
+        return Box::new(std::future::ready(Err(Interrupted.into())));
+    }
+    match call_slow(&mut caller, id, slots) {
         Ok(SlowOutcome::Wait(future)) => Box::new(async move {
             let outcome = future.await;
             finish_slow(&mut caller, id, slots, outcome)
@@ -123,38 +121,59 @@ fn slots(args: [i32; 4]) -> Slots {
     Slots::new(args.map(i32::cast_unsigned))
 }
 
-/// What every call needs: memory, state, and that the guest may go on at all.
+/// Notes who calls, and that a call was made.
 #[inline]
-fn enter<'a>(
+fn enter(caller: &mut Caller<'_, InstanceState>, task: i32) {
+    let state = caller.data_mut();
+    state.task = task;
+    state.work += WORK_CALL;
+}
+
+/// Memory and state at once, for calls with a slice.
+///
+/// # Errors
+///
+/// [`Errno::NO_MEMORY`] when there is none, which loading a module rules out.
+#[inline]
+pub(super) fn split<'a>(
     caller: &'a mut Caller<'_, InstanceState>,
-    task: i32,
-) -> wasmtime::Result<(&'a mut [u8], &'a mut InstanceState)> {
+) -> Result<(&'a mut [u8], &'a mut InstanceState), Errno> {
     let memory = match caller.data().memory {
         Some(memory) => memory,
         None => find_memory(caller)?,
     };
-    let (memory, state) = memory.data_and_store_mut(caller.as_context_mut());
-    if state.control.is_stopped() {
-        return Err(Interrupted.into());
-    }
-    state.task = task;
-    state.work += WORK_CALL;
-    Ok((memory, state))
+    Ok(memory.data_and_store_mut(caller.as_context_mut()))
 }
 
 /// Finds the memory at the first call, which may come from the start function.
 #[cold]
-fn find_memory(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<Memory> {
+fn find_memory(caller: &mut Caller<'_, InstanceState>) -> Result<Memory, Errno> {
     let memory = caller
         .get_export(MEMORY_EXPORT)
         .and_then(|export| export.into_memory())
-        .ok_or_else(|| {
-            wasmtime::Error::msg(format!(
-                "the guest exports no memory named `{MEMORY_EXPORT}`"
-            ))
-        })?;
+        .ok_or(Errno::NO_MEMORY)?;
     caller.data_mut().memory = Some(memory);
     Ok(memory)
+}
+
+/// What only some calls need: a trace, the stop request, the burden of host time.
+///
+/// One comparison in every call decides whether to come here.
+#[cold]
+fn attend(
+    caller: &mut Caller<'_, InstanceState>,
+    id: u32,
+    slots: Slots,
+    outcome: Result<u32, Errno>,
+) -> wasmtime::Result<()> {
+    let state = caller.data();
+    if state.control.is_stopped() {
+        return Err(Interrupted.into());
+    }
+    if state.trace {
+        trace(state, id, slots, outcome);
+    }
+    balance(caller)
 }
 
 /// Makes a guest yield soon that has kept the host busy for a slice.
@@ -163,7 +182,6 @@ fn find_memory(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<Memor
 /// next yield shrinks, after a second one it becomes the next possible point;
 /// the first call after the yield restores it. (Setting the interval starts it
 /// anew, so it must not be set again while the guest is on its way to a yield.)
-#[cold]
 fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
     let state = caller.data_mut();
     let step = state.control.step();
@@ -172,12 +190,13 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
         state.work = 0;
         state.short_since = Some(step);
         if pending { 1 } else { SHORT_SLICE_FUEL }
-    } else if pending {
+    } else if pending || state.short_since.is_none() {
         return Ok(());
     } else {
         state.short_since = None;
         state.slice_fuel()
     };
+    state.pay_attention();
     caller
         .as_context_mut()
         .fuel_async_yield_interval(Some(interval))

@@ -23,6 +23,7 @@ use parity_scale_codec::Encode as _;
 use wapo_abi::message::{InputChannel, LogLevel, TlsClientConfig, TlsServerConfig};
 use wapo_abi::wire::Slots;
 use wapo_abi::{Errno, for_each_host_call};
+use wasmtime::Caller;
 
 use crate::memory::GuestSlice;
 use crate::resource::Handle;
@@ -123,6 +124,20 @@ macro_rules! family_traits {
 }
 for_each_host_call!(family_traits);
 
+/// What a row's arguments need of the store: memory only if one is a slice.
+///
+/// Finding the memory is the most expensive part of a trivial call.
+macro_rules! view {
+    ($caller:ident $(,)?) => {{
+        let nothing: &mut [u8] = &mut [];
+        (nothing, $caller.data_mut())
+    }};
+    ($caller:ident, str $(, $rest:tt)*) => { link::split($caller)? };
+    ($caller:ident, bytes $(, $rest:tt)*) => { link::split($caller)? };
+    ($caller:ident, bytes_mut $(, $rest:tt)*) => { link::split($caller)? };
+    ($caller:ident, $other:tt $(, $rest:tt)*) => { view!($caller $(, $rest)*) };
+}
+
 /// Lifts one argument from the slots; slices are checked against memory.
 macro_rules! lift {
     ($slots:ident, $memory:ident, handle) => {
@@ -219,21 +234,24 @@ macro_rules! charge {
 
 /// The arm of a row in the dispatch of fast calls.
 macro_rules! fast_arm {
-    (fast, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+    (fast, $caller:ident, $slots:ident, $family:ident :: $name:ident,
         ( $($arg:ident : $kind:tt),* ), $result:tt, $base:literal, $per:tt) => {{
-        charge!($state, $slots, $base, $per, $($arg: $kind),*);
-        $(let $arg = lift!($slots, $memory, $kind);)*
-        let value = family::$family::Calls::$name($state $(, $arg)*)?;
+        #[allow(unused_variables, reason = "rows without a slice need no memory")]
+        let (memory, state) = view!($caller $(, $kind)*);
+        charge!(state, $slots, $base, $per, $($arg: $kind),*);
+        $(let $arg = lift!($slots, memory, $kind);)*
+        let value = family::$family::Calls::$name(state $(, $arg)*)?;
         Ok(lower!($result, value))
     }};
-    (fast_encoded, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+    (fast_encoded, $caller:ident, $slots:ident, $family:ident :: $name:ident,
         ( $($arg:ident : $kind:tt),* ), $result:tt, $base:literal, $per:tt) => {{
         use parity_scale_codec::Decode as _;
-        charge!($state, $slots, $base, [], );
-        let mut input = GuestSlice::new($slots.take_slice()).read($memory)?;
-        $state.add_work(WORK_SYSCALL + input.len() as u64);
+        let (memory, state) = link::split($caller)?;
+        charge!(state, $slots, $base, [], );
+        let mut input = GuestSlice::new($slots.take_slice()).read(memory)?;
+        state.add_work(WORK_SYSCALL + input.len() as u64);
         $(let $arg = <arg_type!($kind)>::decode(&mut input).map_err(|_| Errno::INVALID_PARAMETER)?;)*
-        let value = family::$family::Calls::$name($state $(, $arg)*)?;
+        let value = family::$family::Calls::$name(state $(, $arg)*)?;
         Ok(lower!($result, value))
     }};
     ($other:ident, $($rest:tt)*) => { Err(Errno::UNKNOWN_CALL_NUMBER) };
@@ -241,18 +259,22 @@ macro_rules! fast_arm {
 
 /// The arm of a row in the dispatch of slow calls.
 macro_rules! slow_arm {
-    (slow, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+    (slow, $caller:ident, $slots:ident, $family:ident :: $name:ident,
         ( $($arg:ident : $kind:tt),* ), $base:literal, $per:tt) => {{
-        charge!($state, $slots, $base, $per, $($arg: $kind),*);
-        $(let $arg = lift!($slots, $memory, $kind);)*
-        let value = family::$family::Calls::$name($state $(, $arg)*)?;
+        #[allow(unused_variables, reason = "rows without a slice need no memory")]
+        let (memory, state) = view!($caller $(, $kind)*);
+        charge!(state, $slots, $base, $per, $($arg: $kind),*);
+        $(let $arg = lift!($slots, memory, $kind);)*
+        let value = family::$family::Calls::$name(state $(, $arg)*)?;
         Ok(SlowOutcome::Ready(value.encode()))
     }};
-    (wait, $state:ident, $memory:ident, $slots:ident, $family:ident :: $name:ident,
+    (wait, $caller:ident, $slots:ident, $family:ident :: $name:ident,
         ( $($arg:ident : $kind:tt),* ), $base:literal, $per:tt) => {{
-        charge!($state, $slots, $base, $per, $($arg: $kind),*);
-        $(let $arg = lift!($slots, $memory, $kind);)*
-        let future = family::$family::Calls::$name($state $(, $arg)*);
+        #[allow(unused_variables, reason = "rows without a slice need no memory")]
+        let (memory, state) = view!($caller $(, $kind)*);
+        charge!(state, $slots, $base, $per, $($arg: $kind),*);
+        $(let $arg = lift!($slots, memory, $kind);)*
+        let future = family::$family::Calls::$name(state $(, $arg)*);
         Ok(SlowOutcome::Wait(Box::pin(async move { Ok(future.await?.encode()) })))
     }};
     ($other:ident, $($rest:tt)*) => { Err(Errno::UNKNOWN_CALL_NUMBER) };
@@ -281,15 +303,14 @@ macro_rules! dispatch {
         #[inline]
         #[allow(unused_mut, reason = "rows without arguments take no slot")]
         fn call_fast(
-            state: &mut InstanceState,
-            memory: &mut [u8],
+            caller: &mut Caller<'_, InstanceState>,
             id: u32,
             mut slots: Slots,
         ) -> Result<u32, Errno> {
             match id {
-                wapo_abi::GET_RETURN => get_return(state, memory, slots),
+                wapo_abi::GET_RETURN => get_return(caller, slots),
                 $($($id => fast_arm!(
-                    $mode, state, memory, slots, $family::$name,
+                    $mode, caller, slots, $family::$name,
                     ( $($arg: $kind),* ), $result, $base, [$($mul / $div)?]
                 ),)*)*
                 _ => Err(Errno::UNKNOWN_CALL_NUMBER),
@@ -303,14 +324,13 @@ macro_rules! dispatch {
         /// The number for the guest: of the method, or of bad arguments.
         #[allow(unused_mut, reason = "rows without arguments take no slot")]
         fn call_slow(
-            state: &mut InstanceState,
-            memory: &mut [u8],
+            caller: &mut Caller<'_, InstanceState>,
             id: u32,
             mut slots: Slots,
         ) -> Result<SlowOutcome, Errno> {
             match id {
                 $($($id => slow_arm!(
-                    $mode, state, memory, slots, $family::$name,
+                    $mode, caller, slots, $family::$name,
                     ( $($arg: $kind),* ), $base, [$($mul / $div)?]
                 ),)*)*
                 _ => Err(Errno::UNKNOWN_CALL_NUMBER),
@@ -321,11 +341,8 @@ macro_rules! dispatch {
 for_each_host_call!(dispatch);
 
 /// Hands the answer of the last slow call to the guest, once.
-fn get_return(
-    state: &mut InstanceState,
-    memory: &mut [u8],
-    mut slots: Slots,
-) -> Result<u32, Errno> {
+fn get_return(caller: &mut Caller<'_, InstanceState>, mut slots: Slots) -> Result<u32, Errno> {
+    let (memory, state) = link::split(caller)?;
     let slice = GuestSlice::new(slots.take_slice());
     let answer = state.answer.take().ok_or(Errno::NOT_FOUND)?;
     if answer.len() != slice.len() as usize {

@@ -162,6 +162,7 @@ impl family::task::Calls for InstanceState {
 
     fn enable_ocall_trace(&mut self, enable: bool) -> Result<(), Errno> {
         self.trace = enable;
+        self.pay_attention();
         Ok(())
     }
 
