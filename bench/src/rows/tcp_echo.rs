@@ -1,0 +1,72 @@
+//! Row `tcp echo`: a client writes 64 KiB, reads them back, and again, over
+//! four connections with a thread each, to a guest and to the same program
+//! natively. Rounds alternate.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow, ensure};
+
+use crate::child::Server;
+use crate::plan::Plan;
+use crate::report::{Goal, Line, Report, number};
+use crate::stats::median;
+
+/// Bytes of one write.
+const WRITE_BYTES: usize = 64 * 1024;
+/// Connections at a time.
+const CONNECTIONS: usize = 4;
+
+pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
+    let mut wapo = Server::start("wapo")?;
+    let mut native = Server::start("native")?;
+    let native_address = native.ask_one("echo")?.parse()?;
+    let address = wapo.ask_one("listen echo")?.parse()?;
+    let (mut beside, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..plan.rounds {
+        beside.push(throughput(native_address, plan.load)?);
+        ours.push(throughput(address, plan.load)?);
+    }
+    let (beside, ours) = (median(&beside), median(&ours));
+    report.add(Line {
+        row: "tcp echo",
+        what: "TCP echo, 64 KiB writes, 4 connections".to_owned(),
+        beside: format!("{} MB/s", number(beside / 1e6)),
+        ours: format!("{} MB/s", number(ours / 1e6)),
+        value: ours / beside,
+        unit: "× native",
+        goal: Goal::AtLeast(0.80),
+    });
+    Ok(())
+}
+
+/// Bytes per second that come back.
+fn throughput(address: SocketAddr, time: Duration) -> Result<f64> {
+    let begun = Instant::now();
+    let clients: Vec<_> = (0..CONNECTIONS)
+        .map(|_| thread::spawn(move || echo(address, begun + time)))
+        .collect();
+    let mut bytes = 0;
+    for client in clients {
+        bytes += client.join().map_err(|_| anyhow!("a client panicked"))??;
+    }
+    Ok(bytes as f64 / begun.elapsed().as_secs_f64())
+}
+
+fn echo(address: SocketAddr, end: Instant) -> Result<u64> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    let sent: Vec<u8> = (0..=255).cycle().take(WRITE_BYTES).collect();
+    let mut received = vec![0; WRITE_BYTES];
+    let mut bytes = 0;
+    while Instant::now() < end {
+        stream.write_all(&sent)?;
+        stream.read_exact(&mut received)?;
+        bytes += WRITE_BYTES as u64;
+    }
+    ensure!(received == sent, "other bytes came back");
+    Ok(bytes)
+}

@@ -1,0 +1,41 @@
+//! The child processes: `bench serve wapo` and `bench serve native`.
+//!
+//! Both read commands from standard input and answer on standard output (see
+//! `child`); both end with their input.
+
+mod native;
+mod wapo;
+
+use std::fmt::Display;
+
+use anyhow::{Result, bail};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
+
+/// Runs a server until standard input ends.
+///
+/// # Errors
+///
+/// It cannot start.
+pub(crate) fn run(what: &str) -> Result<()> {
+    match what {
+        "wapo" => wapo::run(),
+        "native" => native::run(),
+        _ => bail!("no server is named `{what}`"),
+    }
+}
+
+fn commands() -> Lines<BufReader<Stdin>> {
+    BufReader::new(tokio::io::stdin()).lines()
+}
+
+/// Answers a command.
+fn answer<T: Display>(outcome: Result<Vec<T>>) {
+    match outcome {
+        Ok(lines) => {
+            lines.iter().for_each(|line| println!("{line}"));
+            println!("done");
+        }
+        // One line, whatever the error's text is.
+        Err(error) => println!("error {}", format!("{error:#}").replace('\n', " ")),
+    }
+}

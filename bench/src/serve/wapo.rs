@@ -1,0 +1,115 @@
+//! A Wapo server that runs guests as it is told.
+//!
+//! Commands:
+//!
+//! * `listen <guest> [argument]...` starts an app that listens on a port of its
+//!   own and answers with the address. A free one is its first argument.
+//! * `apps <count> <guest> [argument]...` starts that many apps and answers
+//!   with the path of each on the gateway.
+//! * `gateway` answers with the address of the gateway.
+//! * `stop` stops the apps of the last `apps`.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use wapod::{AppAddress, AppConfig, Config, Module, Phase, Running};
+
+use crate::guests;
+
+/// Enough for the row with the most instances and a few beside it.
+const INSTANCES_MAX: u32 = 10_100;
+/// The guest that fills a gibibyte gets it, and a little more to live in.
+const MEMORY_MAX_BYTES: u64 = (1 << 30) + (64 << 20);
+/// Time for a guest to listen.
+const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(super) fn run() -> Result<()> {
+    let runtime = wapod::runtime_builder().build()?;
+    runtime.block_on(async {
+        let running = wapod::Server::start(Config {
+            memory_max_bytes: MEMORY_MAX_BYTES,
+            instances_max: INSTANCES_MAX,
+            ..Config::default()
+        })
+        .await?;
+        let mut guests = Guests {
+            running,
+            group: Vec::new(),
+            started: 0,
+        };
+        let mut commands = super::commands();
+        while let Some(command) = commands.next_line().await? {
+            super::answer(guests.obey(&command).await);
+        }
+        Ok(())
+    })
+}
+
+/// The server and the apps that may be stopped again.
+struct Guests {
+    running: Running,
+    group: Vec<AppAddress>,
+    started: u32,
+}
+
+impl Guests {
+    async fn obey(&mut self, command: &str) -> Result<Vec<String>> {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        match words.as_slice() {
+            ["gateway"] => Ok(vec![self.running.user_address().to_string()]),
+            ["listen", guest, rest @ ..] => Ok(vec![self.listen(guest, rest).await?.to_string()]),
+            ["apps", count, guest, rest @ ..] => self.apps(count.parse()?, guest, rest).await,
+            ["stop"] => {
+                for address in std::mem::take(&mut self.group) {
+                    self.running.stop_app(address).await?;
+                }
+                Ok(Vec::new())
+            }
+            _ => bail!("unknown command"),
+        }
+    }
+
+    fn app(&mut self, module: &Module, arguments: &[&str]) -> AppConfig {
+        // Apps with the same label and arguments would be the same app.
+        self.started += 1;
+        AppConfig {
+            label: self.started.to_string(),
+            args: arguments.iter().map(|word| (*word).to_owned()).collect(),
+            listen_ports: Some(1024..=u16::MAX),
+            ..AppConfig::new(module.clone())
+        }
+    }
+
+    async fn listen(&mut self, guest: &str, rest: &[&str]) -> Result<SocketAddr> {
+        // Free now, and soon taken by the guest.
+        let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let address = free.to_string();
+        let arguments = [&[address.as_str()], rest].concat();
+        let module = Module::read(&guests::path(guest))?;
+        let app = self.app(&module, &arguments);
+        let app = self.running.start_app(app).await?;
+        let mut status = app.status();
+        let waiting = status.wait_for(|status| {
+            !status.listening.is_empty() || matches!(status.phase, Phase::Ended(_))
+        });
+        let status = tokio::time::timeout(LISTEN_TIMEOUT, waiting).await??;
+        let listening = status.listening.first();
+        Ok(listening
+            .with_context(|| format!("{guest} does not listen: {:?}", status.phase))?
+            .address)
+    }
+
+    async fn apps(&mut self, count: u32, guest: &str, rest: &[&str]) -> Result<Vec<String>> {
+        let module = Module::read(&guests::path(guest))?;
+        self.group.clear();
+        let mut paths = Vec::new();
+        for _ in 0..count {
+            let app = self.app(&module, rest);
+            let app = self.running.start_app(app).await?;
+            self.group.push(app.address());
+            paths.push(format!("/app/{}/", app.address()));
+        }
+        Ok(paths)
+    }
+}
