@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use wapo_abi::message::InputChannel;
 use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
-use wasmtime::{Instance, Store, Trap, TypedFunc};
+use wasmtime::{Instance, Store, Trap, TypedFunc, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::control::Control;
@@ -369,9 +369,18 @@ fn exit_reason(error: &wasmtime::Error) -> ExitReason {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => ExitReason::GasExhausted,
-        // The alternate form carries the wasm backtrace with symbol names, and
-        // nothing of the host's own stack.
-        _ => ExitReason::Trapped(format!("{error:#}")),
+        _ => ExitReason::Trapped(trap_text(error)),
+    }
+}
+
+/// What a person should read of a trap: its cause, then where it happened.
+///
+/// Nothing of the host's own stack is in it.
+fn trap_text(error: &wasmtime::Error) -> String {
+    let cause = error.root_cause().to_string();
+    match error.downcast_ref::<WasmBacktrace>() {
+        Some(backtrace) => format!("{cause}\n{backtrace}"),
+        None => cause,
     }
 }
 

@@ -9,13 +9,13 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::DuplexStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use wapo_abi::message::{HttpHead, HttpResponseHead};
 
 use crate::control::Control;
 use crate::embedder::InstanceId;
 use crate::meter::Meter;
+use crate::net::body::BodyStream;
 use crate::net::policy::{EgressPolicy, EgressRules};
 
 /// What one instance may use and how it is run.
@@ -194,19 +194,25 @@ pub(crate) enum Command {
     },
     Http {
         head: HttpHead,
-        body: DuplexStream,
+        body: BodyStream,
         reply: oneshot::Sender<Reply>,
     },
 }
 
-/// An HTTP exchange with a guest: the head to come, and both bodies.
+/// An HTTP exchange with a guest.
 pub struct HttpExchange {
-    response: oneshot::Receiver<Reply>,
+    /// The head of the answer, to come.
+    pub response: PendingResponse,
     /// Write the request body here and shut it down; read the response body.
-    pub body: DuplexStream,
+    pub body: BodyStream,
 }
 
-impl HttpExchange {
+/// The head of a guest's answer, to come.
+pub struct PendingResponse {
+    reply: oneshot::Receiver<Reply>,
+}
+
+impl PendingResponse {
     /// Waits for the head of the guest's answer.
     ///
     /// # Errors
@@ -216,9 +222,9 @@ impl HttpExchange {
     /// # Cancel safety
     ///
     /// Cancel safe; the answer stays available until it was returned.
-    pub async fn response(&mut self) -> Result<HttpResponseHead, RequestError> {
+    pub async fn head(&mut self) -> Result<HttpResponseHead, RequestError> {
         use parity_scale_codec::DecodeAll as _;
-        let reply = (&mut self.response).await;
+        let reply = (&mut self.reply).await;
         let bytes = reply.unwrap_or(Err(RequestError::NoAnswer))?;
         HttpResponseHead::decode_all(&mut bytes.as_slice()).map_err(|_| RequestError::InvalidAnswer)
     }
@@ -286,18 +292,18 @@ impl InstanceHandle {
     ///
     /// [`RequestError::Busy`] or [`RequestError::Ended`], at once.
     pub fn http(&self, head: HttpHead) -> Result<HttpExchange, RequestError> {
-        let (reply, response) = oneshot::channel();
-        let (ours, theirs) = tokio::io::duplex(crate::limits::PIPE_BYTES);
+        let (sender, reply) = oneshot::channel();
+        let (ours, theirs) = BodyStream::pair();
         send(
             &self.requests,
             Command::Http {
                 head,
                 body: theirs,
-                reply,
+                reply: sender,
             },
         )?;
         Ok(HttpExchange {
-            response,
+            response: PendingResponse { reply },
             body: ours,
         })
     }

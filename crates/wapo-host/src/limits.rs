@@ -91,6 +91,9 @@ pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
 /// Lines per second of an instance's log; more are counted and dropped.
 pub const LOG_LINES_PER_SECOND: u32 = 1_000;
 
+/// Bytes per second of an instance's log; lines beyond are counted and dropped.
+pub const LOG_BYTES_PER_SECOND: usize = 256 * 1024;
+
 /// Bytes of output that a guest may hand over in one call.
 pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use wapo_abi::message::LogLevel;
 
 use crate::embedder::{Embedder, InstanceId, LogLine, LogSource};
-use crate::limits::{LOG_LINE_BYTES_MAX, LOG_LINES_PER_SECOND};
+use crate::limits::{LOG_BYTES_PER_SECOND, LOG_LINE_BYTES_MAX, LOG_LINES_PER_SECOND};
 
 /// Writes to the log of one instance.
 #[derive(Clone)]
@@ -22,37 +22,44 @@ pub(crate) struct Logger {
 
 struct Budget {
     second: Instant,
-    left: u32,
+    lines: u32,
+    bytes: usize,
     dropped: u64,
 }
 
 impl Budget {
-    /// Whether one more line may pass, and how many were dropped before it.
-    fn take(&mut self, now: Instant) -> Option<u64> {
-        if now.duration_since(self.second).as_secs() >= 1 {
-            self.second = now;
-            self.left = LOG_LINES_PER_SECOND;
+    fn new(now: Instant) -> Self {
+        Self {
+            second: now,
+            lines: LOG_LINES_PER_SECOND,
+            bytes: LOG_BYTES_PER_SECOND,
+            dropped: 0,
         }
-        if self.left == 0 {
+    }
+
+    /// Whether one more line may pass, and how many were dropped before it.
+    fn take(&mut self, now: Instant, bytes: usize) -> Option<u64> {
+        if now.duration_since(self.second).as_secs() >= 1 {
+            let dropped = self.dropped;
+            *self = Self::new(now);
+            self.dropped = dropped;
+        }
+        if self.lines == 0 || self.bytes == 0 {
             self.dropped += 1;
             return None;
         }
-        self.left -= 1;
+        self.lines -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
         Some(std::mem::take(&mut self.dropped))
     }
 }
 
 impl Logger {
     pub(crate) fn new(instance: InstanceId, embedder: Arc<dyn Embedder>) -> Self {
-        let budget = Budget {
-            second: Instant::now(),
-            left: LOG_LINES_PER_SECOND,
-            dropped: 0,
-        };
         Self {
             instance,
             embedder,
-            budget: Arc::new(Mutex::new(budget)),
+            budget: Arc::new(Mutex::new(Budget::new(Instant::now()))),
         }
     }
 
@@ -62,14 +69,16 @@ impl Logger {
             .budget
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .take(Instant::now());
+            .take(Instant::now(), text.len().min(LOG_LINE_BYTES_MAX));
         match taken {
             None => return,
             Some(0) => {}
             Some(dropped) => self.emit(
                 LogSource::Lifecycle,
                 LogLevel::Warn,
-                format!("{dropped} log lines dropped: more than {LOG_LINES_PER_SECOND} a second"),
+                format!(
+                    "{dropped} log lines dropped: more than {LOG_LINES_PER_SECOND} lines or {LOG_BYTES_PER_SECOND} bytes a second"
+                ),
             ),
         }
         self.emit(source, level, printable(text));
@@ -131,17 +140,15 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_dropped() {
         let start = Instant::now();
-        let mut budget = Budget {
-            second: start,
-            left: LOG_LINES_PER_SECOND,
-            dropped: 0,
-        };
+        let mut budget = Budget::new(start);
         for _ in 0..LOG_LINES_PER_SECOND {
-            assert_eq!(budget.take(start), Some(0));
+            assert_eq!(budget.take(start, 1), Some(0));
         }
         for _ in 0..7 {
-            assert_eq!(budget.take(start), None);
+            assert_eq!(budget.take(start, 1), None);
         }
-        assert_eq!(budget.take(start + Duration::from_secs(1)), Some(7));
+        let later = start + Duration::from_secs(1);
+        assert_eq!(budget.take(later, LOG_BYTES_PER_SECOND), Some(7));
+        assert_eq!(budget.take(later, 1), None, "the bytes are used up");
     }
 }

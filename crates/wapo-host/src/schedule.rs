@@ -8,15 +8,18 @@
 //! The unit that moves is the whole future of the instance. Sockets stay
 //! registered where they were made; readiness crosses threads like any wake.
 
+mod hogs;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::Handle;
 use tracing::{debug, warn};
 
+use self::hogs::{HogHandle, HogThreads};
 use crate::control::Control;
 use crate::limits::{HOG_PENALTY, HOG_SLICES, HOG_STEP};
 
@@ -26,9 +29,11 @@ use crate::limits::{HOG_PENALTY, HOG_SLICES, HOG_STEP};
 /// an ordinary thread for one core gets a tenth of it, and none of its latency.
 const HOG_NICENESS: i32 = 10;
 
-/// The low-priority runtime.
+/// The low-priority threads.
 pub(crate) struct HogRuntime {
-    runtime: Option<Runtime>,
+    handle: HogHandle,
+    /// Ends its threads when the engine is gone.
+    _threads: HogThreads,
 }
 
 impl HogRuntime {
@@ -38,28 +43,15 @@ impl HogRuntime {
     ///
     /// When the system gives no threads.
     pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
-            .thread_name("wapo-hog")
-            .enable_all()
-            .on_thread_start(lower_priority)
-            .build()?;
+        let threads = HogThreads::new(threads, lower_priority)?;
         Ok(Self {
-            runtime: Some(runtime),
+            handle: threads.handle(),
+            _threads: threads,
         })
     }
 
-    pub(crate) fn handle(&self) -> Option<&Handle> {
-        self.runtime.as_ref().map(Runtime::handle)
-    }
-}
-
-impl Drop for HogRuntime {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // The engine may be dropped inside another runtime, where waiting panics.
-            runtime.shutdown_background();
-        }
+    pub(crate) fn handle(&self) -> Option<&HogHandle> {
+        Some(&self.handle)
     }
 }
 
@@ -82,7 +74,7 @@ struct Scheduled {
     future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     control: Arc<Control>,
     main: Handle,
-    hogs: Option<Handle>,
+    hogs: Option<HogHandle>,
     place: Place,
     /// Slices in a row without I/O.
     slices: u32,
@@ -95,7 +87,7 @@ struct Scheduled {
 ///
 /// Outside a tokio runtime.
 pub(crate) fn spawn(
-    hogs: Option<Handle>,
+    hogs: Option<HogHandle>,
     control: Arc<Control>,
     future: impl Future<Output = ()> + Send + 'static,
 ) {
@@ -138,25 +130,26 @@ impl Scheduled {
         self.place
     }
 
-    /// Hands the future to the other runtime.
+    /// Hands the future to the other threads.
     fn move_to(&mut self, place: Place) -> bool {
-        let target = match place {
-            Place::Main => Some(&self.main),
-            Place::Hogs => self.hogs.as_ref(),
-        };
-        let Some(target) = target.cloned() else {
+        let Some(hogs) = self.hogs.clone() else {
             return false;
         };
-        debug!(?place, "instance changes its runtime");
-        target.spawn(Self {
+        debug!(?place, "instance changes its threads");
+        let main = self.main.clone();
+        let moved = Self {
             future: self.future.take(),
             control: Arc::clone(&self.control),
             main: self.main.clone(),
-            hogs: self.hogs.clone(),
+            hogs: self.hogs.take(),
             place,
             slices: 0,
             last_strike: self.last_strike,
-        });
+        };
+        match place {
+            Place::Main => drop(main.spawn(moved)),
+            Place::Hogs => hogs.spawn(moved),
+        }
         true
     }
 }
@@ -164,19 +157,23 @@ impl Scheduled {
 impl Future for Scheduled {
     type Output = ();
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(future) = self.future.as_mut() else {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        let Some(future) = this.future.as_mut() else {
             return Poll::Ready(());
         };
         let begun = Instant::now();
-        let future = future.as_mut();
-        let done = future.poll(cx).is_ready();
-        self.control.begin_step();
+        // Sockets and timers that are made on a hog's thread belong to the
+        // runtime of all others, too.
+        let context = (this.place == Place::Hogs).then(|| this.main.enter());
+        let done = future.as_mut().poll(cx).is_ready();
+        drop(context);
+        this.control.begin_step();
         if done {
             return Poll::Ready(());
         }
-        let place = self.judge(begun);
-        if place != self.place && self.move_to(place) {
+        let place = this.judge(begun);
+        if place != this.place && this.move_to(place) {
             return Poll::Ready(());
         }
         Poll::Pending

@@ -4,6 +4,7 @@
 //! `tls` speaks TLS, `stream` and `listener` are what a guest's handles stand
 //! for. Nothing here knows wasm.
 
+pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod dns;
 pub(crate) mod listener;

@@ -7,10 +7,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::{DuplexStream, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::embedder::Connection;
+use crate::net::body::BodyStream;
 use crate::net::tls::TlsStream;
 
 /// A stream of a guest.
@@ -20,7 +21,7 @@ pub(crate) enum Stream {
     /// TLS that the host ends.
     Tls(Box<TlsStream>),
     /// Bodies of an HTTP request and its answer.
-    Body(DuplexStream),
+    Body(BodyStream),
     /// A connection that the embedder handed over.
     Handed(Box<dyn Connection>),
 }
@@ -81,8 +82,11 @@ impl Stream {
 
     /// Lets go of the stream; what it had buffered is still sent.
     pub(crate) fn close(self) {
-        if let Self::Tls(stream) = self {
-            stream.close();
+        match self {
+            Self::Tls(stream) => stream.close(),
+            // For a guest, closing the stream is how an answer ends.
+            Self::Body(stream) => stream.finish(),
+            Self::Tcp(_) | Self::Handed(_) => {}
         }
     }
 }

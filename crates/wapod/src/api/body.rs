@@ -12,8 +12,9 @@ use bytes::{Bytes, BytesMut};
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use tokio::io::{AsyncReadExt as _, DuplexStream, ReadHalf};
+use tokio::io::{AsyncReadExt as _, ReadHalf};
 use tokio::sync::oneshot;
+use wapo_host::BodyStream;
 
 use crate::limits::BODY_CHUNK_BYTES;
 use crate::worker::Lease;
@@ -80,7 +81,7 @@ pub(super) type Feeding = oneshot::Sender<()>;
 /// The response body of a guest, and the exchange that it belongs to. The
 /// exchange ends with it, however it ends.
 pub(super) struct GuestBody {
-    stream: ReadHalf<DuplexStream>,
+    stream: ReadHalf<BodyStream>,
     buffer: BytesMut,
     _feeding: Option<Feeding>,
     /// Counts the request until the answer is complete.
@@ -89,7 +90,7 @@ pub(super) struct GuestBody {
 
 impl GuestBody {
     pub(super) fn new(
-        stream: ReadHalf<DuplexStream>,
+        stream: ReadHalf<BodyStream>,
         feeding: Option<Feeding>,
         lease: Lease,
     ) -> Self {

@@ -11,10 +11,10 @@ use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt as _, DuplexStream, WriteHalf};
+use tokio::io::{AsyncWriteExt as _, WriteHalf};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use wapo_host::HttpExchange;
+use wapo_host::{BodyStream, HttpExchange, PendingResponse};
 use wapo_rpc::AppAddress;
 
 use super::body::{Body, Feeding, GuestBody};
@@ -26,7 +26,7 @@ use crate::limits::{DISCARD_BYTES_MAX, DISCARD_TIMEOUT, REQUEST_BODY_BYTES_MAX, 
 use crate::worker::{App, Channel, Lease, Worker};
 
 /// The guest's side of a request body.
-type ToGuest = WriteHalf<DuplexStream>;
+type ToGuest = WriteHalf<BodyStream>;
 
 /// Where a request goes.
 pub(super) struct Target {
@@ -107,16 +107,16 @@ pub(super) async fn forward(
 
 /// An ordinary exchange.
 async fn relay(
-    mut exchange: HttpExchange,
+    exchange: HttpExchange,
     body: Incoming,
     cookies: Cookies,
     lease: Lease,
 ) -> Result<Response<Body>, ApiError> {
-    let (from_guest, to_guest) = tokio::io::split(take_stream(&mut exchange));
+    let (from_guest, to_guest) = tokio::io::split(exchange.body);
     let feeder = feed(body, to_guest).await;
     // From here on, whatever drops this body ends the exchange.
     let guest_body = GuestBody::new(from_guest, feeder, lease);
-    let head = answer(&mut exchange).await?;
+    let head = answer(exchange.response).await?;
     let response = head::response_head(head, cookies)?;
     Ok(response.map(|()| Body::Guest(guest_body)))
 }
@@ -124,15 +124,15 @@ async fn relay(
 /// An exchange that may end in another protocol, in which both sides then speak
 /// as they like.
 async fn switch(
-    mut exchange: HttpExchange,
+    exchange: HttpExchange,
     on_upgrade: OnUpgrade,
     cookies: Cookies,
     lease: Lease,
     open: &Open,
 ) -> Result<Response<Body>, ApiError> {
-    let head = answer(&mut exchange).await?;
+    let head = answer(exchange.response).await?;
     let response = head::response_head(head, cookies)?;
-    let mut guest = take_stream(&mut exchange);
+    let mut guest = exchange.body;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // A refusal; the request has no body.
         let _ = guest.shutdown().await;
@@ -159,20 +159,14 @@ async fn switch(
 
 /// Waits for the head of the guest's answer.
 async fn answer(
-    exchange: &mut HttpExchange,
+    mut response: PendingResponse,
 ) -> Result<wapo_abi::message::HttpResponseHead, WorkerError> {
-    match timeout(RESPONSE_TIMEOUT, exchange.response()).await {
+    match timeout(RESPONSE_TIMEOUT, response.head()).await {
         // What a guest says went wrong in HTTP is for its log, not for clients.
         Ok(Err(wapo_host::RequestError::App(_))) => Err(WorkerError::NoAnswer),
         Ok(head) => Ok(head?),
         Err(_) => Err(WorkerError::Timeout),
     }
-}
-
-/// Separates the stream from the exchange, which keeps waiting for the head.
-fn take_stream(exchange: &mut HttpExchange) -> DuplexStream {
-    let (unused, _) = tokio::io::duplex(1);
-    std::mem::replace(&mut exchange.body, unused)
 }
 
 /// Hands the request's body to the guest, in a task of its own unless there is
