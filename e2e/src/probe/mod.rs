@@ -6,6 +6,7 @@
 //! purpose: a change of the contract fails tests instead of changing both.
 
 mod calls;
+pub mod noise;
 mod script;
 
 use std::collections::HashMap;

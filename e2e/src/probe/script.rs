@@ -180,6 +180,16 @@ impl Output {
         Self { bytes, at: 0 }
     }
 
+    /// Bytes in all.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is nothing.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// So many bytes.
     ///
     /// # Panics

@@ -151,6 +151,70 @@ async fn a_web_request_that_fails_tells_the_client() {
     }
 }
 
+/// Answers one web request with these bytes as the encoded head.
+async fn answered_with(probe: &Probe, channel: u32, head: &[u8]) -> Result<u16, String> {
+    let url = probe.app().url("/");
+    let asking =
+        tokio::spawn(async move { client::try_send(hyper::Method::GET, &url, Vec::new()).await });
+    let (_, reply, body) = next_request(probe, channel).await;
+    assert_eq!(probe.oneshot_send(reply, head).await, Ok(0));
+    probe.wait(104, [body, SCRATCH, 10]).await.ok();
+    probe.close(body).await.unwrap();
+    probe.close(reply).await.unwrap();
+    let answer = within("the answer", asking).await.unwrap();
+    answer.map(|answer| answer.status)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_is_none_is_a_bad_gateway() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let with = |status: u16, headers: Vec<(String, String)>| (status, headers).encode();
+    for head in [
+        Vec::new(),
+        vec![0xff; 40],
+        with(0, Vec::new()),
+        with(99, Vec::new()),
+        with(1000, Vec::new()),
+        with(u16::MAX, Vec::new()),
+        with(200, vec![header("", "x")]),
+        with(200, vec![header("a b", "x")]),
+        with(200, vec![header("a", "x\r\nb: y")]),
+        with(200, vec![header("a", "\0")]),
+    ] {
+        let status = answered_with(&probe, channel, &head).await;
+        assert_eq!(status, Ok(502), "{head:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strange_heads_harm_nobody() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let header = |name: String, value: &str| (name, value.to_owned());
+    let many = (0..4_000).map(|number| header(format!("x-{number}"), "y"));
+    let length = |value| vec![header("content-length".to_owned(), value)];
+    for headers in [
+        many.collect(),
+        length("5"),
+        length("500"),
+        length("-1"),
+        length("5, 6"),
+        [length("5"), length("6")].concat(),
+        vec![header("transfer-encoding".to_owned(), "chunked")],
+        vec![header("connection".to_owned(), "upgrade")],
+    ] {
+        for status in [200_u16, 101, 204, 304] {
+            // Whatever comes, it comes, and the next one is not disturbed.
+            let head = (status, headers.clone()).encode();
+            let _answer = answered_with(&probe, channel, &head).await;
+        }
+    }
+    let fine = answered_with(&probe, channel, &response_head(200)).await;
+    assert_eq!(fine, Ok(200));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_nobody_reads_is_an_error() {
     let probe = Probe::start().await;

@@ -126,3 +126,57 @@ async fn queries_are_not_longer_than_the_app_says() {
     let error = app.query("/echo", long).await.unwrap_err();
     assert!(error.contains("1000 bytes"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_of_an_ended_guest_is_not_seen_by_the_next() {
+    // One slot, so that the second guest lives where the first one did.
+    let daemon = Daemon::with(|config| config.instances_max = 1).await;
+    let first = Probe::on(&daemon, |app| app.label = "first".into()).await;
+    let pages = 64;
+    first.run(&Script::new().grow(pages)).await;
+    first
+        .run(&Script::new().fill(SCRATCH, 0x5e, (pages + 16) << 16))
+        .await;
+    assert_eq!(first.read(SCRATCH, 4).await, [0x5e; 4]);
+    first.app().stop().await;
+
+    let second = Probe::on(&daemon, |app| app.label = "second".into()).await;
+    second.run(&Script::new().grow(pages)).await;
+    for page in 0..pages + 16 {
+        let seen = second.read(SCRATCH + (page << 16), 0x8000).await;
+        assert!(seen.iter().all(|byte| *byte == 0), "page {page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_memory_costs_gas() {
+    let probe = Probe::start().await;
+    let measure = async |len| {
+        probe.run(&Script::new()).await;
+        let before = probe.app().usage().gas;
+        probe.run(&Script::new().fill(SCRATCH, 1, len)).await;
+        probe.run(&Script::new()).await;
+        probe.app().usage().gas - before
+    };
+    let (small, large) = (measure(1).await, measure(1 << 20).await);
+    assert!(large > small + 100, "{small} and {large}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn random_bytes_of_wasi_are_limited() {
+    let text = r#"(module
+        (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+        (memory (export "memory") 256)
+        (func (export "wapo_poll") (result i32)
+          (if (call $random (i32.const 0) (i32.const 32)) (then unreachable))
+          (drop (call $random (i32.const 0) (i32.const 0x1000000)))
+          (i32.load (i32.const 0xfffffc))
+          (i32.eqz)))"#;
+    let app = Daemon::start().await.deploy(text_guest(text)).await;
+    // Refused in whichever way, the last bytes were never filled.
+    let reason = app.exited().await;
+    assert!(
+        matches!(reason, ExitReason::Finished | ExitReason::Trapped(_)),
+        "{reason}"
+    );
+}

@@ -16,6 +16,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod metering;
+mod noise;
 mod policy;
 mod query;
 mod scheduling;

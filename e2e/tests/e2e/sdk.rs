@@ -227,3 +227,20 @@ async fn echo(stream: impl tokio::io::AsyncRead + tokio::io::AsyncWrite, text: V
     within("the echo", both).await;
     back
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_host_refuses_is_an_error_and_no_panic() {
+    for argument in ["listen=nonsense", "listen=127.0.0.1:1", "sni=app.test"] {
+        let app = suite_with(|app| {
+            app.args = vec![argument.to_owned()];
+            app.env = vec![
+                ("TLS_CERT".into(), "rubbish".into()),
+                ("TLS_KEY".into(), "rubbish".into()),
+            ];
+        })
+        .await;
+        assert!(!app.exited().await.is_success(), "{argument}");
+        // What main returned, so it got the error.
+        app.expect_log(&format!("Error: \"{argument}: ")).await;
+    }
+}
