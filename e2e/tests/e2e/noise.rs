@@ -26,7 +26,11 @@ fn descriptors() -> usize {
 
 /// Whether the probe still does what it is for.
 async fn is_sound(probe: &Probe) -> bool {
-    // Noise may have closed the channel or answered in the probe's place.
+    // Noise may have closed the channel, and a young app gets time to open it.
+    if !probe.app().status().takes_queries {
+        return false;
+    }
+    // Or answered in the probe's place.
     let script = e2e::probe::Script::new().fast(110, [0; 4]);
     match probe.try_run(&script).await {
         Ok(output) => output.len() == 12,
@@ -54,6 +58,7 @@ async fn noise_breaks_nothing() {
             app.memory_max_bytes = Some(4 << 20);
         })
         .await;
+        probe.run(&e2e::probe::Script::new()).await;
         while begun.elapsed() < DURATION && is_sound(&probe).await {
             seed += 1;
             let mut bytes = [0; BYTES];
@@ -67,8 +72,9 @@ async fn noise_breaks_nothing() {
         }
         probe.app().stop().await;
     }
+    // How much was tried depends on the machine; the least does not.
     println!("{scripts} scripts, {guests} guests");
-    assert!(scripts > 20, "{scripts} scripts in {DURATION:?}");
+    assert!(scripts > 100, "{scripts} scripts in {DURATION:?}");
 
     let probe = Probe::on(&daemon, |_| {}).await;
     assert!(
