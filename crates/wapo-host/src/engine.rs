@@ -237,8 +237,9 @@ impl Engine {
             requests: requests_taken,
         };
         crate::schedule::spawn(
-            self.parts.hogs.handle().cloned(),
+            self.parts.hogs.handle().clone(),
             control,
+            Arc::clone(program.conduct()),
             supervisor.run(inboxes),
         );
         handle

@@ -5,6 +5,10 @@
 //! goes on in a second runtime whose threads have a lower priority, so that the
 //! kernel lets the others pass. After a second of good behaviour it comes back.
 //!
+//! The first instance of a program starts among the hogs, until it has waited for
+//! the first time: one bulk instruction can hold a thread for half a second, and
+//! nothing is known of a program before it ran.
+//!
 //! The unit that moves is the whole future of the instance. Sockets stay
 //! registered where they were made; readiness crosses threads like any wake.
 
@@ -13,6 +17,7 @@ mod hogs;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
@@ -50,8 +55,8 @@ impl HogRuntime {
         })
     }
 
-    pub(crate) fn handle(&self) -> Option<&HogHandle> {
-        Some(&self.handle)
+    pub(crate) fn handle(&self) -> &HogHandle {
+        &self.handle
     }
 }
 
@@ -60,6 +65,37 @@ fn lower_priority() {
     if let Err(error) = rustix::process::setpriority_process(Some(thread), HOG_NICENESS) {
         // An enclave has no priorities; slices alone still bound the latency.
         warn!(%error, "cannot lower the priority of a thread");
+    }
+}
+
+/// What is known of a program from its instances.
+#[derive(Debug, Default)]
+pub(crate) struct Conduct(AtomicU8);
+
+/// Nothing yet. Goes to `WAITED` or `HOGGED`.
+const UNKNOWN: u8 = 0;
+/// An instance has waited without hogging. Goes to `HOGGED`.
+const WAITED: u8 = 1;
+/// An instance has hogged; later ones start among the hogs.
+const HOGGED: u8 = 2;
+
+impl Conduct {
+    fn note_wait(&self) {
+        // Anything else is known better already.
+        let _ = self
+            .0
+            .compare_exchange(UNKNOWN, WAITED, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn note_strike(&self) {
+        self.0.store(HOGGED, Ordering::Relaxed);
+    }
+
+    fn first_place(&self) -> Place {
+        match self.0.load(Ordering::Relaxed) {
+            WAITED => Place::Main,
+            _ => Place::Hogs,
+        }
     }
 }
 
@@ -73,37 +109,40 @@ enum Place {
 struct Scheduled {
     future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     control: Arc<Control>,
+    conduct: Arc<Conduct>,
     main: Handle,
-    hogs: Option<HogHandle>,
+    hogs: HogHandle,
     place: Place,
     /// Slices in a row without I/O.
     slices: u32,
-    last_strike: Instant,
+    last_strike: Option<Instant>,
 }
 
-/// Runs the future of an instance on the present runtime, for now.
+/// Runs the future of an instance where its program's conduct lets it, between
+/// the present runtime and the hogs.
 ///
 /// # Panics
 ///
 /// Outside a tokio runtime.
 pub(crate) fn spawn(
-    hogs: Option<HogHandle>,
+    hogs: HogHandle,
     control: Arc<Control>,
+    conduct: Arc<Conduct>,
     future: impl Future<Output = ()> + Send + 'static,
 ) {
-    let main = Handle::current();
-    let scheduled = Scheduled {
+    Scheduled {
         // Slices are the budget here; tokio's own would report sockets as not
         // ready that are.
         future: Some(Box::pin(tokio::task::unconstrained(future))),
         control,
-        main: main.clone(),
+        place: conduct.first_place(),
+        conduct,
+        main: Handle::current(),
         hogs,
-        place: Place::Main,
         slices: 0,
-        last_strike: Instant::now(),
-    };
-    main.spawn(scheduled);
+        last_strike: None,
+    }
+    .spawn();
 }
 
 impl Scheduled {
@@ -121,36 +160,41 @@ impl Scheduled {
             let now = Instant::now();
             let long_step = !idle && !io && now - begun > HOG_STEP;
             if heavy || long_step || self.slices >= HOG_SLICES {
-                self.last_strike = now;
+                self.last_strike = Some(now);
+                self.conduct.note_strike();
                 return Place::Hogs;
             }
-        } else if self.place == Place::Hogs && begun - self.last_strike > HOG_PENALTY {
-            return Place::Main;
+            return self.place;
         }
-        self.place
+        self.conduct.note_wait();
+        match self.last_strike {
+            Some(strike) if begun - strike <= HOG_PENALTY => self.place,
+            _ => Place::Main,
+        }
+    }
+
+    /// Goes on at its place.
+    fn spawn(self) {
+        match self.place {
+            Place::Main => drop(self.main.clone().spawn(self)),
+            Place::Hogs => self.hogs.clone().spawn(self),
+        }
     }
 
     /// Hands the future to the other threads.
-    fn move_to(&mut self, place: Place) -> bool {
-        let Some(hogs) = self.hogs.clone() else {
-            return false;
-        };
+    fn move_to(&mut self, place: Place) {
         debug!(?place, "instance changes its threads");
-        let main = self.main.clone();
-        let moved = Self {
+        Self {
             future: self.future.take(),
             control: Arc::clone(&self.control),
+            conduct: Arc::clone(&self.conduct),
             main: self.main.clone(),
-            hogs: self.hogs.take(),
+            hogs: self.hogs.clone(),
             place,
             slices: 0,
             last_strike: self.last_strike,
-        };
-        match place {
-            Place::Main => drop(main.spawn(moved)),
-            Place::Hogs => hogs.spawn(moved),
         }
-        true
+        .spawn();
     }
 }
 
@@ -173,7 +217,8 @@ impl Future for Scheduled {
             return Poll::Ready(());
         }
         let place = this.judge(begun);
-        if place != this.place && this.move_to(place) {
+        if place != this.place {
+            this.move_to(place);
             return Poll::Ready(());
         }
         Poll::Pending
