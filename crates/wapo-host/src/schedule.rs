@@ -91,6 +91,10 @@ impl Conduct {
         self.0.store(HOGGED, Ordering::Relaxed);
     }
 
+    fn has_hogged(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == HOGGED
+    }
+
     fn first_place(&self) -> Place {
         match self.0.load(Ordering::Relaxed) {
             WAITED => Place::Main,
@@ -136,11 +140,12 @@ pub(crate) fn spawn(
         future: Some(Box::pin(tokio::task::unconstrained(future))),
         control,
         place: conduct.first_place(),
-        conduct,
         main: Handle::current(),
         hogs,
         slices: 0,
-        last_strike: None,
+        // A program with a record serves its time even if it begins with a wait.
+        last_strike: conduct.has_hogged().then(Instant::now),
+        conduct,
     }
     .spawn();
 }
