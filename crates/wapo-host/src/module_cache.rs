@@ -35,7 +35,7 @@ use crate::state::InstanceState;
 const MODULES_MAX: usize = 64;
 
 /// Version of the layout of cache files.
-const FILE_VERSION: &[u8] = b"wapo module cache 1\n";
+const FILE_VERSION: &[u8] = b"wapo module cache 2\n";
 
 /// A module that is compiled, linked and ready to start.
 #[derive(Clone)]
@@ -241,7 +241,8 @@ impl Loader {
         let module = match self.read_compiled(hash) {
             Some(module) => module,
             None => {
-                let module = Module::new(&self.engine, wasm)
+                let split = crate::bulk::split(wasm);
+                let module = Module::new(&self.engine, split.as_deref().unwrap_or(wasm))
                     .map_err(|error| LoadError::Invalid(format!("{error:#}")))?;
                 self.write_compiled(hash, &module);
                 module
