@@ -28,7 +28,7 @@ pub fn path_of(name: &str) -> PathBuf {
 /// The root of the repository.
 pub fn root() -> PathBuf {
     let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.parent().map_or(here.clone(), PathBuf::from)
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
 }
 
 /// A fixture in the text format, as an app without permissions.

@@ -244,6 +244,41 @@ async fn a_limit_has_an_exit_code_of_its_own() {
     assert!(text(&ended.stderr).contains("gas"));
 }
 
+/// Answers every connection with one web page.
+async fn web_server() -> u16 {
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\nconnection: close\r\n\r\nserved";
+    let bound = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = bound.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            // The request fits into one segment, and nobody looks at it.
+            let _ = stream.read(&mut [0; 4096]).await;
+            let _ = stream.write_all(ANSWER).await;
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn private_addresses_need_permission() {
+    let folder = tempfile::tempdir().expect("folder");
+    let url = format!("http://127.0.0.1:{}/", web_server().await);
+    let wasm = guest("http-client");
+    let start = ["run", &wasm, "--address", "127.0.0.1:0"];
+    let denied = output(folder.path(), &[&start[..], &["--", &url]].concat()).await;
+    assert!(!denied.status.success());
+    assert!(
+        text(&denied.stderr).contains("denied"),
+        "{}",
+        text(&denied.stderr)
+    );
+    let rule = ["--allow-egress", "127.0.0.0/8", "--", &url];
+    let allowed = output(folder.path(), &[&start[..], &rule].concat()).await;
+    assert!(allowed.status.success(), "{}", text(&allowed.stderr));
+}
+
 #[tokio::test]
 async fn mistakes_are_explained() {
     let folder = tempfile::tempdir().expect("folder");

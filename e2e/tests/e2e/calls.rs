@@ -1,6 +1,6 @@
 //! What timers, channels, tasks and the calls around them do for a guest.
 
-use e2e::probe::{Event, MEMORY_BYTES, SCRATCH, Script, unpack};
+use e2e::probe::{Event, MEMORY_BYTES, SCRATCH, Script};
 use e2e::{Errno, Probe, client, within};
 use parity_scale_codec::{Decode as _, Encode as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -85,8 +85,7 @@ type HttpMessage = ((String, String, Vec<(String, String)>), i32, i32);
 
 /// Takes the next request: its head and the handles of answer and body.
 async fn next_request(probe: &Probe, channel: u32) -> (HttpMessage, u32, u32) {
-    let message = probe.wait_slow(102, [channel, 0, 0]).await.unwrap();
-    let message = unpack(&message);
+    let message = probe.poll(channel).await.unwrap();
     let decoded = HttpMessage::decode(&mut message.as_slice()).unwrap();
     let handles = (decoded.1.cast_unsigned(), decoded.2.cast_unsigned());
     (decoded, handles.0, handles.1)
