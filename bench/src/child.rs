@@ -7,6 +7,8 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, bail};
 
 use crate::machine;
@@ -86,6 +88,30 @@ impl Server {
         let field = machine::field(&path, "Pss").with_context(|| format!("no Pss in {path}"))?;
         let kibibytes: u64 = field.trim_end_matches("kB").trim().parse()?;
         Ok(kibibytes * 1024)
+    }
+}
+
+/// Processor time in the kernel's own files counts in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+
+impl Server {
+    /// Processor time that the process has used, its own and the kernel's for it.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        let path = format!("/proc/{}/stat", self.process.id());
+        let text = std::fs::read_to_string(&path)?;
+        // The name in parentheses may hold anything; the state follows it.
+        let (_, fields) = text.rsplit_once(") ").context("no name in stat")?;
+        let ticks: u32 = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map_while(|field| field.parse::<u32>().ok())
+            .sum();
+        Ok(TICK * ticks)
     }
 }
 

@@ -28,7 +28,7 @@ impl Plan {
         smoke: false,
         rounds: 7,
         load: Duration::from_secs(4),
-        neighbour: Duration::from_secs(15),
+        neighbour: Duration::from_secs(6),
         calls: 5_000_000,
         starts: 500,
         kernel_divisor: 1,

@@ -17,46 +17,93 @@ use crate::stats::median;
 /// The same guest, built with the published SDK of Wapo 0.x.
 const COMPATIBLE: &str = "compat-v0";
 
+/// A server, the guest or native code in it, and what it achieved.
+struct Contestant<'a> {
+    sdk: &'static str,
+    bound: f64,
+    server: &'a Server,
+    address: String,
+    rates: Vec<f64>,
+    /// Microseconds of processor time for each request.
+    costs: Vec<f64>,
+}
+
+impl Contestant<'_> {
+    fn round(&mut self, plan: &Plan) -> Result<()> {
+        let before = self.server.cpu_time()?;
+        let rate = load(&self.address, plan)?;
+        let used = self.server.cpu_time()?.saturating_sub(before);
+        self.rates.push(rate);
+        self.costs
+            .push(used.as_secs_f64() * 1e6 / (rate * seconds(plan) as f64));
+        Ok(())
+    }
+
+    fn text(&self) -> String {
+        format!(
+            "{}/s, {} µs of processor each",
+            number(median(&self.rates)),
+            number(median(&self.costs))
+        )
+    }
+}
+
 pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut wapo = Server::start("wapo")?;
-    let mut native = Server::start("native")?;
-    let native = native.ask_one("hello").map(|address| (native, address))?;
-    let mut contestants = vec![("our SDK", 0.75, wapo.ask_one("listen hello")?)];
+    let mut native_server = Server::start("native")?;
+    let native = native_server.ask_one("hello")?;
+    let mut guests = vec![("our SDK", 0.75, wapo.ask_one("listen hello")?)];
     if guests::path(COMPATIBLE).exists() {
         let address = wapo.ask_one(&format!("listen {COMPATIBLE}"))?;
-        contestants.push(("the published SDK of Wapo 0.x", 0.62, address));
+        guests.push(("the published SDK of Wapo 0.x", 0.62, address));
     } else {
         report.note(format!(
             "http: {COMPATIBLE}.wasm is not built, so its row is missing"
         ));
     }
-    for (_, _, address) in &contestants {
-        let same = Client::connect(address.parse()?)?.get("/")?
-            == Client::connect(native.1.parse()?)?.get("/")?;
+    let contestant = |sdk, bound, server, address| Contestant {
+        sdk,
+        bound,
+        server,
+        address,
+        rates: Vec::new(),
+        costs: Vec::new(),
+    };
+    let mut native = contestant("", 0.0, &native_server, native);
+    let mut guests: Vec<_> = guests
+        .into_iter()
+        .map(|(sdk, bound, address)| contestant(sdk, bound, &wapo, address))
+        .collect();
+    for guest in &guests {
+        let same = Client::connect(guest.address.parse()?)?.get("/")?
+            == Client::connect(native.address.parse()?)?.get("/")?;
         anyhow::ensure!(same, "the servers answer differently");
     }
-    let mut native_rates = Vec::new();
-    let mut rates = vec![Vec::new(); contestants.len()];
     for _ in 0..plan.rounds {
-        native_rates.push(load(&native.1, plan)?);
-        for ((_, _, address), rates) in contestants.iter().zip(&mut rates) {
-            rates.push(load(address, plan)?);
+        native.round(plan)?;
+        for guest in &mut guests {
+            guest.round(plan)?;
         }
     }
-    let beside = median(&native_rates);
-    for ((sdk, bound, _), rates) in contestants.iter().zip(&rates) {
-        let ours = median(rates);
+    for guest in &guests {
         report.add(Line {
             row: "http",
-            what: format!("HTTP/1.1 keep-alive, 32 connections, guest's own port, {sdk}"),
-            beside: format!("{}/s", number(beside)),
-            ours: format!("{}/s", number(ours)),
-            value: ours / beside,
+            what: format!(
+                "HTTP/1.1 keep-alive, 32 connections, guest's own port, {}",
+                guest.sdk
+            ),
+            beside: native.text(),
+            ours: guest.text(),
+            value: median(&guest.rates) / median(&native.rates),
             unit: "× native",
-            goal: Goal::AtLeast(*bound),
+            goal: Goal::AtLeast(guest.bound),
         });
     }
     Ok(())
+}
+
+fn seconds(plan: &Plan) -> u64 {
+    plan.load.as_secs().max(1)
 }
 
 /// Requests per second that `wrk` gets answered.
@@ -69,7 +116,7 @@ fn load(address: &str, plan: &Plan) -> Result<f64> {
         Client::connect(address.parse()?)?.get("/")?;
         return Ok(1.0);
     }
-    let seconds = plan.load.as_secs().max(1);
+    let seconds = seconds(plan);
     let output = Command::new("wrk")
         .args(["-t1", "-c32", &format!("-d{seconds}s")])
         .arg(format!("http://{address}/"))
