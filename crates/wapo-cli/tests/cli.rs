@@ -27,6 +27,10 @@ const VARIABLES: &[&str] = &[
 ];
 
 /// The command in a folder, with as little environment as possible.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "where compilers are is a property of the machine"
+)]
 fn wapo(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wapo"));
     command.env_clear();
