@@ -75,7 +75,7 @@ fn measure(words: &[&str]) -> Result<()> {
         bail!("no row is named `{unknown}`\n{USAGE}");
     }
     let plan = if smoke { Plan::SMOKE } else { Plan::FULL };
-    let mut report = Report::new(machine::facts());
+    let mut report = Report::new(machine::facts(), !smoke);
     for row in rows::ALL {
         if wanted.is_empty() || wanted.contains(&row.name) {
             println!("# {}", row.name);

@@ -68,14 +68,17 @@ pub(crate) fn number(value: f64) -> String {
 /// Everything that a run found.
 pub(crate) struct Report {
     facts: Facts,
+    /// Whether the numbers are worth a verdict.
+    judges: bool,
     lines: Vec<Line>,
     notes: Vec<String>,
 }
 
 impl Report {
-    pub(crate) fn new(facts: Facts) -> Self {
+    pub(crate) fn new(facts: Facts, judges: bool) -> Self {
         Self {
             facts,
+            judges,
             lines: Vec::new(),
             notes: Vec::new(),
         }
@@ -91,9 +94,13 @@ impl Report {
             line.beside,
             line.ours,
             line.goal(),
-            line.verdict()
+            self.verdict(&line)
         );
         self.lines.push(line);
+    }
+
+    fn verdict(&self, line: &Line) -> &'static str {
+        if self.judges { line.verdict() } else { "" }
     }
 
     /// Adds a remark below the table.
@@ -122,7 +129,7 @@ impl Report {
                 number(line.value),
                 line.unit,
                 line.goal(),
-                line.verdict()
+                self.verdict(line)
             );
         }
         if !self.notes.is_empty() {
