@@ -2,8 +2,13 @@
 //!
 //! The address is the first argument: `wapo run -- 127.0.0.1:4000`.
 
+use std::time::Duration;
+
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use wapo::net::{TcpListener, TcpStream};
+
+/// Rest after a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[wapo::main]
 async fn main() -> wapo::Result<()> {
@@ -11,7 +16,15 @@ async fn main() -> wapo::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:3000".to_owned());
     let listener = TcpListener::bind(&address).await?;
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of sockets, most likely. Connections that end make room.
+                log::warn!("cannot accept: {error}");
+                wapo::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         log::info!("{peer} is here");
         // A task for each connection.
         wapo::spawn(async move {

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -15,6 +16,9 @@ use self_signed::SelfSigned;
 use sha2::{Digest, Sha256};
 use wapo::hyper::Timer;
 use wapo::net::{Identity, TcpListener};
+
+/// Rest after a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[wapo::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -28,7 +32,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind_tls(&addr, identity).await?;
     log::info!("listening on https://{addr}");
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of sockets, most likely. Connections that end make room.
+                log::warn!("cannot accept: {error}");
+                wapo::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         let cert_hash = Rc::clone(&cert_hash);
         let service = service_fn(move |request| {
             let response = answer(&request, &cert_hash);

@@ -1,7 +1,12 @@
 //! Sends back whatever it gets. The address to listen on is the first argument.
 
+use std::time::Duration;
+
 use futures_util::{AsyncReadExt, AsyncWriteExt};
 use wapo::net::{TcpListener, TcpStream};
+
+/// Rest after a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
 
 #[wapo::main]
 async fn main() -> wapo::Result<()> {
@@ -12,7 +17,15 @@ async fn main() -> wapo::Result<()> {
     let listener = TcpListener::bind(&addr).await?;
     log::info!("listening on {addr}");
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of sockets, most likely. Connections that end make room.
+                log::warn!("cannot accept: {error}");
+                wapo::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         wapo::spawn(async move {
             if let Err(error) = echo(stream).await {
                 log::info!("{peer}: {error}");

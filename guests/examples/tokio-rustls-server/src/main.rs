@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Response;
 use hyper::server::conn::http1;
@@ -15,6 +16,9 @@ use tokio_rustls::TlsAcceptor;
 use wapo::hyper::{Io, Timer};
 use wapo::net::{TcpListener, TcpStream};
 
+/// Rest after a connection that could not be accepted.
+const PAUSE: Duration = Duration::from_millis(100);
+
 #[wapo::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     wapo::log::init();
@@ -25,7 +29,15 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let listener = TcpListener::bind(&addr).await?;
     log::info!("listening on https://{addr}");
     loop {
-        let (stream, peer) = listener.accept().await?;
+        let (stream, peer) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of sockets, most likely. Connections that end make room.
+                log::warn!("cannot accept: {error}");
+                wapo::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
         let acceptor = acceptor.clone();
         wapo::spawn(async move {
             if let Err(error) = serve(acceptor, stream).await {
