@@ -1,7 +1,8 @@
 //! The table of host calls: the only place where a call is written down.
 //!
 //! Guest stubs (`wapo::sys`), host traits and dispatch (`wapo_host::calls`),
-//! gas, trace names and `docs/abi.md` are expansions of [`for_each_host_call!`].
+//! gas, trace names and `docs/abi.md` are expansions of
+//! [`for_each_host_call!`](crate::for_each_host_call).
 //!
 //! # Adding a call
 //!
