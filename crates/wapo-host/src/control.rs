@@ -5,7 +5,7 @@
 //! Shared by handle, wake queue, run loop and scheduler.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Waker};
+use std::task::Context;
 
 use futures_util::task::AtomicWaker;
 
@@ -42,11 +42,7 @@ impl Control {
 
     /// Remembers whom to wake. Call before looking at what may have changed.
     pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.register_waker(cx.waker());
-    }
-
-    fn register_waker(&self, waker: &Waker) {
-        self.task.register(waker);
+        self.task.register(cx.waker());
     }
 
     pub(crate) fn set_idle(&self, idle: bool) {

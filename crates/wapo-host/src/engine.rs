@@ -25,7 +25,7 @@ use crate::memory_pool::MemoryPool;
 use crate::module_cache::{LoadError, ModuleCache, Program};
 use crate::net::dns::Dns;
 use crate::net::tls::TlsSettings;
-use crate::schedule::HogRuntime;
+use crate::schedule::{HogThreads, hog_threads};
 use crate::state::InstanceState;
 use crate::supervise::Supervisor;
 
@@ -56,7 +56,7 @@ pub struct EngineConfig {
     pub allocation: Allocation,
     /// Threads that compile modules.
     pub compile_threads: usize,
-    /// Threads of the low-priority runtime for guests that hog the CPU.
+    /// Low-priority threads for guests that hog the CPU.
     pub hog_threads: usize,
     /// Where compiled modules are kept; `None` keeps them in memory only.
     pub module_cache: Option<ModuleCacheConfig>,
@@ -129,7 +129,7 @@ pub(crate) struct EngineParts {
     pub(crate) dns: Arc<Dns>,
     pub(crate) tls: Arc<TlsSettings>,
     modules: ModuleCache,
-    hogs: HogRuntime,
+    hogs: HogThreads,
     instances: AtomicU64,
 }
 
@@ -166,7 +166,7 @@ impl Engine {
             config.module_cache,
             config.compile_threads,
         );
-        let hogs = HogRuntime::new(config.hog_threads)
+        let hogs = hog_threads(config.hog_threads)
             .map_err(|error| EngineError(format!("cannot start threads: {error}")))?;
         Ok(Self {
             parts: Arc::new(EngineParts {
@@ -237,7 +237,7 @@ impl Engine {
             requests: requests_taken,
         };
         crate::schedule::spawn(
-            self.parts.hogs.handle().clone(),
+            self.parts.hogs.handle(),
             control,
             Arc::clone(program.conduct()),
             supervisor.run(inboxes),

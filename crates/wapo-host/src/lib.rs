@@ -14,7 +14,7 @@
 //! 3. The task instantiates the module and polls its export whenever a waker
 //!    fired or a request arrived (`drive`). Host calls enter through `calls`.
 //! 4. A guest that burns its slice is suspended and gets in line again; one that
-//!    keeps doing so continues in a low-priority runtime (`schedule`).
+//!    keeps doing so continues on low-priority threads (`schedule`).
 //! 5. The guest ends, or is stopped within a slice; fuel is settled, handles are
 //!    closed, and [`RestartPolicy`] decides whether it starts again (`supervise`).
 

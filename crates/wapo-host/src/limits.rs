@@ -22,7 +22,7 @@ pub const SHORT_SLICE_FUEL: u64 = SLICE_FUEL / 64;
 
 /// Slices in a row without any finished I/O after which a guest is a hog.
 ///
-/// Hogs go on in the low-priority runtime. At eight slices (about 1 ms) request
+/// Hogs continue on low-priority threads. At eight slices (about 1 ms) request
 /// handlers with a short burst of work stay, loops go.
 pub const HOG_SLICES: u32 = 8;
 
@@ -37,7 +37,7 @@ pub const HOG_STEP: Duration = Duration::from_millis(1);
 /// The same ten slices, for guests that burn them between two waits.
 pub const HOG_POLL_FUEL: u64 = 10 * SLICE_FUEL;
 
-/// Time without a strike after which a hog returns to the normal runtime.
+/// Time without a strike after which a hog returns to the runtime of the others.
 pub const HOG_PENALTY: Duration = Duration::from_secs(1);
 
 /// Fuel in one unit of gas.

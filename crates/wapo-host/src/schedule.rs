@@ -2,8 +2,8 @@
 //!
 //! The daemon's runtime serves instances that wait for I/O most of the time.
 //! One that burns slice after slice, or blocks a thread with one long step,
-//! goes on in a second runtime whose threads have a lower priority, so that the
-//! kernel lets the others pass. After a second of good behaviour it comes back.
+//! continues on threads of a lower priority (`hogs`), so that the kernel lets the
+//! others pass. After a second of good behaviour it comes back.
 //!
 //! The first instance of a program starts among the hogs, until it has waited for
 //! the first time: one bulk instruction can hold a thread for half a second, and
@@ -24,7 +24,8 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tracing::{debug, warn};
 
-use self::hogs::{HogHandle, HogThreads};
+use self::hogs::HogHandle;
+pub(crate) use self::hogs::HogThreads;
 use crate::control::Control;
 use crate::limits::{HOG_PENALTY, HOG_SLICES, HOG_STEP};
 
@@ -34,30 +35,13 @@ use crate::limits::{HOG_PENALTY, HOG_SLICES, HOG_STEP};
 /// an ordinary thread for one core gets a tenth of it, and none of its latency.
 const HOG_NICENESS: i32 = 10;
 
-/// The low-priority threads.
-pub(crate) struct HogRuntime {
-    handle: HogHandle,
-    /// Ends its threads when the engine is gone.
-    _threads: HogThreads,
-}
-
-impl HogRuntime {
-    /// Starts `threads` threads.
-    ///
-    /// # Errors
-    ///
-    /// When the system gives no threads.
-    pub(crate) fn new(threads: usize) -> std::io::Result<Self> {
-        let threads = HogThreads::new(threads, lower_priority)?;
-        Ok(Self {
-            handle: threads.handle(),
-            _threads: threads,
-        })
-    }
-
-    pub(crate) fn handle(&self) -> &HogHandle {
-        &self.handle
-    }
+/// Starts the low-priority threads; they end when the value is dropped.
+///
+/// # Errors
+///
+/// When the system gives no threads.
+pub(crate) fn hog_threads(threads: usize) -> std::io::Result<HogThreads> {
+    HogThreads::new(threads, lower_priority)
 }
 
 fn lower_priority() {
