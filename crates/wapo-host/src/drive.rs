@@ -29,10 +29,23 @@ const FUEL_TANK: u64 = u64::MAX / 4;
 /// Exit codes from here on are crashes, as guests of Wapo 0.x know it.
 const FIRST_CRASH_CODE: i32 = 126;
 
-/// Raised in a host call to end a guest that was asked to stop.
+/// Raised in a host call to end a guest in the middle of a poll.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the instance was asked to stop")]
-pub(crate) struct Interrupted;
+pub(crate) enum Interrupted {
+    #[error("the instance was asked to stop")]
+    Stopped,
+    #[error("the guest made more waits than it ever asked about")]
+    Overflowed,
+}
+
+impl From<Interrupted> for ExitReason {
+    fn from(interrupted: Interrupted) -> Self {
+        match interrupted {
+            Interrupted::Stopped => Self::Stopped,
+            Interrupted::Overflowed => Self::Violation(interrupted.to_string()),
+        }
+    }
+}
 
 /// Requests on their way to the guest.
 pub(crate) struct Inboxes {
@@ -49,7 +62,7 @@ pub(crate) struct GasAccount {
 }
 
 /// Ends that do not come from the guest.
-enum Halt {
+pub(crate) enum Halt {
     Stopped,
     TimeExceeded,
 }
@@ -105,8 +118,9 @@ impl<'a> Driver<'a> {
     /// Not cancel safe: a dropped run leaves the fuel of the present poll
     /// unsettled. Use the stop request.
     pub(crate) async fn run(mut self, program: &Program) -> ExitReason {
-        if let Err(error) = self.refuel() {
-            return ExitReason::FailedToStart(error.to_string());
+        // Nothing was used yet, so there is nothing to settle either.
+        if let Err(reason) = self.refuel() {
+            return reason;
         }
         let started = match self.start(program).await {
             Ok(poll) => poll,
@@ -169,12 +183,10 @@ impl<'a> Driver<'a> {
                 }
             }
             if wakes.has_overflowed() {
-                return ExitReason::Violation(
-                    "the guest made more waits than it ever asked about".to_owned(),
-                );
+                return Interrupted::Overflowed.into();
             }
-            if let Err(error) = self.refuel() {
-                return error;
+            if let Err(reason) = self.refuel() {
+                return reason;
             }
             if let Err(halt) = self.next_work().await {
                 return halt.into();
@@ -207,17 +219,15 @@ impl<'a> Driver<'a> {
     /// Hands over requests that arrived, as far as the guest's channels take them.
     fn deliver_waiting(&mut self) {
         let state = self.store.data_mut();
-        while state.takes(InputChannel::Query) {
-            let Ok(command) = self.inboxes.queries.try_recv() else {
-                break;
-            };
-            state.deliver(command);
-        }
-        while state.takes(InputChannel::HttpRequest) {
-            let Ok(command) = self.inboxes.requests.try_recv() else {
-                break;
-            };
-            state.deliver(command);
+        for (channel, inbox) in [
+            (InputChannel::Query, &mut self.inboxes.queries),
+            (InputChannel::HttpRequest, &mut self.inboxes.requests),
+        ] {
+            while state.takes(channel)
+                && let Ok(command) = inbox.try_recv()
+            {
+                state.deliver(command);
+            }
         }
     }
 
@@ -321,7 +331,7 @@ impl<'a> Driver<'a> {
 }
 
 /// Runs a future that a stop request or the deadline may end.
-async fn interruptible<F: Future>(
+pub(crate) async fn interruptible<F: Future>(
     control: &Control,
     deadline: &mut Option<Pin<&mut Sleep>>,
     future: F,
@@ -357,8 +367,8 @@ fn check_halt(
 
 /// Why a guest ended that did not return from its poll export.
 fn exit_reason(error: &wasmtime::Error) -> ExitReason {
-    if error.is::<Interrupted>() {
-        return ExitReason::Stopped;
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        return (*interrupted).into();
     }
     if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
         return if *code < FIRST_CRASH_CODE {

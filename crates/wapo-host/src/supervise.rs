@@ -4,14 +4,16 @@
 //! or another start after a pause. Everything an ended guest held is free
 //! before the next start, memory slot and locks included. Spawned by the engine.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::time::Sleep;
 use wapo_abi::message::LogLevel;
 
 use crate::control::Control;
-use crate::drive::{Driver, GasAccount, Inboxes};
+use crate::drive::{Driver, GasAccount, Halt, Inboxes, interruptible};
 use crate::embedder::{Embedder, InstanceId};
 use crate::engine::EngineParts;
 use crate::instance::{ExitReason, InstanceConfig, Phase, RestartPolicy, Status};
@@ -48,13 +50,13 @@ impl Supervisor {
             let begun = Instant::now();
             self.config.meter.add_start();
             let state = self.new_state(logger.clone());
-            let deadline = deadline.as_mut().map(|sleep| sleep.as_mut());
+            let mut deadline = deadline.as_mut().map(|sleep| sleep.as_mut());
             let driver = Driver::new(
                 self.parts.wasmtime(),
                 state,
                 &mut inboxes,
                 &mut gas,
-                deadline,
+                deadline.as_mut().map(|sleep| sleep.as_mut()),
             );
             let reason = driver.run(&self.program).await;
             self.log_end(&logger, &reason);
@@ -63,15 +65,11 @@ impl Supervisor {
                 self.end(reason);
                 return;
             }
-            if self.control.is_stopped() {
-                self.end(ExitReason::Stopped);
-                return;
-            }
             if begun.elapsed() >= RESTART_BACKOFF_RESET {
                 backoff = RESTART_BACKOFF_MIN;
             }
-            if !self.pause(reason, backoff).await {
-                self.end(ExitReason::Stopped);
+            if let Err(halt) = self.pause(reason, backoff, &mut deadline).await {
+                self.end(halt.into());
                 return;
             }
             backoff = (backoff * 2).min(RESTART_BACKOFF_MAX);
@@ -148,29 +146,28 @@ impl Supervisor {
             .send_modify(|status| status.phase = Phase::Ended(reason));
     }
 
-    /// Waits before the next start; false when the instance was stopped meanwhile.
-    async fn pause(&self, reason: ExitReason, backoff: Duration) -> bool {
+    /// Waits before the next start.
+    ///
+    /// # Errors
+    ///
+    /// The stop request or the time limit that came first.
+    async fn pause(
+        &self,
+        reason: ExitReason,
+        backoff: Duration,
+        deadline: &mut Option<Pin<&mut Sleep>>,
+    ) -> Result<(), Halt> {
         self.status
             .send_modify(|status| status.phase = Phase::Waiting(reason));
         self.control.set_idle(true);
-        let mut sleep = std::pin::pin!(tokio::time::sleep(backoff));
-        let goes_on = std::future::poll_fn(|cx| {
-            use std::future::Future as _;
-            self.control.register(cx);
-            if self.control.is_stopped() {
-                return std::task::Poll::Ready(false);
-            }
-            sleep.as_mut().poll(cx).map(|()| true)
-        })
-        .await;
+        let waited = interruptible(&self.control, deadline, tokio::time::sleep(backoff)).await;
         self.control.set_idle(false);
-        if goes_on {
-            self.status.send_modify(|status| {
-                status.phase = Phase::Starting;
-                status.restarts += 1;
-            });
-        }
-        goes_on
+        waited?;
+        self.status.send_modify(|status| {
+            status.phase = Phase::Starting;
+            status.restarts += 1;
+        });
+        Ok(())
     }
 }
 

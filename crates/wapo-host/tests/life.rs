@@ -282,3 +282,40 @@ async fn a_guest_may_wait_for_a_timer_in_its_start_function() {
     .await;
     assert_eq!(reason, ExitReason::Finished);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gas_limit_that_a_crash_used_up_ends_the_restarts() {
+    // The call costs 500 gas, far more than the fuel before the crash.
+    let config = InstanceConfig {
+        gas_max: Some(100),
+        restart: RestartPolicy::OnFailure,
+        ..InstanceConfig::default()
+    };
+    let (handle, _) = start(
+        &engine(),
+        r#"(func (export "wapo_poll") (result i32)
+             (drop (call $fast (i32.const 0) (i32.const 201) (i32.const 10) (i32.const 0) (i32.const 0) (i32.const 0)))
+             unreachable)"#,
+        config,
+    )
+    .await;
+    assert_eq!(ended(&handle).await, ExitReason::GasExhausted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_limit_holds_between_two_starts() {
+    let config = InstanceConfig {
+        time_max: Some(Duration::from_millis(150)),
+        restart: RestartPolicy::OnFailure,
+        ..InstanceConfig::default()
+    };
+    let (handle, _) = start(
+        &engine(),
+        r#"(func (export "wapo_poll") (result i32) unreachable)"#,
+        config,
+    )
+    .await;
+    // The limit falls into the pause of 200 ms after the second crash.
+    assert_eq!(ended(&handle).await, ExitReason::TimeExceeded);
+    assert!(matches!(handle.status().borrow().restarts, 0..=1));
+}

@@ -64,8 +64,8 @@ fn ocall_slow<'a>(
     let id = id.cast_unsigned();
     let slots = slots(args);
     enter(&mut caller, task);
-    if caller.data().control.is_stopped() {
-        return Box::new(std::future::ready(Err(Interrupted.into())));
+    if let Err(interrupted) = check_goes_on(caller.data()) {
+        return Box::new(std::future::ready(Err(interrupted.into())));
     }
     match call_slow(&mut caller, id, slots) {
         Ok(SlowOutcome::Wait(future)) => Box::new(async move {
@@ -167,13 +167,25 @@ fn attend(
     outcome: Result<u32, Errno>,
 ) -> wasmtime::Result<()> {
     let state = caller.data();
-    if state.control.is_stopped() {
-        return Err(Interrupted.into());
-    }
+    check_goes_on(state)?;
     if state.trace {
         trace(state, id, slots, outcome);
     }
     balance(caller)
+}
+
+/// Whether the guest may go on at all.
+///
+/// Every slow call asks, and the fast ones once in a slice: a guest that floods
+/// its queue must not be heard to the end of its poll.
+fn check_goes_on(state: &InstanceState) -> Result<(), Interrupted> {
+    if state.control.is_stopped() {
+        return Err(Interrupted::Stopped);
+    }
+    if state.wakes.has_overflowed() {
+        return Err(Interrupted::Overflowed);
+    }
+    Ok(())
 }
 
 /// Makes a guest yield soon that has kept the host busy for a slice.
