@@ -7,7 +7,18 @@ use wapo_rpc::{Encoding, ErrorMessage, QueryArgs, QueryResponse};
 use wapod::{AppHandle, ExitReason, LogEvent, LogLine, Phase, Running, Status, Usage};
 
 use crate::client::{self, Answer};
-use crate::{PATIENCE, within};
+use crate::{Daemon, PATIENCE, guest, ports, within};
+
+/// An example that listens where its first argument says, and its port.
+pub async fn listening(name: &str) -> (App, u16) {
+    let port = ports::free();
+    let mut config = guest(name);
+    config.listen_ports = ports::only(port);
+    config.args = vec![format!("127.0.0.1:{port}")];
+    let app = Daemon::start().await.deploy(config).await;
+    app.listening().await;
+    (app, port)
+}
 
 /// A deployed app.
 #[derive(Clone)]

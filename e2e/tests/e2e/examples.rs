@@ -2,23 +2,13 @@
 
 use std::net::IpAddr;
 
+use e2e::app::listening;
 use e2e::client::curl;
 use e2e::dns::Dns;
-use e2e::{App, Authority, Daemon, guest, ports, within};
+use e2e::{Authority, Daemon, guest, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use wapod::{ExitReason, Resolver};
-
-/// An example that listens where its first argument says.
-async fn listening(name: &str) -> (App, u16) {
-    let port = ports::free();
-    let mut config = guest(name);
-    config.listen_ports = ports::only(port);
-    config.args = vec![format!("127.0.0.1:{port}")];
-    let app = Daemon::start().await.deploy(config).await;
-    app.listening().await;
-    (app, port)
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hello_http() {

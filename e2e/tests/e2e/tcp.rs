@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use e2e::app::listening;
 use e2e::probe::{SCRATCH, Script};
-use e2e::{App, Daemon, Errno, Probe, guest, ports, within};
+use e2e::{Errno, Probe, ports, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -16,17 +17,6 @@ async fn networked() -> (Probe, u16) {
     })
     .await;
     (probe, port)
-}
-
-/// The tcp-echo example on a port of its own.
-async fn echo() -> (App, u16) {
-    let port = ports::free();
-    let mut config = guest("tcp-echo");
-    config.listen_ports = ports::only(port);
-    config.args = vec![format!("127.0.0.1:{port}")];
-    let app = Daemon::start().await.deploy(config).await;
-    app.listening().await;
-    (app, port)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +217,7 @@ async fn a_slow_reader_slows_the_guest_down() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_connections_at_a_time_are_served() {
-    let (_app, port) = echo().await;
+    let (_app, port) = listening("tcp-echo").await;
     let clients = (0..200_u32).map(|number| {
         tokio::spawn(async move {
             let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
@@ -250,7 +240,7 @@ async fn many_connections_at_a_time_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_transfers_arrive_whole() {
-    let (_app, port) = echo().await;
+    let (_app, port) = listening("tcp-echo").await;
     let text: Vec<u8> = (0..=250).cycle().take(8 << 20).collect();
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let (mut read, mut write) = stream.split();
@@ -266,7 +256,7 @@ async fn large_transfers_arrive_whole() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_end_with_the_guest() {
-    let (app, port) = echo().await;
+    let (app, port) = listening("tcp-echo").await;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(b"x").await.unwrap();
     stream.read_exact(&mut [0]).await.unwrap();

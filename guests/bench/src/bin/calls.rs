@@ -9,23 +9,7 @@ use std::time::Instant;
 
 #[wapo::main]
 async fn main() -> Result<(), String> {
-    wapo::log::init();
-    let mut arguments = std::env::args().skip(1);
-    if let Some(name) = arguments.next() {
-        let line = run(&name, arguments.next().as_deref().unwrap_or_default())?;
-        log::info!("{line}");
-        return wapo::app::output(&line).map_err(|error| error.to_string());
-    }
-    wapo::query::serve(|query| async move {
-        let (name, count) = query
-            .path
-            .trim_matches('/')
-            .split_once('/')
-            .unwrap_or_default();
-        run(name, count)
-    })
-    .await;
-    Ok(())
+    bench_guests::serve(run).await
 }
 
 fn run(name: &str, count: &str) -> Result<String, String> {
