@@ -1,7 +1,8 @@
-//! The child processes: `bench serve wapo` and `bench serve native`.
+//! The child processes: `bench serve wapo`, `bench serve native` and
+//! `bench serve native-one-thread`.
 //!
-//! Both read commands from standard input and answer on standard output (see
-//! `child`); both end with their input.
+//! All read commands from standard input and answer on standard output (see
+//! `child`); all end with their input.
 
 mod native;
 mod wapo;
@@ -19,7 +20,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 pub(crate) fn run(what: &str) -> Result<()> {
     match what {
         "wapo" => wapo::run(),
-        "native" => native::run(),
+        "native" => native::run(native::Threads::PerCore),
+        "native-one-thread" => native::run(native::Threads::One),
         _ => bail!("no server is named `{what}`"),
     }
 }

@@ -18,10 +18,22 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-pub(super) fn run() -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+/// Threads of the server.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Threads {
+    /// tokio's default.
+    PerCore,
+    /// As many as an instance of a guest has.
+    One,
+}
+
+/// Serves until standard input ends, with a thread per core or with one.
+pub(super) fn run(threads: Threads) -> Result<()> {
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if threads == Threads::One {
+        builder.worker_threads(1);
+    }
+    let runtime = builder.enable_all().build()?;
     runtime.block_on(async {
         let mut commands = super::commands();
         while let Some(command) = commands.next_line().await? {
