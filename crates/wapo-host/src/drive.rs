@@ -142,8 +142,24 @@ impl<'a> Driver<'a> {
         )
         .await?;
         self.settle();
-        let instance = instantiated.map_err(|error| start_failure(&error))?;
+        let instance = instantiated.map_err(|error| self.start_failure(&error))?;
         self.find_poll(&instance)
+    }
+
+    /// Why the guest did not come to life.
+    fn start_failure(&self, error: &wasmtime::Error) -> ExitReason {
+        let state = self.store.data();
+        match exit_reason(error) {
+            ExitReason::Trapped(message) if error.is::<Trap>() => {
+                ExitReason::Trapped(format!("in the start function: {message}"))
+            }
+            ExitReason::Trapped(_) => ExitReason::FailedToStart(match state.memory_refused {
+                // The limiter can only say no; this is why it did.
+                Some(wanted) => state.memory_share.budget().refusal(wanted),
+                None => format!("{error:#}"),
+            }),
+            reason => reason,
+        }
     }
 
     fn find_poll(&mut self, instance: &Instance) -> Result<TypedFunc<(), i32>, ExitReason> {
@@ -391,16 +407,5 @@ fn trap_text(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<WasmBacktrace>() {
         Some(backtrace) => format!("{cause}\n{backtrace}"),
         None => cause,
-    }
-}
-
-/// Why a guest did not come to life.
-fn start_failure(error: &wasmtime::Error) -> ExitReason {
-    match exit_reason(error) {
-        ExitReason::Trapped(message) if error.is::<Trap>() => {
-            ExitReason::Trapped(format!("in the start function: {message}"))
-        }
-        ExitReason::Trapped(_) => ExitReason::FailedToStart(format!("{error:#}")),
-        reason => reason,
     }
 }

@@ -6,9 +6,11 @@
 //! answer at once and never block. Methods with a future suspend the instance.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use wapo_abi::Errno;
@@ -37,6 +39,8 @@ pub enum LogSource {
 /// One line of an app's log: bounded and free of control characters.
 #[derive(Clone, Debug)]
 pub struct LogLine {
+    /// When it was made.
+    pub time: SystemTime,
     /// Instance that the line is about.
     pub instance: InstanceId,
     /// Who wrote it.
@@ -133,6 +137,33 @@ pub trait Embedder: Send + Sync + 'static {
 
     /// Gives a lock back; false when this instance does not hold it.
     fn unlock(&self, instance: InstanceId, name: &str) -> bool;
+
+    /// Opens a port for a guest, which is allowed to have it.
+    ///
+    /// What is returned may be a clone of a socket that other instances listen
+    /// on as well; each connection then goes to the first that accepts it. The
+    /// guest's part of it is closed with the guest's handle; a socket that the
+    /// embedder keeps stays open and goes on collecting connections until
+    /// [`unlisten_tcp`](Self::unlisten_tcp) or
+    /// [`instance_ended`](Self::instance_ended) tell it to close that, too.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; the guest learns that there was an error, and the
+    /// app's log which.
+    fn listen_tcp(
+        &self,
+        instance: InstanceId,
+        address: SocketAddr,
+    ) -> io::Result<std::net::TcpListener> {
+        let _ = instance;
+        crate::net::bind_tcp(address)
+    }
+
+    /// The guest has closed a listener on this address and lives on.
+    fn unlisten_tcp(&self, instance: InstanceId, address: SocketAddr) {
+        let _ = (instance, address);
+    }
 
     /// Serves a name on the shared TLS port.
     ///

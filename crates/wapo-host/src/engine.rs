@@ -16,6 +16,7 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
+use crate::budget::MemoryBudget;
 use crate::control::Control;
 use crate::drive::Inboxes;
 use crate::embedder::{Embedder, InstanceId};
@@ -52,6 +53,10 @@ pub struct EngineConfig {
     pub memory_max_bytes: u64,
     /// Instances that may exist at a time.
     pub instances_max: u32,
+    /// Memory of all instances together, in bytes: linear memory and tables, as
+    /// granted. Beyond it guests are refused growth and new ones do not start.
+    /// `None` for no limit.
+    pub memory_budget_bytes: Option<u64>,
     /// How linear memories are allocated.
     pub allocation: Allocation,
     /// Threads that compile modules.
@@ -67,11 +72,12 @@ pub struct EngineConfig {
 }
 
 impl Default for EngineConfig {
-    /// 128 MiB per instance, 1000 instances, pooled, two threads each, no disk cache.
+    /// 128 MiB per instance, 1000 instances, no budget, pooled, two threads each, no disk cache.
     fn default() -> Self {
         Self {
             memory_max_bytes: 128 << 20,
             instances_max: 1_000,
+            memory_budget_bytes: None,
             allocation: Allocation::Pooled,
             compile_threads: 2,
             hog_threads: 2,
@@ -130,6 +136,9 @@ pub(crate) struct EngineParts {
     pub(crate) tls: Arc<TlsSettings>,
     modules: ModuleCache,
     hogs: HogThreads,
+    pub(crate) budget: Arc<MemoryBudget>,
+    /// Linear memory of one instance at most, whatever its own limit.
+    pub(crate) memory_max_bytes: u64,
     instances: AtomicU64,
 }
 
@@ -175,6 +184,8 @@ impl Engine {
                 tls: Arc::new(TlsSettings::new(&config.trust_roots).map_err(EngineError)?),
                 modules,
                 hogs,
+                budget: MemoryBudget::new(config.memory_budget_bytes),
+                memory_max_bytes: config.memory_max_bytes,
                 instances: AtomicU64::new(0),
             }),
         })
@@ -191,6 +202,11 @@ impl Engine {
     /// Cancel safe.
     pub async fn load(&self, wasm: &[u8]) -> Result<Program, LoadError> {
         self.parts.modules.load(wasm).await
+    }
+
+    /// Memory that all instances together were granted, in bytes.
+    pub fn memory_committed(&self) -> u64 {
+        self.parts.budget.committed_bytes()
     }
 
     /// Starts an instance in a task of its own and returns at once.

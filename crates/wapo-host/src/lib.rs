@@ -18,6 +18,7 @@
 //! 5. The guest ends, or is stopped within a slice; fuel is settled, handles are
 //!    closed, and [`RestartPolicy`] decides whether it starts again (`supervise`).
 
+mod budget;
 mod bulk;
 mod calls;
 mod control;

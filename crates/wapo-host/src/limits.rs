@@ -127,7 +127,7 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 pub const LINGERING_STREAMS_MAX: usize = 1024;
 
 /// Backlog of a listener.
-pub const LISTEN_BACKLOG: u32 = 1024;
+pub const LISTEN_BACKLOG: i32 = 1024;
 
 /// Elements of one table of a guest.
 ///

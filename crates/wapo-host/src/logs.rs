@@ -5,7 +5,7 @@
 //! and for events in the life of the instance. Keeps nothing; the embedder does.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use wapo_abi::message::LogLevel;
 
@@ -91,6 +91,7 @@ impl Logger {
 
     fn emit(&self, source: LogSource, level: LogLevel, text: String) {
         self.embedder.log(LogLine {
+            time: SystemTime::now(),
             instance: self.instance,
             source,
             level,

@@ -14,14 +14,19 @@ use wapo_abi::{Errno, WakerId};
 use wasmtime::{Memory, ResourceLimiter};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
+use crate::budget::MemoryShare;
 use crate::control::Control;
 use crate::embedder::{Embedder, InstanceId, LogSource};
 use crate::instance::{InstanceConfig, ListenAddress, Status};
 use crate::limits::{SLICE_FUEL, TABLE_ELEMENTS_MAX};
 use crate::logs::Logger;
 use crate::net::connect::Dialer;
+use crate::net::listener::Listener;
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
+
+/// Bytes of one element of a table: wasmtime keeps a pointer.
+const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
 /// An input channel of a guest and the messages that wait in it.
 #[derive(Default)]
@@ -66,7 +71,14 @@ pub(crate) struct InstanceState {
     /// Host work at which a call has to look up: a slice's worth, or at once.
     pub(crate) attention_at: u64,
     pub(crate) trace: bool,
+    /// Linear memory as granted.
     pub(crate) memory_bytes: u64,
+    /// The smaller of the limits of instance and engine.
+    pub(crate) memory_max_bytes: u64,
+    /// What the instance has of the engine's budget.
+    pub(crate) memory_share: MemoryShare,
+    /// Bytes that the budget refused last.
+    pub(crate) memory_refused: Option<u64>,
 }
 
 impl InstanceState {
@@ -133,11 +145,16 @@ impl InstanceState {
         }
     }
 
-    /// Tells the embedder that the guest no longer listens there.
-    pub(crate) fn withdraw_listener(&self, address: Option<SocketAddr>) {
+    /// Closes a listener and tells the embedder that the guest no longer listens
+    /// there.
+    pub(crate) fn close_listener(&self, listener: Listener) {
+        let address = listener.local_address();
+        // First, so that nobody is told of a port that is still open.
+        drop(listener);
         if let Some(address) = address {
             self.status
                 .send_modify(|status| status.listening.retain(|entry| entry.address != address));
+            self.embedder.unlisten_tcp(self.id, address);
         }
     }
 
@@ -151,6 +168,19 @@ impl InstanceState {
         });
     }
 
+    /// Exchanges a part of the engine's memory; the first refusal is logged.
+    fn exchange_share(&mut self, before_bytes: u64, after_bytes: u64) -> bool {
+        let granted = self.memory_share.exchange(before_bytes, after_bytes);
+        if !granted {
+            let wanted = after_bytes - before_bytes;
+            if self.memory_refused.replace(wanted).is_none() {
+                let text = self.memory_share.budget().refusal(wanted);
+                self.log_event(LogLevel::Warn, &text);
+            }
+        }
+        granted
+    }
+
     /// Writes a line about the instance itself to the app's log.
     pub(crate) fn log_event(&self, level: LogLevel, text: &str) {
         self.logger.write(LogSource::Lifecycle, level, text);
@@ -158,6 +188,8 @@ impl InstanceState {
 }
 
 impl ResourceLimiter for InstanceState {
+    // What was granted and then not to be had (the kernel refused) stays counted
+    // until the next attempt: it starts from what was granted.
     fn memory_growing(
         &mut self,
         _current_bytes: usize,
@@ -165,8 +197,9 @@ impl ResourceLimiter for InstanceState {
         maximum_bytes: Option<usize>,
     ) -> wasmtime::Result<bool> {
         let desired = desired_bytes as u64;
-        if desired > self.config.memory_max_bytes
+        if desired > self.memory_max_bytes
             || maximum_bytes.is_some_and(|maximum| desired_bytes > maximum)
+            || !self.exchange_share(self.memory_bytes, desired)
         {
             return Ok(false);
         }
@@ -177,11 +210,17 @@ impl ResourceLimiter for InstanceState {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current_elements: usize,
         desired_elements: usize,
-        _maximum: Option<usize>,
+        maximum_elements: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired_elements <= TABLE_ELEMENTS_MAX)
+        if desired_elements > TABLE_ELEMENTS_MAX
+            || maximum_elements.is_some_and(|maximum| desired_elements > maximum)
+        {
+            return Ok(false);
+        }
+        let bytes = |elements: usize| (elements * TABLE_ELEMENT_BYTES) as u64;
+        Ok(self.exchange_share(bytes(current_elements), bytes(desired_elements)))
     }
 
     fn instances(&self) -> usize {
@@ -199,7 +238,7 @@ impl ResourceLimiter for InstanceState {
 
 impl Drop for InstanceState {
     fn drop(&mut self) {
-        self.config.meter.memory_changed(self.memory_bytes, 0);
+        self.config.meter.instance_gone(self.memory_bytes);
         self.config
             .meter
             .add_gas(std::mem::take(&mut self.call_gas));

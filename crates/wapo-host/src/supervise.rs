@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 use wapo_abi::message::LogLevel;
 
+use crate::budget::MemoryShare;
 use crate::control::Control;
 use crate::drive::{Driver, GasAccount, Halt, Inboxes, interruptible};
 use crate::embedder::{Embedder, InstanceId};
@@ -48,7 +49,6 @@ impl Supervisor {
             .map(|limit| Box::pin(tokio::time::sleep(limit)));
         loop {
             let begun = Instant::now();
-            self.config.meter.add_start();
             let state = self.new_state(logger.clone());
             let mut deadline = deadline.as_mut().map(|sleep| sleep.as_mut());
             let driver = Driver::new(
@@ -78,6 +78,8 @@ impl Supervisor {
 
     fn new_state(&self, logger: Logger) -> InstanceState {
         let config = self.config.clone();
+        // Undone when the state is dropped.
+        config.meter.instance_begins();
         InstanceState {
             id: self.id,
             wasi: crate::wasi::context(&config, &logger),
@@ -106,6 +108,12 @@ impl Supervisor {
             short_since: None,
             attention_at: 0,
             memory_bytes: 0,
+            memory_max_bytes: self
+                .config
+                .memory_max_bytes
+                .min(self.parts.memory_max_bytes),
+            memory_share: MemoryShare::new(&self.parts.budget),
+            memory_refused: None,
         }
     }
 
@@ -163,6 +171,7 @@ impl Supervisor {
         let waited = interruptible(&self.control, deadline, tokio::time::sleep(backoff)).await;
         self.control.set_idle(false);
         waited?;
+        self.config.meter.add_restart();
         self.status.send_modify(|status| {
             status.phase = Phase::Starting;
             status.restarts += 1;

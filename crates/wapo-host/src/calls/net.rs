@@ -43,7 +43,9 @@ impl family::net::Calls for InstanceState {
             }
         };
         let is_tls = tls.is_some();
-        let listener = Listener::bind(address, tls).map_err(|error| {
+        let bound = self.embedder.listen_tcp(self.id, address);
+        let listener = bound.and_then(|bound| Listener::tcp(bound, tls));
+        let listener = listener.map_err(|error| {
             self.log_event(
                 wapo_abi::message::LogLevel::Warn,
                 &format!("cannot listen on {address}: {error}"),

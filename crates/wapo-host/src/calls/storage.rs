@@ -23,6 +23,7 @@ impl family::storage::Calls for InstanceState {
         Box::pin(async move {
             let blob = blob.await?;
             meter.add_gas(blob.len() as u64 / BLOB_BYTES_PER_GAS);
+            meter.add_storage_read(blob.len() as u64);
             Ok(blob)
         })
     }
@@ -33,8 +34,9 @@ impl family::storage::Calls for InstanceState {
         let record = self.embedder.read_boot_data();
         Box::pin(async move {
             let record = record.await?;
-            if record.is_some() {
+            if let Some(record) = &record {
                 meter.add_gas(BOOT_DATA_READ_GAS);
+                meter.add_storage_read(record.len() as u64);
             }
             Ok(record)
         })
@@ -45,6 +47,13 @@ impl family::storage::Calls for InstanceState {
             return Box::pin(std::future::ready(Err(Errno::INVALID_PARAMETER)));
         }
         self.add_work(WORK_SYSCALL);
-        self.embedder.write_boot_data(data.to_vec())
+        let meter = Arc::clone(&self.config.meter);
+        let bytes = data.len() as u64;
+        let writing = self.embedder.write_boot_data(data.to_vec());
+        Box::pin(async move {
+            writing.await?;
+            meter.add_storage_written(bytes);
+            Ok(())
+        })
     }
 }

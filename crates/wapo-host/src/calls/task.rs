@@ -56,7 +56,7 @@ impl family::task::Calls for InstanceState {
         self.add_work(WORK_SYSCALL);
         match self.resources.remove(handle)? {
             Resource::Stream(stream) => stream.close(),
-            Resource::Listener(listener) => self.withdraw_listener(listener.local_address()),
+            Resource::Listener(listener) => self.close_listener(*listener),
             Resource::Inbox(channel) => {
                 let inbox = self.inbox(channel);
                 inbox.closed = true;

@@ -2,6 +2,22 @@
 //!
 //! Listeners are made non-blocking by the call itself: binding does not wait.
 //! Called by `tcp_listen`, `tls_listen_sni` and the `tcp_accept` calls.
+//!
+//! # One port, several instances
+//!
+//! An embedder may give clones of one socket to several instances. There is no
+//! queue of ours in front of it: each instance takes a connection at the moment
+//! its guest asks for one, so a busy guest takes none, and what nobody took yet
+//! stays with the kernel, where every instance can have it. A connection handed
+//! over in advance would be lost with the instance that got it.
+//!
+//! No wakeup can get lost on the way. Each clone is registered by itself, and
+//! without `EPOLLEXCLUSIVE` the kernel reports each new connection to all of
+//! them; a registration forgets what it was told only after an `accept` of its
+//! own has found nothing, and closing one says nothing to the others. Whoever
+//! is told and does not look, because it is slow, stopped or not interested,
+//! therefore takes nothing from whoever looks. The price is that idle instances
+//! wake up for a connection that only one of them gets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,7 +25,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use rustls::ServerConfig;
-use tokio::net::{TcpListener, TcpSocket};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
 use wapo_abi::Errno;
 
 use crate::embedder::SniListener;
@@ -22,6 +39,26 @@ use crate::net::tls::TlsStream;
 const ACCEPT_BYTES: u64 = 128;
 /// Bytes charged, each way, for an accepted TLS connection.
 const TLS_ACCEPT_BYTES: u64 = 1024;
+
+/// Binds a port as guests get it by default: it waits for nothing and can be
+/// bound again at once after a restart.
+///
+/// # Errors
+///
+/// What the system says, `AddrInUse` above all.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restarted guest must get its port back while old connections fade.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(LISTEN_BACKLOG)?;
+    Ok(socket.into())
+}
 
 /// Yields streams to a guest.
 pub(crate) enum Listener {
@@ -36,22 +73,19 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Binds a port.
+    /// Takes over a port of its own, or a clone of one that it shares.
     ///
     /// # Errors
     ///
-    /// What the system says, `AddrInUse` above all.
-    pub(crate) fn bind(address: SocketAddr, tls: Option<Arc<ServerConfig>>) -> io::Result<Self> {
-        let socket = if address.is_ipv4() {
-            TcpSocket::new_v4()?
-        } else {
-            TcpSocket::new_v6()?
-        };
-        // A restarted guest must get its port back while old connections fade.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
+    /// When the system refuses to watch it.
+    pub(crate) fn tcp(
+        listener: std::net::TcpListener,
+        tls: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
+        // An embedder may have forgotten to; the runtime would wait for ever.
+        listener.set_nonblocking(true)?;
         Ok(Self::Tcp {
-            listener: socket.listen(LISTEN_BACKLOG)?,
+            listener: TcpListener::from_std(listener)?,
             tls,
         })
     }

@@ -11,3 +11,5 @@ pub(crate) mod listener;
 pub mod policy;
 pub(crate) mod stream;
 pub(crate) mod tls;
+
+pub use listener::bind_tcp;

@@ -5,13 +5,16 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::{
-    Embedder, Engine, EngineConfig, ExitReason, InstanceConfig, InstanceHandle, InstanceId,
-    LogLine, Phase,
+    BoxFuture, Embedder, Engine, EngineConfig, ExitReason, InstanceConfig, InstanceHandle,
+    InstanceId, LogLine, Phase,
 };
 
 /// Remembers what guests log and emit; knows no secrets.
@@ -19,7 +22,18 @@ use wapo_host::{
 pub(crate) struct Deaf {
     pub(crate) lines: Mutex<Vec<LogLine>>,
     pub(crate) output: Mutex<Vec<u8>>,
+    /// The sealed record.
+    pub(crate) record: Mutex<Option<Vec<u8>>>,
+    /// A socket of which every listener is a clone.
+    pub(crate) port: Option<TcpListener>,
+    /// Addresses that guests have closed.
+    pub(crate) closed: Mutex<Vec<SocketAddr>>,
+    /// Panics when a guest emits output, as a bug of the host would.
+    pub(crate) breaks: bool,
 }
+
+/// The one blob of the tests: any name gives it.
+pub(crate) const BLOB: &[u8] = &[7; 1_000];
 
 impl Embedder for Deaf {
     fn app_address(&self) -> [u8; 32] {
@@ -31,6 +45,7 @@ impl Embedder for Deaf {
     }
 
     fn output(&self, _instance: InstanceId, data: &[u8]) {
+        assert!(!self.breaks, "asked to break");
         self.output.lock().expect("output").extend_from_slice(data);
     }
 
@@ -53,6 +68,31 @@ impl Embedder for Deaf {
             nonce: [0; 32],
         };
         (42, token)
+    }
+
+    fn blob(&self, _hash: &str, _max_bytes: u64) -> BoxFuture<Result<Vec<u8>, Errno>> {
+        Box::pin(std::future::ready(Ok(BLOB.to_vec())))
+    }
+
+    fn read_boot_data(&self) -> BoxFuture<Result<Option<Vec<u8>>, Errno>> {
+        let record = self.record.lock().expect("record").clone();
+        Box::pin(std::future::ready(Ok(record)))
+    }
+
+    fn write_boot_data(&self, data: Vec<u8>) -> BoxFuture<Result<(), Errno>> {
+        *self.record.lock().expect("record") = Some(data);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn listen_tcp(&self, _instance: InstanceId, address: SocketAddr) -> io::Result<TcpListener> {
+        match &self.port {
+            Some(port) => port.try_clone(),
+            None => wapo_host::net::bind_tcp(address),
+        }
+    }
+
+    fn unlisten_tcp(&self, _instance: InstanceId, address: SocketAddr) {
+        self.closed.lock().expect("closed").push(address);
     }
 
     fn try_lock(&self, _instance: InstanceId, _name: &str) -> bool {
@@ -96,8 +136,18 @@ pub(crate) async fn start(
     body: &str,
     config: InstanceConfig,
 ) -> (InstanceHandle, Arc<Deaf>) {
+    start_with(engine, body, config, Deaf::default()).await
+}
+
+/// As [`start`], with an embedder that was prepared.
+pub(crate) async fn start_with(
+    engine: &Engine,
+    body: &str,
+    config: InstanceConfig,
+    embedder: Deaf,
+) -> (InstanceHandle, Arc<Deaf>) {
     let program = engine.load(&module(body)).await.expect("module");
-    let embedder = Arc::new(Deaf::default());
+    let embedder = Arc::new(embedder);
     let handle = engine.start(&program, config, Arc::clone(&embedder) as Arc<dyn Embedder>);
     (handle, embedder)
 }

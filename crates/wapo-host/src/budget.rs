@@ -1,0 +1,141 @@
+//! The memory that all instances of an engine may have together.
+//!
+//! One number that instances add to before they grow, and that is given back
+//! when they are gone. What counts is what a guest was granted (linear memory
+//! and tables), touched or not: a promise to one guest must not be broken
+//! because another one touches its pages first. The kernel is not asked.
+//! Called by the limiter in `state`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What may be committed, and what is.
+#[derive(Debug)]
+pub(crate) struct MemoryBudget {
+    max_bytes: u64,
+    committed_bytes: AtomicU64,
+}
+
+impl MemoryBudget {
+    /// A budget; without a number everything is granted, and counted.
+    pub(crate) fn new(max_bytes: Option<u64>) -> Arc<Self> {
+        Arc::new(Self {
+            max_bytes: max_bytes.unwrap_or(u64::MAX),
+            committed_bytes: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn committed_bytes(&self) -> u64 {
+        self.committed_bytes.load(Ordering::Relaxed)
+    }
+
+    fn commit(&self, bytes: u64) -> bool {
+        let add = |committed: u64| {
+            let sum = committed.checked_add(bytes)?;
+            (sum <= self.max_bytes).then_some(sum)
+        };
+        // The number guards nothing but itself.
+        self.committed_bytes
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .is_ok()
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.committed_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Why so many bytes more were not granted, for people.
+    pub(crate) fn refusal(&self, wanted_bytes: u64) -> String {
+        let left_bytes = self.max_bytes.saturating_sub(self.committed_bytes());
+        format!(
+            "the worker's memory is used up: {} KiB are wanted and {} of {} KiB are left; stop \
+             other apps, or raise the worker's memory budget",
+            wanted_bytes.div_ceil(1024),
+            left_bytes / 1024,
+            self.max_bytes / 1024,
+        )
+    }
+}
+
+/// The part of a budget that one instance has. Dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct MemoryShare {
+    budget: Arc<MemoryBudget>,
+    bytes: u64,
+}
+
+impl MemoryShare {
+    pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Self {
+        Self {
+            budget: Arc::clone(budget),
+            bytes: 0,
+        }
+    }
+
+    pub(crate) fn budget(&self) -> &MemoryBudget {
+        &self.budget
+    }
+
+    /// Exchanges one part for another; false leaves all as it was.
+    #[must_use]
+    pub(crate) fn exchange(&mut self, before_bytes: u64, after_bytes: u64) -> bool {
+        if after_bytes > before_bytes {
+            let more = after_bytes - before_bytes;
+            let granted = self.budget.commit(more);
+            self.bytes += if granted { more } else { 0 };
+            return granted;
+        }
+        let less = (before_bytes - after_bytes).min(self.bytes);
+        self.budget.give_back(less);
+        self.bytes -= less;
+        true
+    }
+}
+
+impl Drop for MemoryShare {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_are_granted_up_to_the_budget_and_given_back() {
+        let budget = MemoryBudget::new(Some(100));
+        let mut one = MemoryShare::new(&budget);
+        let mut other = MemoryShare::new(&budget);
+        assert!(one.exchange(0, 60));
+        assert!(!other.exchange(0, 41));
+        assert!(other.exchange(0, 40));
+        assert!(!one.exchange(60, 61));
+        assert_eq!(budget.committed_bytes(), 100);
+        assert!(one.exchange(60, 50), "less is always granted");
+        assert!(other.exchange(40, 50));
+        drop(one);
+        assert_eq!(budget.committed_bytes(), 50);
+        drop(other);
+        assert_eq!(budget.committed_bytes(), 0);
+    }
+
+    #[test]
+    fn without_a_limit_nothing_overflows() {
+        let budget = MemoryBudget::new(None);
+        let mut share = MemoryShare::new(&budget);
+        assert!(share.exchange(0, u64::MAX));
+        assert!(!share.exchange(0, 1));
+        drop(share);
+        assert_eq!(budget.committed_bytes(), 0);
+    }
+
+    #[test]
+    fn a_refusal_says_how_much_is_left() {
+        let budget = MemoryBudget::new(Some(10 << 10));
+        let mut share = MemoryShare::new(&budget);
+        assert!(share.exchange(0, 6 << 10));
+        let text = budget.refusal(5 << 10);
+        assert!(text.contains("5 KiB are wanted and 4 of 10 KiB"), "{text}");
+    }
+}

@@ -1,0 +1,185 @@
+//! Memory that all instances share: what is granted, refused and given back.
+
+mod support;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use support::{Deaf, ended, running, start, start_with};
+use wapo_host::{Engine, EngineConfig, ExitReason, InstanceConfig, Phase};
+
+const PAGE: u64 = 65_536;
+
+/// Waits for ever.
+const IDLE: &str = r#"(func (export "wapo_poll") (result i32) (i32.const 0))"#;
+
+fn engine(budget_bytes: Option<u64>) -> Engine {
+    Engine::new(EngineConfig {
+        instances_max: 16,
+        hog_threads: 1,
+        memory_budget_bytes: budget_bytes,
+        ..EngineConfig::default()
+    })
+    .expect("engine")
+}
+
+/// Emits the outcome of growing by 2 pages, twice.
+const GROWS: &str = r#"
+    (func $grow
+      (i32.store (i32.const 0) (memory.grow (i32.const 2)))
+      (drop (call $fast (i32.const 0) (i32.const 243) (i32.const 0) (i32.const 4)
+        (i32.const 0) (i32.const 0))))
+    (func (export "wapo_poll") (result i32) (call $grow) (call $grow) (i32.const 1))"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn growth_beyond_the_budget_is_refused_to_the_guest() {
+    let engine = engine(Some(4 * PAGE));
+    let (handle, embedder) = start(&engine, GROWS, InstanceConfig::default()).await;
+    assert_eq!(ended(&handle).await, ExitReason::Finished);
+    let output = embedder.output.lock().expect("output").clone();
+    let outcomes: Vec<i32> = output
+        .chunks(4)
+        .map(|bytes| i32::from_le_bytes(bytes.try_into().expect("four")))
+        .collect();
+    assert_eq!(outcomes, [1, -1], "from one page to three, then no more");
+    let lines = embedder.lines.lock().expect("lines");
+    let said = lines.iter().find(|line| line.text.contains("memory"));
+    let said = said.expect("a line about it");
+    assert!(
+        said.text.contains("128 KiB are wanted and 64 of 256 KiB"),
+        "{}",
+        said.text
+    );
+    let age = SystemTime::now()
+        .duration_since(said.time)
+        .expect("in the past");
+    assert!(age < Duration::from_secs(10), "{age:?}");
+    assert_eq!(engine.memory_committed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_guest_cannot_have_what_another_has() {
+    let engine = engine(Some(3 * PAGE));
+    let (first, _) = start(&engine, IDLE, InstanceConfig::default()).await;
+    running(&first).await;
+    assert_eq!(engine.memory_committed(), PAGE);
+    let (second, embedder) = start(&engine, GROWS, InstanceConfig::default()).await;
+    assert_eq!(ended(&second).await, ExitReason::Finished);
+    let output = embedder.output.lock().expect("output").clone();
+    assert_eq!(output, [255; 8], "neither growth fits");
+    first.stop();
+    ended(&first).await;
+    assert_eq!(engine.memory_committed(), 0);
+    let (third, embedder) = start(&engine, GROWS, InstanceConfig::default()).await;
+    assert_eq!(ended(&third).await, ExitReason::Finished);
+    assert_eq!(embedder.output.lock().expect("output")[..4], [1, 0, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_memory_that_does_not_fit_says_so() {
+    let engine = engine(Some(PAGE + PAGE / 2));
+    let (first, _) = start(&engine, IDLE, InstanceConfig::default()).await;
+    running(&first).await;
+    let (second, _) = start(&engine, IDLE, InstanceConfig::default()).await;
+    let reason = ended(&second).await;
+    assert!(
+        matches!(&reason, ExitReason::FailedToStart(text) if text.contains("memory budget")
+            && text.contains("64 KiB are wanted and 32 of 96 KiB")),
+        "{reason}"
+    );
+    assert_eq!(engine.memory_committed(), PAGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_count_as_well() {
+    let engine = engine(Some(PAGE + 10_000));
+    let table = |elements: u32| format!("(table {elements} funcref) {IDLE}");
+    let (fits, _) = start(&engine, &table(1_000), InstanceConfig::default()).await;
+    running(&fits).await;
+    assert_eq!(engine.memory_committed(), PAGE + 8_000);
+    fits.stop();
+    ended(&fits).await;
+    let (large, _) = start(&engine, &table(1_251), InstanceConfig::default()).await;
+    let reason = ended(&large).await;
+    assert!(
+        matches!(&reason, ExitReason::FailedToStart(text) if text.contains("memory budget")),
+        "{reason}"
+    );
+    assert_eq!(engine.memory_committed(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_end_gives_memory_back() {
+    let engine = engine(Some(64 * PAGE));
+    let emits = r#"(func (export "wapo_poll") (result i32)
+        (drop (call $fast (i32.const 0) (i32.const 243) (i32.const 0) (i32.const 4)
+          (i32.const 0) (i32.const 0)))
+        (i32.const 1))"#;
+    for (body, what) in [
+        (
+            r#"(func (export "wapo_poll") (result i32) (i32.const 1))"#,
+            "finished",
+        ),
+        (
+            r#"(func (export "wapo_poll") (result i32) unreachable)"#,
+            "trapped",
+        ),
+        (
+            r#"(func (export "wapo_poll") (result i32) (i32.const 9))"#,
+            "a violation",
+        ),
+        (
+            r#"(func $start unreachable) (start $start)
+               (func (export "wapo_poll") (result i32) (i32.const 1))"#,
+            "a bad start",
+        ),
+    ] {
+        let (handle, _) = start(&engine, body, InstanceConfig::default()).await;
+        ended(&handle).await;
+        assert_eq!(engine.memory_committed(), 0, "{what}");
+    }
+    let broken = Deaf {
+        breaks: true,
+        ..Deaf::default()
+    };
+    let config = InstanceConfig::default();
+    let meter = Arc::clone(&config.meter);
+    let (handle, _) = start_with(&engine, emits, config, broken).await;
+    let reason = ended(&handle).await;
+    assert!(matches!(reason, ExitReason::Violation(_)), "{reason}");
+    assert_eq!(engine.memory_committed(), 0, "a panic of the host");
+    assert_eq!(meter.read().memory_bytes, 0, "a panic of the host");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_is_charged_no_more_than_the_engine_can_give() {
+    // The guest asks for more than a slot has, which the instance would allow.
+    let engine = Engine::new(EngineConfig {
+        instances_max: 4,
+        memory_max_bytes: 2 * PAGE,
+        ..EngineConfig::default()
+    })
+    .expect("engine");
+    let config = InstanceConfig {
+        memory_max_bytes: 100 * PAGE,
+        ..InstanceConfig::default()
+    };
+    let meter = Arc::clone(&config.meter);
+    let (handle, embedder) = start(
+        &engine,
+        r#"(func (export "wapo_poll") (result i32)
+             (i32.store (i32.const 0) (memory.grow (i32.const 50)))
+             (drop (call $fast (i32.const 0) (i32.const 243) (i32.const 0) (i32.const 4)
+               (i32.const 0) (i32.const 0)))
+             (i32.const 0))"#,
+        config,
+    )
+    .await;
+    while embedder.output.lock().expect("output").is_empty() {
+        assert!(!matches!(handle.status().borrow().phase, Phase::Ended(_)));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(*embedder.output.lock().expect("output"), [255; 4]);
+    assert_eq!(engine.memory_committed(), PAGE);
+    assert_eq!(meter.read().memory_bytes, PAGE);
+}
