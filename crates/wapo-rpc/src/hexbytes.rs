@@ -16,6 +16,37 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
     parse(&text).map_err(D::Error::custom)
 }
 
+/// The same for a list of byte strings.
+pub(crate) mod list {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Deserialize)]
+    #[serde(transparent)]
+    struct Item(#[serde(with = "super")] Vec<u8>);
+
+    #[derive(Serialize)]
+    #[serde(transparent)]
+    struct Shown<'a>(#[serde(serialize_with = "shown")] &'a [u8]);
+
+    fn shown<S: Serializer>(bytes: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        super::serialize(bytes, serializer)
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        list: &[Vec<u8>],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(list.iter().map(|bytes| Shown(bytes)))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<Vec<u8>>, D::Error> {
+        let list = Vec::<Item>::deserialize(deserializer)?;
+        Ok(list.into_iter().map(|item| item.0).collect())
+    }
+}
+
 /// Reads hex digits after any number of `0x`.
 pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
     let mut digits = text;

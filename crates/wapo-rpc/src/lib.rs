@@ -4,21 +4,34 @@
 //! the same message as JSON ([`encoding`]). This crate has the messages
 //! ([`message`]), the names of the methods ([`method`]), and what an app is to
 //! the outside: its manifest and the address that follows from it
-//! ([`manifest`]). It opens no sockets. Used by `wapod`, which serves the
-//! interface, and by the `wapo` command, which calls it.
+//! ([`manifest`]), what it signs ([`statement`]). All of it follows from one
+//! table ([`schema`]), as do docs/rpc.md, docs/openapi.json and
+//! proto/wapod_rpc.proto. Used by `wapod`, which serves the interface, and by the
+//! `wapo` command, which calls it with `client`; without that feature the crate
+//! opens no sockets.
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "client")]
+pub mod client;
 pub mod encoding;
 mod hexbytes;
+pub mod host_name;
 pub mod limits;
+pub mod log;
 pub mod manifest;
 pub mod message;
 pub mod method;
+pub mod schema;
+pub mod ss58;
+pub mod statement;
 
+#[cfg(feature = "client")]
+pub use client::{Client, ClientError, UserClient};
 pub use encoding::{DecodeError, Encoding};
-pub use manifest::{AddressError, AppAddress, AppManifest};
+pub use host_name::{HostName, HostNameError};
+pub use manifest::{AddressError, AppAddress, AppManifest, ManifestError};
 pub use message::{
-    ErrorMessage, MemoryUsage, ModuleLoaderInfo, QueryArgs, QueryResponse, WorkerInfo,
+    Empty, ErrorMessage, MemoryUsage, ModuleLoaderInfo, QueryArgs, QueryResponse, WorkerInfo,
 };
-pub use method::{Method, UserMethod};
+pub use method::{Method, OperationMethod, UserMethod};

@@ -2,7 +2,9 @@
 //!
 //! The address is a hash of everything that decides what the app does: code,
 //! arguments, environment. Two workers that run the same manifest run the same
-//! app. Checks of a manifest's content belong to the worker that takes it.
+//! app. [`AppManifest::check`] has the rules that every worker applies.
+
+mod check;
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,10 +12,12 @@ use std::str::FromStr;
 use parity_scale_codec::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+pub use check::ManifestError;
+
 use crate::hexbytes;
 
 /// Address of an app: the hash of its manifest.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Encode, Decode)]
 pub struct AppAddress(pub [u8; 32]);
 
 /// Text or bytes that are no address.
@@ -25,6 +29,9 @@ pub enum AddressError {
     /// Wrong length.
     #[error("invalid address: it has {0} bytes, an app's address has 32")]
     Length(usize),
+    /// Fewer bytes than an address has.
+    #[error("Not enough data to fill buffer: an app's address has 32 bytes, this has {0}")]
+    TooShort(usize),
 }
 
 impl AppAddress {
@@ -38,6 +45,19 @@ impl AppAddress {
         array
             .map(Self)
             .map_err(|_| AddressError::Length(bytes.len()))
+    }
+
+    /// Reads the first 32 bytes. Fields of messages are read so, because they
+    /// hold an encoded value, and what follows such a value is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError::TooShort`]
+    pub fn from_prefix(bytes: &[u8]) -> Result<Self, AddressError> {
+        let array = bytes.first_chunk::<32>();
+        array
+            .map(|array| Self(*array))
+            .ok_or(AddressError::TooShort(bytes.len()))
     }
 }
 

@@ -1,146 +1,202 @@
-//! The messages of the interface.
+//! The messages of the interface, as structs.
 //!
-//! Field numbers are public and never change; fields of ours start at 100. The
-//! order of the fields in a struct is their order in JSON. Read and written by
+//! Expanded from the rows in `schema`, which say what each field is. Field
+//! numbers are public and never change; fields of ours start at 100. The order
+//! of the fields in a struct is their order in JSON. Read and written by
 //! `encoding`.
+
+mod empty;
+
+use std::fmt;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
+pub use empty::Empty;
+
 use crate::hexbytes;
+use crate::manifest::{AddressError, AppAddress};
+use crate::schema::{
+    app_messages, common_messages, query_messages, session_messages, usage_messages,
+    worker_messages,
+};
 
-/// Arguments of `User.Query`.
-#[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
-pub struct QueryArgs {
-    /// Address of the app, 32 bytes.
-    #[prost(bytes = "vec", tag = "1")]
-    #[serde(with = "hexbytes")]
-    pub address: Vec<u8>,
-    /// What is asked; opaque to the worker.
-    #[prost(string, tag = "2")]
-    pub path: String,
-    /// Argument bytes; opaque to the worker.
-    #[prost(bytes = "vec", tag = "3")]
-    #[serde(with = "hexbytes")]
-    pub payload: Vec<u8>,
-    /// An encoded optional signature; empty when the query is not signed.
-    #[prost(bytes = "vec", tag = "4")]
-    #[serde(with = "hexbytes")]
-    pub encoded_signature: Vec<u8>,
+/// Turns rows into structs.
+macro_rules! define {
+    ($(
+        $(#[doc = $doc:literal])*
+        $(#[prost($option:ident)])?
+        $name:ident { $($fields:tt)* }
+    )*) => {
+        $( define_one! {
+            [ $(#[doc = $doc])* $(#[prost($option)])? ] $name [] $($fields)*
+        } )*
+    };
 }
 
-/// Answer to `User.Query`.
-#[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
-pub struct QueryResponse {
-    /// What the app answered.
-    #[prost(bytes = "vec", tag = "1")]
-    #[serde(with = "hexbytes")]
-    pub output: Vec<u8>,
+/// Turns one row into a struct, field by field: an attribute cannot be the
+/// result of a macro, so the attributes of a kind are written here.
+macro_rules! define_one {
+    // It is `null` in JSON, which no derived code writes.
+    ($attributes:tt Empty []) => {};
+    ([$($attribute:tt)*] $name:ident [$($done:tt)*]) => {
+        #[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
+        #[serde(default)]
+        $($attribute)*
+        pub struct $name { $($done)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: bool = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(bool, tag = $tag)]
+            pub $field: bool,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: u32 = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(uint32, tag = $tag)]
+            pub $field: u32,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: u64 = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(uint64, tag = $tag)]
+            pub $field: u64,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: string = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(string, tag = $tag)]
+            pub $field: String,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: bytes = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(bytes = "vec", tag = $tag)]
+            #[serde(with = "hexbytes")]
+            pub $field: Vec<u8>,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: [string] = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(string, repeated, tag = $tag)]
+            pub $field: Vec<String>,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: [bytes] = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(bytes = "vec", repeated, tag = $tag)]
+            #[serde(with = "hexbytes::list")]
+            pub $field: Vec<Vec<u8>>,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: [$message:ident] = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(message, repeated, tag = $tag)]
+            pub $field: Vec<$message>,
+        ] $($rest)* }
+    };
+    ($head:tt $name:ident [$($done:tt)*]
+     $(#[doc = $doc:literal])* $field:ident: $message:ident = $tag:tt, $($rest:tt)*) => {
+        define_one! { $head $name [$($done)*
+            $(#[doc = $doc])*
+            #[prost(message, optional, tag = $tag)]
+            pub $field: Option<$message>,
+        ] $($rest)* }
+    };
 }
 
-/// Body of an answer that reports a failure, in protobuf mode.
-#[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ErrorMessage {
-    /// What was wrong, for a person.
-    #[prost(string, tag = "1")]
-    pub message: String,
+common_messages!(define);
+worker_messages!(define);
+session_messages!(define);
+app_messages!(define);
+usage_messages!(define);
+query_messages!(define);
+
+impl From<AppAddress> for Address {
+    fn from(address: AppAddress) -> Self {
+        Self {
+            address: address.0.to_vec(),
+        }
+    }
 }
 
-/// Answer to `User.Info`: the worker at a glance.
-#[derive(Clone, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
-pub struct WorkerInfo {
-    /// Public key of the worker.
-    #[prost(bytes = "vec", tag = "1")]
-    #[serde(with = "hexbytes")]
-    pub pubkey: Vec<u8>,
-    /// Number of apps.
-    #[prost(uint64, tag = "2")]
-    pub deployed_apps: u64,
-    /// Number of instances that run.
-    #[prost(uint64, tag = "3")]
-    pub running_instances: u64,
-    /// Number of engine contexts that are alive.
-    #[prost(uint64, tag = "9")]
-    pub vm_instances: u64,
-    /// Instances that may run at a time.
-    #[prost(uint64, tag = "4")]
-    pub max_instances: u64,
-    /// Memory that one instance may have, in bytes.
-    #[prost(uint64, tag = "5")]
-    pub instance_memory_size: u64,
-    /// The worker's session; empty when there is none.
-    #[prost(bytes = "vec", tag = "6")]
-    #[serde(with = "hexbytes")]
-    pub session: Vec<u8>,
-    /// Memory of the worker.
-    #[prost(message, optional, tag = "7")]
-    pub memory_usage: Option<MemoryUsage>,
-    /// State of the compiler; for operators only.
-    #[prost(message, optional, tag = "8")]
-    pub module_loader_info: Option<ModuleLoaderInfo>,
-    /// Ports that guests may listen on, as `A-B`; empty for none.
-    #[prost(string, tag = "10")]
-    pub tcp_listen_port_range: String,
-    /// Address of the app that measures the worker; empty when there is none.
-    #[prost(bytes = "vec", tag = "11")]
-    #[serde(with = "hexbytes")]
-    pub bench_app_address: Vec<u8>,
-    /// Instances of that app.
-    #[prost(uint64, tag = "12")]
-    pub bench_app_instances: u64,
+impl Address {
+    /// The address in it; bytes after the first 32 are ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`AddressError::TooShort`]
+    pub fn app(&self) -> Result<AppAddress, AddressError> {
+        AppAddress::from_prefix(&self.address)
+    }
 }
 
-/// Memory of a worker, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
-pub struct MemoryUsage {
-    /// Allocated by the worker's own code.
-    #[prost(uint64, tag = "1")]
-    pub rust_used: u64,
-    /// Most ever allocated by the worker's own code.
-    #[prost(uint64, tag = "2")]
-    pub rust_peak: u64,
-    /// Most allocated since the last question.
-    #[prost(uint64, tag = "3")]
-    pub rust_spike: u64,
-    /// Resident memory of the process.
-    #[prost(uint64, tag = "4")]
-    pub used: u64,
-    /// Most address space the process ever had.
-    #[prost(uint64, tag = "5")]
-    pub peak: u64,
-    /// Free memory of the machine.
-    #[prost(uint64, tag = "6")]
-    pub free: u64,
+impl From<(String, String)> for StringPair {
+    fn from((key, value): (String, String)) -> Self {
+        Self { key, value }
+    }
 }
 
-/// State of a worker's compiler.
-#[derive(Clone, Copy, PartialEq, Eq, Message, Serialize, Deserialize)]
-#[serde(default)]
-pub struct ModuleLoaderInfo {
-    /// Modules that are compiled at a time.
-    #[prost(uint32, tag = "1")]
-    pub max_compilation_tasks: u32,
-    /// Modules that may wait.
-    #[prost(uint32, tag = "2")]
-    pub queue_cap: u32,
-    /// Modules that wait.
-    #[prost(uint32, tag = "3")]
-    pub queue_used: u32,
-    /// Compiled modules that are kept.
-    #[prost(uint32, tag = "4")]
-    pub cache_cap: u32,
-    /// Compiled modules that are there.
-    #[prost(uint32, tag = "5")]
-    pub cache_used: u32,
-    /// Modules that somebody waits for.
-    #[prost(uint32, tag = "6")]
-    pub compiling_handles_len: u32,
-    /// Modules that are being compiled.
-    #[prost(uint32, tag = "7")]
-    pub compiling_tasks: u32,
+impl From<StringPair> for (String, String) {
+    fn from(pair: StringPair) -> Self {
+        (pair.key, pair.value)
+    }
+}
+
+/// Without the secret.
+impl fmt::Debug for SecretSetArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretSetArgs")
+            .field("address", &hex::encode(&self.address))
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_not_in_debug_output() {
+        let args = SecretSetArgs {
+            name: "TOKEN".into(),
+            value: b"hush".to_vec(),
+            ..SecretSetArgs::default()
+        };
+        let text = format!("{args:?}");
+        assert!(text.contains("TOKEN") && !text.contains("104") && !text.contains("hush"));
+    }
+
+    #[test]
+    fn an_address_is_the_first_32_bytes() {
+        let long = Address {
+            address: [vec![7; 32], vec![9; 8]].concat(),
+        };
+        assert_eq!(long.app(), Ok(AppAddress([7; 32])));
+        let short = Address {
+            address: vec![7; 31],
+        };
+        let error = short.app().expect_err("short").to_string();
+        assert!(
+            error.starts_with("Not enough data to fill buffer"),
+            "{error}"
+        );
+    }
 }

@@ -66,7 +66,7 @@ async fn dispatch(
             return Ok(body::text(StatusCode::UNPROCESSABLE_ENTITY, text));
         }
     };
-    let Some(method) = Method::parse(name) else {
+    let Some(Method::User(method)) = Method::parse(name) else {
         return Ok(call_error(
             encoding,
             StatusCode::NOT_FOUND,
@@ -102,13 +102,16 @@ async fn dispatch(
 
 async fn run(
     worker: &Worker,
-    method: Method,
+    method: UserMethod,
     encoding: Encoding,
     content: &[u8],
 ) -> Response<Body> {
     let answer = match method {
-        Method::User(UserMethod::Info) => encoding.encode(&worker.info()),
-        Method::User(UserMethod::Query) => {
+        UserMethod::Info => encoding.encode(&worker.info()),
+        UserMethod::EncryptedQuery => {
+            return call_error(encoding, StatusCode::NOT_FOUND, "method Not Found");
+        }
+        UserMethod::Query => {
             let args: QueryArgs = match encoding.decode(content) {
                 Ok(args) => args,
                 Err(error) => {

@@ -1,0 +1,219 @@
+//! Rows: deploying apps, looking at them, what they used.
+//!
+//! Expanded by `schema`, `message` and the tests.
+
+macro_rules! app_messages {
+    ($each:ident) => {
+        $each! {
+            /// What a worker is asked to run. The app's address is a hash of it.
+            Manifest {
+                /// Version of this structure: 1.
+                version: u32 = 1,
+                /// Blob of the code, as `sha256:<hex>`.
+                code_hash: string = 2,
+                /// Program arguments after the program's own name.
+                args: [string] = 3,
+                /// Environment variables. They are public; secrets are set with
+                /// `SecretSet`.
+                env_vars: [StringPair] = 4,
+                /// Whether instances run only while a request needs one.
+                on_demand: bool = 5,
+                /// Whether the app may have many instances.
+                resizable: bool = 6,
+                /// Bytes of path and payload of a query at most.
+                max_query_size: u32 = 7,
+                /// Name for people, at most 64 bytes.
+                label: string = 8,
+                /// Blobs the app needs: hash, and where else it can be had.
+                required_blobs: [StringPair] = 9,
+            }
+            /// Deploys an app.
+            DeployArgs {
+                /// What to run.
+                manifest: Manifest = 1,
+                /// Whether requests share instances; each gets its own otherwise.
+                reuse_instances: bool = 2,
+                /// Host name label that is wanted; when empty it is derived from the
+                /// manifest's label, if that is free.
+                name: string = 100,
+                /// What the operator allows the app.
+                settings: AppSettings = 101,
+                /// Address of the app that this one takes the place of; empty for none.
+                replaces: bytes = 102,
+            }
+            /// The app that was deployed.
+            DeployResponse {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// A random number that tells this deployment from others of the app, 32
+                /// bytes.
+                session: bytes = 2,
+                /// Host name label that the app got; may be empty.
+                name: string = 100,
+            }
+            /// What the operator allows an app. Not part of its address.
+            AppSettings {
+                /// Whether an app that has finished is started again.
+                restart_always: bool = 1,
+                /// Memory of an instance, in bytes; 0 for the worker's limit.
+                memory_max: u64 = 2,
+                /// Gas that an instance may use; 0 for no limit.
+                gas_max: u64 = 3,
+                /// Share of the processor, compared with other apps; 0 counts as 1.
+                weight: u32 = 4,
+                /// Where the app may connect to besides public addresses, each as host
+                /// pattern, CIDR network or port.
+                egress: [string] = 5,
+                /// Whether cookies pass where apps share an origin (`/app/<address>/`).
+                pass_cookies: bool = 6,
+                /// Ports that the app may listen on, as `3000..3100`; empty for the
+                /// worker's range.
+                listen_ports: string = 7,
+                /// Instances to start at deploy; 0 counts as 1, more only for resizable
+                /// apps.
+                instances: u32 = 8,
+                /// Requests at a time; 0 for the worker's limit.
+                requests_max: u32 = 9,
+                /// Whether every host call is logged.
+                trace_calls: bool = 10,
+                /// Whether the app's log goes to the daemon's own log as well.
+                log_to_daemon: bool = 11,
+            }
+            /// Sets how many instances an app has.
+            ResizeArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// Instances wanted.
+                instances: u64 = 2,
+            }
+            /// Gives an app a secret, which it gets as an environment variable at its
+            /// next start.
+            #[prost(skip_debug)]
+            SecretSetArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// Name of the variable.
+                name: string = 2,
+                /// The secret.
+                value: bytes = 3,
+            }
+            /// Takes a secret away from an app.
+            SecretRemoveArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// Name of the variable.
+                name: string = 2,
+            }
+        }
+    };
+}
+pub(crate) use app_messages;
+
+macro_rules! usage_messages {
+    ($each:ident) => {
+        $each! {
+            /// Which apps to list.
+            AppListArgs {
+                /// Apps to leave out, from the first serial number on.
+                start: u32 = 1,
+                /// Apps to list at most; 0 for all.
+                count: u32 = 2,
+            }
+            /// Apps in the order of their serial numbers.
+            AppListResponse {
+                /// The apps.
+                apps: [AppInfo] = 2,
+            }
+            /// An app at a glance.
+            AppInfo {
+                /// Serial number on this worker.
+                sn: u64 = 1,
+                /// Address of the app, 32 bytes.
+                address: bytes = 2,
+                /// Instances that there are.
+                instances: u64 = 3,
+                /// Seconds since the last query was answered, or since deploy.
+                last_query_elapsed: u64 = 4,
+                /// Whether requests share instances.
+                reuse_instances: bool = 6,
+                /// What runs.
+                manifest: Manifest = 5,
+                /// Host name label; may be empty.
+                name: string = 100,
+                /// One of `stopped`, `starting`, `running`, `waiting` (for its next
+                /// start), `finished`, `failed`, `idle` (on demand, no instance at the
+                /// moment).
+                state: string = 101,
+                /// Why it does not run.
+                reason: string = 102,
+                /// What the operator allows it.
+                settings: AppSettings = 103,
+                /// Instances wanted.
+                target: u64 = 104,
+                /// Each instance.
+                instance_list: [InstanceInfo] = 105,
+                /// What it has used since it was deployed.
+                usage: AppUsage = 106,
+                /// When it was deployed, in milliseconds since 1970.
+                deployed_at_ms: u64 = 107,
+            }
+            /// An instance at a glance.
+            InstanceInfo {
+                /// Number of the instance on this worker.
+                id: u64 = 1,
+                /// One of `starting`, `running`, `waiting` (for its next start), `ended`.
+                phase: string = 2,
+                /// How often it was started again.
+                restarts: u64 = 3,
+                /// How long it has run since its last start, in milliseconds.
+                uptime_ms: u64 = 4,
+                /// Requests that it answers at the moment.
+                requests: u64 = 5,
+                /// Its memory, in bytes.
+                memory: u64 = 6,
+                /// Addresses that it listens on.
+                listening: [string] = 7,
+            }
+            /// What an app has used since it was deployed. For looking at; `AppMetrics`
+            /// has the signed figures.
+            AppUsage {
+                /// Requests and queries.
+                requests: u64 = 1,
+                /// Gas.
+                gas: u64 = 2,
+                /// Bytes received.
+                network_ingress: u64 = 3,
+                /// Bytes sent.
+                network_egress: u64 = 4,
+                /// Memory at the moment, in bytes.
+                memory: u64 = 5,
+                /// Memory by time, in MiB seconds.
+                memory_mib_seconds: u64 = 6,
+                /// Time that instances have run, added up, in milliseconds.
+                running_time_ms: u64 = 7,
+                /// Instances started.
+                starts: u64 = 8,
+                /// Instances started again after they ended.
+                restarts: u64 = 9,
+                /// Bytes stored at the moment.
+                storage_bytes: u64 = 10,
+                /// Bytes read from storage.
+                storage_read: u64 = 11,
+                /// Bytes written to storage.
+                storage_write: u64 = 12,
+                /// Tip that the app has asked to pay.
+                tip: u64 = 13,
+            }
+            /// What apps have used, signed.
+            AppMetricsResponse {
+                /// SCALE `VersionedAppsMetrics` of at most 64 apps.
+                encoded_metrics: bytes = 1,
+                /// The worker's signature of it, content type 100.
+                signature: bytes = 2,
+                /// Serial number to go on from; 0 when that was all.
+                next_cursor: u64 = 100,
+            }
+        }
+    };
+}
+pub(crate) use usage_messages;

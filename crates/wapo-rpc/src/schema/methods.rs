@@ -1,0 +1,78 @@
+//! Rows: the methods of each service.
+//!
+//! A row is `Name: function(Argument) -> Answer, verb, size;`. The verb `get`
+//! marks what only reads, so that a plain GET may call it; the size names the
+//! limit of the request's body (`limits`). Expanded by `schema`, `method`,
+//! `client` and the daemon's dispatch.
+
+/// Hands the methods of the service `User`, open to everyone, to a macro.
+#[macro_export]
+macro_rules! for_each_user_method {
+    ($each:ident) => {
+        $each! {
+            User
+            /// The worker at a glance, without what concerns only its operator.
+            Info: info(Empty) -> WorkerInfo, get, call;
+            /// Asks an app.
+            Query: query(QueryArgs) -> QueryResponse, post, query;
+            /// Asks an app what nobody on the way can read. The answer is not encrypted.
+            EncryptedQuery: encrypted_query(EncryptedQueryArgs) -> QueryResponse, post, query;
+        }
+    };
+}
+
+/// Hands the methods of the service `Operation`, for the operator, to a macro.
+#[macro_export]
+macro_rules! for_each_operation_method {
+    ($each:ident) => {
+        $each! {
+            Operation
+            /// The worker at a glance.
+            Info: info(Empty) -> WorkerInfo, get, call;
+            /// Begins a new session, with whom usage is settled. Refused while an app is
+            /// deployed.
+            WorkerInit: worker_init(InitArgs) -> InitResponse, post, call;
+            /// What a chain needs to know to register the worker, with a quote when the
+            /// worker runs in an enclave.
+            SignRegisterInfo: sign_register_info(SignRegisterInfoArgs) -> SignRegisterInfoResponse, post, call;
+            /// Signs where the worker is reached.
+            SignEndpoints: sign_endpoints(SignEndpointsArgs) -> SignEndpointsResponse, post, call;
+            /// Signs what the worker offers, and for how much.
+            SignWorkerDescription: sign_worker_description(SignWorkerDescriptionArgs) -> SignWorkerDescriptionResponse, post, call;
+            /// Ends the daemon, after open requests.
+            WorkerExit: worker_exit(Empty) -> Empty, post, call;
+            /// Stores a blob and answers with its hash. Large ones go to `POST /blob/`.
+            BlobPut: blob_put(Blob) -> Blob, post, blob;
+            /// Removes a blob, named by its hash.
+            BlobRemove: blob_remove(Blob) -> Empty, post, call;
+            /// Whether a blob is there.
+            BlobExists: blob_exists(Blob) -> Boolean, post, call;
+            /// Deploys an app. Answers when it runs, or, on demand, when it could.
+            AppDeploy: app_deploy(DeployArgs) -> DeployResponse, post, call;
+            /// Stops an app and removes it.
+            AppRemove: app_remove(Address) -> Empty, post, call;
+            /// Starts an app that was stopped. Refused for apps on demand.
+            AppStart: app_start(Address) -> Empty, post, call;
+            /// Stops an app. It stays deployed.
+            AppStop: app_stop(Address) -> Empty, post, call;
+            /// Sets how many instances an app has, and answers how many there are.
+            AppResize: app_resize(ResizeArgs) -> Number, post, call;
+            /// What apps have used, signed; 64 of them at a time.
+            AppMetrics: app_metrics(Addresses) -> AppMetricsResponse, get, call;
+            /// Lists apps.
+            AppList: app_list(AppListArgs) -> AppListResponse, get, call;
+            /// Stops and removes every app.
+            AppRemoveAll: app_remove_all(Empty) -> Empty, post, call;
+            /// Asks an app.
+            AppQuery: app_query(QueryArgs) -> QueryResponse, post, query;
+            /// Asks an app what nobody on the way can read. The answer is not encrypted.
+            AppEncryptedQuery: app_encrypted_query(EncryptedQueryArgs) -> QueryResponse, post, query;
+            /// Says which app measures the worker, and resizes it.
+            SetBenchApp: set_bench_app(SetBenchAppArgs) -> Empty, post, call;
+            /// Gives an app a secret.
+            SecretSet: secret_set(SecretSetArgs) -> Empty, post, call;
+            /// Takes a secret away from an app. Answers whether there was one.
+            SecretRemove: secret_remove(SecretRemoveArgs) -> Boolean, post, call;
+        }
+    };
+}

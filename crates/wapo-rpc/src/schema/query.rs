@@ -1,0 +1,94 @@
+//! Rows: messages that several methods share, and questions to an app.
+//!
+//! Expanded by `schema`, `message` and the tests.
+
+macro_rules! common_messages {
+    ($each:ident) => {
+        $each! {
+            /// Nothing: no bytes in protobuf, `null` in JSON.
+            Empty {}
+            /// Body of an answer that reports a failure, in protobuf mode.
+            ErrorMessage {
+                /// What was wrong, for a person.
+                message: string = 1,
+            }
+            /// Yes or no.
+            Boolean {
+                /// The answer.
+                value: bool = 1,
+            }
+            /// A number.
+            Number {
+                /// The answer.
+                value: u64 = 1,
+            }
+            /// Two strings: name and value, or hash and source.
+            StringPair {
+                /// Name, or hash.
+                key: string = 1,
+                /// Value, or where the blob can be had.
+                value: string = 2,
+            }
+            /// Which app is meant.
+            Address {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+            }
+            /// Which apps are meant.
+            Addresses {
+                /// Addresses of 32 bytes each; none means every app.
+                addresses: [bytes] = 1,
+                /// Serial number of the app to start from, when no address is given.
+                cursor: u64 = 100,
+            }
+            /// Content of a blob, its hash, or both.
+            Blob {
+                /// `sha256:<hex>` or `sha512:<hex>`; without digits, or empty, when it
+                /// is to be computed.
+                hash: string = 1,
+                /// The content.
+                body: bytes = 2,
+            }
+        }
+    };
+}
+pub(crate) use common_messages;
+
+macro_rules! query_messages {
+    ($each:ident) => {
+        $each! {
+            /// A question to an app.
+            QueryArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// What is asked; opaque to the worker.
+                path: string = 2,
+                /// Argument bytes; opaque to the worker.
+                payload: bytes = 3,
+                /// SCALE `Option<QuerySignature>`; empty when the query is not signed.
+                encoded_signature: bytes = 4,
+            }
+            /// A question that only the worker can read.
+            EncryptedQueryArgs {
+                /// The sender's sr25519 public key, for this query's shared key.
+                pubkey: bytes = 1,
+                /// Initialisation vector (12 bytes), and a protobuf `QueryArgs` sealed
+                /// with AES-256-GCM.
+                encrypted_payload: bytes = 2,
+            }
+            /// An app's answer to a question.
+            QueryResponse {
+                /// What the app answered.
+                output: bytes = 1,
+            }
+            /// Which app measures the worker.
+            SetBenchAppArgs {
+                /// SCALE `Option<[u8; 32]>`: the app's address, or none.
+                app_address: bytes = 1,
+                /// Instances that it is to have.
+                instances: u64 = 2,
+            }
+        }
+    };
+}
+pub(crate) use query_messages;

@@ -1,0 +1,82 @@
+//! Rows: the worker at a glance.
+//!
+//! Expanded by `schema`, `message` and the tests.
+
+macro_rules! worker_messages {
+    ($each:ident) => {
+        $each! {
+            /// The worker at a glance.
+            WorkerInfo {
+                /// Public key of the worker.
+                pubkey: bytes = 1,
+                /// Number of apps.
+                deployed_apps: u64 = 2,
+                /// Number of instances that run.
+                running_instances: u64 = 3,
+                /// Number of engine contexts that are alive.
+                vm_instances: u64 = 9,
+                /// Instances that may run at a time.
+                max_instances: u64 = 4,
+                /// Memory that one instance may have, in bytes.
+                instance_memory_size: u64 = 5,
+                /// The worker's session, 32 bytes; empty when there is none.
+                session: bytes = 6,
+                /// Memory of the worker.
+                memory_usage: MemoryUsage = 7,
+                /// State of the compiler; on the admin port only.
+                module_loader_info: ModuleLoaderInfo = 8,
+                /// Ports that guests may listen on, as `A-B`; empty for none.
+                tcp_listen_port_range: string = 10,
+                /// Address of the app that measures the worker; empty when there is none.
+                bench_app_address: bytes = 11,
+                /// Instances of that app.
+                bench_app_instances: u64 = 12,
+                /// Version of the worker.
+                version: string = 100,
+                /// Where apps are reached, as `host:port`; on the admin port only.
+                user_address: string = 101,
+                /// Domain below which each app has a host name; on the admin port only.
+                base_domain: string = 102,
+                /// Memory that all instances together may have, in bytes; on the admin
+                /// port only.
+                memory_budget: u64 = 103,
+                /// Memory that instances have at the moment, in bytes; on the admin port
+                /// only.
+                memory_committed: u64 = 104,
+            }
+            /// Memory of a worker, in bytes.
+            MemoryUsage {
+                /// Allocated by the worker's own code.
+                rust_used: u64 = 1,
+                /// Most ever allocated by the worker's own code.
+                rust_peak: u64 = 2,
+                /// Most allocated since the last question.
+                rust_spike: u64 = 3,
+                /// Resident memory of the process.
+                used: u64 = 4,
+                /// Most address space the process ever had.
+                peak: u64 = 5,
+                /// Free memory of the machine.
+                free: u64 = 6,
+            }
+            /// State of a worker's compiler.
+            ModuleLoaderInfo {
+                /// Modules that are compiled at a time.
+                max_compilation_tasks: u32 = 1,
+                /// Modules that may wait.
+                queue_cap: u32 = 2,
+                /// Modules that wait.
+                queue_used: u32 = 3,
+                /// Compiled modules that are kept.
+                cache_cap: u32 = 4,
+                /// Compiled modules that are there.
+                cache_used: u32 = 5,
+                /// Modules that somebody waits for.
+                compiling_handles_len: u32 = 6,
+                /// Modules that are being compiled.
+                compiling_tasks: u32 = 7,
+            }
+        }
+    };
+}
+pub(crate) use worker_messages;
