@@ -1,19 +1,27 @@
-//! Keys and signatures of a worker: bytes in, bytes out.
+//! Keys, signatures, sealing, attestation: bytes in, bytes out.
 //!
-//! What a worker signs, what it derives for its apps, and nothing else: no
-//! files, no sockets, no clock and no randomness of its own. Seeds are
-//! arguments, so that every result can be checked against a test vector. Used
-//! by `wapod` (identity) and by `wapo-rpc` (hashes of manifests).
+//! What a worker signs, what it derives and encrypts, whose queries it believes,
+//! and nothing else: no files, no sockets, no clock and no randomness of its own.
+//! Seeds, nonces and the time are arguments, so that every result can be checked
+//! against a test vector. Used by `wapod` (identity) and by `wapo-rpc` (hashes of
+//! manifests, statements, encrypted queries).
 //!
 //! Read [`content_type`] first: it says how a signature made for one purpose is
 //! kept from counting for another.
 
 #![forbid(unsafe_code)]
 
+mod aead;
 pub mod content_type;
+pub mod envelope;
 pub mod hash;
+pub mod limits;
+pub mod query_signature;
+pub mod report_data;
+pub mod sealed;
 pub mod worker_key;
 
 pub use content_type::ContentType;
-pub use hash::blake2b_256;
+pub use hash::{blake2b_256, keccak_256};
+pub use query_signature::{Account, QuerySignatureError, SignableQuery};
 pub use worker_key::{KeyError, PublicKey, SECRET_BYTES, SIGNATURE_BYTES, WorkerKey, verify};

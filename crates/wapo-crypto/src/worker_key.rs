@@ -1,14 +1,25 @@
-//! The key of a worker: signs statements, derives secrets for apps.
+//! The key of a worker: signs statements, derives secrets and further keys.
 //!
 //! An sr25519 key (Schnorr signatures over ristretto255, as schnorrkel does
 //! them). This file neither stores keys nor draws randomness; the daemon does.
+//!
+//! Three ways of derivation lead away from it, and none into another: secrets of
+//! apps by hard derivation steps, which guests can ask for; keys of the worker's
+//! own and keys for sealed data by a keyed hash, each with a name of its own in
+//! the hash's parameters, which guests cannot.
 
 use std::fmt;
 
+use blake2::digest::Mac as _;
+use blake2::digest::consts::U32;
+use curve25519_dalek::ristretto::CompressedRistretto;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::IsIdentity as _;
 use rand_core::{CryptoRng, RngCore};
 use schnorrkel::context::{attach_rng, signing_context};
 use schnorrkel::derive::ChainCode;
 use schnorrkel::{ExpansionMode, Keypair, MiniSecretKey, SecretKey, Signature};
+use zeroize::Zeroizing;
 
 use crate::content_type::ContentType;
 use crate::hash::blake2b_256;
@@ -18,7 +29,10 @@ pub const SECRET_BYTES: usize = 64;
 /// Bytes of a signature.
 pub const SIGNATURE_BYTES: usize = 64;
 /// Signing context shared with other users of sr25519 keys.
-const CONTEXT: &[u8] = b"substrate";
+pub(crate) const CONTEXT: &[u8] = b"substrate";
+/// Personal strings of the keyed hash, 16 bytes each. They never change.
+const PURPOSE_KEYS: &[u8; 16] = b"wapo/purpose-key";
+const SEALING_KEYS: &[u8; 16] = b"wapo/sealed-data";
 
 /// A public key.
 pub type PublicKey = [u8; 32];
@@ -57,8 +71,10 @@ impl WorkerKey {
     }
 
     /// The key as it is stored: 32 bytes of scalar, 32 of nonce.
-    pub fn to_bytes(&self) -> [u8; SECRET_BYTES] {
-        self.0.secret.to_bytes()
+    ///
+    /// The copy is wiped when it is dropped; further copies are the caller's.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; SECRET_BYTES]> {
+        Zeroizing::new(self.0.secret.to_bytes())
     }
 
     /// The public half.
@@ -98,6 +114,45 @@ impl WorkerKey {
     pub fn derive_secret(&self, app_address: &[u8; 32], path: &[u8]) -> [u8; SECRET_BYTES] {
         let app = derive(&self.0.secret, *app_address);
         derive(&app.secret, blake2b_256(path)).secret.to_bytes()
+    }
+
+    /// Derives a symmetric key that only this worker knows, for one use of its own.
+    ///
+    /// Different for each `purpose`; neither guests nor sealed data can reach it.
+    pub fn purpose_key(&self, purpose: &str) -> [u8; 32] {
+        self.keyed_hash(PURPOSE_KEYS, purpose.as_bytes())
+    }
+
+    /// The key of sealed data of one context.
+    pub(crate) fn sealing_key(&self, context: &[u8]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(self.keyed_hash(SEALING_KEYS, context))
+    }
+
+    /// The key that this key and that of `public` have in common.
+    ///
+    /// `None` for bytes that are no key, and for the one key that shares its
+    /// secret with everybody.
+    pub(crate) fn shared_key(&self, public: &PublicKey) -> Option<Zeroizing<[u8; 32]>> {
+        let point = CompressedRistretto(*public).decompress()?;
+        if point.is_identity() {
+            return None;
+        }
+        let stored = self.to_bytes();
+        let scalar = std::array::from_fn(|index| stored[index]);
+        let scalar = Zeroizing::new(Option::<Scalar>::from(Scalar::from_canonical_bytes(
+            scalar,
+        ))?);
+        Some(Zeroizing::new((*scalar * point).compress().to_bytes()))
+    }
+
+    fn keyed_hash(&self, personal: &[u8; 16], message: &[u8]) -> [u8; 32] {
+        let key = self.to_bytes();
+        blake2::Blake2bMac::<U32>::new_with_salt_and_personal(key.as_slice(), b"", personal)
+            .expect("64 and 16 bytes are what the hash takes at most")
+            .chain_update(message)
+            .finalize()
+            .into_bytes()
+            .into()
     }
 }
 
@@ -181,7 +236,7 @@ mod tests {
         let stored = "0bdd6dbf4edf8925e8c128bc2ddd9ed555e36240ca30ca7633d80e18d177de0d\
                       b17a2a2cf3d4a41a8e4e18cc45c8656d558eceddb0adb46bfa088a5f53bed252";
         let public = "189dac29296d31814dc8c56cf3d36a0543372bba7538fa322a4aebfebc39e056";
-        assert_eq!(hex::encode(key().to_bytes()), stored);
+        assert_eq!(hex::encode(*key().to_bytes()), stored);
         assert_eq!(hex::encode(key().public()), public);
         let read = WorkerKey::from_bytes(&hex::decode(stored).expect("hex")).expect("key");
         assert_eq!(hex::encode(read.public()), public);
@@ -235,6 +290,28 @@ mod tests {
         assert_eq!(short, KeyError::Length(63));
         let wrong = WorkerKey::from_bytes(&[0xff; 64]).expect_err("scalar");
         assert_eq!(wrong, KeyError::Scalar);
+    }
+
+    #[test]
+    fn a_shared_key_is_the_same_from_both_sides() {
+        let other = WorkerKey::from_seed([2; 32]);
+        let shared = key().shared_key(&other.public()).expect("key");
+        assert_eq!(other.shared_key(&key().public()), Some(shared));
+        assert_eq!(key().shared_key(&[0; 32]), None);
+        assert_eq!(key().shared_key(&[0xff; 32]), None);
+    }
+
+    #[test]
+    fn keys_for_different_purposes_differ_and_are_no_secrets_of_apps() {
+        let cache = key().purpose_key("module cache");
+        assert_ne!(cache, key().purpose_key("module cache "));
+        assert_ne!(
+            cache,
+            WorkerKey::from_seed([2; 32]).purpose_key("module cache")
+        );
+        assert_ne!(cache, *key().sealing_key(b"module cache"));
+        let secret = key().derive_secret(&[0x11; 32], b"module cache");
+        assert!(secret.chunks_exact(32).all(|half| half != cache));
     }
 
     #[test]

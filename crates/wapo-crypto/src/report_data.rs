@@ -1,0 +1,49 @@
+//! What goes into a quote of the enclave: 64 bytes that say what it attests.
+//!
+//! A hash of 32 bytes, then zeros. Obtaining the quote is the daemon's work. The
+//! two forms use different hashes, and the form for apps starts with a content
+//! type and the app's address, so no app can have the worker's registration
+//! attested. Called by `wapod`.
+
+use crate::content_type::ContentType;
+use crate::hash::{blake2b_256, keccak_256};
+
+/// Bytes of an enclave's report data.
+pub const REPORT_DATA_BYTES: usize = 64;
+
+/// For data that an app wants attested, as its own.
+pub fn for_app(app_address: &[u8; 32], data: &[u8]) -> [u8; REPORT_DATA_BYTES] {
+    let message = [app_address.as_slice(), data].concat();
+    padded(keccak_256(&ContentType::AppData.wrap(&message)))
+}
+
+/// For the worker's registration, given in its encoded form.
+pub fn for_registration(encoded_info: &[u8]) -> [u8; REPORT_DATA_BYTES] {
+    padded(blake2b_256(encoded_info))
+}
+
+fn padded(hash: [u8; 32]) -> [u8; REPORT_DATA_BYTES] {
+    let mut data = [0; REPORT_DATA_BYTES];
+    data[..32].copy_from_slice(&hash);
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_for_apps_are_those_of_existing_workers() {
+        let hash = "8db4c59a661ebd009a8a0f8d22c18648e2636e989047c11f51a3427d193bef85";
+        let expected = format!("{hash}{}", "00".repeat(32));
+        assert_eq!(hex::encode(for_app(&[1; 32], b"x")), expected);
+    }
+
+    #[test]
+    fn an_app_cannot_have_a_registration_attested() {
+        let info = [1; 64];
+        let by_app = for_app(&[1; 32], &[1; 32]);
+        assert_ne!(by_app, for_registration(&info));
+        assert_ne!(for_app(&[1; 32], b"x"), for_app(&[2; 32], b"x"));
+    }
+}
