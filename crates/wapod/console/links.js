@@ -1,0 +1,26 @@
+// Where an app answers: below /app/ on the user port, and under a host name of
+// its own, where it has cookies and absolute paths to itself.
+
+import { fromHex, toBase32 } from "./format.js";
+
+/** Addresses that mean "every interface": the browser needs one of them. */
+const UNSPECIFIED = ["0.0.0.0", "[::]", "::", ""];
+
+/**
+ * @param {{user_address?: string, base_domain?: string}} info
+ * @param {{address: string, name?: string}} app
+ * @param {string} ownHost host name by which the console itself was reached
+ * @returns {{path: string, host: string} | null} null while the worker does not say where
+ */
+export function linksOf(info, app, ownHost) {
+  const at = info?.user_address?.lastIndexOf(":") ?? -1;
+  if (at < 0) return null;
+  const bound = info.user_address.slice(0, at);
+  const port = info.user_address.slice(at + 1);
+  const host = UNSPECIFIED.includes(bound) ? ownHost : bound;
+  const label = app.name || toBase32(fromHex(app.address));
+  return {
+    path: `http://${host}:${port}/app/${app.address.replace(/^0x/, "")}/`,
+    host: `http://${label}.${info.base_domain || "localhost"}:${port}/`,
+  };
+}

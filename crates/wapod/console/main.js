@@ -1,0 +1,96 @@
+// Starts the console: connects the pages, shows the one that the address names,
+// and tells how the connection to the worker is.
+
+import { closeApp, openApp, startApp, updateApp } from "./app.js";
+import { startApps, updateApps } from "./apps.js";
+import { startAuth } from "./auth.js";
+import { openDeploy, startDeploy, updateDeploy } from "./deploy.js";
+import { startDialogs } from "./dialogs.js";
+import { byId, setShown, setText } from "./dom.js";
+import { startLogs } from "./logs.js";
+import { startQuery } from "./query.js";
+import { startSample } from "./sample.js";
+import { onUpdate, refresh, startPolling, store } from "./store.js";
+import { startWorker, updateWorker } from "./worker.js";
+
+const VIEWS = ["apps", "app", "app-missing", "deploy", "worker"];
+const TITLES = { apps: "Apps", deploy: "Deploy", worker: "Worker" };
+const ADDRESS = /^0x[0-9a-f]{64}$/;
+
+let page = null;
+
+/** The page that the address names: `#/apps/0x…/log` is a part of an app's page. */
+function route() {
+  const [name, address, part] = location.hash.replace(/^#\/?/, "").split("/");
+  if (name === "apps" && ADDRESS.test(address ?? "")) return { name: "app", address, part };
+  return { name: name in TITLES ? name : "apps" };
+}
+
+function update() {
+  const { name } = page;
+  if (name === "apps") updateApps();
+  else if (name === "app") updateApp();
+  else if (name === "deploy") updateDeploy();
+  else updateWorker();
+}
+
+function show() {
+  const before = page;
+  page = route();
+  const isOther = before !== null && (before.name !== page.name || before.address !== page.address);
+  for (const view of VIEWS) setShown(byId(`view-${view}`), view === page.name && view !== "app");
+  for (const link of document.querySelectorAll("[data-nav]")) {
+    const isCurrent = link.dataset.nav === (page.name === "app" ? "apps" : page.name);
+    if (isCurrent) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${TITLES[page.name] ?? "App"} – Wapo console`;
+  if (page.name === "app") openApp(page.address, page.part);
+  else closeApp();
+  if (page.name === "deploy") openDeploy();
+  update();
+  if (isOther) {
+    window.scrollTo(0, 0);
+    // Readers and keyboards begin at the new page.
+    byId("main").focus({ preventScroll: true });
+  }
+}
+
+function showConnection() {
+  const { error, info, apps } = store;
+  const connection = byId("connection");
+  connection.dataset.state = error ? "lost" : "ok";
+  setText(connection, error ? "not connected" : `wapod ${info.version ?? ""}`.trim());
+  setText(byId("banner-text"), error ? error.message : "");
+  setText(byId("banner-retry"), error?.status === 401 ? "Enter token" : "Try again");
+  setShown(byId("banner"), error !== null);
+  setText(byId("nav-count"), apps ? String(apps.length) : "");
+}
+
+function start() {
+  startDialogs();
+  startApps();
+  startApp();
+  startLogs();
+  startQuery();
+  startDeploy();
+  startSample();
+  startWorker();
+  startAuth(refresh);
+  byId("banner-retry").addEventListener("click", refresh);
+  byId("skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("main").focus();
+  });
+  // A file that misses its place would replace the page.
+  for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
+
+  onUpdate(showConnection);
+  onUpdate(update);
+  document.addEventListener("busychange", update);
+  window.addEventListener("hashchange", show);
+  show();
+  startPolling();
+}
+
+start();

@@ -1,0 +1,76 @@
+// The page about the worker itself.
+
+import { newSession, removeAll } from "./actions.js";
+import { byId, setText } from "./dom.js";
+import { formatBytes, formatExact } from "./format.js";
+import { store } from "./store.js";
+import { createMeter, setFacts } from "./view.js";
+
+const meters = {};
+
+function identity(info) {
+  return [
+    ["Public key", { hash: info.pubkey ?? "" }],
+    ["Session", !info.session || info.session === "0x" ? "none yet" : { hash: info.session }],
+    ["Version", info.version || "–"],
+  ];
+}
+
+function capacity(info) {
+  const memory = info.memory_usage ?? {};
+  return [
+    ["Apps", formatExact(info.deployed_apps)],
+    ["Live engine contexts", formatExact(info.vm_instances)],
+    ["Memory of an instance, at most", formatBytes(info.instance_memory_size)],
+    ["Resident", `${formatBytes(memory.used)}, at most ${formatBytes(memory.peak)}`],
+    ["Allocated", `${formatBytes(memory.rust_used)}, at most ${formatBytes(memory.rust_peak)}`],
+    ["Free on the machine", formatBytes(memory.free)],
+  ];
+}
+
+function ports(info) {
+  const hasBench = info.bench_app_address && info.bench_app_address !== "0x";
+  return [
+    ["Console and operators", location.host],
+    ["Apps and queries", info.user_address || "–"],
+    ["Host names of apps", info.base_domain ? `*.${info.base_domain}` : "–"],
+    ["Ports that apps may listen on", info.tcp_listen_port_range || "none"],
+    ["Benchmark app", hasBench ? { hash: info.bench_app_address } : "none"],
+  ];
+}
+
+function modules(info) {
+  const loader = info.module_loader_info ?? {};
+  return [
+    ["Compiled, kept in memory", `${formatExact(loader.cache_used)} of ${formatExact(loader.cache_cap)}`],
+    ["Being compiled", `${formatExact(loader.compiling_tasks)}, at most ${formatExact(loader.max_compilation_tasks)} at a time`],
+    ["Waiting to be compiled", `${formatExact(loader.queue_used)} of ${formatExact(loader.queue_cap)}`],
+    ["Instances waiting for them", formatExact(loader.compiling_handles_len)],
+  ];
+}
+
+/** Shows what the last poll said. */
+export function updateWorker() {
+  const { info } = store;
+  if (!info) return;
+  setFacts(byId("worker-identity-facts"), identity(info));
+  setFacts(byId("worker-capacity-facts"), capacity(info));
+  setFacts(byId("worker-ports-facts"), ports(info));
+  setFacts(byId("worker-modules-facts"), modules(info));
+  meters.instances.set(Number(info.running_instances), Number(info.max_instances), formatExact);
+  meters.memory.set(Number(info.memory_committed ?? 0), Number(info.memory_budget ?? 0), formatBytes);
+  const hasApps = Number(info.deployed_apps) > 0;
+  byId("worker-session").disabled = hasApps;
+  byId("worker-remove-all").disabled = !hasApps;
+  if (byId("worker-json").closest("details").open) setText(byId("worker-json"), JSON.stringify(info, null, 2));
+}
+
+/** Makes what does not change. */
+export function startWorker() {
+  meters.instances = createMeter("Instances");
+  meters.memory = createMeter("Memory of instances");
+  byId("worker-meters").append(meters.instances.element, meters.memory.element);
+  byId("worker-session").addEventListener("click", newSession);
+  byId("worker-remove-all").addEventListener("click", removeAll);
+  byId("worker-json").closest("details").addEventListener("toggle", updateWorker);
+}
