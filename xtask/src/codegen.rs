@@ -1,7 +1,8 @@
-//! Renews what is derived from the table of host calls and from the table of
-//! dependencies, or says what is out of date.
+//! Renews what is derived from the tables of host calls, of the worker's
+//! interface and of dependencies, or says what is out of date.
 
 use std::collections::HashSet;
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -11,13 +12,29 @@ use crate::process;
 use crate::tidy::dependencies;
 
 mod abi_doc;
+mod openapi;
+mod openapi_routes;
+mod proto;
+mod rpc_doc;
 
 // The same text that the lock's test compares.
 #[path = "../../crates/wapo-abi/tests/lines/mod.rs"]
 mod lines;
 
+// The table alone: the rest of that crate takes long to compile.
+#[path = "../../crates/wapo-rpc/src/schema/mod.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "the crate that it belongs to uses and exports more of it"
+)]
+mod schema;
+
 const ABI_DOC: &str = "docs/abi.md";
 const ABI_LOCK: &str = "crates/wapo-abi/tests/abi.snap";
+const RPC_DOC: &str = "docs/rpc.md";
+const RPC_PROTO: &str = "crates/wapo-rpc/proto/wapod_rpc.proto";
+const OPENAPI: &str = "docs/openapi.json";
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 const TABLE_BEGIN: &str = "<!-- dependencies: written by `cargo xtask codegen` -->\n";
 const TABLE_END: &str = "<!-- end of dependencies -->\n";
@@ -45,6 +62,9 @@ pub(crate) fn run(mode: Mode) -> Result<()> {
     let mut stale = Vec::new();
     for (file, text) in [
         (ABI_DOC, abi_doc::render()),
+        (RPC_DOC, rpc_doc::render()),
+        (RPC_PROTO, proto::render()),
+        (OPENAPI, openapi::render()),
         (ABI_LOCK, lock(&read_or_empty(&root.join(ABI_LOCK))?)),
         (
             ARCHITECTURE,
@@ -68,6 +88,11 @@ pub(crate) fn run(mode: Mode) -> Result<()> {
         );
     }
     Ok(())
+}
+
+fn line(text: &mut String, line: &str) {
+    // Writing to a String cannot fail.
+    let _ = writeln!(text, "{line}");
 }
 
 fn read_or_empty(path: &Path) -> Result<String> {

@@ -14,6 +14,7 @@
 
 #[cfg(feature = "client")]
 pub mod client;
+pub mod documents;
 pub mod encoding;
 mod hexbytes;
 pub mod host_name;

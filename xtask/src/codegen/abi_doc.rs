@@ -1,9 +1,8 @@
 //! Renders `docs/abi.md`: the calling convention in prose and the table.
 
-use std::fmt::Write;
-
 use wapo_abi::{CALLS, CallInfo, Gas, Mode, errno};
 
+use super::line;
 use super::lines::spaced;
 
 const INTRODUCTION: &str = include_str!("abi_introduction.md");
@@ -155,11 +154,6 @@ fn gas(gas: Gas) -> String {
         (base, 1, divisor) => format!("{base} + length / {divisor}"),
         (base, factor, divisor) => format!("{base} + length × {factor} / {divisor}"),
     }
-}
-
-fn line(doc: &mut String, text: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(doc, "{text}");
 }
 
 #[cfg(test)]
