@@ -123,7 +123,8 @@ macro_rules! for_each_host_call {
             [$($extra)*]
 
             task {
-                /// Frees a handle. Waits on it are cancelled, sockets are closed.
+                /// Frees a handle. Waits on it are cancelled, sockets are closed. The stream
+                /// of an HTTP exchange ends as after `poll_shutdown`, unless it was aborted.
                 fast 101 close(handle: handle) -> unit, gas 200, errors [NOT_FOUND];
 
                 /// Takes the next message of an input channel.
@@ -131,6 +132,7 @@ macro_rules! for_each_host_call {
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, END_OF_FILE];
 
                 /// Reads from a stream into guest memory; 0 bytes is the end of the stream.
+                /// An HTTP client that leaves in the middle is an `IO_ERROR`, never an end.
                 /// On a timer: answers 0 once it has fired and leaves the buffer alone.
                 fast 103 poll_read(waker: waker, handle: handle, buffer: bytes_mut) -> size, gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR];
@@ -194,6 +196,30 @@ macro_rules! for_each_host_call {
                 /// Opens an input channel; once per kind and instance.
                 slow 240 create_input_channel(channel: channel) -> (i32), gas 1000,
                     errors [INVALID_PARAMETER, ALREADY_EXISTS, RESOURCE_LIMITED];
+            }
+
+            http {
+                /// Takes the trailers of a request: names and values. `CONDITION_ERROR` before
+                /// the request's body was read to its end, `END_OF_FILE` when it has none (left).
+                slow 302 http_trailers(stream: handle) -> (Vec<(String, String)>), gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, CONDITION_ERROR, END_OF_FILE];
+
+                /// Ends the response's body, as `poll_shutdown` does, with trailers: a SCALE
+                /// `Vec<(String, String)>` of names and values, at most 16 KiB. `IO_ERROR` when
+                /// the body has ended already or the client is gone.
+                fast 303 http_finish(stream: handle, trailers: bytes) -> unit, gas 200 + len * 1 / 128,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, IO_ERROR];
+
+                /// Breaks the exchange off: the client sees a failure, never a complete answer.
+                /// A response whose body has ended already is left as it is. Reads and writes
+                /// fail from then on; the handle is still to be closed.
+                fast 304 http_abort(stream: handle) -> unit, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION];
+
+                /// The client of an exchange as `ip:port`, where the worker knows it. The port
+                /// is 0 when a proxy in between hides it.
+                slow 305 http_peer(stream: handle) -> (Option<String>), gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION];
             }
 
             net {

@@ -4,6 +4,7 @@
 //! while it runs, [`Status`] tells what became of it. The guest itself lives in
 //! a task of its own (`supervise`, `drive`) and is reached through the inbox.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use wapo_abi::message::{HttpHead, HttpResponseHead};
 use crate::control::Control;
 use crate::embedder::InstanceId;
 use crate::meter::Meter;
-use crate::net::body::BodyStream;
+use crate::net::body::{BodyStream, GuestBody};
 use crate::net::policy::{EgressPolicy, EgressRules};
 
 /// What one instance may use and how it is run.
@@ -153,7 +154,7 @@ pub struct Status {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenAddress {
     /// The bound address.
-    pub address: std::net::SocketAddr,
+    pub address: SocketAddr,
     /// Whether connections speak TLS that the host ends.
     pub tls: bool,
 }
@@ -194,16 +195,34 @@ pub(crate) enum Command {
     },
     Http {
         head: HttpHead,
-        body: BodyStream,
+        body: GuestBody,
         reply: oneshot::Sender<Reply>,
     },
+}
+
+/// An HTTP request for a guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpCall {
+    /// Method, URL, headers.
+    pub head: HttpHead,
+    /// Address of the client, for guests that ask; port 0 where a proxy hides it.
+    pub peer: Option<SocketAddr>,
+}
+
+impl From<HttpHead> for HttpCall {
+    /// A request of a client that nobody knows.
+    fn from(head: HttpHead) -> Self {
+        Self { head, peer: None }
+    }
 }
 
 /// An HTTP exchange with a guest.
 pub struct HttpExchange {
     /// The head of the answer, to come.
     pub response: PendingResponse,
-    /// Write the request body here and shut it down; read the response body.
+    /// Write the request body here and shut it down, with trailers if there are
+    /// some; read the response body, then its trailers. Dropping it before the
+    /// end is an error to the guest.
     pub body: BodyStream,
 }
 
@@ -291,14 +310,15 @@ impl InstanceHandle {
     /// # Errors
     ///
     /// [`RequestError::Busy`] or [`RequestError::Ended`], at once.
-    pub fn http(&self, head: HttpHead) -> Result<HttpExchange, RequestError> {
+    pub fn http(&self, call: impl Into<HttpCall>) -> Result<HttpExchange, RequestError> {
+        let HttpCall { head, peer } = call.into();
         let (sender, reply) = oneshot::channel();
-        let (ours, theirs) = BodyStream::pair();
+        let (ours, stream) = BodyStream::pair();
         send(
             &self.requests,
             Command::Http {
                 head,
-                body: theirs,
+                body: GuestBody { stream, peer },
                 reply: sender,
             },
         )?;

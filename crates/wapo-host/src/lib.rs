@@ -47,10 +47,10 @@ pub use engine::{
     Allocation, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver, runtime_builder,
 };
 pub use instance::{
-    ExitReason, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress, PendingResponse,
-    Phase, RequestError, RestartPolicy, Status,
+    ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress,
+    PendingResponse, Phase, RequestError, RestartPolicy, Status,
 };
 pub use meter::{Meter, Usage};
 pub use module_cache::{LoadError, Program};
-pub use net::body::BodyStream;
+pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};
 pub use net::policy::{Denied, EgressPolicy, EgressRule, EgressRules, RuleError};

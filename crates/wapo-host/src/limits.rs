@@ -63,6 +63,12 @@ pub const PIPE_BYTES: usize = 64 * 1024;
 /// The bytes are copied out of the guest while it runs.
 pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes of the encoded trailers of a response.
+///
+/// They wait in the host until the client has taken the body. Servers limit
+/// heads, which hold far more, to about as much.
+pub const TRAILERS_BYTES_MAX: usize = 16 * 1024;
+
 /// Bytes of random data per call; more is refused.
 ///
 /// 256 KiB take about a slice. Key material is never that long.

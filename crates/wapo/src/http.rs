@@ -24,6 +24,12 @@
 //! }
 //! ```
 //!
+//! # Clients
+//!
+//! [`peer`] tells where a request comes from. A client that leaves in the middle
+//! of its request is an error of the body, one that leaves in the middle of the
+//! answer an error of sending; neither looks like an end.
+//!
 //! # Upgrades
 //!
 //! A request to change protocols (for instance to WebSocket) is accepted by
@@ -31,6 +37,7 @@
 
 mod body;
 mod channel;
+mod exchange;
 mod respond;
 mod upgrade;
 
@@ -42,6 +49,7 @@ use wapo_abi::message::HttpRequest;
 
 pub use self::body::{Body, BodyError};
 pub use self::channel::BodySender;
+pub use self::exchange::peer;
 pub use self::respond::{IntoResponse, Responder};
 pub use self::upgrade::{OnUpgrade, on_upgrade};
 use crate::inbox;

@@ -6,6 +6,7 @@
 //! the two imports (`link`); nothing else calls in here.
 
 mod channel;
+mod http;
 mod link;
 mod lock;
 mod net;

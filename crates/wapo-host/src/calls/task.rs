@@ -19,7 +19,7 @@ use crate::state::InstanceState;
 use crate::wake::LazyWaker;
 
 /// Bytes charged for ending the writing side of a stream.
-const SHUTDOWN_BYTES: u64 = 128;
+pub(super) const SHUTDOWN_BYTES: u64 = 128;
 
 /// Polls with the guest's waker, which is made only if the first try must wait.
 pub(super) fn poll_lazily<T>(

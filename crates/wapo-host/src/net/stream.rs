@@ -11,7 +11,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::embedder::Connection;
-use crate::net::body::BodyStream;
+use crate::net::body::GuestBody;
 use crate::net::tls::TlsStream;
 
 /// A stream of a guest.
@@ -21,7 +21,7 @@ pub(crate) enum Stream {
     /// TLS that the host ends.
     Tls(Box<TlsStream>),
     /// Bodies of an HTTP request and its answer.
-    Body(BodyStream),
+    Body(GuestBody),
     /// A connection that the embedder handed over.
     Handed(Box<dyn Connection>),
 }
@@ -31,7 +31,7 @@ impl Stream {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Tls(stream) => Pin::new(stream.as_mut()),
-            Self::Body(stream) => Pin::new(stream),
+            Self::Body(body) => Pin::new(&mut body.stream),
             Self::Handed(stream) => Pin::new(stream.as_mut()),
         }
     }
@@ -85,7 +85,7 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.close(),
             // For a guest, closing the stream is how an answer ends.
-            Self::Body(stream) => stream.finish(),
+            Self::Body(mut body) => body.stream.writer().finish(),
             Self::Tcp(_) | Self::Handed(_) => {}
         }
     }

@@ -13,13 +13,24 @@ use http_body::{Frame, SizeHint};
 use wapo_abi::message::HttpHead;
 
 use super::channel::{self, BodyReceiver, BodySender};
+use super::exchange::{self, Exchange};
 use crate::net::TcpStream;
 
 /// Most bytes read from the host at a time.
 const CHUNK: usize = 16 * 1024;
 
 /// The body of a request or a response.
-pub struct Body(Kind);
+///
+/// As a [`http_body::Body`] it may end with trailers: those of a request come
+/// as the last frame, those of a response are sent behind it (with
+/// [`BodySender::finish`], or in the last frame of a body of another crate). A
+/// response whose body fails, or that is dropped half-way, breaks off at the
+/// client.
+pub struct Body {
+    kind: Kind,
+    /// Where it comes from, for a request's body.
+    exchange: Option<Exchange>,
+}
 
 enum Kind {
     /// Nothing, or nothing left.
@@ -43,7 +54,14 @@ struct Incoming {
 impl Body {
     /// No body.
     pub const fn empty() -> Self {
-        Self(Kind::Empty)
+        Self::of(Kind::Empty)
+    }
+
+    const fn of(kind: Kind) -> Self {
+        Self {
+            kind,
+            exchange: None,
+        }
     }
 
     /// A body that is sent in pieces as they come.
@@ -64,7 +82,7 @@ impl Body {
     /// ```
     pub fn channel() -> (BodySender, Self) {
         let (sender, receiver) = channel::channel();
-        (sender, Self(Kind::Channel(receiver)))
+        (sender, Self::of(Kind::Channel(receiver)))
     }
 
     /// Wraps a body of another crate.
@@ -73,7 +91,7 @@ impl Body {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn error::Error + Send + Sync>>,
     {
-        Self(Kind::Other(Box::pin(MapError(Box::pin(body)))))
+        Self::of(Kind::Other(Box::pin(MapError(Box::pin(body)))))
     }
 
     /// Wraps a stream of pieces.
@@ -82,7 +100,7 @@ impl Body {
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<Box<dyn error::Error + Send + Sync>> + 'static,
     {
-        Self(Kind::Other(Box::pin(FromStream(Box::pin(stream)))))
+        Self::of(Kind::Other(Box::pin(FromStream(Box::pin(stream)))))
     }
 
     pub(super) fn incoming(stream: TcpStream, head: &HttpHead) -> Self {
@@ -91,7 +109,10 @@ impl Body {
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
             .and_then(|(_, value)| value.parse().ok());
-        Self(Kind::Incoming(Incoming { stream, announced }))
+        Self {
+            exchange: Some(Exchange(stream.downgrade())),
+            kind: Kind::Incoming(Incoming { stream, announced }),
+        }
     }
 
     /// The next piece; `None` at the end.
@@ -157,9 +178,13 @@ impl Body {
         String::from_utf8(bytes.into()).map_err(|_| BodyError::NotText)
     }
 
+    pub(super) fn exchange(&self) -> Option<&Exchange> {
+        self.exchange.as_ref()
+    }
+
     /// The length when it is known, for a `content-length` header.
     pub(super) fn known_len(&self) -> Option<u64> {
-        match &self.0 {
+        match &self.kind {
             Kind::Empty => Some(0),
             Kind::Full(bytes) => Some(bytes.len() as u64),
             Kind::Other(other) => other.size_hint().exact(),
@@ -168,24 +193,24 @@ impl Body {
     }
 
     fn poll_next_frame(&mut self, cx: &Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        match &mut self.0 {
+        match &mut self.kind {
             Kind::Empty => Poll::Ready(None),
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.0 = Kind::Empty;
+                self.kind = Kind::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Kind::Incoming(incoming) => {
-                let piece = ready!(incoming.poll_read(cx));
-                if !matches!(piece, Some(Ok(_))) {
-                    // Lets go of the stream, so that it can close.
-                    self.0 = Kind::Empty;
+                let piece = ready!(incoming.poll_read(cx)).transpose();
+                if let Ok(Some(data)) = piece {
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
                 }
-                Poll::Ready(piece.map(|piece| piece.map(Frame::data)))
+                let trailers = piece.map(|_| exchange::trailers(&incoming.stream));
+                // Lets go of the stream, so that it can close.
+                self.kind = Kind::Empty;
+                Poll::Ready(trailers.transpose().map(|last| last.map(Frame::trailers)))
             }
-            Kind::Channel(receiver) => receiver
-                .poll_next(cx)
-                .map(|piece| piece.map(|piece| Ok(Frame::data(piece)))),
+            Kind::Channel(receiver) => receiver.poll_next(cx),
             Kind::Other(other) => other
                 .as_mut()
                 .poll_frame(&mut Context::from_waker(cx.waker())),
@@ -221,7 +246,7 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.0 {
+        match &self.kind {
             Kind::Empty => true,
             Kind::Full(bytes) => bytes.is_empty(),
             Kind::Other(other) => other.is_end_stream(),
@@ -230,7 +255,7 @@ impl http_body::Body for Body {
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.kind {
             Kind::Other(other) => other.size_hint(),
             Kind::Incoming(incoming) => incoming
                 .announced
@@ -309,7 +334,7 @@ impl From<()> for Body {
 
 impl From<Bytes> for Body {
     fn from(bytes: Bytes) -> Self {
-        Self(Kind::Full(bytes))
+        Self::of(Kind::Full(bytes))
     }
 }
 

@@ -8,10 +8,13 @@ use std::task::{Context, Poll, Waker};
 use std::{fmt, io};
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
 
 /// Sends the pieces of a body made by [`super::Body::channel`].
 ///
-/// Dropping it ends the body.
+/// Dropping it ends the body; [`finish`](Self::finish) does so with trailers,
+/// [`abort`](Self::abort) breaks it off.
 pub struct BodySender(Arc<Mutex<State>>);
 
 pub(super) struct BodyReceiver(Arc<Mutex<State>>);
@@ -19,10 +22,17 @@ pub(super) struct BodyReceiver(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     piece: Option<Bytes>,
+    last: Option<Last>,
     is_sender_gone: bool,
     is_receiver_gone: bool,
     sender: Option<Waker>,
     receiver: Option<Waker>,
+}
+
+/// What comes behind the pieces instead of a plain end.
+enum Last {
+    Trailers(HeaderMap),
+    Loss,
 }
 
 pub(super) fn channel() -> (BodySender, BodyReceiver) {
@@ -69,19 +79,38 @@ impl BodySender {
         })
         .await
     }
+
+    /// Ends the body with trailers.
+    ///
+    /// HTTP/1.1 can send them only behind a body without `content-length`, and
+    /// many clients ignore them.
+    pub fn finish(self, trailers: HeaderMap) {
+        lock(&self.0).last = Some(Last::Trailers(trailers));
+    }
+
+    /// Breaks the body off: the client sees a failed answer, not a short one.
+    pub fn abort(self) {
+        lock(&self.0).last = Some(Last::Loss);
+    }
 }
 
 impl BodyReceiver {
-    pub(super) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<Bytes>> {
+    pub(super) fn poll_next(&mut self, cx: &Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let mut state = lock(&self.0);
         if let Some(piece) = state.piece.take() {
             let sender = state.sender.take();
             drop(state);
             wake(sender);
-            return Poll::Ready(Some(piece));
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
         if state.is_sender_gone {
-            return Poll::Ready(None);
+            return Poll::Ready(state.last.take().map(|last| match last {
+                Last::Trailers(trailers) => Ok(Frame::trailers(trailers)),
+                Last::Loss => Err(io::Error::new(
+                    io::ErrorKind::ConnectionAborted,
+                    "the sender of the body has aborted it",
+                )),
+            }));
         }
         state.receiver = Some(cx.waker().clone());
         Poll::Pending

@@ -14,6 +14,7 @@ use parity_scale_codec::Encode;
 use wapo_abi::message::HttpResponseHead;
 
 use super::Body;
+use super::exchange::{self, Outgoing};
 use super::upgrade::Promise;
 use crate::error::{Error, Result};
 use crate::handle::Handle;
@@ -104,7 +105,8 @@ impl Responder {
     /// # Errors
     ///
     /// When the client is gone, the response's body fails, or a header is not
-    /// text.
+    /// text. A body that fails breaks the answer off, and so does dropping the
+    /// future half-way: the client never takes a part for the whole.
     pub async fn send(mut self, response: impl IntoResponse) -> io::Result<()> {
         let mut response = response.into_response();
         let status = response.status();
@@ -115,7 +117,7 @@ impl Responder {
                 .entry(CONTENT_LENGTH)
                 .or_insert_with(|| HeaderValue::from(len));
         }
-        let (parts, mut body) = response.into_parts();
+        let (parts, body) = response.into_parts();
         self.send_head(&parts)?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
             if let Some(promise) = self.upgrade.take() {
@@ -123,15 +125,11 @@ impl Responder {
             }
             return Ok(());
         }
-        if has_body && !self.is_head {
-            while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
-                if let Ok(data) = frame?.into_data() {
-                    self.write_all(&data).await?;
-                }
-            }
-        }
-        poll_fn(|cx| self.stream.do_shutdown(cx)).await?;
-        Ok(())
+        let body = match has_body && !self.is_head {
+            true => body,
+            false => Body::empty(),
+        };
+        send_body(Outgoing::new(self.stream), body).await
     }
 
     /// Sends only the head and gives the raw stream: what is written to it is
@@ -146,35 +144,42 @@ impl Responder {
     }
 
     fn send_head(&self, parts: &http::response::Parts) -> Result<()> {
-        let headers = parts
-            .headers
-            .iter()
-            .map(|(name, value)| {
-                let value =
-                    std::str::from_utf8(value.as_bytes()).map_err(|_| Error::INVALID_ENCODING)?;
-                Ok((name.as_str().to_owned(), value.to_owned()))
-            })
-            .collect::<Result<_>>()?;
         let head = HttpResponseHead {
             status: parts.status.as_u16(),
-            headers,
+            headers: exchange::fields(&parts.headers)?,
         };
         calls::oneshot_send(self.reply.get(), &head.encode())
     }
+}
 
-    async fn write_all(&mut self, mut data: &[u8]) -> Result<()> {
-        poll_fn(|cx| {
-            while !data.is_empty() {
-                let count = ready!(self.stream.do_write(cx, data))?;
-                data = match data.get(count..) {
-                    Some(rest) if count > 0 => rest,
-                    _ => return task::Poll::Ready(Err(Error::IO_ERROR)),
-                };
-            }
-            task::Poll::Ready(Ok(()))
-        })
-        .await
+/// Sends a body to its end, trailers included.
+async fn send_body(mut to: Outgoing, mut body: Body) -> io::Result<()> {
+    let mut trailers = None;
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        match frame?.into_data() {
+            Ok(data) => write_all(&mut to, &data).await?,
+            Err(last) => trailers = last.into_trailers().ok(),
+        }
     }
+    match trailers {
+        Some(trailers) => poll_fn(|cx| to.poll_finish_with(cx, &trailers)).await?,
+        None => poll_fn(|cx| to.poll_finish(cx)).await?,
+    }
+    Ok(())
+}
+
+async fn write_all(to: &mut Outgoing, mut data: &[u8]) -> Result<()> {
+    poll_fn(|cx| {
+        while !data.is_empty() {
+            let count = ready!(to.poll_write(cx, data))?;
+            data = match data.get(count..) {
+                Some(rest) if count > 0 => rest,
+                _ => return task::Poll::Ready(Err(Error::IO_ERROR)),
+            };
+        }
+        task::Poll::Ready(Ok(()))
+    })
+    .await
 }
 
 fn may_have_body(status: StatusCode) -> bool {
@@ -241,6 +246,70 @@ mod tests {
         let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
         let outcome = pin!(responder.send("x")).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(outcome, Poll::Ready(Err(_))));
+    }
+
+    /// Sends a response whose body comes from a channel.
+    fn send_from(use_sender: impl FnOnce(super::super::BodySender)) -> Poll<io::Result<()>> {
+        fake::install();
+        fake::answer("poll_write", Answer::Value(1));
+        fake::answer("poll_shutdown", Answer::Value(0));
+        let (sender, body) = Body::channel();
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let mut sending = pin!(responder.send(body));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sending.as_mut().poll(&mut cx).is_pending());
+        use_sender(sender);
+        sending.as_mut().poll(&mut cx)
+    }
+
+    #[test]
+    fn trailers_are_sent_instead_of_a_plain_end() {
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("checksum", HeaderValue::from_static("12"));
+        let outcome = send_from(|sender| sender.finish(trailers));
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        let written = fake::written();
+        assert!(written.ends_with(&vec![("checksum", "12")].encode()));
+        assert_eq!(fake::calls("http_finish").len(), 1);
+        assert_eq!(fake::calls("poll_shutdown").len(), 0);
+        assert_eq!(fake::calls("http_abort").len(), 0);
+    }
+
+    #[test]
+    fn a_host_without_trailers_gets_a_plain_end() {
+        let outcome = send_from(|sender| {
+            fake::answer(
+                "http_finish",
+                Answer::Fails(wapo_abi::Errno::UNKNOWN_CALL_NUMBER),
+            );
+            sender.finish(http::HeaderMap::new());
+        });
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        assert_eq!(fake::calls("poll_shutdown").len(), 1);
+    }
+
+    #[test]
+    fn a_body_that_ends_is_no_abort_and_one_that_fails_is() {
+        let outcome = send_from(drop);
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        assert_eq!(fake::calls("http_abort").len(), 0);
+        let outcome = send_from(super::super::BodySender::abort);
+        assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
+        assert_eq!(fake::calls("http_abort").len(), 1);
+        assert_eq!(fake::calls("poll_shutdown").len(), 0);
+    }
+
+    #[test]
+    fn an_answer_dropped_half_way_is_broken_off() {
+        fake::install();
+        let (_sender, body) = Body::channel();
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let mut sending = Box::pin(responder.send(body));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sending.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(fake::calls("http_abort").len(), 0);
+        drop(sending);
+        assert_eq!(fake::calls("http_abort").len(), 1);
     }
 
     #[test]

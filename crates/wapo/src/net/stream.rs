@@ -5,7 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Result};
@@ -43,6 +43,16 @@ impl TcpStream {
             handle: Arc::clone(&self.handle),
             ..*self
         }
+    }
+
+    /// The owner of the host's stream, without keeping it open.
+    pub(crate) fn downgrade(&self) -> Weak<Handle> {
+        Arc::downgrade(&self.handle)
+    }
+
+    /// The number the host knows the stream by.
+    pub(crate) fn handle(&self) -> i32 {
+        self.handle.get()
     }
 
     pub(crate) fn do_read(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {

@@ -1,0 +1,65 @@
+//! Calls of the family `http`: what an exchange has besides its bodies.
+//!
+//! Requests arrive through `channel`, bodies go through the `poll_*` calls.
+//! Nothing here waits: trailers are there when the end of a body is.
+
+use parity_scale_codec::DecodeAll as _;
+use wapo_abi::Errno;
+
+use super::family;
+use super::task::SHUTDOWN_BYTES;
+use crate::limits::TRAILERS_BYTES_MAX;
+use crate::net::body::{GuestBody, NoTrailers, Trailers};
+use crate::net::stream::Stream;
+use crate::resource::{Handle, Resource, ResourceTable};
+use crate::state::InstanceState;
+
+impl family::http::Calls for InstanceState {
+    fn http_trailers(&mut self, stream: Handle) -> Result<Trailers, Errno> {
+        let body = body(&mut self.resources, stream)?;
+        let trailers = body.stream.reader().trailers().map_err(|none| match none {
+            NoTrailers::Early => Errno::CONDITION_ERROR,
+            NoTrailers::Absent => Errno::END_OF_FILE,
+        })?;
+        let fields = trailers.iter();
+        let bytes: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+        self.config.meter.add_ingress(bytes as u64);
+        Ok(trailers)
+    }
+
+    fn http_finish(&mut self, stream: Handle, trailers: &[u8]) -> Result<(), Errno> {
+        if trailers.len() > TRAILERS_BYTES_MAX {
+            return Err(Errno::INVALID_PARAMETER);
+        }
+        let bytes = trailers.len() as u64;
+        let trailers =
+            Trailers::decode_all(&mut &*trailers).map_err(|_| Errno::INVALID_PARAMETER)?;
+        let body = body(&mut self.resources, stream)?;
+        if !body.stream.writer().finish_with_trailers(trailers) {
+            return Err(Errno::IO_ERROR);
+        }
+        self.config.meter.add_egress(SHUTDOWN_BYTES + bytes);
+        Ok(())
+    }
+
+    fn http_abort(&mut self, stream: Handle) -> Result<(), Errno> {
+        body(&mut self.resources, stream)?.stream.abort();
+        Ok(())
+    }
+
+    fn http_peer(&mut self, stream: Handle) -> Result<Option<String>, Errno> {
+        let peer = body(&mut self.resources, stream)?.peer;
+        Ok(peer.map(|address| address.to_string()))
+    }
+}
+
+/// The bodies behind a handle.
+fn body(resources: &mut ResourceTable, handle: Handle) -> Result<&mut GuestBody, Errno> {
+    match resources.get(handle)? {
+        Resource::Stream(stream) => match stream.as_mut() {
+            Stream::Body(body) => Ok(body),
+            _ => Err(Errno::UNSUPPORTED_OPERATION),
+        },
+        _ => Err(Errno::UNSUPPORTED_OPERATION),
+    }
+}
