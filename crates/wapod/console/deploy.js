@@ -131,6 +131,7 @@ function showResult({ address, name }, expected) {
     h("p", {}, whole.element),
     address === expected ? "" : h("p", { class: "error-text" }, `The console expected ${expected}. The worker's address is the true one.`),
     links ? h("p", {}, externalLink(links.host, links.host)) : "",
+    links ? h("p", {}, externalLink(links.path, links.path)) : "",
     h("p", { class: "row" }, h("a", { class: "button primary", href: `#/apps/${address}` }, "Show the app"),
       h("a", { class: "button", href: `#/apps/${address}/log` }, "Follow its log")),
   );
