@@ -13,7 +13,7 @@ pub fn blake2b_256(data: &[u8]) -> [u8; 32] {
 }
 
 /// Keccak with a digest of 32 bytes, in the form that Ethereum uses.
-pub fn keccak_256(data: &[u8]) -> [u8; 32] {
+pub(crate) fn keccak_256(data: &[u8]) -> [u8; 32] {
     sha3::Keccak256::digest(data).into()
 }
 

@@ -22,6 +22,6 @@ pub mod sealed;
 pub mod worker_key;
 
 pub use content_type::ContentType;
-pub use hash::{blake2b_256, keccak_256};
+pub use hash::blake2b_256;
 pub use query_signature::{Account, QuerySignatureError, SignableQuery};
 pub use worker_key::{KeyError, PublicKey, SECRET_BYTES, SIGNATURE_BYTES, WorkerKey, verify};

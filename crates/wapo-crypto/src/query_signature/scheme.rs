@@ -203,3 +203,47 @@ fn ethereum_account(key: &VerifyingKey) -> Account {
     account[20..].copy_from_slice(EVM_SUFFIX);
     Account(account)
 }
+
+#[cfg(test)]
+mod tests {
+    use parity_scale_codec::{Decode as _, Encode as _};
+
+    use super::super::SignableQuery;
+    use super::super::wire::CertificateBody;
+    use super::*;
+
+    /// An Ethereum wallet's key.
+    const WALLET: &str = "029df1e69b8b7c2da2efe0069dc141c2cec0317bf3fd135abaeb69ee33801f5970";
+    const BY_CERTIFICATE: &str = "4a0b97f273f43be3b7b91304114d41ec26ac4f265a9f6babc1c59c6ce8f5c926\
+                                  6d1b6e42b88efced4e0026cc19da93d98a8d401bd2e064781caa1db8e8df1e771b";
+    const CERTIFICATE: &str = "916e69889759d755d4e7697615e906d4b097d8c0293dc66e749ca28331a4bc15\
+                               1e76ecad2f85c4a91b995d93f3121b0a4cb342916209fd96fe266bec009b74f11c";
+
+    #[test]
+    fn what_a_wallet_signed_for_certificates_counts_and_only_for_that() {
+        let query = SignableQuery {
+            address: &[0x12, 0x34],
+            path: "/api/resource",
+            payload: &[0xab, 0xcd, 0xef],
+        };
+        let scopes = vec![
+            (vec![0x12_u8], vec!["/res1", "/res2"]),
+            (vec![0x34], vec!["/res1"]),
+        ];
+        let encoded = (vec![0x12_u8, 0x34], 1_672_531_199_u64, scopes).encode();
+        let body = CertificateBody::decode(&mut &*encoded).expect("body");
+        let claims = [
+            (Claim::QueryByCertificate(&query), Some(BY_CERTIFICATE)),
+            (Claim::Certificate(&body), Some(CERTIFICATE)),
+            (Claim::QueryByRoot(&query), None),
+        ];
+        let wallet = hex::decode(WALLET).expect("hex");
+        for (claim, right) in claims {
+            for signature in [BY_CERTIFICATE, CERTIFICATE] {
+                let bytes = hex::decode(signature).expect("hex");
+                let counts = Scheme::Eip712.verify(&claim, &wallet, &bytes).is_ok();
+                assert_eq!(counts, right == Some(signature), "{signature}");
+            }
+        }
+    }
+}
