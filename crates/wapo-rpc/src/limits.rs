@@ -57,8 +57,8 @@ pub const MANIFEST_BYTES_MAX: usize = 16 * 1024;
 /// How long a client waits for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a client waits for an answer. The longest is that to a deploy,
-/// which compiles the program.
+/// How long a client waits for an answer, or for the next part of a download.
+/// The longest is that to a deploy, which compiles the program.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// How long an upload may take, so that a dead worker does not hold a script

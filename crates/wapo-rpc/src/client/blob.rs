@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::error::SourceFailure;
 use super::{Client, ClientError};
-use crate::limits::{TRANSFER_TIMEOUT, UPLOAD_CHUNK_BYTES};
+use crate::limits::{CALL_TIMEOUT, TRANSFER_TIMEOUT, UPLOAD_CHUNK_BYTES};
 use crate::message::Blob;
 
 /// What to upload.
@@ -111,8 +111,15 @@ impl Client {
             .request(Verb::GET, &format!("/blob/{}", path_segment(digits)));
         let mut body = self.transport.open(request).await?.into_body();
         let mut bytes = 0;
-        while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| self.transport.broken(&error))?;
+        // Each part has its time limit: a large blob may take long as a whole.
+        while let Some(frame) = self
+            .transport
+            .within(CALL_TIMEOUT, async {
+                let frame = body.frame().await.transpose();
+                frame.map_err(|error| self.transport.broken(&error))
+            })
+            .await?
+        {
             if let Ok(data) = frame.into_data() {
                 into.write_all(&data).await.map_err(ClientError::Copy)?;
                 bytes += data.len() as u64;

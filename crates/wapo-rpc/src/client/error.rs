@@ -81,12 +81,33 @@ pub enum ClientError {
 /// The last cause of an error, which says most.
 pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
-    while let Some(next) = cause.source() {
+    while let Some(next) = inner(cause) {
         cause = next;
+    }
+    match cause.downcast_ref::<rustls::Error>() {
+        Some(rustls::Error::InvalidMessage(_)) => {
+            return "it does not speak TLS, try http://".to_owned();
+        }
+        Some(rustls::Error::InvalidCertificate(reason)) => {
+            return format!("its certificate is not to be trusted ({reason})");
+        }
+        _ => {}
     }
     match cause.downcast_ref::<io::Error>().map(io::Error::kind) {
         Some(io::ErrorKind::ConnectionRefused) => "connection refused".to_owned(),
         _ => cause.to_string(),
+    }
+}
+
+/// The cause of an error. What an I/O error wraps is not its source: it is left
+/// out of the chain.
+fn inner<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
     }
 }
 
@@ -97,7 +118,7 @@ pub(super) fn source_failure(error: &(dyn Error + 'static)) -> Option<io::Error>
         if let Some(failure) = current.downcast_ref::<SourceFailure>() {
             return Some(io::Error::new(failure.0.kind(), failure.0.to_string()));
         }
-        cause = current.source();
+        cause = inner(current);
     }
     None
 }

@@ -138,7 +138,8 @@ impl Transport {
         }
     }
 
-    async fn within<T>(
+    /// Waits for so long and no longer.
+    pub(super) async fn within<T>(
         &self,
         limit: Duration,
         answer: impl Future<Output = Result<T, ClientError>>,
