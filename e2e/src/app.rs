@@ -137,8 +137,9 @@ impl App {
     /// Stops the app and waits for its end.
     pub async fn stop(&self) -> ExitReason {
         let stopping = self.running.stop_app(self.handle.address());
-        let reason = within("the app to stop", stopping).await;
-        reason.expect("the app is there")
+        let stopped = within("the app to stop", stopping).await;
+        stopped.expect("the app is there");
+        self.exited().await
     }
 
     /// What the app has used.

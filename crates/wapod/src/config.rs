@@ -20,9 +20,11 @@ use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use wapo_host::net::policy::EgressRule;
 use wapo_host::{Allocation, LogLine, ModuleCacheConfig, Resolver, RestartPolicy};
-use wapo_rpc::{AppAddress, AppManifest};
+use wapo_rpc::{AppAddress, AppManifest, HostName};
 
-use crate::limits::{DRAIN_GRACE, QUERY_BYTES_MAX_DEFAULT};
+use crate::limits::{DRAIN_GRACE, ON_DEMAND_TIME, QUERY_BYTES_MAX_DEFAULT};
+use crate::store::Settings;
+use crate::worker::{Deployment, Name};
 
 /// Takes every line of every app, while the guest runs: it must be quick.
 pub type LogSink = Arc<dyn Fn(&AppAddress, &LogLine) + Send + Sync>;
@@ -48,7 +50,22 @@ pub struct Config {
     pub trust_roots: Vec<CertificateDer<'static>>,
     /// Who resolves names for guests.
     pub resolver: Resolver,
-    /// Folder of blobs, each file named by its hash; `None` for none.
+    /// Folder of everything that outlives the server; `None` for one that goes
+    /// away with it, and an identity that does.
+    pub data_dir: Option<PathBuf>,
+    /// Where the operator's interface listens; `None` for nowhere.
+    pub admin_address: Option<SocketAddr>,
+    /// What the operator has to show there; `None` for nothing.
+    pub admin_token: Option<AdminToken>,
+    /// Domain below which each app has a host name.
+    pub base_domain: String,
+    /// Ports that apps may listen on, unless they have their own range.
+    pub listen_ports: Option<RangeInclusive<u16>>,
+    /// Memory of all instances together, in bytes; `None` for no limit.
+    pub memory_budget_bytes: Option<u64>,
+    /// Time that an instance on demand serves.
+    pub on_demand_time: Duration,
+    /// One more folder of blobs, each file named by its hash; only read.
     pub blob_dir: Option<PathBuf>,
     /// Sees all log lines as they come.
     pub log_sink: Option<LogSink>,
@@ -70,10 +87,27 @@ impl Default for Config {
             module_cache: None,
             trust_roots: Vec::new(),
             resolver: engine.resolver,
+            data_dir: None,
+            admin_address: None,
+            admin_token: None,
+            base_domain: "localhost".to_owned(),
+            listen_ports: None,
+            memory_budget_bytes: None,
+            on_demand_time: ON_DEMAND_TIME,
             blob_dir: None,
             log_sink: None,
             drain_grace: DRAIN_GRACE,
         }
+    }
+}
+
+/// What the operator has to show. Printed nowhere.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminToken(pub String);
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AdminToken(hidden)")
     }
 }
 
@@ -144,6 +178,38 @@ impl AppConfig {
             max_query_size: self.query_max_bytes,
             label: self.label.clone(),
             required_blobs: Vec::new(),
+        }
+    }
+}
+
+impl AppConfig {
+    /// The same for the worker.
+    pub(crate) fn into_deployment(self, manifest: AppManifest) -> Deployment {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Deployment {
+            manifest,
+            reuse_instances: true,
+            name: HostName::from_label(&self.label)
+                .map_or(Name::None, |name| Name::IfFree(name.to_string())),
+            settings: Settings {
+                restart: self.restart.into(),
+                memory_max_bytes: self.memory_max_bytes,
+                gas_max: self.gas_max,
+                time_max_ms: self.time_max.map(millis),
+                weight: self.weight.get(),
+                egress: self.egress.iter().map(ToString::to_string).collect(),
+                pass_cookies: false,
+                listen_ports: self
+                    .listen_ports
+                    .map(|ports| (*ports.start(), *ports.end())),
+                listen_on_loopback: self.listen_on_loopback,
+                requests_max: 0,
+                trace_calls: self.trace_calls,
+                log_to_daemon: false,
+            },
+            instances: 1,
+            replaces: None,
+            waits: false,
         }
     }
 }

@@ -1,32 +1,41 @@
 //! What a guest may ask of the worker, answered for one app.
 //!
 //! One [`AppEmbedder`] per app implements the host's trait. It holds what
-//! belongs to the app (locks, boot data, log, output) and borrows the worker's
-//! identity. Its methods are called while the guest runs, so they are short.
+//! belongs to the app (locks, log, output) and borrows what is the worker's. Its methods are called while the guest runs, so they are short.
 
 use std::collections::HashMap;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
-use wapo_host::limits::{BOOT_DATA_BYTES_MAX, LOCKS_MAX};
-use wapo_host::{BoxFuture, Embedder, InstanceId, LogLine, Meter};
+use wapo_host::limits::LOCKS_MAX;
+use wapo_host::{BoxFuture, Embedder, InstanceId, LogLine};
 use wapo_rpc::AppAddress;
 
-use crate::blobs::BlobFolder;
+use crate::blobs::{BlobError, BlobFolder, BlobName};
+use crate::boot_data::BootData;
 use crate::config::LogSink;
 use crate::identity::Identity;
 use crate::limits::OUTPUT_BYTES_KEPT;
 use crate::logs::LogBook;
+use crate::worker::{Family, Ledger, Ports, Session};
 
 /// The worker as one app sees it.
 pub(crate) struct AppEmbedder {
     pub(crate) address: AppAddress,
     pub(crate) identity: Arc<Identity>,
-    pub(crate) meter: Arc<Meter>,
-    pub(crate) blobs: Option<BlobFolder>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) family: Family,
+    pub(crate) ports: Arc<Ports>,
+    pub(crate) blobs: BlobFolder,
+    pub(crate) boot_data: BootData,
     pub(crate) log: Arc<LogBook>,
     pub(crate) log_sink: Option<LogSink>,
+    /// Whether the app's lines appear in the daemon's own log, too.
+    pub(crate) logs_to_daemon: bool,
     pub(crate) state: Mutex<AppState>,
 }
 
@@ -35,7 +44,6 @@ pub(crate) struct AppEmbedder {
 pub(crate) struct AppState {
     /// Locks by name, each with the instance that holds it.
     locks: HashMap<String, InstanceId>,
-    boot_data: Option<Vec<u8>>,
     output: Vec<u8>,
 }
 
@@ -60,6 +68,9 @@ impl Embedder for AppEmbedder {
         if let Some(sink) = &self.log_sink {
             sink(&self.address, &line);
         }
+        if self.logs_to_daemon {
+            tracing::info!(target: "wapo::guest", app = %self.address, "{}", line.text);
+        }
         self.log.add(line);
     }
 
@@ -82,33 +93,30 @@ impl Embedder for AppEmbedder {
     }
 
     fn gas_consumed(&self) -> (u64, MetricsToken) {
-        (self.meter.read().gas, self.identity.metrics_token())
+        (self.ledger.totals().gas, self.session.token())
     }
 
     fn blob(&self, hash: &str, max_bytes: u64) -> BoxFuture<Result<Vec<u8>, Errno>> {
-        let Some(blobs) = self.blobs.clone() else {
-            return Box::pin(std::future::ready(Err(Errno::NOT_FOUND)));
-        };
-        let name = hash.to_owned();
-        Box::pin(async move {
-            let reading = tokio::task::spawn_blocking(move || blobs.read(&name, max_bytes));
-            reading.await.unwrap_or(Err(Errno::IO_ERROR))
+        let blobs = self.blobs.clone();
+        let name = hash.parse::<BlobName>();
+        on_disk(move || {
+            let name = name.map_err(|_| Errno::IO_ERROR)?;
+            blobs.read(&name, max_bytes).map_err(|error| match error {
+                BlobError::NotFound => Errno::NOT_FOUND,
+                BlobError::TooLarge { .. } => Errno::RESOURCE_LIMITED,
+                _ => Errno::IO_ERROR,
+            })
         })
     }
 
     fn read_boot_data(&self) -> BoxFuture<Result<Option<Vec<u8>>, Errno>> {
-        let data = self.state().boot_data.clone();
-        Box::pin(std::future::ready(Ok(data)))
+        let (boot_data, identity) = (self.boot_data.clone(), Arc::clone(&self.identity));
+        on_disk(move || boot_data.read(&identity))
     }
 
     fn write_boot_data(&self, data: Vec<u8>) -> BoxFuture<Result<(), Errno>> {
-        let result = if data.len() > BOOT_DATA_BYTES_MAX {
-            Err(Errno::RESOURCE_LIMITED)
-        } else {
-            self.state().boot_data = Some(data);
-            Ok(())
-        };
-        Box::pin(std::future::ready(result))
+        let (boot_data, identity) = (self.boot_data.clone(), Arc::clone(&self.identity));
+        on_disk(move || boot_data.write(&identity, &data))
     }
 
     fn try_lock(&self, instance: InstanceId, name: &str) -> bool {
@@ -129,23 +137,51 @@ impl Embedder for AppEmbedder {
         is_held
     }
 
+    fn listen_tcp(&self, instance: InstanceId, address: SocketAddr) -> io::Result<TcpListener> {
+        self.ports.listen(self.family, instance, address)
+    }
+
+    fn unlisten_tcp(&self, instance: InstanceId, address: SocketAddr) {
+        self.ports.unlisten(instance, address);
+    }
+
     fn instance_ended(&self, instance: InstanceId) {
+        self.ports.release(instance);
         self.state().locks.retain(|_, holder| *holder != instance);
     }
+}
+
+/// Does something that blocks on a thread that may.
+fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Errno> + Send + 'static,
+) -> BoxFuture<Result<T, Errno>> {
+    Box::pin(async move {
+        let working = tokio::task::spawn_blocking(work);
+        working.await.unwrap_or(Err(Errno::IO_ERROR))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::{Store, Totals};
 
-    fn embedder() -> AppEmbedder {
+    async fn embedder() -> AppEmbedder {
+        let (store, _) = Store::in_memory().expect("store");
+        let session = Session::open(Arc::new(store), None).await.expect("session");
+        let folder = std::env::temp_dir().join("not used by these tests");
         AppEmbedder {
             address: AppAddress([7; 32]),
             identity: Arc::new(Identity::throw_away()),
-            meter: Arc::new(Meter::default()),
-            blobs: None,
+            session: Arc::new(session),
+            ledger: Arc::new(Ledger::new(Totals::default(), 0)),
+            family: Family(0),
+            ports: Arc::default(),
+            blobs: BlobFolder::new(folder.clone(), None),
+            boot_data: BootData::new(&folder, AppAddress([7; 32])),
             log: Arc::new(LogBook::default()),
             log_sink: None,
+            logs_to_daemon: false,
             state: Mutex::default(),
         }
     }
@@ -153,9 +189,9 @@ mod tests {
     const ONE: InstanceId = InstanceId(1);
     const TWO: InstanceId = InstanceId(2);
 
-    #[test]
-    fn only_the_holder_unlocks() {
-        let app = embedder();
+    #[tokio::test]
+    async fn only_the_holder_unlocks() {
+        let app = embedder().await;
         assert!(app.try_lock(ONE, "a"));
         assert!(!app.try_lock(ONE, "a"));
         assert!(!app.try_lock(TWO, "a"));
@@ -165,9 +201,9 @@ mod tests {
         assert!(app.try_lock(TWO, "a"));
     }
 
-    #[test]
-    fn locks_are_free_when_their_holder_is_gone() {
-        let app = embedder();
+    #[tokio::test]
+    async fn locks_are_free_when_their_holder_is_gone() {
+        let app = embedder().await;
         assert!(app.try_lock(ONE, "a"));
         assert!(app.try_lock(TWO, "b"));
         app.instance_ended(ONE);
@@ -175,18 +211,18 @@ mod tests {
         assert!(!app.try_lock(ONE, "b"));
     }
 
-    #[test]
-    fn the_number_of_locks_is_bounded() {
-        let app = embedder();
+    #[tokio::test]
+    async fn the_number_of_locks_is_bounded() {
+        let app = embedder().await;
         for number in 0..LOCKS_MAX {
             assert!(app.try_lock(ONE, &number.to_string()), "{number}");
         }
         assert!(!app.try_lock(ONE, "one more"));
     }
 
-    #[test]
-    fn signatures_verify_as_data_of_the_app() {
-        let app = embedder();
+    #[tokio::test]
+    async fn signatures_verify_as_data_of_the_app() {
+        let app = embedder().await;
         let message = [[7; 32].as_slice(), b"data"].concat();
         assert!(wapo_crypto::verify(
             &app.worker_pubkey(),
@@ -197,22 +233,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn boot_data_is_kept_and_bounded() {
-        let app = embedder();
-        assert_eq!(app.read_boot_data().await, Ok(None));
-        let full = vec![1; BOOT_DATA_BYTES_MAX];
-        assert_eq!(app.write_boot_data(full.clone()).await, Ok(()));
-        let long = vec![2; BOOT_DATA_BYTES_MAX + 1];
-        assert_eq!(
-            app.write_boot_data(long).await,
-            Err(Errno::RESOURCE_LIMITED)
-        );
-        assert_eq!(app.read_boot_data().await, Ok(Some(full)));
-    }
-
-    #[test]
-    fn output_is_taken_once() {
-        let app = embedder();
+    async fn output_is_taken_once() {
+        let app = embedder().await;
         app.output(ONE, b"a");
         app.output(TWO, b"b");
         assert_eq!(app.take_output(), b"ab");

@@ -5,14 +5,17 @@
 //! nothing in it tells a remote client about the inside of a guest.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use wapo_host::{LoadError, RequestError};
 use wapo_rpc::AppAddress;
 
+use crate::store::StoreError;
+
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The gateway's address cannot be had.
+    /// An address cannot be had.
     #[error("cannot listen on {address}: {error}")]
     Bind {
         /// The address that was asked for.
@@ -26,20 +29,70 @@ pub enum StartError {
     /// A root app was asked for and there is none.
     #[error("there is no app to serve at `/`")]
     NoRootApp,
+    /// A file or folder cannot be used.
+    #[error("cannot use {}: {error}", path.display())]
+    DataDir {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// Two daemons with one folder would overwrite each other's state.
+    #[error("another daemon uses {}: stop it, or choose another folder with --data-dir", .0.display())]
+    DataDirInUse(PathBuf),
+    /// The file of the worker's key holds something else.
+    #[error(
+        "{} is not the key of a worker: {reason}. Put the right file back from a backup; without it the worker would be another one",
+        path.display()
+    )]
+    KeyDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store cannot be read.
+    #[error(
+        "the worker's state in {} cannot be read: {reason}. It was left as it is: put back a backup with `wapod restore`, or move the file away to begin without apps",
+        path.display()
+    )]
+    StoreDamaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The store cannot be written.
+    #[error("{0}")]
+    Store(String),
+    /// Access from other machines without a token.
+    #[error(
+        "the admin address {0} can be reached from other machines: set a token (WAPOD_ADMIN_TOKEN or --admin-token-file), or use a loopback address"
+    )]
+    OpenAdmin(SocketAddr),
     /// One of the apps.
     #[error(transparent)]
     App(#[from] AppError),
 }
 
-/// Why an app did not start.
+/// Why an app was not deployed or changed. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// Its code cannot be run.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// The same app runs already.
-    #[error("app {0} is there already: another label makes it a different app")]
+    #[error("{0}")]
+    Load(String),
+    /// Blobs that it needs are not here.
+    #[error("Wasm code not found or required blobs missing: put {} first", .0.join(", "))]
+    MissingBlobs(Vec<String>),
+    /// A blob could not be stored.
+    #[error("{0}")]
+    Blob(String),
+    /// The same app is deployed already.
+    #[error("app already exists: {0} is deployed; another label makes it a different app")]
     AlreadyExists(AppAddress),
+    /// More apps than a worker can have.
+    #[error("the worker has {0} apps already, which is all it can have")]
+    TooMany(usize),
     /// More memory than any instance may have.
     #[error("the app asks for {asked} bytes of memory, instances may have {max}")]
     TooMuchMemory {
@@ -48,9 +101,75 @@ pub enum AppError {
         /// What the server allows.
         max: u64,
     },
+    /// Ports that apps of this worker may not have.
+    #[error("the app asks for the ports {asked}, the worker's apps may have {allowed}")]
+    PortsOutside {
+        /// What the app asks for.
+        asked: String,
+        /// What the server allows.
+        allowed: String,
+    },
+    /// A rule for outgoing connections that cannot be read.
+    #[error("{0}")]
+    BadRule(String),
+    /// No label of a host name.
+    #[error("{0}")]
+    BadName(String),
+    /// Another app has the name.
+    #[error(
+        "the name `{0}` belongs to another app: remove that one, replace it, or choose another name"
+    )]
+    NameTaken(String),
     /// There is no such app.
-    #[error("there is no app {0}")]
+    #[error("app not found: {0}")]
     NotFound(AppAddress),
+    /// Requests start such an app.
+    #[error("on-demand app cannot be started directly: send it a request")]
+    OnDemand,
+    /// One instance at most.
+    #[error("Instance already started: the app is not resizable, it has one instance at most")]
+    NotResizable,
+    /// The first instance ended instead of running.
+    #[error("instance stopped unexpectedly: {0}")]
+    DidNotStart(wapo_host::ExitReason),
+    /// All slots are taken.
+    #[error(
+        "No available slots: stop another app, or start the worker with a larger --max-instances"
+    )]
+    NoSlot,
+    /// A secret that cannot be one.
+    #[error("the secret was not set: {0}")]
+    BadSecret(&'static str),
+    /// Something that must not or cannot be done.
+    #[error("{0}")]
+    Refused(String),
+    /// The state could not be written; nothing has changed.
+    #[error("{0}")]
+    Store(String),
+    /// The daemon stops.
+    #[error("the daemon is stopping")]
+    Interrupted,
+}
+
+impl From<LoadError> for AppError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error.to_string())
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<WorkerError> for AppError {
+    fn from(error: WorkerError) -> Self {
+        match error {
+            WorkerError::NoSlot => Self::NoSlot,
+            error => Self::Load(error.to_string()),
+        }
+    }
 }
 
 /// Why a request to an app failed.
@@ -76,8 +195,20 @@ pub(crate) enum WorkerError {
     QueryTooLarge { max: u32 },
     #[error(transparent)]
     BadAddress(#[from] wapo_rpc::AddressError),
-    #[error("signed queries are not supported by this version of the daemon")]
-    SignedQuery,
+    #[error("failed to verify the signature: {0}")]
+    BadSignature(#[from] wapo_crypto::query_signature::QuerySignatureError),
+    #[error("{0}")]
+    BadEnvelope(String),
+    #[error("failed to load module: {0}")]
+    Code(String),
+    #[error("No available slots")]
+    NoSlot,
+}
+
+impl From<wapo_crypto::envelope::EnvelopeError> for WorkerError {
+    fn from(error: wapo_crypto::envelope::EnvelopeError) -> Self {
+        Self::BadEnvelope(format!("failed to decrypt the payload: {error}"))
+    }
 }
 
 impl From<RequestError> for WorkerError {

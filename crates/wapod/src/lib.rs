@@ -1,12 +1,13 @@
 //! The Wapo daemon, as a library.
 //!
 //! [`Server::start`] runs apps and serves them over HTTP; the `wapod` program,
-//! `wapo run` and the tests all go through it. This version holds everything in
-//! memory and has a new identity at every start.
+//! `wapo run` and the tests all go through it. With a data folder, everything
+//! outlives the process; without one, nothing does.
 //!
 //! # The rooms
 //!
-//! * [`config`]: what a server is started with.
+//! * [`config`]: what a server is started with. `data_dir`, `store`, `blobs`,
+//!   `boot_data`: what it keeps on disk.
 //! * `worker`: the apps; lets requests in (`admit`) and apps out (`retire`).
 //!   Knows no HTTP.
 //! * `embedder`: what a guest may ask of the worker.
@@ -38,16 +39,22 @@
 
 mod api;
 mod blobs;
+mod boot_data;
 pub mod config;
+mod data_dir;
 mod embedder;
 mod error;
 mod identity;
 pub mod limits;
 mod logs;
 mod server;
+mod store;
+mod system;
 mod worker;
 
-pub use config::{AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange};
+pub use config::{
+    AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange,
+};
 pub use error::{AppError, StartError};
 pub use logs::{LogEvent, LogReader};
 pub use server::{Running, Server};

@@ -101,3 +101,94 @@ pub const LOG_BYTES_KEPT: usize = 256 * 1024;
 
 /// Bytes of output of an app that wait for somebody to take them.
 pub const OUTPUT_BYTES_KEPT: usize = 16 * 1024 * 1024;
+
+/// Requests to the store that wait for its thread.
+///
+/// Each waits for its own outcome, so more than a few mean that the disk is
+/// slower than those who ask; they are held up then.
+pub const STORE_QUEUE_MAX: usize = 1024;
+
+/// Apps that are deployed at a time.
+///
+/// Every second the worker looks at each of them; this many take a few
+/// milliseconds of that.
+pub const APPS_MAX: usize = 100_000;
+
+/// Removed apps whose last usage is kept for the next report.
+///
+/// Whoever pays asks every few minutes; a worker does not lose more apps between
+/// two reports than this.
+pub const DEPARTED_MAX: usize = 10_000;
+
+/// Bytes of the code of an app.
+///
+/// Compiling takes a multiple of this in memory. Real programs have some MiB.
+pub const CODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Bytes of any blob.
+pub const BLOB_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Modules that are compiled at a time.
+pub const COMPILE_THREADS: u32 = 2;
+
+/// Apps that are started at a time when the daemon starts.
+///
+/// Enough to keep the disk and the compilers busy.
+pub const RESTORED_AT_A_TIME: usize = 8;
+
+/// Time a request waits for a slot when all instances are taken.
+///
+/// An instance that was asked to make room is gone within a slice.
+pub const SLOT_WAIT: Duration = Duration::from_secs(1);
+
+/// Time that an instance on demand stays when nobody needs it any more.
+///
+/// The next request then finds it warm. Whoever needs its slot gets it earlier.
+pub const ON_DEMAND_LINGER: Duration = Duration::from_secs(10);
+
+/// Time that an instance on demand serves, unless the operator says otherwise.
+///
+/// It takes no new requests after that, and ends with its last answer, or after
+/// as long again.
+pub const ON_DEMAND_TIME: Duration = Duration::from_secs(60);
+
+/// Time between two entries of usage in the store.
+///
+/// What a crash can lose of the bill.
+pub const USAGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Numbers of readings that are reserved in the store at a time.
+///
+/// Guests read usage without waiting for the disk; the reserve lasts while the
+/// next one is being written. After a crash, what was left of it is skipped.
+pub const READINGS_RESERVED: u64 = 1 << 20;
+
+/// Bytes of what the owner of a session adds to its name.
+pub const PNONCE_BYTES_MAX: usize = 64;
+
+/// Endpoints in one statement.
+pub const ENDPOINTS_MAX: usize = 64;
+
+/// Secrets of one app.
+pub const SECRETS_MAX: usize = 64;
+
+/// Bytes of the name of a secret.
+pub const SECRET_NAME_BYTES_MAX: usize = 128;
+
+/// Bytes of a secret. Certificates and keys fit.
+///
+/// Secrets are environment variables, which a guest copies into its memory.
+pub const SECRET_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes that are read from a blob's file in one step.
+pub const BLOB_PIECE_BYTES: usize = 64 * 1024;
+
+/// Pieces of a blob on their way between the network and the disk.
+///
+/// The faster side waits for the other one.
+pub const BLOB_PIECES_MAX: usize = 8;
+
+/// Time without a line after which a stream of log lines shows that it lives.
+///
+/// Proxies close connections that are silent for a minute.
+pub const EVENT_STREAM_PING: Duration = Duration::from_secs(15);

@@ -73,6 +73,18 @@ impl LogReader {
         Self { book, next }
     }
 
+    /// Number of the line that was read last; lines are counted from 0.
+    pub fn last_seq(&self) -> u64 {
+        self.next.saturating_sub(1)
+    }
+
+    /// Goes on with the last `lines` of those that are kept.
+    pub fn skip_to_last(&mut self, lines: u64) {
+        let pages = self.book.pages();
+        let end = pages.first + pages.lines.len() as u64;
+        self.next = self.next.max(end.saturating_sub(lines));
+    }
+
     /// The next line, if there is one already.
     pub fn try_next(&mut self) -> Option<LogEvent> {
         let pages = self.book.pages();
@@ -115,6 +127,7 @@ mod tests {
     fn line(text: &str) -> LogLine {
         LogLine {
             instance: InstanceId(1),
+            time: std::time::SystemTime::now(),
             source: LogSource::Guest,
             level: LogLevel::Info,
             text: text.to_owned(),
@@ -148,6 +161,21 @@ mod tests {
         }
         assert!(matches!(reader.try_next(), Some(LogEvent::Missed(3))));
         assert_eq!(text(reader.try_next()), "3");
+    }
+
+    #[test]
+    fn a_reader_can_begin_near_the_end() {
+        let book = Arc::new(LogBook::default());
+        for number in 0..9 {
+            book.add(line(&number.to_string()));
+        }
+        let mut reader = LogReader::new(Arc::clone(&book));
+        reader.skip_to_last(2);
+        assert_eq!(text(reader.try_next()), "7");
+        assert_eq!(reader.last_seq(), 7);
+        let mut reader = LogReader::new(book);
+        reader.skip_to_last(100);
+        assert_eq!(text(reader.try_next()), "0");
     }
 
     #[test]

@@ -8,23 +8,26 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use wapo_host::{Engine, EngineConfig, ExitReason};
+use tokio::sync::Notify;
+use wapo_host::{Engine, EngineConfig, ExitReason, ModuleCacheConfig};
 use wapo_rpc::AppAddress;
 
-use crate::api::{Frontend, Surface};
+use crate::api::{self, Frontend, UserSurface};
 use crate::config::{AppConfig, Config};
+use crate::data_dir::DataDir;
 use crate::error::{AppError, StartError};
+use crate::identity::Identity;
+use crate::limits::COMPILE_THREADS;
+use crate::store::Store;
 use crate::worker::{AppHandle, Worker};
-
-/// Threads that compile modules.
-const COMPILE_THREADS: usize = 2;
 
 /// Starts servers.
 pub struct Server;
 
 impl Server {
-    /// Starts the engine, the gateway and the configured apps, on the current
-    /// tokio runtime (see [`crate::runtime_builder`]).
+    /// Starts the engine, the worker with the apps it had, both ports and the
+    /// configured apps, on the current tokio runtime (see
+    /// [`crate::runtime_builder`]).
     ///
     /// # Errors
     ///
@@ -33,34 +36,86 @@ impl Server {
         if config.root_app && config.apps.is_empty() {
             return Err(StartError::NoRootApp);
         }
-        let bind = |error| StartError::Bind {
-            address: config.address,
-            error,
+        if let Some(admin) = config.admin_address
+            && !admin.ip().is_loopback()
+            && config.admin_token.is_none()
+        {
+            return Err(StartError::OpenAdmin(admin));
+        }
+        let (user_listener, user_address) = bind(config.address).await?;
+        let admin = match config.admin_address {
+            Some(address) => Some(bind(address).await?),
+            None => None,
         };
-        let listener = TcpListener::bind(config.address).await.map_err(bind)?;
-        let address = listener.local_addr().map_err(bind)?;
 
-        let engine = Engine::new(engine_config(&config))
-            .map_err(|error| StartError::Engine(error.to_string()))?;
-        let worker = Arc::new(Worker::new(engine, &config));
+        let worker = open_worker(&config).await?;
+        let books = worker.run();
         let mut apps = Vec::with_capacity(config.apps.len());
         for app in config.apps {
-            apps.push(AppHandle(worker.start(app).await?));
+            apps.push(deploy(&worker, app).await?);
         }
         if config.root_app {
-            worker.set_root(apps.first().map(|app| Arc::clone(&app.0)));
+            worker.set_root(apps.first().map(|app| Arc::clone(app.app())));
         }
 
-        let surface = Surface::new(Arc::clone(&worker));
-        let frontend = Frontend::start(listener, surface, config.drain_grace);
-        tracing::info!(%address, apps = apps.len(), "the gateway is open");
+        let exit = Arc::new(Notify::new());
+        let surface = UserSurface::new(Arc::clone(&worker));
+        let mut frontends = vec![Frontend::start(user_listener, surface, config.drain_grace)];
+        let admin_address = admin.as_ref().map(|(_, address)| *address);
+        if let Some((listener, _)) = admin {
+            let surface = api::admin(
+                Arc::clone(&worker),
+                config.admin_token.as_ref(),
+                user_address,
+                config.base_domain,
+                Arc::clone(&exit),
+            );
+            frontends.push(Frontend::start(listener, surface, config.drain_grace));
+        }
+        tracing::info!(address = %user_address, apps = worker.apps().len(), "the gateway is open");
         Ok(Running {
             worker,
-            frontend,
-            address,
+            books,
+            frontends,
+            user_address,
+            admin_address,
+            exit,
             apps,
         })
     }
+}
+
+async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Bind { address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+/// Opens what the data folder has, or begins with nothing.
+async fn open_worker(config: &Config) -> Result<Arc<Worker>, StartError> {
+    let (data, identity, store) = match &config.data_dir {
+        Some(path) => {
+            let data = DataDir::open(path)?;
+            let identity = Identity::open(&data.key_file())?;
+            let store = Store::open(&data.store_file())?;
+            (data, identity, store)
+        }
+        None => (
+            DataDir::temporary()?,
+            Identity::throw_away(),
+            Store::in_memory()?,
+        ),
+    };
+    let mut engine = engine_config(config);
+    if config.data_dir.is_some() && engine.module_cache.is_none() {
+        engine.module_cache = Some(ModuleCacheConfig {
+            dir: data.modules(),
+            key: identity.key().purpose_key("module cache"),
+        });
+    }
+    let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
+    Worker::open(engine, identity, data, store, config).await
 }
 
 fn engine_config(config: &Config) -> EngineConfig {
@@ -68,7 +123,8 @@ fn engine_config(config: &Config) -> EngineConfig {
         memory_max_bytes: config.memory_max_bytes,
         instances_max: config.instances_max,
         allocation: config.allocation,
-        compile_threads: COMPILE_THREADS,
+        memory_budget_bytes: config.memory_budget_bytes,
+        compile_threads: COMPILE_THREADS as usize,
         module_cache: config.module_cache.clone(),
         trust_roots: config.trust_roots.clone(),
         resolver: config.resolver.clone(),
@@ -76,23 +132,50 @@ fn engine_config(config: &Config) -> EngineConfig {
     }
 }
 
+/// Deploys an app that the embedding program has at hand. Its code becomes a
+/// blob like any other.
+async fn deploy(worker: &Arc<Worker>, config: AppConfig) -> Result<AppHandle, AppError> {
+    let manifest = config.manifest();
+    worker.keep_code(config.module.clone()).await?;
+    let (app, instance) = worker.deploy(config.into_deployment(manifest)).await?;
+    let instance = instance.ok_or(AppError::Interrupted)?;
+    Ok(AppHandle::new(app, instance))
+}
+
 /// A server that runs. Dropping it stops everything at once.
 pub struct Running {
     worker: Arc<Worker>,
-    frontend: Frontend,
-    address: SocketAddr,
+    books: tokio::task::JoinHandle<()>,
+    frontends: Vec<Frontend>,
+    user_address: SocketAddr,
+    admin_address: Option<SocketAddr>,
+    exit: Arc<Notify>,
     apps: Vec<AppHandle>,
 }
 
 impl Running {
     /// Where the gateway listens.
     pub fn user_address(&self) -> SocketAddr {
-        self.address
+        self.user_address
+    }
+
+    /// Where the operator's interface listens.
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin_address
+    }
+
+    /// Waits until the operator asks the daemon to end.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn exit_requested(&self) {
+        self.exit.notified().await;
     }
 
     /// URL of an app on the gateway, with a slash at the end.
     pub fn app_url(&self, app: AppAddress) -> String {
-        format!("http://{}/app/{app}/", self.address)
+        format!("http://{}/app/{app}/", self.user_address)
     }
 
     /// The apps of the configuration, in its order, also when they have ended.
@@ -100,12 +183,7 @@ impl Running {
         &self.apps
     }
 
-    /// The app with this address, unless it was stopped.
-    pub fn app(&self, address: AppAddress) -> Option<AppHandle> {
-        self.worker.app(&address).map(AppHandle)
-    }
-
-    /// Starts one more app.
+    /// Deploys one more app. It may still be starting when this returns.
     ///
     /// # Errors
     ///
@@ -113,9 +191,9 @@ impl Running {
     ///
     /// # Cancel safety
     ///
-    /// Not cancel safe: the app may have been started.
+    /// Not cancel safe: the app may have been deployed.
     pub async fn start_app(&self, config: AppConfig) -> Result<AppHandle, AppError> {
-        self.worker.start(config).await.map(AppHandle)
+        deploy(&self.worker, config).await
     }
 
     /// Stops an app and forgets it. Requests in flight fail.
@@ -126,10 +204,9 @@ impl Running {
     ///
     /// # Cancel safety
     ///
-    /// The app is stopped even so; only the reason is lost.
-    pub async fn stop_app(&self, address: AppAddress) -> Result<ExitReason, AppError> {
-        let reason = self.worker.retire(address).await;
-        reason.ok_or(AppError::NotFound(address))
+    /// The app is stopped even so.
+    pub async fn stop_app(&self, address: AppAddress) -> Result<(), AppError> {
+        self.worker.remove(address).await
     }
 
     /// Lets another app answer at `/`, or none.
@@ -172,19 +249,19 @@ impl Running {
     pub async fn shutdown(self) -> Option<ExitReason> {
         let Self {
             worker,
-            frontend,
+            books,
+            frontends,
             apps,
             ..
         } = self;
-        frontend.drain().await;
-        // All are told before any is waited for.
-        let running = worker.apps();
-        for app in &running {
-            app.instance().stop();
+        // All stop accepting before any is waited for.
+        let mut draining = tokio::task::JoinSet::new();
+        for frontend in frontends {
+            draining.spawn(frontend.drain());
         }
-        for app in running {
-            worker.retire(app.address()).await;
-        }
+        draining.join_all().await;
+        worker.close().await;
+        books.abort();
         match apps.first() {
             Some(app) => Some(app.exited().await),
             None => None,

@@ -1,127 +1,174 @@
-//! The worker: the apps it runs, and the one way in and out for each request.
+//! The worker: the apps it runs, who they are for, and what they used.
 //!
 //! Knows nothing of HTTP. A request is let in by [`Worker::admit`], which gives
-//! a [`Lease`] on an instance, and leaves when the lease is dropped. An app
-//! leaves through [`Worker::retire`] only. Locks are held for a look into a
-//! table, never while anything is awaited.
+//! a [`Lease`] on an instance, and leaves when the lease is dropped. An instance
+//! leaves through `retire` only, an app through `remove`. Locks are held for a
+//! look into a table, never while anything is awaited.
+//!
+//! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
+//! * `lifecycle`, `names`, `ports`, `secrets`: what people do with apps, and what
+//!   apps share;
+//! * `ledger`, `usage`, `session`, `statements`: the bill;
+//! * `query`: questions to apps.
 
 mod app;
+mod instances;
+mod latency;
+mod lease;
+mod ledger;
+mod lifecycle;
+mod names;
+mod ports;
 mod query;
+mod secrets;
+mod session;
+mod statements;
+mod usage;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
-use tokio::time::Instant;
-use wapo_host::net::policy::EgressRules;
-use wapo_host::{Embedder, Engine, ExitReason, InstanceConfig, Meter, Phase};
-use wapo_rpc::{AppAddress, WorkerInfo};
+use tokio::sync::{Notify, Semaphore};
+use wapo_host::Engine;
+use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
-pub(crate) use app::{App, Channel, Lease};
+pub(crate) use app::{App, Instance};
+pub(crate) use latency::BOUNDS_US;
+pub(crate) use lease::{Channel, Lease};
+pub(crate) use ledger::Ledger;
+pub(crate) use lifecycle::{Deployment, Name};
+pub(crate) use ports::{Family, Ports};
+pub(crate) use session::Session;
 
 use crate::blobs::BlobFolder;
-use crate::config::{AppConfig, Config, LogSink};
+use crate::boot_data::BootData;
+use crate::config::{Config, LogSink};
+use crate::data_dir::DataDir;
 use crate::embedder::{AppEmbedder, AppState};
-use crate::error::{AppError, WorkerError};
+use crate::error::StartError;
 use crate::identity::Identity;
-use crate::limits::{CHANNEL_WAIT, START_WAIT};
 use crate::logs::LogBook;
+use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store, Totals};
+
+/// What an app may have at most, as the operator decided.
+#[derive(Clone, Debug)]
+pub(crate) struct WorkerLimits {
+    /// Bytes of linear memory of one instance.
+    pub(crate) memory_max_bytes: u64,
+    pub(crate) instances_max: u32,
+    /// Memory of all instances together; `None` for no limit.
+    pub(crate) memory_budget_bytes: Option<u64>,
+    /// Ports that apps may listen on.
+    pub(crate) listen_ports: Option<RangeInclusive<u16>>,
+    /// Time that an instance on demand serves.
+    pub(crate) on_demand_time: Duration,
+}
 
 /// Everything that the worker of one server owns.
 pub(crate) struct Worker {
-    engine: Engine,
-    identity: Arc<Identity>,
-    blobs: Option<BlobFolder>,
+    pub(crate) engine: Engine,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) blobs: BlobFolder,
+    pub(crate) limits: WorkerLimits,
+    store: Arc<Store>,
+    boot_data_dir: std::path::PathBuf,
     log_sink: Option<LogSink>,
-    memory_max_bytes: u64,
-    instances_max: u32,
     apps: RwLock<HashMap<AppAddress, Arc<App>>>,
+    names: RwLock<HashMap<String, Arc<App>>>,
+    ports: Arc<Ports>,
     root: RwLock<Option<Arc<App>>>,
+    departed: RwLock<BTreeMap<u64, DepartedRecord>>,
+    bench: Mutex<BenchRecord>,
+    next_serial: AtomicU64,
+    slots: Arc<Semaphore>,
+    /// Usage by serial number as the store has it.
+    usage_written: tokio::sync::Mutex<BTreeMap<u64, Totals>>,
+    usage_changed: Notify,
+    is_ready: AtomicBool,
+    /// Kept until everything above is gone.
+    _data: DataDir,
 }
 
 impl Worker {
-    pub(crate) fn new(engine: Engine, config: &Config) -> Self {
-        Self {
+    /// Puts the worker together from what the store has. Nothing runs yet.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub(crate) async fn open(
+        engine: Engine,
+        identity: Identity,
+        data: DataDir,
+        (store, mut contents): (Store, Contents),
+        config: &Config,
+    ) -> Result<Arc<Self>, StartError> {
+        let store = Arc::new(store);
+        let session = Session::open(Arc::clone(&store), contents.session.take()).await;
+        let session = session.map_err(|error| StartError::Store(error.to_string()))?;
+        let worker = Arc::new(Self {
             engine,
-            identity: Arc::new(Identity::throw_away()),
-            blobs: config.blob_dir.clone().map(BlobFolder::new),
+            identity: Arc::new(identity),
+            session: Arc::new(session),
+            blobs: BlobFolder::new(data.blobs(), config.blob_dir.clone()),
+            limits: WorkerLimits {
+                memory_max_bytes: config.memory_max_bytes,
+                instances_max: config.instances_max,
+                memory_budget_bytes: config.memory_budget_bytes,
+                listen_ports: config.listen_ports.clone(),
+                on_demand_time: config.on_demand_time,
+            },
+            store,
+            boot_data_dir: data.blobs(),
             log_sink: config.log_sink.clone(),
-            memory_max_bytes: config.memory_max_bytes,
-            instances_max: config.instances_max,
             apps: RwLock::default(),
+            names: RwLock::default(),
+            ports: Arc::default(),
             root: RwLock::default(),
-        }
-    }
-
-    /// Compiles an app, unless that was done before, and starts it.
-    pub(crate) async fn start(&self, config: AppConfig) -> Result<Arc<App>, AppError> {
-        let address = config.manifest().address();
-        let memory_max_bytes = config.memory_max_bytes.unwrap_or(self.memory_max_bytes);
-        if memory_max_bytes > self.memory_max_bytes {
-            return Err(AppError::TooMuchMemory {
-                asked: memory_max_bytes,
-                max: self.memory_max_bytes,
-            });
-        }
-        let program = self.engine.load(config.module.wasm()).await?;
-
-        let meter = Arc::new(Meter::default());
-        let embedder = Arc::new(AppEmbedder {
-            address,
-            identity: Arc::clone(&self.identity),
-            meter: Arc::clone(&meter),
-            blobs: self.blobs.clone(),
-            log: Arc::new(LogBook::default()),
-            log_sink: self.log_sink.clone(),
-            state: Mutex::new(AppState::default()),
+            departed: RwLock::new(contents.departed),
+            bench: Mutex::new(contents.bench),
+            next_serial: AtomicU64::new(contents.next_serial),
+            slots: Arc::new(Semaphore::new(config.instances_max as usize)),
+            usage_written: tokio::sync::Mutex::default(),
+            usage_changed: Notify::new(),
+            is_ready: AtomicBool::new(false),
+            _data: data,
         });
-        let mut args = vec![address.to_string()];
-        args.extend(config.args);
-        let instance = InstanceConfig {
-            args,
-            env: config.env,
-            memory_max_bytes,
-            gas_max: config.gas_max,
-            time_max: config.time_max,
-            weight: config.weight,
-            restart: config.restart,
-            listen_ports: config.listen_ports,
-            listen_on_loopback: config.listen_on_loopback,
-            egress: Arc::new(EgressRules::new(config.egress)),
-            meter,
-            trace_calls: config.trace_calls,
-        };
-
-        // The table is locked while the instance is started, so that of two
-        // equal apps that arrive together one is refused before it runs.
-        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
-        if apps.contains_key(&address) {
-            return Err(AppError::AlreadyExists(address));
-        }
-        let for_host: Arc<dyn Embedder> = Arc::clone(&embedder) as _;
-        let handle = self.engine.start(&program, instance, for_host);
-        let app = Arc::new(App::new(embedder, handle, config.query_max_bytes));
-        apps.insert(address, Arc::clone(&app));
-        Ok(app)
+        worker.adopt(contents.apps, &contents.usage, &mut contents.secrets);
+        Ok(worker)
     }
 
-    /// Takes an app out of service: no request finds it any more, its instance
-    /// is stopped, its usage is final when this returns.
-    ///
-    /// # Cancel safety
-    ///
-    /// The app is gone at once; only the reason is lost.
-    pub(crate) async fn retire(&self, address: AppAddress) -> Option<ExitReason> {
-        let app = {
-            let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
-            apps.remove(&address)?
-        };
-        self.root
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take_if(|root| root.address() == address);
-        app.instance().stop();
-        Some(app.instance().ended().await)
+    /// Starts what should run, and keeps the books from now on.
+    pub(crate) fn run(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
+        let starting = Arc::clone(self);
+        tokio::spawn(async move {
+            starting.start_adopted().await;
+            starting.is_ready.store(true, Ordering::Relaxed);
+        });
+        tokio::spawn(Arc::clone(self).keep_books())
+    }
+
+    /// Whether every app that should run was started, or could not be.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    /// Stops all instances and writes down what they used. Apps stay deployed.
+    pub(crate) async fn close(&self) {
+        let instances: Vec<_> = self.apps().iter().flat_map(|app| app.instances()).collect();
+        for instance in &instances {
+            instance.handle().stop();
+        }
+        for instance in instances {
+            instance.handle().ended().await;
+        }
+        // On failure the store has said so.
+        let _ = self.write_usage().await;
+        self.session.close().await;
     }
 
     pub(crate) fn app(&self, address: &AppAddress) -> Option<Arc<App>> {
@@ -135,6 +182,13 @@ impl Worker {
         apps.values().cloned().collect()
     }
 
+    /// All apps by serial number.
+    pub(crate) fn apps_in_order(&self) -> Vec<Arc<App>> {
+        let mut apps = self.apps();
+        apps.sort_by_key(|app| app.serial);
+        apps
+    }
+
     /// The app that answers at `/`.
     pub(crate) fn root(&self) -> Option<Arc<App>> {
         let root = self.root.read().unwrap_or_else(PoisonError::into_inner);
@@ -145,45 +199,46 @@ impl Worker {
         *self.root.write().unwrap_or_else(PoisonError::into_inner) = app;
     }
 
-    /// Lets a request in: waits, not for long, until the app takes it.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: whatever was counted is given back.
-    pub(crate) async fn admit(
-        &self,
-        app: Arc<App>,
-        channel: Channel,
-    ) -> Result<Lease, WorkerError> {
-        let lease = Lease::new(app).ok_or(WorkerError::Busy)?;
-        if channel.is_open(&lease.app().status()) {
-            return Ok(lease);
-        }
-        let deadline = (lease.app().started + START_WAIT).max(Instant::now() + CHANNEL_WAIT);
-        let mut status = lease.app().watch();
-        let opened = status
-            .wait_for(|status| channel.is_open(status) || matches!(status.phase, Phase::Ended(_)));
-        let outcome = match tokio::time::timeout_at(deadline, opened).await {
-            Ok(Ok(status)) if channel.is_open(&status) => Ok(()),
-            Ok(_) => Err(WorkerError::AppNotRunning),
-            Err(_) => Err(WorkerError::NotTaken),
-        };
-        outcome.map(|()| lease)
+    /// Instances that have a slot.
+    pub(crate) fn instances_now(&self) -> u64 {
+        let free = self.slots.available_permits() as u64;
+        u64::from(self.limits.instances_max).saturating_sub(free)
     }
 
-    /// The worker at a glance, as everyone may see it.
-    pub(crate) fn info(&self) -> WorkerInfo {
-        let apps = self.apps();
-        let running = apps.iter().filter(|app| app.is_running()).count() as u64;
-        WorkerInfo {
-            pubkey: self.identity.public_key().to_vec(),
-            deployed_apps: apps.len() as u64,
-            running_instances: running,
-            vm_instances: running,
-            max_instances: u64::from(self.instances_max),
-            instance_memory_size: self.memory_max_bytes,
-            session: self.identity.session().to_vec(),
-            ..WorkerInfo::default()
-        }
+    /// A number that no deployment has had.
+    fn take_serial(&self) -> u64 {
+        self.next_serial.fetch_add(1, Ordering::Relaxed)
     }
+
+    /// The worker as one app sees it.
+    fn embedder(
+        &self,
+        address: AppAddress,
+        family: Family,
+        settings: &Settings,
+        ledger: &Arc<Ledger>,
+    ) -> Arc<AppEmbedder> {
+        Arc::new(AppEmbedder {
+            address,
+            identity: Arc::clone(&self.identity),
+            session: Arc::clone(&self.session),
+            ledger: Arc::clone(ledger),
+            family,
+            ports: Arc::clone(&self.ports),
+            blobs: self.blobs.clone(),
+            boot_data: BootData::new(&self.boot_data_dir, address),
+            log: Arc::new(LogBook::default()),
+            log_sink: self.log_sink.clone(),
+            logs_to_daemon: settings.log_to_daemon,
+            state: Mutex::new(AppState::default()),
+        })
+    }
+}
+
+/// The time, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }

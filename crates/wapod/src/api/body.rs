@@ -9,6 +9,8 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
+use http_body_util::StreamBody;
 use hyper::body::{Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
@@ -19,13 +21,18 @@ use wapo_host::BodyStream;
 use crate::limits::BODY_CHUNK_BYTES;
 use crate::worker::Lease;
 
-/// Body of any answer on the user port.
-pub(super) enum Body {
+/// Body of any answer.
+pub(crate) enum Body {
     /// Everything at once; `None` when it was taken or is empty.
     Full(Option<Bytes>),
     /// As it comes from a guest.
     Guest(GuestBody),
+    /// As it comes from elsewhere, such as a file.
+    Stream(StreamBody<Frames>),
 }
+
+/// Pieces of a body, one after the other.
+pub(crate) type Frames = Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send>>;
 
 /// An answer with a body of a known type.
 pub(super) fn full(
@@ -57,6 +64,7 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Full(content) => Poll::Ready(content.take().map(|c| Ok(Frame::data(c)))),
             Self::Guest(guest) => guest.poll_frame(cx),
+            Self::Stream(stream) => Pin::new(stream).poll_frame(cx),
         }
     }
 
@@ -69,7 +77,7 @@ impl hyper::body::Body for Body {
             Self::Full(content) => {
                 SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Self::Guest(_) => SizeHint::default(),
+            Self::Guest(_) | Self::Stream(_) => SizeHint::default(),
         }
     }
 }
@@ -80,7 +88,7 @@ pub(super) type Feeding = oneshot::Sender<()>;
 
 /// The response body of a guest, and the exchange that it belongs to. The
 /// exchange ends with it, however it ends.
-pub(super) struct GuestBody {
+pub(crate) struct GuestBody {
     stream: ReadHalf<BodyStream>,
     buffer: BytesMut,
     _feeding: Option<Feeding>,

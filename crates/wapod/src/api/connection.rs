@@ -1,10 +1,11 @@
-//! Accepting connections, and letting go of them.
+//! Accepting connections on either port, and letting go of them.
 //!
 //! One task per connection, a bounded number of them. [`Frontend::drain`] ends
 //! them in two stages: first no new requests, and after a grace period no
 //! connection at all. The version of HTTP is told by the first bytes.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +14,12 @@ use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
-use super::Surface;
 use super::body::Body;
 use crate::limits::{
     CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, STREAMS_MAX,
@@ -53,7 +54,7 @@ pub(crate) struct Frontend {
 
 impl Frontend {
     /// Starts to accept.
-    pub(crate) fn start(listener: TcpListener, surface: Surface, grace: Duration) -> Self {
+    pub(crate) fn start(listener: TcpListener, surface: impl Surface, grace: Duration) -> Self {
         let (stage, watching) = watch::channel(Stage::Open);
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         let accepting = accept(listener, Arc::new(surface), Arc::clone(&permits), watching);
@@ -76,16 +77,28 @@ impl Frontend {
     }
 }
 
-/// A connection that counts, with whatever was made of it.
+/// What answers the requests of a port.
+pub(crate) trait Surface: Send + Sync + 'static {
+    /// Answers one request. Failures have become answers when this returns.
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> impl Future<Output = Response<Body>> + Send;
+}
+
+/// Who is at the other end; counts with whatever was made of the connection.
 #[derive(Clone)]
-pub(super) struct Open {
+pub(crate) struct Client {
+    /// Address of the other end, as the kernel says.
+    pub(super) peer: SocketAddr,
     stage: watch::Receiver<Stage>,
     _permit: Arc<OwnedSemaphorePermit>,
 }
 
-impl Open {
+impl Client {
     /// Waits until requests are not taken any more.
-    async fn draining(&mut self) {
+    pub(super) async fn draining(&mut self) {
         // An error means that the frontend is gone, which is the same.
         let _ = self.stage.wait_for(|stage| *stage >= Stage::Draining).await;
     }
@@ -98,7 +111,7 @@ impl Open {
 
 async fn accept(
     listener: TcpListener,
-    surface: Arc<Surface>,
+    surface: Arc<impl Surface>,
     permits: Arc<Semaphore>,
     stage: watch::Receiver<Stage>,
 ) {
@@ -106,18 +119,21 @@ async fn accept(
         let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
             return;
         };
-        let mut open = Open {
-            stage: stage.clone(),
-            _permit: Arc::new(permit),
-        };
+        let mut draining = stage.clone();
         let accepted = tokio::select! {
             biased;
-            () = open.draining() => return,
+            // An error means that the frontend is gone, which is the same.
+            _ = draining.wait_for(|stage| *stage >= Stage::Draining) => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => {
-                tokio::spawn(serve(stream, Arc::clone(&surface), open));
+            Ok((stream, peer)) => {
+                let client = Client {
+                    peer,
+                    stage: stage.clone(),
+                    _permit: Arc::new(permit),
+                };
+                tokio::spawn(serve(stream, Arc::clone(&surface), client));
             }
             Err(error) => {
                 tracing::warn!(%error, "cannot accept a connection");
@@ -127,7 +143,7 @@ async fn accept(
     }
 }
 
-async fn serve(stream: TcpStream, surface: Arc<Surface>, mut open: Open) {
+async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client) {
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let is_http2 = tokio::select! {
@@ -135,13 +151,13 @@ async fn serve(stream: TcpStream, surface: Arc<Surface>, mut open: Open) {
             Ok(Some(is_http2)) => is_http2,
             _ => return,
         },
-        () = open.draining() => return,
+        () = client.draining() => return,
     };
-    let for_requests = open.clone();
+    let for_requests = client.clone();
     let service = service_fn(move |request| {
         let surface = Arc::clone(&surface);
-        let open = for_requests.clone();
-        async move { Ok::<_, Infallible>(surface.answer(request, &open).await) }
+        let client = for_requests.clone();
+        async move { Ok::<_, Infallible>(surface.answer(request, client).await) }
     });
     let io = TokioIo::new(stream);
     if is_http2 {
@@ -150,7 +166,7 @@ async fn serve(stream: TcpStream, surface: Arc<Surface>, mut open: Open) {
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .serve_connection(io, service);
-        drive(connection, open).await;
+        drive(connection, client).await;
     } else {
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -159,7 +175,7 @@ async fn serve(stream: TcpStream, surface: Arc<Surface>, mut open: Open) {
             .half_close(true)
             .serve_connection(io, service)
             .with_upgrades();
-        drive(connection, open).await;
+        drive(connection, client).await;
     }
 }
 
@@ -190,15 +206,15 @@ where
 }
 
 /// Runs a connection to its end, or to the end that the stage demands.
-async fn drive(connection: impl Drainable, mut open: Open) {
+async fn drive(connection: impl Drainable, mut client: Client) {
     let mut connection = pin!(connection);
     let mut is_draining = false;
     loop {
         let wait = async {
             if is_draining {
-                open.closed().await;
+                client.closed().await;
             } else {
-                open.draining().await;
+                client.draining().await;
             }
         };
         tokio::select! {

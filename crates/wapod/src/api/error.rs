@@ -7,7 +7,9 @@ use hyper::header::{ALLOW, HeaderValue, LOCATION, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use wapo_rpc::{AddressError, Encoding};
 
+use super::auth::Denied;
 use super::body::{self, Body};
+use crate::blobs::BlobError;
 use crate::error::WorkerError;
 use crate::limits::RETRY_AFTER_SECS;
 
@@ -26,8 +28,28 @@ pub(super) enum ApiError {
     UrlTooLong,
     #[error("the body is too large")]
     BodyTooLarge,
+    #[error("{1}")]
+    Blob(StatusCode, String),
+    #[error("{}", match .0 {
+        Denied::Token => "this needs the worker's admin token, as `Authorization: Bearer <token>`",
+        Denied::Host => "this port is not known under that name",
+        Denied::Origin => "pages of other origins may not use this port",
+    })]
+    Denied(Denied),
     #[error(transparent)]
     Worker(#[from] WorkerError),
+}
+
+impl From<BlobError> for ApiError {
+    fn from(error: BlobError) -> Self {
+        let status = match error {
+            BlobError::NotFound => StatusCode::NOT_FOUND,
+            BlobError::BadName(_) | BlobError::Mismatch { .. } => StatusCode::BAD_REQUEST,
+            BlobError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            BlobError::Damaged(_) | BlobError::Io(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        Self::Blob(status, error.to_string())
+    }
 }
 
 impl From<AddressError> for ApiError {
@@ -45,6 +67,8 @@ impl ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Blob(status, _) => *status,
+            Self::Denied(denied) => (*denied).into(),
             Self::Worker(error) => gateway_status(error),
         }
     }
@@ -84,15 +108,19 @@ fn response_is_busy(status: StatusCode) -> bool {
 fn gateway_status(error: &WorkerError) -> StatusCode {
     match error {
         WorkerError::AppNotFound => StatusCode::NOT_FOUND,
-        WorkerError::AppNotRunning | WorkerError::NotTaken | WorkerError::Busy => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        WorkerError::AppNotRunning
+        | WorkerError::NotTaken
+        | WorkerError::Busy
+        | WorkerError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
         WorkerError::Timeout => StatusCode::GATEWAY_TIMEOUT,
-        WorkerError::NoAnswer | WorkerError::InvalidAnswer | WorkerError::App(_) => {
-            StatusCode::BAD_GATEWAY
-        }
+        WorkerError::NoAnswer
+        | WorkerError::InvalidAnswer
+        | WorkerError::App(_)
+        | WorkerError::Code(_) => StatusCode::BAD_GATEWAY,
         WorkerError::QueryTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-        WorkerError::BadAddress(_) | WorkerError::SignedQuery => StatusCode::BAD_REQUEST,
+        WorkerError::BadAddress(_) | WorkerError::BadSignature(_) | WorkerError::BadEnvelope(_) => {
+            StatusCode::BAD_REQUEST
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use wapo_host::{BodyStream, HttpExchange, PendingResponse};
 use wapo_rpc::AppAddress;
 
 use super::body::{Body, Feeding, GuestBody};
-use super::connection::Open;
+use super::connection::Client;
 use super::error::ApiError;
 use super::head::{self, Cookies};
 use crate::error::WorkerError;
@@ -81,10 +81,10 @@ fn path_and_query(uri: &Uri) -> Result<&str, ApiError> {
 
 /// Lets an app answer a request.
 pub(super) async fn forward(
-    worker: &Worker,
+    worker: &Arc<Worker>,
     target: Target,
     mut request: Request<Incoming>,
-    open: &Open,
+    client: &Client,
 ) -> Result<Response<Body>, ApiError> {
     if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX {
         return Err(ApiError::BodyTooLarge);
@@ -95,12 +95,12 @@ pub(super) async fn forward(
 
     let lease = worker.admit(target.app, Channel::Http).await?;
     let exchange = lease
-        .app()
         .instance()
+        .handle()
         .http(head)
         .map_err(WorkerError::from)?;
     if head::wants_upgrade(&parts) {
-        return switch(exchange, on_upgrade, target.cookies, lease, open).await;
+        return switch(exchange, on_upgrade, target.cookies, lease, client).await;
     }
     relay(exchange, body, target.cookies, lease).await
 }
@@ -128,7 +128,7 @@ async fn switch(
     on_upgrade: OnUpgrade,
     cookies: Cookies,
     lease: Lease,
-    open: &Open,
+    client: &Client,
 ) -> Result<Response<Body>, ApiError> {
     let head = answer(exchange.response).await?;
     let response = head::response_head(head, cookies)?;
@@ -139,19 +139,19 @@ async fn switch(
         let (from_guest, _) = tokio::io::split(guest);
         return Ok(response.map(|()| Body::Guest(GuestBody::new(from_guest, None, lease))));
     }
-    let mut open = open.clone();
+    let mut client = client.clone();
     tokio::spawn(async move {
         let _lease = lease;
         let tunnel = async {
-            let mut client = TokioIo::new(on_upgrade.await?);
-            let copied = tokio::io::copy_bidirectional(&mut client, &mut guest).await;
+            let mut visitor = TokioIo::new(on_upgrade.await?);
+            let copied = tokio::io::copy_bidirectional(&mut visitor, &mut guest).await;
             tracing::trace!(?copied, "a tunnel has ended");
             Ok::<(), hyper::Error>(())
         };
         tokio::select! {
             // A client that leaves before the switch leaves nothing behind.
             _ = tunnel => {}
-            () = open.closed() => {}
+            () = client.closed() => {}
         }
     });
     Ok(response.map(|()| Body::Full(None)))

@@ -1,149 +1,392 @@
-//! One app: its instance, and who is using it right now.
+//! One deployed app: what it is, its instances, and who uses them right now.
 //!
-//! [`App`] is the worker's side, [`AppHandle`] what an embedding program holds,
-//! [`Lease`] the right to one request.
+//! [`App`] is the worker's side, [`AppHandle`] what an embedding program holds.
+//! The lock of the state is held for a look at a handful of instances, never
+//! while anything is awaited. Instances come and go in `instances`; what people
+//! may do with an app is in `lifecycle`.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use wapo_host::{ExitReason, InstanceHandle, Phase, Status, Usage};
-use wapo_rpc::AppAddress;
+use wapo_host::{ExitReason, InstanceHandle, Phase, Program, Status, Usage};
+use wapo_rpc::{AppAddress, AppManifest};
 
+use super::latency::Latency;
+use super::lease::Channel;
+use super::ledger::Ledger;
 use crate::embedder::AppEmbedder;
 use crate::limits::APP_REQUESTS_MAX;
 use crate::logs::LogReader;
+use crate::store::{AppRecord, Settings};
 
-/// An app with its instance.
+/// A deployed app.
 pub(crate) struct App {
-    embedder: Arc<AppEmbedder>,
-    instance: InstanceHandle,
-    status: watch::Receiver<Status>,
-    requests: AtomicUsize,
-    pub(crate) started: Instant,
-    pub(crate) query_max_bytes: u32,
+    pub(crate) address: AppAddress,
+    pub(crate) serial: u64,
+    pub(crate) session: [u8; 32],
+    pub(crate) manifest: AppManifest,
+    pub(crate) reuse_instances: bool,
+    pub(crate) deployed_at_ms: u64,
+    pub(crate) settings: Settings,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) latency: Latency,
+    pub(super) embedder: Arc<AppEmbedder>,
+    /// Code that is ready to start; loaded when it is needed first.
+    pub(super) program: tokio::sync::Mutex<Option<Program>>,
+    /// Environment that is no part of the manifest.
+    pub(super) secrets: Mutex<BTreeMap<String, String>>,
+    /// One change of the app's life at a time.
+    pub(super) changing: tokio::sync::Mutex<()>,
+    /// Something about an instance has changed.
+    pub(super) changed: Notify,
+    /// Requests that the app works on or that wait for it.
+    pub(super) requests: AtomicUsize,
+    state: Mutex<AppState>,
 }
 
-impl App {
-    pub(super) fn new(
-        embedder: Arc<AppEmbedder>,
-        instance: InstanceHandle,
-        query_max_bytes: u32,
-    ) -> Self {
+/// What changes during the life of an app.
+pub(super) struct AppState {
+    /// Host name label; empty for none.
+    pub(super) name: String,
+    /// Instances that should run; 0 for an app on demand.
+    pub(super) target: u32,
+    pub(super) instances: Vec<Arc<Instance>>,
+    /// Instances on their way, not in the list yet.
+    pub(super) starting: u32,
+    /// Why the last instance ended.
+    pub(super) last_end: Option<ExitReason>,
+    pub(super) last_request: Instant,
+    pub(super) is_removed: bool,
+}
+
+/// For whom an instance runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// For everybody, until it is stopped.
+    Standing,
+    /// For everybody, while there are requests.
+    OnDemand,
+    /// For one request.
+    Own,
+}
+
+/// A running instance of an app.
+pub(crate) struct Instance {
+    pub(super) handle: InstanceHandle,
+    pub(super) status: watch::Receiver<Status>,
+    pub(super) kind: Kind,
+    pub(super) started: Instant,
+    pub(super) in_flight: AtomicUsize,
+    /// Takes no more requests. Never becomes false again.
+    pub(super) is_leaving: AtomicBool,
+    /// Since when it has had nothing to do.
+    pub(super) idle_since: Mutex<Instant>,
+}
+
+impl Instance {
+    pub(super) fn new(handle: InstanceHandle, kind: Kind) -> Self {
         Self {
-            embedder,
-            status: instance.status(),
-            instance,
-            requests: AtomicUsize::new(0),
+            status: handle.status(),
+            handle,
+            kind,
             started: Instant::now(),
-            query_max_bytes,
+            in_flight: AtomicUsize::new(0),
+            is_leaving: AtomicBool::new(false),
+            idle_since: Mutex::new(Instant::now()),
         }
     }
 
-    pub(crate) fn address(&self) -> AppAddress {
-        self.embedder.address
+    pub(crate) fn handle(&self) -> &InstanceHandle {
+        &self.handle
     }
 
-    pub(crate) fn instance(&self) -> &InstanceHandle {
-        &self.instance
-    }
-
-    /// The state right now; a short lock of the status, not of the worker.
     pub(crate) fn status(&self) -> watch::Ref<'_, Status> {
         self.status.borrow()
     }
 
-    pub(crate) fn watch(&self) -> watch::Receiver<Status> {
-        self.status.clone()
+    pub(crate) fn uptime(&self) -> std::time::Duration {
+        self.started.elapsed()
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        matches!(self.status().phase, Phase::Running)
+    pub(crate) fn requests(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn idle_since(&self) -> MutexGuard<'_, Instant> {
+        // A single value is always whole.
+        self.idle_since
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn takes(&self, channel: Channel) -> bool {
+        self.kind != Kind::Own
+            && !self.is_leaving.load(Ordering::Relaxed)
+            && channel.is_open(&self.status())
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.status().phase, Phase::Ended(_))
     }
 }
 
-/// Which kind of request somebody wants to send.
+/// What somebody with a request finds.
+pub(super) enum Outlook {
+    /// An instance that takes it, counted as in use.
+    Ready(Arc<Instance>),
+    /// None takes it yet; not before this time is it hopeless.
+    Wait(Instant),
+    /// Nothing runs.
+    Nothing,
+}
+
+/// Condition of an app, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Channel {
-    Http,
-    Query,
+pub(crate) enum Condition {
+    /// Nobody wants it to run.
+    Stopped,
+    /// Its first instance is being made.
+    Starting,
+    /// It serves.
+    Running,
+    /// It crashed and starts again after a pause.
+    Waiting,
+    /// It did its work and ended by itself.
+    Finished,
+    /// It ended and stays ended.
+    Failed,
+    /// It runs on demand, and nobody demands anything.
+    Idle,
 }
 
-impl Channel {
-    /// Whether a guest in this state takes such requests.
-    pub(crate) fn is_open(self, status: &Status) -> bool {
+impl Condition {
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Http => status.takes_http,
-            Self::Query => status.takes_queries,
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Waiting => "waiting",
+            Self::Finished => "finished",
+            Self::Failed => "failed",
+            Self::Idle => "idle",
         }
     }
 }
 
-/// The right to one request; counted while it exists.
-pub(crate) struct Lease(Arc<App>);
-
-impl Lease {
-    /// Counts a request; `None` when the app has too many.
-    pub(super) fn new(app: Arc<App>) -> Option<Self> {
-        // Counted before it is compared: the lease gives the count back.
-        let before = app.requests.fetch_add(1, Ordering::Relaxed);
-        let lease = Self(app);
-        (before < APP_REQUESTS_MAX).then_some(lease)
+impl App {
+    pub(super) fn new(
+        record: AppRecord,
+        embedder: Arc<AppEmbedder>,
+        ledger: Arc<Ledger>,
+        secrets: BTreeMap<String, String>,
+    ) -> Self {
+        Self {
+            address: record.address(),
+            serial: record.serial,
+            session: record.session,
+            reuse_instances: record.reuse_instances,
+            deployed_at_ms: record.deployed_at_ms,
+            settings: record.settings,
+            ledger,
+            latency: Latency::default(),
+            embedder,
+            program: tokio::sync::Mutex::new(None),
+            secrets: Mutex::new(secrets),
+            changing: tokio::sync::Mutex::new(()),
+            changed: Notify::new(),
+            requests: AtomicUsize::new(0),
+            state: Mutex::new(AppState {
+                name: record.name,
+                target: record.target,
+                instances: Vec::new(),
+                starting: 0,
+                last_end: None,
+                last_request: Instant::now(),
+                is_removed: false,
+            }),
+            manifest: record.manifest,
+        }
     }
 
-    pub(crate) fn app(&self) -> &App {
-        &self.0
+    /// The record that the store should have.
+    pub(super) fn record(&self) -> AppRecord {
+        let state = self.state();
+        AppRecord {
+            serial: self.serial,
+            session: self.session,
+            manifest: self.manifest.clone(),
+            reuse_instances: self.reuse_instances,
+            name: state.name.clone(),
+            target: state.target,
+            deployed_at_ms: self.deployed_at_ms,
+            settings: self.settings.clone(),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, AppState> {
+        // Nothing below leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn secrets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who shares the app's ports.
+    pub(super) fn family(&self) -> super::Family {
+        self.embedder.family
+    }
+
+    /// The log of all instances.
+    pub(crate) fn logs(&self) -> LogReader {
+        LogReader::new(Arc::clone(&self.embedder.log))
+    }
+
+    /// Host name label; empty for none.
+    pub(crate) fn name(&self) -> String {
+        self.state().name.clone()
+    }
+
+    /// Instances that should run.
+    pub(crate) fn target(&self) -> u32 {
+        self.state().target
+    }
+
+    /// All instances that have not ended.
+    pub(crate) fn instances(&self) -> Vec<Arc<Instance>> {
+        self.state().instances.clone()
+    }
+
+    /// Requests that the app works on or that wait for it.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Time since the last request, or since the deployment.
+    pub(crate) fn last_request_elapsed(&self) -> std::time::Duration {
+        self.state().last_request.elapsed()
+    }
+
+    pub(super) fn requests_max(&self) -> usize {
+        match self.settings.requests_max {
+            0 => APP_REQUESTS_MAX,
+            max => max as usize,
+        }
+    }
+
+    /// Instances that are there or on their way.
+    pub(super) fn instance_count(&self) -> usize {
+        let state = self.state();
+        state.instances.len() + state.starting as usize
+    }
+
+    /// The condition, and why it is not better.
+    pub(crate) fn condition(&self) -> (Condition, Option<String>) {
+        let state = self.state();
+        let phases = || state.instances.iter().map(|one| one.status().phase.clone());
+        if phases().any(|phase| phase == Phase::Running) {
+            return (Condition::Running, None);
+        }
+        if state.starting > 0 || phases().any(|phase| phase == Phase::Starting) {
+            return (Condition::Starting, None);
+        }
+        let crash = phases().find_map(|phase| match phase {
+            Phase::Waiting(reason) => Some(reason.to_string()),
+            _ => None,
+        });
+        if crash.is_some() {
+            return (Condition::Waiting, crash);
+        }
+        let why = state.last_end.as_ref().map(ToString::to_string);
+        if self.manifest.on_demand {
+            return (Condition::Idle, why);
+        }
+        match &state.last_end {
+            _ if state.target == 0 => (Condition::Stopped, None),
+            Some(reason) if reason.is_success() => (Condition::Finished, why),
+            _ => (Condition::Failed, why),
+        }
+    }
+
+    /// Looks for an instance that takes such a request; the least busy one of
+    /// those that do. `wait` is how long to wait for one that is not young.
+    pub(super) fn look(&self, channel: Channel, start_wait: std::time::Duration) -> Outlook {
+        let mut state = self.state();
+        let open = state.instances.iter().filter(|one| one.takes(channel));
+        if let Some(instance) = open.min_by_key(|one| one.requests()) {
+            let instance = Arc::clone(instance);
+            // Counted under the lock: whoever stops idle instances has it, too.
+            instance.in_flight.fetch_add(1, Ordering::Relaxed);
+            state.last_request = Instant::now();
+            return Outlook::Ready(instance);
+        }
+        let alive = state.instances.iter().filter(|one| {
+            one.kind != Kind::Own && !one.is_leaving.load(Ordering::Relaxed) && !one.has_ended()
+        });
+        match alive.map(|one| one.started + start_wait).max() {
+            Some(deadline) => Outlook::Wait(deadline),
+            None if state.starting > 0 => Outlook::Wait(Instant::now() + start_wait),
+            None => Outlook::Nothing,
+        }
     }
 }
 
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// An app as the program that started it sees it. Clones are the same app.
+/// An app as the program that deployed it sees it. Clones are the same app.
 #[derive(Clone)]
-pub struct AppHandle(pub(crate) Arc<App>);
+pub struct AppHandle {
+    pub(super) app: Arc<App>,
+    /// The instance that the deployment started.
+    pub(super) instance: Arc<Instance>,
+}
 
 impl AppHandle {
+    pub(crate) fn new(app: Arc<App>, instance: Arc<Instance>) -> Self {
+        Self { app, instance }
+    }
+
+    pub(crate) fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
     /// Address of the app.
     pub fn address(&self) -> AppAddress {
-        self.0.address()
+        self.app.address
     }
 
-    /// Follows the state of the app's instance.
+    /// Follows the state of the app's first instance.
     pub fn status(&self) -> watch::Receiver<Status> {
-        self.0.watch()
+        self.instance.status.clone()
     }
 
-    /// What the app has used so far.
+    /// What the app has used since the daemon was started.
     pub fn usage(&self) -> Usage {
-        self.0.instance.meter().read()
+        self.app.ledger.live()
     }
 
     /// Reads the app's log, from the oldest line that is kept.
     pub fn logs(&self) -> LogReader {
-        LogReader::new(Arc::clone(&self.0.embedder.log))
+        self.app.logs()
     }
 
     /// Takes the output that the app emitted since the last time.
     pub fn take_output(&self) -> Vec<u8> {
-        self.0.embedder.take_output()
+        self.app.embedder.take_output()
     }
 
     /// Requests that the app is working on or that wait for it.
     pub fn requests(&self) -> usize {
-        self.0.requests.load(Ordering::Relaxed)
+        self.app.requests()
     }
 
-    /// Waits until the app has ended and will not start again.
+    /// Waits until the app's first instance has ended and will not start again.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub async fn exited(&self) -> ExitReason {
-        self.0.instance.ended().await
+        self.instance.handle.ended().await
     }
 }

@@ -1,0 +1,157 @@
+//! The admin port: HTTP for the operator.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `/`, `/console/…` | the console (`console`) |
+//! | `/health` | whether the daemon lives and is ready |
+//! | `/prpc/Operation.<Method>` | calls to the worker (`operation`) |
+//! | `/blob/…` | blobs, streamed (`blob`) |
+//! | `/logs/<address>` | logs of apps (`log_stream`) |
+//! | `/metrics` | figures for Prometheus (`figures`) |
+//! | `/openapi.json` | this, for programs |
+//!
+//! The console's files and `/health` are for everyone who reaches the port,
+//! everything else is behind the token, if there is one (`auth`).
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
+use hyper::{Method as HttpMethod, Request, Response, StatusCode};
+use tokio::sync::Notify;
+use wapo_rpc::Method;
+
+use super::auth::{Denied, Gate};
+use super::body::{self, Body};
+use super::call::{self, Read};
+use super::connection::{Client, Surface};
+use super::error::ApiError;
+use super::{blob, console, figures, log_stream, operation};
+use crate::worker::Worker;
+
+/// What all connections of the admin port share.
+pub(crate) struct AdminSurface {
+    pub(super) worker: Arc<Worker>,
+    pub(super) gate: Gate,
+    pub(super) user_address: SocketAddr,
+    pub(super) base_domain: String,
+    /// Somebody wants the daemon to end.
+    pub(super) exit: Arc<Notify>,
+}
+
+impl AdminSurface {
+    /// Asks the daemon to end, in good order.
+    pub(super) fn exit(&self) {
+        self.exit.notify_one();
+    }
+
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        client: &Client,
+    ) -> Result<Response<Body>, ApiError> {
+        let path = request.uri().path().to_owned();
+        let reads = matches!(*request.method(), HttpMethod::GET | HttpMethod::HEAD);
+        self.gate
+            .check_browser(&request)
+            .map_err(ApiError::Denied)?;
+        if path == "/health" {
+            return if reads {
+                Ok(self.health())
+            } else {
+                Err(ApiError::MethodNotAllowed("GET, HEAD"))
+            };
+        }
+        if let Some(file) = console::file(&path) {
+            return if reads {
+                Ok(file)
+            } else {
+                Err(ApiError::MethodNotAllowed("GET, HEAD"))
+            };
+        }
+        self.gate
+            .check_token(request.headers())
+            .map_err(ApiError::Denied)?;
+        if let Some(name) = path.strip_prefix("/prpc/") {
+            let serves = |method| matches!(method, Method::Operation(_));
+            return match call::read(name, request, serves).await? {
+                Read::Call(call) => Ok(operation::run(self, &call)
+                    .await
+                    .unwrap_or_else(|answer| answer)),
+                Read::Answer(answer) => Ok(answer),
+            };
+        }
+        if let Some(name) = path.strip_prefix("/blob/") {
+            return blob::answer(&self.worker.blobs, name, request).await;
+        }
+        if !reads {
+            return Err(ApiError::NotFound);
+        }
+        if let Some(address) = path.strip_prefix("/logs/") {
+            return log_stream::answer(&self.worker, address, request.uri().query(), client);
+        }
+        match path.as_str() {
+            "/metrics" => Ok(figures::answer(&self.worker)),
+            "/openapi.json" => Ok(body::full(
+                StatusCode::OK,
+                "application/json",
+                wapo_rpc::documents::OPENAPI_JSON,
+            )),
+            _ => Err(ApiError::NotFound),
+        }
+    }
+
+    fn health(&self) -> Response<Body> {
+        let ready = self.worker.is_ready();
+        let status = match ready {
+            true => StatusCode::OK,
+            false => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        let text = format!("{{\"live\":true,\"ready\":{ready}}}\n");
+        body::full(status, "application/json", text)
+    }
+}
+
+impl Surface for AdminSurface {
+    async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+        let is_head = request.method() == HttpMethod::HEAD;
+        let mut response = match self.route(request, &client).await {
+            Ok(response) => response,
+            Err(error) => error.into_response(is_head),
+        };
+        if response.status() == StatusCode::UNAUTHORIZED {
+            let scheme = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
+        }
+        harden(&mut response);
+        response
+    }
+}
+
+/// Headers that keep a browser from being used against the operator.
+fn harden(response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("x-frame-options", "DENY"),
+        ("referrer-policy", "no-referrer"),
+        ("cross-origin-resource-policy", "same-origin"),
+        (
+            "content-security-policy",
+            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+        ),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+}
+
+impl From<Denied> for StatusCode {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Token => Self::UNAUTHORIZED,
+            Denied::Host => Self::MISDIRECTED_REQUEST,
+            Denied::Origin => Self::FORBIDDEN,
+        }
+    }
+}

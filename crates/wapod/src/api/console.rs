@@ -1,0 +1,120 @@
+//! The console: files of `crates/wapod/console`, which the program carries.
+//!
+//! Nothing but files; what they ask for are ordinary calls. The sample app is
+//! text that people can read, and the same in binary for the worker. Called by
+//! `admin`.
+
+use std::sync::LazyLock;
+
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use super::body::{self, Body};
+
+const HTML: &str = "text/html; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const PICTURE: &str = "image/svg+xml";
+const TEXT: &str = "text/plain; charset=utf-8";
+const WASM: &str = "application/wasm";
+
+/// Expands to the table of files: path, type, content.
+macro_rules! files {
+    ($($name:literal $type:ident),* $(,)?) => {
+        &[$((
+            concat!("/console/", $name),
+            $type,
+            include_bytes!(concat!("../../console/", $name)),
+        )),*]
+    };
+}
+
+/// The files below `/console/`.
+const FILES: &[(&str, &str, &[u8])] = files! {
+    "actions.js" SCRIPT,
+    "app.js" SCRIPT,
+    "apps.js" SCRIPT,
+    "auth.js" SCRIPT,
+    "blake2b.js" SCRIPT,
+    "chart.js" SCRIPT,
+    "copy.svg" PICTURE,
+    "deploy.js" SCRIPT,
+    "deploying.js" SCRIPT,
+    "dialogs.js" SCRIPT,
+    "dom.js" SCRIPT,
+    "form.js" SCRIPT,
+    "format.js" SCRIPT,
+    "history.js" SCRIPT,
+    "icon.svg" PICTURE,
+    "links.js" SCRIPT,
+    "logs.js" SCRIPT,
+    "main.js" SCRIPT,
+    "manifest.js" SCRIPT,
+    "query.js" SCRIPT,
+    "rpc.js" SCRIPT,
+    "sample.js" SCRIPT,
+    "scale.js" SCRIPT,
+    "sha256.js" SCRIPT,
+    "store.js" SCRIPT,
+    "style.css" CSS,
+    "toast.js" SCRIPT,
+    "usage.js" SCRIPT,
+    "view.js" SCRIPT,
+    "worker.js" SCRIPT,
+};
+
+/// The page itself.
+const INDEX: &[u8] = include_bytes!("../../console/index.html");
+
+/// The sample app in text.
+const SAMPLE: &str = include_str!("../../console/sample.wat");
+
+/// The sample app as the worker takes it.
+static SAMPLE_WASM: LazyLock<Option<Bytes>> =
+    LazyLock::new(|| wat::parse_str(SAMPLE).ok().map(Bytes::from));
+
+/// The file with a path, if there is one.
+pub(super) fn file(path: &str) -> Option<Response<Body>> {
+    let found = match path {
+        "/" => Some((HTML, Bytes::from_static(INDEX))),
+        "/console/sample.wat" => Some((TEXT, Bytes::from_static(SAMPLE.as_bytes()))),
+        "/console/sample.wasm" => SAMPLE_WASM.clone().map(|wasm| (WASM, wasm)),
+        _ => {
+            let file = FILES.iter().find(|(name, _, _)| *name == path);
+            file.map(|(_, content_type, content)| (*content_type, Bytes::from_static(content)))
+        }
+    };
+    let (content_type, content) = found?;
+    let mut response = body::full(StatusCode::OK, content_type, content);
+    // A new daemon brings a new console.
+    let fresh = HeaderValue::from_static("no-cache");
+    response.headers_mut().insert(CACHE_CONTROL, fresh);
+    Some(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_of_the_folder_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("console");
+        for entry in std::fs::read_dir(folder).expect("folder") {
+            let entry = entry.expect("entry");
+            let name = entry.file_name().into_string().expect("name");
+            let is_served = name
+                .rsplit_once('.')
+                .is_some_and(|(_, extension)| ["js", "css", "svg", "wat"].contains(&extension));
+            if is_served {
+                assert!(
+                    file(&format!("/console/{name}")).is_some(),
+                    "{name} is not listed"
+                );
+            }
+        }
+        assert!(file("/").is_some());
+        assert!(file("/console/sample.wasm").is_some());
+        assert!(file("/console/../Cargo.toml").is_none());
+    }
+}

@@ -1,0 +1,179 @@
+//! Figures for Prometheus: `GET /metrics`, in its text format (version 0.0.4).
+//!
+//! Read from the same books as the bill. Labels are addresses and host name
+//! labels, which need no escaping. Called by `admin`.
+
+use std::fmt::{Display, Write as _};
+use std::sync::Arc;
+
+use hyper::{Response, StatusCode};
+
+use super::body::{self, Body};
+use crate::store::Totals;
+use crate::worker::{App, BOUNDS_US, Worker};
+
+/// The text format.
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Answers `/metrics`.
+pub(super) fn answer(worker: &Worker) -> Response<Body> {
+    let mut page = Page::default();
+    let info = worker.operator_info();
+    page.one("wapo_apps", "gauge", "Deployed apps.", info.deployed_apps);
+    page.one(
+        "wapo_instances",
+        "gauge",
+        "Running instances.",
+        info.running_instances,
+    );
+    page.one(
+        "wapo_instances_max",
+        "gauge",
+        "Slots for instances.",
+        info.max_instances,
+    );
+    page.one(
+        "wapo_memory_committed_bytes",
+        "gauge",
+        "Memory that instances were granted.",
+        info.memory_committed,
+    );
+    page.one(
+        "wapo_memory_resident_bytes",
+        "gauge",
+        "Resident memory of the daemon.",
+        info.memory_usage.map_or(0, |memory| memory.used),
+    );
+    page.one(
+        "wapo_ready",
+        "gauge",
+        "Whether every app was started.",
+        u8::from(worker.is_ready()),
+    );
+    let apps: Vec<_> = worker
+        .apps_in_order()
+        .into_iter()
+        .map(|app| (labels(&app), app.ledger.totals(), app))
+        .collect();
+    counters(&mut page, &apps);
+    gauges(&mut page, &apps);
+    latencies(&mut page, &apps);
+    body::full(StatusCode::OK, CONTENT_TYPE, page.text)
+}
+
+type Row = (String, Totals, Arc<App>);
+
+fn labels(app: &App) -> String {
+    format!("app=\"{}\",name=\"{}\"", app.address, app.name())
+}
+
+fn counters(page: &mut Page, apps: &[Row]) {
+    type Read = fn(&Totals) -> f64;
+    let rows: [(&str, &str, Read); 9] = [
+        (
+            "wapo_app_requests_total",
+            "Requests and queries handed to the app.",
+            |t| t.requests as f64,
+        ),
+        ("wapo_app_gas_total", "Gas.", |t| t.gas as f64),
+        (
+            "wapo_app_network_ingress_bytes_total",
+            "Bytes received.",
+            |t| t.network_ingress_bytes as f64,
+        ),
+        ("wapo_app_network_egress_bytes_total", "Bytes sent.", |t| {
+            t.network_egress_bytes as f64
+        }),
+        (
+            "wapo_app_storage_read_bytes_total",
+            "Bytes read from storage.",
+            |t| t.storage_read_bytes as f64,
+        ),
+        (
+            "wapo_app_storage_write_bytes_total",
+            "Bytes written to storage.",
+            |t| t.storage_write_bytes as f64,
+        ),
+        ("wapo_app_starts_total", "Starts of instances.", |t| {
+            t.starts as f64
+        }),
+        ("wapo_app_restarts_total", "Restarts after a crash.", |t| {
+            t.restarts as f64
+        }),
+        (
+            "wapo_app_running_seconds_total",
+            "Time that instances ran.",
+            |t| t.running_us as f64 / 1e6,
+        ),
+    ];
+    for (name, help, read) in rows {
+        page.head(name, "counter", help);
+        for (labels, totals, _) in apps {
+            page.line(name, labels, read(totals));
+        }
+    }
+}
+
+fn gauges(page: &mut Page, apps: &[Row]) {
+    type Read = fn(&App) -> u64;
+    let rows: [(&str, &str, Read); 3] = [
+        ("wapo_app_memory_bytes", "Linear memory in use.", |app| {
+            app.ledger.live().memory_bytes
+        }),
+        ("wapo_app_instances", "Instances.", |app| {
+            app.instances().len() as u64
+        }),
+        (
+            "wapo_app_requests_in_flight",
+            "Requests that wait or are worked on.",
+            |app| app.requests() as u64,
+        ),
+    ];
+    for (name, help, read) in rows {
+        page.head(name, "gauge", help);
+        for (labels, _, app) in apps {
+            page.line(name, labels, read(app));
+        }
+    }
+}
+
+fn latencies(page: &mut Page, apps: &[Row]) {
+    const NAME: &str = "wapo_app_answer_seconds";
+    page.head(NAME, "histogram", "Time until the app answered.");
+    for (labels, _, app) in apps {
+        let reading = app.latency.read();
+        let bounds = BOUNDS_US.iter().map(|us| (*us as f64 / 1e6).to_string());
+        let bounds = bounds.chain(["+Inf".to_owned()]);
+        for (bound, count) in bounds.zip(reading.cumulated) {
+            page.line(
+                &format!("{NAME}_bucket"),
+                &format!("{labels},le=\"{bound}\""),
+                count,
+            );
+        }
+        page.line(&format!("{NAME}_sum"), labels, reading.sum_us as f64 / 1e6);
+        let all = reading.cumulated[BOUNDS_US.len()];
+        page.line(&format!("{NAME}_count"), labels, all);
+    }
+}
+
+/// The text so far. Writing to a string does not fail.
+#[derive(Default)]
+struct Page {
+    text: String,
+}
+
+impl Page {
+    fn head(&mut self, name: &str, kind: &str, help: &str) {
+        let _ = writeln!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn line(&mut self, name: &str, labels: &str, value: impl Display) {
+        let _ = writeln!(self.text, "{name}{{{labels}}} {value}");
+    }
+
+    fn one(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
+        self.head(name, kind, help);
+        let _ = writeln!(self.text, "{name} {value}");
+    }
+}

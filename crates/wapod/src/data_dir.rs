@@ -1,0 +1,189 @@
+//! The folder in which a worker keeps everything that outlives it.
+//!
+//! | path | what |
+//! | --- | --- |
+//! | `lock` | held by the daemon that uses the folder |
+//! | `protected_files/worker.key` | the worker's secret key |
+//! | `storage_files/blobs/` | blobs and boot data (`blobs`, `boot_data`) |
+//! | `state.redb` | apps, usage, session, secrets (`store`) |
+//! | `modules/` | compiled modules |
+//!
+//! The first two folders have the names that Wapo 0.x gave them, so that its
+//! data is taken over as it is. A server without a folder of its own gets one
+//! that goes away with it. Opened by `server`.
+
+use std::fs::{DirBuilder, File, TryLockError};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::error::StartError;
+
+/// Only the owner of the worker has business in its folder.
+const FOLDER_MODE: u32 = 0o700;
+
+/// An open data folder. Nobody else can open it while this exists.
+pub(crate) struct DataDir {
+    path: PathBuf,
+    _lock: Option<File>,
+    _temporary: Option<TempDir>,
+}
+
+impl DataDir {
+    /// Opens a folder, making it when there is none. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::DataDirInUse`] when another daemon has it,
+    /// [`StartError::DataDir`] when it cannot be used.
+    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
+        let fails = |error| StartError::DataDir {
+            path: path.to_owned(),
+            error,
+        };
+        make_folders(path).map_err(fails)?;
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .map_err(fails)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: Some(lock),
+                _temporary: None,
+            }),
+            Err(TryLockError::WouldBlock) => Err(StartError::DataDirInUse(path.to_owned())),
+            Err(TryLockError::Error(error)) => Err(fails(error)),
+        }
+    }
+
+    /// Makes a folder that is deleted with this value. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::DataDir`].
+    pub(crate) fn temporary() -> Result<Self, StartError> {
+        let fails = |error| StartError::DataDir {
+            path: std::env::temp_dir(),
+            error,
+        };
+        let folder = tempfile::Builder::new()
+            .prefix("wapo-")
+            .tempdir()
+            .map_err(fails)?;
+        make_folders(folder.path()).map_err(fails)?;
+        Ok(Self {
+            path: folder.path().to_owned(),
+            _lock: None,
+            _temporary: Some(folder),
+        })
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// File of the worker's key.
+    pub(crate) fn key_file(&self) -> PathBuf {
+        self.path.join("protected_files/worker.key")
+    }
+
+    /// Folder of the blobs.
+    pub(crate) fn blobs(&self) -> PathBuf {
+        blobs_in(&self.path)
+    }
+
+    /// File of the store.
+    pub(crate) fn store_file(&self) -> PathBuf {
+        self.path.join("state.redb")
+    }
+
+    /// Folder of compiled modules.
+    pub(crate) fn modules(&self) -> PathBuf {
+        self.path.join("modules")
+    }
+}
+
+fn blobs_in(path: &Path) -> PathBuf {
+    path.join("storage_files/blobs")
+}
+
+fn make_folders(path: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(FOLDER_MODE);
+    builder.create(path.join("protected_files"))?;
+    builder.create(blobs_in(path))
+}
+
+/// Writes a file as a whole: under another name, synchronised, then renamed, so
+/// that a crash leaves the old content or the new. Blocks.
+///
+/// # Errors
+///
+/// As the system says; the old content is still there then.
+pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    use std::io::Write as _;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".new-")
+        .permissions(std::fs::Permissions::from_mode(mode))
+        .tempfile_in(folder)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Makes a rename in a folder last. Blocks.
+///
+/// # Errors
+///
+/// As the system says.
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_daemon() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("data");
+        let first = DataDir::open(&path).expect("opens");
+        let second = DataDir::open(&path).err().expect("is refused");
+        assert!(matches!(second, StartError::DataDirInUse(_)), "{second}");
+        drop(first);
+        DataDir::open(&path).expect("opens again");
+    }
+
+    #[test]
+    fn a_temporary_folder_goes_away() {
+        let data = DataDir::temporary().expect("folder");
+        let path = data.path().to_owned();
+        assert!(path.join("storage_files/blobs").is_dir());
+        drop(data);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn files_are_written_whole_and_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("file");
+        write_whole(&path, b"one", 0o600).expect("written");
+        write_whole(&path, b"two", 0o600).expect("replaced");
+        assert_eq!(std::fs::read(&path).expect("file"), b"two");
+        let mode = std::fs::metadata(&path).expect("file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+}

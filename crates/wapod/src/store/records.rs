@@ -1,0 +1,192 @@
+//! What the store keeps, and how it is written.
+//!
+//! SCALE, each record behind the number of its version: a later daemon reads
+//! what an earlier one wrote. Fields are never reordered; a new version is a
+//! new variant of [`Record`].
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use parity_scale_codec::{Decode, DecodeAll as _, Encode};
+use wapo_host::RestartPolicy;
+use wapo_rpc::{AppAddress, AppManifest};
+
+/// A record and its version.
+#[derive(Encode, Decode)]
+enum Record<T> {
+    #[codec(index = 1)]
+    V1(T),
+}
+
+/// Writes a record in the newest version.
+pub(super) fn encode<T: Encode>(record: &T) -> Vec<u8> {
+    Record::V1(record).encode()
+}
+
+/// Reads a record of any version; `None` when it is damaged.
+pub(super) fn decode<T: Decode>(mut bytes: &[u8]) -> Option<T> {
+    let Record::V1(record) = Record::decode_all(&mut bytes).ok()?;
+    Some(record)
+}
+
+/// A deployed app.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct AppRecord {
+    /// Number of the deployment; never used twice by a worker.
+    pub(crate) serial: u64,
+    /// Identifies this deployment in statements about its usage.
+    pub(crate) session: [u8; 32],
+    pub(crate) manifest: AppManifest,
+    /// Whether requests share instances.
+    pub(crate) reuse_instances: bool,
+    /// Host name label; empty for none.
+    pub(crate) name: String,
+    /// Instances that should run; always 0 for an app on demand.
+    pub(crate) target: u32,
+    /// Unix time in milliseconds.
+    pub(crate) deployed_at_ms: u64,
+    pub(crate) settings: Settings,
+}
+
+impl AppRecord {
+    pub(crate) fn address(&self) -> AppAddress {
+        self.manifest.address()
+    }
+}
+
+/// When an app starts again, as [`RestartPolicy`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub(crate) enum Restart {
+    #[codec(index = 0)]
+    Never,
+    #[default]
+    #[codec(index = 1)]
+    OnFailure,
+    #[codec(index = 2)]
+    Always,
+}
+
+impl From<Restart> for RestartPolicy {
+    fn from(restart: Restart) -> Self {
+        match restart {
+            Restart::Never => Self::Never,
+            Restart::OnFailure => Self::OnFailure,
+            Restart::Always => Self::Always,
+        }
+    }
+}
+
+impl From<RestartPolicy> for Restart {
+    fn from(policy: RestartPolicy) -> Self {
+        match policy {
+            RestartPolicy::Never => Self::Never,
+            RestartPolicy::OnFailure => Self::OnFailure,
+            RestartPolicy::Always => Self::Always,
+        }
+    }
+}
+
+/// What an operator decides about an app; no part of its address.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub(crate) struct Settings {
+    pub(crate) restart: Restart,
+    /// Bytes of linear memory of one instance; `None` for the worker's limit.
+    pub(crate) memory_max_bytes: Option<u64>,
+    /// Gas of one instance; `None` for no limit.
+    pub(crate) gas_max: Option<u64>,
+    /// Life time of one instance in milliseconds; `None` for no limit.
+    pub(crate) time_max_ms: Option<u64>,
+    /// Share of the CPU; 0 stands for 1.
+    pub(crate) weight: u32,
+    /// Rules for outgoing connections, checked when the app was deployed.
+    pub(crate) egress: Vec<String>,
+    /// Whether cookies pass where apps share an origin.
+    pub(crate) pass_cookies: bool,
+    /// First and last port to listen on; `None` for the worker's range.
+    pub(crate) listen_ports: Option<(u16, u16)>,
+    /// Keeps listeners on loopback, whatever address the guest names.
+    pub(crate) listen_on_loopback: bool,
+    /// Requests at a time; 0 for the worker's limit.
+    pub(crate) requests_max: u32,
+    pub(crate) trace_calls: bool,
+    /// Whether the app's log lines appear in the daemon's own log as well.
+    pub(crate) log_to_daemon: bool,
+}
+
+impl Settings {
+    pub(crate) fn weight(&self) -> NonZeroU32 {
+        NonZeroU32::new(self.weight).unwrap_or(NonZeroU32::MIN)
+    }
+
+    pub(crate) fn time_max(&self) -> Option<Duration> {
+        self.time_max_ms.map(Duration::from_millis)
+    }
+}
+
+/// The worker's billing period.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct SessionRecord {
+    pub(crate) id: [u8; 32],
+    pub(crate) nonce: [u8; 32],
+    pub(crate) pnonce: Vec<u8>,
+    /// Account of whom the worker works for; empty when nobody said.
+    pub(crate) recipient: Vec<u8>,
+    /// Sequence numbers up to this one may have been used.
+    pub(crate) reserved: u64,
+}
+
+/// What an app has used, in units that never lose a remainder.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub(crate) struct Totals {
+    pub(crate) gas: u64,
+    pub(crate) network_ingress_bytes: u64,
+    pub(crate) network_egress_bytes: u64,
+    pub(crate) storage_read_bytes: u64,
+    pub(crate) storage_write_bytes: u64,
+    pub(crate) tip: u64,
+    /// Starts of instances, restarts included.
+    pub(crate) starts: u64,
+    pub(crate) restarts: u64,
+    pub(crate) requests: u64,
+    /// Life times of all instances, in microseconds.
+    pub(crate) running_us: u64,
+    /// Linear memory times time.
+    pub(crate) memory_byte_us: u128,
+    /// Blobs and boot data times time.
+    pub(crate) storage_byte_us: u128,
+}
+
+/// The last word about an app that was removed.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct DepartedRecord {
+    pub(crate) serial: u64,
+    pub(crate) address: [u8; 32],
+    pub(crate) session: [u8; 32],
+    pub(crate) totals: Totals,
+}
+
+/// Which app the worker's speed is measured with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub(crate) struct BenchRecord {
+    pub(crate) address: Option<[u8; 32]>,
+    pub(crate) instances: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_carry_their_version() {
+        let record = BenchRecord {
+            address: Some([7; 32]),
+            instances: 3,
+        };
+        let bytes = encode(&record);
+        assert_eq!(bytes[0], 1);
+        assert_eq!(decode(&bytes), Some(record));
+        assert_eq!(decode::<BenchRecord>(&bytes[..bytes.len() - 1]), None);
+        assert_eq!(decode::<BenchRecord>(&[&bytes[..], &[0]].concat()), None);
+        assert_eq!(decode::<BenchRecord>(&[9, 0, 0]), None);
+    }
+}

@@ -1,0 +1,329 @@
+//! Instances: how they come, and the one way out.
+//!
+//! Every instance holds one of the worker's slots from before its start until
+//! it is gone, memory and all. A task watches over it, tells whoever waits about
+//! changes, and retires it in the end. Called by `lease` for requests and by
+//! `lifecycle` for people.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, timeout};
+use wapo_host::net::policy::{EgressRule, EgressRules};
+use wapo_host::{Embedder, ExitReason, InstanceConfig, Phase, Program, RestartPolicy};
+
+use super::Worker;
+use super::app::{App, Instance, Kind};
+use crate::blobs::{BlobError, BlobName};
+use crate::config::Module;
+use crate::error::{AppError, WorkerError};
+use crate::limits::{CODE_BYTES_MAX, ON_DEMAND_LINGER, SLOT_WAIT};
+
+impl Worker {
+    /// The app's code, ready to start.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::Code`] when the blob is missing or no module.
+    pub(super) async fn program(&self, app: &App) -> Result<Program, WorkerError> {
+        let mut slot = app.program.lock().await;
+        if let Some(program) = slot.as_ref() {
+            return Ok(program.clone());
+        }
+        let wasm = self.read_code(&app.manifest.code_hash).await?;
+        let program = self.engine.load(&wasm).await;
+        let program = program.map_err(|error| WorkerError::Code(error.to_string()))?;
+        *slot = Some(program.clone());
+        Ok(program)
+    }
+
+    /// Keeps the code of an app that an embedding program brings along.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be stored.
+    pub(crate) async fn keep_code(&self, module: Module) -> Result<(), AppError> {
+        let blobs = self.blobs.clone();
+        let keeping = tokio::task::spawn_blocking(move || {
+            let hash = module.hash();
+            let is_there = hash.parse().is_ok_and(|name: BlobName| blobs.exists(&name));
+            match is_there {
+                true => Ok(()),
+                false => blobs.put(hash.parse()?, module.wasm()).map(drop),
+            }
+        });
+        match keeping.await {
+            Ok(outcome) => outcome.map_err(|error: BlobError| AppError::Blob(error.to_string())),
+            Err(_) => Err(AppError::Interrupted),
+        }
+    }
+
+    async fn read_code(&self, hash: &str) -> Result<Vec<u8>, WorkerError> {
+        let failed = |error: String| WorkerError::Code(error);
+        let name: BlobName = hash
+            .parse()
+            .map_err(|error: BlobError| failed(error.to_string()))?;
+        let blobs = self.blobs.clone();
+        let reading = tokio::task::spawn_blocking(move || blobs.read(&name, CODE_BYTES_MAX));
+        match reading.await {
+            Ok(Ok(wasm)) => Ok(wasm),
+            Ok(Err(BlobError::NotFound)) => Err(failed(format!(
+                "Wasm code not found: put the blob {hash} first"
+            ))),
+            Ok(Err(error)) => Err(failed(error.to_string())),
+            Err(_) => Err(failed("reading was interrupted".to_owned())),
+        }
+    }
+
+    /// Starts one more instance for everybody.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::NoSlot`] or [`WorkerError::Code`].
+    pub(super) async fn start_standing(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+    ) -> Result<Arc<Instance>, WorkerError> {
+        self.start(app, Kind::Standing).await
+    }
+
+    /// Starts an instance for one request.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_standing`](Self::start_standing).
+    pub(super) async fn start_own(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+    ) -> Result<Arc<Instance>, WorkerError> {
+        self.start(app, Kind::Own).await
+    }
+
+    /// Starts an instance on demand, unless that is being done already.
+    ///
+    /// # Errors
+    ///
+    /// As [`start_standing`](Self::start_standing).
+    pub(super) async fn start_on_demand(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+    ) -> Result<(), WorkerError> {
+        let _one_at_a_time = app.changing.lock().await;
+        let is_there = app
+            .state()
+            .instances
+            .iter()
+            .any(|one| one.kind == Kind::OnDemand && !one.is_leaving.load(Ordering::Relaxed));
+        if !is_there {
+            self.start(app, Kind::OnDemand).await?;
+        }
+        Ok(())
+    }
+
+    async fn start(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        kind: Kind,
+    ) -> Result<Arc<Instance>, WorkerError> {
+        let starting = Starting::new(app)?;
+        let slot = self.take_slot().await?;
+        let program = self.program(app).await?;
+        let config = self.instance_config(app, kind);
+        let embedder: Arc<dyn Embedder> = Arc::clone(&app.embedder) as _;
+        let instance = {
+            let mut state = app.state();
+            if state.is_removed {
+                return Err(WorkerError::AppNotFound);
+            }
+            let handle = self.engine.start(&program, config, embedder);
+            let instance = Arc::new(Instance::new(handle, kind));
+            state.instances.push(Arc::clone(&instance));
+            instance
+        };
+        drop(starting);
+        let watching = watch(
+            Arc::clone(self),
+            Arc::clone(app),
+            Arc::clone(&instance),
+            slot,
+        );
+        tokio::spawn(watching);
+        Ok(instance)
+    }
+
+    fn instance_config(&self, app: &App, kind: Kind) -> InstanceConfig {
+        let settings = &app.settings;
+        let mut args = Vec::with_capacity(1 + app.manifest.args.len());
+        args.push(app.address.to_string());
+        args.extend(app.manifest.args.iter().cloned());
+        let mut env = app.manifest.env_vars.clone();
+        let secrets = app.secrets();
+        env.extend(
+            secrets
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone())),
+        );
+        drop(secrets);
+        let for_requests = self.limits.on_demand_time * 2;
+        let time_max = match kind {
+            Kind::Standing => settings.time_max(),
+            // New requests stop earlier; see `tidy_up`.
+            Kind::OnDemand | Kind::Own => Some(
+                settings
+                    .time_max()
+                    .map_or(for_requests, |max| max.min(for_requests)),
+            ),
+        };
+        let listen_ports = match settings.listen_ports {
+            Some((first, last)) => Some(first..=last),
+            None => self.limits.listen_ports.clone(),
+        };
+        InstanceConfig {
+            args,
+            env,
+            memory_max_bytes: settings
+                .memory_max_bytes
+                .unwrap_or(self.limits.memory_max_bytes),
+            gas_max: settings.gas_max,
+            time_max,
+            weight: settings.weight(),
+            restart: match kind {
+                Kind::Standing => settings.restart.into(),
+                Kind::OnDemand | Kind::Own => RestartPolicy::Never,
+            },
+            listen_ports,
+            listen_on_loopback: settings.listen_on_loopback,
+            egress: Arc::new(EgressRules::new(egress_rules(app))),
+            meter: Arc::clone(app.ledger.meter()),
+            trace_calls: settings.trace_calls,
+        }
+    }
+
+    /// Takes a slot; makes room when there is none.
+    async fn take_slot(&self) -> Result<OwnedSemaphorePermit, WorkerError> {
+        if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
+            return Ok(slot);
+        }
+        if let Some(idle) = self.find_idle() {
+            idle.handle().stop();
+        }
+        let waiting = Arc::clone(&self.slots).acquire_owned();
+        match timeout(SLOT_WAIT, waiting).await {
+            Ok(Ok(slot)) => Ok(slot),
+            _ => Err(WorkerError::NoSlot),
+        }
+    }
+
+    /// An instance that nobody would miss: the one that has been idle longest,
+    /// on demand, or beyond the first of a resizable app.
+    fn find_idle(&self) -> Option<Arc<Instance>> {
+        let mut best: Option<(Instant, Arc<Instance>)> = None;
+        for app in self.apps() {
+            let state = app.state();
+            let has_spare = app.manifest.resizable && state.instances.len() > 1;
+            for one in &state.instances {
+                let may_go =
+                    one.kind == Kind::OnDemand || (one.kind == Kind::Standing && has_spare);
+                let since = *one.idle_since();
+                if may_go
+                    && one.requests() == 0
+                    && !one.is_leaving.load(Ordering::Relaxed)
+                    && best.as_ref().is_none_or(|(oldest, _)| since < *oldest)
+                {
+                    best = Some((since, Arc::clone(one)));
+                }
+            }
+        }
+        let (_, idle) = best?;
+        idle.is_leaving.store(true, Ordering::Relaxed);
+        Some(idle)
+    }
+
+    /// Lets instances on demand go that nobody uses, and those whose time is over
+    /// as soon as they have answered. Called every second.
+    pub(super) fn tidy_up(&self) {
+        for app in self.apps() {
+            if !app.manifest.on_demand {
+                continue;
+            }
+            let state = app.state();
+            for one in state
+                .instances
+                .iter()
+                .filter(|one| one.kind == Kind::OnDemand)
+            {
+                let is_over = one.started.elapsed() >= self.limits.on_demand_time;
+                let is_idle = one.requests() == 0;
+                let is_forgotten = is_idle && one.idle_since().elapsed() >= ON_DEMAND_LINGER;
+                if is_over || is_forgotten {
+                    one.is_leaving.store(true, Ordering::Relaxed);
+                }
+                if is_idle && one.is_leaving.load(Ordering::Relaxed) {
+                    one.handle.stop();
+                }
+            }
+        }
+    }
+
+    /// The one way out: the instance is gone, and so is all that it held.
+    fn retire(&self, app: &App, instance: &Arc<Instance>, reason: ExitReason) {
+        let mut state = app.state();
+        state.instances.retain(|one| !Arc::ptr_eq(one, instance));
+        state.last_end = Some(reason);
+        drop(state);
+        app.changed.notify_waiters();
+        // What it used is written soon, and not waited for.
+        self.usage_changed.notify_one();
+    }
+}
+
+/// Tells whoever waits what becomes of an instance, and retires it.
+async fn watch(
+    worker: Arc<Worker>,
+    app: Arc<App>,
+    instance: Arc<Instance>,
+    slot: OwnedSemaphorePermit,
+) {
+    let mut status = instance.status.clone();
+    let reason = loop {
+        app.changed.notify_waiters();
+        if let Phase::Ended(reason) = &status.borrow_and_update().phase {
+            break reason.clone();
+        }
+        if status.changed().await.is_err() {
+            // Its task is gone without a word: the runtime shuts down.
+            break ExitReason::Stopped;
+        }
+    };
+    drop(slot);
+    worker.retire(&app, &instance, reason);
+}
+
+/// The rules were checked when the app was deployed; one that cannot be read
+/// allows nothing.
+fn egress_rules(app: &App) -> Vec<EgressRule> {
+    let rules = app.settings.egress.iter();
+    rules.filter_map(|rule| rule.parse().ok()).collect()
+}
+
+/// Counts an instance that is on its way.
+struct Starting<'a>(&'a App);
+
+impl<'a> Starting<'a> {
+    fn new(app: &'a App) -> Result<Self, WorkerError> {
+        let mut state = app.state();
+        if state.is_removed {
+            return Err(WorkerError::AppNotFound);
+        }
+        state.starting += 1;
+        Ok(Self(app))
+    }
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        self.0.state().starting -= 1;
+        self.0.changed.notify_waiters();
+    }
+}

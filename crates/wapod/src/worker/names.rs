@@ -1,0 +1,83 @@
+//! Host names of apps: a label below the base domain, or their address.
+//!
+//! A label belongs to the app that had it first and is free again when the app
+//! goes. The base32 form of an address always works. Called by `lifecycle` and
+//! by the gateway.
+
+use std::sync::{Arc, PoisonError};
+
+use wapo_rpc::{AppAddress, HostName};
+
+use super::Worker;
+use super::app::App;
+use super::lifecycle::Name;
+use crate::error::AppError;
+
+impl Worker {
+    /// The app with a host name label, or with the address that it spells.
+    pub(crate) fn app_by_label(&self, label: &str) -> Option<Arc<App>> {
+        let label = label.to_ascii_lowercase();
+        let by_name = {
+            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+            names.get(&label).cloned()
+        };
+        by_name.or_else(|| self.app(&AppAddress::from_base32(&label)?))
+    }
+
+    /// Settles which label a new app gets; empty for none. An app may take the
+    /// label of the one that it replaces.
+    pub(super) fn choose_name(
+        &self,
+        wanted: &Name,
+        replaced: Option<&App>,
+    ) -> Result<String, AppError> {
+        let (text, must_have) = match wanted {
+            Name::None => return Ok(replaced.map(App::name).unwrap_or_default()),
+            Name::Exactly(text) => (text, true),
+            Name::IfFree(text) => (text, false),
+        };
+        let valid = text.parse::<HostName>();
+        let label = match valid {
+            Ok(label) => label.to_string(),
+            Err(error) if must_have => return Err(AppError::BadName(error.to_string())),
+            Err(_) => return Ok(String::new()),
+        };
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
+        match names.get(&label) {
+            Some(owner) if replaced.is_none_or(|app| app.serial != owner.serial) => {
+                if must_have {
+                    Err(AppError::NameTaken(label))
+                } else {
+                    Ok(String::new())
+                }
+            }
+            _ => Ok(label),
+        }
+    }
+
+    /// Enters an app under its label, unless another one was faster.
+    pub(super) fn claim_name(&self, app: &Arc<App>) {
+        let mut state = app.state();
+        if state.name.is_empty() {
+            return;
+        }
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names.contains_key(&state.name) {
+            state.name.clear();
+        } else {
+            names.insert(state.name.clone(), Arc::clone(app));
+        }
+    }
+
+    /// Makes the label of an app free again.
+    pub(super) fn release_name(&self, app: &App) {
+        let name = app.name();
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if names
+            .get(&name)
+            .is_some_and(|owner| owner.serial == app.serial)
+        {
+            names.remove(&name);
+        }
+    }
+}

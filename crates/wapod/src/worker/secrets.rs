@@ -1,0 +1,125 @@
+//! Secrets of apps: environment that is no part of the manifest.
+//!
+//! Sealed in the store with a key that no guest can derive, open only in memory
+//! and in the environment of the app's instances. Set and removed by people,
+//! never listed. Called by `api` and by `lifecycle` at start.
+
+use std::collections::BTreeMap;
+
+use wapo_crypto::sealed::{self, Label, Purpose};
+use wapo_rpc::AppAddress;
+
+use super::Worker;
+use crate::error::AppError;
+use crate::limits::{SECRET_BYTES_MAX, SECRET_NAME_BYTES_MAX, SECRETS_MAX};
+use crate::store::Change;
+
+impl Worker {
+    /// Sets a secret. Instances see it when they start the next time.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] for a bad name or value, or when the store cannot be written.
+    pub(crate) async fn set_secret(
+        &self,
+        address: AppAddress,
+        name: String,
+        value: Vec<u8>,
+    ) -> Result<(), AppError> {
+        let app = self.app(&address).ok_or(AppError::NotFound(address))?;
+        check_name(&name)?;
+        let text = String::from_utf8(value).map_err(|_| AppError::BadSecret("it is not UTF-8"))?;
+        if text.len() > SECRET_BYTES_MAX || text.contains('\0') {
+            return Err(AppError::BadSecret("it is too long or has a zero byte"));
+        }
+        let is_new = !app.secrets().contains_key(&name);
+        if is_new && app.secrets().len() >= SECRETS_MAX {
+            return Err(AppError::BadSecret("the app has too many already"));
+        }
+        let label = label(&address, &name);
+        let sealed = sealed::seal(self.identity.key(), label, text.as_bytes(), rand::random());
+        let sealed = sealed.map_err(|_| AppError::BadSecret("it is too long"))?;
+        let change = Change::PutSecret {
+            app: address,
+            name: name.clone(),
+            sealed,
+        };
+        self.store.commit(vec![change]).await?;
+        app.secrets().insert(name, text);
+        Ok(())
+    }
+
+    /// Removes a secret and says whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_secret`](Self::set_secret).
+    pub(crate) async fn remove_secret(
+        &self,
+        address: AppAddress,
+        name: String,
+    ) -> Result<bool, AppError> {
+        let app = self.app(&address).ok_or(AppError::NotFound(address))?;
+        let change = Change::RemoveSecret {
+            app: address,
+            name: name.clone(),
+        };
+        self.store.commit(vec![change]).await?;
+        Ok(app.secrets().remove(&name).is_some())
+    }
+
+    /// Opens what the store has. What cannot be opened was sealed by another
+    /// key; the app runs without it, and the log says so.
+    pub(super) fn open_secrets(
+        &self,
+        address: &AppAddress,
+        sealed: Vec<(String, Vec<u8>)>,
+    ) -> BTreeMap<String, String> {
+        let mut opened = BTreeMap::new();
+        for (name, content) in sealed {
+            let value = sealed::open(self.identity.key(), label(address, &name), &content);
+            match value.map(String::from_utf8) {
+                Ok(Ok(value)) => drop(opened.insert(name, value)),
+                _ => tracing::error!(app = %address, name, "a secret cannot be opened"),
+            }
+        }
+        opened
+    }
+}
+
+fn label<'a>(address: &'a AppAddress, name: &'a str) -> Label<'a> {
+    Label {
+        purpose: Purpose::AppSecret,
+        app_address: &address.0,
+        name,
+    }
+}
+
+/// Names are those of environment variables (POSIX, section 8.1, plus lower case).
+fn check_name(name: &str) -> Result<(), AppError> {
+    let is_word = |c: u8| c.is_ascii_alphanumeric() || c == b'_';
+    let starts_well = name.bytes().next().is_some_and(|c| !c.is_ascii_digit());
+    if starts_well && name.len() <= SECRET_NAME_BYTES_MAX && name.bytes().all(is_word) {
+        Ok(())
+    } else {
+        Err(AppError::BadSecret(
+            "its name must be letters, digits and underscores, and begin with no digit",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_variables() {
+        for good in ["TOKEN", "_a1", "x"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        let long = "x".repeat(SECRET_NAME_BYTES_MAX + 1);
+        for bad in ["", "1A", "A=B", "A B", "ä", "A\0", &long] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+}

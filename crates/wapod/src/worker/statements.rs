@@ -1,0 +1,283 @@
+//! What the worker says about itself, and what it signs.
+//!
+//! A statement is made from the present state and signed with its content type;
+//! usage is written down before anybody gets it signed. Called by `api` with
+//! decoded arguments.
+
+use std::sync::{Arc, PoisonError};
+
+use parity_scale_codec::Encode as _;
+use wapo_rpc::limits::METRICS_APPS_MAX;
+use wapo_rpc::message::{
+    AppMetricsResponse, InitArgs, InitResponse, MemoryUsage, ModuleLoaderInfo,
+    SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
+    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
+};
+use wapo_rpc::statement::{
+    self, AppMetrics, AttestationReport, MetricsToken, Prices, SessionUpdate,
+    SignedWorkerDescription, Statement, VersionedAppsMetrics, WorkerDescription,
+    WorkerEndpointPayload, WorkerRegistrationInfoV2,
+};
+use wapo_rpc::{AppAddress, ss58};
+
+use super::session::fresh_record;
+use super::usage::Reading;
+use super::{Worker, unix_ms};
+use crate::error::AppError;
+use crate::limits::{COMPILE_THREADS, ENDPOINTS_MAX, PNONCE_BYTES_MAX};
+use crate::store::{BenchRecord, Change};
+use crate::system;
+
+/// Bytes of a mebibyte times microseconds of a second.
+const MIB_SECONDS: u128 = (1 << 20) * 1_000_000;
+
+impl Worker {
+    /// The worker at a glance, as everyone may see it.
+    pub(crate) fn info(&self) -> WorkerInfo {
+        let instances = self.instances_now();
+        WorkerInfo {
+            pubkey: self.identity.public_key().to_vec(),
+            deployed_apps: self.apps().len() as u64,
+            running_instances: instances,
+            vm_instances: instances,
+            max_instances: u64::from(self.limits.instances_max),
+            instance_memory_size: self.limits.memory_max_bytes,
+            session: self.session.id().to_vec(),
+            tcp_listen_port_range: self
+                .limits
+                .listen_ports
+                .as_ref()
+                .map(|ports| format!("{}-{}", ports.start(), ports.end()))
+                .unwrap_or_default(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            ..WorkerInfo::default()
+        }
+    }
+
+    /// The worker at a glance, with what concerns only its operator.
+    pub(crate) fn operator_info(&self) -> WorkerInfo {
+        let bench = *self.bench.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = system::memory();
+        let committed = self.engine.memory_committed();
+        let own = memory.resident_bytes.saturating_sub(committed);
+        WorkerInfo {
+            memory_usage: Some(MemoryUsage {
+                rust_used: own,
+                rust_peak: memory.resident_peak_bytes,
+                rust_spike: own,
+                used: memory.resident_bytes,
+                peak: memory.virtual_peak_bytes,
+                free: memory.machine_free_bytes,
+            }),
+            module_loader_info: Some(ModuleLoaderInfo {
+                max_compilation_tasks: COMPILE_THREADS,
+                ..ModuleLoaderInfo::default()
+            }),
+            bench_app_address: bench.address.map(Vec::from).unwrap_or_default(),
+            bench_app_instances: bench.instances,
+            memory_budget: self.limits.memory_budget_bytes.unwrap_or_default(),
+            memory_committed: committed,
+            ..self.info()
+        }
+    }
+
+    /// Begins a new session.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] when it may not begin or cannot be written down.
+    pub(crate) async fn init(&self, args: InitArgs) -> Result<InitResponse, AppError> {
+        if args.pnonce.len() > PNONCE_BYTES_MAX {
+            return Err(AppError::Refused("the salt is too long".to_owned()));
+        }
+        let recipient = match args.recipient.as_str() {
+            "" => None,
+            text => {
+                let account = ss58::decode(text);
+                let refused = |error| AppError::Refused(format!("invalid account: {error}"));
+                Some(account.map_err(refused)?)
+            }
+        };
+        if !self.apps().is_empty() {
+            let text = "init session failed, apps already deployed: remove them first";
+            return Err(AppError::Refused(text.to_owned()));
+        }
+        // The last statement about them belongs to the session that ends.
+        self.forget_departed(0).await?;
+        let recipient_bytes = recipient.map(Vec::from).unwrap_or_default();
+        let record = fresh_record(args.pnonce.clone(), recipient_bytes);
+        self.session.replace(record.clone()).await?;
+        let update = SessionUpdate::new(record.nonce, &args.pnonce, recipient);
+        let update = update.map_err(|error| AppError::Refused(error.to_string()))?;
+        let (session_update, signature) = self.sign(&update);
+        Ok(InitResponse {
+            session_update,
+            signature,
+            pubkey: self.identity.public_key().to_vec(),
+        })
+    }
+
+    /// What a chain needs to know to register the worker.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Refused`] for arguments that cannot be read.
+    pub(crate) fn register_info(
+        &self,
+        args: &SignRegisterInfoArgs,
+    ) -> Result<SignRegisterInfoResponse, AppError> {
+        let genesis: [u8; 32] = read("genesis_block_hash", &args.genesis_block_hash)?;
+        let operator: Option<[u8; 32]> = read("operator", &args.operator)?;
+        let info = WorkerRegistrationInfoV2::new(
+            self.identity.public_key(),
+            genesis,
+            operator,
+            args.para_id,
+        );
+        // Quotes exist inside enclaves only.
+        let report: Option<AttestationReport> = None;
+        Ok(SignRegisterInfoResponse {
+            encoded_runtime_info: info.encode(),
+            encoded_report: report.encode(),
+        })
+    }
+
+    /// Signs where the worker is reached.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Refused`] for too many.
+    pub(crate) fn sign_endpoints(
+        &self,
+        endpoints: Vec<String>,
+    ) -> Result<SignEndpointsResponse, AppError> {
+        if endpoints.len() > ENDPOINTS_MAX {
+            let text = format!("{} endpoints, at most {ENDPOINTS_MAX}", endpoints.len());
+            return Err(AppError::Refused(text));
+        }
+        let payload = WorkerEndpointPayload::new(self.identity.public_key(), endpoints, unix_ms());
+        let (encoded_endpoint_payload, signature) = self.sign(&payload);
+        Ok(SignEndpointsResponse {
+            encoded_endpoint_payload,
+            signature,
+        })
+    }
+
+    /// Signs what the worker offers, and for how much.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Refused`] for arguments that cannot be read or are too long.
+    pub(crate) fn sign_description(
+        &self,
+        args: SignWorkerDescriptionArgs,
+    ) -> Result<SignWorkerDescriptionResponse, AppError> {
+        let prices: Prices = read("prices", &args.prices)?;
+        let refused = |error: statement::TooLong| AppError::Refused(error.to_string());
+        let worker_description =
+            WorkerDescription::new(prices, args.description).map_err(refused)?;
+        let (_, signature) = self.sign(&worker_description);
+        let signed = SignedWorkerDescription {
+            worker_description,
+            signature: statement::Signature::new(signature).map_err(refused)?,
+            worker_pubkey: self.identity.public_key(),
+        };
+        Ok(SignWorkerDescriptionResponse {
+            encoded_signed_description: signed.encode(),
+        })
+    }
+
+    /// What apps have used, signed: those that are named, or a page of all.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] for bad addresses, too many of them, or a store that cannot
+    /// be written.
+    pub(crate) async fn metrics(
+        &self,
+        addresses: &[AppAddress],
+        cursor: u64,
+    ) -> Result<AppMetricsResponse, AppError> {
+        if addresses.len() > METRICS_APPS_MAX {
+            let text = format!(
+                "{} apps in one report, at most {METRICS_APPS_MAX}: ask in parts",
+                addresses.len()
+            );
+            return Err(AppError::Refused(text));
+        }
+        self.write_usage().await?;
+        let (readings, next) = match addresses {
+            [] => self.readings_from(cursor, METRICS_APPS_MAX),
+            some => (self.readings_of(some), None),
+        };
+        let token = self.session.token_or_wait().await?;
+        let token = MetricsToken {
+            sn: token.sn,
+            session: token.session,
+            nonce: token.nonce,
+        };
+        let apps = readings.iter().map(app_metrics).collect();
+        let report = VersionedAppsMetrics::new(token, apps)
+            .map_err(|error| AppError::Refused(error.to_string()))?;
+        let (encoded_metrics, signature) = self.sign(&report);
+        Ok(AppMetricsResponse {
+            encoded_metrics,
+            signature,
+            next_cursor: next.unwrap_or_default(),
+        })
+    }
+
+    /// Says which app measures the worker, and resizes it.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`].
+    pub(crate) async fn set_bench(
+        self: &Arc<Self>,
+        address: Option<AppAddress>,
+        instances: u64,
+    ) -> Result<(), AppError> {
+        let record = BenchRecord {
+            address: address.map(|address| address.0),
+            instances,
+        };
+        self.store.commit(vec![Change::PutBench(record)]).await?;
+        *self.bench.lock().unwrap_or_else(PoisonError::into_inner) = record;
+        if let Some(address) = address {
+            let count = u32::try_from(instances).unwrap_or(u32::MAX);
+            self.resize(address, count).await?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of a statement and their signature.
+    fn sign<S: Statement>(&self, statement: &S) -> (Vec<u8>, Vec<u8>) {
+        let encoded = statement.encode();
+        let signature = self.identity.sign(S::CONTENT_TYPE, &encoded);
+        (encoded, signature)
+    }
+}
+
+fn read<T: parity_scale_codec::Decode>(field: &str, bytes: &[u8]) -> Result<T, AppError> {
+    statement::decode_prefix(bytes)
+        .map_err(|error| AppError::Refused(format!("`{field}` cannot be read: {error}")))
+}
+
+/// A reading in the units of statements; remainders stay in the ledger.
+fn app_metrics(reading: &Reading) -> AppMetrics {
+    let totals = &reading.totals;
+    AppMetrics {
+        address: AppAddress(reading.address),
+        session: reading.session,
+        running_time_ms: totals.running_us / 1000,
+        gas_consumed: totals.gas,
+        network_ingress: totals.network_ingress_bytes,
+        network_egress: totals.network_egress_bytes,
+        storage_read: totals.storage_read_bytes,
+        storage_write: totals.storage_write_bytes,
+        storage_used: totals.storage_byte_us / MIB_SECONDS,
+        memory_used: totals.memory_byte_us / MIB_SECONDS,
+        tip: totals.tip,
+        starts: totals.starts,
+    }
+}
