@@ -6,6 +6,7 @@
 //! purpose: a change of the contract fails tests instead of changing both.
 
 mod calls;
+mod http;
 pub mod noise;
 mod script;
 
@@ -14,6 +15,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
 
 pub use calls::{TlsIdentity, unpack};
+pub use http::Fields;
 pub use script::{Drain, Output, Script};
 use wapod::AppConfig;
 

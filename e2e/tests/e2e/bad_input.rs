@@ -26,16 +26,17 @@ const SLICES: &[(u32, bool, &[u32])] = &[
     (262, false, &[]),
     (263, false, &[]),
     (300, false, &[]),
+    (303, false, &[0]),
 ];
 
 /// Calls that travel through the fast import.
 const FAST: &[u32] = &[
     0, 101, 103, 104, 105, 106, 109, 110, 111, 113, 201, 202, 203, 204, 210, 212, 213, 214, 215,
-    220, 243, 253, 262, 263, 300, 301,
+    220, 243, 253, 262, 263, 300, 301, 303, 304,
 ];
 /// Calls that travel through the slow import.
 const SLOW: &[u32] = &[
-    102, 112, 211, 240, 242, 244, 250, 251, 252, 254, 255, 260, 261,
+    102, 112, 211, 240, 242, 244, 250, 251, 252, 254, 255, 260, 261, 302, 305,
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -94,7 +95,7 @@ async fn unknown_calls_and_the_wrong_import_are_refused() {
         241,
         264,
         299,
-        302,
+        306,
         65_536,
         0x7fff_ffff,
         u32::MAX,

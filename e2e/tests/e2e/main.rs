@@ -10,6 +10,7 @@ mod bad_input;
 mod calls;
 mod compat;
 mod examples;
+mod exchange;
 mod handles;
 mod http;
 mod lifecycle;
