@@ -49,7 +49,10 @@ impl Server {
         };
 
         let worker = open_worker(&config).await?;
-        let books = worker.run();
+        let background = Background {
+            books: worker.run(),
+            worker: Arc::clone(&worker),
+        };
         let mut apps = Vec::with_capacity(config.apps.len());
         for app in config.apps {
             apps.push(deploy(&worker, app).await?);
@@ -74,8 +77,7 @@ impl Server {
         }
         tracing::info!(address = %user_address, apps = worker.apps().len(), "the gateway is open");
         Ok(Running {
-            worker,
-            books,
+            background,
             frontends,
             user_address,
             admin_address,
@@ -142,10 +144,22 @@ async fn deploy(worker: &Arc<Worker>, config: AppConfig) -> Result<AppHandle, Ap
     Ok(AppHandle::new(app, instance))
 }
 
-/// A server that runs. Dropping it stops everything at once.
-pub struct Running {
+/// The worker's own tasks and instances. Dropping it stops them at once.
+struct Background {
     worker: Arc<Worker>,
     books: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        self.books.abort();
+        self.worker.stop_at_once();
+    }
+}
+
+/// A server that runs. Dropping it stops everything at once.
+pub struct Running {
+    background: Background,
     frontends: Vec<Frontend>,
     user_address: SocketAddr,
     admin_address: Option<SocketAddr>,
@@ -193,7 +207,7 @@ impl Running {
     ///
     /// Not cancel safe: the app may have been deployed.
     pub async fn start_app(&self, config: AppConfig) -> Result<AppHandle, AppError> {
-        deploy(&self.worker, config).await
+        deploy(&self.background.worker, config).await
     }
 
     /// Stops an app and forgets it. Requests in flight fail.
@@ -206,7 +220,7 @@ impl Running {
     ///
     /// The app is stopped even so.
     pub async fn stop_app(&self, address: AppAddress) -> Result<(), AppError> {
-        self.worker.remove(address).await
+        self.background.worker.remove(address).await
     }
 
     /// Lets another app answer at `/`, or none.
@@ -217,12 +231,12 @@ impl Running {
     pub fn set_root_app(&self, address: Option<AppAddress>) -> Result<(), AppError> {
         let app = match address {
             Some(address) => {
-                let app = self.worker.app(&address);
+                let app = self.background.worker.app(&address);
                 Some(app.ok_or(AppError::NotFound(address))?)
             }
             None => None,
         };
-        self.worker.set_root(app);
+        self.background.worker.set_root(app);
         Ok(())
     }
 
@@ -248,8 +262,7 @@ impl Running {
     /// Not cancel safe: what is left is stopped at once.
     pub async fn shutdown(self) -> Option<ExitReason> {
         let Self {
-            worker,
-            books,
+            background,
             frontends,
             apps,
             ..
@@ -260,8 +273,8 @@ impl Running {
             draining.spawn(frontend.drain());
         }
         draining.join_all().await;
-        worker.close().await;
-        books.abort();
+        background.worker.close().await;
+        drop(background);
         match apps.first() {
             Some(app) => Some(app.exited().await),
             None => None,

@@ -126,9 +126,8 @@ impl Store {
             return Err(damaged("the file is empty".to_owned()));
         }
         // A file that was cut off makes redb panic instead of answering.
-        let opened = std::panic::catch_unwind(|| {
-            Database::builder().set_cache_size(CACHE_BYTES).open(path)
-        });
+        let opened =
+            std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).open(path));
         let opened = opened.map_err(|_| damaged("a part of the file is missing".to_owned()))?;
         let database = opened.map_err(|error| match error {
             DatabaseError::DatabaseAlreadyOpen => StartError::DataDirInUse(path.to_owned()),

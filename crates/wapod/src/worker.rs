@@ -157,6 +157,14 @@ impl Worker {
         self.is_ready.load(Ordering::Relaxed)
     }
 
+    /// Tells all instances to stop, and waits for nothing.
+    pub(crate) fn stop_at_once(&self) {
+        for app in self.apps() {
+            app.withdraw();
+            app.instances().iter().for_each(|one| one.handle().stop());
+        }
+    }
+
     /// Stops all instances and writes down what they used. Apps stay deployed.
     pub(crate) async fn close(&self) {
         let instances: Vec<_> = self.apps().iter().flat_map(|app| app.instances()).collect();

@@ -103,10 +103,9 @@ async fn one_instance_too_many_says_so() {
     }
     let mut config = guest("hello-http");
     config.label = "one more".into();
-    let more = daemon.deploy(config.clone()).await;
-    let reason = more.exited().await;
-    assert!(matches!(&reason, ExitReason::FailedToStart(_)), "{reason}");
-    more.stop().await;
+    let refused = daemon.try_deploy(config.clone()).await;
+    let error = refused.err().expect("there is no slot").to_string();
+    assert!(error.contains("No available slots"), "{error}");
     apps[0].stop().await;
     let more = daemon.deploy(config).await;
     more.get("/").await.expect_text("Hello, World!\n");

@@ -211,6 +211,12 @@ impl App {
         }
     }
 
+    /// Takes no more requests and starts nothing any more.
+    pub(super) fn withdraw(&self) {
+        self.state().is_removed = true;
+        self.changed.notify_waiters();
+    }
+
     /// The record that the store should have.
     pub(super) fn record(&self) -> AppRecord {
         let state = self.state();
@@ -315,6 +321,9 @@ impl App {
     /// those that do. `wait` is how long to wait for one that is not young.
     pub(super) fn look(&self, channel: Channel, start_wait: std::time::Duration) -> Outlook {
         let mut state = self.state();
+        if state.is_removed {
+            return Outlook::Nothing;
+        }
         let open = state.instances.iter().filter(|one| one.takes(channel));
         if let Some(instance) = open.min_by_key(|one| one.requests()) {
             let instance = Arc::clone(instance);

@@ -411,7 +411,7 @@ impl Worker {
 
     /// Takes an app out of the tables.
     fn withdraw(&self, app: &App) {
-        app.state().is_removed = true;
+        app.withdraw();
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
         // An equal app may have been deployed since.
         let is_this = |other: &mut Arc<App>| other.serial == app.serial;
@@ -422,7 +422,6 @@ impl Worker {
         self.release_name(app);
         let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
         root.take_if(|root| root.serial == app.serial);
-        app.changed.notify_waiters();
     }
 
     /// Takes over the apps of the store. They do not run yet.
