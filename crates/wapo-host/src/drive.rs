@@ -49,8 +49,8 @@ impl From<Interrupted> for ExitReason {
 
 /// Requests on their way to the guest.
 pub(crate) struct Inboxes {
-    pub(crate) queries: mpsc::Receiver<Command>,
-    pub(crate) requests: mpsc::Receiver<Command>,
+    pub(crate) queries: mpsc::Receiver<Box<Command>>,
+    pub(crate) requests: mpsc::Receiver<Box<Command>>,
 }
 
 /// Gas of an instance over all its starts.
@@ -227,7 +227,7 @@ impl<'a> Driver<'a> {
             let woken = self.wait().await;
             self.control.set_idle(false);
             if let Some(command) = woken? {
-                self.store.data_mut().deliver(command);
+                self.store.data_mut().deliver(*command);
             }
         }
     }
@@ -242,7 +242,7 @@ impl<'a> Driver<'a> {
             while state.takes(channel)
                 && let Ok(command) = inbox.try_recv()
             {
-                state.deliver(command);
+                state.deliver(*command);
             }
         }
     }
@@ -260,7 +260,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Waits for a wake, a request, a stop or the deadline.
-    async fn wait(&mut self) -> Result<Option<Command>, Halt> {
+    async fn wait(&mut self) -> Result<Option<Box<Command>>, Halt> {
         // Only what is needed is held while waiting: the state is not `Sync`.
         let state = self.store.data();
         let wakes = Arc::clone(&state.wakes);

@@ -41,9 +41,13 @@ const INSTANCE_BYTES_MAX: usize = 1 << 20;
 /// Address space of one memory in the pool: with it no access needs a check.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 
-/// Memory of an ended instance that stays resident for the next one.
+/// Memory and table of an ended instance that stay resident for the next one.
 ///
-/// Clearing this much by hand is cheaper than giving it back to the kernel.
+/// Clearing this much by hand is cheaper than giving it back to the kernel and
+/// taking the page faults again, which is half of the time that a small program
+/// needs from its start to its end. Where the kernel tells which pages were
+/// touched (`PAGEMAP_SCAN`, Linux 6.7), these are cleared wherever they lie, up
+/// to this amount; else it is the lowest part. At most 100 slots are kept so.
 const KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 
 /// How the engine is set up.
@@ -318,7 +322,9 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
         .table_elements(TABLE_ELEMENTS_MAX)
         .max_core_instance_size(INSTANCE_BYTES_MAX)
         .max_memory_size(usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX))
-        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES);
+        .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .pagemap_scan(wasmtime::Enabled::Auto);
     pool
 }
 

@@ -186,6 +186,8 @@ pub enum RequestError {
 pub(crate) type Reply = Result<Vec<u8>, RequestError>;
 
 /// What waits in the inbox of an instance.
+///
+/// Inboxes hold it boxed: they keep room for 32 entries even when they are empty.
 pub(crate) enum Command {
     Query {
         origin: Option<[u8; 32]>,
@@ -253,8 +255,8 @@ impl PendingResponse {
 pub struct InstanceHandle {
     pub(crate) id: InstanceId,
     pub(crate) control: Arc<Control>,
-    pub(crate) queries: mpsc::Sender<Command>,
-    pub(crate) requests: mpsc::Sender<Command>,
+    pub(crate) queries: mpsc::Sender<Box<Command>>,
+    pub(crate) requests: mpsc::Sender<Box<Command>>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) meter: Arc<Meter>,
 }
@@ -361,11 +363,13 @@ impl InstanceHandle {
     }
 }
 
-fn send(inbox: &mpsc::Sender<Command>, command: Command) -> Result<(), RequestError> {
-    inbox.try_send(command).map_err(|error| match error {
-        mpsc::error::TrySendError::Full(_) => RequestError::Busy,
-        mpsc::error::TrySendError::Closed(_) => RequestError::Ended,
-    })
+fn send(inbox: &mpsc::Sender<Box<Command>>, command: Command) -> Result<(), RequestError> {
+    inbox
+        .try_send(Box::new(command))
+        .map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => RequestError::Busy,
+            mpsc::error::TrySendError::Closed(_) => RequestError::Ended,
+        })
 }
 
 impl Drop for InstanceHandle {

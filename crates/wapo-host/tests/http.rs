@@ -15,20 +15,13 @@ use wapo_abi::message::HttpHead;
 use wapo_host::{HttpCall, HttpExchange, InstanceConfig, InstanceHandle, Meter, Trailers};
 
 /// A guest that takes requests one after the other, answers each with 200 and
-/// an empty head, and then does what `serve` says until it returns 1.
+/// an empty head, and then does what `SERVE` says until that returns 1.
 ///
 /// Memory: 16 the head, 32 trailers, 0x400 the message, 0x800 answers, 0xc00
 /// what was read, 0x1000 to 0x9000 bytes to write.
-fn guest(serve: &str) -> String {
-    let trailers = trailers("x-sum", "77").encode();
-    let trailers: String = trailers
-        .iter()
-        .map(|byte| format!("\\{byte:02x}"))
-        .collect();
-    format!(
-        r#"
+const GUEST: &str = r#"
         (data (i32.const 16) "\c8\00\00")
-        (data (i32.const 32) "{trailers}")
+        (data (i32.const 32) "TRAILERS")
         (global $channel (mut i32) (i32.const -1))
         (global $reply (mut i32) (i32.const -1))
         (global $stream (mut i32) (i32.const -1))
@@ -74,7 +67,7 @@ fn guest(serve: &str) -> String {
           (call $call (i32.const 303) (global.get $stream) (i32.const 32) (i32.const 10) (i32.const 0)))
         (func $abort (result i64)
           (call $call (i32.const 304) (global.get $stream) (i32.const 0) (i32.const 0) (i32.const 0)))
-        (func $serve (result i32) {serve})
+        (func $serve (result i32) SERVE)
         (func (export "wapo_poll") (result i32)
           (local $len i32)
           (if (i32.eq (global.get $channel) (i32.const -1)) (then
@@ -94,8 +87,16 @@ fn guest(serve: &str) -> String {
             (call $close (global.get $stream))
             (global.set $stream (i32.const -1))
             (br $next))
-          (unreachable))"#
-    )
+          (unreachable))"#;
+
+/// The guest that serves like this.
+fn guest(serve: &str) -> String {
+    let trailers = trailers("x-sum", "77").encode();
+    let escaped: String = trailers
+        .iter()
+        .map(|byte| format!("\\{byte:02x}"))
+        .collect();
+    GUEST.replace("TRAILERS", &escaped).replace("SERVE", serve)
 }
 
 fn trailers(name: &str, value: &str) -> Trailers {

@@ -183,3 +183,49 @@ async fn an_instance_is_charged_no_more_than_the_engine_can_give() {
     assert_eq!(engine.memory_committed(), PAGE);
     assert_eq!(meter.read().memory_bytes, PAGE);
 }
+
+/// Ends well when memory and table are as the module describes them; leaves
+/// both dirty, memory up to `dirty_bytes`.
+fn tidy_then_dirty(dirty_bytes: u32) -> String {
+    format!(
+        r#"(data (i32.const 100) "data")
+        (table 100 funcref)
+        (elem (i32.const 3) func $poll)
+        (func $expect_zeros (param $at i32) (param $end i32)
+          (loop $each
+            (if (i32.load8_u (local.get $at)) (then unreachable))
+            (local.set $at (i32.add (local.get $at) (i32.const 1)))
+            (br_if $each (i32.lt_u (local.get $at) (local.get $end)))))
+        (func $poll (export "wapo_poll") (result i32)
+          (call $expect_zeros (i32.const 0) (i32.const 100))
+          (if (i32.ne (i32.load (i32.const 100)) (i32.const 0x61746164)) (then unreachable))
+          (call $expect_zeros (i32.const 104) (i32.const 65536))
+          (drop (memory.grow (i32.const 39)))
+          (call $expect_zeros (i32.const 65536) (i32.const 2621440))
+          (if (ref.is_null (table.get (i32.const 3))) (then unreachable))
+          (if (i32.eqz (ref.is_null (table.get (i32.const 4)))) (then unreachable))
+          (memory.fill (i32.const 0) (i32.const 0xaa) (i32.const {dirty_bytes}))
+          (i32.store (i32.const 2621436) (i32.const -1))
+          (table.set (i32.const 3) (ref.null func))
+          (table.set (i32.const 4) (ref.func $poll))
+          (i32.const 1))"#
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_is_clean_when_it_is_used_again() {
+    let engine = Engine::new(EngineConfig {
+        instances_max: 1,
+        hog_threads: 1,
+        ..EngineConfig::default()
+    })
+    .expect("engine");
+    // Less than stays resident, more, and all of it; each after each.
+    for dirty_bytes in [200, 2_621_440, 60_000, 60_000, 300_000, 200] {
+        for _ in 0..2 {
+            let body = tidy_then_dirty(dirty_bytes);
+            let (handle, _) = start(&engine, &body, InstanceConfig::default()).await;
+            assert_eq!(ended(&handle).await, ExitReason::Finished, "{dirty_bytes}");
+        }
+    }
+}

@@ -250,8 +250,10 @@ impl BodyStream {
     /// Breaks off both directions: the other side's reads and writes fail, and
     /// so do ours.
     pub fn abort(&mut self) {
-        self.writer.abort();
+        // In this order, as when both are dropped: whoever has read the loss
+        // finds that it cannot write any more either.
         self.reader.0.close_reader();
+        self.writer.abort();
     }
 }
 
