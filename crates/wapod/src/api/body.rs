@@ -3,22 +3,19 @@
 //! [`GuestBody`] reads from the guest only when the client has taken what came
 //! before, so a slow client slows the guest down and memory stays flat.
 
-use std::future::Future as _;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::Stream;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
-use tokio::io::{AsyncReadExt as _, ReadHalf};
 use tokio::sync::oneshot;
-use wapo_host::BodyStream;
+use wapo_host::{BodyReader, Trailers};
 
-use crate::limits::BODY_CHUNK_BYTES;
 use crate::worker::Lease;
 
 /// Body of any answer.
@@ -89,37 +86,42 @@ pub(super) type Feeding = oneshot::Sender<()>;
 /// The response body of a guest, and the exchange that it belongs to. The
 /// exchange ends with it, however it ends.
 pub(crate) struct GuestBody {
-    stream: ReadHalf<BodyStream>,
-    buffer: BytesMut,
+    from_guest: BodyReader,
     _feeding: Option<Feeding>,
     /// Counts the request until the answer is complete.
     _lease: Lease,
 }
 
 impl GuestBody {
-    pub(super) fn new(
-        stream: ReadHalf<BodyStream>,
-        feeding: Option<Feeding>,
-        lease: Lease,
-    ) -> Self {
+    pub(super) fn new(from_guest: BodyReader, feeding: Option<Feeding>, lease: Lease) -> Self {
         Self {
-            stream,
-            buffer: BytesMut::new(),
+            from_guest,
             _feeding: feeding,
             _lease: lease,
         }
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.buffer.capacity() < BODY_CHUNK_BYTES / 4 {
-            self.buffer.reserve(BODY_CHUNK_BYTES);
-        }
-        // The future holds nothing between polls, so a new one each time is fine.
-        let read = pin!(self.stream.read_buf(&mut self.buffer)).poll(cx);
-        match ready!(read) {
-            Ok(0) => Poll::Ready(None),
-            Ok(_) => Poll::Ready(Some(Ok(Frame::data(self.buffer.split().freeze())))),
-            Err(error) => Poll::Ready(Some(Err(error))),
-        }
+        let chunk = ready!(self.from_guest.poll_chunk(cx));
+        Poll::Ready(match chunk {
+            Some(chunk) => Some(chunk.map(Frame::data)),
+            None => trailers(self.from_guest.take_trailers()).map(|last| Ok(Frame::trailers(last))),
+        })
     }
+}
+
+/// The trailers of an answer, if there are some; those that HTTP does not allow
+/// are left out.
+fn trailers(fields: Trailers) -> Option<HeaderMap> {
+    let fields = fields.into_iter().filter_map(|(name, value)| {
+        Some((
+            HeaderName::try_from(name).ok()?,
+            HeaderValue::try_from(value).ok()?,
+        ))
+    });
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        map.append(name, value);
+    }
+    (!map.is_empty()).then_some(map)
 }

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
-use hyper::{Request, Response, StatusCode, Uri};
+use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWriteExt as _, WriteHalf};
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
-use wapo_host::{BodyStream, HttpExchange, PendingResponse};
+use wapo_host::{BodyWriter, HttpCall, HttpExchange, PendingResponse, Trailers};
 use wapo_rpc::AppAddress;
 
 use super::body::{Body, Feeding, GuestBody};
@@ -26,7 +26,7 @@ use crate::limits::{DISCARD_BYTES_MAX, DISCARD_TIMEOUT, REQUEST_BODY_BYTES_MAX, 
 use crate::worker::{App, Channel, Lease, Worker};
 
 /// The guest's side of a request body.
-type ToGuest = WriteHalf<BodyStream>;
+type ToGuest = BodyWriter;
 
 /// Where a request goes.
 pub(super) struct Target {
@@ -97,7 +97,10 @@ pub(super) async fn forward(
     let exchange = lease
         .instance()
         .handle()
-        .http(head)
+        .http(HttpCall {
+            head,
+            peer: Some(client.peer),
+        })
         .map_err(WorkerError::from)?;
     if head::wants_upgrade(&parts) {
         return switch(exchange, on_upgrade, target.cookies, lease, client).await;
@@ -112,7 +115,7 @@ async fn relay(
     cookies: Cookies,
     lease: Lease,
 ) -> Result<Response<Body>, ApiError> {
-    let (from_guest, to_guest) = tokio::io::split(exchange.body);
+    let (from_guest, to_guest) = exchange.body.into_split();
     let feeder = feed(body, to_guest).await;
     // From here on, whatever drops this body ends the exchange.
     let guest_body = GuestBody::new(from_guest, feeder, lease);
@@ -135,8 +138,8 @@ async fn switch(
     let mut guest = exchange.body;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // A refusal; the request has no body.
-        let _ = guest.shutdown().await;
-        let (from_guest, _) = tokio::io::split(guest);
+        guest.writer().finish();
+        let (from_guest, _) = guest.into_split();
         return Ok(response.map(|()| Body::Guest(GuestBody::new(from_guest, None, lease))));
     }
     let mut client = client.clone();
@@ -174,8 +177,7 @@ async fn answer(
 /// complete then, or the client has left.
 async fn feed(body: Incoming, mut to_guest: ToGuest) -> Option<Feeding> {
     if body.is_end_stream() {
-        // Closing a pipe neither waits nor fails.
-        let _ = to_guest.shutdown().await;
+        to_guest.finish();
         return None;
     }
     let (feeding, over) = oneshot::channel();
@@ -196,11 +198,15 @@ async fn feed(body: Incoming, mut to_guest: ToGuest) -> Option<Feeding> {
 
 async fn copy_body(body: &mut Incoming, to_guest: &mut ToGuest) -> Result<(), &'static str> {
     let mut bytes: u64 = 0;
+    let mut trailers = Trailers::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| "the client left")?;
-        // Trailers have no place in the contract.
-        let Ok(data) = frame.into_data() else {
-            continue;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(last) => {
+                trailers = last.into_trailers().map(fields).unwrap_or_default();
+                continue;
+            }
         };
         bytes += data.len() as u64;
         if bytes > REQUEST_BODY_BYTES_MAX {
@@ -209,7 +215,17 @@ async fn copy_body(body: &mut Incoming, to_guest: &mut ToGuest) -> Result<(), &'
         let written = to_guest.write_all(&data).await;
         written.map_err(|_| "the guest does not want it")?;
     }
-    to_guest.shutdown().await.map_err(|_| "the guest is gone")
+    let is_read = to_guest.finish_with_trailers(trailers);
+    is_read.then_some(()).ok_or("the guest is gone")
+}
+
+/// Trailers as guests get them. A value that is no text cannot travel.
+fn fields(trailers: HeaderMap) -> Trailers {
+    let fields = trailers.iter().filter_map(|(name, value)| {
+        let value = std::str::from_utf8(value.as_bytes()).ok()?;
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    fields.collect()
 }
 
 /// Takes what a client still sends although nobody wants it. Closing the
