@@ -1,7 +1,7 @@
 //! The switch between an instance's task and everyone else.
 //!
-//! Holds the stop request, the task's waker, and what the scheduler wants to
-//! know about the last step. Lives as long as the handle, across restarts.
+//! Holds the stop request, the task's waker, what the scheduler wants to know
+//! about the last step, and how much memory the guest has. Lives as long as the handle, across restarts.
 //! Shared by handle, wake queue, run loop and scheduler.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,6 +22,8 @@ pub(crate) struct Control {
     heavy: AtomicBool,
     /// Times the task was run; a new number means the guest has yielded.
     steps: AtomicU64,
+    /// Linear memory of the instance.
+    memory_bytes: AtomicU64,
 }
 
 impl Control {
@@ -67,6 +69,14 @@ impl Control {
     /// Whether a poll burned many slices since the last question.
     pub(crate) fn take_heavy(&self) -> bool {
         self.heavy.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_memory_bytes(&self, bytes: u64) {
+        self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory_bytes.load(Ordering::Relaxed)
     }
 
     /// Counts a run of the task.

@@ -272,6 +272,11 @@ impl InstanceHandle {
         self.status.clone()
     }
 
+    /// Linear memory of the instance right now, in bytes.
+    pub fn memory_bytes(&self) -> u64 {
+        self.control.memory_bytes()
+    }
+
     /// Counters of the instance.
     pub fn meter(&self) -> &Arc<Meter> {
         &self.meter

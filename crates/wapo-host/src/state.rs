@@ -205,6 +205,7 @@ impl ResourceLimiter for InstanceState {
         }
         self.config.meter.memory_changed(self.memory_bytes, desired);
         self.memory_bytes = desired;
+        self.control.set_memory_bytes(desired);
         Ok(true)
     }
 
@@ -239,6 +240,7 @@ impl ResourceLimiter for InstanceState {
 impl Drop for InstanceState {
     fn drop(&mut self) {
         self.config.meter.instance_gone(self.memory_bytes);
+        self.control.set_memory_bytes(0);
         self.config
             .meter
             .add_gas(std::mem::take(&mut self.call_gas));

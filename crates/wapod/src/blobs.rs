@@ -16,7 +16,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256, Sha512};
 use tempfile::NamedTempFile;
 
-use crate::data_dir::sync_folder;
+use crate::data_dir::{Durability, sync_folder};
 use crate::limits::BLOB_PIECE_BYTES;
 
 /// Hash function of a blob's name.
@@ -166,13 +166,23 @@ impl Hasher {
 pub(crate) struct BlobFolder {
     folder: PathBuf,
     more: Option<PathBuf>,
+    durability: Durability,
 }
 
 impl BlobFolder {
     /// Takes a folder, and clears away what uploads left that were cut off. Blocks.
     pub(crate) fn new(folder: PathBuf, more: Option<PathBuf>) -> Self {
         let _ = std::fs::remove_dir_all(folder.join(UPLOADS));
-        Self { folder, more }
+        Self {
+            folder,
+            more,
+            durability: Durability::Durable,
+        }
+    }
+
+    /// The same, for a folder that need not survive a crash.
+    pub(crate) fn with_durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
     }
 
     fn path(&self, name: &BlobName) -> PathBuf {
@@ -272,6 +282,7 @@ impl BlobFolder {
             file: tempfile::Builder::new().tempfile_in(folder)?,
             hasher: Hasher::new(wanted.algorithm),
             wanted,
+            durability: self.durability,
             room: max_bytes,
             max_bytes,
         })
@@ -287,6 +298,7 @@ pub(crate) struct Upload {
     file: NamedTempFile,
     hasher: Hasher,
     wanted: WantedName,
+    durability: Durability,
     room: u64,
     max_bytes: u64,
 }
@@ -325,10 +337,14 @@ impl Upload {
                 expected: hex::encode(digest),
             });
         }
-        self.file.as_file().sync_all()?;
+        if self.durability == Durability::Durable {
+            self.file.as_file().sync_all()?;
+        }
         let path = self.folder.join(name.file_name());
         self.file.persist(path).map_err(|error| error.error)?;
-        sync_folder(&self.folder)?;
+        if self.durability == Durability::Durable {
+            sync_folder(&self.folder)?;
+        }
         Ok(name)
     }
 }

@@ -12,7 +12,7 @@ use wapo_crypto::sealed::{self, Label, Purpose, SealedError};
 use wapo_host::limits::BOOT_DATA_BYTES_MAX;
 use wapo_rpc::AppAddress;
 
-use crate::data_dir::write_whole;
+use crate::data_dir::{Durability, write_whole};
 use crate::identity::Identity;
 
 /// The file is sealed, but nobody else needs it.
@@ -23,13 +23,15 @@ const FILE_MODE: u32 = 0o600;
 pub(crate) struct BootData {
     path: PathBuf,
     address: AppAddress,
+    durability: Durability,
 }
 
 impl BootData {
-    pub(crate) fn new(folder: &Path, address: AppAddress) -> Self {
+    pub(crate) fn new(folder: &Path, address: AppAddress, durability: Durability) -> Self {
         Self {
             path: folder.join(format!("{address}-bootdata")),
             address,
+            durability,
         }
     }
 
@@ -68,7 +70,8 @@ impl BootData {
         }
         let sealed = sealed::seal(identity.key(), self.label(), data, rand::random());
         let sealed = sealed.map_err(|error| self.failed(&error))?;
-        write_whole(&self.path, &sealed, FILE_MODE).map_err(|error| self.failed(&error))
+        let written = write_whole(&self.path, &sealed, FILE_MODE, self.durability);
+        written.map_err(|error| self.failed(&error))
     }
 
     fn label(&self) -> Label<'_> {
@@ -93,7 +96,7 @@ mod tests {
     fn records_are_kept_sealed_and_bounded() {
         let folder = tempfile::tempdir().expect("folder");
         let identity = Identity::throw_away();
-        let boot = BootData::new(folder.path(), AppAddress([7; 32]));
+        let boot = BootData::new(folder.path(), AppAddress([7; 32]), Durability::Durable);
         assert_eq!(boot.read(&identity), Ok(None));
         let full = vec![1; BOOT_DATA_BYTES_MAX];
         assert_eq!(boot.write(&identity, &full), Ok(()));
@@ -108,10 +111,10 @@ mod tests {
     fn foreign_and_damaged_files_are_errors() {
         let folder = tempfile::tempdir().expect("folder");
         let identity = Identity::throw_away();
-        let boot = BootData::new(folder.path(), AppAddress([7; 32]));
+        let boot = BootData::new(folder.path(), AppAddress([7; 32]), Durability::Durable);
         boot.write(&identity, b"mine").expect("written");
         assert_eq!(boot.read(&Identity::throw_away()), Err(Errno::IO_ERROR));
-        let other = BootData::new(folder.path(), AppAddress([8; 32]));
+        let other = BootData::new(folder.path(), AppAddress([8; 32]), Durability::Durable);
         fs::copy(&boot.path, &other.path).expect("copied");
         assert_eq!(other.read(&identity), Err(Errno::IO_ERROR));
         for bad in [&b""[..], &[0; 3], &[0; 100]] {

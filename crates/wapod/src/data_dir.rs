@@ -28,7 +28,7 @@ const FOLDER_MODE: u32 = 0o700;
 pub(crate) struct DataDir {
     path: PathBuf,
     _lock: Option<File>,
-    _temporary: Option<TempDir>,
+    temporary: Option<TempDir>,
 }
 
 impl DataDir {
@@ -54,7 +54,7 @@ impl DataDir {
             Ok(()) => Ok(Self {
                 path: path.to_owned(),
                 _lock: Some(lock),
-                _temporary: None,
+                temporary: None,
             }),
             Err(TryLockError::WouldBlock) => Err(StartError::DataDirInUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(fails(error)),
@@ -79,13 +79,21 @@ impl DataDir {
         Ok(Self {
             path: folder.path().to_owned(),
             _lock: None,
-            _temporary: Some(folder),
+            temporary: Some(folder),
         })
     }
 
     /// The folder itself.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether files in it have to survive a crash.
+    pub(crate) fn durability(&self) -> Durability {
+        match self.temporary {
+            Some(_) => Durability::Temporary,
+            None => Durability::Durable,
+        }
     }
 
     /// File of the worker's key.
@@ -120,13 +128,27 @@ fn make_folders(path: &Path) -> io::Result<()> {
     builder.create(blobs_in(path))
 }
 
+/// Whether what is written has to survive a crash.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Durability {
+    /// It is on the disk when writing returns.
+    Durable,
+    /// It goes away with the folder anyway.
+    Temporary,
+}
+
 /// Writes a file as a whole: under another name, synchronised, then renamed, so
 /// that a crash leaves the old content or the new. Blocks.
 ///
 /// # Errors
 ///
 /// As the system says; the old content is still there then.
-pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write_whole(
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+    durability: Durability,
+) -> io::Result<()> {
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
 
@@ -136,9 +158,14 @@ pub(crate) fn write_whole(path: &Path, content: &[u8], mode: u32) -> io::Result<
         .permissions(std::fs::Permissions::from_mode(mode))
         .tempfile_in(folder)?;
     file.write_all(content)?;
-    file.as_file().sync_all()?;
+    if durability == Durability::Durable {
+        file.as_file().sync_all()?;
+    }
     file.persist(path).map_err(|error| error.error)?;
-    sync_folder(folder)
+    match durability {
+        Durability::Durable => sync_folder(folder),
+        Durability::Temporary => Ok(()),
+    }
 }
 
 /// Makes a rename in a folder last. Blocks.
@@ -166,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_temporary_folder_goes_away() {
+    fn atemporary_folder_goes_away() {
         let data = DataDir::temporary().expect("folder");
         let path = data.path().to_owned();
         assert!(path.join("storage_files/blobs").is_dir());
@@ -179,8 +206,8 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("file");
-        write_whole(&path, b"one", 0o600).expect("written");
-        write_whole(&path, b"two", 0o600).expect("replaced");
+        write_whole(&path, b"one", 0o600, Durability::Durable).expect("written");
+        write_whole(&path, b"two", 0o600, Durability::Temporary).expect("replaced");
         assert_eq!(std::fs::read(&path).expect("file"), b"two");
         let mode = std::fs::metadata(&path).expect("file").permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

@@ -164,6 +164,7 @@ fn on_disk<T: Send + 'static>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::data_dir::Durability;
     use crate::store::{Store, Totals};
 
     async fn embedder() -> AppEmbedder {
@@ -178,7 +179,7 @@ mod tests {
             family: Family(0),
             ports: Arc::default(),
             blobs: BlobFolder::new(folder.clone(), None),
-            boot_data: BootData::new(&folder, AppAddress([7; 32])),
+            boot_data: BootData::new(&folder, AppAddress([7; 32]), Durability::Temporary),
             log: Arc::new(LogBook::default()),
             log_sink: None,
             logs_to_daemon: false,

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use wapo_crypto::{ContentType, PublicKey, WorkerKey};
 
-use crate::data_dir::write_whole;
+use crate::data_dir::{Durability, write_whole};
 use crate::error::StartError;
 
 /// Only the owner may read the key.
@@ -54,7 +54,8 @@ impl Identity {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 let identity = Self::throw_away();
                 let content = identity.key.to_bytes();
-                write_whole(path, content.as_slice(), KEY_FILE_MODE).map_err(fails)?;
+                write_whole(path, content.as_slice(), KEY_FILE_MODE, Durability::Durable)
+                    .map_err(fails)?;
                 Ok(identity)
             }
             Err(error) => Err(fails(error)),

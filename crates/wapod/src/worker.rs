@@ -47,7 +47,7 @@ pub(crate) use session::Session;
 use crate::blobs::BlobFolder;
 use crate::boot_data::BootData;
 use crate::config::{Config, LogSink};
-use crate::data_dir::DataDir;
+use crate::data_dir::{DataDir, Durability};
 use crate::embedder::{AppEmbedder, AppState};
 use crate::error::StartError;
 use crate::identity::Identity;
@@ -77,6 +77,7 @@ pub(crate) struct Worker {
     pub(crate) limits: WorkerLimits,
     store: Arc<Store>,
     boot_data_dir: std::path::PathBuf,
+    durability: Durability,
     log_sink: Option<LogSink>,
     apps: RwLock<HashMap<AppAddress, Arc<App>>>,
     names: RwLock<HashMap<String, Arc<App>>>,
@@ -114,7 +115,8 @@ impl Worker {
             engine,
             identity: Arc::new(identity),
             session: Arc::new(session),
-            blobs: BlobFolder::new(data.blobs(), config.blob_dir.clone()),
+            blobs: BlobFolder::new(data.blobs(), config.blob_dir.clone())
+                .with_durability(data.durability()),
             limits: WorkerLimits {
                 memory_max_bytes: config.memory_max_bytes,
                 instances_max: config.instances_max,
@@ -124,6 +126,7 @@ impl Worker {
             },
             store,
             boot_data_dir: data.blobs(),
+            durability: data.durability(),
             log_sink: config.log_sink.clone(),
             apps: RwLock::default(),
             names: RwLock::default(),
@@ -234,7 +237,7 @@ impl Worker {
             family,
             ports: Arc::clone(&self.ports),
             blobs: self.blobs.clone(),
-            boot_data: BootData::new(&self.boot_data_dir, address),
+            boot_data: BootData::new(&self.boot_data_dir, address, self.durability),
             log: Arc::new(LogBook::default()),
             log_sink: self.log_sink.clone(),
             logs_to_daemon: settings.log_to_daemon,

@@ -333,7 +333,7 @@ fn instance_info(instance: &Instance) -> InstanceInfo {
         restarts: u64::from(status.restarts),
         uptime_ms: u64::try_from(instance.uptime().as_millis()).unwrap_or(u64::MAX),
         requests: instance.requests() as u64,
-        memory: 0,
+        memory: instance.handle().memory_bytes(),
         listening: status
             .listening
             .iter()
