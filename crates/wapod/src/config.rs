@@ -15,6 +15,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
@@ -22,7 +23,7 @@ use wapo_host::net::policy::EgressRule;
 use wapo_host::{Allocation, LogLine, ModuleCacheConfig, Resolver, RestartPolicy};
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
-use crate::limits::{DRAIN_GRACE, ON_DEMAND_TIME, QUERY_BYTES_MAX_DEFAULT};
+use crate::limits::{DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT};
 use crate::store::Settings;
 use crate::worker::{Deployment, Name};
 
@@ -59,6 +60,10 @@ pub struct Config {
     pub admin_token: Option<AdminToken>,
     /// Domain below which each app has a host name.
     pub base_domain: String,
+    /// Proxies whose word about clients counts (`X-Forwarded-For` and the like).
+    pub trusted_proxies: Vec<IpNet>,
+    /// How long the gateway waits for clients and guests.
+    pub patience: Patience,
     /// Ports that apps may listen on, unless they have their own range.
     pub listen_ports: Option<RangeInclusive<u16>>,
     /// Memory of all instances together, in bytes; `None` for no limit.
@@ -91,6 +96,8 @@ impl Default for Config {
             admin_address: None,
             admin_token: None,
             base_domain: "localhost".to_owned(),
+            trusted_proxies: Vec::new(),
+            patience: Patience::default(),
             listen_ports: None,
             memory_budget_bytes: None,
             on_demand_time: ON_DEMAND_TIME,

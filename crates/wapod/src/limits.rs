@@ -28,6 +28,37 @@ pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// guest. The number of headers is bounded to 100 by the HTTP library.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
+/// Time that an HTTP/2 connection stays without a request.
+///
+/// Idle connections of HTTP/1.1 are closed by [`HEAD_READ_TIMEOUT`].
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time for an HTTP/2 client to agree that its connection ends.
+pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Time in which a client has to take at least a byte of what is sent to it.
+///
+/// A client that reads nothing would hold a request for ever; it costs the guest
+/// a place in its queues. Other servers have a minute, too.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Time without a packet after which the kernel asks whether a client is alive.
+///
+/// Finds clients that vanished without closing, in tunnels and silent streams.
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
+
+/// Time between two looks at a client that waits for an answer.
+///
+/// A client that has left is noticed after two of them, and its request ends.
+/// Answers that come sooner cost no look.
+pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Time that an answer may be silent for a client that sends no more.
+///
+/// Whoever closed its side after the request may still listen, or may be gone;
+/// in the middle of an answer only sending something would tell.
+pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(60);
+
 /// Bytes of a URL that is passed to a guest.
 ///
 /// The longest that common browsers and servers agree on is about 8 KiB.
@@ -43,6 +74,16 @@ pub const STREAMS_MAX: u32 = 128;
 /// Bodies are streamed, so this protects the time of an app, not memory.
 pub const REQUEST_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
+/// Time in which a client has to send [`BODY_WINDOW_BYTES_MIN`] of a body.
+///
+/// Only time spent waiting for the client counts, and only until the app answers:
+/// then the app decides how long it listens. Without it, a byte a minute would
+/// keep an instance busy for ever.
+pub const BODY_WINDOW: Duration = Duration::from_secs(20);
+
+/// Bytes of a request body that have to come within [`BODY_WINDOW`].
+pub const BODY_WINDOW_BYTES_MIN: u64 = 1024;
+
 /// Bytes of a request body that are read after the guest has lost interest.
 ///
 /// A client that still sends does not look for the answer before it is done or
@@ -52,10 +93,32 @@ pub const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Time for reading what the guest has lost interest in.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Bytes that are taken from a guest's response body in one step.
+/// Headers of a guest's answer.
 ///
-/// Larger steps cost memory per connection, smaller ones system calls.
-pub const BODY_CHUNK_BYTES: usize = 16 * 1024;
+/// Clients and proxies have limits of about a hundred.
+pub const RESPONSE_HEADERS_MAX: usize = 256;
+
+/// Bytes of the names and values of all headers of a guest's answer.
+pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of an answer of the daemon itself that the worker signs.
+///
+/// What existing clients expect.
+pub const SIGNED_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
+
+/// Bytes that are signed without another thread.
+///
+/// A runtime thread is not kept from its connections for more than about a
+/// millisecond.
+pub const SIGNED_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
+
+/// Lines about failed requests in the log of one app, per second.
+///
+/// A flood of refused requests must not push the guest's own lines out.
+pub const COMPLAINTS_PER_SECOND: u32 = 10;
+
+/// Bytes of a path that such a line repeats.
+pub const COMPLAINT_PATH_BYTES_MAX: usize = 200;
 
 /// Requests of one app at a time, waiting ones included.
 ///
@@ -76,7 +139,9 @@ pub const CHANNEL_WAIT: Duration = Duration::from_secs(1);
 
 /// Time for a guest to answer an HTTP request with a response head.
 ///
-/// The body may take as long as it likes. Proxies give up after 60 seconds.
+/// Counts from when the request was handed over, body included, or from when
+/// the guest took a piece of that for the last time. The answer's body may take
+/// as long as it likes. Proxies give up after 60 seconds.
 pub const RESPONSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Time for a guest to answer a query.
@@ -192,3 +257,69 @@ pub const BLOB_PIECES_MAX: usize = 8;
 ///
 /// Proxies close connections that are silent for a minute.
 pub const EVENT_STREAM_PING: Duration = Duration::from_secs(15);
+
+/// Memory that the daemon keeps for itself when it chooses the budget of the
+/// instances.
+///
+/// Compiled modules, buffers of connections and the store need some 100 MiB on a
+/// busy worker.
+pub const DAEMON_MEMORY_BYTES_MIN: u64 = 192 << 20;
+
+/// Mappings of address space of an instance: its memory, the image of its data,
+/// its table, its stack, and what guards them.
+///
+/// An idle one was measured to have three to four (`tests/capacity.rs`); one
+/// that runs has a stack as well, and its buffers may be mappings of their own.
+pub const MAPPINGS_PER_INSTANCE: u64 = 8;
+
+/// Mappings of the daemon without instances: libraries, threads, compiled code.
+///
+/// 229 were measured; each compiled module adds some.
+pub const DAEMON_MAPPINGS: u64 = 2_000;
+
+/// Open files of the daemon without instances and connections.
+///
+/// 15 were measured; blobs and modules are files while they are read.
+pub const DAEMON_FILES: u64 = 256;
+
+/// Open files that an instance should be able to have: a listener and some
+/// connections.
+///
+/// An idle one has none of its own. What cannot be had fails as an error of the
+/// guest's call, so this is for a warning only.
+pub const FILES_PER_INSTANCE: u64 = 8;
+
+/// How long the gateway waits for clients and guests.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Patience {
+    /// For the head of a request; see [`HEAD_READ_TIMEOUT`].
+    pub head: Duration,
+    /// For some of a request's body; see [`BODY_WINDOW`].
+    pub body_window: Duration,
+    /// For a client to take some of an answer; see [`WRITE_TIMEOUT`].
+    pub write: Duration,
+    /// For a request on an HTTP/2 connection; see [`IDLE_TIMEOUT`].
+    pub idle: Duration,
+    /// For the head of a guest's answer; see [`RESPONSE_TIMEOUT`].
+    pub response: Duration,
+    /// For a word to a client that sends no more; see [`HALF_CLOSED_SILENCE`].
+    pub half_closed: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            head: HEAD_READ_TIMEOUT,
+            body_window: BODY_WINDOW,
+            write: WRITE_TIMEOUT,
+            idle: IDLE_TIMEOUT,
+            response: RESPONSE_TIMEOUT,
+            half_closed: HALF_CLOSED_SILENCE,
+        }
+    }
+}
+
+/// Bytes of the list of files in a backup.
+///
+/// It is read as a whole. A hundred thousand blobs take 25 MiB.
+pub const BACKUP_LIST_BYTES_MAX: u64 = 256 << 20;

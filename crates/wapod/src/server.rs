@@ -62,7 +62,12 @@ impl Server {
         }
 
         let exit = Arc::new(Notify::new());
-        let surface = UserSurface::new(Arc::clone(&worker));
+        let surface = UserSurface::new(
+            Arc::clone(&worker),
+            &config.base_domain,
+            config.trusted_proxies,
+            config.patience,
+        );
         let mut frontends = vec![Frontend::start(user_listener, surface, config.drain_grace)];
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = admin {

@@ -1,29 +1,29 @@
-//! Bodies of answers: whole ones, and those that come from a guest.
+//! Bodies of answers: whole ones, and those that come from elsewhere.
 //!
-//! [`GuestBody`] reads from the guest only when the client has taken what came
-//! before, so a slow client slows the guest down and memory stays flat.
+//! What kinds there are, and short ways to make an answer with a whole body.
+//! What comes from a guest is in `gateway`.
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body_util::StreamBody;
 use hyper::body::{Frame, SizeHint};
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use tokio::sync::oneshot;
-use wapo_host::{BodyReader, Trailers};
 
-use crate::worker::Lease;
+use super::gateway::GuestBody;
 
 /// Body of any answer.
 pub(crate) enum Body {
-    /// Everything at once; `None` when it was taken or is empty.
+    /// None, in an answer of an app.
+    Nothing,
+    /// Everything at once, by the daemon; `None` when it was taken or is empty.
     Full(Option<Bytes>),
     /// As it comes from a guest.
-    Guest(GuestBody),
+    Guest(Box<GuestBody>),
     /// As it comes from elsewhere, such as a file.
     Stream(StreamBody<Frames>),
 }
@@ -59,6 +59,7 @@ impl hyper::body::Body for Body {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
+            Self::Nothing => Poll::Ready(None),
             Self::Full(content) => Poll::Ready(content.take().map(|c| Ok(Frame::data(c)))),
             Self::Guest(guest) => guest.poll_frame(cx),
             Self::Stream(stream) => Pin::new(stream).poll_frame(cx),
@@ -66,62 +67,16 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Full(None))
+        matches!(self, Self::Nothing | Self::Full(None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
+            Self::Nothing => SizeHint::with_exact(0),
             Self::Full(content) => {
                 SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64)
             }
             Self::Guest(_) | Self::Stream(_) => SizeHint::default(),
         }
     }
-}
-
-/// Tells the task that feeds a request body to a guest, by being dropped, that
-/// the exchange is over.
-pub(super) type Feeding = oneshot::Sender<()>;
-
-/// The response body of a guest, and the exchange that it belongs to. The
-/// exchange ends with it, however it ends.
-pub(crate) struct GuestBody {
-    from_guest: BodyReader,
-    _feeding: Option<Feeding>,
-    /// Counts the request until the answer is complete.
-    _lease: Lease,
-}
-
-impl GuestBody {
-    pub(super) fn new(from_guest: BodyReader, feeding: Option<Feeding>, lease: Lease) -> Self {
-        Self {
-            from_guest,
-            _feeding: feeding,
-            _lease: lease,
-        }
-    }
-
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        let chunk = ready!(self.from_guest.poll_chunk(cx));
-        Poll::Ready(match chunk {
-            Some(chunk) => Some(chunk.map(Frame::data)),
-            None => trailers(self.from_guest.take_trailers()).map(|last| Ok(Frame::trailers(last))),
-        })
-    }
-}
-
-/// The trailers of an answer, if there are some; those that HTTP does not allow
-/// are left out.
-fn trailers(fields: Trailers) -> Option<HeaderMap> {
-    let fields = fields.into_iter().filter_map(|(name, value)| {
-        Some((
-            HeaderName::try_from(name).ok()?,
-            HeaderValue::try_from(value).ok()?,
-        ))
-    });
-    let mut map = HeaderMap::new();
-    for (name, value) in fields {
-        map.append(name, value);
-    }
-    (!map.is_empty()).then_some(map)
 }

@@ -8,9 +8,12 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -21,8 +24,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::body::Body;
+use super::wire::{Presence, Wire};
 use crate::limits::{
-    CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEAD_READ_TIMEOUT, STREAMS_MAX,
+    CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME,
+    Patience, STREAMS_MAX,
 };
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -55,6 +60,7 @@ pub(crate) struct Frontend {
 impl Frontend {
     /// Starts to accept.
     pub(crate) fn start(listener: TcpListener, surface: impl Surface, grace: Duration) -> Self {
+        keep_alive(&listener);
         let (stage, watching) = watch::channel(Stage::Open);
         let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
         let accepting = accept(listener, Arc::new(surface), Arc::clone(&permits), watching);
@@ -85,6 +91,11 @@ pub(crate) trait Surface: Send + Sync + 'static {
         request: Request<Incoming>,
         client: Client,
     ) -> impl Future<Output = Response<Body>> + Send;
+
+    /// How long it waits for clients.
+    fn patience(&self) -> Patience {
+        Patience::default()
+    }
 }
 
 /// Who is at the other end; counts with whatever was made of the connection.
@@ -93,10 +104,37 @@ pub(crate) struct Client {
     /// Address of the other end, as the kernel says.
     pub(super) peer: SocketAddr,
     stage: watch::Receiver<Stage>,
-    _permit: Arc<OwnedSemaphorePermit>,
+    link: Arc<Link>,
+}
+
+/// What all requests of a connection share.
+struct Link {
+    presence: Arc<Presence>,
+    /// Requests whose answers are not complete; counted for HTTP/2.
+    requests: AtomicUsize,
+    /// Requests that have been begun; counted for HTTP/2.
+    begun: AtomicUsize,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Client {
+    /// What can be told about the other end.
+    pub(super) fn presence(&self) -> &Arc<Presence> {
+        &self.link.presence
+    }
+
+    /// Waits until there has been no request for some time.
+    async fn idle(&self, time: Duration) {
+        loop {
+            let begun = self.link.begun.load(Ordering::Relaxed);
+            sleep(time).await;
+            let is_idle = self.link.requests.load(Ordering::Relaxed) == 0;
+            if is_idle && self.link.begun.load(Ordering::Relaxed) == begun {
+                return;
+            }
+        }
+    }
+
     /// Waits until requests are not taken any more.
     pub(super) async fn draining(&mut self) {
         // An error means that the frontend is gone, which is the same.
@@ -131,7 +169,12 @@ async fn accept(
                 let client = Client {
                     peer,
                     stage: stage.clone(),
-                    _permit: Arc::new(permit),
+                    link: Arc::new(Link {
+                        presence: Arc::default(),
+                        requests: AtomicUsize::new(0),
+                        begun: AtomicUsize::new(0),
+                        _permit: permit,
+                    }),
                 };
                 tokio::spawn(serve(stream, Arc::clone(&surface), client));
             }
@@ -153,29 +196,104 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client
         },
         () = client.draining() => return,
     };
-    let for_requests = client.clone();
-    let service = service_fn(move |request| {
-        let surface = Arc::clone(&surface);
-        let client = for_requests.clone();
-        async move { Ok::<_, Infallible>(surface.answer(request, client).await) }
-    });
-    let io = TokioIo::new(stream);
+    let patience = surface.patience();
+    let presence = Arc::clone(client.presence());
+    let io = TokioIo::new(Wire::new(stream, presence, patience.write));
     if is_http2 {
+        let for_requests = client.clone();
+        let service = service_fn(move |request| {
+            let surface = Arc::clone(&surface);
+            let client = for_requests.clone();
+            async move {
+                let counted = Counted::new(&client);
+                let response = surface.answer(request, client).await;
+                Ok::<_, Infallible>(response.map(|body| counted.with(body)))
+            }
+        });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .max_concurrent_streams(STREAMS_MAX)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .serve_connection(io, service);
-        drive(connection, client).await;
+        drive(connection, client, Some(patience.idle)).await;
     } else {
+        let for_requests = client.clone();
+        let service = service_fn(move |request| {
+            let surface = Arc::clone(&surface);
+            let client = for_requests.clone();
+            async move { Ok::<_, Infallible>(surface.answer(request, client).await) }
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_READ_TIMEOUT)
+            .header_read_timeout(patience.head)
             .max_buf_size(HEAD_BYTES_MAX)
             .half_close(true)
             .serve_connection(io, service)
             .with_upgrades();
-        drive(connection, client).await;
+        drive(connection, client, None).await;
+    }
+}
+
+/// Lets the kernel find out about clients that vanished. What it accepts from
+/// then on inherits the setting.
+fn keep_alive(listener: &TcpListener) {
+    let keepalive = socket2::TcpKeepalive::new()
+        .with_time(KEEPALIVE_TIME)
+        .with_interval(KEEPALIVE_TIME / 4)
+        .with_retries(4);
+    let socket = socket2::SockRef::from(listener);
+    if let Err(error) = socket.set_tcp_keepalive(&keepalive) {
+        tracing::warn!(%error, "clients that vanish will not be noticed");
+    }
+}
+
+/// A request of an HTTP/2 connection, until its answer is complete.
+struct Counted(Arc<Link>);
+
+impl Counted {
+    fn new(client: &Client) -> Self {
+        client.link.requests.fetch_add(1, Ordering::Relaxed);
+        client.link.begun.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(&client.link))
+    }
+
+    fn with(self, body: Body) -> CountedBody {
+        CountedBody {
+            body,
+            _counted: self,
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A body whose request counts until it is complete.
+struct CountedBody {
+    body: Body,
+    _counted: Counted,
+}
+
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -185,7 +303,7 @@ trait Drainable: Future<Output = hyper::Result<()>> {
     fn finish(self: Pin<&mut Self>);
 }
 
-impl<S> Drainable for http1::UpgradeableConnection<TokioIo<TcpStream>, S>
+impl<S> Drainable for http1::UpgradeableConnection<TokioIo<Wire>, S>
 where
     S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
 {
@@ -194,9 +312,9 @@ where
     }
 }
 
-impl<S> Drainable for http2::Connection<TokioIo<TcpStream>, S, TokioExecutor>
+impl<S> Drainable for http2::Connection<TokioIo<Wire>, S, TokioExecutor>
 where
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,
     S::Future: Send + 'static,
     TokioExecutor: Executor<S::Future>,
 {
@@ -205,33 +323,42 @@ where
     }
 }
 
-/// Runs a connection to its end, or to the end that the stage demands.
-async fn drive(connection: impl Drainable, mut client: Client) {
+/// Runs a connection to its end, or to the end that the stage demands. `idle` is
+/// the time without a request after which it ends, too.
+async fn drive(connection: impl Drainable, mut client: Client, idle: Option<Duration>) {
     let mut connection = pin!(connection);
-    let mut is_draining = false;
-    loop {
-        let wait = async {
-            if is_draining {
-                client.closed().await;
-            } else {
-                client.draining().await;
-            }
-        };
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "a connection failed");
-                }
-                return;
-            }
-            () = wait => {
-                if is_draining {
-                    return;
-                }
-                is_draining = true;
-                connection.as_mut().finish();
+    let for_idle = client.clone();
+    let is_idle = async {
+        match idle {
+            Some(time) => for_idle.idle(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        () = client.draining() => None,
+        () = is_idle => {
+            connection.as_mut().finish();
+            // Whoever does not agree by then is left, unless a request came.
+            tokio::select! {
+                ended = connection.as_mut() => Some(ended),
+                () = client.draining() => None,
+                () = for_idle.idle(GOODBYE_TIMEOUT) => return,
             }
         }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().finish();
+            tokio::select! {
+                ended = connection => ended,
+                () = client.closed() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection failed");
     }
 }
 

@@ -24,6 +24,14 @@ pub(super) enum ApiError {
     BadRequest(&'static str),
     #[error("method not allowed; use {0}")]
     MethodNotAllowed(&'static str),
+    #[error("no app has the host name `{0}` here")]
+    UnknownHost(String),
+    #[error("what the Expect header asks for cannot be had")]
+    ExpectationFailed,
+    #[error("the body came too slowly")]
+    BodyTooSlow,
+    #[error("the client has left")]
+    ClientLeft,
     #[error("the URL is too long")]
     UrlTooLong,
     #[error("the body is too large")]
@@ -59,9 +67,11 @@ impl From<AddressError> for ApiError {
 }
 
 impl ApiError {
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::UnknownHost(_) => StatusCode::NOT_FOUND,
+            Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
+            Self::BodyTooSlow | Self::ClientLeft => StatusCode::REQUEST_TIMEOUT,
             Self::Moved(_) => StatusCode::PERMANENT_REDIRECT,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,

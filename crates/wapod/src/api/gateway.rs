@@ -1,153 +1,212 @@
 //! Traffic to an app.
 //!
-//! Finds the app, waits until it takes requests, and then moves bytes in both
+//! Finds an instance, waits until it takes requests, and then moves bytes in both
 //! directions at once: an answer may start before the request's body has ended,
-//! and each side goes only as fast as the other takes it.
+//! and each side goes only as fast as the other takes it. Which app it is for is
+//! in `target`, the request's body in `feed`, the answer's in `guest_body`.
 
-use std::sync::Arc;
+mod feed;
+pub(super) mod forwarded;
+mod guest_body;
+pub(super) mod target;
 
-use http_body_util::BodyExt as _;
+use std::time::Duration;
+
 use hyper::body::{Body as _, Incoming};
+use hyper::header::CONTENT_LENGTH;
+use hyper::http::uri::Authority;
 use hyper::upgrade::OnUpgrade;
-use hyper::{HeaderMap, Request, Response, StatusCode, Uri};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
-use tokio::io::AsyncWriteExt as _;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
-use wapo_host::{BodyWriter, HttpCall, HttpExchange, PendingResponse, Trailers};
-use wapo_rpc::AppAddress;
+use tokio::time::{Instant, timeout};
+use wapo_abi::message::HttpResponseHead;
+use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse, RequestError};
 
-use super::body::{Body, Feeding, GuestBody};
+pub(super) use guest_body::GuestBody;
+
+use super::UserSurface;
+use super::body::Body;
 use super::connection::Client;
 use super::error::ApiError;
 use super::head::{self, Cookies};
+use super::wire::Watch;
 use crate::error::WorkerError;
-use crate::limits::{DISCARD_BYTES_MAX, DISCARD_TIMEOUT, REQUEST_BODY_BYTES_MAX, RESPONSE_TIMEOUT};
-use crate::worker::{App, Channel, Lease, Worker};
+use crate::limits::{
+    COMPLAINT_PATH_BYTES_MAX, PRESENCE_INTERVAL, Patience, REQUEST_BODY_BYTES_MAX,
+};
+use crate::worker::{App, Channel, Lease};
+use feed::Feeding;
+use forwarded::Origin;
+use target::Target;
 
-/// The guest's side of a request body.
-type ToGuest = BodyWriter;
+/// Looks at a client after which one is asked with a word that it has to skip.
+/// Few of them, because some clients count.
+const PROBES: [u32; 3] = [0, 10, 60];
 
-/// Where a request goes.
-pub(super) struct Target {
-    app: Arc<App>,
-    /// Path and query below the app's root, as received.
-    path_and_query: String,
-    cookies: Cookies,
+/// A request that an instance works on.
+struct Exchange {
+    lease: Lease,
+    what: What,
+    client: Client,
+    is_http_1_0: bool,
+    /// Patience with a client that sends no more and hears nothing.
+    half_closed: Duration,
 }
 
-impl Target {
-    /// Reads `<address>/<path…>`, the part behind `/app/`.
-    pub(super) fn in_path(worker: &Worker, rest: &str, uri: &Uri) -> Result<Self, ApiError> {
-        let (text, has_slash) = match rest.split_once('/') {
-            Some((text, _)) => (text, true),
-            None => (rest, false),
-        };
-        let address: AppAddress = text.parse()?;
-        if !has_slash {
-            let query = uri.query().map(|query| format!("?{query}"));
-            let query = query.unwrap_or_default();
-            return Err(ApiError::Moved(format!("/app/{text}/{query}")));
+/// What was asked for, for the app's log.
+struct What {
+    method: Method,
+    uri: Uri,
+}
+
+impl What {
+    /// Says in the app's log what became of the request. The query stays out,
+    /// like everything else that may be a secret.
+    fn complain(&self, app: &App, instance: Option<InstanceId>, text: &str) {
+        let path = self.uri.path();
+        let end = path.floor_char_boundary(COMPLAINT_PATH_BYTES_MAX);
+        let dots = if end < path.len() { "…" } else { "" };
+        let path = &path[..end];
+        app.complain(instance, format!("{} {path}{dots} {text}", self.method));
+    }
+
+    /// The same about an error, unless the client made it. Returns what the
+    /// client is told.
+    fn blame(&self, app: &App, instance: Option<InstanceId>, error: ApiError) -> ApiError {
+        let status = error.status();
+        if status.is_server_error() {
+            let text = format!("was answered with {}: {error}", status.as_u16());
+            self.complain(app, instance, &text);
         }
-        let app = worker.app(&address).ok_or(WorkerError::AppNotFound)?;
-        let whole = path_and_query(uri)?;
-        Ok(Self {
-            app,
-            path_and_query: whole["/app/".len() + text.len()..].to_owned(),
-            cookies: Cookies::Strip,
-        })
-    }
-
-    /// Takes the whole path. The app has the origin to itself.
-    pub(super) fn root(app: Arc<App>, uri: &Uri) -> Result<Self, ApiError> {
-        Ok(Self {
-            app,
-            path_and_query: path_and_query(uri)?.to_owned(),
-            cookies: Cookies::Pass,
-        })
+        match error {
+            // What a guest says went wrong in HTTP is for its log.
+            ApiError::Worker(WorkerError::App(_)) => WorkerError::NoAnswer.into(),
+            error => error,
+        }
     }
 }
 
-/// The part of a request's target that starts with a slash. There is none in
-/// `CONNECT host:port` and `OPTIONS *`, which are not for apps.
-fn path_and_query(uri: &Uri) -> Result<&str, ApiError> {
-    let text = uri.path_and_query().map_or("", |both| both.as_str());
-    if text.starts_with('/') {
-        Ok(text)
-    } else {
-        Err(ApiError::BadRequest("the request has no path"))
+impl Exchange {
+    fn complain(&self, text: &str) {
+        let instance = self.lease.instance().handle().id();
+        self.what.complain(self.lease.app(), Some(instance), text);
+    }
+
+    fn blame(&self, error: impl Into<ApiError>) -> ApiError {
+        let instance = self.lease.instance().handle().id();
+        let app = self.lease.app();
+        self.what.blame(app, Some(instance), error.into())
     }
 }
 
 /// Lets an app answer a request.
 pub(super) async fn forward(
-    worker: &Arc<Worker>,
+    surface: &UserSurface,
     target: Target,
+    host: Authority,
     mut request: Request<Incoming>,
-    client: &Client,
+    client: Client,
 ) -> Result<Response<Body>, ApiError> {
+    let begun = Instant::now();
     if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX {
         return Err(ApiError::BodyTooLarge);
     }
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
-    let head = head::request_head(&parts, &target.path_and_query, target.cookies)?;
+    let path_and_query = target.path_and_query(&parts.uri)?;
+    let cookies = target.cookies;
+    let origin = Origin::new(client.peer, &surface.trusted_proxies, &host, &parts.headers);
+    let peer = Some(origin.client);
+    let head = head::request_head(&parts, &host, path_and_query, cookies, origin)?;
+    let wants_upgrade = head::wants_upgrade(&parts);
+    let what = What {
+        method: parts.method,
+        uri: parts.uri,
+    };
 
-    let lease = worker.admit(target.app, Channel::Http).await?;
-    let exchange = lease
-        .instance()
-        .handle()
-        .http(HttpCall {
-            head,
-            peer: Some(client.peer),
-        })
-        .map_err(WorkerError::from)?;
-    if head::wants_upgrade(&parts) {
-        return switch(exchange, on_upgrade, target.cookies, lease, client).await;
+    let app = target.app;
+    let admitted = surface.worker.admit(app.clone(), Channel::Http).await;
+    let lease = admitted.map_err(|error| what.blame(&app, None, error.into()))?;
+    let exchange = Exchange {
+        lease,
+        what,
+        client,
+        is_http_1_0: parts.version == Version::HTTP_10,
+        half_closed: surface.patience.half_closed,
+    };
+    let handed = exchange.lease.instance().handle();
+    let handed = handed.http(HttpCall { head, peer });
+    let HttpExchange { response, body: io } =
+        handed.map_err(|error| exchange.blame(WorkerError::from(error)))?;
+    let patience = Waiting {
+        response,
+        begun,
+        cookies,
+        may_probe: parts.version == Version::HTTP_11,
+        patience: surface.patience,
+    };
+    if wants_upgrade {
+        switch(patience, exchange, io, on_upgrade).await
+    } else {
+        relay(patience, exchange, io, body).await
     }
-    relay(exchange, body, target.cookies, lease).await
 }
 
 /// An ordinary exchange.
 async fn relay(
-    exchange: HttpExchange,
+    waiting: Waiting,
+    exchange: Exchange,
+    io: BodyStream,
     body: Incoming,
-    cookies: Cookies,
-    lease: Lease,
 ) -> Result<Response<Body>, ApiError> {
-    let (from_guest, to_guest) = exchange.body.into_split();
-    let feeder = feed(body, to_guest).await;
-    // From here on, whatever drops this body ends the exchange.
-    let guest_body = GuestBody::new(from_guest, feeder, lease);
-    let head = answer(exchange.response).await?;
-    let response = head::response_head(head, cookies)?;
-    Ok(response.map(|()| Body::Guest(guest_body)))
+    let (reader, writer) = io.into_split();
+    let mut feeding = feed::feed(body, writer, waiting.patience.body_window);
+    let response = waiting.answer(&exchange, feeding.as_mut()).await?;
+    if let Some(feeding) = &feeding {
+        feeding.answered();
+    }
+    let status = response.status();
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        // Nobody asked for it.
+        return Err(exchange.blame(WorkerError::InvalidAnswer));
+    }
+    let has_no_body = exchange.what.method == Method::HEAD
+        || matches!(
+            status,
+            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT
+        );
+    if has_no_body {
+        return Ok(response.map(|()| Body::Nothing));
+    }
+    let announced = announced(&response);
+    let body = GuestBody::new(reader, announced, feeding, exchange);
+    Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
 /// An exchange that may end in another protocol, in which both sides then speak
 /// as they like.
 async fn switch(
-    exchange: HttpExchange,
+    waiting: Waiting,
+    exchange: Exchange,
+    mut io: BodyStream,
     on_upgrade: OnUpgrade,
-    cookies: Cookies,
-    lease: Lease,
-    client: &Client,
 ) -> Result<Response<Body>, ApiError> {
-    let head = answer(exchange.response).await?;
-    let response = head::response_head(head, cookies)?;
-    let mut guest = exchange.body;
+    let response = waiting.answer(&exchange, None).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         // A refusal; the request has no body.
-        guest.writer().finish();
-        let (from_guest, _) = guest.into_split();
-        return Ok(response.map(|()| Body::Guest(GuestBody::new(from_guest, None, lease))));
+        io.writer().finish();
+        let (reader, _) = io.into_split();
+        let body = GuestBody::new(reader, announced(&response), None, exchange);
+        return Ok(response.map(|()| Body::Guest(Box::new(body))));
     }
-    let mut client = client.clone();
     tokio::spawn(async move {
-        let _lease = lease;
+        let mut client = exchange.client.clone();
         let tunnel = async {
             let mut visitor = TokioIo::new(on_upgrade.await?);
-            let copied = tokio::io::copy_bidirectional(&mut visitor, &mut guest).await;
+            let copied = tokio::io::copy_bidirectional(&mut visitor, &mut io).await;
+            if copied.is_err() {
+                exchange.client.presence().reset();
+            }
             tracing::trace!(?copied, "a tunnel has ended");
             Ok::<(), hyper::Error>(())
         };
@@ -157,90 +216,98 @@ async fn switch(
             () = client.closed() => {}
         }
     });
-    Ok(response.map(|()| Body::Full(None)))
+    Ok(response.map(|()| Body::Nothing))
 }
 
-/// Waits for the head of the guest's answer.
-async fn answer(
-    mut response: PendingResponse,
-) -> Result<wapo_abi::message::HttpResponseHead, WorkerError> {
-    match timeout(RESPONSE_TIMEOUT, response.head()).await {
-        // What a guest says went wrong in HTTP is for its log, not for clients.
-        Ok(Err(wapo_host::RequestError::App(_))) => Err(WorkerError::NoAnswer),
-        Ok(head) => Ok(head?),
-        Err(_) => Err(WorkerError::Timeout),
+/// The length that a head announces; it was checked to be one.
+fn announced(response: &Response<()>) -> Option<u64> {
+    let value = response.headers().get(CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+/// The wait for the head of a guest's answer.
+struct Waiting {
+    response: PendingResponse,
+    begun: Instant,
+    cookies: Cookies,
+    /// Whether the client understands a word before the answer.
+    may_probe: bool,
+    patience: Patience,
+}
+
+impl Waiting {
+    /// Waits for the head, and translates it.
+    async fn answer(
+        mut self,
+        exchange: &Exchange,
+        feeding: Option<&mut Feeding>,
+    ) -> Result<Response<()>, ApiError> {
+        let head = self.head(&exchange.client, feeding).await;
+        let head = head.map_err(|error| exchange.blame(error))?;
+        let latency = &exchange.lease.app().latency;
+        latency.observe(self.begun.elapsed());
+        head::response_head(head, self.cookies).map_err(|error| exchange.blame(error))
     }
-}
 
-/// Hands the request's body to the guest, in a task of its own unless there is
-/// nothing to hand over. Ends when what it returns is dropped: the answer is
-/// complete then, or the client has left.
-async fn feed(body: Incoming, mut to_guest: ToGuest) -> Option<Feeding> {
-    if body.is_end_stream() {
-        to_guest.finish();
-        return None;
-    }
-    let (feeding, over) = oneshot::channel();
-    tokio::spawn(async move {
-        let mut body = body;
-        let copied = tokio::select! {
-            copied = copy_body(&mut body, &mut to_guest) => copied,
-            _ = over => Err("the answer came first"),
-        };
-        drop(to_guest);
-        if let Err(reason) = copied {
-            tracing::debug!(reason, "a request body was not passed on to its end");
-            discard(body).await;
-        }
-    });
-    Some(feeding)
-}
-
-async fn copy_body(body: &mut Incoming, to_guest: &mut ToGuest) -> Result<(), &'static str> {
-    let mut bytes: u64 = 0;
-    let mut trailers = Trailers::new();
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|_| "the client left")?;
-        let data = match frame.into_data() {
-            Ok(data) => data,
-            Err(last) => {
-                trailers = last.into_trailers().map(fields).unwrap_or_default();
-                continue;
+    /// Waits for the head, as long as the client is there, keeps up with its
+    /// body, and the guest shows a sign of life.
+    async fn head(
+        &mut self,
+        client: &Client,
+        mut feeding: Option<&mut Feeding>,
+    ) -> Result<HttpResponseHead, ApiError> {
+        let mut watch = None;
+        let mut looks = 0;
+        let mut silent = Duration::ZERO;
+        let mut bytes_before = 0;
+        loop {
+            let step = PRESENCE_INTERVAL.min(self.patience.response.saturating_sub(silent));
+            let head = tokio::select! {
+                head = timeout(step, self.response.head()) => head,
+                error = failed(feeding.as_deref_mut()) => return Err(error),
+            };
+            match head {
+                Ok(Ok(head)) => return Ok(head),
+                Ok(Err(error)) => return Err(self.failure(error, feeding)),
+                Err(_) => {}
             }
-        };
-        bytes += data.len() as u64;
-        if bytes > REQUEST_BODY_BYTES_MAX {
-            return Err("the body is too large");
-        }
-        let written = to_guest.write_all(&data).await;
-        written.map_err(|_| "the guest does not want it")?;
-    }
-    let is_read = to_guest.finish_with_trailers(trailers);
-    is_read.then_some(()).ok_or("the guest is gone")
-}
-
-/// Trailers as guests get them. A value that is no text cannot travel.
-fn fields(trailers: HeaderMap) -> Trailers {
-    let fields = trailers.iter().filter_map(|(name, value)| {
-        let value = std::str::from_utf8(value.as_bytes()).ok()?;
-        Some((name.as_str().to_owned(), value.to_owned()))
-    });
-    fields.collect()
-}
-
-/// Takes what a client still sends although nobody wants it. Closing the
-/// connection instead would reset it, and the answer would be lost on the way.
-/// HTTP/2 can refuse one stream alone, but not every client copes with that.
-async fn discard(mut body: Incoming) {
-    let reading = async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, bytes::Bytes::len);
-            if bytes > DISCARD_BYTES_MAX {
-                return;
+            let bytes = feeding.as_ref().map_or(0, |feeding| feeding.bytes());
+            let is_clients_turn = feeding.as_ref().is_some_and(|one| one.is_clients_turn());
+            if bytes != bytes_before || is_clients_turn {
+                silent = Duration::ZERO;
+            } else {
+                silent += step;
+            }
+            bytes_before = bytes;
+            if silent >= self.patience.response {
+                return Err(WorkerError::Timeout.into());
+            }
+            let watch = watch.get_or_insert_with(|| Watch::new(client.presence()));
+            if watch.is_gone() {
+                return Err(ApiError::ClientLeft);
+            }
+            if self.may_probe && PROBES.contains(&looks) {
+                watch.probe();
+            } else {
+                watch.look();
+            }
+            if watch.is_half_closed() {
+                looks += 1;
             }
         }
-    };
-    // Whoever takes longer loses the connection.
-    let _ = timeout(DISCARD_TIMEOUT, reading).await;
+    }
+
+    /// Why there will be no head: the client's fault comes before the guest's.
+    fn failure(&self, error: RequestError, feeding: Option<&mut Feeding>) -> ApiError {
+        let clients = feeding.and_then(Feeding::failure);
+        clients.unwrap_or_else(|| WorkerError::from(error).into())
+    }
+}
+
+/// Waits until the client turns out to be at fault, if it can.
+async fn failed(feeding: Option<&mut Feeding>) -> ApiError {
+    match feeding {
+        Some(feeding) => feeding.failed().await,
+        None => std::future::pending().await,
+    }
 }

@@ -2,19 +2,21 @@
 //!
 //! No I/O. A guest sees the URL exactly as the client sent it (nothing is
 //! decoded, so an encoded `?` stays one), and the headers as received minus
-//! those that concern one connection only. An answer of a guest is checked
-//! before a byte of it is sent.
+//! those that concern one connection only and those that say who the client is
+//! (`gateway::forwarded`). An answer of a guest is checked before a byte of it
+//! is sent.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::response::Builder;
 use hyper::http::uri::Authority;
-use hyper::{Response, StatusCode, Version};
+use hyper::{Response, StatusCode, Uri, Version};
 use wapo_abi::message::{HttpHead, HttpResponseHead};
 
 use super::error::ApiError;
+use super::gateway::forwarded::{self, Origin};
 use crate::error::WorkerError;
-use crate::limits::URL_BYTES_MAX;
+use crate::limits::{RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, URL_BYTES_MAX};
 
 /// Whether cookies pass.
 ///
@@ -26,6 +28,9 @@ pub(super) enum Cookies {
     Strip,
 }
 
+/// The worker's signature over the body of an answer.
+pub(super) const SIGNATURE: &str = "x-phactory-signature";
+
 /// Headers that concern one connection, besides those that `Connection` names
 /// (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: &[&str] = &[
@@ -35,39 +40,66 @@ const HOP_BY_HOP: &[&str] = &[
     "proxy-authorization",
     "proxy-connection",
     "te",
-    "trailer",
     "transfer-encoding",
     "upgrade",
+];
+
+/// Fields that say how a message is to be read; as trailers they come too late
+/// (RFC 9110, section 6.5.1).
+const NOT_IN_TRAILERS: &[&str] = &[
+    "authorization",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "content-type",
+    "cookie",
+    "host",
+    "set-cookie",
+    "trailer",
 ];
 
 /// The head that a guest sees, for a path (and query) below its root.
 pub(super) fn request_head(
     parts: &Parts,
+    host: &Authority,
     path_and_query: &str,
     cookies: Cookies,
+    origin: Origin,
 ) -> Result<HttpHead, ApiError> {
-    let host = host(parts)?;
-    let url = format!("http://{host}{path_and_query}");
+    check_framing(parts)?;
+    let Origin {
+        scheme, is_trusted, ..
+    } = origin;
+    let url = format!("{scheme}://{host}{path_and_query}");
     if url.len() > URL_BYTES_MAX {
         return Err(ApiError::UrlTooLong);
     }
-    let mut headers = Vec::with_capacity(parts.headers.len() + 1);
+    let mut headers = Vec::with_capacity(parts.headers.len() + 5);
     let named = connection_options(&parts.headers);
     let upgrade = wants_upgrade(parts);
-    if !parts.headers.contains_key(header::HOST) {
-        headers.push(("host".to_owned(), host.as_str().to_owned()));
-    }
+    // One host for all: the URL's is the one that counts (RFC 9112, section 3.2.2).
+    headers.push(("host".to_owned(), host.as_str().to_owned()));
     for (name, value) in &parts.headers {
         let is_cookie = name == header::COOKIE && cookies == Cookies::Strip;
         let is_upgrade = name == header::UPGRADE && upgrade;
-        if is_cookie || (is_hop_by_hop(name, &named) && !is_upgrade) {
-            continue;
+        let is_left_out = is_cookie
+            || name == header::HOST
+            || name == header::EXPECT
+            || forwarded::is_replaced(name, is_trusted)
+            || (is_hop_by_hop(name, &named) && !is_upgrade);
+        if !is_left_out {
+            headers.push((name.as_str().to_owned(), text_of(value)));
         }
-        headers.push((name.as_str().to_owned(), text_of(value)));
     }
     if upgrade {
         headers.push(("connection".to_owned(), "upgrade".to_owned()));
     }
+    if takes_trailers(parts) {
+        headers.push(("te".to_owned(), "trailers".to_owned()));
+    }
+    let origin = origin.headers.into_iter();
+    headers.extend(origin.map(|(name, value)| (name.to_owned(), value)));
     Ok(HttpHead {
         method: parts.method.as_str().to_owned(),
         url,
@@ -75,36 +107,121 @@ pub(super) fn request_head(
     })
 }
 
+/// Refuses encodings of the whole body but the one that is taken off here, and
+/// expectations that nobody will meet.
+fn check_framing(parts: &Parts) -> Result<(), ApiError> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_chunked = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"chunked");
+    if !codings.next().is_none_or(is_chunked) || codings.next().is_some() {
+        return Err(ApiError::BadRequest(
+            "the only transfer coding is `chunked`",
+        ));
+    }
+    let mut expectations = parts.headers.get_all(header::EXPECT).iter();
+    let is_met = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
+    if expectations.all(is_met) {
+        Ok(())
+    } else {
+        Err(ApiError::ExpectationFailed)
+    }
+}
+
 /// Whether the client wants to speak another protocol on this connection.
+///
+/// Not when it sends a body first, and not for HTTP/2, which is spoken from the
+/// start or not at all: such a request is answered as if nothing had been asked.
 pub(super) fn wants_upgrade(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    let Some(protocol) = headers.get(header::UPGRADE) else {
+        return false;
+    };
+    let length = headers.get(header::CONTENT_LENGTH);
     parts.version == Version::HTTP_11
-        && parts.headers.contains_key(header::UPGRADE)
-        && connection_options(&parts.headers)
+        && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
+        && !headers.contains_key(header::TRANSFER_ENCODING)
+        && length.is_none_or(|length| length.as_bytes() == b"0")
+        && connection_options(headers)
             .iter()
             .any(|option| option == "upgrade")
+}
+
+/// Whether the client looks at trailers.
+fn takes_trailers(parts: &Parts) -> bool {
+    let values = parts.headers.get_all(header::TE).iter();
+    let mut codings = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','));
+    codings.any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
 }
 
 /// Who the client thinks it is talking to.
 ///
 /// The text becomes a part of the guest's URL, so it must be an authority and
 /// nothing else, and there must be one only.
-fn host(parts: &Parts) -> Result<Authority, ApiError> {
+pub(super) fn host(
+    uri: &Uri,
+    headers: &HeaderMap,
+    version: Version,
+) -> Result<Authority, ApiError> {
     const BAD: ApiError = ApiError::BadRequest("the Host header is not a host name");
-    let mut values = parts.headers.get_all(header::HOST).iter();
+    let mut values = headers.get_all(header::HOST).iter();
     let first = values.next();
     if values.next().is_some() {
         return Err(ApiError::BadRequest("there is more than one Host header"));
     }
-    let authority = match (parts.uri.authority(), first) {
+    let authority = match (uri.authority(), first) {
         (Some(authority), _) => authority.clone(),
         (None, Some(value)) => Authority::try_from(value.as_bytes()).map_err(|_| BAD)?,
-        (None, None) if parts.version == Version::HTTP_10 => Authority::from_static("localhost"),
+        (None, None) if version == Version::HTTP_10 => Authority::from_static("localhost"),
         (None, None) => return Err(ApiError::BadRequest("the Host header is missing")),
     };
     if authority.as_str().contains('@') {
         return Err(BAD);
     }
     Ok(authority)
+}
+
+/// Trailers of a request, for a guest.
+pub(super) fn request_trailers(trailers: &HeaderMap) -> Vec<(String, String)> {
+    let allowed = trailers.iter().filter(|(name, _)| is_trailer(name));
+    allowed
+        .map(|(name, value)| (name.as_str().to_owned(), text_of(value)))
+        .collect()
+}
+
+/// Trailers of a guest's answer; `None` if there are none, an error if they
+/// cannot be sent.
+pub(super) fn response_trailers(
+    fields: Vec<(String, String)>,
+) -> Result<Option<HeaderMap>, WorkerError> {
+    let headers = header_map(fields)?;
+    let allowed = headers.iter().filter(|(name, _)| is_trailer(name));
+    let trailers: HeaderMap = allowed
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    Ok((!trailers.is_empty()).then_some(trailers))
+}
+
+fn is_trailer(name: &HeaderName) -> bool {
+    !is_hop_by_hop(name, &[])
+        && !NOT_IN_TRAILERS.contains(&name.as_str())
+        && !forwarded::is_replaced(name, false)
+}
+
+/// Checks what a guest wants to send.
+fn header_map(fields: Vec<(String, String)>) -> Result<HeaderMap, WorkerError> {
+    const INVALID: WorkerError = WorkerError::InvalidAnswer;
+    let bytes: usize = fields.iter().map(|(n, v)| n.len() + v.len()).sum();
+    if fields.len() > RESPONSE_HEADERS_MAX || bytes > RESPONSE_HEAD_BYTES_MAX {
+        return Err(INVALID);
+    }
+    let mut headers = HeaderMap::with_capacity(fields.len());
+    for (name, value) in fields {
+        let name = HeaderName::try_from(name).map_err(|_| INVALID)?;
+        let value = HeaderValue::try_from(value).map_err(|_| INVALID)?;
+        headers.append(name, value);
+    }
+    Ok(headers)
 }
 
 /// What the `Connection` headers list, in lower case.
@@ -141,12 +258,7 @@ pub(super) fn response_head(
     if status.is_informational() && !is_switch {
         return Err(INVALID);
     }
-    let mut headers = HeaderMap::with_capacity(head.headers.len());
-    for (name, value) in head.headers {
-        let name = HeaderName::try_from(name).map_err(|_| INVALID)?;
-        let value = HeaderValue::try_from(value).map_err(|_| INVALID)?;
-        headers.append(name, value);
-    }
+    let headers = header_map(head.headers)?;
     let named = connection_options(&headers);
     let mut response = Builder::new()
         .status(status)
@@ -155,7 +267,9 @@ pub(super) fn response_head(
     for (name, value) in &headers {
         let is_cookie = name == header::SET_COOKIE && cookies == Cookies::Strip;
         let is_upgrade = name == header::UPGRADE && is_switch;
-        if is_cookie || (is_hop_by_hop(name, &named) && !is_upgrade) {
+        // Only the worker says what the worker has signed.
+        let is_signature = name.as_str() == SIGNATURE;
+        if is_cookie || is_signature || (is_hop_by_hop(name, &named) && !is_upgrade) {
             continue;
         }
         if name == header::CONTENT_LENGTH && (is_switch || !is_length(&headers, value)) {
@@ -194,6 +308,21 @@ mod tests {
             .collect()
     }
 
+    /// What a guest sees of a request of somebody at 192.0.2.1:5.
+    fn request_head(parts: &Parts, path: &str, cookies: Cookies) -> Result<HttpHead, ApiError> {
+        let host = host(&parts.uri, &parts.headers, parts.version)?;
+        let peer = "192.0.2.1:5".parse().expect("address");
+        let origin = Origin::new(peer, &[], &host, &parts.headers);
+        super::request_head(parts, &host, path, cookies, origin)
+    }
+
+    /// As [`pairs`], without what every request has.
+    fn sent(head: &HttpHead) -> Vec<(&str, &str)> {
+        let mut pairs = pairs(head);
+        pairs.retain(|(name, _)| !name.starts_with("x-forwarded-"));
+        pairs
+    }
+
     #[test]
     fn urls_stay_as_they_were_sent() {
         let parts = parts(Request::get("/app/x/").header("Host", "h:1"));
@@ -218,10 +347,100 @@ mod tests {
             .header("Accept", "*/*");
         let parts = parts(request);
         let head = request_head(&parts, "/", Cookies::Strip).expect("head");
-        let expected = [("host", "h"), ("accept", "text/html"), ("accept", "*/*")];
-        assert_eq!(pairs(&head), expected);
+        let expected = [
+            ("host", "h"),
+            ("accept", "text/html"),
+            ("accept", "*/*"),
+            ("te", "trailers"),
+        ];
+        assert_eq!(sent(&head), expected);
         let head = request_head(&parts, "/", Cookies::Pass).expect("head");
         assert!(pairs(&head).contains(&("cookie", "a=b")));
+    }
+
+    #[test]
+    fn a_guest_learns_who_asks_from_us_only() {
+        let request = Request::get("/")
+            .header("Host", "h:1")
+            .header("X-Forwarded-For", "10.0.0.1")
+            .header("X-Forwarded-Proto", "https")
+            .header("Forwarded", "for=10.0.0.1");
+        let head = request_head(&parts(request), "/", Cookies::Strip).expect("head");
+        let expected = [
+            ("host", "h:1"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "h:1"),
+        ];
+        assert_eq!(pairs(&head), expected);
+        assert_eq!(head.url, "http://h:1/");
+    }
+
+    #[test]
+    fn codings_and_expectations_that_nobody_knows_are_refused() {
+        for (name, value) in [
+            ("transfer-encoding", "gzip, chunked"),
+            ("transfer-encoding", "chunked, chunked"),
+            ("transfer-encoding", "\x0bchunked"),
+            ("expect", "the-unexpected"),
+        ] {
+            let request = Request::get("/").header("Host", "h");
+            let value = HeaderValue::from_bytes(value.as_bytes());
+            let Ok(value) = value else { continue };
+            let refused = request_head(&parts(request.header(name, value)), "/", Cookies::Strip);
+            assert!(refused.is_err(), "{name}");
+        }
+        let twice = Request::get("/")
+            .header("Host", "h")
+            .header("Transfer-Encoding", "chunked")
+            .header("Transfer-Encoding", "chunked");
+        assert!(request_head(&parts(twice), "/", Cookies::Strip).is_err());
+        let usual = Request::get("/")
+            .header("Host", "h")
+            .header("Transfer-Encoding", "Chunked")
+            .header("Expect", "100-Continue");
+        let head = request_head(&parts(usual), "/", Cookies::Strip).expect("head");
+        assert_eq!(sent(&head), [("host", "h")]);
+    }
+
+    #[test]
+    fn trailers_do_not_change_how_a_message_is_read() {
+        let fields = [("Grpc-Status", "0"), ("Content-Length", "5"), ("Host", "x")];
+        let fields: Vec<_> = fields
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.to_string()))
+            .collect();
+        let trailers = response_trailers(fields).expect("valid").expect("some");
+        assert_eq!(trailers.len(), 1);
+        assert_eq!(trailers["grpc-status"], "0");
+        let back = request_trailers(&trailers);
+        assert_eq!(back, [("grpc-status".to_owned(), "0".to_owned())]);
+        assert_eq!(response_trailers(Vec::new()), Ok(None));
+        let bad = vec![("x".to_owned(), "a\nb".to_owned())];
+        assert_eq!(response_trailers(bad), Err(WorkerError::InvalidAnswer));
+    }
+
+    #[test]
+    fn upgrades_with_a_body_and_to_http_2_are_none() {
+        let request = || {
+            Request::post("/")
+                .header("Host", "h")
+                .header("Connection", "Upgrade, HTTP2-Settings")
+        };
+        for request in [
+            request().header("Upgrade", "h2c"),
+            request().header("Upgrade", "x").header("Content-Length", 1),
+            request()
+                .header("Upgrade", "x")
+                .header("Transfer-Encoding", "chunked"),
+        ] {
+            let parts = parts(request);
+            assert!(!wants_upgrade(&parts));
+            let head = request_head(&parts, "/", Cookies::Strip).expect("head");
+            assert!(!pairs(&head).iter().any(|(name, _)| *name == "upgrade"));
+        }
+        let plain = request().header("Upgrade", "x").header("Content-Length", 0);
+        assert!(wants_upgrade(&parts(plain)));
     }
 
     #[test]
@@ -278,6 +497,7 @@ mod tests {
                 ("Connection", "close, x-hop"),
                 ("X-Hop", "1"),
                 ("Set-Cookie", "a=b"),
+                ("X-Phactory-Signature", "00"),
                 ("X-Kept", "1"),
             ],
         );
@@ -307,6 +527,10 @@ mod tests {
                 "{status} {headers:?}"
             );
         }
+        let many = vec![("x", "1"); RESPONSE_HEADERS_MAX + 1];
+        assert!(answer(200, &many).is_err());
+        let long = "x".repeat(RESPONSE_HEAD_BYTES_MAX);
+        assert!(answer(200, &[("x", &long)]).is_err());
         let switch = answer(101, &[("Upgrade", "websocket")]).expect("101");
         assert_eq!(switch.headers()["connection"], "upgrade");
         assert_eq!(switch.headers()["upgrade"], "websocket");

@@ -11,14 +11,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use wapo_host::{ExitReason, InstanceHandle, Phase, Program, Status, Usage};
+use wapo_abi::message::LogLevel;
+use wapo_host::{
+    Embedder as _, ExitReason, InstanceHandle, InstanceId, LogLine, LogSource, Phase, Program,
+    Status, Usage,
+};
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::latency::Latency;
 use super::lease::Channel;
 use super::ledger::Ledger;
 use crate::embedder::AppEmbedder;
-use crate::limits::APP_REQUESTS_MAX;
+use crate::limits::{APP_REQUESTS_MAX, COMPLAINTS_PER_SECOND};
 use crate::logs::LogReader;
 use crate::store::{AppRecord, Settings};
 
@@ -44,6 +48,8 @@ pub(crate) struct App {
     pub(super) changed: Notify,
     /// Requests that the app works on or that wait for it.
     pub(super) requests: AtomicUsize,
+    /// Since when lines about failed requests are counted, and how many.
+    complaints: Mutex<(Instant, u32)>,
     state: Mutex<AppState>,
 }
 
@@ -198,6 +204,7 @@ impl App {
             changing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
             requests: AtomicUsize::new(0),
+            complaints: Mutex::new((Instant::now(), 0)),
             state: Mutex::new(AppState {
                 name: record.name,
                 target: record.target,
@@ -249,6 +256,31 @@ impl App {
     /// The log of all instances.
     pub(crate) fn logs(&self) -> LogReader {
         LogReader::new(Arc::clone(&self.embedder.log))
+    }
+
+    /// Writes what became of a request into the app's log, unless there was too
+    /// much of that within this second.
+    pub(crate) fn complain(&self, instance: Option<InstanceId>, text: String) {
+        let now = Instant::now();
+        let mut complaints = self
+            .complaints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if now.duration_since(complaints.0) >= std::time::Duration::from_secs(1) {
+            *complaints = (now, 0);
+        }
+        complaints.1 += 1;
+        let count = complaints.1;
+        drop(complaints);
+        if count <= COMPLAINTS_PER_SECOND {
+            self.embedder.log(LogLine {
+                instance: instance.unwrap_or(InstanceId(0)),
+                time: std::time::SystemTime::now(),
+                source: LogSource::Lifecycle,
+                level: LogLevel::Warn,
+                text,
+            });
+        }
     }
 
     /// Host name label; empty for none.

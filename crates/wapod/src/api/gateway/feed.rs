@@ -1,0 +1,265 @@
+//! A request's body on its way to the guest.
+//!
+//! A task of its own, so that an answer can start before the body has ended. It
+//! goes as fast as the guest reads; a client has to keep a minimum pace until
+//! the app has answered. Started by `gateway`, ended by dropping [`Feeding`].
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Bytes, Frame, Incoming};
+use tokio::io::AsyncWriteExt as _;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout};
+use wapo_host::BodyWriter;
+
+use crate::api::error::ApiError;
+use crate::api::head;
+use crate::limits::{
+    BODY_WINDOW_BYTES_MIN, DISCARD_BYTES_MAX, DISCARD_TIMEOUT, REQUEST_BODY_BYTES_MAX,
+};
+
+/// A body that is being handed over. Dropping it says that the exchange is over.
+pub(super) struct Feeding {
+    progress: Arc<Progress>,
+    /// `None` once it is known that nothing failed.
+    failed: Option<oneshot::Receiver<ApiError>>,
+    _over: oneshot::Sender<()>,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Bytes that the guest has taken.
+    bytes: AtomicU64,
+    /// Whether it is the client that the feeder waits for.
+    is_clients_turn: AtomicBool,
+    /// Whether the app has answered.
+    is_answered: AtomicBool,
+}
+
+/// Why a body did not get through to its end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+enum Trouble {
+    #[error("the client left")]
+    ClientLeft,
+    #[error("the client was too slow")]
+    TooSlow,
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("the guest does not want it")]
+    Unwanted,
+    #[error("the answer came first")]
+    Over,
+}
+
+impl Feeding {
+    /// Bytes that the guest has taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.progress.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether it is the client that everyone waits for.
+    pub(super) fn is_clients_turn(&self) -> bool {
+        self.progress.is_clients_turn.load(Ordering::Relaxed)
+    }
+
+    /// The app has answered: the client may take its time from here on.
+    pub(super) fn answered(&self) {
+        self.progress.is_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until the client turns out to be at fault.
+    pub(super) async fn failed(&mut self) -> ApiError {
+        if let Some(failed) = &mut self.failed {
+            let outcome = failed.await;
+            self.failed = None;
+            if let Ok(error) = outcome {
+                return error;
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// What the client did wrong, if it did.
+    pub(super) fn failure(&mut self) -> Option<ApiError> {
+        self.failed.as_mut()?.try_recv().ok()
+    }
+}
+
+/// Hands a body to the guest; `None` when there is nothing to hand over.
+pub(super) fn feed(body: Incoming, mut writer: BodyWriter, window: Duration) -> Option<Feeding> {
+    if body.is_end_stream() {
+        writer.finish();
+        return None;
+    }
+    let (feeding, over) = oneshot::channel();
+    let (failing, failed) = oneshot::channel();
+    let progress = Arc::<Progress>::default();
+    let feeder = Feeder {
+        body,
+        progress: Arc::clone(&progress),
+        pace: Pace::new(window),
+    };
+    tokio::spawn(feeder.run(writer, over, failing));
+    Some(Feeding {
+        progress,
+        failed: Some(failed),
+        _over: feeding,
+    })
+}
+
+struct Feeder {
+    body: Incoming,
+    progress: Arc<Progress>,
+    pace: Pace,
+}
+
+impl Feeder {
+    async fn run(
+        mut self,
+        mut writer: BodyWriter,
+        over: oneshot::Receiver<()>,
+        failing: oneshot::Sender<ApiError>,
+    ) {
+        let copied = tokio::select! {
+            copied = self.copy(&mut writer) => copied,
+            _ = over => Err(Trouble::Over),
+        };
+        let Err(trouble) = copied else {
+            return;
+        };
+        tracing::debug!(%trouble, "a request body was not passed on to its end");
+        // Said before the guest notices, whose answer would be about that.
+        let _ = match trouble {
+            Trouble::TooLarge => failing.send(ApiError::BodyTooLarge),
+            Trouble::TooSlow => failing.send(ApiError::BodyTooSlow),
+            Trouble::ClientLeft | Trouble::Unwanted | Trouble::Over => Ok(()),
+        };
+        drop(writer);
+        if !matches!(trouble, Trouble::ClientLeft | Trouble::TooSlow) {
+            discard(self.body).await;
+        }
+    }
+
+    async fn copy(&mut self, writer: &mut BodyWriter) -> Result<(), Trouble> {
+        let mut bytes: u64 = 0;
+        while let Some(frame) = self.next().await? {
+            let data = match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    if let Ok(trailers) = frame.into_trailers() {
+                        writer.finish_with_trailers(head::request_trailers(&trailers));
+                    }
+                    return Ok(());
+                }
+            };
+            let len = data.len() as u64;
+            bytes += len;
+            if bytes > REQUEST_BODY_BYTES_MAX {
+                return Err(Trouble::TooLarge);
+            }
+            self.write(writer, &data).await?;
+        }
+        writer.finish();
+        Ok(())
+    }
+
+    /// The guest takes what it can, and each part of it counts as a sign of life.
+    async fn write(&self, writer: &mut BodyWriter, mut data: &[u8]) -> Result<(), Trouble> {
+        while !data.is_empty() {
+            let written = writer.write(data).await.map_err(|_| Trouble::Unwanted)?;
+            data = &data[written..];
+            let bytes = &self.progress.bytes;
+            bytes.fetch_add(written as u64, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Option<Frame<Bytes>>, Trouble> {
+        let turn = &self.progress.is_clients_turn;
+        turn.store(true, Ordering::Relaxed);
+        let frame = loop {
+            if self.progress.is_answered.load(Ordering::Relaxed) {
+                break self.body.frame().await;
+            }
+            let begun = Instant::now();
+            let frame = timeout(self.pace.left, self.body.frame()).await;
+            let bytes = match &frame {
+                Ok(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| data.len() as u64),
+                _ => 0,
+            };
+            let keeps_up = self.pace.count(bytes, begun.elapsed());
+            match frame {
+                Ok(frame) => break frame,
+                Err(_) if keeps_up || self.progress.is_answered.load(Ordering::Relaxed) => {}
+                Err(_) => return Err(Trouble::TooSlow),
+            }
+        };
+        turn.store(false, Ordering::Relaxed);
+        frame.transpose().map_err(|_| Trouble::ClientLeft)
+    }
+}
+
+/// How fast a client sends, counted while it is waited for.
+struct Pace {
+    window: Duration,
+    /// Time that is left of the window.
+    left: Duration,
+    /// Bytes that came within the window.
+    bytes: u64,
+}
+
+impl Pace {
+    fn new(window: Duration) -> Self {
+        Self {
+            window,
+            left: window,
+            bytes: 0,
+        }
+    }
+
+    /// Counts bytes that took some time; false when it was too long for them.
+    fn count(&mut self, bytes: u64, time: Duration) -> bool {
+        self.bytes += bytes;
+        self.left = self.left.saturating_sub(time);
+        if self.bytes >= BODY_WINDOW_BYTES_MIN {
+            *self = Self::new(self.window);
+        }
+        !self.left.is_zero()
+    }
+}
+
+/// Takes what a client still sends although nobody wants it. Closing the
+/// connection instead would reset it, and the answer would be lost on the way.
+/// HTTP/2 can refuse one stream alone, but not every client copes with that.
+async fn discard(mut body: Incoming) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whoever takes longer loses the connection.
+    let _ = timeout(DISCARD_TIMEOUT, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_has_to_keep_up_within_each_window() {
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::new(10 * second);
+        assert!(pace.count(BODY_WINDOW_BYTES_MIN - 1, 9 * second));
+        assert!(pace.count(1, second / 2), "enough, just in time");
+        assert!(pace.count(1, 9 * second), "a new window");
+        assert!(!pace.count(1, second));
+        assert_eq!(pace.left, Duration::ZERO);
+    }
+}

@@ -1,0 +1,214 @@
+//! What a guest learns about the client through `X-Forwarded-…`.
+//!
+//! No I/O. What a client says about itself counts only if it is a proxy that the
+//! operator trusts; from anyone else it is dropped, and so are headers that say
+//! the same in other words.
+
+use std::net::{IpAddr, SocketAddr};
+
+use hyper::header::{HeaderMap, HeaderName};
+use hyper::http::uri::Authority;
+use ipnet::IpNet;
+
+const FOR: &str = "x-forwarded-for";
+const PROTO: &str = "x-forwarded-proto";
+const HOST: &str = "x-forwarded-host";
+
+/// Where a request comes from, as far as it is known.
+#[derive(PartialEq, Eq, Debug)]
+pub(in crate::api) struct Origin {
+    /// The client; port 0 if a proxy hides it.
+    pub(in crate::api) client: SocketAddr,
+    /// `http` or `https`, as the client speaks.
+    pub(in crate::api) scheme: &'static str,
+    /// Whether the word of the other end counts.
+    pub(in crate::api) is_trusted: bool,
+    pub(in crate::api) headers: [(&'static str, String); 3],
+}
+
+impl Origin {
+    /// Reads what is known about a request of `peer` to `host`.
+    pub(in crate::api) fn new(
+        peer: SocketAddr,
+        trusted: &[IpNet],
+        host: &Authority,
+        headers: &HeaderMap,
+    ) -> Self {
+        let ip = peer.ip().to_canonical();
+        if !contains(trusted, ip) {
+            return Self {
+                client: SocketAddr::new(ip, peer.port()),
+                scheme: "http",
+                is_trusted: false,
+                headers: [
+                    (FOR, ip.to_string()),
+                    (PROTO, "http".to_owned()),
+                    (HOST, host.as_str().to_owned()),
+                ],
+            };
+        }
+        let mut chain = list(headers, FOR);
+        let client = match client(&chain, trusted) {
+            Some(ip) => SocketAddr::new(ip, 0),
+            None => SocketAddr::new(ip, peer.port()),
+        };
+        if !chain.is_empty() {
+            chain += ", ";
+        }
+        chain += &ip.to_string();
+        let is_https = only(headers, PROTO).is_some_and(|text| text.eq_ignore_ascii_case("https"));
+        let scheme = if is_https { "https" } else { "http" };
+        let asked = only(headers, HOST).filter(|text| is_host(text));
+        Self {
+            client,
+            scheme,
+            is_trusted: true,
+            headers: [
+                (FOR, chain),
+                (PROTO, scheme.to_owned()),
+                (HOST, asked.unwrap_or(host.as_str()).to_owned()),
+            ],
+        }
+    }
+}
+
+/// Whether a header is one that says where a request comes from. The three that
+/// are set anew count always, others unless the other end is trusted.
+pub(in crate::api) fn is_replaced(name: &HeaderName, is_trusted: bool) -> bool {
+    let name = name.as_str();
+    match name {
+        FOR | PROTO | HOST => true,
+        "forwarded" | "x-real-ip" => !is_trusted,
+        _ => !is_trusted && name.starts_with("x-forwarded-"),
+    }
+}
+
+/// The last address of the chain that is not one of our proxies: what stands
+/// before it may be invented.
+fn client(chain: &str, trusted: &[IpNet]) -> Option<IpAddr> {
+    let mut client = None;
+    for entry in chain.rsplit(',') {
+        let Some(ip) = address(entry.trim()) else {
+            break;
+        };
+        client = Some(ip);
+        if !contains(trusted, ip) {
+            break;
+        }
+    }
+    client
+}
+
+/// An entry of the chain: an address, with a port or without.
+fn address(entry: &str) -> Option<IpAddr> {
+    let bare = entry
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(entry);
+    let ip = bare.parse::<IpAddr>().ok();
+    let ip = ip.or_else(|| entry.parse::<SocketAddr>().ok().map(|both| both.ip()));
+    ip.map(|ip| ip.to_canonical())
+}
+
+fn contains(nets: &[IpNet], ip: IpAddr) -> bool {
+    nets.iter().any(|net| net.contains(&ip))
+}
+
+/// All values of a header that are text, as one list.
+fn list(headers: &HeaderMap, name: &str) -> String {
+    let values = headers.get_all(name).iter();
+    let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+    values.join(", ")
+}
+
+/// The value of a header that is there once.
+fn only<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let mut values = headers.get_all(name).iter();
+    let first = values.next()?.to_str().ok()?.trim();
+    values.next().is_none().then_some(first)
+}
+
+fn is_host(text: &str) -> bool {
+    text.parse::<Authority>().is_ok() && !text.contains('@')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(peer: &str, trusted: &str, headers: &[(&'static str, &'static str)]) -> Origin {
+        let trusted: Vec<IpNet> = trusted
+            .split_whitespace()
+            .map(|net| net.parse().expect("net"))
+            .collect();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(*name, value.parse().expect("value"));
+        }
+        let host = Authority::from_static("h:1");
+        Origin::new(peer.parse().expect("peer"), &trusted, &host, &map)
+    }
+
+    fn values(origin: &Origin) -> [&str; 3] {
+        [0, 1, 2].map(|index| origin.headers[index].1.as_str())
+    }
+
+    const CLAIMS: &[(&str, &str)] = &[
+        ("x-forwarded-for", "1.2.3.4"),
+        ("x-forwarded-proto", "https"),
+        ("x-forwarded-host", "bank.example"),
+    ];
+
+    #[test]
+    fn strangers_are_not_believed() {
+        let origin = origin("192.0.2.1:5", "10.0.0.0/8", CLAIMS);
+        assert_eq!(values(&origin), ["192.0.2.1", "http", "h:1"]);
+        assert_eq!(origin.client.to_string(), "192.0.2.1:5");
+        assert_eq!(origin.scheme, "http");
+        for name in ["forwarded", "x-forwarded-port", "x-real-ip", FOR] {
+            let name = HeaderName::from_static(name);
+            assert!(is_replaced(&name, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn proxies_are_believed() {
+        let origin = origin("[::ffff:10.0.0.9]:5", "10.0.0.0/8", CLAIMS);
+        let expected = ["1.2.3.4, 10.0.0.9", "https", "bank.example"];
+        assert_eq!(values(&origin), expected);
+        assert_eq!(origin.client.to_string(), "1.2.3.4:0");
+        assert_eq!(origin.scheme, "https");
+        let name = HeaderName::from_static("forwarded");
+        assert!(!is_replaced(&name, true));
+        assert!(is_replaced(&HeaderName::from_static(PROTO), true));
+    }
+
+    #[test]
+    fn the_client_is_the_last_one_that_is_no_proxy() {
+        for (chain, expected) in [
+            ("6.6.6.6, 1.2.3.4, 10.0.0.2", "1.2.3.4:0"),
+            ("1.2.3.4:77, 10.0.0.2", "1.2.3.4:0"),
+            ("[2001:db8::1]", "[2001:db8::1]:0"),
+            ("10.0.0.3, 10.0.0.2", "10.0.0.3:0"),
+            ("1.2.3.4, unknown", "10.0.0.1:5"),
+            ("1.2.3.4, unknown, 10.0.0.2", "10.0.0.2:0"),
+            ("", "10.0.0.1:5"),
+        ] {
+            let headers = [("x-forwarded-for", chain)];
+            let origin = origin("10.0.0.1:5", "10.0.0.0/8", &headers);
+            assert_eq!(origin.client.to_string(), expected, "{chain}");
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_replaced() {
+        let claims = [("x-forwarded-proto", "gopher"), ("x-forwarded-host", "a/b")];
+        let one = origin("10.0.0.1:5", "10.0.0.1/32", &claims);
+        assert_eq!(values(&one), ["10.0.0.1", "http", "h:1"]);
+        let twice = [
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-proto", "http"),
+        ];
+        assert_eq!(origin("10.0.0.1:5", "10.0.0.1/32", &twice).scheme, "http");
+    }
+}

@@ -1,0 +1,162 @@
+//! The body of a guest's answer, on its way to the client.
+//!
+//! Reads from the guest only when the client has taken what came before, so a
+//! slow client slows the guest down and memory stays flat. Says as many bytes as
+//! the head announced or breaks the answer off: an answer never looks complete
+//! when it is not. Made by `gateway`, driven by hyper.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Frame;
+use tokio::time::{Instant, Sleep, sleep};
+use wapo_host::BodyReader;
+
+use super::Exchange;
+use super::feed::Feeding;
+use crate::api::head;
+use crate::api::wire::Watch;
+
+/// Time between two looks at a client to which nothing is sent.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// The response body of a guest, and the exchange that it belongs to. The
+/// exchange ends with it, however it ends.
+pub(crate) struct GuestBody {
+    reader: BodyReader,
+    /// Bytes that were announced and have not come; `None` without a length.
+    left: Option<u64>,
+    is_over: bool,
+    vigil: Vigil,
+    exchange: Exchange,
+    _feeding: Option<Feeding>,
+}
+
+impl GuestBody {
+    pub(super) fn new(
+        reader: BodyReader,
+        announced: Option<u64>,
+        feeding: Option<Feeding>,
+        exchange: Exchange,
+    ) -> Self {
+        Self {
+            reader,
+            left: announced,
+            is_over: false,
+            vigil: Vigil::new(&exchange),
+            exchange,
+            _feeding: feeding,
+        }
+    }
+
+    pub(in crate::api) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let frame = match self.reader.poll_chunk(cx) {
+            Poll::Pending => {
+                std::task::ready!(self.vigil.poll(cx));
+                Some(Err(self.break_off(None)))
+            }
+            Poll::Ready(Some(Ok(chunk))) => Some(self.data(chunk)),
+            Poll::Ready(Some(Err(_))) => Some(Err(self.break_off(None))),
+            Poll::Ready(None) => self.end(),
+        };
+        Poll::Ready(frame)
+    }
+
+    fn data(&mut self, chunk: Bytes) -> io::Result<Frame<Bytes>> {
+        if let Some(left) = &mut self.left {
+            match left.checked_sub(chunk.len() as u64) {
+                Some(still_left) => *left = still_left,
+                None => return Err(self.break_off(Some("the app sent more than it announced"))),
+            }
+        }
+        self.vigil.silent = Duration::ZERO;
+        Ok(Frame::data(chunk))
+    }
+
+    fn end(&mut self) -> Option<io::Result<Frame<Bytes>>> {
+        if self.left.is_some_and(|left| left > 0) {
+            let error = self.break_off(Some("the app sent less than it announced"));
+            return Some(Err(error));
+        }
+        self.is_over = true;
+        match head::response_trailers(self.reader.take_trailers()) {
+            Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
+            Err(_) => Some(Err(self.break_off(Some("the app sent invalid trailers")))),
+        }
+    }
+
+    /// Makes the client see that this is not the end.
+    fn break_off(&mut self, reason: Option<&'static str>) -> io::Error {
+        self.is_over = true;
+        if let Some(reason) = reason {
+            self.exchange.complain(&format!("broken off: {reason}"));
+        }
+        if self.left.is_none() && self.exchange.is_http_1_0 {
+            // Nothing but the end of the connection marks the end of the body.
+            self.exchange.client.presence().reset();
+        }
+        io::ErrorKind::ConnectionAborted.into()
+    }
+}
+
+impl Drop for GuestBody {
+    fn drop(&mut self) {
+        // HTTP/1.1 has no use for what comes after the announced length.
+        if self.left == Some(0) && !self.is_over {
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(Some(Ok(_))) = self.reader.poll_chunk(&mut cx) {
+                let text = "cut off: the app sent more than it announced";
+                self.exchange.complain(text);
+            }
+        }
+    }
+}
+
+/// Looks after the client while there is nothing to send. Costs nothing as long
+/// as the guest has something to say.
+struct Vigil {
+    sleep: Option<Pin<Box<Sleep>>>,
+    watch: Watch,
+    interval: Duration,
+    /// How long to bear with a client that sends no more and hears nothing.
+    half_closed: Duration,
+    /// For how long nothing was sent.
+    silent: Duration,
+}
+
+impl Vigil {
+    fn new(exchange: &Exchange) -> Self {
+        Self {
+            sleep: None,
+            watch: Watch::new(exchange.client.presence()),
+            interval: LOOK_INTERVAL.min(exchange.half_closed),
+            half_closed: exchange.half_closed,
+            silent: Duration::ZERO,
+        }
+    }
+
+    /// Ready when nobody listens any more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let interval = self.interval;
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(interval)));
+            std::task::ready!(sleep.as_mut().poll(cx));
+            self.silent += interval;
+            let is_tired = self.watch.is_half_closed() && self.silent >= self.half_closed;
+            if self.watch.is_gone() || is_tired {
+                return Poll::Ready(());
+            }
+            self.watch.look();
+            sleep.as_mut().reset(Instant::now() + interval);
+        }
+    }
+}

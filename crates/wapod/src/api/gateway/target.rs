@@ -1,0 +1,113 @@
+//! Which app a request is for, by its host name or its path.
+//!
+//! No I/O. On a host name of its own an app has the whole path and its cookies.
+//! Below `/app/` apps share an origin, so cookies are left out unless the
+//! operator said otherwise.
+
+use std::sync::Arc;
+
+use hyper::Uri;
+use hyper::http::uri::Authority;
+use wapo_rpc::AppAddress;
+
+use crate::api::error::ApiError;
+use crate::api::head::Cookies;
+use crate::error::WorkerError;
+use crate::worker::{App, Worker};
+
+/// Where a request goes.
+pub(in crate::api) struct Target {
+    pub(super) app: Arc<App>,
+    /// Where the guest's path begins in path and query of the request.
+    pub(super) path_start: usize,
+    pub(super) cookies: Cookies,
+}
+
+impl Target {
+    /// Reads `<address>/<path…>`, the part behind `/app/`.
+    pub(in crate::api) fn in_path(
+        worker: &Worker,
+        rest: &str,
+        uri: &Uri,
+    ) -> Result<Self, ApiError> {
+        let (text, has_slash) = match rest.split_once('/') {
+            Some((text, _)) => (text, true),
+            None => (rest, false),
+        };
+        let address: AppAddress = text.parse()?;
+        if !has_slash {
+            let query = uri.query().map(|query| format!("?{query}"));
+            let query = query.unwrap_or_default();
+            return Err(ApiError::Moved(format!("/app/{text}/{query}")));
+        }
+        let app = worker.app(&address).ok_or(WorkerError::AppNotFound)?;
+        let cookies = match app.settings.pass_cookies {
+            true => Cookies::Pass,
+            false => Cookies::Strip,
+        };
+        Ok(Self {
+            app,
+            path_start: "/app/".len() + text.len(),
+            cookies,
+        })
+    }
+
+    /// Takes the whole path. The app has the origin to itself.
+    pub(in crate::api) fn whole(app: Arc<App>) -> Self {
+        Self {
+            app,
+            path_start: 0,
+            cookies: Cookies::Pass,
+        }
+    }
+
+    /// The guest's path and query, as received. There is none in `CONNECT
+    /// host:port` and `OPTIONS *`, which are not for apps.
+    pub(super) fn path_and_query<'a>(&self, uri: &'a Uri) -> Result<&'a str, ApiError> {
+        let whole = uri.path_and_query().map_or("", |both| both.as_str());
+        match whole.get(self.path_start..) {
+            Some(text) if text.starts_with('/') => Ok(text),
+            _ => Err(ApiError::BadRequest("the request has no path")),
+        }
+    }
+}
+
+/// The label of a host below the base domain; `None` for other hosts, the base
+/// domain itself among them.
+pub(in crate::api) fn label<'a>(host: &'a Authority, base_domain: &str) -> Option<&'a str> {
+    let host = host.host();
+    // A name may end in a dot, which means the same.
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let end = host.len().checked_sub(base_domain.len())?;
+    let domain = host.get(end..)?;
+    if base_domain.is_empty() || !domain.eq_ignore_ascii_case(base_domain) {
+        return None;
+    }
+    host[..end].strip_suffix('.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_what_stands_before_the_base_domain() {
+        for (host, base, expected) in [
+            ("notes.localhost", "localhost", Some("notes")),
+            ("notes.localhost:8002", "localhost", Some("notes")),
+            ("Notes.LOCALHOST.:80", "localhost", Some("Notes")),
+            ("a.b.localhost", "localhost", Some("a.b")),
+            ("x.apps.example.com", "apps.example.com", Some("x")),
+            (".localhost", "localhost", Some("")),
+            ("localhost:8002", "localhost", None),
+            ("noteslocalhost", "localhost", None),
+            ("localhost.evil.example", "localhost", None),
+            ("127.0.0.1:8002", "localhost", None),
+            ("[::1]:8002", "localhost", None),
+            ("notes.localhost", "", None),
+        ] {
+            let host = Authority::try_from(host).expect("authority");
+            assert_eq!(label(&host, base), expected, "{host} {base}");
+        }
+    }
+}
