@@ -1,19 +1,35 @@
-//! The `wapo` command: from an empty folder to a running app.
+//! The `wapo` command: from an empty folder to an app that a worker runs.
 //!
 //! Each subcommand is a file in `command`. The exit code is 0, or 1 after a
 //! message, or 2 for a bad command line; `wapo run` passes on the guest's.
+//! Commands that talk to a worker begin in `worker`.
 
 mod command;
+
+// Projects, and running them here.
 mod folders;
 mod project;
 mod sdk;
 mod session;
 mod source;
 mod templates;
-mod terminal;
 mod toolchain;
 mod urls;
 mod watch;
+
+// Workers and their apps.
+mod apps;
+mod endpoints;
+mod profile;
+mod progress;
+mod settings;
+mod settle;
+mod worker;
+
+// What people see.
+mod human;
+mod table;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -21,10 +37,11 @@ use clap::{Parser, Subcommand};
 
 use crate::terminal::Terminal;
 
-/// Makes, builds and runs Wapo apps: WebAssembly programs that own their
-/// networking.
+/// Makes, builds, runs and deploys Wapo apps: WebAssembly programs that own
+/// their networking.
 ///
-/// Start with `wapo new hello` and `wapo run hello --watch`.
+/// Start with `wapo new hello` and `wapo run hello --watch`. When it is ready,
+/// `wapo deploy hello` brings it to a worker (`wapod -m 1g` starts one).
 #[derive(Parser, Debug)]
 #[command(name = "wapo", version, disable_help_subcommand = true)]
 struct Options {
@@ -40,6 +57,31 @@ enum Command {
     Build(command::build::Options),
     /// Build a project, or take a wasm file, and run it here.
     Run(Box<command::run::Options>),
+    /// Build a project, or take a wasm file, and bring it to a worker.
+    Deploy(Box<command::deploy::Options>),
+    /// List the apps of a worker.
+    #[command(visible_alias = "ls")]
+    List(command::list::Options),
+    /// Start an app that was stopped.
+    Start(command::start::Options),
+    /// Stop an app. It stays deployed.
+    Stop(command::stop::Options),
+    /// Set how many instances an app has.
+    Resize(command::resize::Options),
+    /// Stop an app and remove it, with its secrets.
+    Rm(command::rm::Options),
+    /// Show what an app logs.
+    Logs(command::logs::Options),
+    /// Ask an app something.
+    Query(command::query::Options),
+    /// Give an app secrets, or take them away.
+    Secret(command::secret::Options),
+    /// Show what apps have used.
+    Usage(command::usage::Options),
+    /// Show a worker at a glance.
+    Info(command::info::Options),
+    /// Begin a worker's session: who is paid.
+    Init(command::init::Options),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +90,18 @@ fn main() -> ExitCode {
         Command::New(options) => command::new::run(&options, &terminal),
         Command::Build(options) => command::build::run(&options, &terminal),
         Command::Run(options) => command::run::run(&options, &terminal),
+        Command::Deploy(options) => command::deploy::run(&options, &terminal),
+        Command::List(options) => command::list::run(&options, &terminal),
+        Command::Start(options) => command::start::run(&options, &terminal),
+        Command::Stop(options) => command::stop::run(&options, &terminal),
+        Command::Resize(options) => command::resize::run(&options, &terminal),
+        Command::Rm(options) => command::rm::run(&options, &terminal),
+        Command::Logs(options) => command::logs::run(&options, &terminal),
+        Command::Query(options) => command::query::run(&options, &terminal),
+        Command::Secret(options) => command::secret::run(&options, &terminal),
+        Command::Usage(options) => command::usage::run(&options, &terminal),
+        Command::Info(options) => command::info::run(&options, &terminal),
+        Command::Init(options) => command::init::run(&options, &terminal),
     };
     match result {
         Ok(code) => code,
@@ -78,6 +132,16 @@ mod tests {
             "wapo run hello --listen-ports 3000..3100 --memory 1g --env A=b --env C= \
              --allow-egress *.example.com:443 --allow-egress 10.0.0.0/8 --trust-root ca.pem -- a -b",
             "wapo run app.wasm --watch --address 127.0.0.1:0",
+            "wapo deploy hello --env A=b --arg -x --on-demand --memory 64M --gas 5 --weight 2 \
+             --allow-egress 10.0.0.0/8 --listen-ports 3000..3100 --restart-always --name shop \
+             --label Shop --query-max 1M --keep --json --worker http://a --token t -- -c d",
+            "wapo deploy --resizable=false --instances 3 --fresh --profile home",
+            "wapo list --token-file t",
+            "wapo logs shop -f --tail 5",
+            "wapo query shop /path --hex 0x00ff --as-hex",
+            "wapo secret set shop TOKEN",
+            "wapo usage --statement",
+            "wapo init --recipient 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
         ] {
             let parsed = Options::try_parse_from(line.split_whitespace());
             assert!(parsed.is_ok(), "{line}: {}", parsed.expect_err("error"));
@@ -91,6 +155,12 @@ mod tests {
             ("wapo run --listen-ports 9..1", "9 is above 1"),
             ("wapo run --env =x", "NAME=VALUE"),
             ("wapo run --allow-egress a..b:x", "is not an egress rule"),
+            ("wapo deploy --name A_B", "no name for a host"),
+            ("wapo deploy --instances 0", "0 is not in 1.."),
+            ("wapo query a b --hex 123", "pairs of hex digits"),
+            ("wapo query a b --hex 12 --data x", "cannot be used with"),
+            ("wapo list --worker x --profile y", "cannot be used with"),
+            ("wapo init --recipient 5Gr", "invalid account"),
             (
                 "wapo new x --template ftp",
                 "[possible values: http, tcp, query]",

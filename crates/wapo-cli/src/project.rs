@@ -20,6 +20,8 @@ pub(crate) struct Project {
     pub(crate) folder: PathBuf,
     /// Name of the package.
     pub(crate) name: String,
+    /// What its Cargo.toml says in `[package.metadata.wapo]`; null for nothing.
+    pub(crate) metadata: serde_json::Value,
     target_folder: PathBuf,
 }
 
@@ -42,6 +44,8 @@ struct Metadata {
 struct Package {
     name: String,
     manifest_path: PathBuf,
+    #[serde(default)]
+    metadata: serde_json::Value,
 }
 
 /// A line of what cargo reports about a build; only artifacts matter here.
@@ -96,6 +100,7 @@ impl Project {
         Ok(Self {
             folder,
             name: package.name,
+            metadata: package.metadata["wapo"].clone(),
             target_folder: metadata.target_directory,
         })
     }

@@ -6,24 +6,40 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use wapo_rpc::log;
 use wapod::{LogEvent, LogLevel, LogSource};
+
+use crate::human;
+use crate::table::Table;
 
 /// Writes to both standard streams.
 pub(crate) struct Terminal {
+    /// Whether standard error shows colours.
     colours: bool,
+    /// Whether standard output does.
+    result_colours: bool,
 }
 
 const RED: &str = "1;31";
 const GREEN: &str = "1;32";
 const YELLOW: &str = "1;33";
 const BLUE: &str = "34";
-const DIM: &str = "2";
+/// Colour of what matters less.
+pub(crate) const DIM: &str = "2";
+/// No colour.
+pub(crate) const PLAIN: &str = "";
 
 impl Terminal {
     pub(crate) fn new() -> Self {
         Self {
             colours: io::stderr().is_terminal() && !no_colour(),
+            result_colours: io::stdout().is_terminal() && !no_colour(),
         }
+    }
+
+    /// Whether a person sees messages as they come.
+    pub(crate) fn is_watched(&self) -> bool {
+        io::stderr().is_terminal()
     }
 
     /// Says what is being done: a verb, and what it is done to.
@@ -57,6 +73,32 @@ impl Terminal {
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 
+    /// Writes a line of result, for who has no end of them to write.
+    ///
+    /// # Errors
+    ///
+    /// Nobody reads them any more.
+    pub(crate) fn stream(&self, line: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        writeln!(out, "{line}").and_then(|()| out.flush())
+    }
+
+    /// Writes a table of results.
+    pub(crate) fn table(&self, table: &Table) {
+        for line in table.lines(|colour, text| paint(self.result_colours, colour, text)) {
+            self.result(&line);
+        }
+    }
+
+    /// A line of a worker's log, as part of a result.
+    pub(crate) fn log_line(&self, line: &log::LogLine) -> String {
+        log_line(self.result_colours, line)
+    }
+
+    /// Shows a line of a worker's log, to explain something.
+    pub(crate) fn aside(&self, line: &log::LogLine) {
+        self.say(&log_line(self.colours, line));
+    }
     /// Writes bytes of result as they are.
     pub(crate) fn bytes(&self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
@@ -94,11 +136,46 @@ impl Terminal {
     }
 
     fn paint(&self, colour: &str, text: &str) -> String {
-        if self.colours {
-            format!("\x1b[{colour}m{text}\x1b[0m")
-        } else {
-            text.to_owned()
-        }
+        paint(self.colours, colour, text)
+    }
+}
+
+/// The colour of an app's state.
+pub(crate) fn state_colour(state: &str) -> &'static str {
+    match state {
+        "running" => GREEN,
+        "starting" | "waiting" => YELLOW,
+        "failed" => RED,
+        _ => DIM,
+    }
+}
+
+/// A line of a worker's log: when, from where, what.
+fn log_line(colours: bool, line: &log::LogLine) -> String {
+    let (name, colour) = match (line.source, line.level) {
+        (log::LogSource::Host, log::LogLevel::Error) => ("wapo", RED),
+        (log::LogSource::Host, log::LogLevel::Warn) => ("wapo", YELLOW),
+        (log::LogSource::Host, _) => ("wapo", DIM),
+        (log::LogSource::Stdout, _) => ("out", DIM),
+        (log::LogSource::Stderr, _) => ("err", DIM),
+        (log::LogSource::Guest, log::LogLevel::Error) => ("ERROR", RED),
+        (log::LogSource::Guest, log::LogLevel::Warn) => ("WARN", YELLOW),
+        (log::LogSource::Guest, log::LogLevel::Info) => ("INFO", GREEN),
+        (log::LogSource::Guest, log::LogLevel::Debug) => ("DEBUG", BLUE),
+        (log::LogSource::Guest, log::LogLevel::Trace) => ("TRACE", DIM),
+    };
+    let time = paint(colours, DIM, &human::moment(line.time_ms));
+    let name = paint(colours, colour, &format!("{name:>5}"));
+    // The text of a trap has several lines.
+    let text: Vec<String> = line.text.lines().map(human::printable).collect();
+    format!("{time} {name} {}", text.join("\n      "))
+}
+
+fn paint(colours: bool, colour: &str, text: &str) -> String {
+    if colours && colour != PLAIN {
+        format!("\x1b[{colour}m{text}\x1b[0m")
+    } else {
+        text.to_owned()
     }
 }
 

@@ -73,7 +73,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         name: "wapo-cli",
         job: "the `wapo` command",
-        may_use: &["wapod", "wapo-rpc"],
+        may_use: &["wapod", "wapo-rpc", "wapo-crypto"],
         never: &[],
         blind_to: "the host directly",
     },

@@ -1,7 +1,21 @@
 //! The subcommands, one file each.
 //!
 //! Each has `Options` for the command line and a function `run` that does it.
+//! The first three work on this machine alone, the others talk to a worker.
 
 pub(crate) mod build;
 pub(crate) mod new;
 pub(crate) mod run;
+
+pub(crate) mod deploy;
+pub(crate) mod info;
+pub(crate) mod init;
+pub(crate) mod list;
+pub(crate) mod logs;
+pub(crate) mod query;
+pub(crate) mod resize;
+pub(crate) mod rm;
+pub(crate) mod secret;
+pub(crate) mod start;
+pub(crate) mod stop;
+pub(crate) mod usage;

@@ -14,6 +14,7 @@ use wapod::{AppConfig, ByteSize, Config, EgressRule, Module, PortRange};
 use crate::folders;
 use crate::project::BuildOptions;
 use crate::session::{self, Plan};
+use crate::settings::parse_env;
 use crate::source::Source;
 use crate::terminal::Terminal;
 
@@ -160,11 +161,4 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
 
 fn default_address() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, GATEWAY_PORT))
-}
-
-fn parse_env(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err(format!("`{text}` is not of the form NAME=VALUE")),
-    }
 }

@@ -1,0 +1,177 @@
+//! Finding an app by what people call it.
+//!
+//! A word is, in this order: a host name label, a whole address (hex or base32),
+//! a label, the beginning of an address. A word that fits several apps is an
+//! error that lists them.
+
+use anyhow::{Context as _, Result, bail};
+use wapo_rpc::message::{AppInfo, AppListArgs};
+use wapo_rpc::{AppAddress, Client};
+
+use crate::human;
+
+/// An app of a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct FoundApp {
+    pub(crate) address: AppAddress,
+    pub(crate) info: AppInfo,
+}
+
+impl FoundApp {
+    fn new(info: AppInfo) -> Result<Self> {
+        let address = AppAddress::from_bytes(&info.address);
+        let address = address.context("the worker lists an app without an address")?;
+        Ok(Self { address, info })
+    }
+
+    /// What people call it.
+    pub(crate) fn label(&self) -> &str {
+        let manifest = self.info.manifest.as_ref();
+        manifest.map_or("", |manifest| manifest.label.as_str())
+    }
+
+    /// What a person may type for it, the shortest that is not ambiguous.
+    pub(crate) fn shown(&self) -> String {
+        match self.info.name.as_str() {
+            "" => human::short(&self.address),
+            name => human::printable(name),
+        }
+    }
+
+    /// Starts, restarts and crashes: instances that were started again.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.info.instance_list.iter().map(|one| one.restarts).sum()
+    }
+
+    /// Addresses that its instances listen on, each once.
+    pub(crate) fn listening(&self) -> Vec<String> {
+        let all = self.info.instance_list.iter();
+        let mut all: Vec<String> = all.flat_map(|one| one.listening.clone()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+/// All apps of a worker.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub(crate) async fn list(client: &Client) -> Result<Vec<FoundApp>> {
+    let answer = client.app_list(AppListArgs::default()).await?;
+    answer.apps.into_iter().map(FoundApp::new).collect()
+}
+
+/// The app that a person means.
+///
+/// # Errors
+///
+/// None or several, and those of the connection.
+pub(crate) async fn find(client: &Client, word: &str) -> Result<FoundApp> {
+    choose(list(client).await?, word)
+}
+
+/// The app with an address, if there is one.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub(crate) async fn by_address(client: &Client, address: AppAddress) -> Result<Option<FoundApp>> {
+    let apps = list(client).await?;
+    Ok(apps.into_iter().find(|app| app.address == address))
+}
+
+fn choose(apps: Vec<FoundApp>, word: &str) -> Result<FoundApp> {
+    let lower = word.to_ascii_lowercase();
+    let digits = lower.strip_prefix("0x").unwrap_or(&lower);
+    let whole = digits
+        .parse()
+        .ok()
+        .or_else(|| AppAddress::from_base32(word));
+    let fits: [&dyn Fn(&FoundApp) -> bool; 4] = [
+        &|app| !app.info.name.is_empty() && app.info.name == lower,
+        &|app| Some(app.address) == whole,
+        &|app| !word.is_empty() && app.label() == word,
+        &|app| !digits.is_empty() && app.address.to_string().starts_with(digits),
+    ];
+    for fits in fits {
+        let found: Vec<&FoundApp> = apps.iter().filter(|app| fits(app)).collect();
+        match found.as_slice() {
+            [] => {}
+            [app] => return Ok((*app).clone()),
+            several => bail!(ambiguous(word, several)),
+        }
+    }
+    if apps.is_empty() {
+        bail!("there is no app `{word}`: nothing is deployed on this worker");
+    }
+    bail!("there is no app `{word}` on this worker; `wapo list` shows what there is");
+}
+
+fn ambiguous(word: &str, apps: &[&FoundApp]) -> String {
+    let mut text = format!("`{word}` may be any of these; use more of the address:");
+    for app in apps {
+        let label = human::printable(app.label());
+        text.push_str(&format!("\n  {}  {label}", app.address));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wapo_rpc::message::Manifest;
+
+    fn app(first_byte: u8, name: &str, label: &str) -> FoundApp {
+        let mut address = [0x11; 32];
+        address[0] = first_byte;
+        let info = AppInfo {
+            address: address.to_vec(),
+            name: name.to_owned(),
+            manifest: Some(Manifest {
+                label: label.to_owned(),
+                ..Manifest::default()
+            }),
+            ..AppInfo::default()
+        };
+        FoundApp::new(info).expect("an app")
+    }
+
+    fn apps() -> Vec<FoundApp> {
+        vec![
+            app(0xa1, "shop", "Shop"),
+            app(0xa2, "shop-2", "Shop"),
+            app(0xb1, "", "a1"),
+        ]
+    }
+
+    #[test]
+    fn names_come_before_labels_and_labels_before_addresses() {
+        let address = |word: &str| choose(apps(), word).expect(word).address.0[0];
+        assert_eq!(address("shop"), 0xa1);
+        assert_eq!(address("SHOP-2"), 0xa2);
+        // A label, although it begins an address as well.
+        assert_eq!(address("a1"), 0xb1);
+        assert_eq!(address("a11"), 0xa1);
+        assert_eq!(address("0xA2"), 0xa2);
+        assert_eq!(address("b"), 0xb1);
+        let whole = apps()[1].address;
+        assert_eq!(address(&whole.to_string()), 0xa2);
+        assert_eq!(address(&whole.to_base32()), 0xa2);
+    }
+
+    #[test]
+    fn what_is_not_clear_is_said() {
+        let several = choose(apps(), "a").expect_err("two").to_string();
+        assert!(several.contains("may be any of these") && several.matches("Shop").count() == 2);
+        let same_label = vec![app(1, "", "x"), app(2, "", "x")];
+        assert!(choose(same_label, "x").is_err());
+        for word in ["", "c", "0x", "zzz"] {
+            let none = choose(apps(), word).expect_err(word).to_string();
+            assert!(none.contains("wapo list"), "{none}");
+        }
+        let empty = choose(vec![], "x").expect_err("none").to_string();
+        assert!(empty.contains("nothing is deployed"), "{empty}");
+    }
+}

@@ -1,0 +1,114 @@
+//! `wapo info`: a worker at a glance.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use wapo_rpc::message::{Empty, WorkerInfo};
+use wapod::ByteSize;
+
+use crate::human;
+use crate::table::Table;
+use crate::terminal::Terminal;
+use crate::worker::{self, Common};
+
+/// Command line of `wapo info`.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Prints a summary.
+///
+/// # Errors
+///
+/// Those of the connection.
+pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
+    worker::run(&options.common, terminal, async |session| {
+        let info = session.client.info(Empty {}).await?;
+        if !session.print_json(&info)? {
+            terminal.table(&summary(&info, session.client.base_url()));
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn summary(info: &WorkerInfo, url: &str) -> Table {
+    let hex_or = |bytes: &[u8], none: &str| match bytes {
+        [] => none.to_owned(),
+        bytes => hex::encode(bytes),
+    };
+    let mut table = Table::pairs();
+    table.pair("worker", format!("{url}, wapod {}", info.version));
+    table.pair("public key", hex::encode(&info.pubkey));
+    table.pair(
+        "session",
+        hex_or(&info.session, "none; `wapo init` begins one"),
+    );
+    table.pair("gateway", gateway(info));
+    table.pair("apps", human::count(info.deployed_apps));
+    table.pair(
+        "instances",
+        format!(
+            "{} of {}, each with at most {} of memory",
+            human::count(info.running_instances),
+            human::count(info.max_instances),
+            ByteSize(info.instance_memory_size)
+        ),
+    );
+    table.pair("memory", memory(info));
+    if let Some(usage) = &info.memory_usage {
+        table.pair(
+            "machine",
+            format!(
+                "{} resident, {} free",
+                ByteSize(usage.used),
+                ByteSize(usage.free)
+            ),
+        );
+    }
+    let ports = match info.tcp_listen_port_range.as_str() {
+        "" => "none",
+        ports => ports,
+    };
+    table.pair("apps' ports", ports);
+    if let Some(compiler) = &info.module_loader_info {
+        table.pair(
+            "compiler",
+            format!(
+                "{} at work, {} waiting, {} of {} programs kept",
+                compiler.compiling_tasks,
+                compiler.queue_used,
+                compiler.cache_used,
+                compiler.cache_cap
+            ),
+        );
+    }
+    if !info.bench_app_address.is_empty() {
+        let address = hex::encode(&info.bench_app_address);
+        table.pair(
+            "benchmark",
+            format!("{} instances of {address}", info.bench_app_instances),
+        );
+    }
+    table
+}
+
+fn gateway(info: &WorkerInfo) -> String {
+    match (info.user_address.as_str(), info.base_domain.as_str()) {
+        (address, "") => address.to_owned(),
+        (address, domain) => {
+            let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+            format!("{address}, apps at http://NAME.{domain}:{port}/")
+        }
+    }
+}
+
+fn memory(info: &WorkerInfo) -> String {
+    let committed = ByteSize(info.memory_committed);
+    match info.memory_budget {
+        0 | u64::MAX => format!("{committed} in use by instances, no limit together"),
+        budget => format!("{committed} of {} in use by instances", ByteSize(budget)),
+    }
+}

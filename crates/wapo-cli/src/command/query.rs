@@ -1,0 +1,113 @@
+//! `wapo query`: asks an app something.
+
+use std::io::{IsTerminal as _, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde_json::json;
+use wapo_rpc::message::QueryArgs;
+
+use crate::apps;
+use crate::terminal::Terminal;
+use crate::worker::{self, Common};
+
+/// Command line of `wapo query`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Without --data, --hex or --file, the payload is what standard input has, or nothing
+when that is a terminal. The answer goes to standard output as it is.")]
+pub(crate) struct Options {
+    /// Name, label, or the beginning of the address of the app.
+    app: String,
+
+    /// What is asked; the app knows what it means.
+    path: String,
+
+    /// Text to send along.
+    #[arg(
+        long,
+        value_name = "TEXT",
+        group = "payload",
+        allow_hyphen_values = true
+    )]
+    data: Option<String>,
+
+    /// Bytes to send along, as hex digits.
+    #[arg(long, value_name = "HEX", group = "payload", value_parser = parse_hex)]
+    hex: Option<Bytes>,
+
+    /// File to send along; - for standard input.
+    #[arg(long, value_name = "FILE", group = "payload")]
+    file: Option<PathBuf>,
+
+    /// Print the answer as hex digits.
+    #[arg(long)]
+    as_hex: bool,
+
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Bytes, as one value of the command line.
+#[derive(Clone, Debug)]
+struct Bytes(Vec<u8>);
+
+/// Asks and prints the answer.
+///
+/// # Errors
+///
+/// There is no such app, or it answers with an error.
+pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
+    let payload = payload(options)?;
+    worker::run(&options.common, terminal, async |session| {
+        let app = apps::find(&session.client, &options.app).await?;
+        let args = QueryArgs {
+            address: app.address.0.to_vec(),
+            path: options.path.clone(),
+            payload,
+            encoded_signature: Vec::new(),
+        };
+        let output = session.client.app_query(args).await?.output;
+        let digits = hex::encode(&output);
+        if session.print_json(&json!({ "output": format!("0x{digits}") }))? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        if options.as_hex {
+            terminal.result(&digits);
+            return Ok(ExitCode::SUCCESS);
+        }
+        terminal.bytes(&output);
+        // The next prompt is to begin on a line of its own.
+        if std::io::stdout().is_terminal() && !output.is_empty() && !output.ends_with(b"\n") {
+            terminal.result("");
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn payload(options: &Options) -> Result<Vec<u8>> {
+    match (&options.data, &options.hex, &options.file) {
+        (Some(text), _, _) => Ok(text.clone().into_bytes()),
+        (_, Some(Bytes(bytes)), _) => Ok(bytes.clone()),
+        (_, _, Some(file)) if file != Path::new("-") => {
+            std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+        }
+        (_, _, None) if std::io::stdin().is_terminal() => Ok(Vec::new()),
+        _ => {
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().lock().read_to_end(&mut bytes);
+            read.context("cannot read standard input")?;
+            Ok(bytes)
+        }
+    }
+}
+
+fn parse_hex(text: &str) -> Result<Bytes, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let bytes = hex::decode(digits);
+    bytes
+        .map(Bytes)
+        .map_err(|error| format!("bytes are pairs of hex digits: {error}"))
+}

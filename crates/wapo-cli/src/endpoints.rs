@@ -1,0 +1,113 @@
+//! Where a deployed app can be reached, as something to click on or to paste.
+//!
+//! No I/O: from what a worker says of itself and of an app to lines of text.
+//! What `wapo run` shows is in `urls`.
+
+use std::net::{IpAddr, SocketAddr};
+
+use wapo_rpc::message::WorkerInfo;
+
+use crate::apps::FoundApp;
+
+/// All addresses of an app, the nicest first. `worker_url` is where the worker
+/// was reached.
+pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<String> {
+    let mut urls = Vec::new();
+    if let Ok(gateway) = worker.user_address.parse::<SocketAddr>() {
+        let (name, domain) = (&app.info.name, &worker.base_domain);
+        if !name.is_empty() && !domain.is_empty() {
+            urls.push(format!("http://{name}.{domain}:{}/", gateway.port()));
+        }
+        let gateway = reachable(gateway, worker_url);
+        urls.push(format!("http://{gateway}/app/{}/", app.address));
+    }
+    let listening = app.listening();
+    let listening = listening.iter().filter_map(|text| text.parse().ok());
+    urls.extend(listening.map(|bound| format!("tcp://{}", reachable(bound, worker_url))));
+    urls
+}
+
+/// Host and port to connect to, for an address that a socket of the worker is
+/// bound to.
+fn reachable(bound: SocketAddr, worker_url: &str) -> String {
+    if !bound.ip().is_unspecified() {
+        return bound.to_string();
+    }
+    let host = host(worker_url).unwrap_or_else(|| match bound.ip() {
+        IpAddr::V4(_) => "127.0.0.1".to_owned(),
+        IpAddr::V6(_) => "[::1]".to_owned(),
+    });
+    format!("{host}:{}", bound.port())
+}
+
+/// The host in a URL.
+fn host(url: &str) -> Option<String> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?']).next()?;
+    let host = match authority.rsplit_once(':') {
+        // A colon inside of brackets begins no port.
+        Some((host, port)) if !port.ends_with(']') => host,
+        _ => authority,
+    };
+    (!host.is_empty()).then(|| host.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use wapo_rpc::AppAddress;
+    use wapo_rpc::message::{AppInfo, InstanceInfo};
+
+    fn app(name: &str, listening: &[&str]) -> FoundApp {
+        let instance = InstanceInfo {
+            listening: listening.iter().map(|text| (*text).to_owned()).collect(),
+            ..InstanceInfo::default()
+        };
+        FoundApp {
+            address: AppAddress([0xaa; 32]),
+            info: AppInfo {
+                name: name.to_owned(),
+                instance_list: vec![instance.clone(), instance],
+                ..AppInfo::default()
+            },
+        }
+    }
+
+    fn worker(user_address: &str) -> WorkerInfo {
+        WorkerInfo {
+            user_address: user_address.to_owned(),
+            base_domain: "localhost".to_owned(),
+            ..WorkerInfo::default()
+        }
+    }
+
+    #[test]
+    fn every_way_to_an_app_is_listed_once() {
+        let app = app("shop", &["0.0.0.0:3000", "127.0.0.1:3001"]);
+        let path = format!("/app/{}/", "aa".repeat(32));
+        let urls = of(&app, &worker("127.0.0.1:8002"), "http://127.0.0.1:8001");
+        assert_eq!(
+            urls,
+            [
+                "http://shop.localhost:8002/".to_owned(),
+                format!("http://127.0.0.1:8002{path}"),
+                "tcp://127.0.0.1:3000".to_owned(),
+                "tcp://127.0.0.1:3001".to_owned(),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_worker_elsewhere_is_reached_by_its_own_host() {
+        let path = format!("/app/{}/", "aa".repeat(32));
+        for (url, host) in [
+            ("https://worker.example.com/admin", "worker.example.com"),
+            ("http://10.0.0.1:8001", "10.0.0.1"),
+            ("http://[fd00::1]:8001", "[fd00::1]"),
+            ("http://[fd00::1]", "[fd00::1]"),
+        ] {
+            let urls = of(&app("", &[]), &worker("0.0.0.0:8002"), url);
+            assert_eq!(urls, [format!("http://{host}:8002{path}")]);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Talking to a worker: the connection that each command begins with, and its
+//! failures in words for the person at the keyboard.
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Error, Result};
+use clap::Args;
+use serde::Serialize;
+use serde_json::json;
+use wapo_rpc::{Client, ClientError};
+
+use crate::apps::FoundApp;
+use crate::human;
+use crate::profile::WorkerOptions;
+use crate::terminal::Terminal;
+
+/// What a port says that does not have a method.
+const NO_METHOD: &str = "method Not Found";
+
+/// What every command that talks to a worker has.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Common {
+    #[command(flatten)]
+    worker: WorkerOptions,
+
+    /// Print JSON instead of text for people.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A worker, and where results go.
+pub(crate) struct Session<'a> {
+    pub(crate) client: Client,
+    pub(crate) terminal: &'a Terminal,
+    pub(crate) json: bool,
+}
+
+impl Session<'_> {
+    /// Prints a value as JSON, if that is what was asked for.
+    pub(crate) fn print_json(&self, value: &impl Serialize) -> Result<bool> {
+        if self.json {
+            let text = serde_json::to_string_pretty(value).context("cannot write JSON")?;
+            self.terminal.result(&text);
+        }
+        Ok(self.json)
+    }
+
+    /// Tells that something was done to an app: a verb for people, and the
+    /// action for programs.
+    pub(crate) fn done(&self, verb: &str, action: &str, app: &FoundApp) -> Result<ExitCode> {
+        let report = json!({
+            "action": action,
+            "address": format!("0x{}", app.address),
+            "name": app.info.name,
+            "label": app.label(),
+        });
+        if !self.print_json(&report)? {
+            let text = format!("{}, app {}", human::printable(app.label()), app.address);
+            self.terminal.note(verb, &text);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Connects and does the work of a command.
+///
+/// # Errors
+///
+/// Those of the work, or what is wrong with the choice of the worker.
+pub(crate) fn run(
+    common: &Common,
+    terminal: &Terminal,
+    work: impl AsyncFnOnce(&Session<'_>) -> Result<ExitCode>,
+) -> Result<ExitCode> {
+    let target = common.worker.target()?;
+    let session = Session {
+        client: Client::new(&target.url, target.token.as_deref())?,
+        terminal,
+        json: common.json,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot set up input and output")?;
+    let done = runtime.block_on(work(&session));
+    done.map_err(|error| explain(error, &target.url))
+}
+
+/// Adds what to do next to failures of the connection.
+fn explain(error: Error, url: &str) -> Error {
+    const TOKEN_WAYS: &str =
+        "with --token-file FILE, in WAPO_TOKEN, or as `token_file` of a profile";
+    match error.downcast_ref::<ClientError>() {
+        Some(ClientError::Unreachable { url, reason }) => Error::msg(format!(
+            "no worker answers at {url}: {reason}\n\
+             start one with `wapod -m 1g`, or name another one with --worker URL or --profile NAME"
+        )),
+        Some(ClientError::TokenMissing { url }) => Error::msg(format!(
+            "the worker at {url} asks for a token: give it {TOKEN_WAYS}"
+        )),
+        Some(ClientError::TokenRefused { url }) => Error::msg(format!(
+            "the worker at {url} refused the token: give the right one {TOKEN_WAYS}"
+        )),
+        Some(ClientError::Refused { message, .. }) if message == NO_METHOD => Error::msg(format!(
+            "{url} does not know this command; is it the worker's admin port, and a worker of this version?"
+        )),
+        _ => error,
+    }
+}
