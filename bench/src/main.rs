@@ -34,8 +34,9 @@ const USAGE: &str = "\
 Usage: bench [--smoke] [ROW]...
 
   --smoke   every row once and briefly; nothing is kept
-  ROW       only these rows: host-call, instantiation, http, tcp-echo, cpu,
-            idle-memory, neighbour; nothing is kept";
+  ROW       only these rows: host-call, instantiation, http, gateway,
+            transfer, daemon, tcp-echo, cpu, idle-memory, neighbour; nothing is
+            kept";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -8,7 +8,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::child::Server;
-use crate::client::Client;
+use crate::client::{Client, get_once};
 use crate::guests;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report, number};
@@ -31,7 +31,7 @@ struct Contestant<'a> {
 impl Contestant<'_> {
     fn round(&mut self, plan: &Plan) -> Result<()> {
         let before = self.server.cpu_time()?;
-        let rate = load(&self.address, plan)?;
+        let rate = load(&format!("http://{}/", self.address), plan)?;
         let used = self.server.cpu_time()?.saturating_sub(before);
         self.rates.push(rate);
         self.costs
@@ -106,20 +106,20 @@ fn seconds(plan: &Plan) -> u64 {
     plan.load.as_secs().max(1)
 }
 
-/// Requests per second that `wrk` gets answered.
-fn load(address: &str, plan: &Plan) -> Result<f64> {
+/// Requests per second that `wrk` gets answered at a URL.
+pub(super) fn load(url: &str, plan: &Plan) -> Result<f64> {
     if !Path::new("/usr/bin/wrk").exists() && Command::new("wrk").arg("-v").output().is_err() {
         if !plan.smoke {
             bail!("`wrk` is missing; install it (Debian: apt-get install wrk)");
         }
         // What is asked of a smoke test is that the servers answer.
-        Client::connect(address.parse()?)?.get("/")?;
+        get_once(url)?;
         return Ok(1.0);
     }
     let seconds = seconds(plan);
     let output = Command::new("wrk")
         .args(["-t1", "-c32", &format!("-d{seconds}s")])
-        .arg(format!("http://{address}/"))
+        .arg(url)
         .output()
         .context("cannot run wrk")?;
     let text = String::from_utf8_lossy(&output.stdout);

@@ -1,6 +1,8 @@
 //! The rows of the bench, one file each, in the order in which they run.
 
 mod cpu;
+mod daemon;
+mod gateway;
 mod host_call;
 mod http;
 mod idle_memory;
@@ -8,6 +10,7 @@ mod instantiation;
 mod neighbour;
 mod plain;
 mod tcp_echo;
+mod transfer;
 
 use anyhow::Result;
 
@@ -33,6 +36,18 @@ pub(crate) const ALL: &[Row] = &[
     Row {
         name: "http",
         run: http::run,
+    },
+    Row {
+        name: "gateway",
+        run: gateway::run,
+    },
+    Row {
+        name: "transfer",
+        run: transfer::run,
+    },
+    Row {
+        name: "daemon",
+        run: daemon::run,
     },
     Row {
         name: "tcp-echo",

@@ -1,9 +1,10 @@
-//! The child processes: `bench serve wapo`, `bench serve native` and
-//! `bench serve native-one-thread`.
+//! The child processes: `bench serve wapo`, `bench serve daemon`, `bench serve
+//! native` and `bench serve native-one-thread`.
 //!
 //! All read commands from standard input and answer on standard output (see
 //! `child`); all end with their input.
 
+mod daemon;
 mod native;
 mod wapo;
 
@@ -20,6 +21,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 pub(crate) fn run(what: &str) -> Result<()> {
     match what {
         "wapo" => wapo::run(),
+        "daemon" => daemon::run(),
         "native" => native::run(native::Threads::PerCore),
         "native-one-thread" => native::run(native::Threads::One),
         _ => bail!("no server is named `{what}`"),

@@ -1,15 +1,16 @@
-//! What the guests `hello` and `echo` do, natively: hyper 1 and tokio with its
-//! defaults, the same handler, headers and body.
+//! What the guests `hello`, `echo` and `gateway` do, natively: hyper 1 and tokio
+//! with its defaults, the same handler, headers and body.
 //!
-//! Commands: `hello` and `echo`, each answered with an address.
+//! Commands: `hello`, `echo` and `routes`, each answered with an address.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,6 +18,11 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+/// Bytes of a piece of a download, as in the guest.
+const PIECE_BYTES: usize = 64 * 1024;
+/// Pieces of a download: 10 MiB in all.
+const PIECES: usize = 160;
 
 /// Threads of the server.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -49,6 +55,7 @@ async fn start(command: &str) -> Result<Vec<SocketAddr>> {
     match command {
         "hello" => tokio::spawn(serve_http(listener)),
         "echo" => tokio::spawn(serve_echo(listener)),
+        "routes" => tokio::spawn(serve_routes(listener)),
         _ => bail!("unknown command"),
     };
     Ok(vec![address])
@@ -62,12 +69,52 @@ async fn serve_http(listener: TcpListener) {
     }
 }
 
+async fn serve_routes(listener: TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let connection =
+            http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+        tokio::spawn(connection);
+    }
+}
+
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let mut response = Response::new(Full::new(Bytes::from_static(b"Hello, World!")));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     headers.insert(SERVER, HeaderValue::from_static("bench"));
     Ok(response)
+}
+
+type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+
+/// The routes of the guest `gateway`, and `/echo` for what a query does.
+async fn answer(request: Request<Incoming>) -> hyper::Result<Answer> {
+    let body = match request.uri().path() {
+        "/upload" => {
+            let mut body = request.into_body();
+            let mut bytes = 0;
+            while let Some(frame) = body.frame().await {
+                bytes += frame?.data_ref().map_or(0, Bytes::len);
+            }
+            whole(Bytes::from(bytes.to_string()))
+        }
+        "/echo" => whole(request.into_body().collect().await?.to_bytes()),
+        "/download" => {
+            let piece = Bytes::from_static(&[7; PIECE_BYTES]);
+            let pieces = (0..PIECES).map(move |_| Ok(Frame::data(piece.clone())));
+            StreamBody::new(futures_util::stream::iter(pieces)).boxed_unsync()
+        }
+        _ => whole(Bytes::from_static(b"Hello, World!")),
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    headers.insert(SERVER, HeaderValue::from_static("bench"));
+    Ok(response)
+}
+
+fn whole(content: Bytes) -> UnsyncBoxBody<Bytes, Infallible> {
+    Full::new(content).boxed_unsync()
 }
 
 async fn serve_echo(listener: TcpListener) {

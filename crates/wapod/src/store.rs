@@ -11,8 +11,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 
 use redb::backends::InMemoryBackend;
@@ -99,7 +98,8 @@ struct Request {
 
 /// The open store. Dropping it writes what is queued and closes the file.
 pub(crate) struct Store {
-    queue: Option<mpsc::Sender<Request>>,
+    /// `None` when it is closed.
+    queue: RwLock<Option<mpsc::Sender<Request>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -169,7 +169,7 @@ impl Store {
             .spawn(move || write_all(&database, requests))
             .map_err(OpenError::Thread)?;
         let store = Self {
-            queue: Some(queue),
+            queue: RwLock::new(Some(queue)),
             writer: Mutex::new(Some(writer)),
         };
         Ok((store, contents))
@@ -187,21 +187,35 @@ impl Store {
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let closed = || StoreError("the store is closed".to_owned());
         let (done, outcome) = oneshot::channel();
-        let queue = self.queue.as_ref().ok_or_else(closed)?;
+        let queue = self.queue().clone().ok_or_else(closed)?;
         let request = Request { changes, done };
         queue.send(request).await.map_err(|_| closed())?;
         outcome.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
-impl Drop for Store {
-    fn drop(&mut self) {
+impl Store {
+    /// Writes what is queued and closes the file. Later changes are refused. Blocks.
+    pub(crate) fn close(&self) {
         // The writer ends when nobody can ask it any more.
-        self.queue = None;
+        let mut queue = self.queue.write().unwrap_or_else(PoisonError::into_inner);
+        drop(queue.take());
+        drop(queue);
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(writer) = writer.take() {
             let _ = writer.join();
         }
+    }
+
+    fn queue(&self) -> RwLockReadGuard<'_, Option<mpsc::Sender<Request>>> {
+        // There is nothing to leave half done.
+        self.queue.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

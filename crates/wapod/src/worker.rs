@@ -91,8 +91,8 @@ pub(crate) struct Worker {
     usage_written: tokio::sync::Mutex<BTreeMap<u64, Totals>>,
     usage_changed: Notify,
     is_ready: AtomicBool,
-    /// Kept until everything above is gone.
-    _data: DataDir,
+    /// Given back when the worker is closed.
+    data: Mutex<Option<DataDir>>,
 }
 
 impl Worker {
@@ -139,7 +139,7 @@ impl Worker {
             usage_written: tokio::sync::Mutex::default(),
             usage_changed: Notify::new(),
             is_ready: AtomicBool::new(false),
-            _data: data,
+            data: Mutex::new(Some(data)),
         });
         worker.adopt(contents.apps, &contents.usage, &mut contents.secrets);
         Ok(worker)
@@ -168,7 +168,8 @@ impl Worker {
         }
     }
 
-    /// Stops all instances and writes down what they used. Apps stay deployed.
+    /// Stops all instances, writes down what they used and gives the data folder
+    /// back. Apps stay deployed.
     pub(crate) async fn close(&self) {
         let instances: Vec<_> = self.apps().iter().flat_map(|app| app.instances()).collect();
         for instance in &instances {
@@ -180,6 +181,14 @@ impl Worker {
         // On failure the store has said so.
         let _ = self.write_usage().await;
         self.session.close().await;
+        let store = Arc::clone(&self.store);
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
+        let data = self
+            .data
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        drop(data);
     }
 
     pub(crate) fn app(&self, address: &AppAddress) -> Option<Arc<App>> {

@@ -1,0 +1,177 @@
+//! A daemon with a data folder of its own, as an operator runs it, that is told
+//! what to do through its admin port.
+//!
+//! Commands:
+//!
+//! * `warm` deploys the guest `gateway` for all requests, `fresh` with an instance
+//!   for each; both answer with the URL of the app.
+//! * `query` answers with the URL for queries and the address of the app.
+//! * `deploy <count>` deploys and removes the guest that often, each time under
+//!   another label; answers with the microseconds until the first answer.
+//! * `restart <apps>` deploys so many apps on demand, stops, and answers with the
+//!   microseconds that the next daemon takes until it is ready.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use wapo_rpc::Client;
+use wapo_rpc::client::Upload;
+use wapo_rpc::message::{Address, DeployArgs, Manifest};
+use wapod::{Config, Module, Running};
+
+use crate::client;
+use crate::guests;
+
+/// The guest of all these rows.
+const GUEST: &str = "gateway";
+/// Slots: requests with an instance of their own take one each.
+const INSTANCES_MAX: u32 = 256;
+/// Time between two looks at whether a daemon is ready.
+const READY_PAUSE: Duration = Duration::from_millis(1);
+
+pub(super) fn run() -> Result<()> {
+    let runtime = wapod::runtime_builder().build()?;
+    runtime.block_on(async {
+        let folder = Folder::make()?;
+        let mut daemon = Daemon::start(&folder).await?;
+        let mut commands = super::commands();
+        while let Some(command) = commands.next_line().await? {
+            let words: Vec<&str> = command.split_whitespace().collect();
+            let answer = match words.as_slice() {
+                ["restart", apps] => {
+                    daemon.fill(apps.parse()?).await?;
+                    daemon.running.shutdown().await;
+                    let begun = Instant::now();
+                    daemon = Daemon::start(&folder).await?;
+                    daemon.is_ready().await?;
+                    Ok(vec![begun.elapsed().as_micros().to_string()])
+                }
+                words => daemon.obey(words).await,
+            };
+            super::answer(answer);
+        }
+        daemon.running.shutdown().await;
+        Ok(())
+    })
+}
+
+/// A data folder that goes away with this value.
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn make() -> Result<Self> {
+        let path = std::env::temp_dir().join(format!("wapo-bench-{}", std::process::id()));
+        std::fs::create_dir_all(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Daemon {
+    running: Running,
+    client: Client,
+    code_hash: String,
+}
+
+impl Daemon {
+    async fn start(folder: &Folder) -> Result<Self> {
+        let running = wapod::Server::start(Config {
+            data_dir: Some(folder.0.clone()),
+            admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+            instances_max: INSTANCES_MAX,
+            ..Config::default()
+        })
+        .await?;
+        let admin = running.admin_address().context("no admin port")?;
+        let client = Client::new(&format!("http://{admin}"), None)?;
+        let module = Module::read(&guests::path(GUEST))?;
+        let wasm = Upload::bytes(module.wasm().to_vec());
+        let code_hash = client.upload_blob(&module.hash(), wasm, |_| {}).await?;
+        Ok(Self {
+            running,
+            client,
+            code_hash,
+        })
+    }
+
+    async fn is_ready(&self) -> Result<()> {
+        while !self.client.health().await?.ready {
+            tokio::time::sleep(READY_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    async fn obey(&self, words: &[&str]) -> Result<Vec<String>> {
+        match words {
+            ["warm"] => Ok(vec![self.deploy("warm", Kind::Warm).await?.0]),
+            ["fresh"] => Ok(vec![self.deploy("fresh", Kind::Fresh).await?.0]),
+            ["query"] => {
+                let (_, address) = self.deploy("query", Kind::Warm).await?;
+                let url = format!("http://{}/prpc/User.Query", self.running.user_address());
+                Ok(vec![url, hex_of(&address)])
+            }
+            ["deploy", count] => self.deploys(count.parse()?).await,
+            _ => bail!("unknown command"),
+        }
+    }
+
+    /// Deploys the guest; its URL and its address.
+    async fn deploy(&self, label: &str, kind: Kind) -> Result<(String, Vec<u8>)> {
+        let manifest = Manifest {
+            version: 1,
+            code_hash: self.code_hash.clone(),
+            on_demand: kind == Kind::OnDemand,
+            max_query_size: 1 << 20,
+            label: label.to_owned(),
+            ..Manifest::default()
+        };
+        let args = DeployArgs {
+            manifest: Some(manifest),
+            reuse_instances: kind != Kind::Fresh,
+            ..DeployArgs::default()
+        };
+        let address = self.client.app_deploy(args).await?.address;
+        let user = self.running.user_address();
+        Ok((format!("http://{user}/app/{}/", hex_of(&address)), address))
+    }
+
+    async fn deploys(&self, count: usize) -> Result<Vec<String>> {
+        let mut times = Vec::with_capacity(count);
+        for number in 0..count {
+            let begun = Instant::now();
+            let (url, address) = self.deploy(&format!("deploy-{number}"), Kind::Warm).await?;
+            let body = tokio::task::spawn_blocking(move || client::get_once(&url)).await??;
+            times.push(begun.elapsed().as_micros().to_string());
+            anyhow::ensure!(body == b"Hello, World!", "another answer");
+            self.client.app_remove(Address { address }).await?;
+        }
+        Ok(times)
+    }
+
+    async fn fill(&self, apps: usize) -> Result<()> {
+        for number in 0..apps {
+            self.deploy(&format!("app-{number}"), Kind::OnDemand)
+                .await?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// One instance for all requests.
+    Warm,
+    /// An instance for each request.
+    Fresh,
+    OnDemand,
+}
+
+fn hex_of(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
