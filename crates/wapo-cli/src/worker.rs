@@ -67,11 +67,11 @@ impl Session<'_> {
 /// # Errors
 ///
 /// Those of the work, or what is wrong with the choice of the worker.
-pub(crate) fn run(
+pub(crate) fn run<T>(
     common: &Common,
     terminal: &Terminal,
-    work: impl AsyncFnOnce(&Session<'_>) -> Result<ExitCode>,
-) -> Result<ExitCode> {
+    work: impl AsyncFnOnce(&Session<'_>) -> Result<T>,
+) -> Result<T> {
     let target = common.worker.target()?;
     let session = Session {
         client: Client::new(&target.url, target.token.as_deref())?,

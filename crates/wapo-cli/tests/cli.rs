@@ -5,72 +5,15 @@
 //! a test of the same package is promised its binary. Guests are those that
 //! `cargo xtask guests` built.
 
-use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
-use std::time::Duration;
+mod support;
+
+use std::path::Path;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
-/// Longest wait for anything but a compiler.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Longest wait for a compiler that starts from nothing on a busy machine.
-const PATIENCE_BUILD: Duration = Duration::from_secs(220);
-/// What a process that builds needs of the environment.
-const VARIABLES: &[&str] = &[
-    "PATH",
-    "HOME",
-    "CARGO_HOME",
-    "RUSTUP_HOME",
-    "WAPO_GUEST_TOOLCHAIN",
-];
-
-/// The command in a folder, with as little environment as possible.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "where compilers are is a property of the machine"
-)]
-fn wapo(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wapo"));
-    command.env_clear();
-    for name in VARIABLES {
-        if let Some(value) = std::env::var_os(name) {
-            command.env(name, value);
-        }
-    }
-    command
-        .env("XDG_CACHE_HOME", folder.join("cache"))
-        .current_dir(folder)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-async fn output(folder: &Path, arguments: &[&str]) -> Output {
-    let running = wapo(folder, arguments).output();
-    let output = tokio::time::timeout(PATIENCE_BUILD, running).await;
-    output.expect("in time").expect("the command runs")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A program of the workspace `guests/`.
-fn guest(name: &str) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let path = root
-        .join("guests/target/wasm32-wasip1/release")
-        .join(name)
-        .with_extension("wasm");
-    assert!(path.exists(), "build the guests first: cargo xtask guests");
-    let path = path.canonicalize().expect("it exists");
-    path.to_str().expect("a text").to_owned()
-}
+use support::{PATIENCE, PATIENCE_BUILD, get, guest, output, text, wapo};
 
 /// A `wapo run` under way.
 struct Running {
@@ -130,22 +73,6 @@ fn address_of(line: &str) -> String {
     let (_, rest) = line.split_once("://").expect("a URL");
     let end = rest.find(['/', ' ']).unwrap_or(rest.len());
     rest[..end].to_owned()
-}
-
-/// Fetches a path over HTTP/1.1; an empty text when the server goes away.
-async fn get(address: &str, path: &str) -> String {
-    let exchange = async {
-        let mut stream = TcpStream::connect(address).await?;
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        stream.shutdown().await?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        std::io::Result::Ok(text(&answer))
-    };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await;
-    answer.expect("an answer in time").unwrap_or_default()
 }
 
 /// A port below those that the system gives to clients.

@@ -84,10 +84,13 @@ struct Report {
 ///
 /// It does not build, the worker refuses it, or it does not run.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
+    // Before a build of minutes, whether there is somebody to take it.
+    let info = worker::run(&options.common, terminal, async |session| {
+        Ok(session.client.info(Empty {}).await?)
+    })?;
+    let (plan, module) = prepare(options, terminal)?;
+    // Another connection: the worker may have closed the first one meanwhile.
     worker::run(&options.common, terminal, async |session| {
-        // Before a build of minutes, whether there is somebody to take it.
-        let info = session.client.info(Empty {}).await?;
-        let (plan, module) = prepare(options, terminal)?;
         deploy(session, options.keep, &info, plan, module).await
     })
 }
