@@ -46,6 +46,8 @@ pub struct Usage {
     pub restarts: u64,
     /// Queries and HTTP requests handed to the guest.
     pub requests: u64,
+    /// Instances that exist right now.
+    pub instances: u64,
     /// Linear memory in use right now.
     pub memory_bytes: u64,
     /// Linear memory over time, in bytes × microseconds. Exact, so that the sum
@@ -78,6 +80,7 @@ impl Usage {
             starts: self.starts.saturating_add(other.starts),
             restarts: self.restarts.saturating_add(other.restarts),
             requests: self.requests.saturating_add(other.requests),
+            instances: self.instances.saturating_add(other.instances),
             memory_bytes: self.memory_bytes.saturating_add(other.memory_bytes),
             memory_byte_us: self.memory_byte_us.saturating_add(other.memory_byte_us),
             running_us: self.running_us.saturating_add(other.running_us),
@@ -146,6 +149,7 @@ impl Meter {
             starts: load(&self.starts),
             restarts: load(&self.restarts),
             requests: load(&self.requests),
+            instances: held.instances,
             memory_bytes: held.memory_bytes,
             memory_byte_us: held.memory_byte_ns / 1_000,
             running_us: u64::try_from(held.running_ns / 1_000).unwrap_or(u64::MAX),
@@ -296,6 +300,7 @@ mod tests {
             starts: 7,
             restarts: 8,
             requests: 9,
+            instances: 9,
             memory_bytes: 10,
             memory_byte_us: 11,
             running_us: 12,
@@ -310,6 +315,7 @@ mod tests {
             starts: 14,
             restarts: 16,
             requests: 18,
+            instances: 18,
             memory_bytes: 20,
             memory_byte_us: 22,
             running_us: 24,

@@ -23,7 +23,7 @@ use crate::error::StartError;
 use crate::limits::STORE_QUEUE_MAX;
 
 pub(crate) use records::{
-    AppRecord, BenchRecord, DepartedRecord, Restart, SessionRecord, Settings, Totals,
+    AppRecord, BenchRecord, DepartedRecord, Restart, SessionRecord, Settings, Totals, UsageRecord,
 };
 
 /// Apps by address.
@@ -41,6 +41,7 @@ const WORKER: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("worker");
 const SESSION: &str = "session";
 const NEXT_SERIAL: &str = "next serial";
 const BENCH: &str = "bench";
+const CLOCK: &str = "clock";
 
 /// Memory that redb may use for its cache. The store is small.
 const CACHE_BYTES: usize = 16 << 20;
@@ -56,8 +57,10 @@ pub(crate) enum Change {
     },
     PutUsage {
         serial: u64,
-        totals: Totals,
+        usage: UsageRecord,
     },
+    /// The daemon lived at this moment, and all usage up to it is in the store.
+    PutClock(u64),
     PutDeparted(DepartedRecord),
     RemoveDeparted(u64),
     PutSecret {
@@ -78,6 +81,7 @@ pub(crate) enum Change {
 #[derive(Default, Debug)]
 pub(crate) struct Contents {
     pub(crate) apps: Vec<AppRecord>,
+    /// Usage by serial number, up to when the daemon was last known to live.
     pub(crate) usage: BTreeMap<u64, Totals>,
     pub(crate) departed: BTreeMap<u64, DepartedRecord>,
     pub(crate) secrets: BTreeMap<AppAddress, Vec<(String, Vec<u8>)>>,
@@ -262,10 +266,17 @@ fn read(database: &Database) -> Result<Contents, OpenError> {
         }
         contents.apps.push(record);
     }
+    let worker = transaction.open_table(WORKER)?;
+    let clock_ms: u64 = match worker.get(CLOCK)? {
+        Some(value) => record("moment", value.value())?,
+        None => 0,
+    };
     for row in transaction.open_table(USAGE)?.iter()? {
         let (key, value) = row?;
-        let totals = record("usage", value.value())?;
-        contents.usage.insert(key.value(), totals);
+        let usage: UsageRecord = record("usage", value.value())?;
+        contents
+            .usage
+            .insert(key.value(), usage.totals_at(clock_ms));
     }
     for row in transaction.open_table(DEPARTED)?.iter()? {
         let (key, value) = row?;
@@ -282,7 +293,6 @@ fn read(database: &Database) -> Result<Contents, OpenError> {
             .or_default()
             .push((name, sealed));
     }
-    let worker = transaction.open_table(WORKER)?;
     if let Some(value) = worker.get(SESSION)? {
         contents.session = Some(record("session", value.value())?);
     }
@@ -360,10 +370,10 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
             let mut secrets = transaction.open_table(SECRETS)?;
             secrets.retain(|name, _| !name.starts_with(key))?;
         }
-        Change::PutUsage { serial, totals } => {
-            let value = records::encode(totals);
-            let mut usage = transaction.open_table(USAGE)?;
-            usage.insert(serial, value.as_slice())?;
+        Change::PutUsage { serial, usage } => {
+            let value = records::encode(usage);
+            let mut table = transaction.open_table(USAGE)?;
+            table.insert(serial, value.as_slice())?;
         }
         Change::PutDeparted(departed) => {
             let value = records::encode(departed);
@@ -385,6 +395,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
         Change::PutSession(session) => put(transaction, SESSION, session)?,
         Change::PutNextSerial(serial) => put(transaction, NEXT_SERIAL, serial)?,
         Change::PutBench(bench) => put(transaction, BENCH, bench)?,
+        Change::PutClock(now_ms) => put(transaction, CLOCK, now_ms)?,
     }
     Ok(())
 }

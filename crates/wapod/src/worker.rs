@@ -52,7 +52,7 @@ use crate::embedder::{AppEmbedder, AppState};
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::logs::LogBook;
-use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store, Totals};
+use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store, UsageRecord};
 
 /// What an app may have at most, as the operator decided.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ pub(crate) struct Worker {
     next_serial: AtomicU64,
     slots: Arc<Semaphore>,
     /// Usage by serial number as the store has it.
-    usage_written: tokio::sync::Mutex<BTreeMap<u64, Totals>>,
+    usage_written: tokio::sync::Mutex<BTreeMap<u64, UsageRecord>>,
     usage_changed: Notify,
     is_ready: AtomicBool,
     /// Given back when the worker is closed.

@@ -156,6 +156,56 @@ pub(crate) struct Totals {
     pub(crate) storage_byte_us: u128,
 }
 
+/// What an app has used up to a moment, and what it went on holding then.
+///
+/// Most apps hold something and do nothing. Their sums over time follow from
+/// this record and from the last moment at which the daemon is known to have
+/// lived, so nothing has to be written for them every second.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub(crate) struct UsageRecord {
+    pub(crate) totals: Totals,
+    /// The moment, as unix time in milliseconds.
+    pub(crate) at_ms: u64,
+    pub(crate) instances: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) storage_bytes: u64,
+}
+
+impl UsageRecord {
+    /// What was used up to a later moment, if nothing else has happened.
+    pub(crate) fn totals_at(&self, now_ms: u64) -> Totals {
+        let passed_us = u128::from(now_ms.saturating_sub(self.at_ms)) * 1000;
+        let over_time = |held: u64| u128::from(held).saturating_mul(passed_us);
+        let running_us = u64::try_from(over_time(self.instances)).unwrap_or(u64::MAX);
+        let totals = &self.totals;
+        Totals {
+            running_us: totals.running_us.saturating_add(running_us),
+            memory_byte_us: totals
+                .memory_byte_us
+                .saturating_add(over_time(self.memory_bytes)),
+            storage_byte_us: totals
+                .storage_byte_us
+                .saturating_add(over_time(self.storage_bytes)),
+            ..*totals
+        }
+    }
+
+    /// Whether the other one says the same, but for the passing of time.
+    pub(crate) fn says_no_more_than(&self, other: &Self) -> bool {
+        let without_time = |record: &Self| Self {
+            totals: Totals {
+                running_us: 0,
+                memory_byte_us: 0,
+                storage_byte_us: 0,
+                ..record.totals
+            },
+            at_ms: 0,
+            ..*record
+        };
+        without_time(self) == without_time(other)
+    }
+}
+
 /// The last word about an app that was removed.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub(crate) struct DepartedRecord {
@@ -175,6 +225,33 @@ pub(crate) struct BenchRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_held_counts_on() {
+        let record = UsageRecord {
+            at_ms: 1_000,
+            instances: 2,
+            memory_bytes: 5,
+            storage_bytes: 7,
+            ..UsageRecord::default()
+        };
+        assert_eq!(record.totals_at(900), record.totals, "clocks may go back");
+        let later = record.totals_at(1_003);
+        assert_eq!(later.running_us, 6_000);
+        assert_eq!(later.memory_byte_us, 15_000);
+        assert_eq!(later.storage_byte_us, 21_000);
+        let same = UsageRecord {
+            totals: later,
+            at_ms: 1_003,
+            ..record
+        };
+        assert!(same.says_no_more_than(&record));
+        let more = UsageRecord {
+            memory_bytes: 6,
+            ..record
+        };
+        assert!(!more.says_no_more_than(&record));
+    }
 
     #[test]
     fn records_carry_their_version() {

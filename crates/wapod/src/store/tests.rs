@@ -41,6 +41,12 @@ async fn what_was_committed_is_there_again() {
         gas: 5,
         ..Totals::default()
     };
+    let usage = UsageRecord {
+        totals,
+        at_ms: 10,
+        instances: 1,
+        ..UsageRecord::default()
+    };
     let secret = |app: &AppRecord| Change::PutSecret {
         app: app.address(),
         name: "TOKEN".to_owned(),
@@ -49,12 +55,13 @@ async fn what_was_committed_is_there_again() {
     let changes = vec![
         Change::PutApp(one.clone()),
         Change::PutApp(two.clone()),
-        Change::PutUsage { serial: 2, totals },
-        Change::PutUsage { serial: 1, totals },
+        Change::PutUsage { serial: 2, usage },
+        Change::PutUsage { serial: 1, usage },
         secret(&one),
         secret(&two),
         Change::PutSession(session()),
         Change::PutNextSerial(3),
+        Change::PutClock(12),
     ];
     store.commit(changes).await.expect("written");
     let remove = Change::RemoveApp {
@@ -66,7 +73,11 @@ async fn what_was_committed_is_there_again() {
 
     let (_store, contents) = Store::open(&path).expect("opened");
     assert_eq!(contents.apps, [one.clone()]);
-    assert_eq!(contents.usage.get(&2), Some(&totals));
+    let later = Totals {
+        running_us: 2_000,
+        ..totals
+    };
+    assert_eq!(contents.usage.get(&2), Some(&later));
     assert_eq!(contents.usage.len(), 1);
     assert_eq!(contents.secrets.len(), 1, "secrets go with their app");
     assert_eq!(

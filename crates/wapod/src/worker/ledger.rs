@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use wapo_host::{Meter, Usage};
 
-use crate::store::Totals;
+use crate::store::{Totals, UsageRecord};
 
 /// The book of one app.
 pub(crate) struct Ledger {
@@ -68,13 +68,28 @@ impl Ledger {
 
     /// Everything up to this moment.
     pub(crate) fn totals(&self) -> Totals {
+        self.record(0).totals
+    }
+
+    /// Everything up to this moment, which is `now_ms`, and what is held.
+    pub(crate) fn record(&self, now_ms: u64) -> UsageRecord {
         let live = self.meter.read();
-        let before = &self.before;
-        let stored_byte_us = {
+        let (storage_bytes, stored_byte_us) = {
             let mut stored = self.stored();
             stored.advance();
-            stored.byte_us
+            (stored.bytes, stored.byte_us)
         };
+        UsageRecord {
+            totals: self.sum(&live, stored_byte_us),
+            at_ms: now_ms,
+            instances: live.instances,
+            memory_bytes: live.memory_bytes,
+            storage_bytes,
+        }
+    }
+
+    fn sum(&self, live: &Usage, stored_byte_us: u128) -> Totals {
+        let before = &self.before;
         Totals {
             gas: before.gas.saturating_add(live.gas),
             network_ingress_bytes: before

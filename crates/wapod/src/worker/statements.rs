@@ -205,11 +205,11 @@ impl Worker {
             );
             return Err(AppError::Refused(text));
         }
-        self.write_usage().await?;
         let (readings, next) = match addresses {
             [] => self.readings_from(cursor, METRICS_APPS_MAX),
             some => (self.readings_of(some), None),
         };
+        self.write_readings(&readings).await?;
         let token = self.session.token_or_wait().await?;
         let token = MetricsToken {
             sn: token.sn,

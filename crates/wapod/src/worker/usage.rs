@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 
+use tokio::time::{Instant, sleep, timeout};
+
 use wapo_rpc::AppAddress;
 
-use super::Worker;
 use super::app::App;
+use super::{Worker, unix_ms};
 use crate::limits::{DEPARTED_MAX, USAGE_INTERVAL};
-use crate::store::{Change, DepartedRecord, StoreError, Totals};
+use crate::store::{Change, DepartedRecord, StoreError, Totals, UsageRecord};
 
 /// Usage of one deployment, as a statement tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Reading {
     pub(crate) address: [u8; 32],
     pub(crate) session: [u8; 32],
     pub(crate) totals: Totals,
+    /// Whether the app is still there.
+    is_deployed: bool,
 }
 
 impl From<&DepartedRecord> for Reading {
@@ -30,6 +34,7 @@ impl From<&DepartedRecord> for Reading {
             address: record.address,
             session: record.session,
             totals: record.totals,
+            is_deployed: false,
         }
     }
 }
@@ -41,6 +46,7 @@ impl From<&App> for Reading {
             address: app.address.0,
             session: app.session,
             totals: app.ledger.totals(),
+            is_deployed: true,
         }
     }
 }
@@ -49,42 +55,76 @@ impl Worker {
     /// Writes down what was used, every second and whenever an instance ended,
     /// and lets go of instances that nobody uses. Runs as long as the worker.
     pub(super) async fn keep_books(self: Arc<Self>) {
+        let mut tidied = Instant::now();
         loop {
-            let woken = tokio::time::timeout(USAGE_INTERVAL, self.usage_changed.notified()).await;
-            if woken.is_err() {
+            let woken = timeout(USAGE_INTERVAL, self.usage_changed.notified()).await;
+            if tidied.elapsed() >= USAGE_INTERVAL {
+                tidied = Instant::now();
                 self.tidy_up();
             }
             // On failure the store has said so; the next round tries again.
             let _ = self.write_usage().await;
             if woken.is_ok() {
                 // Instances may end by thousands in a second.
-                tokio::time::sleep(USAGE_INTERVAL / 10).await;
+                sleep(USAGE_INTERVAL / 10).await;
             }
         }
     }
 
-    /// Writes down what has changed since the last time.
+    /// Writes down what was used: apps that did something, and for all others
+    /// that time has passed.
     ///
     /// # Errors
     ///
     /// The store cannot be written; what was used is not forgotten.
     pub(crate) async fn write_usage(&self) -> Result<(), StoreError> {
         let mut written = self.usage_written.lock().await;
+        let now_ms = unix_ms();
         let mut changes = Vec::new();
-        let mut now = BTreeMap::new();
+        let mut records = BTreeMap::new();
         for app in self.apps() {
-            let totals = app.ledger.totals();
             let serial = app.serial;
-            if written.get(&serial) != Some(&totals) {
-                changes.push(Change::PutUsage { serial, totals });
+            let usage = app.ledger.record(now_ms);
+            let known = written.get(&serial);
+            match known.filter(|known| usage.says_no_more_than(known)) {
+                Some(known) => drop(records.insert(serial, *known)),
+                None => {
+                    records.insert(serial, usage);
+                    changes.push(Change::PutUsage { serial, usage });
+                }
             }
-            now.insert(serial, totals);
         }
-        if !changes.is_empty() {
+        if !records.is_empty() {
+            changes.push(Change::PutClock(now_ms));
             self.store.commit(changes).await?;
         }
-        *written = now;
+        *written = records;
         Ok(())
+    }
+
+    /// Writes down exactly what a statement is going to say.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written.
+    pub(crate) async fn write_readings(&self, readings: &[Reading]) -> Result<(), StoreError> {
+        let now_ms = unix_ms();
+        let here = readings.iter().filter(|reading| reading.is_deployed);
+        let changes = here.map(|reading| Change::PutUsage {
+            serial: reading.serial,
+            usage: UsageRecord {
+                totals: reading.totals,
+                // What is held now is written with the next entry.
+                at_ms: now_ms,
+                ..UsageRecord::default()
+            },
+        });
+        let changes: Vec<_> = changes.collect();
+        let mut written = self.usage_written.lock().await;
+        for reading in readings {
+            written.remove(&reading.serial);
+        }
+        self.store.commit(changes).await
     }
 
     /// Remembers the last word about an app, as long as the session lasts.
