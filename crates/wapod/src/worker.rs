@@ -171,10 +171,8 @@ impl Worker {
     /// Stops all instances, writes down what they used and gives the data folder
     /// back. Apps stay deployed.
     pub(crate) async fn close(&self) {
+        self.stop_at_once();
         let instances: Vec<_> = self.apps().iter().flat_map(|app| app.instances()).collect();
-        for instance in &instances {
-            instance.handle().stop();
-        }
         for instance in instances {
             instance.handle().ended().await;
         }

@@ -235,13 +235,11 @@ impl Worker {
 
     /// Lets a new app take the place of an old one.
     async fn hand_over(self: &Arc<Self>, old: &Arc<App>, new: &Arc<App>) -> Result<(), AppError> {
-        {
+        let name = new.name();
+        if !name.is_empty() {
+            old.state().name.clear();
             let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-            let name = new.name();
-            if !name.is_empty() {
-                old.state().name.clear();
-                names.insert(name, Arc::clone(new));
-            }
+            names.insert(name, Arc::clone(new));
         }
         self.remove_to_end(Arc::clone(old)).await
     }
