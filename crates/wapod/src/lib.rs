@@ -14,6 +14,8 @@
 //! * `api`: the user port. `api::error` is the only place where an error becomes
 //!   an answer.
 //! * `identity`: the secret key lives here and nowhere else.
+//! * [`backup`]: data folders in a file, while no daemon runs. [`system`]: what
+//!   the machine has to give.
 //!
 //! # Example
 //!
@@ -38,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod backup;
 mod blobs;
 mod boot_data;
 pub mod config;
@@ -49,7 +52,7 @@ pub mod limits;
 mod logs;
 mod server;
 mod store;
-mod system;
+pub mod system;
 mod worker;
 
 pub use config::{

@@ -1,9 +1,17 @@
 //! What the system says about this process and this machine.
 //!
 //! Read from `/proc` and the control group; what cannot be read is zero or
-//! absent. Called by `worker` for its report and by `config` for its defaults.
+//! absent. Called by `worker` for its report, and by the `wapod` program for its
+//! defaults and for a look at the machine before it starts.
 
 use std::fs;
+
+use rustix::process::{Resource, getrlimit, setrlimit};
+
+use crate::limits::{
+    CONNECTIONS_MAX, DAEMON_FILES, DAEMON_MAPPINGS, DAEMON_MEMORY_BYTES_MIN, FILES_PER_INSTANCE,
+    MAPPINGS_PER_INSTANCE,
+};
 
 /// Memory, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -34,6 +42,83 @@ pub(crate) fn memory_limit_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let machine = Some(field(&machine, "MemTotal:")).filter(|bytes| *bytes > 0);
     [machine, control_group_limit()].into_iter().flatten().min()
+}
+
+/// Memory that all instances may have together when the operator names no
+/// budget: what there is, less a reserve for the daemon itself.
+pub fn memory_budget_default_bytes() -> Option<u64> {
+    memory_limit_bytes().map(|all| all - daemon_reserve_bytes(all))
+}
+
+/// An eighth, at least [`DAEMON_MEMORY_BYTES_MIN`], never more than half.
+fn daemon_reserve_bytes(all_bytes: u64) -> u64 {
+    (all_bytes / 8)
+        .max(DAEMON_MEMORY_BYTES_MIN)
+        .min(all_bytes / 2)
+}
+
+/// What this process may take from the kernel.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capacity {
+    /// Files that it may have open.
+    pub open_files: u64,
+    /// Pieces of address space that it may have.
+    pub mappings: u64,
+}
+
+impl Capacity {
+    /// Raises the soft limit of open files to the hard one, and reads what is to
+    /// be had then. What cannot be read counts as unlimited.
+    pub fn take() -> Self {
+        let limit = getrlimit(Resource::Nofile);
+        let mut raised = limit;
+        raised.current = limit.maximum;
+        let open_files = match setrlimit(Resource::Nofile, raised) {
+            Ok(()) => raised.current,
+            Err(_) => limit.current,
+        };
+        let mappings = fs::read_to_string("/proc/sys/vm/max_map_count");
+        Self {
+            open_files: open_files.unwrap_or(u64::MAX),
+            mappings: mappings
+                .ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(u64::MAX),
+        }
+    }
+
+    /// Whether that many instances fit; a warning when they fit in idleness only.
+    ///
+    /// # Errors
+    ///
+    /// A text for the operator: what is too little and how to change it. Without
+    /// a mapping for the next allocation the whole daemon would be ended, so it
+    /// does not start.
+    pub fn check(self, instances_max: u32) -> Result<Option<String>, String> {
+        let instances = u64::from(instances_max);
+        let mappings = DAEMON_MAPPINGS + instances * MAPPINGS_PER_INSTANCE;
+        if self.mappings < mappings {
+            let room = self.mappings.saturating_sub(DAEMON_MAPPINGS) / MAPPINGS_PER_INSTANCE;
+            return Err(format!(
+                "{instances} instances (-c) may need {mappings} memory mappings, the kernel allows {}: use `sysctl vm.max_map_count={mappings}`, or `-c {room}` at most",
+                self.mappings
+            ));
+        }
+        let files = DAEMON_FILES + instances;
+        if self.open_files < files {
+            return Err(format!(
+                "{instances} instances (-c) need {files} open files at least, the limit is {}: raise it (`ulimit -n`, LimitNOFILE), or use a smaller -c",
+                self.open_files
+            ));
+        }
+        let files = DAEMON_FILES + u64::from(CONNECTIONS_MAX) + instances * FILES_PER_INSTANCE;
+        Ok((self.open_files < files).then(|| {
+            format!(
+                "under load, {instances} instances (-c) may need {files} open files, the limit is {}: connections may fail then; raise it (`ulimit -n`, LimitNOFILE), or use a smaller -c",
+                self.open_files
+            )
+        }))
+    }
 }
 
 fn control_group_limit() -> Option<u64> {
@@ -68,6 +153,42 @@ mod tests {
         let text = "VmPeak:\t  20 kB\nVmRSS:\t 7 kB\n";
         assert_eq!(field(text, "VmRSS:"), 7 * 1024);
         assert_eq!(field(text, "VmSwap:"), 0);
+    }
+
+    #[test]
+    fn the_daemon_keeps_some_memory_for_itself() {
+        assert_eq!(daemon_reserve_bytes(64 << 30), 8 << 30);
+        assert_eq!(daemon_reserve_bytes(1 << 30), DAEMON_MEMORY_BYTES_MIN);
+        assert_eq!(daemon_reserve_bytes(100 << 20), 50 << 20);
+        assert!(memory_budget_default_bytes() < memory_limit_bytes());
+    }
+
+    #[test]
+    fn instances_that_do_not_fit_are_refused_with_what_to_do() {
+        let ample = Capacity {
+            open_files: 1 << 20,
+            mappings: 1 << 20,
+        };
+        assert_eq!(ample.check(1000), Ok(None));
+        let error = ample.check(200_000).expect_err("too many");
+        assert!(error.contains("vm.max_map_count=") && error.contains("-c"));
+
+        let few_files = |open_files| Capacity {
+            open_files,
+            ..ample
+        };
+        let warning = few_files(1024).check(128).expect("fits in idleness");
+        assert!(warning.expect("a warning").contains("LimitNOFILE"));
+        let error = few_files(256).check(128).expect_err("too few");
+        assert!(error.contains("the limit is 256"), "{error}");
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_raised() {
+        let capacity = Capacity::take();
+        let limit = getrlimit(Resource::Nofile);
+        assert_eq!(limit.current, limit.maximum);
+        assert_eq!(capacity.open_files, limit.current.unwrap_or(u64::MAX));
     }
 
     #[test]
