@@ -1,111 +1,100 @@
-//! The daemon as a program: reads the command line, runs a server until it is
-//! told to stop.
+//! The daemon as a program: what the command line asks for, and exit codes.
+//!
+//! `options` decides the settings, `serve` runs the daemon, the library does the
+//! rest.
 
-use std::io::IsTerminal as _;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+mod logging;
+mod options;
+mod serve;
 
-use anyhow::Context as _;
-use clap::Parser;
-use tracing_subscriber::EnvFilter;
-use wapod::{AppConfig, ByteSize, Config, Module, PortRange, RestartPolicy, Running, Server};
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
 
-/// Runs a Wapo app from a file and serves it over HTTP.
-///
-/// This version runs one app, keeps everything in memory, and has a new identity
-/// at every start. Deploying over the network, the console and stored state are
-/// not there yet; for development there is `wapo run`.
-#[derive(Parser, Debug)]
-#[command(name = "wapod", version)]
-struct Options {
-    /// Wasm file to run, served at `/`. Without one, only /health answers.
-    app: Option<PathBuf>,
+use clap::Parser as _;
+use wapod::backup::{self, Existing};
 
-    /// Memory that one instance may have, such as 64M or 1g.
-    #[arg(
-        short,
-        long,
-        visible_alias = "instance-memory-size",
-        default_value = "128M"
-    )]
-    memory: ByteSize,
+use logging::LogOptions;
+use options::{Command, Environment, LogFormat, Options, Refused, Sources};
+use serve::Ended;
 
-    /// Where the gateway listens.
-    #[arg(long, default_value = "127.0.0.1:8002")]
-    address: SocketAddr,
+/// Exit code for wrong usage, as clap has it.
+const USAGE: u8 = 2;
 
-    /// Ports that the app may listen on by itself, both included.
-    #[arg(
-        short = 'l',
-        long,
-        value_name = "A..B",
-        visible_alias = "tcp-listen-port-range"
-    )]
-    listen_ports: Option<PortRange>,
-
-    /// Arguments for the app.
-    #[arg(last = true)]
-    args: Vec<String>,
-}
-
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let options = Options::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(std::io::stdout().is_terminal())
-        .init();
-    let runtime = wapod::runtime_builder()
-        .build()
-        .context("cannot start threads")?;
-    runtime.block_on(serve(config(options)?))
-}
-
-fn config(options: Options) -> anyhow::Result<Config> {
-    let mut apps = Vec::new();
-    if let Some(path) = &options.app {
-        let mut app = AppConfig::new(Module::read(path)?);
-        app.args = options.args;
-        app.listen_ports = options.listen_ports.map(|PortRange(ports)| ports);
-        app.restart = RestartPolicy::OnFailure;
-        apps.push(app);
+    match run(&options) {
+        Ok(Ended::AsTold) => ExitCode::SUCCESS,
+        // Threads that still work must not hold up who wants an end.
+        Ok(Ended::AtOnce(told)) => std::process::exit(told.exit_code().into()),
+        Err(Refused::Usage(text)) => fail(&text, ExitCode::from(USAGE)),
+        Err(Refused::Settings(text)) => fail(&text, ExitCode::FAILURE),
     }
-    Ok(Config {
-        address: options.address,
-        root_app: !apps.is_empty(),
-        apps,
-        memory_max_bytes: options.memory.0,
-        log_sink: Some(std::sync::Arc::new(|app, line| {
-            tracing::info!(target: "wapo::guest", %app, "{}", line.text);
-        })),
-        ..Config::default()
-    })
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
-    let running = Server::start(config).await?;
-    tracing::info!(
-        "serving on http://{}/ until told to stop",
-        running.user_address()
-    );
-    wait(&running).await?;
-    tracing::info!("stopping");
-    running.shutdown().await;
-    Ok(())
+fn fail(text: &str, code: ExitCode) -> ExitCode {
+    eprintln!("wapod: {text}");
+    code
 }
 
-/// Waits for a request to stop. An app that ends does not end the daemon.
-async fn wait(running: &Running) -> anyhow::Result<()> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-        .context("cannot listen to signals")?;
-    let ended = async {
-        let reason = running.exited().await;
-        tracing::warn!("the app has ended: {reason}");
-        std::future::pending::<()>().await;
-    };
-    tokio::select! {
-        interrupted = tokio::signal::ctrl_c() => interrupted.context("cannot listen to signals"),
-        _ = terminate.recv() => Ok(()),
-        () = ended => Ok(()),
+fn run(options: &Options) -> Result<Ended, Refused> {
+    let environment = Environment::read().map_err(Refused::Settings)?;
+    let log = LogOptions::new(&environment).map_err(Refused::Settings)?;
+    let sources = Sources::new(options, environment)?;
+    if let Some(command) = &options.command {
+        logging::init(log, LogFormat::Text);
+        let done = carry_out(command, &sources.data_dir());
+        return done.map(|()| Ended::AsTold).map_err(Refused::Settings);
+    }
+    let settings = sources.settings().map_err(Refused::Settings)?;
+    if options.check_config {
+        let warning = serve::check_machine(&settings.config).map_err(Refused::Settings)?;
+        for warning in settings.warnings.iter().chain(&warning) {
+            eprintln!("wapod: warning: {warning}");
+        }
+        print(&settings.to_string()).map_err(Refused::Settings)?;
+        return Ok(Ended::AsTold);
+    }
+    logging::init(log, settings.log_format);
+    serve::run(settings).map_err(Refused::Settings)
+}
+
+fn print(text: &str) -> Result<(), String> {
+    let mut output = std::io::stdout().lock();
+    let printed = output.write_all(text.as_bytes());
+    printed.map_err(|error| format!("cannot write the output: {error}"))
+}
+
+fn carry_out(command: &Command, data_dir: &Path) -> Result<(), String> {
+    match command {
+        Command::Backup { file } => {
+            let written = backup::create(data_dir, file).map_err(|error| error.to_string())?;
+            for left_out in &written.left_out {
+                eprintln!("wapod: warning: left out {left_out}");
+            }
+            print(&format!(
+                "{}: {} files, {}. It holds the worker's key: keep it private.\n",
+                file.display(),
+                written.files,
+                wapod::ByteSize(written.bytes)
+            ))
+        }
+        Command::Restore { file, force } => {
+            let existing = match force {
+                true => Existing::MoveAside,
+                false => Existing::Keep,
+            };
+            let restored = backup::restore(file, data_dir, existing);
+            let restored = restored.map_err(|error| error.to_string())?;
+            if let Some(aside) = &restored.moved_aside {
+                print(&format!("the former content is in {}\n", aside.display()))?;
+            }
+            print(&format!(
+                "{}: {} files, worker 0x{}\n",
+                data_dir.display(),
+                restored.files,
+                hex::encode(restored.public_key)
+            ))
+        }
     }
 }

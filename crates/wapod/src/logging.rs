@@ -1,0 +1,91 @@
+//! The daemon's log: on standard output, as text or JSON.
+//!
+//! What apps say is in their own logs; lines of apps come here only for apps
+//! that ask for it, and with `RUST_LOG_SANITIZED=true` for none. Called by
+//! `main`.
+
+use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
+
+use tracing::{Level, Metadata};
+use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+use crate::options::{Environment, LogFormat};
+
+/// What is logged unless `RUST_LOG` says otherwise.
+const FILTER: &str = "info";
+
+/// What the log is like.
+pub(crate) struct LogOptions {
+    filter: EnvFilter,
+    is_sanitized: bool,
+    has_colors: bool,
+}
+
+impl LogOptions {
+    /// Takes them from the environment.
+    ///
+    /// # Errors
+    ///
+    /// A text when the filter cannot be read.
+    pub(crate) fn new(environment: &Environment) -> Result<Self, String> {
+        let filter = environment.log_filter.as_deref().unwrap_or(FILTER);
+        let filter = EnvFilter::try_new(filter).map_err(|error| {
+            format!("RUST_LOG: `{filter}`: {error}; write `info` or `warn,wapod=debug`")
+        })?;
+        Ok(Self {
+            filter,
+            is_sanitized: environment.is_log_sanitized,
+            has_colors: std::io::stdout().is_terminal() && !environment.has_no_color,
+        })
+    }
+}
+
+/// Begins to log. Panics become lines of the log, too.
+pub(crate) fn init(options: LogOptions, format: LogFormat) {
+    let passes: fn(&Metadata<'_>) -> bool = match options.is_sanitized {
+        true => passes_sanitized,
+        false => passes,
+    };
+    let lines = tracing_subscriber::fmt::layer().with_ansi(options.has_colors);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
+    };
+    tracing_subscriber::registry()
+        .with(options.filter)
+        .with(lines.with_filter(FilterFn::new(passes)))
+        .init();
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let text = panic.payload_as_str().unwrap_or("panic");
+    match panic.location() {
+        Some(place) => tracing::error!(target: "wapod", %place, "panic: {text}"),
+        None => tracing::error!(target: "wapod", "panic: {text}"),
+    }
+}
+
+/// Whether a target is a crate, or a module in it.
+fn is_of(target: &str, name: &str) -> bool {
+    let rest = target.strip_prefix(name);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
+
+/// The libraries below trace whole requests, with the token that is in them.
+fn passes(line: &Metadata<'_>) -> bool {
+    let is_http = ["h2", "hyper", "hyper_util", "rustls"];
+    let is_http = is_http.iter().any(|name| is_of(line.target(), name));
+    !is_http || *line.level() < Level::TRACE
+}
+
+/// Lines of the daemon itself, without the details that say what apps do: whom
+/// they connect to is logged from `debug` on.
+fn passes_sanitized(line: &Metadata<'_>) -> bool {
+    let is_ours = ["wapod", "wapo_host", "wapo_rpc", "wapo_crypto"];
+    let is_ours = is_ours.iter().any(|name| is_of(line.target(), name));
+    is_ours && *line.level() <= Level::INFO
+}

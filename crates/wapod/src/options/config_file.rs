@@ -1,0 +1,355 @@
+//! The configuration file, `wapod.toml`.
+//!
+//! Its keys are the names of the options. A `Wapod.toml` of Wapo 0.x is read,
+//! too: what has an effect is taken over, settings of its web framework are
+//! named in a warning, and anything else is an error with its line.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+use wapo_host::net::policy::special_range;
+
+use super::layer::{KEYS, Layer};
+
+/// Names that are looked for in the working directory.
+const NAMES: [&str; 2] = ["wapod.toml", "Wapod.toml"];
+
+/// Keys of the web framework of Wapo 0.x, in the sections of its servers.
+const FRAMEWORK_KEYS: &[&str] = &[
+    "cli_colors",
+    "ident",
+    "ip_header",
+    "keep_alive",
+    "limits",
+    "log_level",
+    "max_blocking",
+    "proxy_proto_header",
+    "secret_key",
+    "shutdown",
+    "temp_dir",
+    "tls",
+    "workers",
+];
+
+/// Finds the file of a folder. Folders above are not looked at: who can write
+/// there must not decide what the daemon does.
+///
+/// # Errors
+///
+/// A text when there are two.
+pub(super) fn find(folder: &Path) -> Result<Option<PathBuf>, String> {
+    // By listing, because some file systems do not tell the names apart.
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Ok(None);
+    };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let mut found: Vec<_> = names
+        .filter(|name| NAMES.contains(&name.as_str()))
+        .collect();
+    let file = found.pop();
+    match (file, found.is_empty()) {
+        (Some(file), true) => Ok(Some(PathBuf::from(file))),
+        (Some(_), false) => Err(format!(
+            "there are both {} and {}: remove one, or name one with --config",
+            NAMES[0], NAMES[1]
+        )),
+        (None, _) => Ok(None),
+    }
+}
+
+/// A file's settings, and what its owner should know.
+#[derive(Debug)]
+pub(super) struct Read {
+    pub(super) layer: Layer,
+    pub(super) warnings: Vec<String>,
+}
+
+/// Reads a file.
+///
+/// # Errors
+///
+/// A text of one line, with the file and the number of the line.
+pub(super) fn read(path: &Path) -> Result<Read, String> {
+    let shown = path.display();
+    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    parse(&text, &shown.to_string())
+}
+
+fn parse(text: &str, file: &str) -> Result<Read, String> {
+    let reader = Reader { text, file };
+    let table = DeTable::parse(text).map_err(|error| {
+        let span = error.span().unwrap_or_default();
+        reader.error(span, error.message().lines().next().unwrap_or_default())
+    })?;
+    let mut read = Read {
+        layer: Layer::default(),
+        warnings: Vec::new(),
+    };
+    // The servers' own sections decide over what holds for both.
+    let mut sections: Vec<_> = table.get_ref().iter().collect();
+    sections.sort_by_key(|(key, _)| (key.get_ref() != "default", key.span().start));
+    for (key, value) in sections {
+        match (key.get_ref().as_ref(), value.get_ref()) {
+            ("default" | "admin" | "user", DeValue::Table(table)) => {
+                reader.server(key.get_ref(), table, &mut read)?;
+            }
+            ("runtime", DeValue::Table(table)) => reader.runtime(table, &mut read)?,
+            _ => reader.setting(key, value, &mut read.layer)?,
+        }
+    }
+    Ok(read)
+}
+
+/// The file that is being read, for messages.
+struct Reader<'a> {
+    text: &'a str,
+    file: &'a str,
+}
+
+impl Reader<'_> {
+    fn error(&self, at: Range<usize>, text: &str) -> String {
+        format!("{}: {text}", self.place(at))
+    }
+
+    fn place(&self, at: Range<usize>) -> String {
+        let before = self.text.get(..at.start).unwrap_or_default();
+        format!("{}:{}", self.file, before.matches('\n').count() + 1)
+    }
+
+    /// One of our settings.
+    fn setting(
+        &self,
+        key: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        layer: &mut Layer,
+    ) -> Result<(), String> {
+        let name = key.get_ref();
+        let Some((_, set)) = KEYS.iter().find(|(known, _)| known == name) else {
+            let text = match name.as_ref() {
+                "admin-token" | "admin-api-token" => {
+                    "a token does not belong here: put it into a file of its own and name that with `admin-token-file`".to_owned()
+                }
+                _ => format!("unknown key `{name}`: the keys are the long options of `wapod --help`"),
+            };
+            return Err(self.error(key.span(), &text));
+        };
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Boolean(value) => value.to_string(),
+            _ => {
+                let text = format!("`{name}` takes a text, a number, true or false");
+                return Err(self.error(value.span(), &text));
+            }
+        };
+        set(layer, &text).map_err(|error| self.error(value.span(), &format!("`{name}`: {error}")))
+    }
+
+    /// A section of a web server of Wapo 0.x.
+    fn server(&self, section: &str, table: &DeTable<'_>, read: &mut Read) -> Result<(), String> {
+        for (key, value) in table {
+            let name = key.get_ref().as_ref();
+            if matches!(name, "address" | "port") {
+                for server in ["admin", "user"] {
+                    if section == server || section == "default" {
+                        let ours = DeString::from(format!("{server}-{name}"));
+                        let ours = Spanned::new(key.span(), ours);
+                        self.setting(&ours, value, &mut read.layer)?;
+                    }
+                }
+            } else if FRAMEWORK_KEYS.contains(&name) {
+                read.warnings.push(format!(
+                    "{}: `{name}` has no effect any more",
+                    self.place(key.span())
+                ));
+            } else {
+                let text = format!("unknown key `{name}` in [{section}]");
+                return Err(self.error(key.span(), &text));
+            }
+        }
+        Ok(())
+    }
+
+    /// The section of Wapo 0.x about the daemon.
+    fn runtime(&self, table: &DeTable<'_>, read: &mut Read) -> Result<(), String> {
+        for (key, value) in table {
+            let name = key.get_ref();
+            if name != "tcp_connect_blacklist" {
+                let text = format!("unknown key `{name}` in [runtime]");
+                return Err(self.error(key.span(), &text));
+            }
+            let DeValue::Array(hosts) = value.get_ref() else {
+                let text = format!("`{name}` takes a list of texts");
+                return Err(self.error(value.span(), &text));
+            };
+            for host in hosts {
+                let denied = host.get_ref().as_str().is_some_and(is_always_denied);
+                if !denied {
+                    let text = format!(
+                        "`{name}`: {} is not a private address, and public ones cannot be denied here: do that in the firewall",
+                        self.text.get(host.span()).unwrap_or_default()
+                    );
+                    return Err(self.error(host.span(), &text));
+                }
+            }
+            read.warnings.push(format!(
+                "{}: `{name}` is not needed: apps cannot reach private addresses unless they are allowed to",
+                self.place(key.span())
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether apps cannot reach a host or network anyway.
+fn is_always_denied(host: &str) -> bool {
+    if host.eq_ignore_ascii_case("localhost") {
+        return true;
+    }
+    let (address, length) = match host.split_once('/') {
+        Some((address, length)) => (address, length.parse().ok()),
+        None => (host, Some(u32::MAX)),
+    };
+    let (Ok(address), Some(length)) = (address.parse::<IpAddr>(), length) else {
+        return false;
+    };
+    // Both ends within one special range are a network within it.
+    let (first, last): (IpAddr, IpAddr) = match address {
+        IpAddr::V4(v4) => {
+            let rest = u32::MAX.checked_shr(length).unwrap_or(0);
+            (
+                Ipv4Addr::from_bits(v4.to_bits() & !rest).into(),
+                Ipv4Addr::from_bits(v4.to_bits() | rest).into(),
+            )
+        }
+        IpAddr::V6(v6) => {
+            let rest = u128::MAX.checked_shr(length).unwrap_or(0);
+            (
+                Ipv6Addr::from_bits(v6.to_bits() & !rest).into(),
+                Ipv6Addr::from_bits(v6.to_bits() | rest).into(),
+            )
+        }
+    };
+    special_range(first).is_some() && special_range(first) == special_range(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Read {
+        parse(text, "wapod.toml").expect(text)
+    }
+
+    fn error(text: &str) -> String {
+        parse(text, "wapod.toml").expect_err(text)
+    }
+
+    #[test]
+    fn settings_have_the_names_of_the_options() {
+        let read = read(
+            "instance-memory-size = \"1g\"\nmax-instances = 500\nno-mem-pool = true\n\
+             admin-address = \"127.0.0.1:9001\"\ntcp-listen-port-range = \"none\"\n",
+        );
+        assert_eq!(
+            read.layer.instance_memory_size.map(|size| size.0),
+            Some(1 << 30)
+        );
+        assert_eq!(read.layer.max_instances, Some(500));
+        assert_eq!(read.layer.no_mem_pool, Some(true));
+        let place = read.layer.admin_address.expect("an address");
+        assert_eq!(place.port, Some(9001));
+        assert!(read.warnings.is_empty());
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_line() {
+        for (text, expected) in [
+            (
+                "\nmax-instance = 3",
+                "wapod.toml:2: unknown key `max-instance`",
+            ),
+            (
+                "max-instances = \"many\"",
+                "wapod.toml:1: `max-instances`: `many`: ",
+            ),
+            ("max-instances = [1]", "wapod.toml:1: `max-instances` takes"),
+            ("max-instances = 1\nmax-instances = 2", "wapod.toml:2: "),
+            ("\n\n= 3", "wapod.toml:3: "),
+            (
+                "admin-token = \"secret\"",
+                "wapod.toml:1: a token does not belong",
+            ),
+            (
+                "[admin]\naddres = \"::1\"",
+                "wapod.toml:2: unknown key `addres` in [admin]",
+            ),
+            ("[admni]\nport = 1", "wapod.toml:1: unknown key `admni`"),
+            (
+                "[runtime]\nx = 1",
+                "wapod.toml:2: unknown key `x` in [runtime]",
+            ),
+        ] {
+            let error = error(text);
+            assert!(error.starts_with(expected), "{error}");
+            assert_eq!(error.lines().count(), 1, "{error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_wapo_0_is_taken_over() {
+        let read = read(
+            "[default]\nworkers = 8\naddress = \"0.0.0.0\"\n\
+             [default.limits]\n\"Operation.BlobPut\" = \"50MiB\"\n\
+             [admin]\naddress = \"127.0.0.1\"\nport = 9001\n[user]\nport = 9002\n\
+             [runtime]\ntcp_connect_blacklist = [\"192.168.0.0/16\", \"localhost\", \"127.0.0.1\", \"::1\"]\n",
+        );
+        let ip = |place: Option<super::super::values::Place>| place.expect("set").ip.to_string();
+        assert_eq!(ip(read.layer.admin_address), "127.0.0.1");
+        assert_eq!(ip(read.layer.user_address), "0.0.0.0");
+        assert_eq!(read.layer.admin_port, Some(9001));
+        assert_eq!(read.layer.user_port, Some(9002));
+        assert_eq!(read.warnings.len(), 3, "{:?}", read.warnings);
+    }
+
+    #[test]
+    fn addresses_that_would_not_be_denied_are_refused() {
+        for host in [
+            "8.8.8.8",
+            "8.8.8.0/24",
+            "0.0.0.0/0",
+            "10.0.0.0/7",
+            "example.com",
+            "10.0.0.0/x",
+        ] {
+            let text = format!("[runtime]\ntcp_connect_blacklist = [\"{host}\"]");
+            let error = error(&text);
+            assert!(
+                error.contains(host) && error.contains("firewall"),
+                "{error}"
+            );
+        }
+        for host in ["10.1.0.0/16", "fc00::/8", "169.254.169.254", "LOCALHOST"] {
+            assert!(is_always_denied(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn only_the_folder_itself_is_searched() {
+        let folder = tempfile::tempdir().expect("folder");
+        let below = folder.path().join("below");
+        fs::create_dir(&below).expect("made");
+        fs::write(folder.path().join("Wapod.toml"), "").expect("written");
+        assert_eq!(find(&below), Ok(None));
+        assert_eq!(find(folder.path()), Ok(Some("Wapod.toml".into())));
+        fs::write(folder.path().join("wapod.toml"), "").expect("written");
+        if fs::read_dir(folder.path()).expect("folder").count() == 3 {
+            assert!(find(folder.path()).is_err());
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The environment: read here, once, and nowhere else.
+
+use std::ffi::OsString;
+
+use wapod::{AdminToken, ByteSize};
+
+use super::layer::{KEYS, Layer};
+
+/// Variables of Wapo 0.x that configured its web servers by these prefixes.
+const SERVERS: [&str; 2] = ["WAPOD_ADMIN_", "WAPOD_USER_"];
+
+/// What the environment says.
+#[derive(Default, Debug)]
+pub(crate) struct Environment {
+    pub(super) layer: Layer,
+    pub(super) enclave_bytes: Option<ByteSize>,
+    /// What to log, as `RUST_LOG` has it.
+    pub(crate) log_filter: Option<String>,
+    /// Whether nothing about apps may be logged.
+    pub(crate) is_log_sanitized: bool,
+    /// Whether colours are unwelcome.
+    pub(crate) has_no_color: bool,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Environment {
+    /// Reads the variables of the process.
+    ///
+    /// # Errors
+    ///
+    /// A text that names the variable.
+    pub(crate) fn read() -> Result<Self, String> {
+        Self::of(std::env::vars_os())
+    }
+
+    /// Reads these variables. Empty ones count as absent.
+    pub(super) fn of(
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, String> {
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            let Some(name) = name.to_str() else { continue };
+            let is_ours = name.starts_with("WAPOD_") || OTHERS.contains(&name);
+            if !is_ours || value.is_empty() {
+                continue;
+            }
+            // The value is not repeated: it may be a token.
+            let value = value
+                .into_string()
+                .map_err(|_| format!("{name} is not valid UTF-8"))?;
+            environment.take(name, value)?;
+        }
+        environment.warnings.sort_unstable();
+        Ok(environment)
+    }
+
+    fn take(&mut self, name: &str, value: String) -> Result<(), String> {
+        let fails = |error: String| format!("{name}: {error}");
+        match name {
+            "WAPOD_ADMIN_TOKEN" => self.layer.admin_api_token = Some(AdminToken(value)),
+            "WAPOD_ENCLAVE_SIZE" => {
+                self.enclave_bytes = Some(value.parse().map_err(fails)?);
+            }
+            "RUST_LOG" => self.log_filter = Some(value),
+            "RUST_LOG_SANITIZED" => self.is_log_sanitized = value == "true",
+            "NO_COLOR" => self.has_no_color = true,
+            "all_proxy" | "i2p_proxy" => self.warnings.push(format!(
+                "{name} is set, but this version connects apps directly: proxies come later"
+            )),
+            _ => {
+                let key = name.strip_prefix("WAPOD_").unwrap_or(name);
+                let key = key.to_ascii_lowercase().replace('_', "-");
+                match KEYS.iter().find(|(known, _)| *known == key) {
+                    Some((_, set)) => set(&mut self.layer, &value).map_err(fails)?,
+                    None if SERVERS.iter().any(|prefix| name.starts_with(prefix)) => {
+                        self.warnings.push(format!(
+                            "{name} has no effect: of the web servers, only ADDRESS and PORT can be set"
+                        ));
+                    }
+                    None => self.warnings.push(format!("{name} is not known")),
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Variables that have not our prefix.
+const OTHERS: [&str; 5] = [
+    "RUST_LOG",
+    "RUST_LOG_SANITIZED",
+    "NO_COLOR",
+    "all_proxy",
+    "i2p_proxy",
+];

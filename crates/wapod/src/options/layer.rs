@@ -1,0 +1,221 @@
+//! The settings as one source has them: all optional.
+//!
+//! clap fills a layer from the command line. [`KEYS`] fills one by name, from
+//! the environment and from the configuration file, so that a setting has one
+//! name in all three.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use wapod::{AdminToken, ByteSize};
+
+use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
+
+const FOLDER: &str = "Folder and settings";
+const APPS: &str = "Apps";
+const ADDRESSES: &str = "Addresses";
+const RUNNING: &str = "Running";
+
+/// Settings of one source.
+#[derive(clap::Args, Clone, Default, Debug)]
+pub(crate) struct Layer {
+    /// Folder of the worker's key, state and blobs [default: data].
+    #[arg(long, value_name = "FOLDER", global = true, help_heading = FOLDER)]
+    pub(super) data_dir: Option<PathBuf>,
+
+    /// Memory that one instance may have, such as 64M or 1g [default: 128M].
+    #[arg(
+        short = 'm',
+        long,
+        value_name = "SIZE",
+        alias = "memory",
+        help_heading = APPS
+    )]
+    pub(super) instance_memory_size: Option<ByteSize>,
+
+    /// Instances that may exist at a time [default: 128].
+    #[arg(short = 'c', long, value_name = "N", help_heading = APPS)]
+    pub(super) max_instances: Option<u32>,
+
+    /// Memory that all instances may have together [default: what the machine or
+    /// the control group has, less an eighth].
+    #[arg(long, value_name = "SIZE", help_heading = APPS)]
+    pub(super) memory_budget: Option<ByteSize>,
+
+    /// Ports that apps may listen on by themselves, both included, or `none`
+    /// [default: none].
+    #[arg(short = 'l', long, value_name = "A..B", help_heading = APPS)]
+    pub(super) tcp_listen_port_range: Option<AppPorts>,
+
+    /// Time that an instance which a request has started serves [default: 60].
+    #[arg(long, value_name = "SECONDS", help_heading = APPS)]
+    pub(super) on_demand_instance_time_secs: Option<Seconds>,
+
+    /// Allocate the memory of instances when it is needed and without guard
+    /// regions, as inside an enclave. Slower.
+    #[arg(
+        long,
+        action = clap::ArgAction::Set,
+        num_args = 0,
+        default_missing_value = "true",
+        help_heading = APPS
+    )]
+    pub(super) no_mem_pool: Option<bool>,
+
+    /// Without effect: the worker decides how many compiled modules stay in
+    /// memory, and has all of them on disk.
+    #[arg(long, value_name = "N", help_heading = APPS, hide_short_help = true)]
+    pub(super) module_cache_size: Option<u32>,
+
+    /// Where the console and the operator's interface listen [default:
+    /// 127.0.0.1:8001]. Any other than a loopback address needs a token.
+    #[arg(long, value_name = "IP[:PORT]", help_heading = ADDRESSES)]
+    pub(super) admin_address: Option<Place>,
+
+    /// Port of the console and the operator's interface [default: 8001].
+    #[arg(long, value_name = "PORT", help_heading = ADDRESSES)]
+    pub(super) admin_port: Option<u16>,
+
+    /// File with the token of the operator's interface.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "admin_api_token",
+        help_heading = ADDRESSES
+    )]
+    pub(super) admin_token_file: Option<PathBuf>,
+
+    /// The token itself. Every user of the machine can see it in the list of
+    /// processes: better use --admin-token-file or WAPOD_ADMIN_TOKEN.
+    #[arg(
+        short = 't',
+        long,
+        value_name = "TOKEN",
+        value_parser = token,
+        help_heading = ADDRESSES
+    )]
+    pub(super) admin_api_token: Option<AdminToken>,
+
+    /// Where the gateway to the apps listens [default: 127.0.0.1:8002].
+    #[arg(long, value_name = "IP[:PORT]", help_heading = ADDRESSES)]
+    pub(super) user_address: Option<Place>,
+
+    /// Port of the gateway to the apps [default: 8002].
+    #[arg(long, value_name = "PORT", help_heading = ADDRESSES)]
+    pub(super) user_port: Option<u16>,
+
+    /// Domain below which each app has a host name [default: localhost].
+    #[arg(long, value_name = "DOMAIN", help_heading = ADDRESSES)]
+    pub(super) base_domain: Option<Domain>,
+
+    /// Reverse proxies whose word about clients counts (`X-Forwarded-For` and the
+    /// like), such as 127.0.0.1,10.0.0.0/8 [default: none].
+    #[arg(long, value_name = "NETWORKS", help_heading = ADDRESSES)]
+    pub(super) trusted_proxies: Option<Networks>,
+
+    /// How the log looks: text or json [default: text].
+    #[arg(long, value_name = "FORMAT", help_heading = RUNNING)]
+    pub(super) log_format: Option<LogFormat>,
+
+    /// Time that requests in flight get when the daemon stops [default: 10].
+    #[arg(long, value_name = "SECONDS", help_heading = RUNNING)]
+    pub(super) drain_grace: Option<Seconds>,
+}
+
+/// Takes any text: clap would repeat a refused one.
+fn token(text: &str) -> Result<AdminToken, Infallible> {
+    Ok(AdminToken(text.to_owned()))
+}
+
+/// Sets a setting of a layer from a text.
+type Set = fn(&mut Layer, &str) -> Result<(), String>;
+
+/// Every setting by its name, which is that of the option.
+pub(super) const KEYS: &[(&str, Set)] = &[
+    ("data-dir", |layer, text| set(&mut layer.data_dir, text)),
+    ("instance-memory-size", |layer, text| {
+        set(&mut layer.instance_memory_size, text)
+    }),
+    ("max-instances", |layer, text| {
+        set(&mut layer.max_instances, text)
+    }),
+    ("memory-budget", |layer, text| {
+        set(&mut layer.memory_budget, text)
+    }),
+    ("tcp-listen-port-range", |layer, text| {
+        set(&mut layer.tcp_listen_port_range, text)
+    }),
+    ("on-demand-instance-time-secs", |layer, text| {
+        set(&mut layer.on_demand_instance_time_secs, text)
+    }),
+    ("no-mem-pool", |layer, text| {
+        set(&mut layer.no_mem_pool, text)
+    }),
+    ("module-cache-size", |layer, text| {
+        set(&mut layer.module_cache_size, text)
+    }),
+    ("admin-address", |layer, text| {
+        set(&mut layer.admin_address, text)
+    }),
+    ("admin-port", |layer, text| set(&mut layer.admin_port, text)),
+    ("admin-token-file", |layer, text| {
+        set(&mut layer.admin_token_file, text)
+    }),
+    ("user-address", |layer, text| {
+        set(&mut layer.user_address, text)
+    }),
+    ("user-port", |layer, text| set(&mut layer.user_port, text)),
+    ("base-domain", |layer, text| {
+        set(&mut layer.base_domain, text)
+    }),
+    ("trusted-proxies", |layer, text| {
+        set(&mut layer.trusted_proxies, text)
+    }),
+    ("log-format", |layer, text| set(&mut layer.log_format, text)),
+    ("drain-grace", |layer, text| {
+        set(&mut layer.drain_grace, text)
+    }),
+];
+
+fn set<T: FromStr<Err: Display>>(slot: &mut Option<T>, text: &str) -> Result<(), String> {
+    let value = text.parse().map_err(|error: T::Err| {
+        let error = error.to_string();
+        // Errors of the standard library do not repeat the value.
+        if error.contains(text) && !text.is_empty() {
+            error
+        } else {
+            format!("`{text}`: {error}")
+        }
+    })?;
+    *slot = Some(value);
+    Ok(())
+}
+
+impl Layer {
+    /// Refuses what contradicts itself within one source.
+    ///
+    /// # Errors
+    ///
+    /// A text that names the source.
+    pub(super) fn check(&self, source: &str) -> Result<(), String> {
+        let places = [
+            ("admin", self.admin_address, self.admin_port),
+            ("user", self.user_address, self.user_port),
+        ];
+        for (name, place, port) in places {
+            if let (Some(of_place), Some(port)) = (place.and_then(|place| place.port), port)
+                && of_place != port
+            {
+                return Err(format!(
+                    "{source}: {name}-address says port {of_place}, {name}-port says {port}"
+                ));
+            }
+        }
+        if self.admin_api_token.is_some() && self.admin_token_file.is_some() {
+            return Err(format!("{source}: there are a token and a file with one"));
+        }
+        Ok(())
+    }
+}

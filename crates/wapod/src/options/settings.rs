@@ -1,0 +1,367 @@
+//! From three layers to the settings that count.
+
+use std::fmt::{self, Display};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME};
+use wapod::{AdminToken, Allocation, ByteSize, Config, StartError, system};
+
+use super::layer::Layer;
+use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
+
+/// Folder of everything that lasts, unless the operator says otherwise.
+const DATA_DIR: &str = "data";
+/// Linear memory of an instance unless the operator says otherwise.
+const INSTANCE_MEMORY_BYTES: u64 = 128 << 20;
+/// A page of linear memory, and all that 32 bits can address.
+const INSTANCE_MEMORY_RANGE: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 30;
+/// Slots for instances unless the operator says otherwise.
+const INSTANCES: u32 = 128;
+const ADMIN_PORT: u16 = 8001;
+const USER_PORT: u16 = 8002;
+/// What an enclave needs besides the instances, and beside each of them.
+const ENCLAVE_RESERVE_BYTES: u64 = 256 << 20;
+const ENCLAVE_RESERVE_BYTES_EACH: u64 = 1 << 20;
+/// Bytes of a token. Beyond it is more likely another file.
+const TOKEN_BYTES_MAX: usize = 4096;
+
+/// What the sources say, each for itself.
+pub(super) struct Layers {
+    pub(super) command_line: Layer,
+    pub(super) environment: Layer,
+    pub(super) file: Option<(PathBuf, Layer)>,
+}
+
+/// What counts.
+pub(crate) struct Settings {
+    /// For the server; complete but for the log.
+    pub(crate) config: Config,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) log_format: LogFormat,
+    /// What the operator should know, each in a line.
+    pub(crate) warnings: Vec<String>,
+    rows: Vec<Row>,
+}
+
+/// A setting as `--check-config` shows it.
+struct Row {
+    name: &'static str,
+    value: String,
+    source: String,
+}
+
+impl Display for Settings {
+    /// In the form of the file, each with its source.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Row {
+            name,
+            value,
+            source,
+        } in &self.rows
+        {
+            let setting = format!("{name} = {value}");
+            writeln!(f, "{setting:<48} # {source}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The folder of everything that lasts.
+pub(super) fn data_dir(layers: &Layers) -> PathBuf {
+    let rows = Vec::new();
+    let found = Picker { layers, rows }.find(|layer| layer.data_dir.clone());
+    found.map_or_else(|| PathBuf::from(DATA_DIR), |(path, _)| path)
+}
+
+/// The layers with what was taken from them.
+struct Picker<'a> {
+    layers: &'a Layers,
+    rows: Vec<Row>,
+}
+
+impl Picker<'_> {
+    /// The value of the first source that has one, with the source's name.
+    fn find<T>(&self, of: impl Fn(&Layer) -> Option<T>) -> Option<(T, String)> {
+        let from = |layer, source: &str| of(layer).map(|value| (value, source.to_owned()));
+        from(&self.layers.command_line, "command line")
+            .or_else(|| from(&self.layers.environment, "environment"))
+            .or_else(|| {
+                let (path, layer) = self.layers.file.as_ref()?;
+                from(layer, &path.display().to_string())
+            })
+    }
+
+    /// Takes a value and remembers it for people.
+    fn pick<T: Display>(
+        &mut self,
+        name: &'static str,
+        default: T,
+        of: impl Fn(&Layer) -> Option<T>,
+    ) -> T {
+        let found = self.find(of);
+        let (value, source) = found.unwrap_or_else(|| (default, "default".to_owned()));
+        self.show(name, &value, source);
+        value
+    }
+
+    fn show(&mut self, name: &'static str, value: &impl Display, source: String) {
+        let text = value.to_string();
+        let is_bare = text == "true" || text == "false" || text.parse::<u64>().is_ok();
+        let value = if is_bare { text } else { format!("{text:?}") };
+        self.rows.push(Row {
+            name,
+            value,
+            source,
+        });
+    }
+}
+
+/// A number of bytes in the form that [`ByteSize`] reads.
+struct Size(u64);
+
+impl Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [(30, "G"), (20, "M"), (10, "K")];
+        let unit = units
+            .iter()
+            .find(|(shift, _)| self.0 > 0 && self.0.is_multiple_of(1 << shift));
+        match unit {
+            Some((shift, name)) => write!(f, "{}{name}", self.0 >> shift),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+/// Decides every setting, and refuses what cannot work.
+///
+/// # Errors
+///
+/// A text of one line.
+pub(super) fn resolve(
+    layers: &Layers,
+    enclave_bytes: Option<ByteSize>,
+    mut warnings: Vec<String>,
+) -> Result<Settings, String> {
+    let rows = Vec::new();
+    let mut picker = Picker { layers, rows };
+    let data_dir = data_dir(layers);
+    picker.pick("data-dir", DATA_DIR.to_owned(), |layer| {
+        let path = layer.data_dir.as_ref()?;
+        Some(path.display().to_string())
+    });
+    let mut config = Config {
+        data_dir: Some(data_dir.clone()),
+        ..Config::default()
+    };
+    limits(&mut picker, &mut config, &mut warnings)?;
+    addresses(&mut picker, &mut config)?;
+    config.admin_token = token(&mut picker, &mut warnings)?;
+    let Domain(domain) = picker.pick("base-domain", Domain(config.base_domain), |layer| {
+        layer.base_domain.clone()
+    });
+    config.base_domain = domain;
+    let Networks(proxies) = picker.pick("trusted-proxies", Networks::default(), |layer| {
+        layer.trusted_proxies.clone()
+    });
+    config.trusted_proxies = proxies;
+    let log_format = picker.pick("log-format", LogFormat::Text, |layer| layer.log_format);
+    let grace = Seconds(DRAIN_GRACE.as_secs());
+    let grace = picker.pick("drain-grace", grace, |layer| layer.drain_grace);
+    config.drain_grace = grace.time();
+
+    check_admin(&config)?;
+    if let Some(ByteSize(size)) = enclave_bytes {
+        check_enclave(&config, size)?;
+    }
+    Ok(Settings {
+        config,
+        data_dir,
+        log_format,
+        warnings,
+        rows: picker.rows,
+    })
+}
+
+fn limits(
+    picker: &mut Picker<'_>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    let size = Size(INSTANCE_MEMORY_BYTES);
+    let Size(size) = picker.pick("instance-memory-size", size, |layer| {
+        layer
+            .instance_memory_size
+            .map(|ByteSize(bytes)| Size(bytes))
+    });
+    if !INSTANCE_MEMORY_RANGE.contains(&size) {
+        return Err(format!(
+            "instance-memory-size (-m): instances have 64 KiB to 4 GiB, not {}",
+            ByteSize(size)
+        ));
+    }
+    config.memory_max_bytes = size;
+
+    config.instances_max = picker.pick("max-instances", INSTANCES, |layer| layer.max_instances);
+    if config.instances_max == 0 {
+        return Err("max-instances (-c): without any, no app could run".to_owned());
+    }
+
+    let budget = picker.find(|layer| layer.memory_budget);
+    let (budget, source) = match budget {
+        Some((ByteSize(bytes), source)) => (Some(bytes), source),
+        None => {
+            let bytes = system::memory_budget_default_bytes();
+            let whole_mib = bytes.map(|bytes| bytes >> 20 << 20);
+            (whole_mib, "default: of this machine".to_owned())
+        }
+    };
+    match budget {
+        Some(bytes) => picker.show("memory-budget", &Size(bytes), source),
+        None => warnings.push(
+            "it cannot be found out how much memory there is: set --memory-budget".to_owned(),
+        ),
+    }
+    if let Some(bytes) = budget
+        && bytes < size
+    {
+        warnings.push(format!(
+            "an instance may have {}, but all together have only {}",
+            ByteSize(size),
+            ByteSize(bytes)
+        ));
+    }
+    config.memory_budget_bytes = budget;
+
+    let AppPorts(ports) = picker.pick("tcp-listen-port-range", AppPorts(None), |layer| {
+        layer.tcp_listen_port_range.clone()
+    });
+    config.listen_ports = ports;
+    let time = Seconds(ON_DEMAND_TIME.as_secs());
+    let time = picker.pick("on-demand-instance-time-secs", time, |layer| {
+        layer.on_demand_instance_time_secs
+    });
+    if time.0 == 0 {
+        return Err("on-demand-instance-time-secs: an instance needs a second at least".to_owned());
+    }
+    config.on_demand_time = time.time();
+    if picker.pick("no-mem-pool", false, |layer| layer.no_mem_pool) {
+        config.allocation = Allocation::Enclave;
+    }
+    if picker.find(|layer| layer.module_cache_size).is_some() {
+        warnings.push(
+            "module-cache-size has no effect: compiled modules are kept on disk as well".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+fn addresses(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+    type Pick<T> = fn(&Layer) -> Option<T>;
+    let mut address =
+        |names: [&'static str; 2], place: Pick<Place>, port: Pick<u16>, default_port: u16| {
+            let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+            let ip = picker.pick(names[0], ip, |layer| Some(place(layer)?.ip));
+            let port = picker.pick(names[1], default_port, |layer| {
+                port(layer).or_else(|| place(layer)?.port)
+            });
+            SocketAddr::new(ip, port)
+        };
+    let admin = address(
+        ["admin-address", "admin-port"],
+        |layer| layer.admin_address,
+        |layer| layer.admin_port,
+        ADMIN_PORT,
+    );
+    let user = address(
+        ["user-address", "user-port"],
+        |layer| layer.user_address,
+        |layer| layer.user_port,
+        USER_PORT,
+    );
+    if admin == user && admin.port() != 0 {
+        return Err(format!(
+            "the operator's interface and the gateway cannot share {user}: choose another --user-port"
+        ));
+    }
+    config.admin_address = Some(admin);
+    config.address = user;
+    Ok(())
+}
+
+/// The token of the first source that has one, in either way.
+fn token(
+    picker: &mut Picker<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<AdminToken>, String> {
+    enum Given {
+        Itself(AdminToken),
+        File(PathBuf),
+    }
+    let given = picker.find(|layer| {
+        let itself = layer.admin_api_token.clone().map(Given::Itself);
+        itself.or_else(|| layer.admin_token_file.clone().map(Given::File))
+    });
+    let token = match given {
+        None => return Ok(None),
+        // Wapo 0.x took an empty token for none.
+        Some((Given::Itself(AdminToken(text)), _)) if text.is_empty() => return Ok(None),
+        Some((Given::Itself(token), source)) => {
+            picker.show("admin-token", &"(hidden)", source);
+            token
+        }
+        Some((Given::File(path), source)) => {
+            picker.show("admin-token-file", &path.display(), source);
+            AdminToken(read_token(&path, warnings)?)
+        }
+    };
+    let is_sendable = token.0.bytes().all(|byte| byte.is_ascii_graphic());
+    if is_sendable && (1..=TOKEN_BYTES_MAX).contains(&token.0.len()) {
+        Ok(Some(token))
+    } else {
+        Err(format!(
+            "the admin token has to be 1 to {TOKEN_BYTES_MAX} visible ASCII characters without spaces: no client could send this one"
+        ))
+    }
+}
+
+fn read_token(path: &Path, warnings: &mut Vec<String>) -> Result<String, String> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shown = path.display();
+    let failed = |error| format!("cannot read the token from {shown}: {error}");
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let mode = std::fs::metadata(path)
+        .map_err(failed)?
+        .permissions()
+        .mode();
+    if mode & 0o004 != 0 {
+        warnings.push(format!("every user can read {shown}: use `chmod 600`"));
+    }
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// What the server would refuse as well, so that `--check-config` finds it.
+fn check_admin(config: &Config) -> Result<(), String> {
+    match config.admin_address {
+        Some(admin) if !admin.ip().is_loopback() && config.admin_token.is_none() => {
+            Err(StartError::OpenAdmin(admin).to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_enclave(config: &Config, size_bytes: u64) -> Result<(), String> {
+    let each = config
+        .memory_max_bytes
+        .saturating_add(ENCLAVE_RESERVE_BYTES_EACH);
+    let room = size_bytes.saturating_sub(ENCLAVE_RESERVE_BYTES) / each;
+    if u64::from(config.instances_max) > room {
+        return Err(format!(
+            "an enclave of {} (WAPOD_ENCLAVE_SIZE) has room for {room} instances of {}, not for {}: use a smaller -c or -m",
+            ByteSize(size_bytes),
+            ByteSize(config.memory_max_bytes),
+            config.instances_max
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,238 @@
+//! How the three sources come together. What the program does with the result
+//! is in `tests/`.
+
+use clap::CommandFactory as _;
+
+use super::*;
+
+/// Settings of a command line and an environment, in a folder with `file`.
+fn settings(line: &str, variables: &[(&str, &str)], file: &str) -> Result<Settings, String> {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("wapod.toml");
+    std::fs::write(&path, file).expect("written");
+    let path = path.display().to_string();
+    let line = ["wapod", "--config", &path]
+        .into_iter()
+        .chain(line.split_whitespace());
+    let options = Options::try_parse_from(line).map_err(|error| error.to_string())?;
+    let variables = variables
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()));
+    let environment = Environment::of(variables)?;
+    let sources = Sources::new(&options, environment).map_err(|refused| match refused {
+        Refused::Usage(text) | Refused::Settings(text) => text,
+    })?;
+    sources.settings()
+}
+
+fn error(line: &str, variables: &[(&str, &str)]) -> String {
+    match settings(line, variables, "") {
+        Ok(_) => panic!("{line} {variables:?} is accepted"),
+        Err(error) => error,
+    }
+}
+
+#[test]
+fn the_options_are_consistent() {
+    Options::command().debug_assert();
+}
+
+#[test]
+fn the_defaults_are_safe() {
+    let settings = settings("", &[], "").expect("valid");
+    let config = &settings.config;
+    assert_eq!(config.admin_address, "127.0.0.1:8001".parse().ok());
+    assert_eq!(config.address.to_string(), "127.0.0.1:8002");
+    assert_eq!(config.memory_max_bytes, 128 << 20);
+    assert_eq!(config.instances_max, 128);
+    assert!(config.memory_budget_bytes.is_some());
+    assert_eq!(config.listen_ports, None);
+    assert!(config.log_sink.is_none());
+    assert_eq!(settings.warnings, [""; 0]);
+}
+
+#[test]
+fn every_option_of_wapo_0_is_taken() {
+    let settings = settings(
+        "-m 1g -c 8 --admin-port 9001 -t secret --user-port 9002 --module-cache-size 16 \
+         --no-mem-pool -l 3000..3100 --on-demand-instance-time-secs 5",
+        &[],
+        "",
+    )
+    .expect("valid");
+    let config = &settings.config;
+    assert_eq!(config.memory_max_bytes, 1 << 30);
+    assert_eq!(config.instances_max, 8);
+    assert_eq!(
+        config.admin_address.map(|address| address.port()),
+        Some(9001)
+    );
+    assert_eq!(config.address.port(), 9002);
+    assert!(config.admin_token == Some(wapod::AdminToken("secret".to_owned())));
+    assert_eq!(config.allocation, wapod::Allocation::Enclave);
+    assert_eq!(config.listen_ports, Some(3000..=3100));
+    assert_eq!(config.on_demand_time.as_secs(), 5);
+    assert_eq!(settings.warnings.len(), 2, "{:?}", settings.warnings);
+    let shown = settings.to_string();
+    assert!(!shown.contains("secret"), "{shown}");
+
+    assert!(settings_of_ports("none").is_none());
+    assert!(error("-l 3100..3000", &[]).contains("holds no port"));
+    for later in ["--tls-port 443", "--do-not-verify-tls-server-cert"] {
+        assert!(error(later, &[]).contains("later version"));
+    }
+}
+
+fn settings_of_ports(ports: &str) -> Option<std::ops::RangeInclusive<u16>> {
+    let settings = settings(
+        &format!("-l {ports}"),
+        &[],
+        "tcp-listen-port-range = \"1..2\"",
+    );
+    settings.expect("valid").config.listen_ports
+}
+
+#[test]
+fn the_command_line_decides_over_the_environment_and_that_over_the_file() {
+    let file = "max-instances = 1\nuser-port = 7001\nbase-domain = \"file.test\"";
+    let variables = [("WAPOD_MAX_INSTANCES", "2"), ("WAPOD_USER_PORT", "7002")];
+    let of = |line, variables: &[_]| {
+        let settings = settings(line, variables, file).expect("valid");
+        let config = settings.config;
+        (
+            config.instances_max,
+            config.address.port(),
+            config.base_domain,
+        )
+    };
+    let domain = || "file.test".to_owned();
+    assert_eq!(of("", &[]), (1, 7001, domain()));
+    assert_eq!(of("", &variables), (2, 7002, domain()));
+    assert_eq!(of("-c 3", &variables), (3, 7002, domain()));
+    assert_eq!(
+        of("--user-address 127.0.0.1:7003", &variables),
+        (2, 7003, domain())
+    );
+}
+
+#[test]
+fn what_cannot_work_is_refused_in_one_line() {
+    for (line, variables, expected) in [
+        ("-c 0", &[][..], "-c"),
+        ("-m 5g", &[], "4 GiB"),
+        ("-m 1k", &[], "64 KiB"),
+        ("--user-port 8001", &[], "cannot share"),
+        ("--admin-address 0.0.0.0", &[], "set a token"),
+        ("--admin-address 127.0.0.1:1 --admin-port 2", &[], "port 1"),
+        ("--admin-token-file /nowhere/token", &[], "/nowhere/token"),
+        (
+            "",
+            &[("WAPOD_MAX_INSTANCES", "many")],
+            "WAPOD_MAX_INSTANCES",
+        ),
+        ("", &[("WAPOD_ADMIN_TOKEN", "two words")], "visible ASCII"),
+        ("", &[("WAPOD_ENCLAVE_SIZE", "1g")], "WAPOD_ENCLAVE_SIZE"),
+        ("", &[("WAPOD_ENCLAVE_SIZE", "lots")], "WAPOD_ENCLAVE_SIZE"),
+        ("--on-demand-instance-time-secs 0", &[], "a second"),
+    ] {
+        let error = error(line, variables);
+        assert!(error.contains(expected), "{line} {variables:?}: {error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+        assert!(!error.contains("two words"), "{error}");
+    }
+    let line = "-m 64M -c 8";
+    settings(line, &[("WAPOD_ENCLAVE_SIZE", "1g")], "").expect("fits the enclave");
+}
+
+#[test]
+fn the_environment_is_looked_at_for_mistakes() {
+    let settings = settings(
+        "",
+        &[
+            ("all_proxy", "socks5://127.0.0.1:1"),
+            ("WAPOD_ADMIN_WORKERS", "8"),
+            ("WAPOD_DATADIR", "x"),
+            ("WAPOD_USER_ADDRESS", "0.0.0.0"),
+            ("WAPOD_BASE_DOMAIN", ""),
+            ("PATH", "/bin"),
+        ],
+        "",
+    )
+    .expect("valid");
+    let warnings = &settings.warnings;
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    for (warning, expected) in warnings.iter().zip([
+        "WAPOD_ADMIN_WORKERS has no effect",
+        "WAPOD_DATADIR is not known",
+        "all_proxy is set",
+    ]) {
+        assert!(warning.starts_with(expected), "{warning}");
+    }
+    assert!(settings.config.address.ip().is_unspecified());
+    assert_eq!(settings.config.base_domain, "localhost");
+}
+
+#[test]
+fn a_token_comes_from_the_nearest_source() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("token");
+    std::fs::write(&path, "from-the-file\n").expect("written");
+    let path = path.display().to_string();
+    let variables = [("WAPOD_ADMIN_TOKEN", "from-the-environment")];
+    let token = |line: &str, variables: &[_]| {
+        let settings = settings(line, variables, "").expect("valid");
+        settings.config.admin_token.map(|token| token.0)
+    };
+    let file = format!("--admin-token-file {path}");
+    assert_eq!(token(&file, &variables).as_deref(), Some("from-the-file"));
+    assert_eq!(
+        token("", &variables).as_deref(),
+        Some("from-the-environment")
+    );
+    assert_eq!(token("", &[]), None);
+    let both = [variables[0], ("WAPOD_ADMIN_TOKEN_FILE", path.as_str())];
+    assert!(error("", &both).contains("a token and a file"));
+}
+
+#[test]
+fn what_is_shown_can_be_used_as_a_file() {
+    let first = settings("-m 1536M -c 7 -l 3000..3100 --log-format json", &[], "");
+    let shown = first.expect("valid").to_string();
+    let again = settings("", &[], &shown).expect("valid");
+    let values = |text: &str| {
+        let value = |line: &str| line.split('#').next().unwrap_or_default().trim().to_owned();
+        text.lines().map(value).collect::<Vec<_>>()
+    };
+    assert_eq!(values(&shown), values(&again.to_string()));
+    assert_eq!(again.config.memory_max_bytes, 1536 << 20);
+}
+
+#[test]
+fn values_are_read_as_people_write_them() {
+    let place = |text: &str| text.parse::<values::Place>();
+    assert_eq!(place("[::1]:80").expect("valid").port, Some(80));
+    assert_eq!(place("::1").expect("valid").port, None);
+    for text in ["localhost", "127.0.0.1:", "8001", ""] {
+        assert!(place(text).is_err(), "{text}");
+    }
+    let networks = |text: &str| text.parse::<values::Networks>();
+    let both = networks("10.0.0.0/8, ::1").expect("valid");
+    assert_eq!(both.to_string(), "10.0.0.0/8, ::1/128");
+    assert!(networks("10.0.0.0/40").is_err() && networks("proxy").is_err());
+    let seconds = |text: &str| text.parse::<values::Seconds>().map(|value| value.0);
+    assert_eq!(
+        (seconds("5"), seconds("5s"), seconds("2m")),
+        (Ok(5), Ok(5), Ok(120))
+    );
+    assert!(seconds("1h").is_err() && seconds("").is_err() && seconds("-1").is_err());
+    for (text, is_domain) in [
+        ("localhost", true),
+        ("Apps.Example.com", true),
+        ("a..b", false),
+        ("a:1", false),
+        ("-a", false),
+        ("", false),
+    ] {
+        assert_eq!(text.parse::<values::Domain>().is_ok(), is_domain, "{text}");
+    }
+}

@@ -1,0 +1,218 @@
+//! The life of the daemon: starts the server, says where it is, stops it when
+//! told. Called by `main`.
+
+use std::io::{ErrorKind, IsTerminal as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use wapod::system::Capacity;
+use wapod::{Allocation, Config, Running, Server, StartError};
+
+use crate::options::Settings;
+
+/// Time for threads that still do something when the server has stopped.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How the daemon ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Ended {
+    /// After the requests in flight.
+    AsTold,
+    /// At the second signal.
+    AtOnce(Told),
+}
+
+/// Who wanted the daemon to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Told {
+    Interrupt,
+    Terminate,
+    Operator,
+}
+
+/// Runs the daemon until it is told to stop.
+///
+/// # Errors
+///
+/// A text of one line when it cannot start.
+pub(crate) fn run(settings: Settings) -> Result<Ended, String> {
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    if let Some(warning) = check_machine(&settings.config)? {
+        tracing::warn!("{warning}");
+    }
+    let runtime = wapod::runtime_builder()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    let ended = runtime.block_on(serve(settings));
+    runtime.shutdown_timeout(THREADS_TIMEOUT);
+    ended
+}
+
+/// Whether the machine gives what the settings ask for.
+///
+/// # Errors
+///
+/// A text of one line when it does not.
+pub(crate) fn check_machine(config: &Config) -> Result<Option<String>, String> {
+    Capacity::take().check(config.instances_max)
+}
+
+async fn serve(settings: Settings) -> Result<Ended, String> {
+    let mut signals =
+        Signals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+    let config = settings.config;
+    let is_first_start = !settings.data_dir.join("state.redb").exists();
+    let asked = Asked {
+        admin: config.admin_address,
+        instances_max: config.instances_max,
+        allocation: config.allocation,
+    };
+    let base_domain = config.base_domain.clone();
+    let grace = config.drain_grace;
+    let running = tokio::select! {
+        started = Server::start(config) => started.map_err(|error| asked.explain(&error))?,
+        told = signals.next() => {
+            tracing::info!("stopped by {} before it had started", told.name());
+            return Ok(Ended::AsTold);
+        }
+    };
+    announce(&running, &base_domain, is_first_start);
+
+    let told = tokio::select! {
+        told = signals.next() => told,
+        () = running.exit_requested() => Told::Operator,
+    };
+    tracing::info!(
+        "stopping by {}: requests in flight have {} seconds",
+        told.name(),
+        grace.as_secs()
+    );
+    tokio::select! {
+        _ = running.shutdown() => {
+            tracing::info!("stopped");
+            Ok(Ended::AsTold)
+        }
+        told = signals.next() => {
+            tracing::warn!("stopped at once by {}", told.name());
+            Ok(Ended::AtOnce(told))
+        }
+    }
+}
+
+/// Says where the daemon is and, the first time, what one can do with it.
+fn announce(running: &Running, base_domain: &str, is_first_start: bool) {
+    let user = running.user_address();
+    let console = running.admin_address().map(url);
+    if let Some(console) = &console {
+        tracing::info!("the console is at {console}");
+    }
+    tracing::info!(
+        "apps are served at {} and http://NAME.{base_domain}:{}/",
+        url(user),
+        user.port()
+    );
+    if let Some(console) = console
+        && is_first_start
+        && std::io::stdout().is_terminal()
+    {
+        eprintln!("\nOpen {console} in a browser: an example app is a click away there.");
+        eprintln!("Or in the folder of a project: wapo deploy. Ctrl-C stops the daemon.\n");
+    }
+}
+
+/// How to reach an address from this machine.
+fn url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    format!("http://{address}/")
+}
+
+/// What was asked for, to explain why it cannot be had.
+struct Asked {
+    admin: Option<SocketAddr>,
+    instances_max: u32,
+    allocation: Allocation,
+}
+
+impl Asked {
+    /// What went wrong, and which option helps.
+    fn explain(&self, error: &StartError) -> String {
+        let text = error.to_string();
+        match error {
+            StartError::Bind { address, error } => {
+                let server = match self.admin {
+                    Some(admin) if admin == *address => "admin",
+                    _ => "user",
+                };
+                let hint = match error.kind() {
+                    ErrorKind::AddrInUse => format!(
+                        "another program has this port: stop it, or choose another one with --{server}-port"
+                    ),
+                    ErrorKind::PermissionDenied => format!(
+                        "ports below 1024 need a permission (CAP_NET_BIND_SERVICE): choose another one with --{server}-port"
+                    ),
+                    ErrorKind::AddrNotAvailable => {
+                        format!(
+                            "this machine has no such address: choose one with --{server}-address"
+                        )
+                    }
+                    _ => return text,
+                };
+                format!("{text}; {hint}")
+            }
+            StartError::Engine(_) if self.allocation == Allocation::Pooled => format!(
+                "{text}; {} instances (-c) reserve address space for 4 GiB each: use a smaller -c, or --no-mem-pool",
+                self.instances_max
+            ),
+            _ => text,
+        }
+    }
+}
+
+/// The signals that end the daemon.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    async fn next(&mut self) -> Told {
+        tokio::select! {
+            _ = self.interrupt.recv() => Told::Interrupt,
+            _ = self.terminate.recv() => Told::Terminate,
+        }
+    }
+}
+
+impl Told {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Interrupt => "SIGINT",
+            Self::Terminate => "SIGTERM",
+            Self::Operator => "Operation.WorkerExit",
+        }
+    }
+
+    /// What a shell reports of a program that a signal has ended.
+    pub(crate) fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 130,
+            Self::Terminate => 143,
+            Self::Operator => 0,
+        }
+    }
+}
