@@ -45,9 +45,9 @@ impl Session<'_> {
         Ok(self.json)
     }
 
-    /// Tells that something was done to an app: a verb for people, and the
-    /// action for programs.
-    pub(crate) fn done(&self, verb: &str, action: &str, app: &FoundApp) -> Result<ExitCode> {
+    /// Tells that something was done to an app: words for people, and the action
+    /// for programs.
+    pub(crate) fn done(&self, words: &str, action: &str, app: &FoundApp) -> Result<ExitCode> {
         let report = json!({
             "action": action,
             "address": format!("0x{}", app.address),
@@ -55,7 +55,11 @@ impl Session<'_> {
             "label": app.label(),
         });
         if !self.print_json(&report)? {
-            let text = format!("{}, app {}", human::printable(app.label()), app.address);
+            // A verb, and perhaps what it was done with.
+            let (verb, with) = words.split_once(' ').unwrap_or((words, ""));
+            let gap = if with.is_empty() { "" } else { " " };
+            let label = human::printable(app.label());
+            let text = format!("{with}{gap}{label}, app {}", app.address);
             self.terminal.note(verb, &text);
         }
         Ok(ExitCode::SUCCESS)

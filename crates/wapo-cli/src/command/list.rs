@@ -10,8 +10,11 @@ use wapod::ByteSize;
 use crate::apps::{self, FoundApp};
 use crate::human;
 use crate::table::{Align, Cell, Table};
-use crate::terminal::{Terminal, state_colour};
+use crate::terminal::{DIM, Terminal, state_colour};
 use crate::worker::{self, Common};
+
+/// Characters of a reason that are shown. The log has the rest.
+const REASON_CHARACTERS: usize = 40;
 
 /// Command line of `wapo list`.
 #[derive(Args, Debug)]
@@ -51,6 +54,7 @@ fn table(apps: &[FoundApp]) -> Table {
         ("REQUESTS", Align::Right),
         ("MEMORY", Align::Right),
         ("DEPLOYED", Align::Left),
+        ("", Align::Left),
     ]);
     for app in apps {
         let usage = app.info.usage.clone().unwrap_or_default();
@@ -67,6 +71,7 @@ fn table(apps: &[FoundApp]) -> Table {
             human::count(usage.requests).into(),
             ByteSize(usage.memory).to_string().into(),
             human::ago(app.info.deployed_at_ms).into(),
+            Cell::coloured(&reason(&app.info), DIM),
         ]);
     }
     table
@@ -78,5 +83,14 @@ fn instances(info: &AppInfo) -> String {
         format!("{} of {}", info.instances, info.target)
     } else {
         info.instances.to_string()
+    }
+}
+
+/// Why an app does not run, in short.
+fn reason(info: &AppInfo) -> String {
+    let line = human::first_line(&info.reason);
+    match line.char_indices().nth(REASON_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
     }
 }

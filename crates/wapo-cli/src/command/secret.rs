@@ -67,7 +67,8 @@ fn set(named: &Named, terminal: &Terminal) -> Result<ExitCode> {
             value,
         };
         session.client.secret_set(args).await?;
-        let code = session.done("Set", "secret set", &app)?;
+        let words = format!("Set {} of", named.name);
+        let code = session.done(&words, "secret set", &app)?;
         if !matches!(app.info.state.as_str(), "stopped" | "idle") {
             let name = app.shown();
             terminal.hint(&format!(
@@ -88,7 +89,8 @@ fn remove(named: &Named, terminal: &Terminal) -> Result<ExitCode> {
         if !session.client.secret_remove(args).await?.value {
             bail!("{} has no secret {}", app.shown(), named.name);
         }
-        session.done("Removed", "secret removed", &app)
+        let words = format!("Removed {} of", named.name);
+        session.done(&words, "secret removed", &app)
     })
 }
 
