@@ -33,7 +33,8 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Idle connections of HTTP/1.1 are closed by [`HEAD_READ_TIMEOUT`].
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Time for an HTTP/2 client to agree that its connection ends.
+/// Time for a client to learn that its connection ends: to agree to it in
+/// HTTP/2, or to read that it was too slow.
 pub const GOODBYE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Time in which a client has to take at least a byte of what is sent to it.

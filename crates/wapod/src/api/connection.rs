@@ -227,6 +227,7 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client
             .timer(TokioTimer::new())
             .header_read_timeout(patience.head)
             .max_buf_size(HEAD_BYTES_MAX)
+            .max_header_size(HEAD_BYTES_MAX)
             .half_close(true)
             .serve_connection(io, service)
             .with_upgrades();

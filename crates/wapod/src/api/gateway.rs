@@ -39,8 +39,8 @@ use feed::Feeding;
 use forwarded::Origin;
 use target::Target;
 
-/// Looks at a client after which one is asked with a word that it has to skip.
-/// Few of them, because some clients count.
+/// Looks at a client that sends no more with which one is sent a word that it
+/// has to skip. Few of them, because some clients count.
 const PROBES: [u32; 3] = [0, 10, 60];
 
 /// A request that an instance works on.
@@ -286,13 +286,13 @@ impl Waiting {
             if watch.is_gone() {
                 return Err(ApiError::ClientLeft);
             }
+            if watch.is_half_closed() {
+                looks += 1;
+            }
             if self.may_probe && PROBES.contains(&looks) {
                 watch.probe();
             } else {
                 watch.look();
-            }
-            if watch.is_half_closed() {
-                looks += 1;
             }
         }
     }

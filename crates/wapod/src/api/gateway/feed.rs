@@ -18,7 +18,8 @@ use wapo_host::BodyWriter;
 use crate::api::error::ApiError;
 use crate::api::head;
 use crate::limits::{
-    BODY_WINDOW_BYTES_MIN, DISCARD_BYTES_MAX, DISCARD_TIMEOUT, REQUEST_BODY_BYTES_MAX,
+    BODY_WINDOW_BYTES_MIN, DISCARD_BYTES_MAX, DISCARD_TIMEOUT, GOODBYE_TIMEOUT,
+    REQUEST_BODY_BYTES_MAX,
 };
 
 /// A body that is being handed over. Dropping it says that the exchange is over.
@@ -138,8 +139,10 @@ impl Feeder {
             Trouble::ClientLeft | Trouble::Unwanted | Trouble::Over => Ok(()),
         };
         drop(writer);
-        if !matches!(trouble, Trouble::ClientLeft | Trouble::TooSlow) {
-            discard(self.body).await;
+        match trouble {
+            Trouble::ClientLeft => {}
+            Trouble::TooSlow => discard(self.body, GOODBYE_TIMEOUT).await,
+            _ => discard(self.body, DISCARD_TIMEOUT).await,
         }
     }
 
@@ -234,7 +237,7 @@ impl Pace {
 /// Takes what a client still sends although nobody wants it. Closing the
 /// connection instead would reset it, and the answer would be lost on the way.
 /// HTTP/2 can refuse one stream alone, but not every client copes with that.
-async fn discard(mut body: Incoming) {
+async fn discard(mut body: Incoming, time: Duration) {
     let reading = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {
@@ -245,7 +248,7 @@ async fn discard(mut body: Incoming) {
         }
     };
     // Whoever takes longer loses the connection.
-    let _ = timeout(DISCARD_TIMEOUT, reading).await;
+    let _ = timeout(time, reading).await;
 }
 
 #[cfg(test)]
