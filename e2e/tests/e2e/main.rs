@@ -11,6 +11,7 @@ mod calls;
 mod compat;
 mod examples;
 mod exchange;
+mod gateway;
 mod handles;
 mod http;
 mod lifecycle;

@@ -1,0 +1,407 @@
+//! What clients and guests may take of the gateway's time and room.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use e2e::{App, Daemon, Errno, Probe, client, guest, within};
+use http_body_util::Empty;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep};
+use wapo_rpc::message::AppSettings;
+use wapod::limits::Patience;
+
+use super::{Asked, Operator, Raw, get_of, head, header};
+
+async fn suite(change: impl FnOnce(&mut Patience)) -> App {
+    let daemon = Daemon::with(|config| change(&mut config.patience)).await;
+    daemon.deploy(guest("sdk-suite")).await
+}
+
+fn path(app: &App, path: &str) -> String {
+    format!("/app/{}{path}", app.handle().address())
+}
+
+/// Waits until no request is in work any more.
+async fn all_over(app: &App) {
+    within("the end of the requests", async {
+        while app.handle().requests() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// Waits until the guest has a request.
+async fn in_work(app: &App) {
+    within("a request", async {
+        while app.usage().requests == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+const MOMENT: Duration = Duration::from_millis(400);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_that_does_not_come_closes_the_connection() {
+    let app = suite(|patience| patience.head = MOMENT).await;
+    let mut drips = Raw::connect(app.gateway()).await;
+    let dripping = async {
+        for byte in b"GET / HTTP/1.1\r\nhost: a-long-name.localhost\r\n"
+            .iter()
+            .cycle()
+        {
+            if drips.stream.write_all(&[*byte]).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    within("the connection to be closed", dripping).await;
+    let mut half = Raw::connect(app.gateway()).await;
+    half.send("GET / HTTP/1.1\r\nhost:").await;
+    let (rest, _) = half.rest().await;
+    let rest = String::from_utf8(rest).unwrap();
+    assert!(
+        rest.is_empty() || rest.starts_with("HTTP/1.1 408"),
+        "{rest}"
+    );
+    app.get("/status/200").await.expect_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn idle_connections_are_closed() {
+    let app = suite(|patience| {
+        patience.head = MOMENT;
+        patience.idle = MOMENT;
+    })
+    .await;
+    let mut one = Raw::connect(app.gateway()).await;
+    one.send("GET /health HTTP/1.1\r\nhost: h\r\n\r\n").await;
+    assert_eq!(one.answer().await.status, 200);
+    assert_eq!(one.rest().await.0, b"");
+
+    let stream = TcpStream::connect(app.gateway()).await.unwrap();
+    let connecting =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = within("the handshake", connecting).await.unwrap();
+    let connection = tokio::spawn(connection);
+    // A long answer keeps the connection.
+    let request = Request::get(app.url("/chunks/5/300"));
+    let request = request.body(Empty::<Bytes>::new()).unwrap();
+    let answer = within("the answer", sender.send_request(request)).await;
+    let body = http_body_util::BodyExt::collect(answer.unwrap().into_body());
+    let body = within("the body", body).await.unwrap().to_bytes();
+    assert_eq!(body, "0\n1\n2\n3\n4\n");
+    within("the end", connection).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_comes_too_slowly_is_refused() {
+    let app = suite(|patience| patience.body_window = MOMENT).await;
+    let mut client = Raw::connect(app.gateway()).await;
+    let to = path(&app, "/collect/100000");
+    client
+        .send(format!(
+            "POST {to} HTTP/1.1\r\nhost: h\r\ncontent-length: 5000\r\n\r\n"
+        ))
+        .await;
+    let (mut reader, mut writer) = client.stream.into_split();
+    let dripping = tokio::spawn(async move {
+        while writer.write_all(b"x").await.is_ok() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let mut answer = Vec::new();
+    let reading = tokio::io::AsyncReadExt::read_to_end(&mut reader, &mut answer);
+    let _ = within("the answer", reading).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+    within("the end", dripping).await.unwrap();
+    // For the guest it is a body that broke off.
+    app.expect_log("the body broke off").await;
+    all_over(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_take_its_time_once_the_app_has_answered() {
+    let app = suite(|patience| patience.body_window = MOMENT).await;
+    let mut client = Raw::connect(app.gateway()).await;
+    let to = path(&app, "/echo");
+    client
+        .send(format!(
+            "POST {to} HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\na"
+        ))
+        .await;
+    client.head().await;
+    for byte in ["b", "c", "d"] {
+        sleep(2 * MOMENT).await;
+        client.send(byte).await;
+    }
+    assert_eq!(client.chunks().await, b"abcd");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_that_never_answers_is_a_timeout() {
+    let app = suite(|patience| patience.response = MOMENT).await;
+    let answer = app.get("/never?secret").await;
+    answer.expect_status(504);
+    assert_eq!(answer.text(), "the app did not answer in time\n");
+    let line = app.expect_log("was answered with 504").await;
+    assert!(!line.text.contains("secret"), "{line:?}");
+    // Nor does one that does not read what it is sent.
+    let answer = client::try_send(Method::POST, &app.url("/never"), vec![0; 4 << 20]).await;
+    answer.unwrap().expect_status(504);
+    all_over(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_upload_is_no_timeout() {
+    let app = suite(|patience| patience.response = MOMENT).await;
+    let mut client = Raw::connect(app.gateway()).await;
+    let to = path(&app, "/collect/100000");
+    client
+        .send(format!(
+            "POST {to} HTTP/1.1\r\nhost: h\r\ncontent-length: 50000\r\n\r\n"
+        ))
+        .await;
+    for _ in 0..10 {
+        client.send([0; 5000]).await;
+        sleep(MOMENT / 2).await;
+    }
+    assert_eq!(client.answer().await.text(), "50000 bytes\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_before_the_answer_ends_its_request() {
+    for with_reset in [false, true] {
+        let app = suite(|_| {}).await;
+        let mut client = Raw::connect(app.gateway()).await;
+        let to = path(&app, "/never");
+        client
+            .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
+            .await;
+        in_work(&app).await;
+        assert_eq!(app.handle().requests(), 1);
+        let left = Instant::now();
+        if with_reset {
+            client.stream.set_zero_linger().unwrap();
+        }
+        drop(client);
+        all_over(&app).await;
+        let time = left.elapsed();
+        assert!(time < Duration::from_secs(10), "{with_reset}: {time:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_closes_its_side_and_waits_gets_its_answer() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let mut client = Raw::connect(probe.app().gateway()).await;
+    let to = path(probe.app(), "/");
+    client
+        .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
+        .await;
+    client.stream.shutdown().await.unwrap();
+    let asked = Asked::next(&probe, channel).await;
+    // The gateway looks after the client, with a word that has to be skipped.
+    let word = client.head().await;
+    assert_eq!(word, "http/1.1 100 continue\r\n\r\n");
+    sleep(Duration::from_secs(2)).await;
+    let answer = head(200, &[("content-length", "2")]);
+    probe.oneshot_send(asked.reply, &answer).await.unwrap();
+    probe.write_all(asked.stream, b"ok").await;
+    assert_eq!(client.answer().await.text(), "ok");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_a_silent_answer_ends_it() {
+    let daemon = Daemon::with(|config| config.patience.half_closed = MOMENT).await;
+    let probe = Probe::on(&daemon, |_| {}).await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let mut client = Raw::connect(probe.app().gateway()).await;
+    let to = path(probe.app(), "/");
+    client
+        .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
+        .await;
+    let asked = Asked::next(&probe, channel).await;
+    probe
+        .oneshot_send(asked.reply, &head(200, &[]))
+        .await
+        .unwrap();
+    client.head().await;
+    // Silence alone is no reason.
+    sleep(3 * MOMENT).await;
+    probe.write_all(asked.stream, b"still here").await;
+    client.exactly(10).await;
+    drop(client);
+    within("the end", async {
+        while probe.poll_read(asked.stream, 1).await == Err(Errno::Pending)
+            || probe.app().handle().requests() > 1
+        {
+            sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_nothing_is_given_up() {
+    let app = suite(|patience| patience.write = MOMENT).await;
+    let mut client = Raw::connect(app.gateway()).await;
+    let to = path(&app, "/big/500000000");
+    client
+        .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
+        .await;
+    in_work(&app).await;
+    all_over(&app).await;
+    let mut slow = Raw::connect(app.gateway()).await;
+    let to = path(&app, "/big/30000000");
+    slow.send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
+        .await;
+    slow.head().await;
+    let mut body = 0;
+    while body < 20_000_000 {
+        let line = slow.line().await;
+        body += usize::from_str_radix(line.trim(), 16).unwrap();
+        slow.exactly(usize::from_str_radix(line.trim(), 16).unwrap() + 2)
+            .await;
+        if body % 10 == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_beyond_the_limit_of_an_app_are_refused_at_once() {
+    let operator = Operator::start(|_| {}).await;
+    let settings = AppSettings {
+        requests_max: 2,
+        ..AppSettings::default()
+    };
+    let app = operator
+        .deploy(guest("sdk-suite"), |args| args.settings = Some(settings))
+        .await;
+    client::get(&operator.url(app, "status/200"))
+        .await
+        .expect_status(200);
+    let never = format!("GET /app/{app}/never HTTP/1.1\r\nhost: h\r\n\r\n");
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        let mut raw = Raw::connect(operator.gateway()).await;
+        raw.send(&never).await;
+        waiting.push(raw);
+    }
+    let refused = within("a refusal", async {
+        loop {
+            let path = format!("/app/{app}/status/200");
+            let answer = get_of(operator.gateway(), "h", &path, "").await;
+            if answer.status == 503 {
+                return answer;
+            }
+        }
+    })
+    .await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(refused.text(), "the app is busy\n");
+    drop(waiting);
+    within("room", async {
+        let url = operator.url(app, "status/200");
+        while client::get(&url).await.status != 200 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn floods_of_headers_and_huge_urls_are_refused() {
+    let app = suite(|_| {}).await;
+    let host = "host: h\r\n";
+    let to = path(&app, "/");
+    let many = "x: y\r\n".repeat(200);
+    let long = format!("x: {}\r\n", "y".repeat(100_000));
+    let far = format!("{to}?{}", "z".repeat(20_000));
+    let farther = format!("{to}?{}", "z".repeat(100_000));
+    for (request, allowed) in [
+        (format!("GET {to} HTTP/1.1\r\n{host}{many}\r\n"), [431, 431]),
+        (format!("GET {to} HTTP/1.1\r\n{host}{long}\r\n"), [431, 431]),
+        (format!("GET {far} HTTP/1.1\r\n{host}\r\n"), [414, 414]),
+        (format!("GET {farther} HTTP/1.1\r\n{host}\r\n"), [414, 431]),
+    ] {
+        let mut raw = Raw::connect(app.gateway()).await;
+        raw.try_send(&request).await;
+        let head = raw.head().await;
+        let status: u16 = head[9..12].parse().unwrap();
+        assert!(allowed.contains(&status), "{head}");
+        assert_eq!(header(&head, "x"), None);
+        app.get("/status/200").await.expect_status(200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_of_an_app_are_in_its_log() {
+    let operator = Operator::start(|_| {}).await;
+    let daemon = &operator.daemon;
+    let app = daemon.deploy(guest("sdk-suite")).await;
+    let long = format!("drop/{}", "x".repeat(1000));
+    let to = path(&app, &format!("/{long}?token=secret"));
+    let answer = get_of(app.gateway(), "h", &to, "cookie: secret\r\n").await;
+    assert_eq!(answer.status, 502);
+    assert_eq!(answer.text(), "the app gave no answer\n");
+    let line = app.expect_log("was answered with 502").await;
+    assert!(line.text.starts_with("GET /app/"), "{line:?}");
+    assert!(line.text.contains("the app gave no answer"), "{line:?}");
+    assert!(!line.text.contains("secret") && line.text.len() < 400);
+    // A flood of them does not push out what the guest says.
+    for _ in 0..30 {
+        app.get("/drop").await.expect_status(502);
+    }
+    let lines = app.log_lines();
+    let told = lines
+        .iter()
+        .filter(|line| line.text.contains("was answered"));
+    assert!(told.count() < 30);
+
+    app.get("/status/200").await.expect_status(200);
+    let admin = operator.daemon.running().admin_address().unwrap();
+    let figures = client::get(&format!("http://{admin}/metrics")).await.text();
+    let count = figures
+        .lines()
+        .find(|line| line.starts_with("wapo_app_answer_seconds_count"))
+        .unwrap();
+    assert!(
+        count.ends_with(" 1"),
+        "{count}: answers count, failures do not"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_that_cannot_be_sent_are_a_bad_gateway() {
+    let many = vec![("x", "y"); 1000];
+    for answer in [
+        head(200, &[("bad name", "x")]),
+        head(200, &[("x", "a\r\nb: c")]),
+        head(200, &[("content-length", "1"), ("content-length", "2")]),
+        head(99, &[]),
+        head(101, &[]),
+        head(200, &many),
+        b"\xff\xff\xff\xff".to_vec(),
+    ] {
+        let probe = Probe::start().await;
+        let channel = probe.create_input_channel(4).await.unwrap();
+        let url = probe.app().url("/");
+        let asking = tokio::spawn(async move { client::get(&url).await });
+        let asked = Asked::next(&probe, channel).await;
+        probe.oneshot_send(asked.reply, &answer).await.unwrap();
+        let refused = within("the answer", asking).await.unwrap();
+        refused.expect_status(502);
+        assert_eq!(refused.text(), "the app gave an invalid answer\n");
+        probe.app().expect_log("was answered with 502").await;
+    }
+}

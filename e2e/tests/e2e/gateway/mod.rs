@@ -1,0 +1,226 @@
+//! The gateway from outside: host names, headers, streams, limits, hostile
+//! clients.
+//!
+//! Here is what its tests share: a client that sends bytes as they are, and an
+//! operator who deploys with all settings.
+
+mod hosts;
+mod instances;
+mod limits;
+mod smuggling;
+mod streams;
+
+use std::net::SocketAddr;
+
+use e2e::{Daemon, Probe, within};
+use parity_scale_codec::Decode;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use wapo_rpc::client::Upload;
+use wapo_rpc::message::DeployArgs;
+use wapo_rpc::{AppAddress, Client};
+use wapod::{AppConfig, Config};
+
+/// A connection that says exactly what it is told to.
+struct Raw {
+    stream: TcpStream,
+}
+
+/// An answer as it came.
+#[derive(Debug)]
+struct RawAnswer {
+    status: u16,
+    /// Status line and headers, in lower case.
+    head: String,
+    body: Vec<u8>,
+}
+
+impl RawAnswer {
+    fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().find_map(|line| {
+        let (own, value) = line.split_once(':')?;
+        (own == name).then(|| value.trim())
+    })
+}
+
+impl Raw {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream }
+    }
+
+    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Sends as much as the other side takes, which may have closed already.
+    async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref()).await;
+    }
+
+    /// Reads one head, in lower case.
+    async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        let reading = async {
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(self.stream.read_u8().await.unwrap());
+            }
+        };
+        within("a head", reading).await;
+        String::from_utf8_lossy(&head).to_ascii_lowercase()
+    }
+
+    /// Reads an answer to its end, by length or by chunks.
+    async fn answer(&mut self) -> RawAnswer {
+        let head = self.head().await;
+        let status = head[9..12].parse().unwrap();
+        let body = match header(&head, "content-length") {
+            Some(length) => self.exactly(length.parse().unwrap()).await,
+            None if head.contains("transfer-encoding: chunked") => self.chunks().await,
+            None => Vec::new(),
+        };
+        RawAnswer { status, head, body }
+    }
+
+    async fn exactly(&mut self, length: usize) -> Vec<u8> {
+        let mut body = vec![0; length];
+        let read = within("a body", self.stream.read_exact(&mut body)).await;
+        read.unwrap();
+        body
+    }
+
+    async fn chunks(&mut self) -> Vec<u8> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line().await;
+            let length = usize::from_str_radix(line.trim(), 16).unwrap();
+            body.extend(self.exactly(length).await);
+            // What follows the last chunk is an empty line without trailers.
+            assert_eq!(self.line().await, "\r\n");
+            if length == 0 {
+                return body;
+            }
+        }
+    }
+
+    async fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        let reading = async {
+            while !line.ends_with(b"\r\n") {
+                line.push(self.stream.read_u8().await.unwrap());
+            }
+        };
+        within("a line", reading).await;
+        String::from_utf8(line).unwrap()
+    }
+
+    /// Reads until the other side closes; false when it did so with a reset.
+    async fn rest(&mut self) -> (Vec<u8>, bool) {
+        let mut rest = Vec::new();
+        let read = within("the end", self.stream.read_to_end(&mut rest)).await;
+        (rest, read.is_ok())
+    }
+}
+
+/// Sends one request and reads the answer, on a connection of its own.
+async fn raw(address: SocketAddr, request: impl AsRef<[u8]>) -> RawAnswer {
+    let mut raw = Raw::connect(address).await;
+    raw.send(request).await;
+    raw.answer().await
+}
+
+/// Fetches a path of a host, with more header lines.
+async fn get_of(address: SocketAddr, host: &str, path: &str, headers: &str) -> RawAnswer {
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
+    raw(address, request).await
+}
+
+/// A daemon with an admin port, and the operator at it.
+struct Operator {
+    daemon: Daemon,
+    client: Client,
+}
+
+impl Operator {
+    async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        let daemon = Daemon::with(|config| {
+            config.admin_address = Some("127.0.0.1:0".parse().unwrap());
+            change(config);
+        })
+        .await;
+        let admin = daemon.running().admin_address().unwrap();
+        let client = Client::new(&format!("http://{admin}"), None).unwrap();
+        Self { daemon, client }
+    }
+
+    /// Deploys an app after `change` has seen what is asked for.
+    async fn deploy(&self, config: AppConfig, change: impl FnOnce(&mut DeployArgs)) -> AppAddress {
+        let wasm = config.module.wasm().to_vec();
+        let upload = self
+            .client
+            .upload_blob("sha256:", Upload::bytes(wasm), |_| {});
+        within("the code", upload).await.unwrap();
+        let mut args = DeployArgs {
+            manifest: Some(config.manifest().into()),
+            reuse_instances: true,
+            ..DeployArgs::default()
+        };
+        change(&mut args);
+        let deployed = within("the app", self.client.app_deploy(args)).await;
+        AppAddress::from_bytes(&deployed.unwrap().address).unwrap()
+    }
+
+    fn gateway(&self) -> SocketAddr {
+        self.daemon.running().user_address()
+    }
+
+    fn url(&self, app: AppAddress, path: &str) -> String {
+        format!("{}{path}", self.daemon.running().app_url(app))
+    }
+}
+
+/// A request as a probe got it.
+struct Asked {
+    method: String,
+    url: String,
+    headers: Vec<(String, String)>,
+    /// Handle for the answer's head.
+    reply: u32,
+    /// Handle of the bodies.
+    stream: u32,
+}
+
+impl Asked {
+    async fn next(probe: &Probe, channel: u32) -> Self {
+        let message = within("a request", probe.poll(channel)).await.unwrap();
+        let decoded = <(String, String, Vec<(String, String)>, u32, u32)>::decode(&mut &*message);
+        let (method, url, headers, reply, stream) = decoded.unwrap();
+        Self {
+            method,
+            url,
+            headers,
+            reply,
+            stream,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(own, _)| own == name);
+        found.map(|(_, value)| value.as_str())
+    }
+}
+
+/// A head as guests send it.
+fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
+    parity_scale_codec::Encode::encode(&(status, headers))
+}
