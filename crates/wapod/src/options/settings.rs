@@ -207,6 +207,33 @@ fn limits(
         return Err("max-instances (-c): without any, no app could run".to_owned());
     }
 
+    config.memory_budget_bytes = budget(picker, size, warnings);
+
+    let AppPorts(ports) = picker.pick("tcp-listen-port-range", AppPorts(None), |layer| {
+        layer.tcp_listen_port_range.clone()
+    });
+    config.listen_ports = ports;
+    let time = Seconds(ON_DEMAND_TIME.as_secs());
+    let time = picker.pick("on-demand-instance-time-secs", time, |layer| {
+        layer.on_demand_instance_time_secs
+    });
+    if time.0 == 0 {
+        return Err("on-demand-instance-time-secs: an instance needs a second at least".to_owned());
+    }
+    config.on_demand_time = time.time();
+    if picker.pick("no-mem-pool", false, |layer| layer.no_mem_pool) {
+        config.allocation = Allocation::Enclave;
+    }
+    if picker.find(|layer| layer.module_cache_size).is_some() {
+        warnings.push(
+            "module-cache-size has no effect: compiled modules are kept on disk as well".to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Memory of all instances, of which each may have `size` bytes.
+fn budget(picker: &mut Picker<'_>, size: u64, warnings: &mut Vec<String>) -> Option<u64> {
     let budget = picker.find(|layer| layer.memory_budget);
     let (budget, source) = match budget {
         Some((ByteSize(bytes), source)) => (Some(bytes), source),
@@ -231,29 +258,7 @@ fn limits(
             ByteSize(bytes)
         ));
     }
-    config.memory_budget_bytes = budget;
-
-    let AppPorts(ports) = picker.pick("tcp-listen-port-range", AppPorts(None), |layer| {
-        layer.tcp_listen_port_range.clone()
-    });
-    config.listen_ports = ports;
-    let time = Seconds(ON_DEMAND_TIME.as_secs());
-    let time = picker.pick("on-demand-instance-time-secs", time, |layer| {
-        layer.on_demand_instance_time_secs
-    });
-    if time.0 == 0 {
-        return Err("on-demand-instance-time-secs: an instance needs a second at least".to_owned());
-    }
-    config.on_demand_time = time.time();
-    if picker.pick("no-mem-pool", false, |layer| layer.no_mem_pool) {
-        config.allocation = Allocation::Enclave;
-    }
-    if picker.find(|layer| layer.module_cache_size).is_some() {
-        warnings.push(
-            "module-cache-size has no effect: compiled modules are kept on disk as well".to_owned(),
-        );
-    }
-    Ok(())
+    budget
 }
 
 fn addresses(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
