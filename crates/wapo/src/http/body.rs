@@ -16,8 +16,12 @@ use super::channel::{self, BodyReceiver, BodySender};
 use super::exchange::{self, Exchange};
 use crate::net::TcpStream;
 
-/// Most bytes read from the host at a time.
-const CHUNK: usize = 16 * 1024;
+/// Most bytes read from the host at a time, at first.
+const CHUNK_MIN: usize = 16 * 1024;
+
+/// Most bytes read at a time from a body that keeps coming: what the host keeps
+/// ready at most.
+const CHUNK_MAX: usize = 64 * 1024;
 
 /// The body of a request or a response.
 ///
@@ -49,6 +53,9 @@ struct Incoming {
     stream: TcpStream,
     /// What the client announced and has not sent yet.
     announced: Option<u64>,
+    /// Room for the next piece.
+    buffer: BytesMut,
+    chunk: usize,
 }
 
 impl Body {
@@ -111,7 +118,12 @@ impl Body {
             .and_then(|(_, value)| value.parse().ok());
         Self {
             exchange: Some(Exchange(stream.downgrade())),
-            kind: Kind::Incoming(Incoming { stream, announced }),
+            kind: Kind::Incoming(Incoming {
+                stream,
+                announced,
+                buffer: BytesMut::new(),
+                chunk: CHUNK_MIN,
+            }),
         }
     }
 
@@ -222,15 +234,19 @@ impl Incoming {
     fn poll_read(&mut self, cx: &Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
         let announced = self.announced.and_then(|left| usize::try_from(left).ok());
         // One byte more than announced, so that the end shows in the same read.
-        let size = announced.map_or(CHUNK, |left| CHUNK.min(left + 1));
-        let mut buffer = BytesMut::zeroed(size);
-        let count = match ready!(self.stream.do_read(cx, &mut buffer)) {
+        let size = announced.map_or(self.chunk, |left| self.chunk.min(left + 1));
+        if self.buffer.len() < size {
+            self.buffer.resize(size, 0);
+        }
+        let count = match ready!(self.stream.do_read(cx, &mut self.buffer[..size])) {
             Ok(count) => count.min(size),
             Err(error) => return Poll::Ready(Some(Err(error.into()))),
         };
         self.announced = self.announced.map(|left| left.saturating_sub(count as u64));
-        buffer.truncate(count);
-        Poll::Ready((count > 0).then(|| Ok(buffer.freeze())))
+        if count == size {
+            self.chunk = CHUNK_MAX.min(self.chunk * 2);
+        }
+        Poll::Ready((count > 0).then(|| Ok(self.buffer.split_to(count).freeze())))
     }
 }
 
