@@ -152,7 +152,7 @@ pub(crate) fn write_whole(
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
 
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(std::fs::Permissions::from_mode(mode))

@@ -243,7 +243,7 @@ fn create(path: &Path) -> io::Result<()> {
     drop(database);
     fs::File::open(&other)?.sync_all()?;
     fs::rename(&other, path)?;
-    crate::data_dir::sync_folder(path.parent().unwrap_or(Path::new(".")))
+    crate::data_dir::sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
 }
 
 fn read(database: &Database) -> Result<Contents, OpenError> {

@@ -108,6 +108,10 @@ impl Worker {
         (store, mut contents): (Store, Contents),
         config: &Config,
     ) -> Result<Arc<Self>, StartError> {
+        // Two deployments may have written their numbers in either order.
+        let apps = contents.apps.iter().map(|app| app.serial);
+        let known = apps.chain(contents.departed.keys().copied()).max();
+        let next_serial = contents.next_serial.max(known.map_or(0, |last| last + 1));
         let store = Arc::new(store);
         let session = Session::open(Arc::clone(&store), contents.session.take()).await;
         let session = session.map_err(|error| StartError::Store(error.to_string()))?;
@@ -134,7 +138,7 @@ impl Worker {
             root: RwLock::default(),
             departed: RwLock::new(contents.departed),
             bench: Mutex::new(contents.bench),
-            next_serial: AtomicU64::new(contents.next_serial),
+            next_serial: AtomicU64::new(next_serial),
             slots: Arc::new(Semaphore::new(config.instances_max as usize)),
             usage_written: tokio::sync::Mutex::default(),
             usage_changed: Notify::new(),

@@ -15,11 +15,13 @@ use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
 use super::error::{ClientError, SourceFailure, root_cause, source_failure};
-use crate::limits::{ANSWER_BYTES_MAX, CALL_TIMEOUT, CONNECT_TIMEOUT, KEEPALIVE};
+use crate::limits::{
+    ANSWER_BYTES_MAX, CALL_TIMEOUT, CONNECT_TIMEOUT, KEEPALIVE, POOL_IDLE_TIMEOUT,
+};
 use crate::log::Health;
 use crate::message::ErrorMessage;
 
@@ -63,7 +65,10 @@ impl Transport {
             .enable_http1()
             .wrap_connector(connector);
         Ok(Self {
-            http: HttpClient::builder(TokioExecutor::new()).build(connector),
+            http: HttpClient::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+                .build(connector),
             base_url: base_url.to_owned(),
             authorization,
         })

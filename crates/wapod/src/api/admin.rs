@@ -78,7 +78,7 @@ impl AdminSurface {
             return match call::read(name, request, serves).await? {
                 Read::Call(call) => Ok(operation::run(self, &call)
                     .await
-                    .unwrap_or_else(|answer| answer)),
+                    .unwrap_or_else(|answer| *answer)),
                 Read::Answer(answer) => Ok(answer),
             };
         }

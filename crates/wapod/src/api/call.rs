@@ -15,6 +15,9 @@ use wapo_rpc::{Encoding, Method};
 use super::body::{self, Body};
 use super::error::{ApiError, call_error};
 
+/// An answer that says what was wrong; rare, so it need not be quick.
+pub(super) type Refusal = Box<Response<Body>>;
+
 /// A call that was read and not made yet.
 pub(super) struct Call {
     pub(super) method: Method,
@@ -81,7 +84,7 @@ impl Call {
     /// # Errors
     ///
     /// The answer for whoever sent something else.
-    pub(super) fn arguments<M>(&self) -> Result<M, Response<Body>>
+    pub(super) fn arguments<M>(&self) -> Result<M, Refusal>
     where
         M: Message + DeserializeOwned + Default,
     {
@@ -97,7 +100,7 @@ impl Call {
 
     /// An answer that says what was wrong. Existing clients read the message of
     /// status 400 only.
-    pub(super) fn refuse(&self, text: &str) -> Response<Body> {
-        call_error(self.encoding, StatusCode::BAD_REQUEST, text)
+    pub(super) fn refuse(&self, text: &str) -> Refusal {
+        Box::new(call_error(self.encoding, StatusCode::BAD_REQUEST, text))
     }
 }

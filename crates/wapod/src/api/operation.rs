@@ -15,7 +15,7 @@ use wapo_rpc::{AppAddress, AppManifest, HostName, Method, OperationMethod, state
 
 use super::admin::AdminSurface;
 use super::body::Body;
-use super::call::Call;
+use super::call::{Call, Refusal};
 use super::user::answer_query;
 use crate::blobs::{BlobError, BlobName, WantedName};
 use crate::config::PortRange;
@@ -25,7 +25,7 @@ use crate::store::{Restart, Settings};
 use crate::worker::{App, Deployment, Instance, Name};
 
 /// An answer, or an answer that says what was wrong.
-type Answer = Result<Response<Body>, Response<Body>>;
+type Answer = Result<Response<Body>, Refusal>;
 
 /// Makes a call.
 pub(super) async fn run(surface: &AdminSurface, call: &Call) -> Answer {
@@ -64,7 +64,7 @@ pub(super) async fn run(surface: &AdminSurface, call: &Call) -> Answer {
 }
 
 /// An error of the worker as an answer.
-fn refuse(call: &Call) -> impl Fn(AppError) -> Response<Body> {
+fn refuse(call: &Call) -> impl Fn(AppError) -> Refusal {
     move |error| call.refuse(&error.to_string())
 }
 
@@ -196,7 +196,7 @@ async fn blob(surface: &AdminSurface, call: &Call, method: OperationMethod) -> A
     }
 }
 
-fn address(call: &Call, bytes: &[u8]) -> Result<AppAddress, Response<Body>> {
+fn address(call: &Call, bytes: &[u8]) -> Result<AppAddress, Refusal> {
     AppAddress::from_bytes(bytes).map_err(|error| call.refuse(&error.to_string()))
 }
 
@@ -215,7 +215,7 @@ fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
     let refused = |text: String| AppError::Refused(format!("failed to deploy app: {text}"));
     let manifest = args
         .manifest
-        .ok_or(AppError::Refused("No manifest".to_owned()))?;
+        .ok_or_else(|| AppError::Refused("No manifest".to_owned()))?;
     let manifest = AppManifest::try_from(manifest).map_err(|error| refused(error.to_string()))?;
     let replaces = match args.replaces.as_slice() {
         [] => None,

@@ -14,7 +14,7 @@ use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use wapo_rpc::{Method, QueryResponse, UserMethod};
 
 use super::body::Body;
-use super::call::{self, Call, Read};
+use super::call::{self, Call, Read, Refusal};
 use super::error::{ApiError, call_failed};
 use crate::error::WorkerError;
 use crate::worker::Worker;
@@ -31,7 +31,7 @@ pub(super) async fn call(
     let mut response = match *request.method() {
         HttpMethod::OPTIONS => preflight(),
         _ => match call::read(name, request, |method| matches!(method, Method::User(_))).await? {
-            Read::Call(call) => run(worker, &call).await.unwrap_or_else(|answer| answer),
+            Read::Call(call) => run(worker, &call).await.unwrap_or_else(|answer| *answer),
             Read::Answer(answer) => answer,
         },
     };
@@ -56,7 +56,7 @@ fn preflight() -> Response<Body> {
 }
 
 /// Makes the call; an error is an answer, too.
-async fn run(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Response<Body>> {
+async fn run(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Refusal> {
     match call.method {
         Method::User(UserMethod::Info) => Ok(call.answer(&worker.info())),
         Method::User(UserMethod::Query) => {
@@ -75,9 +75,9 @@ async fn run(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Respon
 pub(super) fn answer_query(
     call: &Call,
     outcome: Result<Vec<u8>, WorkerError>,
-) -> Result<Response<Body>, Response<Body>> {
+) -> Result<Response<Body>, Refusal> {
     match outcome {
         Ok(output) => Ok(call.answer(&QueryResponse { output })),
-        Err(error) => Err(call_failed(call.encoding, &error)),
+        Err(error) => Err(Box::new(call_failed(call.encoding, &error))),
     }
 }

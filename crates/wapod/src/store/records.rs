@@ -13,6 +13,10 @@ use wapo_rpc::{AppAddress, AppManifest};
 
 /// A record and its version.
 #[derive(Encode, Decode)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "in the derived code, which writes the index as a byte"
+)]
 enum Record<T> {
     #[codec(index = 1)]
     V1(T),

@@ -6,7 +6,7 @@ use wapo_rpc::AppManifest;
 fn app(label: &str, serial: u64) -> AppRecord {
     AppRecord {
         serial,
-        session: [serial as u8; 32],
+        session: [7; 32],
         manifest: AppManifest {
             version: 1,
             label: label.to_owned(),
@@ -72,7 +72,7 @@ async fn what_was_committed_is_there_again() {
     drop(store);
 
     let (_store, contents) = Store::open(&path).expect("opened");
-    assert_eq!(contents.apps, [one.clone()]);
+    assert_eq!(contents.apps, std::slice::from_ref(&one));
     let later = Totals {
         running_us: 2_000,
         ..totals

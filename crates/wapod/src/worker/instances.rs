@@ -76,7 +76,8 @@ impl Worker {
         }
     }
 
-    /// Starts one more instance for everybody.
+    /// Starts one more instance for everybody. The first one of an app may make
+    /// room for itself, further ones take what is free.
     ///
     /// # Errors
     ///
@@ -85,7 +86,12 @@ impl Worker {
         self: &Arc<Self>,
         app: &Arc<App>,
     ) -> Result<Arc<Instance>, WorkerError> {
-        self.start(app, Kind::Standing).await
+        if app.instance_count() > 0 {
+            let free = Arc::clone(&self.slots).try_acquire_owned();
+            let slot = free.map_err(|_| WorkerError::NoSlot)?;
+            return self.start(app, Kind::Standing, Some(slot)).await;
+        }
+        self.start(app, Kind::Standing, None).await
     }
 
     /// Starts an instance for one request.
@@ -97,7 +103,7 @@ impl Worker {
         self: &Arc<Self>,
         app: &Arc<App>,
     ) -> Result<Arc<Instance>, WorkerError> {
-        self.start(app, Kind::Own).await
+        self.start(app, Kind::Own, None).await
     }
 
     /// Starts an instance on demand, unless that is being done already.
@@ -116,7 +122,7 @@ impl Worker {
             .iter()
             .any(|one| one.kind == Kind::OnDemand && !one.is_leaving.load(Ordering::Relaxed));
         if !is_there {
-            self.start(app, Kind::OnDemand).await?;
+            self.start(app, Kind::OnDemand, None).await?;
         }
         Ok(())
     }
@@ -125,9 +131,13 @@ impl Worker {
         self: &Arc<Self>,
         app: &Arc<App>,
         kind: Kind,
+        slot: Option<OwnedSemaphorePermit>,
     ) -> Result<Arc<Instance>, WorkerError> {
         let starting = Starting::new(app)?;
-        let slot = self.take_slot().await?;
+        let slot = match slot {
+            Some(slot) => slot,
+            None => self.take_slot().await?,
+        };
         let program = self.program(app).await?;
         let config = self.instance_config(app, kind);
         let embedder: Arc<dyn Embedder> = Arc::clone(&app.embedder) as _;

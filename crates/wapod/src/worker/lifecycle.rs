@@ -74,7 +74,14 @@ impl Worker {
             None => None,
         };
         let app = self.register(&deployment, replaced.as_deref())?;
-        let started = self.begin(&app, deployment.waits).await;
+        let inherited = match &replaced {
+            Some(replaced) => self.inherit_secrets(&app, replaced),
+            None => Ok(Vec::new()),
+        };
+        let started = match inherited {
+            Ok(changes) => self.begin(&app, changes, deployment.waits).await,
+            Err(error) => Err(error),
+        };
         let instance = match started {
             Ok(instance) => instance,
             Err(error) => {
@@ -200,13 +207,12 @@ impl Worker {
     async fn begin(
         self: &Arc<Self>,
         app: &Arc<App>,
+        mut changes: Vec<Change>,
         waits: bool,
     ) -> Result<Option<Arc<Instance>>, AppError> {
         self.program(app).await?;
-        let changes = vec![
-            Change::PutNextSerial(app.serial + 1),
-            Change::PutApp(app.record()),
-        ];
+        changes.push(Change::PutNextSerial(app.serial + 1));
+        changes.push(Change::PutApp(app.record()));
         self.store.commit(changes).await?;
         let _one_at_a_time = app.changing.lock().await;
         let mut first = None;

@@ -10,6 +10,7 @@ use wapo_crypto::sealed::{self, Label, Purpose};
 use wapo_rpc::AppAddress;
 
 use super::Worker;
+use super::app::App;
 use crate::error::AppError;
 use crate::limits::{SECRET_BYTES_MAX, SECRET_NAME_BYTES_MAX, SECRETS_MAX};
 use crate::store::Change;
@@ -36,9 +37,7 @@ impl Worker {
         if is_new && app.secrets().len() >= SECRETS_MAX {
             return Err(AppError::BadSecret("the app has too many already"));
         }
-        let label = label(&address, &name);
-        let sealed = sealed::seal(self.identity.key(), label, text.as_bytes(), rand::random());
-        let sealed = sealed.map_err(|_| AppError::BadSecret("it is too long"))?;
+        let sealed = self.seal_secret(&address, &name, &text)?;
         let change = Change::PutSecret {
             app: address,
             name: name.clone(),
@@ -66,6 +65,37 @@ impl Worker {
         };
         self.store.commit(vec![change]).await?;
         Ok(app.secrets().remove(&name).is_some())
+    }
+
+    /// Gives an app the secrets of the one whose place it takes. They are not in
+    /// the store yet: the changes that write them are the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::BadSecret`] when one cannot be sealed.
+    pub(super) fn inherit_secrets(&self, heir: &App, from: &App) -> Result<Vec<Change>, AppError> {
+        let secrets = from.secrets().clone();
+        let mut changes = Vec::with_capacity(secrets.len());
+        for (name, value) in &secrets {
+            changes.push(Change::PutSecret {
+                app: heir.address,
+                name: name.clone(),
+                sealed: self.seal_secret(&heir.address, name, value)?,
+            });
+        }
+        *heir.secrets() = secrets;
+        Ok(changes)
+    }
+
+    fn seal_secret(
+        &self,
+        address: &AppAddress,
+        name: &str,
+        value: &str,
+    ) -> Result<Vec<u8>, AppError> {
+        let label = label(address, name);
+        let sealed = sealed::seal(self.identity.key(), label, value.as_bytes(), rand::random());
+        sealed.map_err(|_| AppError::BadSecret("it is too long"))
     }
 
     /// Opens what the store has. What cannot be opened was sealed by another
