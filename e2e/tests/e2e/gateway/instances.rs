@@ -10,7 +10,7 @@ use wapo_rpc::message::{AppInfo, AppListArgs, AppSettings};
 use super::{Operator, Raw, get_of};
 
 impl Operator {
-    async fn info(&self, app: AppAddress) -> AppInfo {
+    pub(super) async fn info(&self, app: AppAddress) -> AppInfo {
         let args = AppListArgs {
             start: 0,
             count: 100,
@@ -21,7 +21,12 @@ impl Operator {
     }
 
     /// Waits until the app looks like this.
-    async fn until(&self, app: AppAddress, what: &str, is: impl Fn(&AppInfo) -> bool) -> AppInfo {
+    pub(super) async fn until(
+        &self,
+        app: AppAddress,
+        what: &str,
+        is: impl Fn(&AppInfo) -> bool,
+    ) -> AppInfo {
         within(what, async {
             loop {
                 let info = self.info(app).await;
@@ -35,7 +40,7 @@ impl Operator {
     }
 
     /// Sends a request that is never answered.
-    async fn hang(&self, app: AppAddress) -> Raw {
+    pub(super) async fn hang(&self, app: AppAddress) -> Raw {
         let mut raw = Raw::connect(self.gateway()).await;
         raw.send(format!("GET /app/{app}/never HTTP/1.1\r\nhost: h\r\n\r\n"))
             .await;

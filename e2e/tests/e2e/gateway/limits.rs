@@ -290,23 +290,21 @@ async fn requests_beyond_the_limit_of_an_app_are_refused_at_once() {
     client::get(&operator.url(app, "status/200"))
         .await
         .expect_status(200);
-    let never = format!("GET /app/{app}/never HTTP/1.1\r\nhost: h\r\n\r\n");
     let mut waiting = Vec::new();
-    for _ in 0..2 {
-        let mut raw = Raw::connect(operator.gateway()).await;
-        raw.send(&never).await;
-        waiting.push(raw);
-    }
-    let refused = within("a refusal", async {
-        loop {
-            let path = format!("/app/{app}/status/200");
-            let answer = get_of(operator.gateway(), "h", &path, "").await;
-            if answer.status == 503 {
-                return answer;
-            }
+    for expected in 0..3 {
+        operator
+            .until(app, "so many requests", |info| {
+                let requests = info.instance_list.iter().map(|one| one.requests);
+                requests.sum::<u64>() == expected
+            })
+            .await;
+        if expected < 2 {
+            waiting.push(operator.hang(app).await);
         }
-    })
-    .await;
+    }
+    let path = format!("/app/{app}/status/200");
+    let refused = get_of(operator.gateway(), "h", &path, "").await;
+    assert_eq!(refused.status, 503);
     assert_eq!(refused.header("retry-after"), Some("1"));
     assert_eq!(refused.text(), "the app is busy\n");
     drop(waiting);
