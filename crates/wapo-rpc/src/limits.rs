@@ -54,6 +54,11 @@ pub const LABEL_BYTES_MAX: usize = 64;
 /// It is kept for as long as the app is deployed, and is listed with it.
 pub const MANIFEST_BYTES_MAX: usize = 16 * 1024;
 
+/// How long a client keeps a connection without a call for the next one.
+///
+/// Shorter than a worker does: one that closes as a call is sent fails the call.
+pub const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How long a client waits for a connection.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
