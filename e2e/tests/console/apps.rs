@@ -1,0 +1,116 @@
+//! From the empty console to a running app, and what can be done to it.
+
+use crate::page::{Page, key, worker};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_click_deploys_the_sample_and_its_links_answer() {
+    let daemon = worker().await;
+    let page = Page::open(&daemon).await;
+    page.until_shown("#apps-empty").await;
+    page.until_state("#connection", "ok").await;
+    page.screenshot("empty").await;
+
+    page.click("#apps-sample").await;
+    page.until_state("#app-state", "running").await;
+    page.until_shown("#instances-rows tr").await;
+    page.screenshot("sample").await;
+
+    let hello = "document.querySelector('h1')?.innerText === 'Hello from a WebAssembly program'";
+    page.visit("#app-link-path", hello, "sample-answers-by-path")
+        .await;
+    let host =
+        "location.hostname.endsWith('.localhost') && document.querySelector('h1')?.innerText";
+    let said = page
+        .visit("#app-link-host", host, "sample-answers-by-name")
+        .await;
+    assert_eq!(said, "Hello from a WebAssembly program");
+
+    // A second click finds what is there instead of making another.
+    page.show("#/deploy").await;
+    page.click("#deploy-sample").await;
+    page.until_state("#app-state", "running").await;
+    page.show("#/apps").await;
+    page.until("document.querySelectorAll('#apps-rows tr').length === 1")
+        .await;
+    page.until_says("#nav-count", "1").await;
+    page.close(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_resized_stopped_started_and_removed_after_questions() {
+    let daemon = worker().await;
+    let page = Page::with_sample(&daemon).await;
+    let app = page.app().await;
+
+    page.click("#app-actions [data-action=resize]").await;
+    page.until_shown("#resize-dialog").await;
+    page.until("document.activeElement.id === 'resize-count'")
+        .await;
+    page.type_text("1000").await;
+    page.press(&[key::ENTER]).await;
+    page.until_says("#resize-error", "whole number").await;
+    page.clear("#resize-count").await;
+    page.write("#resize-count", "3").await;
+    page.screenshot("resize").await;
+    page.click("#resize-ok").await;
+    page.until("document.querySelectorAll('#instances-rows tr').length === 3")
+        .await;
+    page.until_says("#toasts", "3 instances").await;
+
+    page.show("#/apps").await;
+    let row = format!("#apps-rows tr[data-address='{app}']");
+    page.click(&format!("{row} [data-action=stop]")).await;
+    page.until_shown("#confirm-dialog").await;
+    // What destroys is not what Enter does first.
+    page.until("document.activeElement.id === 'confirm-cancel'")
+        .await;
+    page.press(&[key::ESCAPE]).await;
+    page.until_hidden("#confirm-dialog").await;
+    page.until_state(&format!("{row} .state"), "running").await;
+    page.click(&format!("{row} [data-action=stop]")).await;
+    page.click("#confirm-ok").await;
+    page.until_state(&format!("{row} .state"), "stopped").await;
+    page.screenshot("list").await;
+
+    page.click(&format!("{row} [data-action=start]")).await;
+    page.until_state(&format!("{row} .state"), "running").await;
+
+    page.show(&format!("#/apps/{app}")).await;
+    page.click("#app-actions [data-action=remove]").await;
+    page.until_says("#confirm-address", &app).await;
+    page.screenshot("remove").await;
+    page.click("#confirm-ok").await;
+    page.until_shown("#apps-empty").await;
+    page.close(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worker_page_tells_and_acts() {
+    let daemon = worker().await;
+    let page = Page::with_sample(&daemon).await;
+    page.show("#/worker").await;
+    page.until_says(
+        "#worker-ports-facts",
+        &daemon.running().user_address().to_string(),
+    )
+    .await;
+    // A new session would orphan the usage of deployed apps.
+    page.until("document.querySelector('#worker-session').disabled")
+        .await;
+    page.click("[aria-labelledby=worker-raw] summary").await;
+    page.until_says("#worker-json", "\"max_instances\"").await;
+    page.screenshot("worker").await;
+
+    page.click("#worker-remove-all").await;
+    page.click("#confirm-ok").await;
+    page.until("!document.querySelector('#worker-session').disabled")
+        .await;
+    let before = page.text("#worker-identity-facts").await;
+    page.click("#worker-session").await;
+    page.click("#confirm-ok").await;
+    page.until_says("#toasts", "new session").await;
+    let changed =
+        format!("document.querySelector('#worker-identity-facts').innerText !== {before:?}");
+    page.until(&changed).await;
+    page.close(&[]).await;
+}

@@ -1,0 +1,90 @@
+//! The form that deploys an app.
+
+use crate::page::{Page, worker};
+
+/// A file of the form's size and shape: what a compiler made.
+fn hello_http() -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hello.wasm");
+    std::fs::write(&path, e2e::guest("hello-http").module.wasm()).expect("a file");
+    let path = path.to_str().expect("a text").to_owned();
+    (folder, path)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_deployed_under_the_address_that_was_shown() {
+    let (_folder, path) = hello_http();
+    let daemon = worker().await;
+    let page = Page::open(&daemon).await;
+    page.show("#/deploy").await;
+    page.until_shown("#deploy-form").await;
+    page.write("#deploy-file", &path).await;
+    page.until_says("#deploy-file-info", "hello.wasm").await;
+    page.until("document.querySelector('#deploy-label').value === 'hello'")
+        .await;
+    let shown = "document.querySelector('#deploy-address code')?.title";
+    let first = page.until(shown).await;
+    // Whatever the address follows from changes it before anything is sent.
+    page.write("#deploy-args", "one\ntwo").await;
+    page.write("#deploy-env", "GREETING=Grüße").await;
+    let other = format!("{shown} !== {first} && {shown}");
+    let before = page.until(&other).await;
+    page.screenshot("deploy").await;
+
+    page.click("#deploy-submit").await;
+    page.until_shown("#deploy-result").await;
+    let after = page
+        .until("document.querySelector('#deploy-result code')?.title")
+        .await;
+    assert_eq!(before, after);
+    page.screenshot("deployed").await;
+    page.visit(
+        "#deploy-result a.external",
+        "document.body?.innerText.includes('Hello')",
+        "deployed-answers",
+    )
+    .await;
+    page.click("#deploy-result a.primary").await;
+    page.until_state("#app-state", "running").await;
+    page.until_says("#manifest-facts", "GREETING=Grüße").await;
+    page.close(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_in_the_form_is_said_beside_it() {
+    let daemon = worker().await;
+    let page = Page::open(&daemon).await;
+    page.show("#/deploy").await;
+    page.click("#deploy-submit").await;
+    page.until("document.querySelector('#deploy-error').innerText !== ''")
+        .await;
+
+    // A text is not a program.
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = folder.path().join("readme.wasm");
+    std::fs::write(&text, "no program").expect("a file");
+    page.write("#deploy-file", text.to_str().expect("a text"))
+        .await;
+    page.until_says("#deploy-file-info", "not a WebAssembly file")
+        .await;
+
+    // The beginning of a program is none either; the worker says so.
+    std::fs::write(&text, b"\0asm\x01\0\0\0\x05").expect("a file");
+    page.write("#deploy-file", text.to_str().expect("a text"))
+        .await;
+    page.until("document.querySelector('#deploy-address code')?.title")
+        .await;
+    page.click("#deploy-submit").await;
+    page.until_says("#deploy-error", "failed").await;
+    page.screenshot("deploy-refused").await;
+
+    // A setting in a part that was closed is opened and marked.
+    page.click("#deploy-more summary").await;
+    page.write("#deploy-memory", "lots").await;
+    page.click("#deploy-more summary").await;
+    page.click("#deploy-submit").await;
+    page.until("document.activeElement.id === 'deploy-memory' && document.activeElement.getAttribute('aria-invalid')")
+        .await;
+    page.close(&["Failed to load resource: the server responded with a status of 400"])
+        .await;
+}
