@@ -22,7 +22,7 @@ const yesNo = (value) => (value ? "yes" : "no");
 const listed = (items) => (items?.length > 0 ? items.join("\n") : "none");
 const orElse = (value, text, format = formatExact) => (Number(value ?? 0) > 0 ? format(value) : text);
 
-function manifestFacts({ manifest, reuse_instances, sn, deployed_at_ms, last_query_elapsed }) {
+function manifestFacts({ manifest, reuse_instances, sn, deployed_at_ms, last_query_elapsed, usage }) {
   const pairs = (items, sign) => listed((items ?? []).map(({ key, value }) => `${key}${sign}${value}`));
   return [
     ["Label", manifest.label || "none"],
@@ -35,7 +35,8 @@ function manifestFacts({ manifest, reuse_instances, sn, deployed_at_ms, last_que
     ["Required blobs", pairs(manifest.required_blobs, " ")],
     ["Serial number", String(sn)],
     ["Deployed", deployed_at_ms ? new Date(Number(deployed_at_ms)).toLocaleString() : "–"],
-    ["Last query", last_query_elapsed === undefined ? "–" : `${formatDuration(last_query_elapsed * 1000)} ago`],
+    // Before the first one the worker counts from the deploy.
+    ["Last request", Number(usage?.requests ?? 0) === 0 ? "none yet" : `${formatDuration(Number(last_query_elapsed) * 1000)} ago`],
   ];
 }
 

@@ -1,6 +1,6 @@
 // Pieces that several pages show: states, lists of facts, bars.
 
-import { h, hash, keyed, setText } from "./dom.js";
+import { h, hash, keyed, setShown, setText } from "./dom.js";
 
 /** What a state means, for whoever reads it the first time. */
 const MEANINGS = {
@@ -43,7 +43,7 @@ export function setFacts(list, facts) {
   });
 }
 
-/** A bar that shows how full something is. */
+/** A bar that shows how full something is; `max` is 0 where there is no limit. */
 export function createMeter(name) {
   const text = h("span", { class: "meter-text" });
   const fill = h("span", { class: "meter-fill" });
@@ -52,8 +52,10 @@ export function createMeter(name) {
     element: h("div", { class: "meter" }, h("span", {}, name), text, bar),
     set(value, max, format) {
       const share = max > 0 ? Math.min(1, value / max) : 0;
-      const said = `${format(value)} of ${format(max)}`;
+      const said = max > 0 ? `${format(value)} of ${format(max)}` : `${format(value)}, no limit`;
       setText(text, said);
+      // Without an end there is nothing that a bar could be a part of.
+      setShown(bar, max > 0);
       bar.setAttribute("aria-valuemax", max);
       bar.setAttribute("aria-valuenow", value);
       bar.setAttribute("aria-valuetext", said);

@@ -22,7 +22,8 @@ function capacity(info) {
     ["Apps", formatExact(info.deployed_apps)],
     ["Live engine contexts", formatExact(info.vm_instances)],
     ["Memory of an instance, at most", formatBytes(info.instance_memory_size)],
-    ["Resident", `${formatBytes(memory.used)}, at most ${formatBytes(memory.peak)}`],
+    ["Resident", formatBytes(memory.used)],
+    ["Address space, at most", formatBytes(memory.peak)],
     ["Allocated", `${formatBytes(memory.rust_used)}, at most ${formatBytes(memory.rust_peak)}`],
     ["Free on the machine", formatBytes(memory.free)],
   ];
