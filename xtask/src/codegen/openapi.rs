@@ -12,6 +12,9 @@ use serde_json::{Map, Value, json};
 use super::openapi_routes;
 use super::schema::{FieldInfo, Kind, MESSAGES, METHODS, MessageInfo, MethodInfo};
 
+/// The encoding of whoever does not ask for JSON; docs/wapo.proto describes it.
+const PROTOBUF: &str = "application/octet-stream";
+
 /// The whole document.
 pub(crate) fn render() -> String {
     let document = json!({
@@ -71,10 +74,14 @@ fn call(method: &MethodInfo) -> Value {
 fn operation(method: &MethodInfo, verb: &str) -> Value {
     let (service, name) = (method.service, method.name);
     let is_user = service == "User";
-    let answer = json!({
+    let mut answer = json!({
         "description": "The answer.",
         "content": { "application/json": { "schema": reference(method.answer) } },
     });
+    if verb == "post" {
+        // A call without a body may lack the type as well, and is answered so.
+        answer["content"][PROTOBUF] = json!({ "schema": {} });
+    }
     let mut responses = Map::new();
     responses.insert("200".to_owned(), answer);
     let mut refusals = vec!["400", "422", "503", "504"];
