@@ -40,7 +40,7 @@ const FLAGS: &[&str] = &[
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// Patience with the end of the session, which happens in `drop`.
-const END_LIMIT: Duration = Duration::from_secs(5);
+const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running browser. Dropping it ends it.
 pub(crate) struct Driver {
@@ -148,7 +148,9 @@ impl Drop for Driver {
 async fn port(output: &mut Lines<BufReader<impl AsyncRead + Unpin>>) -> u16 {
     let mut seen = String::new();
     while let Some(line) = output.next_line().await.expect("its output") {
-        let number = line.rsplit_once("successfully on port ").map(|(_, port)| port);
+        let number = line
+            .rsplit_once("successfully on port ")
+            .map(|(_, port)| port);
         if let Some(Ok(port)) = number.map(|text| text.trim_end_matches('.').parse()) {
             return port;
         }

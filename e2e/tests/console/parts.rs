@@ -78,6 +78,7 @@ async fn usage_is_counted_and_drawn() {
     let daemon = worker().await;
     let page = Page::with_sample(&daemon).await;
     let app = page.app().await;
+    page.until_says("#manifest-facts", "none yet").await;
     request(&daemon, &app, 20).await;
     page.until_says("#usage-facts", "20").await;
     let drawn = "[...document.querySelectorAll('#app-charts svg .chart-line')].filter((line) => /M.*L.*L/.test(line.getAttribute('d'))).length === 4";
@@ -85,6 +86,7 @@ async fn usage_is_counted_and_drawn() {
     // The peak has been seen, and is in the words for those who cannot see it.
     page.until("/at most [1-9]/.test(document.querySelector('#app-charts svg').getAttribute('aria-label'))")
         .await;
+    page.until_says("#manifest-facts", " ago").await;
     page.screenshot("usage").await;
     page.close(&[]).await;
 }
