@@ -3,12 +3,13 @@
 //! One profile, one target folder, one feature set: two cores finish within 40
 //! minutes. The order is that of cost, so that a slip shows early.
 
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
-use crate::{bench, codegen, test, tidy};
+use crate::{bench, codegen, openapi, test, tidy, toolchain};
 
 /// A longer run is a defect: people stop waiting for it.
 const MINUTES_MAX: u64 = 40;
@@ -43,6 +44,7 @@ pub(crate) fn checks() -> Result<()> {
     stage("fmt", fmt)?;
     stage("tidy", tidy::run)?;
     stage("codegen --check", || codegen::run(codegen::Mode::Check))?;
+    stage("modules of the console", console_modules)?;
     stage("clippy", clippy)
 }
 
@@ -53,6 +55,7 @@ pub(crate) fn checks() -> Result<()> {
 /// The first stage that fails.
 pub(crate) fn rest() -> Result<()> {
     stage("docs", docs)?;
+    openapi::run()?;
     bench::run(&["--smoke"])
 }
 
@@ -70,6 +73,17 @@ fn fmt() -> Result<()> {
     process::run(&mut process::cargo(&["fmt", "--all", "--check"]))?;
     let guests = process::root().join("guests");
     process::run(process::cargo(&["fmt", "--all", "--check"]).current_dir(guests))
+}
+
+/// The tests beside the console's modules. What they cover is also used by the
+/// browser's tests, so a machine without node loses only the better messages.
+fn console_modules() -> Result<()> {
+    if !toolchain::on_path("node") {
+        println!("node is not installed; the browser's tests use these modules, too");
+        return Ok(());
+    }
+    let folder = process::root().join("crates/wapod/console/tests");
+    process::run(Command::new("node").arg("--test").arg(folder))
 }
 
 fn clippy() -> Result<()> {

@@ -13,6 +13,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod guests;
+mod openapi;
 mod process;
 mod setup;
 mod test;
@@ -30,12 +31,13 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 usage: cargo xtask <task>
 
-  setup             install the compiler for guests (once per machine)
+  setup             install the compiler for guests, a browser and Python (once per machine)
   guests            build guests/ for wasm32-wasip1
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the table of host calls
   bench [--smoke]   measure beside native code; --smoke: one short round, nothing kept
+  openapi           compare a worker's answers with docs/openapi.json
   ci                everything CI runs: `ci checks`, `test`, `ci rest`
   nightly           long runs: fuzzing, the full bench
 
@@ -55,7 +57,7 @@ fn main() -> ExitCode {
 
 fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
-        ["setup"] => setup::run().map(drop),
+        ["setup"] => setup::all(),
         ["guests"] => guests::run(),
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
@@ -65,6 +67,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ci"] => ci::run(),
         ["ci", "checks"] => ci::checks(),
         ["ci", "rest"] => ci::rest(),
+        ["openapi"] => openapi::run(),
         ["nightly"] => ci::nightly(),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");

@@ -1,10 +1,12 @@
-//! Installs the compiler for guests, one of two ways.
+//! Installs what tests need besides Rust: the compiler for guests, a browser,
+//! Python. Everything has a time limit, because a network that swallows packets
+//! must not stop a build for ever.
 //!
-//! rustup's target first, with a time limit, because a network that swallows
-//! packets must not stop a build for ever; then Debian's packages.
+//! The compiler comes one of two ways: rustup's target first, then Debian's
+//! packages. The browser and Python are Debian's.
 
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,6 +18,23 @@ use crate::toolchain::{self, DEBIAN_PACKAGES, TARGET, Toolchain};
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 /// Patience with apt: some 200 MB, and its lock may be held by another.
 const APT_LIMIT: Duration = Duration::from_secs(900);
+
+/// The programs of the console's tests, and Debian's packages with them.
+const BROWSER: [&str; 2] = ["chromium", "chromedriver"];
+const BROWSER_PACKAGES: &[&str] = &["chromium", "chromium-driver"];
+/// Python with `venv`, which Debian keeps apart.
+const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv"];
+
+/// Everything that `cargo xtask ci` needs.
+///
+/// # Errors
+///
+/// As those of [`run`], [`browser`] and [`python`].
+pub(crate) fn all() -> Result<()> {
+    run()?;
+    browser()?;
+    python()
+}
 
 /// Makes sure that guests can be built and says how.
 ///
@@ -32,7 +51,10 @@ pub(crate) fn run() -> Result<Toolchain> {
         add_rustup_target();
     }
     if forced.as_deref() != Some("rustup") && detect()?.is_none() {
-        install_packages()?;
+        if !toolchain::on_path("apt-get") {
+            bail!(Toolchain::advice());
+        }
+        install_packages(DEBIAN_PACKAGES)?;
     }
     let found = detect()?.with_context(Toolchain::advice)?;
     println!("guests are built with: {found}");
@@ -61,17 +83,46 @@ fn add_rustup_target() {
     }
 }
 
-fn install_packages() -> Result<()> {
-    let packages = DEBIAN_PACKAGES.join(" ");
+/// Makes sure that there is a browser for the console's tests.
+///
+/// # Errors
+///
+/// It cannot be installed; the message says what to run by hand.
+pub(crate) fn browser() -> Result<()> {
+    if BROWSER.iter().all(toolchain::on_path) {
+        return Ok(());
+    }
+    install_packages(BROWSER_PACKAGES).context("the console's tests need a browser")
+}
+
+/// Makes sure that there is Python with virtual environments.
+///
+/// # Errors
+///
+/// It cannot be installed; the message says what to run by hand.
+pub(crate) fn python() -> Result<()> {
+    let mut probe = Command::new("python3");
+    probe
+        .args(["-m", "ensurepip", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    if probe.status().is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    install_packages(PYTHON_PACKAGES).context("schemathesis needs Python")
+}
+
+fn install_packages(packages: &[&str]) -> Result<()> {
+    let names = packages.join(" ");
     if !toolchain::on_path("apt-get") {
-        bail!(Toolchain::advice());
+        bail!("there is no apt-get here; please install, by whatever name: {names}");
     }
     if !is_root() {
-        bail!("not allowed to install packages; please run: sudo apt-get install {packages}");
+        bail!("not allowed to install packages; please run: sudo apt-get install {names}");
     }
-    println!("installing {packages}");
+    println!("installing {names}");
     apt_get(&["update"])?;
-    apt_get(&[&["install", "--no-install-recommends"], DEBIAN_PACKAGES].concat())
+    apt_get(&[&["install", "--no-install-recommends"], packages].concat())
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::process::{self, Output, stage};
-use crate::{guests, toolchain};
+use crate::{guests, setup, toolchain};
 
 /// Runs every test. Arguments go to the test runner, for instance a filter.
 ///
@@ -12,6 +12,10 @@ use crate::{guests, toolchain};
 /// A guest does not build or a test fails; also when no test ran at all.
 pub(crate) fn run(filter: &[&str]) -> Result<()> {
     stage("guests", guests::run)?;
+    // Without it the console's tests fail, with this advice; others need none.
+    if let Err(error) = stage("browser", setup::browser) {
+        eprintln!("warning: {error:#}");
+    }
     let tests = stage("tests", || run_tests(filter))?;
     let doctests = stage("doctests", || run_doctests(filter))?;
     println!(
