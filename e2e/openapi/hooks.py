@@ -28,7 +28,8 @@ def sent(path, **body):
 
 
 def deploy():
-    """Deploys the console's sample, and gives its address."""
+    """Deploys the console's sample, and nothing else, and gives its address."""
+    sent("/prpc/Operation.AppRemoveAll?json", json={})
     call = {"manifest": MANIFEST, "settings": {"instances": 1}}
     return sent("/prpc/Operation.AppDeploy?json", json=call).json()["address"]
 
