@@ -137,7 +137,11 @@ impl Store {
             DatabaseError::DatabaseAlreadyOpen => StartError::DataDirInUse(path.to_owned()),
             error => damaged(error.to_string()),
         })?;
-        Self::start(database).map_err(|error| match error {
+        let file = StoreFile {
+            database: Some(database),
+            path: Some(path.to_owned()),
+        };
+        Self::start(file).map_err(|error| match error {
             OpenError::Damaged(reason) => damaged(reason),
             OpenError::Thread(error) => StartError::DataDir {
                 path: path.to_owned(),
@@ -155,7 +159,12 @@ impl Store {
         let database = Database::builder().create_with_backend(InMemoryBackend::new());
         let database = database.map_err(|error| OpenError::Damaged(error.to_string()));
         database
-            .and_then(Self::start)
+            .and_then(|database| {
+                Self::start(StoreFile {
+                    database: Some(database),
+                    path: None,
+                })
+            })
             .map_err(|error| StartError::DataDir {
                 path: PathBuf::from("(memory)"),
                 error: match error {
@@ -165,12 +174,15 @@ impl Store {
             })
     }
 
-    fn start(database: Database) -> Result<(Self, Contents), OpenError> {
-        let contents = read(&database)?;
+    fn start(file: StoreFile) -> Result<(Self, Contents), OpenError> {
+        let contents = file
+            .database
+            .as_ref()
+            .map_or_else(|| Ok(Contents::default()), read)?;
         let (queue, requests) = mpsc::channel(STORE_QUEUE_MAX);
         let writer = std::thread::Builder::new()
             .name("wapod-store".to_owned())
-            .spawn(move || write_all(&database, requests))
+            .spawn(move || write_all(file, requests))
             .map_err(OpenError::Thread)?;
         let store = Self {
             queue: RwLock::new(Some(queue)),
@@ -327,14 +339,14 @@ fn secret_name(key: &[u8]) -> Result<(AppAddress, String), OpenError> {
 }
 
 /// Writes until the queue is closed: one transaction for all that waits.
-fn write_all(database: &Database, mut requests: mpsc::Receiver<Request>) {
+fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
     while let Some(first) = requests.blocking_recv() {
         let mut batch = vec![first];
         while let Ok(request) = requests.try_recv() {
             batch.push(request);
         }
         let changes = batch.iter().flat_map(|request| &request.changes);
-        let outcome = write(database, changes).map_err(|error| StoreError(error.to_string()));
+        let outcome = file.write(changes).map_err(StoreError);
         if let Err(error) = &outcome {
             tracing::error!(%error, "the worker's state was not written");
         }
@@ -342,6 +354,40 @@ fn write_all(database: &Database, mut requests: mpsc::Receiver<Request>) {
             // Whoever does not wait for the outcome has lost interest in it.
             let _ = request.done.send(outcome.clone());
         }
+    }
+}
+
+/// The file, as long as it can be written.
+struct StoreFile {
+    /// None after a failure of a file. redb refuses everything then, for ever, until the
+    /// file is opened again: a disk that was full for a moment must not silence
+    /// the worker.
+    database: Option<Database>,
+    /// None for a store in memory.
+    path: Option<PathBuf>,
+}
+
+impl StoreFile {
+    fn write<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), String> {
+        let database = match (self.database.take(), &self.path) {
+            (Some(database), _) => database,
+            (None, Some(path)) => reopen(path)?,
+            (None, None) => return Err("the store is closed".to_owned()),
+        };
+        let outcome = write(&database, changes).map_err(|error| error.to_string());
+        if outcome.is_ok() || self.path.is_none() {
+            self.database = Some(database);
+        }
+        outcome
+    }
+}
+
+fn reopen(path: &Path) -> Result<Database, String> {
+    let opened =
+        std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).open(path));
+    match opened {
+        Ok(opened) => opened.map_err(|error| error.to_string()),
+        Err(_) => Err("a part of the file is missing".to_owned()),
     }
 }
 
@@ -393,7 +439,15 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
             transaction.open_table(SECRETS)?.remove(key.as_slice())?;
         }
         Change::PutSession(session) => put(transaction, SESSION, session)?,
-        Change::PutNextSerial(serial) => put(transaction, NEXT_SERIAL, serial)?,
+        // Deployments are written in any order, and no number may come back.
+        Change::PutNextSerial(serial) => {
+            let stored: Option<u64> = {
+                let worker = transaction.open_table(WORKER)?;
+                let value = worker.get(NEXT_SERIAL)?;
+                value.and_then(|value| records::decode(value.value()))
+            };
+            put(transaction, NEXT_SERIAL, &stored.unwrap_or(0).max(*serial))?;
+        }
         Change::PutBench(bench) => put(transaction, BENCH, bench)?,
         Change::PutClock(now_ms) => put(transaction, CLOCK, now_ms)?,
     }

@@ -89,6 +89,20 @@ async fn what_was_committed_is_there_again() {
 }
 
 #[tokio::test]
+async fn the_next_serial_number_never_falls() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("state.redb");
+    let (store, _) = Store::open(&path).expect("made");
+    for serial in [7, 6] {
+        let change = Change::PutNextSerial(serial);
+        store.commit(vec![change]).await.expect("written");
+    }
+    drop(store);
+    let (_store, contents) = Store::open(&path).expect("opened");
+    assert_eq!(contents.next_serial, 7);
+}
+
+#[tokio::test]
 async fn damaged_files_are_refused_and_left_alone() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("state.redb");
