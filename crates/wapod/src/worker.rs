@@ -152,8 +152,10 @@ impl Worker {
     /// Starts what should run, and keeps the books from now on.
     pub(crate) fn run(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
         let starting = Arc::clone(self);
+        // Looked up here: what is deployed from now on starts by itself.
+        let adopted = self.apps();
         tokio::spawn(async move {
-            starting.start_adopted().await;
+            starting.start_adopted(adopted).await;
             starting.is_ready.store(true, Ordering::Relaxed);
         });
         tokio::spawn(Arc::clone(self).keep_books())
@@ -166,7 +168,7 @@ impl Worker {
 
     /// Tells all instances to stop, and waits for nothing.
     pub(crate) fn stop_at_once(&self) {
-        for app in self.apps() {
+        for app in self.all_apps() {
             app.withdraw();
             app.instances().iter().for_each(|one| one.handle().stop());
         }
@@ -176,7 +178,11 @@ impl Worker {
     /// back. Apps stay deployed.
     pub(crate) async fn close(&self) {
         self.stop_at_once();
-        let instances: Vec<_> = self.apps().iter().flat_map(|app| app.instances()).collect();
+        let instances: Vec<_> = self
+            .all_apps()
+            .iter()
+            .flat_map(|app| app.instances())
+            .collect();
         for instance in instances {
             instance.handle().ended().await;
         }
@@ -194,12 +200,24 @@ impl Worker {
     }
 
     pub(crate) fn app(&self, address: &AppAddress) -> Option<Arc<App>> {
-        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
-        apps.get(address).cloned()
+        self.any_app(address).filter(|app| !app.is_removed())
     }
 
     /// All apps, in no order.
     pub(crate) fn apps(&self) -> Vec<Arc<App>> {
+        let mut apps = self.all_apps();
+        apps.retain(|app| !app.is_removed());
+        apps
+    }
+
+    /// An app, also one that is being removed.
+    fn any_app(&self, address: &AppAddress) -> Option<Arc<App>> {
+        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        apps.get(address).cloned()
+    }
+
+    /// All apps and those that are being removed.
+    fn all_apps(&self) -> Vec<Arc<App>> {
         let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
         apps.values().cloned().collect()
     }

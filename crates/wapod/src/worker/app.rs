@@ -48,6 +48,8 @@ pub(crate) struct App {
     pub(super) changed: Notify,
     /// Requests that the app works on or that wait for it.
     pub(super) requests: AtomicUsize,
+    /// Whether the store has the app. Nothing is told about it before.
+    pub(super) is_written: AtomicBool,
     /// Since when lines about failed requests are counted, and how many.
     complaints: Mutex<(Instant, u32)>,
     state: Mutex<AppState>,
@@ -204,6 +206,7 @@ impl App {
             changing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
             requests: AtomicUsize::new(0),
+            is_written: AtomicBool::new(false),
             complaints: Mutex::new((Instant::now(), 0)),
             state: Mutex::new(AppState {
                 name: record.name,
@@ -218,10 +221,22 @@ impl App {
         }
     }
 
-    /// Takes no more requests and starts nothing any more.
-    pub(super) fn withdraw(&self) {
-        self.state().is_removed = true;
+    /// Takes no more requests and starts nothing any more; says whether it did
+    /// before.
+    pub(super) fn withdraw(&self) -> bool {
+        let was_here = !std::mem::replace(&mut self.state().is_removed, true);
         self.changed.notify_waiters();
+        was_here
+    }
+
+    /// Takes back a [`withdraw`](Self::withdraw).
+    pub(super) fn reinstate(&self) {
+        self.state().is_removed = false;
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.state().is_removed
     }
 
     /// The record that the store should have.
@@ -315,10 +330,17 @@ impl App {
         }
     }
 
-    /// Instances that are there or on their way.
-    pub(super) fn instance_count(&self) -> usize {
+    /// Instances that nobody's request has started.
+    pub(super) fn standing_count(&self) -> u32 {
         let state = self.state();
-        state.instances.len() + state.starting as usize
+        let standing = state.instances.iter();
+        let count = standing.filter(|one| one.kind == Kind::Standing).count();
+        u32::try_from(count).unwrap_or(u32::MAX)
+    }
+
+    /// Whether requests may start instances of their own.
+    pub(super) fn may_start(&self) -> bool {
+        self.manifest.on_demand || self.target() > 0
     }
 
     /// The condition, and why it is not better.
@@ -344,8 +366,10 @@ impl App {
         }
         match &state.last_end {
             _ if state.target == 0 => (Condition::Stopped, None),
+            // Its turn comes: the daemon has just been started.
+            None => (Condition::Starting, None),
             Some(reason) if reason.is_success() => (Condition::Finished, why),
-            _ => (Condition::Failed, why),
+            Some(_) => (Condition::Failed, why),
         }
     }
 

@@ -86,7 +86,7 @@ impl Worker {
         self: &Arc<Self>,
         app: &Arc<App>,
     ) -> Result<Arc<Instance>, WorkerError> {
-        if app.instance_count() > 0 {
+        if app.standing_count() > 0 {
             let free = Arc::clone(&self.slots).try_acquire_owned();
             let slot = free.map_err(|_| WorkerError::NoSlot)?;
             return self.start(app, Kind::Standing, Some(slot)).await;
@@ -136,7 +136,7 @@ impl Worker {
         let starting = Starting::new(app)?;
         let slot = match slot {
             Some(slot) => slot,
-            None => self.take_slot().await?,
+            None => self.take_slot(app).await?,
         };
         let program = self.program(app).await?;
         let config = self.instance_config(app, kind);
@@ -167,14 +167,11 @@ impl Worker {
         let mut args = Vec::with_capacity(1 + app.manifest.args.len());
         args.push(app.address.to_string());
         args.extend(app.manifest.args.iter().cloned());
+        // A secret has the last word: of two equal names a guest reads the first.
         let mut env = app.manifest.env_vars.clone();
-        let secrets = app.secrets();
-        env.extend(
-            secrets
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
-        drop(secrets);
+        let secrets = app.secrets().clone();
+        env.retain(|(name, _)| !secrets.contains_key(name));
+        env.extend(secrets);
         let for_requests = self.limits.on_demand_time * 2;
         let time_max = match kind {
             Kind::Standing => settings.time_max(),
@@ -210,12 +207,15 @@ impl Worker {
         }
     }
 
-    /// Takes a slot; makes room when there is none.
-    async fn take_slot(&self) -> Result<OwnedSemaphorePermit, WorkerError> {
+    /// Takes a slot; makes room for an app that has no instance when there is
+    /// none.
+    async fn take_slot(&self, app: &App) -> Result<OwnedSemaphorePermit, WorkerError> {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(slot);
         }
-        if let Some(idle) = self.find_idle() {
+        if app.instances().is_empty()
+            && let Some(idle) = self.find_idle()
+        {
             idle.handle().stop();
         }
         let waiting = Arc::clone(&self.slots).acquire_owned();
@@ -227,8 +227,20 @@ impl Worker {
 
     /// An instance that nobody would miss: the one that has been idle longest,
     /// on demand, or beyond the first of a resizable app.
+    /// It takes no more requests from now on.
     fn find_idle(&self) -> Option<Arc<Instance>> {
-        let mut best: Option<(Instant, Arc<Instance>)> = None;
+        loop {
+            let (app, idle) = self.longest_idle()?;
+            // Requests are let in under this lock, and one may have been.
+            let _state = app.state();
+            if idle.requests() == 0 && !idle.is_leaving.swap(true, Ordering::Relaxed) {
+                return Some(idle);
+            }
+        }
+    }
+
+    fn longest_idle(&self) -> Option<(Arc<App>, Arc<Instance>)> {
+        let mut best: Option<(Instant, Arc<App>, Arc<Instance>)> = None;
         for app in self.apps() {
             let state = app.state();
             let has_spare = app.manifest.resizable && state.instances.len() > 1;
@@ -239,15 +251,13 @@ impl Worker {
                 if may_go
                     && one.requests() == 0
                     && !one.is_leaving.load(Ordering::Relaxed)
-                    && best.as_ref().is_none_or(|(oldest, _)| since < *oldest)
+                    && best.as_ref().is_none_or(|(oldest, ..)| since < *oldest)
                 {
-                    best = Some((since, Arc::clone(one)));
+                    best = Some((since, Arc::clone(&app), Arc::clone(one)));
                 }
             }
         }
-        let (_, idle) = best?;
-        idle.is_leaving.store(true, Ordering::Relaxed);
-        Some(idle)
+        best.map(|(_, app, idle)| (app, idle))
     }
 
     /// Lets instances on demand go that nobody uses, and those whose time is over

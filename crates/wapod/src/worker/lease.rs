@@ -15,6 +15,13 @@ use super::app::{App, Instance, Kind, Outlook};
 use crate::error::WorkerError;
 use crate::limits::{CHANNEL_WAIT, START_WAIT};
 
+/// Starts on demand of one app that one request may cause.
+///
+/// More than one because an instance may leave just before it would have taken
+/// the request. Without a bound a guest that fails at its start would be started
+/// for as long as the client waits.
+const STARTS_PER_REQUEST_MAX: u32 = 2;
+
 /// Which kind of request somebody wants to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Channel {
@@ -117,6 +124,7 @@ impl Worker {
     ) -> Result<Lease, WorkerError> {
         let app = Arc::clone(&counted.0);
         let patience = Instant::now() + CHANNEL_WAIT;
+        let mut starts_left = STARTS_PER_REQUEST_MAX;
         loop {
             let mut changed = std::pin::pin!(app.changed.notified());
             // Registered before looking, so that no change slips through between.
@@ -124,7 +132,8 @@ impl Worker {
             let deadline = match app.look(channel, START_WAIT) {
                 Outlook::Ready(instance) => return Ok(Lease { instance, counted }),
                 Outlook::Wait(deadline) => deadline.max(patience),
-                Outlook::Nothing if app.manifest.on_demand => {
+                Outlook::Nothing if app.manifest.on_demand && starts_left > 0 => {
+                    starts_left -= 1;
                     self.start_on_demand(&app).await?;
                     continue;
                 }
@@ -142,6 +151,9 @@ impl Worker {
         counted: Counted,
         channel: Channel,
     ) -> Result<Lease, WorkerError> {
+        if !counted.0.may_start() {
+            return Err(WorkerError::AppNotRunning);
+        }
         let instance = self.start_own(&counted.0).await?;
         instance.in_flight.fetch_add(1, Ordering::Relaxed);
         counted.0.state().last_request = Instant::now();

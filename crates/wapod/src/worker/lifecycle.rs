@@ -6,19 +6,20 @@
 //! programs through `server`.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use wapo_host::net::policy::EgressRule;
 use wapo_host::{ExitReason, Phase};
 use wapo_rpc::{AppAddress, AppManifest};
 
-use super::app::{App, Instance};
+use super::app::{App, Instance, Kind};
 use super::ledger::Ledger;
 use super::{Family, Worker, unix_ms};
 use crate::blobs::BlobName;
 use crate::error::AppError;
 use crate::limits::{APPS_MAX, RESTORED_AT_A_TIME};
-use crate::store::{AppRecord, Change, DepartedRecord, Settings, Totals};
+use crate::store::{AppRecord, Change, Settings, Totals};
 
 /// Everything that a deployment says.
 #[derive(Clone, Debug)]
@@ -73,6 +74,7 @@ impl Worker {
             Some(address) => Some(self.app(&address).ok_or(AppError::NotFound(address))?),
             None => None,
         };
+        self.wait_until_left(&deployment.manifest.address()).await;
         let app = self.register(&deployment, replaced.as_deref())?;
         let inherited = match &replaced {
             Some(replaced) => self.inherit_secrets(&app, replaced),
@@ -143,6 +145,24 @@ impl Worker {
         looking.await.unwrap_or_default()
     }
 
+    /// Waits while an equal app is on its way out: what the store has of it must
+    /// be gone before the new one is written down.
+    async fn wait_until_left(&self, address: &AppAddress) {
+        while let Some(app) = self.any_app(address) {
+            let mut changed = std::pin::pin!(app.changed.notified());
+            changed.as_mut().enable();
+            let is_here = self
+                .any_app(address)
+                .is_some_and(|other| other.serial == app.serial);
+            if is_here && !app.is_removed() {
+                return;
+            }
+            if is_here {
+                changed.await;
+            }
+        }
+    }
+
     /// Enters an app into the tables, where an equal one is refused.
     fn register(
         &self,
@@ -175,7 +195,8 @@ impl Worker {
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let app = self.assemble(record, family, Totals::default(), BTreeMap::new());
-        if replaced.is_none() {
+        // A name that the old app has is handed over when the new one runs.
+        if replaced.is_none_or(|old| old.name() != app.name()) {
             self.claim_name(&app);
         }
         apps.insert(address, Arc::clone(&app));
@@ -211,10 +232,12 @@ impl Worker {
         waits: bool,
     ) -> Result<Option<Arc<Instance>>, AppError> {
         self.program(app).await?;
+        let _one_at_a_time = app.changing.lock().await;
+        still_here(app)?;
         changes.push(Change::PutNextSerial(app.serial + 1));
         changes.push(Change::PutApp(app.record()));
         self.store.commit(changes).await?;
-        let _one_at_a_time = app.changing.lock().await;
+        app.is_written.store(true, Ordering::Relaxed);
         let mut first = None;
         for _ in 0..app.target() {
             let instance = self.start_standing(app).await?;
@@ -228,8 +251,12 @@ impl Worker {
 
     /// Takes back a deployment that failed.
     async fn forget(&self, app: &Arc<App>) {
-        self.withdraw(app);
+        // Whoever removes it at this moment does the rest as well.
+        if !self.withdraw(app) {
+            return;
+        }
         stop_all(app).await;
+        let _one_at_a_time = app.changing.lock().await;
         let change = Change::RemoveApp {
             app: app.address,
             serial: app.serial,
@@ -237,17 +264,26 @@ impl Worker {
         // It is marked in no other place; a daemon that starts again would try
         // once more, which does no harm.
         let _ = self.store.commit(vec![change]).await;
+        self.strike(app);
     }
 
     /// Lets a new app take the place of an old one.
     async fn hand_over(self: &Arc<Self>, old: &Arc<App>, new: &Arc<App>) -> Result<(), AppError> {
         let name = new.name();
-        if !name.is_empty() {
-            old.state().name.clear();
-            let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-            names.insert(name, Arc::clone(new));
+        let is_shared = !name.is_empty() && name == old.name();
+        if is_shared {
+            self.move_name(&name, old, new);
         }
-        self.remove_to_end(Arc::clone(old)).await
+        match self.remove_to_end(Arc::clone(old)).await {
+            Err(AppError::NotFound(_)) | Ok(()) => Ok(()),
+            Err(error) => {
+                if is_shared {
+                    self.move_name(&name, new, old);
+                }
+                self.forget(new).await;
+                Err(error)
+            }
+        }
     }
 
     /// Starts a stopped app.
@@ -286,8 +322,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`AppError`] when not a single one could be started, or for more than one
-    /// instance of an app that is not resizable.
+    /// [`AppError`] when more are wanted and not a single one could be started,
+    /// or for more than one instance of an app that is not resizable.
     ///
     /// # Cancel safety
     ///
@@ -314,9 +350,11 @@ impl Worker {
         instances: u32,
     ) -> Result<u32, AppError> {
         let _one_at_a_time = app.changing.lock().await;
-        let before = app.target();
+        still_here(app)?;
+        let (before, target_before) = (app.standing_count(), app.target());
         let mut failure = None;
-        while app.instance_count() < instances as usize {
+        // Not until so many are there: some have done their work in no time.
+        for _ in before..instances {
             let started = match self.start_standing(app).await {
                 Ok(instance) => runs(&instance).await,
                 Err(error) => Err(error.into()),
@@ -326,26 +364,29 @@ impl Worker {
                 break;
             }
         }
-        self.shrink(app, instances).await;
-        let now = u32::try_from(app.instance_count()).unwrap_or(u32::MAX);
-        if let Some(error) = failure
-            && (now == 0 || now <= before)
-        {
-            return Err(error);
-        }
-        let target = instances.min(now);
+        let now = app.standing_count();
+        let target = match failure {
+            Some(error) if now <= before => return Err(error),
+            Some(_) => instances.min(now),
+            None => instances,
+        };
         app.state().target = target;
-        self.store
-            .commit(vec![Change::PutApp(app.record())])
-            .await?;
-        Ok(now)
+        self.shrink(app, instances).await;
+        let written = self.store.commit(vec![Change::PutApp(app.record())]);
+        if let Err(error) = written.await {
+            app.state().target = target_before;
+            return Err(error.into());
+        }
+        Ok(app.standing_count())
     }
 
     /// Stops instances beyond a number, the newest first, and waits for them.
+    /// Those that requests have started go only when all are to go.
     async fn shrink(&self, app: &App, instances: u32) {
         let surplus: Vec<_> = app
             .instances()
             .into_iter()
+            .filter(|one| instances == 0 || one.kind == Kind::Standing)
             .skip(instances as usize)
             .collect();
         for instance in surplus.iter().rev() {
@@ -359,7 +400,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`AppError`]. The app is stopped even so.
+    /// [`AppError`]. The app is as it was then, though its instances are others.
     ///
     /// # Cancel safety
     ///
@@ -371,23 +412,21 @@ impl Worker {
     }
 
     async fn remove_to_end(self: &Arc<Self>, app: Arc<App>) -> Result<(), AppError> {
-        self.withdraw(&app);
+        if !self.withdraw(&app) {
+            return Err(AppError::NotFound(app.address));
+        }
         stop_all(&app).await;
-        let departed = DepartedRecord {
-            serial: app.serial,
-            address: app.address.0,
-            session: app.session,
-            totals: app.ledger.totals(),
-        };
-        let changes = vec![
-            Change::PutDeparted(departed.clone()),
-            Change::RemoveApp {
-                app: app.address,
-                serial: app.serial,
-            },
-        ];
-        self.remember_departed(departed);
-        self.store.commit(changes).await?;
+        // Whoever is changing the app finds it withdrawn, and writes nothing more.
+        let changing = app.changing.lock().await;
+        stop_all(&app).await;
+        if let Err(error) = self.write_off(&app).await {
+            app.reinstate();
+            self.claim_name(&app);
+            drop(changing);
+            self.start_one_adopted(&app).await;
+            return Err(error.into());
+        }
+        drop(changing);
         self.bound_departed().await;
         Ok(())
     }
@@ -413,19 +452,24 @@ impl Worker {
         outcome
     }
 
-    /// Takes an app out of the tables.
-    fn withdraw(&self, app: &App) {
-        app.withdraw();
-        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
-        // An equal app may have been deployed since.
-        let is_this = |other: &mut Arc<App>| other.serial == app.serial;
-        if apps.get_mut(&app.address).is_some_and(is_this) {
-            apps.remove(&app.address);
+    /// Hides an app from everybody; says whether that was not done before. It
+    /// stays in the table until the store has nothing of it any more.
+    fn withdraw(&self, app: &App) -> bool {
+        if !app.withdraw() {
+            return false;
         }
-        drop(apps);
         self.release_name(app);
         let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
         root.take_if(|root| root.serial == app.serial);
+        true
+    }
+
+    /// Takes a withdrawn app out of the table.
+    pub(super) fn strike(&self, app: &App) {
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        apps.remove(&app.address);
+        drop(apps);
+        app.changed.notify_waiters();
     }
 
     /// Takes over the apps of the store. They do not run yet.
@@ -442,6 +486,7 @@ impl Worker {
             let opened = self.open_secrets(&address, sealed);
             let family = Family(record.serial);
             let app = self.assemble(record, family, before, opened);
+            app.is_written.store(true, Ordering::Relaxed);
             self.claim_name(&app);
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
             apps.insert(address, app);
@@ -449,9 +494,8 @@ impl Worker {
     }
 
     /// Starts every adopted app that should run, a few at a time.
-    pub(super) async fn start_adopted(self: &Arc<Self>) {
+    pub(super) async fn start_adopted(self: &Arc<Self>, mut waiting: Vec<Arc<App>>) {
         let mut starting = tokio::task::JoinSet::new();
-        let mut waiting: Vec<_> = self.apps();
         waiting.sort_by_key(|app| std::cmp::Reverse(app.serial));
         while !(waiting.is_empty() && starting.is_empty()) {
             while starting.len() < RESTORED_AT_A_TIME
@@ -466,7 +510,7 @@ impl Worker {
 
     async fn start_one_adopted(self: &Arc<Self>, app: &Arc<App>) {
         let _one_at_a_time = app.changing.lock().await;
-        while app.instance_count() < app.target() as usize {
+        for _ in app.standing_count()..app.target() {
             if let Err(error) = self.start_standing(app).await {
                 tracing::error!(app = %app.address, %error, "an app could not be started");
                 let reason = ExitReason::FailedToStart(error.to_string());
@@ -491,6 +535,14 @@ async fn runs(instance: &Instance) -> Result<(), AppError> {
             Err(AppError::DidNotStart(reason))
         }
         _ => Ok(()),
+    }
+}
+
+/// Refuses to change an app that is on its way out.
+fn still_here(app: &App) -> Result<(), AppError> {
+    match app.is_removed() {
+        true => Err(AppError::NotFound(app.address)),
+        false => Ok(()),
     }
 }
 

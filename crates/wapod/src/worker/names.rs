@@ -69,6 +69,14 @@ impl Worker {
         }
     }
 
+    /// Lets one app have the label of another one from now on.
+    pub(super) fn move_name(&self, name: &str, from: &App, to: &Arc<App>) {
+        from.state().name.clear();
+        name.clone_into(&mut to.state().name);
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        names.insert(name.to_owned(), Arc::clone(to));
+    }
+
     /// Makes the label of an app free again.
     pub(super) fn release_name(&self, app: &App) {
         let name = app.name();

@@ -33,6 +33,10 @@ impl Worker {
         if text.len() > SECRET_BYTES_MAX || text.contains('\0') {
             return Err(AppError::BadSecret("it is too long or has a zero byte"));
         }
+        let _one_at_a_time = app.changing.lock().await;
+        if app.is_removed() {
+            return Err(AppError::NotFound(address));
+        }
         let is_new = !app.secrets().contains_key(&name);
         if is_new && app.secrets().len() >= SECRETS_MAX {
             return Err(AppError::BadSecret("the app has too many already"));
@@ -59,6 +63,7 @@ impl Worker {
         name: String,
     ) -> Result<bool, AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
+        let _one_at_a_time = app.changing.lock().await;
         let change = Change::RemoveSecret {
             app: address,
             name: name.clone(),

@@ -15,6 +15,9 @@ use crate::store::{Change, SessionRecord, Store, StoreError};
 /// The present session.
 pub(crate) struct Session {
     store: Arc<Store>,
+    /// One record is written at a time, so that none is overwritten by an older
+    /// one.
+    writing: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -68,6 +71,7 @@ impl Session {
             .await?;
         Ok(Self {
             store,
+            writing: tokio::sync::Mutex::new(()),
             state: Mutex::new(State {
                 record,
                 used,
@@ -81,14 +85,20 @@ impl Session {
         self.state().record.id
     }
 
-    /// Replaces the session; the next reading has number 1.
+    /// Replaces the session, and makes the changes that go with that; the next
+    /// reading has number 1.
     ///
     /// # Errors
     ///
     /// The store cannot be written; the old session goes on then.
-    pub(crate) async fn replace(&self, record: SessionRecord) -> Result<(), StoreError> {
-        let change = Change::PutSession(record.clone());
-        self.store.commit(vec![change]).await?;
+    pub(crate) async fn replace(
+        &self,
+        record: SessionRecord,
+        mut changes: Vec<Change>,
+    ) -> Result<(), StoreError> {
+        let _one_at_a_time = self.writing.lock().await;
+        changes.push(Change::PutSession(record.clone()));
+        self.store.commit(changes).await?;
         let mut state = self.state();
         state.record = record;
         state.used = 0;
@@ -137,6 +147,7 @@ impl Session {
     }
 
     async fn reserve(&self) -> Result<(), StoreError> {
+        let _one_at_a_time = self.writing.lock().await;
         let mut record = self.state().record.clone();
         record.reserved += READINGS_RESERVED;
         let written = self.store.commit(vec![Change::PutSession(record.clone())]);
@@ -153,8 +164,14 @@ impl Session {
     /// Gives back what was reserved and not used, so that an orderly restart
     /// leaves no gap.
     pub(crate) async fn close(&self) {
-        let mut record = self.state().record.clone();
-        record.reserved = self.state().used;
+        let _one_at_a_time = self.writing.lock().await;
+        let record = {
+            let state = self.state();
+            SessionRecord {
+                reserved: state.used,
+                ..state.record.clone()
+            }
+        };
         // If this fails there is a gap, which is allowed.
         let _ = self.store.commit(vec![Change::PutSession(record)]).await;
     }
@@ -185,7 +202,10 @@ mod tests {
         assert_ne!(first.nonce, second.nonce);
 
         let record = fresh_record(b"abc".to_vec(), vec![9; 32]);
-        session.replace(record.clone()).await.expect("replaced");
+        session
+            .replace(record.clone(), Vec::new())
+            .await
+            .expect("replaced");
         let third = session.token();
         assert_eq!((third.sn, third.session), (1, record.id));
     }

@@ -98,15 +98,19 @@ impl Worker {
                 Some(account.map_err(refused)?)
             }
         };
-        if !self.apps().is_empty() {
+        if !self.all_apps().is_empty() {
             let text = "init session failed, apps already deployed: remove them first";
             return Err(AppError::Refused(text.to_owned()));
         }
-        // The last statement about them belongs to the session that ends.
-        self.forget_departed(0).await?;
         let recipient_bytes = recipient.map(Vec::from).unwrap_or_default();
         let record = fresh_record(args.pnonce.clone(), recipient_bytes);
-        self.session.replace(record.clone()).await?;
+        // The last statement about them belongs to the session that ends.
+        let departed = self.departed_serials();
+        let forget = departed.iter().copied().map(Change::RemoveDeparted);
+        self.session
+            .replace(record.clone(), forget.collect())
+            .await?;
+        self.drop_departed(&departed);
         let update = SessionUpdate::new(record.nonce, &args.pnonce, recipient);
         let update = update.map_err(|error| AppError::Refused(error.to_string()))?;
         let (session_update, signature) = self.sign(&update);
@@ -205,11 +209,7 @@ impl Worker {
             );
             return Err(AppError::Refused(text));
         }
-        let (readings, next) = match addresses {
-            [] => self.readings_from(cursor, METRICS_APPS_MAX),
-            some => (self.readings_of(some), None),
-        };
-        self.write_readings(&readings).await?;
+        let (readings, next) = self.settle(addresses, cursor).await?;
         let token = self.session.token_or_wait().await?;
         let token = MetricsToken {
             sn: token.sn,

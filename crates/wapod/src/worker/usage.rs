@@ -5,11 +5,13 @@
 //! (the loop) and by `api` (statements).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use tokio::time::{Instant, sleep, timeout};
 
 use wapo_rpc::AppAddress;
+use wapo_rpc::limits::METRICS_APPS_MAX;
 
 use super::app::App;
 use super::{Worker, unix_ms};
@@ -23,8 +25,8 @@ pub(crate) struct Reading {
     pub(crate) address: [u8; 32],
     pub(crate) session: [u8; 32],
     pub(crate) totals: Totals,
-    /// Whether the app is still there.
-    is_deployed: bool,
+    /// What the store should have of the app, unless it is gone.
+    live: Option<UsageRecord>,
 }
 
 impl From<&DepartedRecord> for Reading {
@@ -34,19 +36,20 @@ impl From<&DepartedRecord> for Reading {
             address: record.address,
             session: record.session,
             totals: record.totals,
-            is_deployed: false,
+            live: None,
         }
     }
 }
 
 impl From<&App> for Reading {
     fn from(app: &App) -> Self {
+        let usage = app.ledger.record(unix_ms());
         Self {
             serial: app.serial,
             address: app.address.0,
             session: app.session,
-            totals: app.ledger.totals(),
-            is_deployed: true,
+            totals: usage.totals,
+            live: Some(usage),
         }
     }
 }
@@ -82,7 +85,7 @@ impl Worker {
         let now_ms = unix_ms();
         let mut changes = Vec::new();
         let mut records = BTreeMap::new();
-        for app in self.apps() {
+        for app in self.written_apps() {
             let serial = app.serial;
             let usage = app.ledger.record(now_ms);
             let known = written.get(&serial);
@@ -102,69 +105,120 @@ impl Worker {
         Ok(())
     }
 
-    /// Writes down exactly what a statement is going to say.
+    /// Reads what apps have used, those that are named or a page of all, and
+    /// writes it down: nobody is told more than the store knows. Gives also the
+    /// number to go on with, if these were not all.
     ///
     /// # Errors
     ///
-    /// The store cannot be written.
-    pub(crate) async fn write_readings(&self, readings: &[Reading]) -> Result<(), StoreError> {
-        let now_ms = unix_ms();
-        let here = readings.iter().filter(|reading| reading.is_deployed);
-        let changes = here.map(|reading| Change::PutUsage {
-            serial: reading.serial,
-            usage: UsageRecord {
-                totals: reading.totals,
-                // What is held now is written with the next entry.
-                at_ms: now_ms,
-                ..UsageRecord::default()
-            },
-        });
-        let changes: Vec<_> = changes.collect();
+    /// As [`write_usage`](Self::write_usage).
+    pub(crate) async fn settle(
+        &self,
+        addresses: &[AppAddress],
+        start: u64,
+    ) -> Result<(Vec<Reading>, Option<u64>), StoreError> {
         let mut written = self.usage_written.lock().await;
-        for reading in readings {
-            written.remove(&reading.serial);
+        let (readings, next) = match addresses {
+            [] => self.readings_from(start, METRICS_APPS_MAX),
+            some => (self.readings_of(some), None),
+        };
+        // Read and written under one lock: nothing older comes after it.
+        let live: Vec<_> = readings
+            .iter()
+            .filter_map(|reading| Some((reading.serial, reading.live?)))
+            .collect();
+        if !live.is_empty() {
+            let put = |(serial, usage): &(u64, UsageRecord)| Change::PutUsage {
+                serial: *serial,
+                usage: *usage,
+            };
+            self.store.commit(live.iter().map(put).collect()).await?;
+            written.extend(live);
         }
-        self.store.commit(changes).await
+        Ok((readings, next))
     }
 
-    /// Remembers the last word about an app, as long as the session lasts.
-    pub(super) fn remember_departed(&self, record: DepartedRecord) {
-        let mut departed = self
+    /// Moves a withdrawn app, none of whose instances is left, from the books of
+    /// those that are here to the books of those that have gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`write_usage`](Self::write_usage); it is where it was then.
+    pub(super) async fn write_off(&self, app: &App) -> Result<(), StoreError> {
+        // Held to the end: nobody writes usage of the app after its removal.
+        let mut written = self.usage_written.lock().await;
+        let departed = DepartedRecord {
+            serial: app.serial,
+            address: app.address.0,
+            session: app.session,
+            totals: app.ledger.totals(),
+        };
+        let changes = vec![
+            Change::PutDeparted(departed.clone()),
+            Change::RemoveApp {
+                app: app.address,
+                serial: app.serial,
+            },
+        ];
+        self.store.commit(changes).await?;
+        written.remove(&app.serial);
+        let mut gone = self
             .departed
             .write()
             .unwrap_or_else(PoisonError::into_inner);
-        departed.insert(record.serial, record);
+        gone.insert(departed.serial, departed);
+        drop(gone);
+        self.strike(app);
+        Ok(())
     }
 
-    /// Forgets removed apps: all of them when a new session begins, else the
-    /// oldest beyond the limit.
-    pub(super) async fn forget_departed(&self, keep: usize) -> Result<(), StoreError> {
-        let gone: Vec<u64> = {
-            let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
-            let surplus = departed.len().saturating_sub(keep);
-            departed.keys().copied().take(surplus).collect()
-        };
-        if gone.is_empty() {
-            return Ok(());
-        }
-        let changes = gone.iter().map(|serial| Change::RemoveDeparted(*serial));
-        self.store.commit(changes.collect()).await?;
+    /// Serial numbers of the removed apps.
+    pub(super) fn departed_serials(&self) -> Vec<u64> {
+        let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
+        departed.keys().copied().collect()
+    }
+
+    /// Forgets removed apps of which the store has nothing any more.
+    pub(super) fn drop_departed(&self, gone: &[u64]) {
         let mut departed = self
             .departed
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         departed.retain(|serial, _| !gone.contains(serial));
+    }
+
+    /// Forgets the oldest of the removed apps.
+    async fn forget_departed(&self, keep: usize) -> Result<(), StoreError> {
+        let mut gone = self.departed_serials();
+        gone.truncate(gone.len().saturating_sub(keep));
+        if gone.is_empty() {
+            return Ok(());
+        }
+        let changes = gone.iter().map(|serial| Change::RemoveDeparted(*serial));
+        self.store.commit(changes.collect()).await?;
+        self.drop_departed(&gone);
         Ok(())
     }
 
+    /// The apps that the store has.
+    fn written_apps(&self) -> Vec<Arc<App>> {
+        let mut apps = self.all_apps();
+        apps.retain(|app| app.is_written.load(Ordering::Relaxed));
+        apps
+    }
+
     /// Usage of the given apps, in that order; unknown ones are left out.
-    pub(crate) fn readings_of(&self, addresses: &[AppAddress]) -> Vec<Reading> {
+    fn readings_of(&self, addresses: &[AppAddress]) -> Vec<Reading> {
         let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
         let last_word = |address: &AppAddress| {
             let mut newest_first = departed.values().rev();
             newest_first.find(|record| record.address == address.0)
         };
-        let read = |address: &AppAddress| match self.app(address) {
+        let here = |address: &AppAddress| {
+            let app = self.any_app(address);
+            app.filter(|app| app.is_written.load(Ordering::Relaxed))
+        };
+        let read = |address: &AppAddress| match here(address) {
             Some(app) => Some(Reading::from(&*app)),
             None => last_word(address).map(Reading::from),
         };
@@ -173,14 +227,14 @@ impl Worker {
 
     /// Usage of all apps of the session, removed ones included, by serial number
     /// from `start` on; the number to go on with, if these were not all.
-    pub(crate) fn readings_from(&self, start: u64, count: usize) -> (Vec<Reading>, Option<u64>) {
+    fn readings_from(&self, start: u64, count: usize) -> (Vec<Reading>, Option<u64>) {
         let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
         let gone = departed
             .range(start..)
             .map(|(_, record)| Reading::from(record));
         let mut readings: BTreeMap<u64, Reading> = gone.map(|one| (one.serial, one)).collect();
         drop(departed);
-        let apps = self.apps();
+        let apps = self.written_apps();
         let here = apps.iter().filter(|app| app.serial >= start);
         readings.extend(here.map(|app| (app.serial, Reading::from(&**app))));
         let next = readings.keys().nth(count).copied();
