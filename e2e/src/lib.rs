@@ -15,6 +15,7 @@ pub mod client;
 pub mod daemon;
 pub mod dns;
 pub mod guests;
+pub mod operator;
 pub mod ports;
 pub mod probe;
 
@@ -23,6 +24,7 @@ pub use certificates::Authority;
 pub use client::Answer;
 pub use daemon::Daemon;
 pub use guests::{fixture, fixture_with, guest, text_guest};
+pub use operator::Operator;
 pub use probe::{Errno, Probe};
 
 use std::future::Future;
