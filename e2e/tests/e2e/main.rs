@@ -6,24 +6,34 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod app_secrets;
 mod bad_input;
+mod billing;
 mod calls;
 mod compat;
+mod durable;
 mod examples;
 mod exchange;
 mod gateway;
 mod handles;
 mod http;
 mod lifecycle;
+mod lifecycle_apps;
+mod lifecycle_names;
+mod lifecycle_slots;
 mod limits;
 mod logs;
 mod metering;
 mod noise;
 mod policy;
 mod query;
+mod rpc_failures;
+mod rpc_http;
+mod rpc_methods;
 mod scheduling;
 mod sdk;
 mod secrets;
+mod statements;
 mod storage;
 mod tcp;
 mod tls;
