@@ -207,6 +207,12 @@ pub const RESTORED_AT_A_TIME: usize = 8;
 /// An instance that was asked to make room is gone within a slice.
 pub const SLOT_WAIT: Duration = Duration::from_secs(1);
 
+/// Time that an app gets to listen where the one listens whose place it takes.
+///
+/// The old one stays that long, so that no connection is refused in between. A
+/// new version that listens elsewhere costs its operator this wait.
+pub const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
+
 /// Time that an instance on demand stays when nobody needs it any more.
 ///
 /// The next request then finds it warm. Whoever needs its slot gets it earlier.

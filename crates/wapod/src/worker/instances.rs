@@ -5,20 +5,22 @@
 //! changes, and retires it in the end. Called by `lease` for requests and by
 //! `lifecycle` for people.
 
+use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout};
 use wapo_host::net::policy::{EgressRule, EgressRules};
-use wapo_host::{Embedder, ExitReason, InstanceConfig, Phase, Program, RestartPolicy};
+use wapo_host::{Embedder, ExitReason, InstanceConfig, Phase, Program, RestartPolicy, Status};
 
 use super::Worker;
 use super::app::{App, Instance, Kind};
 use crate::blobs::{BlobError, BlobName};
 use crate::config::Module;
 use crate::error::{AppError, WorkerError};
-use crate::limits::{CODE_BYTES_MAX, ON_DEMAND_LINGER, SLOT_WAIT};
+use crate::limits::{CODE_BYTES_MAX, HAND_OVER_WAIT, ON_DEMAND_LINGER, SLOT_WAIT};
 
 impl Worker {
     /// The app's code, ready to start.
@@ -296,6 +298,28 @@ impl Worker {
         // What it used is written soon, and not waited for.
         self.usage_changed.notify_one();
     }
+}
+
+/// Waits, for a bounded time, until an app listens where the one does whose
+/// place it takes.
+pub(super) async fn wait_until_listening(old: &App, new: &App) {
+    let addresses = |status: &Status| -> HashSet<SocketAddr> {
+        status.listening.iter().map(|one| one.address).collect()
+    };
+    let old = old.instances();
+    let wanted: HashSet<_> = old
+        .iter()
+        .flat_map(|one| addresses(&one.status()))
+        .collect();
+    let Some(instance) = new.instances().into_iter().next() else {
+        return;
+    };
+    let mut status = instance.status.clone();
+    let listens = status.wait_for(|status| {
+        matches!(status.phase, Phase::Ended(_)) || wanted.is_subset(&addresses(status))
+    });
+    // Whoever takes longer does not hold on to the old one.
+    let _ = timeout(HAND_OVER_WAIT, listens).await;
 }
 
 /// Tells whoever waits what becomes of an instance, and retires it.

@@ -14,6 +14,7 @@ use wapo_host::{ExitReason, Phase};
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::app::{App, Instance, Kind};
+use super::instances::wait_until_listening;
 use super::ledger::Ledger;
 use super::{Family, Worker, unix_ms};
 use crate::blobs::BlobName;
@@ -269,6 +270,7 @@ impl Worker {
 
     /// Lets a new app take the place of an old one.
     async fn hand_over(self: &Arc<Self>, old: &Arc<App>, new: &Arc<App>) -> Result<(), AppError> {
+        wait_until_listening(old, new).await;
         let name = new.name();
         let is_shared = !name.is_empty() && name == old.name();
         if is_shared {
