@@ -23,7 +23,7 @@ use crate::embedder::{Embedder, InstanceId};
 use crate::instance::{InstanceConfig, InstanceHandle, Phase, Status};
 use crate::limits::{FIBER_STACK_BYTES, INBOX_CAPACITY, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES};
 use crate::memory_pool::MemoryPool;
-use crate::module_cache::{LoadError, ModuleCache, Program};
+use crate::module_cache::{CompilerLoad, LoadError, ModuleCache, Program};
 use crate::net::dns::Dns;
 use crate::net::tls::TlsSettings;
 use crate::schedule::{HogThreads, hog_threads};
@@ -206,6 +206,11 @@ impl Engine {
     /// Cancel safe.
     pub async fn load(&self, wasm: &[u8]) -> Result<Program, LoadError> {
         self.parts.modules.load(wasm).await
+    }
+
+    /// How busy the compiler is.
+    pub fn compiler_load(&self) -> CompilerLoad {
+        self.parts.modules.compiler_load()
     }
 
     /// Memory that all instances together were granted, in bytes.

@@ -51,6 +51,6 @@ pub use instance::{
     PendingResponse, Phase, RequestError, RestartPolicy, Status,
 };
 pub use meter::{Meter, Usage};
-pub use module_cache::{LoadError, Program};
+pub use module_cache::{CompilerLoad, LoadError, Program};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};
 pub use net::policy::{Denied, EgressPolicy, EgressRule, EgressRules, RuleError};

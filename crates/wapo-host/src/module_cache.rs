@@ -118,6 +118,24 @@ pub(crate) struct ModuleCache {
     threads: Semaphore,
     waiting: AtomicUsize,
     clock: AtomicUsize,
+    threads_max: usize,
+}
+
+/// How busy the compiler is, and what is kept compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CompilerLoad {
+    /// Modules that are kept compiled in memory.
+    pub kept: usize,
+    /// Most that are kept.
+    pub kept_max: usize,
+    /// Modules that are being compiled.
+    pub compiling: usize,
+    /// Most that are compiled at a time.
+    pub compiling_max: usize,
+    /// Modules that wait for their turn.
+    pub waiting: usize,
+    /// Most that may wait.
+    pub waiting_max: usize,
 }
 
 struct Entry {
@@ -153,6 +171,26 @@ impl ModuleCache {
             threads: Semaphore::new(threads.max(1)),
             waiting: AtomicUsize::new(0),
             clock: AtomicUsize::new(0),
+            threads_max: threads.max(1),
+        }
+    }
+
+    pub(crate) fn compiler_load(&self) -> CompilerLoad {
+        let modules = self.modules.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = modules
+            .values()
+            .filter(|entry| entry.cell.initialized())
+            .count();
+        drop(modules);
+        let compiling = self.threads_max - self.threads.available_permits();
+        let begun = self.waiting.load(Ordering::Relaxed);
+        CompilerLoad {
+            kept,
+            kept_max: MODULES_MAX,
+            compiling,
+            compiling_max: self.threads_max,
+            waiting: begun.saturating_sub(compiling),
+            waiting_max: COMPILE_QUEUE_MAX,
         }
     }
 

@@ -7,6 +7,7 @@
 use std::sync::{Arc, PoisonError};
 
 use parity_scale_codec::Encode as _;
+use wapo_host::CompilerLoad;
 use wapo_rpc::limits::METRICS_APPS_MAX;
 use wapo_rpc::message::{
     AppMetricsResponse, InitArgs, InitResponse, MemoryUsage, ModuleLoaderInfo,
@@ -24,7 +25,7 @@ use super::session::fresh_record;
 use super::usage::Reading;
 use super::{Worker, unix_ms};
 use crate::error::AppError;
-use crate::limits::{COMPILE_THREADS, ENDPOINTS_MAX, PNONCE_BYTES_MAX};
+use crate::limits::{ENDPOINTS_MAX, PNONCE_BYTES_MAX};
 use crate::store::{BenchRecord, Change};
 use crate::system;
 
@@ -69,10 +70,7 @@ impl Worker {
                 peak: memory.virtual_peak_bytes,
                 free: memory.machine_free_bytes,
             }),
-            module_loader_info: Some(ModuleLoaderInfo {
-                max_compilation_tasks: COMPILE_THREADS,
-                ..ModuleLoaderInfo::default()
-            }),
+            module_loader_info: Some(loader_info(self.engine.compiler_load())),
             bench_app_address: bench.address.map(Vec::from).unwrap_or_default(),
             bench_app_instances: bench.instances,
             memory_budget: self.limits.memory_budget_bytes.unwrap_or_default(),
@@ -255,6 +253,19 @@ impl Worker {
         let encoded = statement.encode();
         let signature = self.identity.sign(S::CONTENT_TYPE, &encoded);
         (encoded, signature)
+    }
+}
+
+fn loader_info(load: CompilerLoad) -> ModuleLoaderInfo {
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    ModuleLoaderInfo {
+        max_compilation_tasks: number(load.compiling_max),
+        queue_cap: number(load.waiting_max),
+        queue_used: number(load.waiting),
+        cache_cap: number(load.kept_max),
+        cache_used: number(load.kept),
+        compiling_handles_len: number(load.waiting + load.compiling),
+        compiling_tasks: number(load.compiling),
     }
 }
 
