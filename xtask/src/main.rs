@@ -35,7 +35,8 @@ usage: cargo xtask <task>
   guests            build guests/ for wasm32-wasip1
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows
-  codegen [--check] renew (or compare) what is generated from the table of host calls
+  codegen [--check] renew (or compare) what is generated from the tables: of host calls, of the
+                    daemon's interface, of crates
   bench [--smoke]   measure beside native code; --smoke: one short round, nothing kept
   openapi           compare a worker's answers with docs/openapi.json
   ci                everything CI runs: `ci checks`, `test`, `ci rest`

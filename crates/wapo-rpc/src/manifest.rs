@@ -29,9 +29,6 @@ pub enum AddressError {
     /// Wrong length.
     #[error("invalid address: it has {0} bytes, an app's address has 32")]
     Length(usize),
-    /// Fewer bytes than an address has.
-    #[error("Not enough data to fill buffer: an app's address has 32 bytes, this has {0}")]
-    TooShort(usize),
 }
 
 impl AppAddress {
@@ -45,19 +42,6 @@ impl AppAddress {
         array
             .map(Self)
             .map_err(|_| AddressError::Length(bytes.len()))
-    }
-
-    /// Reads the first 32 bytes. Fields of messages are read so, because they
-    /// hold an encoded value, and what follows such a value is ignored.
-    ///
-    /// # Errors
-    ///
-    /// [`AddressError::TooShort`]
-    pub fn from_prefix(bytes: &[u8]) -> Result<Self, AddressError> {
-        let array = bytes.first_chunk::<32>();
-        array
-            .map(|array| Self(*array))
-            .ok_or(AddressError::TooShort(bytes.len()))
     }
 }
 

@@ -137,13 +137,13 @@ impl From<AppAddress> for Address {
 }
 
 impl Address {
-    /// The address in it; bytes after the first 32 are ignored.
+    /// The address in it.
     ///
     /// # Errors
     ///
-    /// [`AddressError::TooShort`]
+    /// [`AddressError::Length`] unless there are exactly 32 bytes.
     pub fn app(&self) -> Result<AppAddress, AddressError> {
-        AppAddress::from_prefix(&self.address)
+        AppAddress::from_bytes(&self.address)
     }
 }
 
@@ -185,18 +185,13 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_the_first_32_bytes() {
-        let long = Address {
-            address: [vec![7; 32], vec![9; 8]].concat(),
+    fn an_address_has_32_bytes() {
+        let of = |bytes| Address {
+            address: vec![7; bytes],
         };
-        assert_eq!(long.app(), Ok(AppAddress([7; 32])));
-        let short = Address {
-            address: vec![7; 31],
-        };
-        let error = short.app().expect_err("short").to_string();
-        assert!(
-            error.starts_with("Not enough data to fill buffer"),
-            "{error}"
-        );
+        assert_eq!(of(32).app(), Ok(AppAddress([7; 32])));
+        for bytes in [0, 31, 33, 40] {
+            assert_eq!(of(bytes).app(), Err(AddressError::Length(bytes)));
+        }
     }
 }

@@ -99,9 +99,9 @@ fn the_console_asks_in_json_by_url() {
 fn the_bridge_speaks_protobuf_without_a_content_type() {
     let encoding = Encoding::choose(None, None).expect("an encoding");
     assert_eq!(encoding, Encoding::Protobuf);
-    // Address: field 1, 40 bytes, of which the first 32 count.
-    let mut bytes = vec![0x0a, 40];
-    bytes.extend([0x22; 40]);
+    // Address: field 1, 32 bytes.
+    let mut bytes = vec![0x0a, 32];
+    bytes.extend([0x22; 32]);
     let address: Address = encoding.decode(&bytes).expect("an address");
     assert_eq!(address.app().expect("32 bytes").0, [0x22; 32]);
     // SetBenchApp: no address, and 8 instances.
