@@ -59,7 +59,7 @@ pub struct AppMetrics {
     pub storage_read: u64,
     /// Bytes written to storage.
     pub storage_write: u64,
-    /// Storage by time, in MB seconds.
+    /// Storage by time, in MiB seconds.
     pub storage_used: u128,
     /// Memory by time, in MiB seconds.
     pub memory_used: u128,
