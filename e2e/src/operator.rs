@@ -2,6 +2,7 @@
 //! that everybody uses, and requests written by hand where a test wants what no
 //! client sends.
 
+use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
 
@@ -86,9 +87,19 @@ impl Operator {
         &self.daemon
     }
 
+    /// Where the gateway listens.
+    pub fn gateway(&self) -> SocketAddr {
+        self.daemon.running().user_address()
+    }
+
     /// URL of a path of the user port.
     pub fn user_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.daemon.running().user_address())
+        format!("http://{}{path}", self.gateway())
+    }
+
+    /// URL of a path of an app on the gateway.
+    pub fn app_url(&self, app: AppAddress, path: &str) -> String {
+        format!("{}{path}", self.daemon.running().app_url(app))
     }
 
     /// Shuts the daemon down, as a signal would.
@@ -173,8 +184,23 @@ impl Operator {
     ///
     /// When it does not run.
     pub async fn deploy(&self, app: &AppConfig) -> AppAddress {
+        self.deploy_with(app, |_| {}).await
+    }
+
+    /// The same after `change` has seen what is asked for.
+    ///
+    /// # Panics
+    ///
+    /// As [`deploy`](Self::deploy).
+    pub async fn deploy_with(
+        &self,
+        app: &AppConfig,
+        change: impl FnOnce(&mut DeployArgs),
+    ) -> AppAddress {
         self.put_code(app).await;
-        let deployed = self.try_deploy(args(app)).await.expect("the app runs");
+        let mut args = args(app);
+        change(&mut args);
+        let deployed = self.try_deploy(args).await.expect("the app runs");
         address(&deployed)
     }
 

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
+use wapo_rpc::{AppAddress, Encoding, QueryArgs};
 
 use crate::child::Server;
 use crate::client::{Client, split_url};
@@ -50,12 +51,13 @@ fn query(plan: &Plan, report: &mut Report, daemon: &mut Server) -> Result<()> {
     let (address, path) = split_url(url)?;
     let mut native_server = Server::start("native")?;
     let native = native_server.ask_one("routes")?.parse()?;
-    // QueryArgs: address, path, payload.
     let payload = [7; 16];
-    let mut query = vec![0x0a, 32];
-    query.extend(bytes_of_hex(app)?);
-    query.extend([0x12, 1, b'/', 0x1a, 16]);
-    query.extend(payload);
+    let query = Encoding::Protobuf.encode(&QueryArgs {
+        address: app.parse::<AppAddress>()?.0.to_vec(),
+        path: "/".to_owned(),
+        payload: payload.to_vec(),
+        ..QueryArgs::default()
+    });
     let (mut ours, mut beside) = (Vec::new(), Vec::new());
     let count = if plan.smoke { 20 } else { QUERIES };
     let mut to_daemon = Client::connect(address)?;
@@ -100,11 +102,4 @@ fn restart(plan: &Plan, report: &mut Report, daemon: &mut Server) -> Result<()> 
         goal: Goal::AtMost(2.0),
     });
     Ok(())
-}
-
-fn bytes_of_hex(text: &str) -> Result<Vec<u8>> {
-    let pairs = text.as_bytes().chunks(2);
-    pairs
-        .map(|pair| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?))
-        .collect()
 }

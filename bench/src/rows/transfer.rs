@@ -17,6 +17,9 @@ const BYTES: usize = 10 << 20;
 /// Transfers of a round.
 const TRANSFERS: usize = 20;
 
+/// Moves a body so many times, and gives the bytes per second.
+type Transfer = fn(&mut Client, &str, &[u8], usize) -> Result<f64>;
+
 pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut native_server = Server::start("native")?;
     let native = native_server.ask_one("routes")?.parse()?;
@@ -28,13 +31,11 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut to_daemon = Client::connect(address)?;
     let mut to_native = Client::connect(native)?;
     upload(&mut to_daemon, app, &sent, 1)?;
-    download(&mut to_daemon, app, 1)?;
+    download(&mut to_daemon, app, &sent, 1)?;
     let before = daemon.memory_bytes()?;
-    for (what, transfer) in [("up", true), ("down", false)] {
-        let run = |client: &mut Client, base: &str| match transfer {
-            true => upload(client, base, &sent, count),
-            false => download(client, base, count),
-        };
+    let transfers: [(&str, Transfer); 2] = [("up", upload), ("down", download)];
+    for (what, transfer) in transfers {
+        let run = |client: &mut Client, base: &str| transfer(client, base, &sent, count);
         let (mut ours, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..plan.rounds {
             beside.push(run(&mut to_native, "/")?);
@@ -67,7 +68,7 @@ fn upload(client: &mut Client, base: &str, sent: &[u8], count: usize) -> Result<
     Ok((count * BYTES) as f64 / begun.elapsed().as_secs_f64())
 }
 
-fn download(client: &mut Client, base: &str, count: usize) -> Result<f64> {
+fn download(client: &mut Client, base: &str, _: &[u8], count: usize) -> Result<f64> {
     let begun = Instant::now();
     for _ in 0..count {
         let answer = client.get(&format!("{base}download"))?;

@@ -15,9 +15,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use wapo_rpc::Client;
 use wapo_rpc::client::Upload;
-use wapo_rpc::message::{Address, DeployArgs, Manifest};
+use wapo_rpc::message::{DeployArgs, Manifest};
+use wapo_rpc::{AppAddress, Client};
 use wapod::{Config, Module, Running};
 
 use crate::client;
@@ -114,7 +114,7 @@ impl Daemon {
             ["query"] => {
                 let (_, address) = self.deploy("query", Kind::Warm).await?;
                 let url = format!("http://{}/prpc/User.Query", self.running.user_address());
-                Ok(vec![url, hex_of(&address)])
+                Ok(vec![url, address.to_string()])
             }
             ["deploy", count] => self.deploys(count.parse()?).await,
             _ => bail!("unknown command"),
@@ -122,7 +122,7 @@ impl Daemon {
     }
 
     /// Deploys the guest; its URL and its address.
-    async fn deploy(&self, label: &str, kind: Kind) -> Result<(String, Vec<u8>)> {
+    async fn deploy(&self, label: &str, kind: Kind) -> Result<(String, AppAddress)> {
         let manifest = Manifest {
             version: 1,
             code_hash: self.code_hash.clone(),
@@ -136,9 +136,9 @@ impl Daemon {
             reuse_instances: kind != Kind::Fresh,
             ..DeployArgs::default()
         };
-        let address = self.client.app_deploy(args).await?.address;
-        let user = self.running.user_address();
-        Ok((format!("http://{user}/app/{}/", hex_of(&address)), address))
+        let deployed = self.client.app_deploy(args).await?;
+        let address = AppAddress::from_bytes(&deployed.address)?;
+        Ok((self.running.app_url(address), address))
     }
 
     async fn deploys(&self, count: usize) -> Result<Vec<String>> {
@@ -149,7 +149,7 @@ impl Daemon {
             let body = tokio::task::spawn_blocking(move || client::get_once(&url)).await??;
             times.push(begun.elapsed().as_micros().to_string());
             anyhow::ensure!(body == b"Hello, World!", "another answer");
-            self.client.app_remove(Address { address }).await?;
+            self.client.app_remove(address.into()).await?;
         }
         Ok(times)
     }
@@ -170,8 +170,4 @@ enum Kind {
     /// An instance for each request.
     Fresh,
     OnDemand,
-}
-
-fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

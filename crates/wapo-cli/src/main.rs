@@ -1,6 +1,6 @@
 //! The `wapo` command: from an empty folder to an app that a worker runs.
 //!
-//! Each subcommand is a file in `command`. The exit code is 0, or 1 after a
+//! The subcommands are in `command`. The exit code is 0, or 1 after a
 //! message, or 2 for a bad command line; `wapo run` passes on the guest's.
 //! Commands that talk to a worker begin in `worker`.
 
@@ -63,13 +63,13 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(command::list::Options),
     /// Start an app that was stopped.
-    Start(command::start::Options),
+    Start(command::change::Options),
     /// Stop an app. It stays deployed.
-    Stop(command::stop::Options),
+    Stop(command::change::Options),
     /// Set how many instances an app has.
     Resize(command::resize::Options),
     /// Stop an app and remove it, with its secrets.
-    Rm(command::rm::Options),
+    Rm(command::change::Options),
     /// Show what an app logs.
     Logs(command::logs::Options),
     /// Ask an app something.
@@ -92,10 +92,10 @@ fn main() -> ExitCode {
         Command::Run(options) => command::run::run(&options, &terminal),
         Command::Deploy(options) => command::deploy::run(&options, &terminal),
         Command::List(options) => command::list::run(&options, &terminal),
-        Command::Start(options) => command::start::run(&options, &terminal),
-        Command::Stop(options) => command::stop::run(&options, &terminal),
+        Command::Start(options) => command::change::start(&options, &terminal),
+        Command::Stop(options) => command::change::stop(&options, &terminal),
         Command::Resize(options) => command::resize::run(&options, &terminal),
-        Command::Rm(options) => command::rm::run(&options, &terminal),
+        Command::Rm(options) => command::change::remove(&options, &terminal),
         Command::Logs(options) => command::logs::run(&options, &terminal),
         Command::Query(options) => command::query::run(&options, &terminal),
         Command::Secret(options) => command::secret::run(&options, &terminal),

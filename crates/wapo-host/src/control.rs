@@ -1,8 +1,8 @@
 //! The switch between an instance's task and everyone else.
 //!
 //! Holds the stop request, the task's waker, what the scheduler wants to know
-//! about the last step, and how much memory the guest has. Lives as long as the handle, across restarts.
-//! Shared by handle, wake queue, run loop and scheduler.
+//! about the last step, and how much memory the guest has. Lives as long as the
+//! handle, across restarts. Shared by handle, wake queue, run loop and scheduler.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Context;

@@ -86,17 +86,6 @@ impl Usage {
             running_us: self.running_us.saturating_add(other.running_us),
         }
     }
-
-    /// Linear memory over time in MiB × seconds, whole ones.
-    pub fn memory_mib_seconds(&self) -> u64 {
-        const BYTE_US: u128 = (1 << 20) * 1_000_000;
-        u64::try_from(self.memory_byte_us / BYTE_US).unwrap_or(u64::MAX)
-    }
-
-    /// Life time of all instances together in milliseconds, whole ones.
-    pub fn running_ms(&self) -> u64 {
-        self.running_us / 1_000
-    }
 }
 
 /// What instances hold now, and what that has come to over time.
@@ -332,16 +321,5 @@ mod tests {
             (sum.gas, sum.memory_byte_us, sum.tip),
             (u64::MAX, u128::MAX, 6)
         );
-    }
-
-    #[test]
-    fn units_are_rounded_down_once() {
-        let usage = Usage {
-            memory_byte_us: 3 * (1 << 20) * 1_000_000 - 1,
-            running_us: 2_999,
-            ..Usage::default()
-        };
-        assert_eq!(usage.memory_mib_seconds(), 2);
-        assert_eq!(usage.running_ms(), 2);
     }
 }

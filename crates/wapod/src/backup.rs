@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 pub use restore::{Existing, Restored, restore};
 
 use crate::blobs::{BlobError, BlobFolder, BlobName};
-use crate::data_dir::{DataDir, sync_folder};
+use crate::data_dir::{BLOBS, DataDir, KEY, STATE, folder_of, sync_folder};
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::limits::BLOB_PIECE_BYTES;
@@ -29,10 +29,6 @@ use crate::store::Store;
 const LIST: &str = "wapod-backup.json";
 /// What the list says first; a later layout has another number.
 const FORMAT: u32 = 1;
-/// Names below the data folder.
-const KEY: &str = "protected_files/worker.key";
-const STATE: &str = "state.redb";
-const BLOBS: &str = "storage_files/blobs";
 /// A backup holds the worker's key, so only the owner may read it.
 const FILE_MODE: u32 = 0o600;
 
@@ -132,7 +128,7 @@ pub fn create(data_dir: &Path, file: &Path) -> Result<Written, BackupError> {
     let (list, left_out) = list(&data)?;
 
     let failed = BackupError::io(file);
-    let folder = parent(file);
+    let folder = folder_of(file);
     let archive = tempfile::Builder::new()
         .prefix(".wapod-backup-")
         .permissions(fs::Permissions::from_mode(FILE_MODE))
@@ -153,12 +149,6 @@ pub fn create(data_dir: &Path, file: &Path) -> Result<Written, BackupError> {
         bytes: list.files.iter().map(|file| file.bytes).sum(),
         left_out,
     })
-}
-
-/// The folder of a file, also when only a name was given.
-fn parent(file: &Path) -> &Path {
-    let parent = file.parent().filter(|path| !path.as_os_str().is_empty());
-    parent.unwrap_or_else(|| Path::new("."))
 }
 
 /// Looks through the folder: what goes into the archive and what does not.

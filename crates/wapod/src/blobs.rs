@@ -16,7 +16,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256, Sha512};
 use tempfile::NamedTempFile;
 
-use crate::data_dir::{Durability, sync_folder};
+use crate::data_dir::{Durability, persist};
 use crate::limits::BLOB_PIECE_BYTES;
 
 /// Hash function of a blob's name.
@@ -337,14 +337,8 @@ impl Upload {
                 expected: hex::encode(digest),
             });
         }
-        if self.durability == Durability::Durable {
-            self.file.as_file().sync_all()?;
-        }
         let path = self.folder.join(name.file_name());
-        self.file.persist(path).map_err(|error| error.error)?;
-        if self.durability == Durability::Durable {
-            sync_folder(&self.folder)?;
-        }
+        persist(self.file, &path, self.durability)?;
         Ok(name)
     }
 }

@@ -17,12 +17,24 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::TempDir;
+use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::StartError;
 
 /// Only the owner of the worker has business in its folder.
 const FOLDER_MODE: u32 = 0o700;
+
+/// File of the worker's key, below the folder.
+pub(crate) const KEY: &str = "protected_files/worker.key";
+/// File of the store.
+pub(crate) const STATE: &str = "state.redb";
+/// Folder of the blobs.
+pub(crate) const BLOBS: &str = "storage_files/blobs";
+
+/// Whether no worker has ever kept anything in a folder.
+pub fn is_new(path: &Path) -> bool {
+    !path.join(STATE).exists()
+}
 
 /// An open data folder. Nobody else can open it while this exists.
 pub(crate) struct DataDir {
@@ -98,17 +110,17 @@ impl DataDir {
 
     /// File of the worker's key.
     pub(crate) fn key_file(&self) -> PathBuf {
-        self.path.join("protected_files/worker.key")
+        self.path.join(KEY)
     }
 
     /// Folder of the blobs.
     pub(crate) fn blobs(&self) -> PathBuf {
-        blobs_in(&self.path)
+        self.path.join(BLOBS)
     }
 
     /// File of the store.
     pub(crate) fn store_file(&self) -> PathBuf {
-        self.path.join("state.redb")
+        self.path.join(STATE)
     }
 
     /// Folder of compiled modules.
@@ -117,15 +129,11 @@ impl DataDir {
     }
 }
 
-fn blobs_in(path: &Path) -> PathBuf {
-    path.join("storage_files/blobs")
-}
-
 fn make_folders(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(FOLDER_MODE);
     builder.create(path.join("protected_files"))?;
-    builder.create(blobs_in(path))
+    builder.create(path.join(BLOBS))
 }
 
 /// Whether what is written has to survive a crash.
@@ -152,20 +160,37 @@ pub(crate) fn write_whole(
     use std::io::Write as _;
     use std::os::unix::fs::PermissionsExt as _;
 
-    let folder = path.parent().unwrap_or_else(|| Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(".new-")
         .permissions(std::fs::Permissions::from_mode(mode))
-        .tempfile_in(folder)?;
+        .tempfile_in(folder_of(path))?;
     file.write_all(content)?;
+    persist(file, path, durability)
+}
+
+/// Gives a file that was written under another name in the same file system its
+/// own, with all of its content. Blocks.
+///
+/// # Errors
+///
+/// As [`write_whole`].
+pub(crate) fn persist(file: NamedTempFile, path: &Path, durability: Durability) -> io::Result<()> {
     if durability == Durability::Durable {
         file.as_file().sync_all()?;
     }
     file.persist(path).map_err(|error| error.error)?;
     match durability {
-        Durability::Durable => sync_folder(folder),
+        Durability::Durable => sync_folder(folder_of(path)),
         Durability::Temporary => Ok(()),
     }
+}
+
+/// The folder that a file is in, also when only a name was given.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    folder.unwrap_or_else(|| Path::new("."))
 }
 
 /// Makes a rename in a folder last. Blocks.

@@ -58,6 +58,7 @@ mod worker;
 pub use config::{
     AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange,
 };
+pub use data_dir::is_new;
 pub use error::{AppError, StartError};
 pub use logs::{LogEvent, LogReader};
 pub use server::{Running, Server};

@@ -195,7 +195,7 @@ pub const CODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub const BLOB_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Modules that are compiled at a time.
-pub const COMPILE_THREADS: u32 = 2;
+pub const COMPILE_THREADS: usize = 2;
 
 /// Apps that are started at a time when the daemon starts.
 ///
@@ -234,9 +234,6 @@ pub const USAGE_INTERVAL: Duration = Duration::from_secs(1);
 /// Guests read usage without waiting for the disk; the reserve lasts while the
 /// next one is being written. After a crash, what was left of it is skipped.
 pub const READINGS_RESERVED: u64 = 1 << 20;
-
-/// Bytes of what the owner of a session adds to its name.
-pub const PNONCE_BYTES_MAX: usize = 64;
 
 /// Endpoints in one statement.
 pub const ENDPOINTS_MAX: usize = 64;

@@ -64,7 +64,7 @@ async fn serve(settings: Settings) -> Result<Ended, String> {
     let mut signals =
         Signals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
     let config = settings.config;
-    let is_first_start = !settings.data_dir.join("state.redb").exists();
+    let is_first_start = wapod::is_new(&settings.data_dir);
     let asked = Asked {
         admin: config.admin_address,
         instances_max: config.instances_max,

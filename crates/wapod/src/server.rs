@@ -131,7 +131,7 @@ fn engine_config(config: &Config) -> EngineConfig {
         instances_max: config.instances_max,
         allocation: config.allocation,
         memory_budget_bytes: config.memory_budget_bytes,
-        compile_threads: COMPILE_THREADS as usize,
+        compile_threads: COMPILE_THREADS,
         module_cache: config.module_cache.clone(),
         trust_roots: config.trust_roots.clone(),
         resolver: config.resolver.clone(),

@@ -19,6 +19,7 @@ use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, T
 use tokio::sync::{mpsc, oneshot};
 use wapo_rpc::AppAddress;
 
+use crate::data_dir::{folder_of, sync_folder};
 use crate::error::StartError;
 use crate::limits::STORE_QUEUE_MAX;
 
@@ -255,7 +256,7 @@ fn create(path: &Path) -> io::Result<()> {
     drop(database);
     fs::File::open(&other)?.sync_all()?;
     fs::rename(&other, path)?;
-    crate::data_dir::sync_folder(path.parent().unwrap_or_else(|| Path::new(".")))
+    sync_folder(folder_of(path))
 }
 
 fn read(database: &Database) -> Result<Contents, OpenError> {

@@ -277,7 +277,12 @@ impl Worker {
 
 /// The time, in milliseconds since 1970.
 pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    unix_ms_of(SystemTime::now())
+}
+
+/// A moment, in milliseconds since 1970.
+pub(crate) fn unix_ms_of(moment: SystemTime) -> u64 {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     })

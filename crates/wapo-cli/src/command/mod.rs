@@ -1,4 +1,4 @@
-//! The subcommands, one file each.
+//! The subcommands, one file each; those that take nothing but an app share one.
 //!
 //! Each has `Options` for the command line and a function `run` that does it.
 //! The first three work on this machine alone, the others talk to a worker.
@@ -7,6 +7,7 @@ pub(crate) mod build;
 pub(crate) mod new;
 pub(crate) mod run;
 
+pub(crate) mod change;
 pub(crate) mod deploy;
 pub(crate) mod info;
 pub(crate) mod init;
@@ -14,8 +15,5 @@ pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod query;
 pub(crate) mod resize;
-pub(crate) mod rm;
 pub(crate) mod secret;
-pub(crate) mod start;
-pub(crate) mod stop;
 pub(crate) mod usage;

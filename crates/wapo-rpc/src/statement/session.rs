@@ -37,11 +37,20 @@ impl SessionUpdate {
                 max: SALT_BYTES_MAX,
             });
         }
-        Ok(Self {
+        Ok(Self::of(nonce, salt, recipient))
+    }
+
+    /// Makes a session that nobody asked for: without a salt, for nobody.
+    pub fn unclaimed(nonce: [u8; 32]) -> Self {
+        Self::of(nonce, b"", None)
+    }
+
+    fn of(nonce: [u8; 32], salt: &[u8], recipient: Option<[u8; ACCOUNT_BYTES]>) -> Self {
+        Self {
             session: blake2b_256(&[&nonce, salt].concat()),
             nonce,
             recipient: recipient.map(Bounded::from).unwrap_or_default(),
-        })
+        }
     }
 }
 
@@ -86,6 +95,7 @@ mod tests {
     fn nobody_needs_to_be_paid_and_salts_are_short() {
         let update = SessionUpdate::new([0; 32], b"", None).expect("short");
         assert_eq!(update.encode().len(), 65);
+        assert_eq!(SessionUpdate::unclaimed([0; 32]), update);
         assert!(SessionUpdate::new([0; 32], &[0; SALT_BYTES_MAX], None).is_ok());
         assert!(SessionUpdate::new([0; 32], &[0; SALT_BYTES_MAX + 1], None).is_err());
         let mut long = update.encode();

@@ -56,18 +56,14 @@ impl AdminSurface {
         self.gate
             .check_browser(&request)
             .map_err(ApiError::Denied)?;
-        if path == "/health" {
-            return if reads {
-                Ok(self.health())
-            } else {
-                Err(ApiError::MethodNotAllowed("GET, HEAD"))
-            };
-        }
-        if let Some(file) = console::file(&path) {
-            return if reads {
-                Ok(file)
-            } else {
-                Err(ApiError::MethodNotAllowed("GET, HEAD"))
+        let open_to_all = match path.as_str() {
+            "/health" => Some(self.health()),
+            path => console::file(path),
+        };
+        if let Some(answer) = open_to_all {
+            return match reads {
+                true => Ok(answer),
+                false => Err(ApiError::MethodNotAllowed("GET, HEAD")),
             };
         }
         self.gate

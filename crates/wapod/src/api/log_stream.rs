@@ -6,7 +6,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
@@ -22,7 +21,7 @@ use super::error::ApiError;
 use crate::error::WorkerError;
 use crate::limits::EVENT_STREAM_PING;
 use crate::logs::{LogEvent, LogReader};
-use crate::worker::Worker;
+use crate::worker::{Worker, unix_ms_of};
 
 /// Answers `/logs/<address>?<query>`.
 pub(super) fn answer(
@@ -108,13 +107,9 @@ fn follow(reader: LogReader, client: Client) -> Response<Body> {
 }
 
 fn to_json(seq: u64, line: wapo_host::LogLine) -> LogLine {
-    let since = line.time.duration_since(SystemTime::UNIX_EPOCH);
-    let time_ms = since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    });
     LogLine {
         seq,
-        time_ms,
+        time_ms: unix_ms_of(line.time),
         instance: Some(line.instance.0),
         source: match line.source {
             wapo_host::LogSource::Guest => LogSource::Guest,

@@ -17,10 +17,9 @@ use super::admin::AdminSurface;
 use super::body::Body;
 use super::call::{Call, Refusal};
 use super::user::answer_query;
-use crate::blobs::{BlobError, BlobName, WantedName};
+use crate::blobs::{BlobError, BlobName};
 use crate::config::PortRange;
 use crate::error::AppError;
-use crate::limits::BLOB_BYTES_MAX;
 use crate::store::{Restart, Settings};
 use crate::worker::{App, Deployment, Instance, Name};
 
@@ -162,38 +161,40 @@ async fn app(surface: &AdminSurface, call: &Call, method: OperationMethod) -> An
 async fn blob(surface: &AdminSurface, call: &Call, method: OperationMethod) -> Answer {
     let args: Blob = call.arguments()?;
     let blobs = surface.worker.blobs.clone();
-    let working = tokio::task::spawn_blocking(move || match method {
+    match method {
         OperationMethod::BlobPut => {
-            let wanted: WantedName = args.hash.parse()?;
-            let mut upload = blobs.upload(wanted, BLOB_BYTES_MAX)?;
-            upload.write(&args.body)?;
-            upload.finish().map(|name| (name.to_string(), true))
+            let put = move || blobs.put(args.hash.parse()?, &args.body);
+            let put: Result<_, BlobError> = on_disk(call, put).await?;
+            let fail = |error| format!("failed to put object\n\nCaused by:\n    {error}");
+            let name = put.map_err(|error| call.refuse(&fail(error)))?;
+            Ok(call.answer(&Blob {
+                hash: name.to_string(),
+                body: Vec::new(),
+            }))
         }
         OperationMethod::BlobExists => {
-            let exists = args.hash.parse::<BlobName>();
-            Ok((String::new(), exists.is_ok_and(|name| blobs.exists(&name))))
+            let name = args.hash.parse::<BlobName>();
+            let look = move || name.is_ok_and(|name| blobs.exists(&name));
+            let value = on_disk(call, look).await?;
+            Ok(call.answer(&Boolean { value }))
         }
         _ => {
-            let name: BlobName = args.hash.parse()?;
-            blobs.remove(&name).map(|()| (String::new(), true))
+            let remove = move || blobs.remove(&args.hash.parse()?);
+            let removed: Result<_, BlobError> = on_disk(call, remove).await?;
+            let fail = |error| format!("failed to remove object: {error}");
+            removed.map_err(|error| call.refuse(&fail(error)))?;
+            Ok(call.answer(&Empty {}))
         }
-    });
-    let outcome: Result<_, BlobError> = match working.await {
-        Ok(outcome) => outcome,
-        Err(_) => return Err(call.refuse("the daemon is stopping")),
-    };
-    match (method, outcome) {
-        (OperationMethod::BlobPut, Ok((hash, _))) => Ok(call.answer(&Blob {
-            hash,
-            body: Vec::new(),
-        })),
-        (OperationMethod::BlobPut, Err(error)) => {
-            Err(call.refuse(&format!("failed to put object\n\nCaused by:\n    {error}")))
-        }
-        (OperationMethod::BlobExists, Ok((_, value))) => Ok(call.answer(&Boolean { value })),
-        (_, Ok(_)) => Ok(call.answer(&Empty {})),
-        (_, Err(error)) => Err(call.refuse(&format!("failed to remove object: {error}"))),
     }
+}
+
+/// Does something that blocks on a thread that may.
+async fn on_disk<T: Send + 'static>(
+    call: &Call,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|_| call.refuse("the daemon is stopping"))
 }
 
 fn address(call: &Call, bytes: &[u8]) -> Result<AppAddress, Refusal> {
@@ -353,15 +354,14 @@ fn phase_name(phase: &wapo_host::Phase) -> &'static str {
 
 fn app_usage(app: &App) -> AppUsage {
     let totals = app.ledger.totals();
-    let mib_seconds = totals.memory_byte_us / ((1 << 20) * 1_000_000);
     AppUsage {
         requests: totals.requests,
         gas: totals.gas,
         network_ingress: totals.network_ingress_bytes,
         network_egress: totals.network_egress_bytes,
         memory: app.ledger.live().memory_bytes,
-        memory_mib_seconds: u64::try_from(mib_seconds).unwrap_or(u64::MAX),
-        running_time_ms: totals.running_us / 1000,
+        memory_mib_seconds: u64::try_from(totals.memory_mib_seconds()).unwrap_or(u64::MAX),
+        running_time_ms: totals.running_ms(),
         starts: totals.starts,
         restarts: totals.restarts,
         storage_bytes: app.ledger.stored_bytes(),

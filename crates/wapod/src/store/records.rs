@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use parity_scale_codec::{Decode, DecodeAll as _, Encode};
-use wapo_host::RestartPolicy;
+use wapo_host::{RestartPolicy, Usage};
 use wapo_rpc::{AppAddress, AppManifest};
 
 /// A record and its version.
@@ -160,6 +160,63 @@ pub(crate) struct Totals {
     pub(crate) storage_byte_us: u128,
 }
 
+/// Bytes of a mebibyte times microseconds of a second.
+const MIB_SECONDS: u128 = (1 << 20) * 1_000_000;
+
+impl Totals {
+    /// What a meter shows, and what was stored meanwhile.
+    pub(crate) fn new(usage: &Usage, storage_byte_us: u128) -> Self {
+        Self {
+            gas: usage.gas,
+            network_ingress_bytes: usage.network_ingress_bytes,
+            network_egress_bytes: usage.network_egress_bytes,
+            storage_read_bytes: usage.storage_read_bytes,
+            storage_write_bytes: usage.storage_written_bytes,
+            tip: usage.tip,
+            starts: usage.starts,
+            restarts: usage.restarts,
+            requests: usage.requests,
+            running_us: usage.running_us,
+            memory_byte_us: usage.memory_byte_us,
+            storage_byte_us,
+        }
+    }
+
+    /// The same as a meter would show it, of which nothing runs any more.
+    pub(crate) fn usage(&self) -> Usage {
+        Usage {
+            gas: self.gas,
+            network_ingress_bytes: self.network_ingress_bytes,
+            network_egress_bytes: self.network_egress_bytes,
+            storage_read_bytes: self.storage_read_bytes,
+            storage_written_bytes: self.storage_write_bytes,
+            tip: self.tip,
+            starts: self.starts,
+            restarts: self.restarts,
+            requests: self.requests,
+            instances: 0,
+            memory_bytes: 0,
+            memory_byte_us: self.memory_byte_us,
+            running_us: self.running_us,
+        }
+    }
+
+    /// Life times of all instances in whole milliseconds.
+    pub(crate) fn running_ms(&self) -> u64 {
+        self.running_us / 1000
+    }
+
+    /// Linear memory over time in whole MiB × seconds.
+    pub(crate) fn memory_mib_seconds(&self) -> u128 {
+        self.memory_byte_us / MIB_SECONDS
+    }
+
+    /// Storage over time in whole MiB × seconds.
+    pub(crate) fn storage_mib_seconds(&self) -> u128 {
+        self.storage_byte_us / MIB_SECONDS
+    }
+}
+
 /// What an app has used up to a moment, and what it went on holding then.
 ///
 /// Most apps hold something and do nothing. Their sums over time follow from
@@ -229,6 +286,19 @@ pub(crate) struct BenchRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn units_are_rounded_down_once() {
+        let totals = Totals {
+            memory_byte_us: 3 * MIB_SECONDS - 1,
+            storage_byte_us: 3 * (1 << 20) * 1_000_000,
+            running_us: 2_999,
+            ..Totals::default()
+        };
+        assert_eq!(totals.memory_mib_seconds(), 2);
+        assert_eq!(totals.storage_mib_seconds(), 3);
+        assert_eq!(totals.running_ms(), 2);
+    }
 
     #[test]
     fn what_is_held_counts_on() {

@@ -78,41 +78,11 @@ impl Worker {
         }
     }
 
-    /// Starts one more instance for everybody. The first one of an app may make
-    /// room for itself, further ones take what is free.
-    ///
-    /// # Errors
-    ///
-    /// [`WorkerError::NoSlot`] or [`WorkerError::Code`].
-    pub(super) async fn start_standing(
-        self: &Arc<Self>,
-        app: &Arc<App>,
-    ) -> Result<Arc<Instance>, WorkerError> {
-        if app.standing_count() > 0 {
-            let free = Arc::clone(&self.slots).try_acquire_owned();
-            let slot = free.map_err(|_| WorkerError::NoSlot)?;
-            return self.start(app, Kind::Standing, Some(slot)).await;
-        }
-        self.start(app, Kind::Standing, None).await
-    }
-
-    /// Starts an instance for one request.
-    ///
-    /// # Errors
-    ///
-    /// As [`start_standing`](Self::start_standing).
-    pub(super) async fn start_own(
-        self: &Arc<Self>,
-        app: &Arc<App>,
-    ) -> Result<Arc<Instance>, WorkerError> {
-        self.start(app, Kind::Own, None).await
-    }
-
     /// Starts an instance on demand, unless that is being done already.
     ///
     /// # Errors
     ///
-    /// As [`start_standing`](Self::start_standing).
+    /// As [`start`](Self::start).
     pub(super) async fn start_on_demand(
         self: &Arc<Self>,
         app: &Arc<App>,
@@ -124,22 +94,23 @@ impl Worker {
             .iter()
             .any(|one| one.kind == Kind::OnDemand && !one.is_leaving.load(Ordering::Relaxed));
         if !is_there {
-            self.start(app, Kind::OnDemand, None).await?;
+            self.start(app, Kind::OnDemand).await?;
         }
         Ok(())
     }
 
-    async fn start(
+    /// Starts one more instance.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError::NoSlot`] or [`WorkerError::Code`].
+    pub(super) async fn start(
         self: &Arc<Self>,
         app: &Arc<App>,
         kind: Kind,
-        slot: Option<OwnedSemaphorePermit>,
     ) -> Result<Arc<Instance>, WorkerError> {
         let starting = Starting::new(app)?;
-        let slot = match slot {
-            Some(slot) => slot,
-            None => self.take_slot(app).await?,
-        };
+        let slot = self.take_slot(app, kind).await?;
         let program = self.program(app).await?;
         let config = self.instance_config(app, kind);
         let embedder: Arc<dyn Embedder> = Arc::clone(&app.embedder) as _;
@@ -209,11 +180,15 @@ impl Worker {
         }
     }
 
-    /// Takes a slot; makes room for an app that has no instance when there is
-    /// none.
-    async fn take_slot(&self, app: &App) -> Result<OwnedSemaphorePermit, WorkerError> {
+    /// Takes a slot. When there is none, the first instance of an app makes room
+    /// for itself, requests wait for a moment, and an app that wants to grow is
+    /// refused.
+    async fn take_slot(&self, app: &App, kind: Kind) -> Result<OwnedSemaphorePermit, WorkerError> {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(slot);
+        }
+        if kind == Kind::Standing && app.standing_count() > 0 {
+            return Err(WorkerError::NoSlot);
         }
         if app.instances().is_empty()
             && let Some(idle) = self.find_idle()

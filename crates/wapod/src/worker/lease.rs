@@ -154,7 +154,7 @@ impl Worker {
         if !counted.0.may_start() {
             return Err(WorkerError::AppNotRunning);
         }
-        let instance = self.start_own(&counted.0).await?;
+        let instance = self.start(&counted.0, Kind::Own).await?;
         instance.in_flight.fetch_add(1, Ordering::Relaxed);
         counted.0.state().last_request = Instant::now();
         // From here on the instance is stopped if nothing comes of this.

@@ -15,7 +15,7 @@ use crate::store::{Totals, UsageRecord};
 /// The book of one app.
 pub(crate) struct Ledger {
     /// As the store had it when the app was loaded.
-    before: Totals,
+    before: Usage,
     meter: Arc<Meter>,
     stored: Mutex<Stored>,
 }
@@ -41,11 +41,11 @@ impl Ledger {
     /// Goes on where the store left off.
     pub(crate) fn new(before: Totals, stored_bytes: u64) -> Self {
         Self {
-            before,
+            before: before.usage(),
             meter: Arc::default(),
             stored: Mutex::new(Stored {
                 bytes: stored_bytes,
-                byte_us: 0,
+                byte_us: before.storage_byte_us,
                 at: Instant::now(),
             }),
         }
@@ -80,37 +80,11 @@ impl Ledger {
             (stored.bytes, stored.byte_us)
         };
         UsageRecord {
-            totals: self.sum(&live, stored_byte_us),
+            totals: Totals::new(&self.before.saturating_add(live), stored_byte_us),
             at_ms: now_ms,
             instances: live.instances,
             memory_bytes: live.memory_bytes,
             storage_bytes,
-        }
-    }
-
-    fn sum(&self, live: &Usage, stored_byte_us: u128) -> Totals {
-        let before = &self.before;
-        Totals {
-            gas: before.gas.saturating_add(live.gas),
-            network_ingress_bytes: before
-                .network_ingress_bytes
-                .saturating_add(live.network_ingress_bytes),
-            network_egress_bytes: before
-                .network_egress_bytes
-                .saturating_add(live.network_egress_bytes),
-            storage_read_bytes: before
-                .storage_read_bytes
-                .saturating_add(live.storage_read_bytes),
-            storage_write_bytes: before
-                .storage_write_bytes
-                .saturating_add(live.storage_written_bytes),
-            tip: before.tip.saturating_add(live.tip),
-            starts: before.starts.saturating_add(live.starts),
-            restarts: before.restarts.saturating_add(live.restarts),
-            requests: before.requests.saturating_add(live.requests),
-            running_us: before.running_us.saturating_add(live.running_us),
-            memory_byte_us: before.memory_byte_us.saturating_add(live.memory_byte_us),
-            storage_byte_us: before.storage_byte_us.saturating_add(stored_byte_us),
         }
     }
 

@@ -241,7 +241,7 @@ impl Worker {
         app.is_written.store(true, Ordering::Relaxed);
         let mut first = None;
         for _ in 0..app.target() {
-            let instance = self.start_standing(app).await?;
+            let instance = self.start(app, Kind::Standing).await?;
             if waits {
                 runs(&instance).await?;
             }
@@ -357,7 +357,7 @@ impl Worker {
         let mut failure = None;
         // Not until so many are there: some have done their work in no time.
         for _ in before..instances {
-            let started = match self.start_standing(app).await {
+            let started = match self.start(app, Kind::Standing).await {
                 Ok(instance) => runs(&instance).await,
                 Err(error) => Err(error.into()),
             };
@@ -513,7 +513,7 @@ impl Worker {
     async fn start_one_adopted(self: &Arc<Self>, app: &Arc<App>) {
         let _one_at_a_time = app.changing.lock().await;
         for _ in app.standing_count()..app.target() {
-            if let Err(error) = self.start_standing(app).await {
+            if let Err(error) = self.start(app, Kind::Standing).await {
                 tracing::error!(app = %app.address, %error, "an app could not be started");
                 let reason = ExitReason::FailedToStart(error.to_string());
                 app.state().last_end = Some(reason);

@@ -8,6 +8,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use wapo_abi::message::MetricsToken;
+use wapo_rpc::statement::SessionUpdate;
 
 use crate::limits::READINGS_RESERVED;
 use crate::store::{Change, SessionRecord, Store, StoreError};
@@ -29,22 +30,15 @@ struct State {
     is_reserving: bool,
 }
 
-/// A session that nobody asked for: a new worker has one, so that a first app
-/// can be deployed at once.
-pub(crate) fn fresh_record(pnonce: Vec<u8>, recipient: Vec<u8>) -> SessionRecord {
-    let nonce: [u8; 32] = rand::random();
+/// What the store keeps of a session that begins.
+pub(crate) fn record_of(update: &SessionUpdate, salt: Vec<u8>) -> SessionRecord {
     SessionRecord {
-        id: session_id(&nonce, &pnonce),
-        nonce,
-        pnonce,
-        recipient,
+        id: update.session,
+        nonce: update.nonce,
+        pnonce: salt,
+        recipient: update.recipient.to_vec(),
         reserved: READINGS_RESERVED,
     }
-}
-
-/// A session is named by what its worker and its owner each made up.
-fn session_id(nonce: &[u8; 32], pnonce: &[u8]) -> [u8; 32] {
-    wapo_crypto::blake2b_256(&[nonce.as_slice(), pnonce].concat())
 }
 
 impl Session {
@@ -64,7 +58,12 @@ impl Session {
                 record.reserved += READINGS_RESERVED;
                 (used, record)
             }
-            None => (0, fresh_record(Vec::new(), Vec::new())),
+            // A new worker has a session, so that a first app can be deployed at
+            // once.
+            None => {
+                let unclaimed = SessionUpdate::unclaimed(rand::random());
+                (0, record_of(&unclaimed, Vec::new()))
+            }
         };
         store
             .commit(vec![Change::PutSession(record.clone())])
@@ -201,7 +200,8 @@ mod tests {
         assert_eq!(first.session, second.session);
         assert_ne!(first.nonce, second.nonce);
 
-        let record = fresh_record(b"abc".to_vec(), vec![9; 32]);
+        let update = SessionUpdate::new(rand::random(), b"abc", Some([9; 32]));
+        let record = record_of(&update.expect("short"), b"abc".to_vec());
         session
             .replace(record.clone(), Vec::new())
             .await
@@ -229,8 +229,9 @@ mod tests {
 
     #[test]
     fn a_session_is_named_by_its_nonces() {
+        let update = SessionUpdate::new([7; 32], b"abc", None).expect("short");
         assert_eq!(
-            hex::encode(session_id(&[7; 32], b"abc")),
+            hex::encode(record_of(&update, b"abc".to_vec()).id),
             "7306402106fe948e1a428626d260e2719249fce8cb758533a34df1bf193e4ba0"
         );
     }

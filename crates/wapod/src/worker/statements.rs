@@ -21,16 +21,13 @@ use wapo_rpc::statement::{
 };
 use wapo_rpc::{AppAddress, ss58};
 
-use super::session::fresh_record;
+use super::session::record_of;
 use super::usage::Reading;
 use super::{Worker, unix_ms};
 use crate::error::AppError;
-use crate::limits::{ENDPOINTS_MAX, PNONCE_BYTES_MAX};
+use crate::limits::ENDPOINTS_MAX;
 use crate::store::{BenchRecord, Change};
 use crate::system;
-
-/// Bytes of a mebibyte times microseconds of a second.
-const MIB_SECONDS: u128 = (1 << 20) * 1_000_000;
 
 impl Worker {
     /// The worker at a glance, as everyone may see it.
@@ -85,9 +82,6 @@ impl Worker {
     ///
     /// [`AppError`] when it may not begin or cannot be written down.
     pub(crate) async fn init(&self, args: InitArgs) -> Result<InitResponse, AppError> {
-        if args.pnonce.len() > PNONCE_BYTES_MAX {
-            return Err(AppError::Refused("the salt is too long".to_owned()));
-        }
         let recipient = match args.recipient.as_str() {
             "" => None,
             text => {
@@ -96,21 +90,19 @@ impl Worker {
                 Some(account.map_err(refused)?)
             }
         };
+        let update = SessionUpdate::new(rand::random(), &args.pnonce, recipient);
+        let too_long = |_| AppError::Refused("the salt is too long".to_owned());
+        let update = update.map_err(too_long)?;
         if !self.all_apps().is_empty() {
             let text = "init session failed, apps already deployed: remove them first";
             return Err(AppError::Refused(text.to_owned()));
         }
-        let recipient_bytes = recipient.map(Vec::from).unwrap_or_default();
-        let record = fresh_record(args.pnonce.clone(), recipient_bytes);
         // The last statement about them belongs to the session that ends.
         let departed = self.departed_serials();
         let forget = departed.iter().copied().map(Change::RemoveDeparted);
-        self.session
-            .replace(record.clone(), forget.collect())
-            .await?;
+        let record = record_of(&update, args.pnonce);
+        self.session.replace(record, forget.collect()).await?;
         self.drop_departed(&departed);
-        let update = SessionUpdate::new(record.nonce, &args.pnonce, recipient);
-        let update = update.map_err(|error| AppError::Refused(error.to_string()))?;
         let (session_update, signature) = self.sign(&update);
         Ok(InitResponse {
             session_update,
@@ -280,14 +272,14 @@ fn app_metrics(reading: &Reading) -> AppMetrics {
     AppMetrics {
         address: AppAddress(reading.address),
         session: reading.session,
-        running_time_ms: totals.running_us / 1000,
+        running_time_ms: totals.running_ms(),
         gas_consumed: totals.gas,
         network_ingress: totals.network_ingress_bytes,
         network_egress: totals.network_egress_bytes,
         storage_read: totals.storage_read_bytes,
         storage_write: totals.storage_write_bytes,
-        storage_used: totals.storage_byte_us / MIB_SECONDS,
-        memory_used: totals.memory_byte_us / MIB_SECONDS,
+        storage_used: totals.storage_mib_seconds(),
+        memory_used: totals.memory_mib_seconds(),
         tip: totals.tip,
         starts: totals.starts,
     }

@@ -1,7 +1,7 @@
 //! Which app a request reaches, and what it learns about the client.
 
 use bytes::Bytes;
-use e2e::{App, Daemon, Probe, client, guest, within};
+use e2e::{App, Daemon, Operator, Probe, client, guest, within};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -10,7 +10,7 @@ use wapo_rpc::message::AppSettings;
 use wapo_rpc::{Encoding, QueryArgs};
 use wapod::Config;
 
-use super::{Asked, Operator, Raw, get_of, head, raw};
+use super::{Asked, Raw, get_of, head, raw};
 
 async fn greeter(change: impl FnOnce(&mut Config)) -> App {
     let daemon = Daemon::with(change).await;
@@ -89,17 +89,17 @@ async fn an_authority_of_http_2_is_a_host_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cookies_pass_on_host_names_and_where_the_operator_allows_them() {
-    let operator = Operator::start(|_| {}).await;
+    let operator = Operator::start().await;
     let mut config = guest("sdk-suite");
     config.label = "plain".into();
-    let plain = operator.deploy(config.clone(), |_| {}).await;
+    let plain = operator.deploy(&config).await;
     config.label = "sweet".into();
     let settings = AppSettings {
         pass_cookies: true,
         ..AppSettings::default()
     };
     let sweet = operator
-        .deploy(config, |args| args.settings = Some(settings))
+        .deploy_with(&config, |args| args.settings = Some(settings))
         .await;
     let gateway = operator.gateway();
     for (host, base, passes) in [

@@ -2,51 +2,11 @@
 
 use std::time::Duration;
 
-use e2e::{Daemon, client, guest, within};
+use e2e::{Daemon, Operator, client, guest, within};
 use tokio::time::sleep;
-use wapo_rpc::AppAddress;
-use wapo_rpc::message::{AppInfo, AppListArgs, AppSettings};
+use wapo_rpc::message::{AppInfo, AppSettings};
 
-use super::{Operator, Raw, get_of};
-
-impl Operator {
-    pub(super) async fn info(&self, app: AppAddress) -> AppInfo {
-        let args = AppListArgs {
-            start: 0,
-            count: 100,
-        };
-        let list = self.client.app_list(args).await.unwrap();
-        let found = list.apps.into_iter().find(|info| info.address == app.0);
-        found.unwrap()
-    }
-
-    /// Waits until the app looks like this.
-    pub(super) async fn until(
-        &self,
-        app: AppAddress,
-        what: &str,
-        is: impl Fn(&AppInfo) -> bool,
-    ) -> AppInfo {
-        within(what, async {
-            loop {
-                let info = self.info(app).await;
-                if is(&info) {
-                    return info;
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
-        })
-        .await
-    }
-
-    /// Sends a request that is never answered.
-    pub(super) async fn hang(&self, app: AppAddress) -> Raw {
-        let mut raw = Raw::connect(self.gateway()).await;
-        raw.send(format!("GET /app/{app}/never HTTP/1.1\r\nhost: h\r\n\r\n"))
-            .await;
-        raw
-    }
-}
+use super::{get_of, hang};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_app_gets_its_own_requests() {
@@ -71,16 +31,16 @@ async fn each_app_gets_its_own_requests() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_reuse_each_request_has_an_instance_of_its_own() {
-    let operator = Operator::start(|_| {}).await;
+    let operator = Operator::start().await;
     let app = operator
-        .deploy(guest("sdk-suite"), |args| args.reuse_instances = false)
+        .deploy_with(&guest("sdk-suite"), |args| args.reuse_instances = false)
         .await;
-    let before = operator.info(app).await.usage.unwrap();
+    let before = operator.find(app).await.unwrap().usage.unwrap();
     let asking: Vec<_> = (0..8)
         .map(|number| {
             // One that dies takes no other one with it.
             let path = if number == 3 { "panic" } else { "chunks/5/50" };
-            let url = operator.url(app, path);
+            let url = operator.app_url(app, path);
             tokio::spawn(async move { client::get(&url).await })
         })
         .collect();
@@ -93,7 +53,7 @@ async fn without_reuse_each_request_has_an_instance_of_its_own() {
         }
     }
     let info = operator
-        .until(app, "the end of the instances", |info| {
+        .until("the end of the instances", app, |info| {
             let usage = info.usage.as_ref().unwrap();
             info.instance_list.iter().all(|one| one.requests == 0)
                 && usage.requests == before.requests + 8
@@ -105,17 +65,17 @@ async fn without_reuse_each_request_has_an_instance_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn without_a_slot_nobody_gets_the_instance_of_another() {
-    let operator = Operator::start(|config| config.instances_max = 3).await;
+    let operator = Operator::with(|config| config.instances_max = 3).await;
     let app = operator
-        .deploy(guest("sdk-suite"), |args| args.reuse_instances = false)
+        .deploy_with(&guest("sdk-suite"), |args| args.reuse_instances = false)
         .await;
-    let taken = operator.info(app).await.instance_list.len();
+    let taken = operator.find(app).await.unwrap().instance_list.len();
     let mut hanging = Vec::new();
     for _ in taken..3 {
-        hanging.push(operator.hang(app).await);
+        hanging.push(hang(&operator, app).await);
     }
     operator
-        .until(app, "all slots to be taken", |info| {
+        .until("all slots to be taken", app, |info| {
             info.instance_list.len() == 3
         })
         .await;
@@ -126,7 +86,7 @@ async fn without_a_slot_nobody_gets_the_instance_of_another() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.text(), "No available slots\n");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    let info = operator.info(app).await;
+    let info = operator.find(app).await.unwrap();
     let busy = info.instance_list.iter().filter(|one| one.requests == 1);
     assert_eq!(busy.count(), hanging.len(), "they are still at it");
     drop(hanging);
@@ -140,15 +100,15 @@ async fn without_a_slot_nobody_gets_the_instance_of_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_starts_an_app_on_demand() {
-    let operator = Operator::start(|_| {}).await;
+    let operator = Operator::start().await;
     let mut config = guest("hello-http");
     config.label = "sleeper".into();
     let app = operator
-        .deploy(config, |args| {
+        .deploy_with(&config, |args| {
             args.manifest.as_mut().unwrap().on_demand = true;
         })
         .await;
-    assert_eq!(operator.info(app).await.state, "idle");
+    assert_eq!(operator.find(app).await.unwrap().state, "idle");
     // At once, and all of them get the same instance.
     let asking: Vec<_> = (0..10)
         .map(|_| {
@@ -160,33 +120,37 @@ async fn a_request_starts_an_app_on_demand() {
         let answer = within("an answer", asked).await.unwrap();
         assert_eq!(answer.text(), "Hello, you!\n");
     }
-    let info = operator.info(app).await;
+    let info = operator.find(app).await.unwrap();
     assert_eq!(info.state, "running");
     assert_eq!(info.usage.unwrap().starts, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_least_busy_instance_gets_the_next_request() {
-    let operator = Operator::start(|_| {}).await;
+    let operator = Operator::start().await;
     let settings = AppSettings {
         instances: 3,
         ..AppSettings::default()
     };
     let app = operator
-        .deploy(guest("sdk-suite"), |args| {
+        .deploy_with(&guest("sdk-suite"), |args| {
             args.manifest.as_mut().unwrap().resizable = true;
             args.settings = Some(settings);
         })
         .await;
     operator
-        .until(app, "three instances", |info| {
+        .until("three instances", app, |info| {
             let running = info.instance_list.iter();
             running.filter(|one| one.phase == "running").count() == 3
         })
         .await;
     // Each takes requests as soon as it has opened its channel.
     within("a first answer", async {
-        while client::get(&operator.url(app, "status/200")).await.status != 200 {
+        while client::get(&operator.app_url(app, "status/200"))
+            .await
+            .status
+            != 200
+        {
             sleep(Duration::from_millis(20)).await;
         }
     })
@@ -194,10 +158,10 @@ async fn the_least_busy_instance_gets_the_next_request() {
     sleep(Duration::from_millis(200)).await;
     let mut hanging = Vec::new();
     for _ in 0..6 {
-        hanging.push(operator.hang(app).await);
+        hanging.push(hang(&operator, app).await);
     }
     let info = operator
-        .until(app, "six requests", |info| {
+        .until("six requests", app, |info| {
             info.instance_list
                 .iter()
                 .map(|one| one.requests)
@@ -212,5 +176,5 @@ async fn the_least_busy_instance_gets_the_next_request() {
     );
     drop(hanging);
     let two = |info: &AppInfo| info.instance_list.iter().all(|one| one.requests == 0);
-    operator.until(app, "the end of the requests", two).await;
+    operator.until("the end of the requests", app, two).await;
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use e2e::{App, Daemon, Errno, Probe, client, guest, within};
+use e2e::{App, Daemon, Errno, Operator, Probe, client, guest, within};
 use http_body_util::Empty;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use wapo_rpc::message::AppSettings;
 use wapod::limits::Patience;
 
-use super::{Asked, Operator, Raw, get_of, head, header};
+use super::{Asked, Raw, get_of, hang, head, header};
 
 async fn suite(change: impl FnOnce(&mut Patience)) -> App {
     let daemon = Daemon::with(|config| change(&mut config.patience)).await;
@@ -105,11 +105,7 @@ async fn a_body_that_comes_too_slowly_is_refused() {
     let app = suite(|patience| patience.body_window = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/collect/100000");
-    client
-        .send(format!(
-            "POST {to} HTTP/1.1\r\nhost: h\r\ncontent-length: 5000\r\n\r\n"
-        ))
-        .await;
+    client.post(&to, 5000).await;
     let (mut reader, mut writer) = client.stream.into_split();
     let dripping = tokio::spawn(async move {
         while writer.write_all(b"x").await.is_ok() {
@@ -132,11 +128,8 @@ async fn a_client_may_take_its_time_once_the_app_has_answered() {
     let app = suite(|patience| patience.body_window = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/echo");
-    client
-        .send(format!(
-            "POST {to} HTTP/1.1\r\nhost: h\r\ncontent-length: 4\r\n\r\na"
-        ))
-        .await;
+    client.post(&to, 4).await;
+    client.send("a").await;
     client.head().await;
     for byte in ["b", "c", "d"] {
         sleep(2 * MOMENT).await;
@@ -164,11 +157,7 @@ async fn a_long_upload_is_no_timeout() {
     let app = suite(|patience| patience.response = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/collect/100000");
-    client
-        .send(format!(
-            "POST {to} HTTP/1.1\r\nhost: h\r\ncontent-length: 50000\r\n\r\n"
-        ))
-        .await;
+    client.post(&to, 50000).await;
     for _ in 0..10 {
         client.send([0; 5000]).await;
         sleep(MOMENT / 2).await;
@@ -182,9 +171,7 @@ async fn a_client_that_leaves_before_the_answer_ends_its_request() {
         let app = suite(|_| {}).await;
         let mut client = Raw::connect(app.gateway()).await;
         let to = path(&app, "/never");
-        client
-            .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
-            .await;
+        client.get(&to).await;
         in_work(&app).await;
         assert_eq!(app.handle().requests(), 1);
         let left = Instant::now();
@@ -204,9 +191,7 @@ async fn a_client_that_closes_its_side_and_waits_gets_its_answer() {
     let channel = probe.create_input_channel(4).await.unwrap();
     let mut client = Raw::connect(probe.app().gateway()).await;
     let to = path(probe.app(), "/");
-    client
-        .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
-        .await;
+    client.get(&to).await;
     client.stream.shutdown().await.unwrap();
     let asked = Asked::next(&probe, channel).await;
     // The gateway looks after the client, with a word that has to be skipped.
@@ -226,9 +211,7 @@ async fn a_client_that_leaves_a_silent_answer_ends_it() {
     let channel = probe.create_input_channel(4).await.unwrap();
     let mut client = Raw::connect(probe.app().gateway()).await;
     let to = path(probe.app(), "/");
-    client
-        .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
-        .await;
+    client.get(&to).await;
     let asked = Asked::next(&probe, channel).await;
     probe
         .oneshot_send(asked.reply, &head(200, &[]))
@@ -255,15 +238,12 @@ async fn a_client_that_takes_nothing_is_given_up() {
     let app = suite(|patience| patience.write = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/big/500000000");
-    client
-        .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
-        .await;
+    client.get(&to).await;
     in_work(&app).await;
     all_over(&app).await;
     let mut slow = Raw::connect(app.gateway()).await;
     let to = path(&app, "/big/30000000");
-    slow.send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
-        .await;
+    slow.get(&to).await;
     slow.head().await;
     let mut body = 0;
     while body < 20_000_000 {
@@ -279,27 +259,27 @@ async fn a_client_that_takes_nothing_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_the_limit_of_an_app_are_refused_at_once() {
-    let operator = Operator::start(|_| {}).await;
+    let operator = Operator::start().await;
     let settings = AppSettings {
         requests_max: 2,
         ..AppSettings::default()
     };
     let app = operator
-        .deploy(guest("sdk-suite"), |args| args.settings = Some(settings))
+        .deploy_with(&guest("sdk-suite"), |args| args.settings = Some(settings))
         .await;
-    client::get(&operator.url(app, "status/200"))
+    client::get(&operator.app_url(app, "status/200"))
         .await
         .expect_status(200);
     let mut waiting = Vec::new();
     for expected in 0..3 {
         operator
-            .until(app, "so many requests", |info| {
+            .until("so many requests", app, |info| {
                 let requests = info.instance_list.iter().map(|one| one.requests);
                 requests.sum::<u64>() == expected
             })
             .await;
         if expected < 2 {
-            waiting.push(operator.hang(app).await);
+            waiting.push(hang(&operator, app).await);
         }
     }
     let path = format!("/app/{app}/status/200");
@@ -309,7 +289,7 @@ async fn requests_beyond_the_limit_of_an_app_are_refused_at_once() {
     assert_eq!(refused.text(), "the app is busy\n");
     drop(waiting);
     within("room", async {
-        let url = operator.url(app, "status/200");
+        let url = operator.app_url(app, "status/200");
         while client::get(&url).await.status != 200 {
             sleep(Duration::from_millis(50)).await;
         }
@@ -344,8 +324,8 @@ async fn floods_of_headers_and_huge_urls_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failures_of_an_app_are_in_its_log() {
-    let operator = Operator::start(|_| {}).await;
-    let daemon = &operator.daemon;
+    let operator = Operator::start().await;
+    let daemon = operator.daemon();
     let app = daemon.deploy(guest("sdk-suite")).await;
     let long = format!("drop/{}", "x".repeat(1000));
     let to = path(&app, &format!("/{long}?token=secret"));
@@ -367,7 +347,7 @@ async fn failures_of_an_app_are_in_its_log() {
     assert!(told.count() < 30);
 
     app.get("/status/200").await.expect_status(200);
-    let admin = operator.daemon.running().admin_address().unwrap();
+    let admin = operator.daemon().running().admin_address().unwrap();
     let figures = client::get(&format!("http://{admin}/metrics")).await.text();
     let count = figures
         .lines()

@@ -1,8 +1,7 @@
 //! The gateway from outside: host names, headers, streams, limits, hostile
 //! clients.
 //!
-//! Here is what its tests share: a client that sends bytes as they are, and an
-//! operator who deploys with all settings.
+//! Here is what its tests share: a client that sends bytes as they are.
 
 mod hosts;
 mod instances;
@@ -12,14 +11,11 @@ mod streams;
 
 use std::net::SocketAddr;
 
-use e2e::{Daemon, Probe, within};
+use e2e::{Operator, Probe, within};
 use parity_scale_codec::Decode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use wapo_rpc::client::Upload;
-use wapo_rpc::message::DeployArgs;
-use wapo_rpc::{AppAddress, Client};
-use wapod::{AppConfig, Config};
+use wapo_rpc::AppAddress;
 
 /// A connection that says exactly what it is told to.
 struct Raw {
@@ -61,6 +57,18 @@ impl Raw {
 
     async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Asks for a path.
+    async fn get(&mut self, path: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n"))
+            .await;
+    }
+
+    /// Announces a body of so many bytes to a path.
+    async fn post(&mut self, path: &str, length: usize) {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n");
+        self.send(head).await;
     }
 
     /// Sends as much as the other side takes, which may have closed already.
@@ -145,48 +153,11 @@ async fn get_of(address: SocketAddr, host: &str, path: &str, headers: &str) -> R
     raw(address, request).await
 }
 
-/// A daemon with an admin port, and the operator at it.
-struct Operator {
-    daemon: Daemon,
-    client: Client,
-}
-
-impl Operator {
-    async fn start(change: impl FnOnce(&mut Config)) -> Self {
-        let daemon = Daemon::with(|config| {
-            config.admin_address = Some("127.0.0.1:0".parse().unwrap());
-            change(config);
-        })
-        .await;
-        let admin = daemon.running().admin_address().unwrap();
-        let client = Client::new(&format!("http://{admin}"), None).unwrap();
-        Self { daemon, client }
-    }
-
-    /// Deploys an app after `change` has seen what is asked for.
-    async fn deploy(&self, config: AppConfig, change: impl FnOnce(&mut DeployArgs)) -> AppAddress {
-        let wasm = config.module.wasm().to_vec();
-        let upload = self
-            .client
-            .upload_blob("sha256:", Upload::bytes(wasm), |_| {});
-        within("the code", upload).await.unwrap();
-        let mut args = DeployArgs {
-            manifest: Some(config.manifest().into()),
-            reuse_instances: true,
-            ..DeployArgs::default()
-        };
-        change(&mut args);
-        let deployed = within("the app", self.client.app_deploy(args)).await;
-        AppAddress::from_bytes(&deployed.unwrap().address).unwrap()
-    }
-
-    fn gateway(&self) -> SocketAddr {
-        self.daemon.running().user_address()
-    }
-
-    fn url(&self, app: AppAddress, path: &str) -> String {
-        format!("{}{path}", self.daemon.running().app_url(app))
-    }
+/// Sends a request that is never answered.
+async fn hang(operator: &Operator, app: AppAddress) -> Raw {
+    let mut raw = Raw::connect(operator.gateway()).await;
+    raw.get(&format!("/app/{app}/never")).await;
+    raw
 }
 
 /// A request as a probe got it.

@@ -197,9 +197,7 @@ async fn an_answer_whose_guest_dies_has_no_end() {
     let app = suite().await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/break/3/50");
-    client
-        .send(format!("GET {to} HTTP/1.1\r\nhost: h\r\n\r\n"))
-        .await;
+    client.get(&to).await;
     client.head().await;
     let (rest, _) = client.rest().await;
     let rest = String::from_utf8(rest).unwrap();
