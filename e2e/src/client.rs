@@ -75,31 +75,41 @@ pub async fn send(method: Method, url: &str, body: Vec<u8>) -> Answer {
 ///
 /// When no complete answer comes.
 pub async fn try_send(method: Method, url: &str, body: Vec<u8>) -> Result<Answer, String> {
+    within(url, exchange(method, url, body)).await
+}
+
+/// As [`try_send`], for whoever knows better how long it may take.
+///
+/// # Errors
+///
+/// When no complete answer comes.
+///
+/// # Cancel safety
+///
+/// Cancel safe: the connection is closed.
+pub async fn exchange(method: Method, url: &str, body: Vec<u8>) -> Result<Answer, String> {
     let request = Request::builder()
         .method(method)
         .uri(url)
         .body(Full::new(Bytes::from(body)))
         .map_err(|error| error.to_string())?;
     let client = Client::builder(TokioExecutor::new()).build_http();
-    let exchange = async {
-        let response = client.request(request).await.map_err(show)?;
-        let (head, body) = response.into_parts();
-        let headers = head.headers.iter().map(|(name, value)| {
-            let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
-            (name.to_string(), value)
-        });
-        Ok(Answer {
-            status: head.status.as_u16(),
-            headers: headers.collect(),
-            body: body
-                .collect()
-                .await
-                .map_err(|error| show(&error))?
-                .to_bytes()
-                .to_vec(),
-        })
-    };
-    within(url, exchange).await
+    let response = client.request(request).await.map_err(show)?;
+    let (head, body) = response.into_parts();
+    let headers = head.headers.iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.to_string(), value)
+    });
+    Ok(Answer {
+        status: head.status.as_u16(),
+        headers: headers.collect(),
+        body: body
+            .collect()
+            .await
+            .map_err(|error| show(&error))?
+            .to_bytes()
+            .to_vec(),
+    })
 }
 
 fn show(error: impl std::error::Error) -> String {

@@ -142,6 +142,19 @@ impl Probe {
         &self.app
     }
 
+    /// Gas of an instance that lives for one script, its start included.
+    ///
+    /// An answer may be here before the poll that gave it is settled; after the
+    /// end everything is.
+    pub async fn gas_of(daemon: &Daemon, script: &Script) -> u64 {
+        static COUNT: AtomicI32 = AtomicI32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let probe = Self::on(daemon, |app| app.label = format!("gas-{number}")).await;
+        probe.run(script).await;
+        probe.app.stop().await;
+        probe.app.usage().gas
+    }
+
     /// Runs a script.
     ///
     /// # Panics

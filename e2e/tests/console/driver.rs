@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::time::timeout;
 
 /// What to do without a browser. The tests fail then; they are not left out.
 const ADVICE: &str = "the console's tests need chromium and chromedriver: run `cargo xtask setup`, \
@@ -38,6 +39,10 @@ const FLAGS: &[&str] = &[
 
 /// How an element is written in JSON; the number is the standard's.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// Patience with the browser's first start on a machine: hundreds of megabytes
+/// come from a cold disk.
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// Patience with the end of the session, which happens in `drop`.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -79,7 +84,9 @@ impl Driver {
             "goog:chromeOptions": {"args": arguments},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
         }}});
-        let answer = call(address, Method::POST, "/session", &wanted).await;
+        let answer = call(address, Method::POST, "/session", &wanted);
+        let answer = timeout(START_LIMIT, answer).await;
+        let answer = answer.unwrap_or_else(|_| panic!("no browser within {START_LIMIT:?}"));
         let answer = answer.unwrap_or_else(|(_, text)| panic!("{ADVICE}\n{text}"));
         let session = answer["sessionId"].as_str().expect("a session").to_owned();
         Self {
@@ -94,7 +101,8 @@ impl Driver {
     /// Sends a command of the session.
     pub(crate) async fn try_post(&self, command: &str, arguments: Value) -> Outcome {
         let path = format!("/session/{}/{command}", self.session);
-        call(self.address, Method::POST, &path, &arguments).await
+        let called = call(self.address, Method::POST, &path, &arguments);
+        within(command, called).await
     }
 
     /// Sends a command that must succeed.
@@ -106,7 +114,8 @@ impl Driver {
     /// Asks for something of the session.
     pub(crate) async fn get(&self, command: &str) -> Value {
         let path = format!("/session/{}/{command}", self.session);
-        let outcome = call(self.address, Method::GET, &path, &Value::Null).await;
+        let called = call(self.address, Method::GET, &path, &Value::Null);
+        let outcome = within(command, called).await;
         outcome.unwrap_or_else(|(error, text)| panic!("{command}: {error}: {text}"))
     }
 
@@ -164,7 +173,9 @@ async fn call(address: SocketAddr, method: Method, path: &str, arguments: &Value
         Value::Null => Vec::new(),
         _ => arguments.to_string().into_bytes(),
     };
-    let answer = client::send(method, &format!("http://{address}{path}"), body).await;
+    let url = format!("http://{address}{path}");
+    let answer = client::exchange(method, &url, body).await;
+    let answer = answer.unwrap_or_else(|error| panic!("{url}: {error}"));
     let mut said: Value = serde_json::from_slice(&answer.body)
         .unwrap_or_else(|_| panic!("chromedriver answered: {}", answer.text()));
     let value = said["value"].take();

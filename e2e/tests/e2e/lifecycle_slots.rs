@@ -124,6 +124,19 @@ async fn only_idle_instances_make_room() {
     assert_eq!(operator.query(big, "/").await.unwrap(), "sdk-suite");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn more_apps_than_slots_take_turns() {
+    let operator = Operator::with(|config| config.instances_max = 2).await;
+    let mut apps = Vec::new();
+    for name in ["one", "two", "three"] {
+        apps.push(deploy(&operator, name, on_demand).await);
+    }
+    // The one that just made room is the next one to want some.
+    for app in apps.iter().cycle().take(300) {
+        assert_eq!(operator.query(*app, "/").await.unwrap(), "sdk-suite");
+    }
+}
+
 /// Requests that keep instances busy for five seconds.
 struct Working(Vec<tokio::task::JoinHandle<()>>);
 

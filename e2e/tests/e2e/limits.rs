@@ -149,15 +149,9 @@ async fn memory_of_an_ended_guest_is_not_seen_by_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bulk_memory_costs_gas() {
-    let probe = Probe::start().await;
-    let measure = async |len| {
-        probe.run(&Script::new()).await;
-        let before = probe.app().usage().gas;
-        probe.run(&Script::new().fill(SCRATCH, 1, len)).await;
-        probe.run(&Script::new()).await;
-        probe.app().usage().gas - before
-    };
-    let (small, large) = (measure(1).await, measure(1 << 20).await);
+    let daemon = Daemon::start().await;
+    let fill = async |len| Probe::gas_of(&daemon, &Script::new().fill(SCRATCH, 1, len)).await;
+    let (small, large) = (fill(1).await, fill(1 << 20).await);
     assert!(large > small + 100, "{small} and {large}");
 }
 

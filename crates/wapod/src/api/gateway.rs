@@ -20,7 +20,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
 use wapo_abi::message::HttpResponseHead;
-use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse, RequestError};
+use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse};
 
 pub(super) use guest_body::GuestBody;
 
@@ -266,10 +266,13 @@ impl Waiting {
                 head = timeout(step, self.response.head()) => head,
                 error = failed(feeding.as_deref_mut()) => return Err(error),
             };
-            match head {
-                Ok(Ok(head)) => return Ok(head),
-                Ok(Err(error)) => return Err(self.failure(error, feeding)),
-                Err(_) => {}
+            if let Ok(answer) = head {
+                // A client's fault was noted before the guest could notice: an
+                // answer beside it may be about the body that broke off.
+                return match feeding.and_then(Feeding::failure) {
+                    Some(fault) => Err(fault),
+                    None => answer.map_err(|error| WorkerError::from(error).into()),
+                };
             }
             let bytes = feeding.as_ref().map_or(0, |feeding| feeding.bytes());
             let is_clients_turn = feeding.as_ref().is_some_and(|one| one.is_clients_turn());
@@ -295,12 +298,6 @@ impl Waiting {
                 watch.look();
             }
         }
-    }
-
-    /// Why there will be no head: the client's fault comes before the guest's.
-    fn failure(&self, error: RequestError, feeding: Option<&mut Feeding>) -> ApiError {
-        let clients = feeding.and_then(Feeding::failure);
-        clients.unwrap_or_else(|| WorkerError::from(error).into())
     }
 }
 

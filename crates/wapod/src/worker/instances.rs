@@ -190,7 +190,9 @@ impl Worker {
         if kind == Kind::Standing && app.standing_count() > 0 {
             return Err(WorkerError::NoSlot);
         }
-        if app.instances().is_empty()
+        // One that is leaving has promised its slot to somebody else.
+        let has_own = |one: &Arc<Instance>| !one.is_leaving.load(Ordering::Relaxed);
+        if !app.instances().iter().any(has_own)
             && let Some(idle) = self.find_idle()
         {
             idle.handle().stop();
@@ -315,8 +317,9 @@ async fn watch(
             break ExitReason::Stopped;
         }
     };
-    drop(slot);
     worker.retire(&app, &instance, reason);
+    // Whoever gets it finds the instance gone.
+    drop(slot);
 }
 
 /// The rules were checked when the app was deployed; one that cannot be read
