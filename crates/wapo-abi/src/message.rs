@@ -72,15 +72,22 @@ pub struct QueryRequest {
 }
 
 /// Head of an HTTP request from the gateway.
+///
+/// `T` is a text in whatever form suits its owner: all have the same encoding.
+/// Slices encode without a copy of each field; shared bytes decode so, and are
+/// not checked to be UTF-8.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct HttpHead {
+pub struct HttpHeadOf<T> {
     /// Method in capitals.
-    pub method: String,
+    pub method: T,
     /// Absolute URL.
-    pub url: String,
+    pub url: T,
     /// Names in lower case, values as received, duplicates kept.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(T, T)>,
 }
+
+/// Head of an HTTP request, in texts of its own.
+pub type HttpHead = HttpHeadOf<String>;
 
 impl HttpHead {
     /// The first header of a name, in whatever case it is written.
@@ -92,25 +99,31 @@ impl HttpHead {
     }
 }
 
-/// An HTTP request that the guest is asked to answer.
+/// An HTTP request that the guest is asked to answer; `T` as in [`HttpHeadOf`].
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct HttpRequest {
+pub struct HttpRequestOf<T> {
     /// Method, URL, headers.
-    pub head: HttpHead,
+    pub head: HttpHeadOf<T>,
     /// Handle of the oneshot sender for an [`HttpResponseHead`].
     pub response_tx: i32,
     /// Handle of a stream: reads give the request body, writes are the response body.
     pub io_stream: i32,
 }
 
-/// Head of the guest's answer to an HTTP request.
+/// An HTTP request, in texts of its own.
+pub type HttpRequest = HttpRequestOf<String>;
+
+/// Head of the guest's answer to an HTTP request; `T` as in [`HttpHeadOf`].
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
-pub struct HttpResponseHead {
+pub struct HttpResponseHeadOf<T> {
     /// Status code.
     pub status: u16,
     /// Headers in order.
-    pub headers: Vec<(String, String)>,
+    pub headers: Vec<(T, T)>,
 }
+
+/// Head of an answer, in texts of its own.
+pub type HttpResponseHead = HttpResponseHeadOf<String>;
 
 /// Certificate and key of a TLS listener.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -196,6 +209,12 @@ mod tests {
             request.encode(),
             hex("0c47455428687474703a2f2f682f7004046b04760100000002000000")
         );
+        let borrowed = HttpHeadOf {
+            method: "GET",
+            url: "http://h/p",
+            headers: vec![("k", "v")],
+        };
+        assert_eq!(borrowed.encode(), request.head.encode());
 
         let response = HttpResponseHead {
             status: 200,

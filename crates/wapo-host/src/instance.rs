@@ -10,8 +10,10 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use parity_scale_codec::{Encode, decode_from_bytes};
 use tokio::sync::{mpsc, oneshot, watch};
-use wapo_abi::message::{HttpHead, HttpResponseHead};
+use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf};
 
 use crate::control::Control;
 use crate::embedder::InstanceId;
@@ -196,7 +198,8 @@ pub(crate) enum Command {
         reply: oneshot::Sender<Reply>,
     },
     Http {
-        head: HttpHead,
+        /// Encoded, as it begins the guest's message.
+        head: Vec<u8>,
         body: GuestBody,
         reply: oneshot::Sender<Reply>,
     },
@@ -205,16 +208,22 @@ pub(crate) enum Command {
 /// An HTTP request for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpCall {
-    /// Method, URL, headers.
-    pub head: HttpHead,
-    /// Address of the client, for guests that ask; port 0 where a proxy hides it.
-    pub peer: Option<SocketAddr>,
+    /// Encoded, as it begins the guest's message.
+    head: Vec<u8>,
+    peer: Option<SocketAddr>,
 }
 
-impl From<HttpHead> for HttpCall {
-    /// A request of a client that nobody knows.
-    fn from(head: HttpHead) -> Self {
-        Self { head, peer: None }
+impl HttpCall {
+    /// A request with this head. `peer` is the address of the client, for guests
+    /// that ask; port 0 where a proxy hides it.
+    pub fn new<T: Encode>(head: &HttpHeadOf<T>, peer: Option<SocketAddr>) -> Self {
+        // Two handles follow.
+        let mut message = Vec::with_capacity(head.size_hint() + 2 * size_of::<i32>());
+        head.encode_to(&mut message);
+        Self {
+            head: message,
+            peer,
+        }
     }
 }
 
@@ -234,7 +243,8 @@ pub struct PendingResponse {
 }
 
 impl PendingResponse {
-    /// Waits for the head of the guest's answer.
+    /// Waits for the head of the guest's answer. Its fields are texts that share
+    /// one piece of memory.
     ///
     /// # Errors
     ///
@@ -243,11 +253,10 @@ impl PendingResponse {
     /// # Cancel safety
     ///
     /// Cancel safe; the answer stays available until it was returned.
-    pub async fn head(&mut self) -> Result<HttpResponseHead, RequestError> {
-        use parity_scale_codec::DecodeAll as _;
+    pub async fn head(&mut self) -> Result<HttpResponseHeadOf<Bytes>, RequestError> {
         let reply = (&mut self.reply).await;
         let bytes = reply.unwrap_or(Err(RequestError::NoAnswer))?;
-        HttpResponseHead::decode_all(&mut bytes.as_slice()).map_err(|_| RequestError::InvalidAnswer)
+        response_head(bytes).ok_or(RequestError::InvalidAnswer)
     }
 }
 
@@ -317,8 +326,8 @@ impl InstanceHandle {
     /// # Errors
     ///
     /// [`RequestError::Busy`] or [`RequestError::Ended`], at once.
-    pub fn http(&self, call: impl Into<HttpCall>) -> Result<HttpExchange, RequestError> {
-        let HttpCall { head, peer } = call.into();
+    pub fn http(&self, call: HttpCall) -> Result<HttpExchange, RequestError> {
+        let HttpCall { head, peer } = call;
         let (sender, reply) = oneshot::channel();
         let (ours, stream) = BodyStream::pair();
         send(
@@ -366,6 +375,19 @@ impl InstanceHandle {
             _ => ExitReason::Stopped,
         }
     }
+}
+
+/// Decodes the head of an answer; `None` unless it is whole, and all of it text.
+fn response_head(bytes: Vec<u8>) -> Option<HttpResponseHeadOf<Bytes>> {
+    let len = bytes.len();
+    let head: HttpResponseHeadOf<Bytes> = decode_from_bytes(bytes.into()).ok()?;
+    let is_text = |field: &Bytes| std::str::from_utf8(field).is_ok();
+    let fields = head.headers.iter();
+    let are_texts = fields
+        .clone()
+        .all(|(name, value)| is_text(name) && is_text(value));
+    // Nothing may follow, as everywhere in the contract.
+    (are_texts && head.encoded_size() == len).then_some(head)
 }
 
 fn send(inbox: &mpsc::Sender<Box<Command>>, command: Command) -> Result<(), RequestError> {

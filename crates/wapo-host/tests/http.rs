@@ -103,12 +103,13 @@ fn trailers(name: &str, value: &str) -> Trailers {
     vec![(name.to_owned(), value.to_owned())]
 }
 
-fn head() -> HttpHead {
-    HttpHead {
+fn call(peer: Option<SocketAddr>) -> HttpCall {
+    let head = HttpHead {
         method: "POST".to_owned(),
         url: "http://host/".to_owned(),
         headers: Vec::new(),
-    }
+    };
+    HttpCall::new(&head, peer)
 }
 
 /// Starts a guest and waits until it takes requests.
@@ -170,7 +171,7 @@ async fn trailers_go_both_ways() {
         (i32.const 1)"#,
     )
     .await;
-    let mut exchange = handle.http(head()).expect("room");
+    let mut exchange = handle.http(call(None)).expect("room");
     exchange.body.write_all(b"a body").await.expect("room");
     let sent = trailers("checksum", "0123");
     // The guest asks once before the end.
@@ -203,7 +204,7 @@ async fn trailers_that_are_none_are_refused() {
            (i32.const 1)"#,
     )
     .await;
-    let mut exchange = handle.http(head()).expect("room");
+    let mut exchange = handle.http(call(None)).expect("room");
     assert_eq!(answer(&mut exchange).await, (Vec::new(), Ok(())));
     assert_eq!(exchange.body.reader().take_trailers(), []);
     assert_eq!(emitted(&embedder, 4).await, [3, 3, 3, 8]);
@@ -219,8 +220,7 @@ async fn a_guest_may_know_the_peer() {
     .await;
     for peer in [None, Some("10.1.2.3:99"), Some("[fe80::1]:0")] {
         let peer = peer.map(|text| text.parse::<SocketAddr>().expect("an address"));
-        let call = HttpCall { head: head(), peer };
-        let mut exchange = handle.http(call).expect("room");
+        let mut exchange = handle.http(call(peer)).expect("room");
         let (body, outcome) = answer(&mut exchange).await;
         assert_eq!(outcome, Ok(()));
         let told = Option::<String>::decode(&mut body.as_slice());
@@ -241,7 +241,7 @@ async fn an_aborted_answer_is_an_error_to_the_client() {
            (i32.const 1)"#,
     )
     .await;
-    let mut exchange = handle.http(head()).expect("room");
+    let mut exchange = handle.http(call(None)).expect("room");
     let (body, outcome) = answer(&mut exchange).await;
     assert_eq!(body, [0; 7], "what was written before");
     assert_eq!(outcome, Err(io::ErrorKind::ConnectionAborted));
@@ -258,7 +258,7 @@ async fn an_answer_of_a_guest_that_dies_is_an_error_to_the_client() {
         // The second one is stopped while its answer is on its way.
         let serve = format!("(drop (call $write (i32.const 0x1000) (i32.const 7))) {dies}");
         let (handle, _) = serving(&serve).await;
-        let mut exchange = handle.http(head()).expect("room");
+        let mut exchange = handle.http(call(None)).expect("room");
         within(exchange.response.head()).await.expect("a head");
         let mut part = [0; 7];
         within(exchange.body.read_exact(&mut part))
@@ -282,7 +282,7 @@ async fn a_client_that_leaves_in_mid_body_is_an_error_to_the_guest() {
         (i32.const 1)"#,
     )
     .await;
-    let mut exchange = handle.http(head()).expect("room");
+    let mut exchange = handle.http(call(None)).expect("room");
     within(exchange.response.head()).await.expect("a head");
     exchange.body.write_all(b"a part").await.expect("room");
     drop(exchange);
@@ -292,14 +292,14 @@ async fn a_client_that_leaves_in_mid_body_is_an_error_to_the_guest() {
         "IO_ERROR, no trailers"
     );
 
-    let mut exchange = handle.http(head()).expect("room");
+    let mut exchange = handle.http(call(None)).expect("room");
     exchange.body.write_all(b"a part").await.expect("room");
     exchange.body.shutdown().await.expect("an end");
     assert_eq!(answer(&mut exchange).await, (Vec::new(), Ok(())));
     assert_eq!(emitted(&embedder, 4).await[2..], [-1, -12], "an end");
 
     // Only the request breaks off; who asks still hears the answer.
-    let exchange = handle.http(head()).expect("room");
+    let exchange = handle.http(call(None)).expect("room");
     let (mut reader, writer) = exchange.body.into_split();
     drop(writer);
     assert_eq!(emitted(&embedder, 6).await[4..], [9, -18]);
@@ -326,7 +326,7 @@ async fn a_client_that_leaves_in_mid_answer_is_an_error_to_the_guest() {
         (unreachable)"#,
     )
     .await;
-    let mut exchange = handle.http(head()).expect("room");
+    let mut exchange = handle.http(call(None)).expect("room");
     within(exchange.response.head()).await.expect("a head");
     within(exchange.body.read_u8()).await.expect("a part");
     drop(exchange);

@@ -44,8 +44,9 @@ mod upgrade;
 use std::future::{Future, poll_fn};
 use std::rc::Rc;
 
+use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use wapo_abi::message::HttpRequest;
+use wapo_abi::message::{HttpHeadOf, HttpRequestOf};
 
 pub use self::body::{Body, BodyError};
 pub use self::channel::BodySender;
@@ -66,9 +67,10 @@ use crate::net::TcpStream;
 /// No request is lost when the future is dropped.
 pub async fn accept() -> Option<(Request<Body>, Responder)> {
     loop {
-        let message = poll_fn(|cx| inbox::HTTP_REQUESTS.poll_next::<HttpRequest>(cx)).await?;
+        let message =
+            poll_fn(|cx| inbox::HTTP_REQUESTS.poll_next::<HttpRequestOf<Bytes>>(cx)).await?;
         let stream = TcpStream::from_handle(message.io_stream.into(), false);
-        let is_head = message.head.method == "HEAD";
+        let is_head = message.head.method == b"HEAD"[..];
         let body = Body::incoming(stream.share(), &message.head);
         let responder = Responder::new(message.response_tx.into(), stream, is_head);
         match request_of(message.head, body) {
@@ -84,14 +86,18 @@ pub async fn accept() -> Option<(Request<Body>, Responder)> {
     }
 }
 
-fn request_of(head: wapo_abi::message::HttpHead, body: Body) -> http::Result<Request<Body>> {
-    let mut request = Request::builder()
-        .method(head.method.as_str())
-        .uri(head.url);
+/// Makes a request of parts that share the message's memory.
+fn request_of(head: HttpHeadOf<Bytes>, body: Body) -> http::Result<Request<Body>> {
+    let mut request = Request::new(body);
+    *request.method_mut() = Method::from_bytes(&head.method)?;
+    *request.uri_mut() = Uri::from_maybe_shared(head.url)?;
+    let headers = request.headers_mut();
+    headers.reserve(head.headers.len());
     for (name, value) in head.headers {
-        request = request.header(name, value);
+        let name = HeaderName::from_bytes(&name)?;
+        headers.append(name, HeaderValue::from_maybe_shared(value)?);
     }
-    request.body(body)
+    Ok(request)
 }
 
 /// Answers every request with a handler, each in a task of its own.
@@ -120,17 +126,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use wapo_abi::message::HttpHead;
 
-    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpHead {
-        let headers = headers
-            .iter()
-            .map(|(n, v)| ((*n).into(), (*v).into()))
-            .collect();
-        HttpHead {
-            method: method.into(),
-            url: url.into(),
-            headers,
+    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpHeadOf<Bytes> {
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let headers = headers.iter().map(|(n, v)| (bytes(n), bytes(v)));
+        HttpHeadOf {
+            method: bytes(method),
+            url: bytes(url),
+            headers: headers.collect(),
         }
     }
 

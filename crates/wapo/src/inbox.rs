@@ -6,7 +6,7 @@
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
-use parity_scale_codec::Decode;
+use parity_scale_codec::{Decode, decode_from_bytes};
 use wapo_abi::message::InputChannel;
 
 use crate::error::{Error, Result};
@@ -49,7 +49,7 @@ impl Inbox {
         };
         loop {
             match ready!(poll_call(cx, |waker| calls::poll(waker, handle))) {
-                Ok(message) => match M::decode(&mut &message[..]) {
+                Ok(message) => match decode_from_bytes(message.into()) {
                     Ok(message) => return Poll::Ready(Some(message)),
                     Err(error) => ::log::warn!("a message cannot be decoded: {error}"),
                 },

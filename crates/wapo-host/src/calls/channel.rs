@@ -109,7 +109,11 @@ impl InstanceState {
                 }
                 .encode())
             }
-            Command::Http { head, body, reply } => {
+            Command::Http {
+                head: mut message,
+                body,
+                reply,
+            } => {
                 let reply = self.resources.insert(Resource::Reply(Some(reply)))?;
                 let stream = match self.insert_stream(Stream::Body(body)) {
                     Ok(stream) => stream,
@@ -118,12 +122,9 @@ impl InstanceState {
                         return Err(errno);
                     }
                 };
-                Ok(HttpRequest {
-                    head,
-                    response_tx: reply.0,
-                    io_stream: stream.0,
-                }
-                .encode())
+                // What follows the head in an `HttpRequest`.
+                (reply.0, stream.0).encode_to(&mut message);
+                Ok(message)
             }
         }
     }

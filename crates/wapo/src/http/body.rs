@@ -10,7 +10,7 @@ use std::{error, fmt, future, io};
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::{Frame, SizeHint};
-use wapo_abi::message::HttpHead;
+use wapo_abi::message::HttpHeadOf;
 
 use super::channel::{self, BodyReceiver, BodySender};
 use super::exchange::{self, Exchange};
@@ -110,12 +110,12 @@ impl Body {
         Self::of(Kind::Other(Box::pin(FromStream(Box::pin(stream)))))
     }
 
-    pub(super) fn incoming(stream: TcpStream, head: &HttpHead) -> Self {
+    pub(super) fn incoming(stream: TcpStream, head: &HttpHeadOf<Bytes>) -> Self {
         let announced = head
             .headers
             .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-            .and_then(|(_, value)| value.parse().ok());
+            .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
         Self {
             exchange: Some(Exchange(stream.downgrade())),
             kind: Kind::Incoming(Incoming {

@@ -11,7 +11,7 @@ use http::header::CONTENT_LENGTH;
 use http::{HeaderValue, Response, StatusCode};
 use http_body::Body as _;
 use parity_scale_codec::Encode;
-use wapo_abi::message::HttpResponseHead;
+use wapo_abi::message::HttpResponseHeadOf;
 
 use super::Body;
 use super::exchange::{self, Outgoing};
@@ -144,7 +144,7 @@ impl Responder {
     }
 
     fn send_head(&self, parts: &http::response::Parts) -> Result<()> {
-        let head = HttpResponseHead {
+        let head = HttpResponseHeadOf {
             status: parts.status.as_u16(),
             headers: exchange::fields(&parts.headers)?,
         };
@@ -211,11 +211,8 @@ mod tests {
     }
 
     fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
-        let headers = headers
-            .iter()
-            .map(|(n, v)| ((*n).into(), (*v).into()))
-            .collect();
-        HttpResponseHead { status, headers }.encode()
+        let headers = headers.to_vec();
+        HttpResponseHeadOf { status, headers }.encode()
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub(super) mod target;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::CONTENT_LENGTH;
 use hyper::http::uri::Authority;
@@ -19,7 +20,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, timeout};
-use wapo_abi::message::HttpResponseHead;
+use wapo_abi::message::HttpResponseHeadOf;
 use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse};
 
 pub(super) use guest_body::GuestBody;
@@ -118,6 +119,7 @@ pub(super) async fn forward(
     let origin = Origin::new(client.peer, &surface.trusted_proxies, &host, &parts.headers);
     let peer = Some(origin.client);
     let head = head::request_head(&parts, &host, path_and_query, cookies, origin)?;
+    let call = HttpCall::new(&head, peer);
     let wants_upgrade = head::wants_upgrade(&parts);
     let what = What {
         method: parts.method,
@@ -134,8 +136,7 @@ pub(super) async fn forward(
         is_http_1_0: parts.version == Version::HTTP_10,
         half_closed: surface.patience.half_closed,
     };
-    let handed = exchange.lease.instance().handle();
-    let handed = handed.http(HttpCall { head, peer });
+    let handed = exchange.lease.instance().handle().http(call);
     let HttpExchange { response, body: io } =
         handed.map_err(|error| exchange.blame(WorkerError::from(error)))?;
     let patience = Waiting {
@@ -255,7 +256,7 @@ impl Waiting {
         &mut self,
         client: &Client,
         mut feeding: Option<&mut Feeding>,
-    ) -> Result<HttpResponseHead, ApiError> {
+    ) -> Result<HttpResponseHeadOf<Bytes>, ApiError> {
         let mut watch = None;
         let mut looks = 0;
         let mut silent = Duration::ZERO;

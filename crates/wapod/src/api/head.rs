@@ -6,12 +6,14 @@
 //! (`gateway::forwarded`). An answer of a guest is checked before a byte of it
 //! is sent.
 
+use std::borrow::Cow;
+
+use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
-use hyper::http::response::Builder;
 use hyper::http::uri::Authority;
 use hyper::{Response, StatusCode, Uri, Version};
-use wapo_abi::message::{HttpHead, HttpResponseHead};
+use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf};
 
 use super::error::ApiError;
 use super::gateway::forwarded::{self, Origin};
@@ -60,13 +62,13 @@ const NOT_IN_TRAILERS: &[&str] = &[
 ];
 
 /// The head that a guest sees, for a path (and query) below its root.
-pub(super) fn request_head(
-    parts: &Parts,
-    host: &Authority,
+pub(super) fn request_head<'a>(
+    parts: &'a Parts,
+    host: &'a Authority,
     path_and_query: &str,
     cookies: Cookies,
-    origin: Origin,
-) -> Result<HttpHead, ApiError> {
+    origin: Origin<'a>,
+) -> Result<HttpHeadOf<Cow<'a, str>>, ApiError> {
     check_framing(parts)?;
     let Origin {
         scheme, is_trusted, ..
@@ -79,7 +81,7 @@ pub(super) fn request_head(
     let named = connection_options(&parts.headers);
     let upgrade = wants_upgrade(parts);
     // One host for all: the URL's is the one that counts (RFC 9112, section 3.2.2).
-    headers.push(("host".to_owned(), host.as_str().to_owned()));
+    headers.push(("host".into(), host.as_str().into()));
     for (name, value) in &parts.headers {
         let is_cookie = name == header::COOKIE && cookies == Cookies::Strip;
         let is_upgrade = name == header::UPGRADE && upgrade;
@@ -89,20 +91,20 @@ pub(super) fn request_head(
             || forwarded::is_replaced(name, is_trusted)
             || (is_hop_by_hop(name, &named) && !is_upgrade);
         if !is_left_out {
-            headers.push((name.as_str().to_owned(), text_of(value)));
+            headers.push((name.as_str().into(), text_of(value)));
         }
     }
     if upgrade {
-        headers.push(("connection".to_owned(), "upgrade".to_owned()));
+        headers.push(("connection".into(), "upgrade".into()));
     }
     if takes_trailers(parts) {
-        headers.push(("te".to_owned(), "trailers".to_owned()));
+        headers.push(("te".into(), "trailers".into()));
     }
     let origin = origin.headers.into_iter();
-    headers.extend(origin.map(|(name, value)| (name.to_owned(), value)));
-    Ok(HttpHead {
-        method: parts.method.as_str().to_owned(),
-        url,
+    headers.extend(origin.map(|(name, value)| (name.into(), value)));
+    Ok(HttpHeadOf {
+        method: parts.method.as_str().into(),
+        url: url.into(),
         headers,
     })
 }
@@ -185,7 +187,7 @@ pub(super) fn host(
 pub(super) fn request_trailers(trailers: &HeaderMap) -> Vec<(String, String)> {
     let allowed = trailers.iter().filter(|(name, _)| is_trailer(name));
     allowed
-        .map(|(name, value)| (name.as_str().to_owned(), text_of(value)))
+        .map(|(name, value)| (name.as_str().to_owned(), text_of(value).into_owned()))
         .collect()
 }
 
@@ -194,7 +196,9 @@ pub(super) fn request_trailers(trailers: &HeaderMap) -> Vec<(String, String)> {
 pub(super) fn response_trailers(
     fields: Vec<(String, String)>,
 ) -> Result<Option<HeaderMap>, WorkerError> {
-    let headers = header_map(fields)?;
+    let fields = fields.into_iter();
+    let fields = fields.map(|(name, value)| (name.into(), value.into()));
+    let headers = header_map(fields.collect())?;
     let allowed = headers.iter().filter(|(name, _)| is_trailer(name));
     let trailers: HeaderMap = allowed
         .map(|(name, value)| (name.clone(), value.clone()))
@@ -209,7 +213,7 @@ fn is_trailer(name: &HeaderName) -> bool {
 }
 
 /// Checks what a guest wants to send.
-fn header_map(fields: Vec<(String, String)>) -> Result<HeaderMap, WorkerError> {
+fn header_map(fields: Vec<(Bytes, Bytes)>) -> Result<HeaderMap, WorkerError> {
     const INVALID: WorkerError = WorkerError::InvalidAnswer;
     let bytes: usize = fields.iter().map(|(n, v)| n.len() + v.len()).sum();
     if fields.len() > RESPONSE_HEADERS_MAX || bytes > RESPONSE_HEAD_BYTES_MAX {
@@ -217,8 +221,8 @@ fn header_map(fields: Vec<(String, String)>) -> Result<HeaderMap, WorkerError> {
     }
     let mut headers = HeaderMap::with_capacity(fields.len());
     for (name, value) in fields {
-        let name = HeaderName::try_from(name).map_err(|_| INVALID)?;
-        let value = HeaderValue::try_from(value).map_err(|_| INVALID)?;
+        let name = HeaderName::from_bytes(&name).map_err(|_| INVALID)?;
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_| INVALID)?;
         headers.append(name, value);
     }
     Ok(headers)
@@ -240,16 +244,16 @@ fn is_hop_by_hop(name: &HeaderName, named: &[String]) -> bool {
 
 /// A header's value as text. Bytes that are not UTF-8 are read as Latin-1, which
 /// is what they were before the web settled on UTF-8.
-fn text_of(value: &HeaderValue) -> String {
+fn text_of(value: &HeaderValue) -> Cow<'_, str> {
     match std::str::from_utf8(value.as_bytes()) {
-        Ok(text) => text.to_owned(),
+        Ok(text) => text.into(),
         Err(_) => value.as_bytes().iter().copied().map(char::from).collect(),
     }
 }
 
 /// The answer that a guest's head describes, still without a body.
 pub(super) fn response_head(
-    head: HttpResponseHead,
+    head: HttpResponseHeadOf<Bytes>,
     cookies: Cookies,
 ) -> Result<Response<()>, WorkerError> {
     const INVALID: WorkerError = WorkerError::InvalidAnswer;
@@ -258,44 +262,51 @@ pub(super) fn response_head(
     if status.is_informational() && !is_switch {
         return Err(INVALID);
     }
-    let headers = header_map(head.headers)?;
+    let mut headers = header_map(head.headers)?;
     let named = connection_options(&headers);
-    let mut response = Builder::new()
-        .status(status)
-        .body(())
-        .map_err(|_| INVALID)?;
-    for (name, value) in &headers {
+    let is_left_out = |name: &HeaderName| {
         let is_cookie = name == header::SET_COOKIE && cookies == Cookies::Strip;
         let is_upgrade = name == header::UPGRADE && is_switch;
         // Only the worker says what the worker has signed.
         let is_signature = name.as_str() == SIGNATURE;
-        if is_cookie || is_signature || (is_hop_by_hop(name, &named) && !is_upgrade) {
-            continue;
-        }
-        if name == header::CONTENT_LENGTH && (is_switch || !is_length(&headers, value)) {
-            return Err(INVALID);
-        }
-        response.headers_mut().append(name, value.clone());
+        is_cookie || is_signature || (is_hop_by_hop(name, &named) && !is_upgrade)
+    };
+    let left_out = headers.keys().filter(|name| is_left_out(name));
+    let left_out: Vec<HeaderName> = left_out.cloned().collect();
+    for name in left_out {
+        headers.remove(name);
+    }
+    if headers.contains_key(header::CONTENT_LENGTH) && (is_switch || !has_length(&headers)) {
+        return Err(INVALID);
     }
     if is_switch {
         let upgrade = HeaderValue::from_static("upgrade");
-        response.headers_mut().insert(header::CONNECTION, upgrade);
+        headers.insert(header::CONNECTION, upgrade);
     }
+    let mut response = Response::new(());
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     Ok(response)
 }
 
 /// Whether there is one length and it is a number. Anything else would let a
 /// guest desynchronise a proxy in front of us.
-fn is_length(headers: &HeaderMap, value: &HeaderValue) -> bool {
-    let is_number = !value.is_empty() && value.as_bytes().iter().all(u8::is_ascii_digit);
-    let is_only = headers.get_all(header::CONTENT_LENGTH).iter().count() == 1;
-    is_number && is_only && text_of(value).parse::<u64>().is_ok()
+fn has_length(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_LENGTH).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let is_number = value.as_bytes().iter().all(u8::is_ascii_digit);
+    is_number && text_of(value).parse::<u64>().is_ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use hyper::Request;
+    use parity_scale_codec::{DecodeAll as _, Encode as _};
+    use wapo_abi::message::HttpHead;
+
+    use super::*;
 
     fn parts(request: hyper::http::request::Builder) -> Parts {
         request.body(()).expect("request").into_parts().0
@@ -313,7 +324,8 @@ mod tests {
         let host = host(&parts.uri, &parts.headers, parts.version)?;
         let peer = "192.0.2.1:5".parse().expect("address");
         let origin = Origin::new(peer, &[], &host, &parts.headers);
-        super::request_head(parts, &host, path, cookies, origin)
+        let head = super::request_head(parts, &host, path, cookies, origin)?;
+        Ok(HttpHead::decode_all(&mut head.encode().as_slice()).expect("as a guest reads it"))
     }
 
     /// As [`pairs`], without what every request has.
@@ -480,11 +492,10 @@ mod tests {
     }
 
     fn answer(status: u16, headers: &[(&str, &str)]) -> Result<Response<()>, WorkerError> {
-        let headers = headers
-            .iter()
-            .map(|(n, v)| (n.to_string(), v.to_string()))
-            .collect();
-        response_head(HttpResponseHead { status, headers }, Cookies::Strip)
+        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+        let headers = headers.iter().map(|(n, v)| (bytes(n), bytes(v)));
+        let headers = headers.collect();
+        response_head(HttpResponseHeadOf { status, headers }, Cookies::Strip)
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! operator trusts; from anyone else it is dropped, and so are headers that say
 //! the same in other words.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use hyper::header::{HeaderMap, HeaderName};
@@ -16,23 +17,23 @@ const HOST: &str = "x-forwarded-host";
 
 /// Where a request comes from, as far as it is known.
 #[derive(PartialEq, Eq, Debug)]
-pub(in crate::api) struct Origin {
+pub(in crate::api) struct Origin<'a> {
     /// The client; port 0 if a proxy hides it.
     pub(in crate::api) client: SocketAddr,
     /// `http` or `https`, as the client speaks.
     pub(in crate::api) scheme: &'static str,
     /// Whether the word of the other end counts.
     pub(in crate::api) is_trusted: bool,
-    pub(in crate::api) headers: [(&'static str, String); 3],
+    pub(in crate::api) headers: [(&'static str, Cow<'a, str>); 3],
 }
 
-impl Origin {
+impl<'a> Origin<'a> {
     /// Reads what is known about a request of `peer` to `host`.
     pub(in crate::api) fn new(
         peer: SocketAddr,
         trusted: &[IpNet],
-        host: &Authority,
-        headers: &HeaderMap,
+        host: &'a Authority,
+        headers: &'a HeaderMap,
     ) -> Self {
         let ip = peer.ip().to_canonical();
         if !contains(trusted, ip) {
@@ -41,9 +42,9 @@ impl Origin {
                 scheme: "http",
                 is_trusted: false,
                 headers: [
-                    (FOR, ip.to_string()),
-                    (PROTO, "http".to_owned()),
-                    (HOST, host.as_str().to_owned()),
+                    (FOR, ip.to_string().into()),
+                    (PROTO, "http".into()),
+                    (HOST, host.as_str().into()),
                 ],
             };
         }
@@ -64,9 +65,9 @@ impl Origin {
             scheme,
             is_trusted: true,
             headers: [
-                (FOR, chain),
-                (PROTO, scheme.to_owned()),
-                (HOST, asked.unwrap_or(host.as_str()).to_owned()),
+                (FOR, chain.into()),
+                (PROTO, scheme.into()),
+                (HOST, asked.unwrap_or(host.as_str()).into()),
             ],
         }
     }
@@ -136,7 +137,10 @@ fn is_host(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn origin(peer: &str, trusted: &str, headers: &[(&'static str, &'static str)]) -> Origin {
+    /// As a header of its own and what it says.
+    type Claim = (&'static str, &'static str);
+
+    fn origin(peer: &str, trusted: &str, headers: &[Claim]) -> Origin<'static> {
         let trusted: Vec<IpNet> = trusted
             .split_whitespace()
             .map(|net| net.parse().expect("net"))
@@ -146,11 +150,16 @@ mod tests {
             map.append(*name, value.parse().expect("value"));
         }
         let host = Authority::from_static("h:1");
-        Origin::new(peer.parse().expect("peer"), &trusted, &host, &map)
+        let origin = Origin::new(peer.parse().expect("peer"), &trusted, &host, &map);
+        let headers = origin.headers;
+        Origin {
+            headers: headers.map(|(name, value)| (name, Cow::Owned(value.into_owned()))),
+            ..origin
+        }
     }
 
-    fn values(origin: &Origin) -> [&str; 3] {
-        [0, 1, 2].map(|index| origin.headers[index].1.as_str())
+    fn values<'a>(origin: &'a Origin<'_>) -> [&'a str; 3] {
+        [0, 1, 2].map(|index| &*origin.headers[index].1)
     }
 
     const CLAIMS: &[(&str, &str)] = &[
