@@ -53,7 +53,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
     while let Some(rest) = digits.strip_prefix("0x") {
         digits = rest;
     }
-    hex::decode(digits).map_err(|error| match error {
+    // `hex::decode` would let the result grow byte by byte.
+    let mut bytes = vec![0; digits.len() / 2];
+    let decoded = hex::decode_to_slice(digits, &mut bytes);
+    decoded.map(|()| bytes).map_err(|error| match error {
         hex::FromHexError::OddLength => {
             format!(
                 "bytes are pairs of hex digits, this text has {} digits",

@@ -24,6 +24,7 @@ pub mod manifest;
 pub mod message;
 pub mod method;
 pub mod schema;
+mod sealed_query;
 pub mod ss58;
 pub mod statement;
 

@@ -19,7 +19,7 @@ use hyper::http::uri::Authority;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use wapo_abi::message::HttpResponseHeadOf;
 use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse};
 
@@ -147,7 +147,7 @@ pub(super) async fn forward(
         patience: surface.patience,
     };
     if wants_upgrade {
-        switch(patience, exchange, io, on_upgrade).await
+        Box::pin(switch(patience, exchange, io, on_upgrade)).await
     } else {
         relay(patience, exchange, io, body).await
     }
@@ -263,17 +263,18 @@ impl Waiting {
         let mut bytes_before = 0;
         loop {
             let step = PRESENCE_INTERVAL.min(self.patience.response.saturating_sub(silent));
-            let head = tokio::select! {
-                head = timeout(step, self.response.head()) => head,
+            tokio::select! {
+                biased;
                 error = failed(feeding.as_deref_mut()) => return Err(error),
-            };
-            if let Ok(answer) = head {
-                // A client's fault was noted before the guest could notice: an
-                // answer beside it may be about the body that broke off.
-                return match feeding.and_then(Feeding::failure) {
-                    Some(fault) => Err(fault),
-                    None => answer.map_err(|error| WorkerError::from(error).into()),
-                };
+                answer = self.response.head() => {
+                    // A client's fault was noted before the guest could notice: an
+                    // answer beside it may be about the body that broke off.
+                    return match feeding.and_then(Feeding::failure) {
+                        Some(fault) => Err(fault),
+                        None => answer.map_err(|error| WorkerError::from(error).into()),
+                    };
+                }
+                () = sleep(step) => {}
             }
             let bytes = feeding.as_ref().map_or(0, |feeding| feeding.bytes());
             let is_clients_turn = feeding.as_ref().is_some_and(|one| one.is_clients_turn());

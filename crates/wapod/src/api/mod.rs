@@ -128,7 +128,8 @@ impl UserSurface {
             Target::in_path(&self.worker, rest, request.uri())?
         } else if let Some(method) = path.strip_prefix("/prpc/") {
             let method = method.to_owned();
-            return user::call(&self.worker, &method, request).await;
+            // Boxed: the room that it takes is not moved with requests to apps.
+            return Box::pin(user::call(&self.worker, &method, request)).await;
         } else if let Some(app) = self.worker.root() {
             Target::whole(app)
         } else {

@@ -108,11 +108,12 @@ impl Worker {
     ) -> Result<Lease, WorkerError> {
         let counted = Counted::new(app)?;
         if !counted.0.reuse_instances {
-            return self.admit_alone(counted, channel).await;
+            return Box::pin(self.admit_alone(counted, channel)).await;
         }
         match counted.0.look(channel, START_WAIT) {
             Outlook::Ready(instance) => Ok(Lease { instance, counted }),
-            _ => self.admit_later(counted, channel).await,
+            // Boxed, so that requests that need not wait do not move its room.
+            _ => Box::pin(self.admit_later(counted, channel)).await,
         }
     }
 
