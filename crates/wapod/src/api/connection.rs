@@ -9,11 +9,9 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::rt::Executor;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{HttpService, service_fn};
@@ -24,6 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::body::Body;
+use super::stream_body::StreamBody;
 use super::wire::{Presence, Wire};
 use crate::limits::{
     CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME,
@@ -207,7 +206,9 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client
             async move {
                 let counted = Counted::new(&client);
                 let response = surface.answer(request, client).await;
-                Ok::<_, Infallible>(response.map(|body| counted.with(body)))
+                Ok::<_, Infallible>(
+                    response.map(|body| StreamBody::new(body, patience.write, counted)),
+                )
             }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -257,44 +258,11 @@ impl Counted {
         client.link.begun.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(&client.link))
     }
-
-    fn with(self, body: Body) -> CountedBody {
-        CountedBody {
-            body,
-            _counted: self,
-        }
-    }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A body whose request counts until it is complete.
-struct CountedBody {
-    body: Body,
-    _counted: Counted,
-}
-
-impl HttpBody for CountedBody {
-    type Data = Bytes;
-    type Error = std::io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -315,7 +283,7 @@ where
 
 impl<S> Drainable for http2::Connection<TokioIo<Wire>, S, TokioExecutor>
 where
-    S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = StreamBody<Counted>, Error = Infallible>,
     S::Future: Send + 'static,
     TokioExecutor: Executor<S::Future>,
 {

@@ -29,6 +29,7 @@ mod gateway;
 mod head;
 mod log_stream;
 mod operation;
+mod stream_body;
 mod user;
 mod wire;
 

@@ -258,6 +258,31 @@ async fn a_client_that_takes_nothing_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_http_2_whose_client_takes_nothing_is_given_up() {
+    let app = suite(|patience| patience.write = MOMENT).await;
+    let stream = TcpStream::connect(app.gateway()).await.unwrap();
+    let connecting =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut sender, connection) = within("the handshake", connecting).await.unwrap();
+    tokio::spawn(connection);
+    let mut ask = async |path: &str| {
+        let request = Request::get(app.url(path)).body(Empty::<Bytes>::new());
+        within("a head", sender.send_request(request.unwrap())).await
+    };
+    // More than the window of the stream has room for.
+    let unread = ask("/big/500000000").await.unwrap();
+    in_work(&app).await;
+    all_over(&app).await;
+    // The connection serves on, and a guest that is slow is no slow client.
+    let answer = ask("/chunks/5/300").await.unwrap();
+    let body = http_body_util::BodyExt::collect(answer.into_body());
+    let body = within("the body", body).await.unwrap().to_bytes();
+    assert_eq!(body, "0\n1\n2\n3\n4\n");
+    let cut_off = http_body_util::BodyExt::collect(unread.into_body());
+    assert!(within("the end", cut_off).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn requests_beyond_the_limit_of_an_app_are_refused_at_once() {
     let operator = Operator::start().await;
     let settings = AppSettings {
