@@ -4,6 +4,8 @@
 //! a label, the beginning of an address. A word that fits several apps is an
 //! error that lists them.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 use wapo_rpc::message::{AppInfo, AppListArgs};
 use wapo_rpc::{AppAddress, Client};
@@ -43,13 +45,22 @@ impl FoundApp {
         self.info.instance_list.iter().map(|one| one.restarts).sum()
     }
 
-    /// Addresses that its instances listen on, each once.
-    pub(crate) fn listening(&self) -> Vec<String> {
-        let all = self.info.instance_list.iter();
-        let mut all: Vec<String> = all.flat_map(|one| one.listening.clone()).collect();
-        all.sort();
-        all.dedup();
-        all
+    /// Addresses that its instances listen on, each once, and whether the worker
+    /// ends TLS there.
+    pub(crate) fn listening(&self) -> BTreeMap<&str, bool> {
+        let instances = self.info.instance_list.iter();
+        let addresses = instances.flat_map(|one| {
+            let of_one = one.listening.iter();
+            of_one.map(|text| (text.as_str(), one.listening_tls.contains(text)))
+        });
+        addresses.collect()
+    }
+
+    /// Whether the gateway is of no use: the app speaks on ports of its own only.
+    pub(crate) fn is_off_the_gateway(&self) -> bool {
+        let instances = &self.info.instance_list;
+        let takes_http = instances.iter().any(|one| one.takes_http);
+        !takes_http && instances.iter().any(|one| !one.listening.is_empty())
     }
 }
 

@@ -13,7 +13,9 @@ use crate::apps::FoundApp;
 /// was reached.
 pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<String> {
     let mut urls = Vec::new();
-    if let Ok(gateway) = worker.user_address.parse::<SocketAddr>() {
+    if !app.is_off_the_gateway()
+        && let Ok(gateway) = worker.user_address.parse::<SocketAddr>()
+    {
         let (name, domain) = (&app.info.name, &worker.base_domain);
         if !name.is_empty() && !domain.is_empty() {
             urls.push(format!("http://{name}.{domain}:{}/", gateway.port()));
@@ -21,9 +23,16 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
         let gateway = reachable(gateway, worker_url);
         urls.push(format!("http://{gateway}/app/{}/", app.address));
     }
-    let listening = app.listening();
-    let listening = listening.iter().filter_map(|text| text.parse().ok());
-    urls.extend(listening.map(|bound| format!("tcp://{}", reachable(bound, worker_url))));
+    for (text, has_tls) in app.listening() {
+        let Ok(bound) = text.parse() else {
+            continue;
+        };
+        let address = reachable(bound, worker_url);
+        urls.push(match has_tls {
+            true => format!("https://{address}/"),
+            false => format!("tcp://{address}"),
+        });
+    }
     urls
 }
 
@@ -61,6 +70,7 @@ mod tests {
     fn app(name: &str, listening: &[&str]) -> FoundApp {
         let instance = InstanceInfo {
             listening: listening.iter().map(|text| (*text).to_owned()).collect(),
+            takes_http: true,
             ..InstanceInfo::default()
         };
         FoundApp {
@@ -95,6 +105,21 @@ mod tests {
                 "tcp://127.0.0.1:3001".to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn an_app_with_ports_only_is_not_looked_for_at_the_gateway() {
+        let mut app = app("echo", &["0.0.0.0:3000", "127.0.0.1:3001"]);
+        for instance in &mut app.info.instance_list {
+            instance.takes_http = false;
+            instance.listening_tls = vec!["0.0.0.0:3000".to_owned()];
+        }
+        let urls = of(&app, &worker("127.0.0.1:8002"), "http://127.0.0.1:8001");
+        assert_eq!(urls, ["https://127.0.0.1:3000/", "tcp://127.0.0.1:3001"]);
+        // Nothing is known of an app that has not come so far.
+        app.info.instance_list.clear();
+        let urls = of(&app, &worker("127.0.0.1:8002"), "http://127.0.0.1:8001");
+        assert_eq!(urls[0], "http://echo.localhost:8002/");
     }
 
     #[test]

@@ -68,6 +68,7 @@ mod tests {
     fn urls_are_shown_once_and_can_be_used() {
         let mut status = Status {
             phase: Phase::Running,
+            has_run: true,
             restarts: 0,
             takes_queries: false,
             takes_http: false,

@@ -126,10 +126,10 @@ impl<'a> Driver<'a> {
             Ok(poll) => poll,
             Err(reason) => return self.finish(reason),
         };
-        self.store
-            .data()
-            .status
-            .send_modify(|status| status.phase = Phase::Running);
+        self.store.data().status.send_modify(|status| {
+            status.phase = Phase::Running;
+            status.has_run = true;
+        });
         let reason = self.poll_loop(&started).await;
         self.finish(reason)
     }

@@ -233,6 +233,7 @@ impl Engine {
         let control = Arc::new(Control::default());
         let (status, status_seen) = watch::channel(Status {
             phase: Phase::Starting,
+            has_run: false,
             restarts: 0,
             takes_queries: false,
             takes_http: false,

@@ -142,6 +142,8 @@ pub enum Phase {
 pub struct Status {
     /// Where it is in its life.
     pub phase: Phase,
+    /// Whether it was ever polled. Watchers may miss a short life, but not this.
+    pub has_run: bool,
     /// Times it was started again.
     pub restarts: u32,
     /// Whether the guest takes queries now.

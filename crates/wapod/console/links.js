@@ -8,13 +8,14 @@ const UNSPECIFIED = ["0.0.0.0", "[::]", "::", ""];
 
 /**
  * @param {{user_address?: string, base_domain?: string}} info
- * @param {{address: string, name?: string}} app
+ * @param {{address: string, name?: string, instance_list?: object[]}} app
  * @param {string} ownHost host name by which the console itself was reached
- * @returns {{path: string, host: string} | null} null while the worker does not say where
+ * @returns {{path: string, host: string} | null} null while the worker does not say where, and
+ *   for apps that speak on ports of their own only
  */
 export function linksOf(info, app, ownHost) {
   const at = info?.user_address?.lastIndexOf(":") ?? -1;
-  if (at < 0) return null;
+  if (at < 0 || isOffTheGateway(app)) return null;
   const bound = info.user_address.slice(0, at);
   const port = info.user_address.slice(at + 1);
   const host = UNSPECIFIED.includes(bound) ? ownHost : bound;
@@ -23,4 +24,10 @@ export function linksOf(info, app, ownHost) {
     path: `http://${host}:${port}/app/${app.address.replace(/^0x/, "")}/`,
     host: `http://${label}.${info.base_domain || "localhost"}:${port}/`,
   };
+}
+
+/** An app without instances may take requests once it has one. */
+function isOffTheGateway({ instance_list: instances = [] }) {
+  const listens = instances.some((one) => one.listening?.length > 0);
+  return listens && !instances.some((one) => one.takes_http);
 }

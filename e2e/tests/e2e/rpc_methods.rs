@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use e2e::operator::{address, args, manifest};
-use e2e::{Operator, client, guest, within};
+use e2e::{Operator, client, guest, ports, within};
 use wapo_rpc::message::*;
 use wapo_rpc::{AppAddress, Encoding, OperationMethod, UserMethod};
 
@@ -194,6 +194,30 @@ async fn every_method_for_users_works_in_both_encodings() {
         let info: WorkerInfo = encoding.decode(&answer.body).unwrap();
         assert_eq!((info.deployed_apps, info.running_instances), (1, 1));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_shows_where_it_can_be_reached() {
+    let operator = Operator::start().await;
+    let port = ports::free();
+    let mut app = guest("http-server");
+    app.listen_ports = ports::only(port);
+    app.args = vec![format!("127.0.0.1:{port}")];
+    let server = operator.deploy(&app).await;
+    let is_open = |info: &AppInfo| !info.instance_list[0].listening.is_empty();
+    let info = operator.until("a listener", server, is_open).await;
+    let one = &info.instance_list[0];
+    assert_eq!(one.listening, [format!("127.0.0.1:{port}")]);
+    assert_eq!(one.listening_tls, one.listening);
+    assert!(!one.takes_http && !one.takes_queries);
+
+    let suite = operator.deploy(&guest("sdk-suite")).await;
+    let takes = |info: &AppInfo| {
+        let one = &info.instance_list[0];
+        one.takes_http && one.takes_queries
+    };
+    let info = operator.until("open channels", suite, takes).await;
+    assert!(info.instance_list[0].listening.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -173,6 +173,12 @@ macro_rules! usage_messages {
                 memory: u64 = 6,
                 /// Addresses that it listens on.
                 listening: [string] = 7,
+                /// Those of them where the worker ends TLS.
+                listening_tls: [string] = 8,
+                /// Whether it takes requests of the gateway at the moment.
+                takes_http: bool = 9,
+                /// Whether it takes queries at the moment.
+                takes_queries: bool = 10,
             }
             /// What an app has used since it was deployed. For looking at; `AppMetrics`
             /// has the signed figures.

@@ -66,6 +66,10 @@ test("links name a host that the browser can reach", () => {
   assert.match(links("[::1]:8002").path, /^http:\/\/\[::1\]:8002\//);
   assert.equal(links("127.0.0.1:8002", "").host, `http://${"a".repeat(52)}.localhost:8002/`);
   assert.equal(linksOf({}, app, "h"), null);
+  const info = { user_address: "127.0.0.1:8002" };
+  const listening = ["0.0.0.0:3000"];
+  assert.equal(linksOf(info, { ...app, instance_list: [{ listening }] }, "h"), null);
+  assert.ok(linksOf(info, { ...app, instance_list: [{ listening, takes_http: true }] }, "h"));
 });
 
 test("rates are increases per second, and never negative", () => {

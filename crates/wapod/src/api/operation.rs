@@ -328,6 +328,8 @@ fn app_settings(settings: &Settings) -> AppSettings {
 
 fn instance_info(instance: &Instance) -> InstanceInfo {
     let status = instance.status();
+    let shown = |one: &wapo_host::ListenAddress| one.address.to_string();
+    let with_tls = status.listening.iter().filter(|one| one.tls);
     InstanceInfo {
         id: instance.handle().id().0,
         phase: phase_name(&status.phase).to_owned(),
@@ -335,11 +337,10 @@ fn instance_info(instance: &Instance) -> InstanceInfo {
         uptime_ms: u64::try_from(instance.uptime().as_millis()).unwrap_or(u64::MAX),
         requests: instance.requests() as u64,
         memory: instance.handle().memory_bytes(),
-        listening: status
-            .listening
-            .iter()
-            .map(|one| one.address.to_string())
-            .collect(),
+        listening: status.listening.iter().map(shown).collect(),
+        listening_tls: with_tls.map(shown).collect(),
+        takes_http: status.takes_http,
+        takes_queries: status.takes_queries,
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
 use wapo_host::net::policy::EgressRule;
-use wapo_host::{ExitReason, Phase};
+use wapo_host::{ExitReason, Phase, Status};
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::app::{App, Instance, Kind};
@@ -527,12 +527,17 @@ impl Worker {
 ///
 /// # Errors
 ///
-/// [`AppError::DidNotStart`] when it ended or crashed first.
+/// [`AppError::DidNotStart`] when it ended in failure before its first poll. One
+/// that crashes later is deployed, whether or not that is noticed in time.
 async fn runs(instance: &Instance) -> Result<(), AppError> {
     let mut status = instance.status.clone();
     let settled = status.wait_for(|status| status.phase != Phase::Starting);
-    match settled.await.as_deref().map(|status| status.phase.clone()) {
-        Ok(Phase::Ended(reason @ ExitReason::FailedToStart(_)) | Phase::Waiting(reason)) => {
+    match settled.await.map(|status| status.clone()) {
+        Ok(Status {
+            phase: Phase::Ended(reason) | Phase::Waiting(reason),
+            has_run: false,
+            ..
+        }) if !reason.is_success() => {
             instance.handle().stop();
             Err(AppError::DidNotStart(reason))
         }
