@@ -85,13 +85,13 @@ pub const BODY_WINDOW: Duration = Duration::from_secs(20);
 /// Bytes of a request body that have to come within [`BODY_WINDOW`].
 pub const BODY_WINDOW_BYTES_MIN: u64 = 1024;
 
-/// Bytes of a request body that are read after the guest has lost interest.
+/// Bytes of a request body that are read after nobody wants it any more.
 ///
 /// A client that still sends does not look for the answer before it is done or
 /// the connection breaks. Beyond this it breaks.
 pub const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Time for reading what the guest has lost interest in.
+/// Time for reading what nobody wants any more.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Headers of a guest's answer.

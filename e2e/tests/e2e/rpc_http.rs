@@ -241,6 +241,12 @@ async fn blobs_are_uploaded_whole_or_not_at_all() {
     let answer = operator.send(Method::POST, &wrong, &[], "other").await;
     answer.expect_status(400);
     assert!(answer.text().contains("blob hash mismatch"));
+    // Whoever is refused in the middle of an upload gets to read why.
+    let large = vec![7; 32 << 20];
+    let refused = operator
+        .send(Method::POST, "/blob/md5:00", &[], large)
+        .await;
+    assert_eq!(refused.status, 400, "{}", refused.text());
     let missing = operator.send(Method::GET, "/blob/00ff", &[], "").await;
     missing.expect_status(404);
     assert_eq!(missing.text().trim(), "Object not found");

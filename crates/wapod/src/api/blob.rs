@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::body::{self, Body};
 use super::error::ApiError;
 use crate::blobs::{BlobError, BlobFolder, BlobName, Upload, WantedName};
-use crate::limits::{BLOB_BYTES_MAX, BLOB_PIECES_MAX};
+use crate::limits::{BLOB_BYTES_MAX, BLOB_PIECES_MAX, DISCARD_TIMEOUT};
 
 /// Answers `/blob/<name>`.
 pub(super) async fn answer(
@@ -22,7 +22,15 @@ pub(super) async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, ApiError> {
     match *request.method() {
-        Method::POST | Method::PUT => put(blobs, name, request.into_body()).await,
+        Method::POST | Method::PUT => {
+            let mut content = request.into_body();
+            let outcome = put(blobs, name, &mut content).await;
+            if outcome.is_err() && !content.is_end_stream() {
+                // Whoever is in the middle of it gets to read why.
+                tokio::spawn(body::discard(content, DISCARD_TIMEOUT));
+            }
+            outcome
+        }
         Method::GET | Method::HEAD => get(blobs, name, request.method() == Method::HEAD).await,
         _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST, PUT")),
     }
@@ -32,7 +40,7 @@ pub(super) async fn answer(
 async fn put(
     blobs: &BlobFolder,
     name: &str,
-    mut content: Incoming,
+    content: &mut Incoming,
 ) -> Result<Response<Body>, ApiError> {
     let wanted: WantedName = name.parse()?;
     if content.size_hint().lower() > BLOB_BYTES_MAX {

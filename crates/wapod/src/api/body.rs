@@ -1,4 +1,5 @@
-//! Bodies of answers: whole ones, and those that come from elsewhere.
+//! Bodies of answers: whole ones, and those that come from elsewhere. And what to
+//! do with a request's that nobody wants.
 //!
 //! What kinds there are, and short ways to make an answer with a whole body.
 //! What comes from a guest is in `gateway`.
@@ -6,15 +7,20 @@
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Stream;
+use http_body_util::BodyExt as _;
 use http_body_util::StreamBody;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use tokio::time::timeout;
+
 use super::gateway::GuestBody;
+use crate::limits::DISCARD_BYTES_MAX;
 
 /// Body of any answer.
 pub(crate) enum Body {
@@ -48,6 +54,23 @@ pub(super) fn full(
 /// An answer for people.
 pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     full(status, "text/plain; charset=utf-8", text)
+}
+
+/// Takes what a client still sends although nobody wants it. Closing the
+/// connection instead would reset it, and the answer would be lost on the way.
+/// HTTP/2 can refuse one stream alone, but not every client copes with that.
+pub(super) async fn discard(mut body: Incoming, time: Duration) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > DISCARD_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Whoever takes longer loses the connection.
+    let _ = timeout(time, reading).await;
 }
 
 impl hyper::body::Body for Body {

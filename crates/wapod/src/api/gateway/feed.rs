@@ -15,11 +15,11 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use wapo_host::BodyWriter;
 
+use crate::api::body::discard;
 use crate::api::error::ApiError;
 use crate::api::head;
 use crate::limits::{
-    BODY_WINDOW_BYTES_MIN, DISCARD_BYTES_MAX, DISCARD_TIMEOUT, GOODBYE_TIMEOUT,
-    REQUEST_BODY_BYTES_MAX,
+    BODY_WINDOW_BYTES_MIN, DISCARD_TIMEOUT, GOODBYE_TIMEOUT, REQUEST_BODY_BYTES_MAX,
 };
 
 /// A body that is being handed over. Dropping it says that the exchange is over.
@@ -232,23 +232,6 @@ impl Pace {
         }
         !self.left.is_zero()
     }
-}
-
-/// Takes what a client still sends although nobody wants it. Closing the
-/// connection instead would reset it, and the answer would be lost on the way.
-/// HTTP/2 can refuse one stream alone, but not every client copes with that.
-async fn discard(mut body: Incoming, time: Duration) {
-    let reading = async {
-        let mut bytes = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            bytes += frame.data_ref().map_or(0, Bytes::len);
-            if bytes > DISCARD_BYTES_MAX {
-                return;
-            }
-        }
-    };
-    // Whoever takes longer loses the connection.
-    let _ = timeout(time, reading).await;
 }
 
 #[cfg(test)]
