@@ -22,7 +22,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use super::body::Body;
-use super::stream_body::StreamBody;
+use super::watched_body::WatchedBody;
 use super::wire::{Presence, Wire};
 use crate::limits::{
     CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME,
@@ -207,7 +207,7 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client
                 let counted = Counted::new(&client);
                 let response = surface.answer(request, client).await;
                 Ok::<_, Infallible>(
-                    response.map(|body| StreamBody::new(body, patience.write, counted)),
+                    response.map(|body| WatchedBody::new(body, patience.write, counted)),
                 )
             }
         });
@@ -283,7 +283,7 @@ where
 
 impl<S> Drainable for http2::Connection<TokioIo<Wire>, S, TokioExecutor>
 where
-    S: HttpService<Incoming, ResBody = StreamBody<Counted>, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = WatchedBody<Counted>, Error = Infallible>,
     S::Future: Send + 'static,
     TokioExecutor: Executor<S::Future>,
 {

@@ -29,8 +29,8 @@ mod gateway;
 mod head;
 mod log_stream;
 mod operation;
-mod stream_body;
 mod user;
+mod watched_body;
 mod wire;
 
 use std::net::SocketAddr;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 use super::body::Body;
 
 /// The body of an answer on one stream. `C` lives as long as it does.
-pub(super) struct StreamBody<C> {
+pub(super) struct WatchedBody<C> {
     turn: Arc<Mutex<Turn>>,
     /// Looks after a body that holds something of an app.
     watchdog: Option<AbortHandle>,
@@ -35,7 +35,7 @@ struct Turn {
     clients_since: Option<Instant>,
 }
 
-impl<C> StreamBody<C> {
+impl<C> WatchedBody<C> {
     /// `patience` is how long a client may take nothing.
     pub(super) fn new(body: Body, patience: Duration, companion: C) -> Self {
         let is_of_an_app = matches!(body, Body::Guest(_));
@@ -55,7 +55,7 @@ impl<C> StreamBody<C> {
     }
 }
 
-impl<C> Drop for StreamBody<C> {
+impl<C> Drop for WatchedBody<C> {
     fn drop(&mut self) {
         if let Some(watchdog) = &self.watchdog {
             watchdog.abort();
@@ -86,7 +86,7 @@ fn lock(turn: &Mutex<Turn>) -> MutexGuard<'_, Turn> {
     turn.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<C: Unpin> HttpBody for StreamBody<C> {
+impl<C: Unpin> HttpBody for WatchedBody<C> {
     type Data = Bytes;
     type Error = io::Error;
 
