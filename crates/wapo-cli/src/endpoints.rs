@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use wapo_rpc::message::WorkerInfo;
 
 use crate::apps::FoundApp;
+use crate::urls::listener;
 
 /// All addresses of an app, the nicest first. `worker_url` is where the worker
 /// was reached.
@@ -24,14 +25,9 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
         urls.push(format!("http://{gateway}/app/{}/", app.address));
     }
     for (text, has_tls) in app.listening() {
-        let Ok(bound) = text.parse() else {
-            continue;
-        };
-        let address = reachable(bound, worker_url);
-        urls.push(match has_tls {
-            true => format!("https://{address}/"),
-            false => format!("tcp://{address}"),
-        });
+        if let Ok(bound) = text.parse() {
+            urls.push(listener(reachable(bound, worker_url), has_tls));
+        }
     }
     urls
 }

@@ -2,9 +2,10 @@
 //!
 //! No I/O: from the state of an instance to lines of text.
 
+use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use wapod::{ListenAddress, Status};
+use wapod::Status;
 
 /// The URLs of an app that have been shown.
 #[derive(Default)]
@@ -32,16 +33,16 @@ fn of(status: &Status, gateway: SocketAddr) -> Vec<String> {
     if status.takes_queries {
         urls.push(format!("http://{gateway}/prpc/User.Query?json"));
     }
-    urls.extend(status.listening.iter().map(listener));
+    let listening = status.listening.iter();
+    urls.extend(listening.map(|one| listener(reachable(one.address), one.tls)));
     urls
 }
 
-fn listener(listening: &ListenAddress) -> String {
-    let address = reachable(listening.address);
-    if listening.tls {
-        format!("https://{address}/")
-    } else {
-        format!("tcp://{address}")
+/// A port of an app's own, at an address that can be connected to.
+pub(crate) fn listener(address: impl Display, has_tls: bool) -> String {
+    match has_tls {
+        true => format!("https://{address}/"),
+        false => format!("tcp://{address}"),
     }
 }
 
@@ -57,8 +58,9 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 
 #[cfg(test)]
 mod tests {
+    use wapod::{ListenAddress, Phase};
+
     use super::*;
-    use wapod::Phase;
 
     fn address(text: &str) -> SocketAddr {
         text.parse().expect("address")

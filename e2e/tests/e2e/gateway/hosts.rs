@@ -1,16 +1,12 @@
 //! Which app a request reaches, and what it learns about the client.
 
-use bytes::Bytes;
-use e2e::{App, Daemon, Operator, Probe, client, guest, within};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::Request;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpStream;
+use e2e::{App, Daemon, Operator, Probe, client, guest};
+use http_body_util::BodyExt as _;
 use wapo_rpc::message::AppSettings;
 use wapo_rpc::{Encoding, QueryArgs};
 use wapod::Config;
 
-use super::{Asked, Raw, get_of, head, raw};
+use super::{Asked, Http2, Raw, get_of, head, raw};
 
 async fn greeter(change: impl FnOnce(&mut Config)) -> App {
     let daemon = Daemon::with(change).await;
@@ -75,15 +71,9 @@ async fn the_base_domain_is_the_operators_choice() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_authority_of_http_2_is_a_host_name() {
     let app = greeter(|_| {}).await;
-    let stream = TcpStream::connect(app.gateway()).await.unwrap();
-    let connecting =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = within("the handshake", connecting).await.unwrap();
-    tokio::spawn(connection);
-    let request = Request::get("http://greeter.localhost:99/two");
-    let request = request.body(Empty::<Bytes>::new()).unwrap();
-    let answer = within("the answer", sender.send_request(request)).await;
-    let body = answer.unwrap().into_body().collect().await.unwrap();
+    let mut client = Http2::connect(app.gateway()).await;
+    let answer = client.get("http://greeter.localhost:99/two").await;
+    let body = answer.into_body().collect().await.unwrap();
     assert_eq!(body.to_bytes(), "Hello, two!\n");
 }
 

@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use e2e::{App, Daemon, Errno, Operator, Probe, client, guest, within};
-use http_body_util::Empty;
-use hyper::{Method, Request};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use http_body_util::BodyExt as _;
+use hyper::Method;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use wapo_rpc::message::AppSettings;
 use wapod::limits::Patience;
 
-use super::{Asked, Raw, get_of, hang, head, header};
+use super::{Asked, Http2, Raw, get_of, hang, head, header};
 
 async fn suite(change: impl FnOnce(&mut Patience)) -> App {
     let daemon = Daemon::with(|config| change(&mut config.patience)).await;
@@ -85,19 +82,12 @@ async fn idle_connections_are_closed() {
     assert_eq!(one.answer().await.status, 200);
     assert_eq!(one.rest().await.0, b"");
 
-    let stream = TcpStream::connect(app.gateway()).await.unwrap();
-    let connecting =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = within("the handshake", connecting).await.unwrap();
-    let connection = tokio::spawn(connection);
+    let mut client = Http2::connect(app.gateway()).await;
     // A long answer keeps the connection.
-    let request = Request::get(app.url("/chunks/5/300"));
-    let request = request.body(Empty::<Bytes>::new()).unwrap();
-    let answer = within("the answer", sender.send_request(request)).await;
-    let body = http_body_util::BodyExt::collect(answer.unwrap().into_body());
-    let body = within("the body", body).await.unwrap().to_bytes();
-    assert_eq!(body, "0\n1\n2\n3\n4\n");
-    within("the end", connection).await.unwrap().unwrap();
+    let answer = client.get(&app.url("/chunks/5/300")).await;
+    let body = within("the body", answer.into_body().collect()).await;
+    assert_eq!(body.unwrap().to_bytes(), "0\n1\n2\n3\n4\n");
+    within("the end", client.connection).await.unwrap().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -260,25 +250,16 @@ async fn a_client_that_takes_nothing_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_http_2_whose_client_takes_nothing_is_given_up() {
     let app = suite(|patience| patience.write = MOMENT).await;
-    let stream = TcpStream::connect(app.gateway()).await.unwrap();
-    let connecting =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
-    let (mut sender, connection) = within("the handshake", connecting).await.unwrap();
-    tokio::spawn(connection);
-    let mut ask = async |path: &str| {
-        let request = Request::get(app.url(path)).body(Empty::<Bytes>::new());
-        within("a head", sender.send_request(request.unwrap())).await
-    };
+    let mut client = Http2::connect(app.gateway()).await;
     // More than the window of the stream has room for.
-    let unread = ask("/big/500000000").await.unwrap();
+    let unread = client.get(&app.url("/big/500000000")).await;
     in_work(&app).await;
     all_over(&app).await;
     // The connection serves on, and a guest that is slow is no slow client.
-    let answer = ask("/chunks/5/300").await.unwrap();
-    let body = http_body_util::BodyExt::collect(answer.into_body());
-    let body = within("the body", body).await.unwrap().to_bytes();
-    assert_eq!(body, "0\n1\n2\n3\n4\n");
-    let cut_off = http_body_util::BodyExt::collect(unread.into_body());
+    let answer = client.get(&app.url("/chunks/5/300")).await;
+    let body = within("the body", answer.into_body().collect()).await;
+    assert_eq!(body.unwrap().to_bytes(), "0\n1\n2\n3\n4\n");
+    let cut_off = unread.into_body().collect();
     assert!(within("the end", cut_off).await.is_err());
 }
 

@@ -1,7 +1,8 @@
 //! The gateway from outside: host names, headers, streams, limits, hostile
 //! clients.
 //!
-//! Here is what its tests share: a client that sends bytes as they are.
+//! Here is what its tests share: a client that sends bytes as they are, and one
+//! that speaks HTTP/2.
 
 mod hosts;
 mod instances;
@@ -11,10 +12,17 @@ mod streams;
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use e2e::{Operator, Probe, within};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parity_scale_codec::Decode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use wapo_rpc::AppAddress;
 
 /// A connection that says exactly what it is told to.
@@ -158,6 +166,30 @@ async fn hang(operator: &Operator, app: AppAddress) -> Raw {
     let mut raw = Raw::connect(operator.gateway()).await;
     raw.get(&format!("/app/{app}/never")).await;
     raw
+}
+
+/// A connection that speaks HTTP/2.
+struct Http2 {
+    sender: SendRequest<Empty<Bytes>>,
+    /// Ends when the connection does.
+    connection: JoinHandle<hyper::Result<()>>,
+}
+
+impl Http2 {
+    async fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connecting = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (sender, connection) = within("the handshake", connecting).await.unwrap();
+        let connection = tokio::spawn(connection);
+        Self { sender, connection }
+    }
+
+    /// Asks for a URL and waits for the head of the answer.
+    async fn get(&mut self, url: &str) -> Response<Incoming> {
+        let request = Request::get(url).body(Empty::new()).unwrap();
+        let asking = self.sender.send_request(request);
+        within("a head", asking).await.unwrap()
+    }
 }
 
 /// A request as a probe got it.
