@@ -15,11 +15,11 @@
 //! # Reading a row
 //!
 //! ```text
-//! fast 213 tcp_connect(host: str, port: u16) -> handle, gas 1000, errors [..];
-//!  │    │                │                        │         └ + len * m / d: and so much
-//!  │    │                │                        │           for the bytes of the slice
-//!  │    │                └ kinds, see below       └ what the import returns
-//!  │    └ id
+//! fast 213 tcp_connect(host: str max HOST_BYTES_MAX, port: u16) -> handle, gas 1000, errors [..];
+//!  │    │              │     │   │                                  │           └ + len * m / d: and
+//!  │    │              │     │   └ cap, see below                   │             so much for the
+//!  │    │              │     └ kind, see below                      │             bytes of the slice
+//!  │    └ id           └ name                                       └ what the import returns
 //!  └ mode: fast, fast_encoded, slow, wait ([`Mode`])
 //! ```
 //!
@@ -28,6 +28,13 @@
 //! slot; `u64`, `str`, `bytes`, `bytes_mut` take two. Rows in mode
 //! `fast_encoded` name SCALE types instead. Results of fast rows are `unit`,
 //! `handle`, `task` or `size`; those of slow rows are SCALE types.
+//!
+//! Each slice has a cap, a constant of [`crate::caps`]: `max N` refuses a longer
+//! one with `INVALID_PARAMETER`, `max N else ERRNO` with another error, `cut N`
+//! takes the part in front. The input of a `fast_encoded` row has its cap behind
+//! the parentheses.
+
+use crate::caps::Cap;
 
 /// How a call travels and whether it may take time.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,8 +90,10 @@ pub struct CallInfo {
     pub family: &'static str,
     /// How it travels.
     pub mode: Mode,
-    /// Names and kinds of the arguments.
-    pub args: &'static [(&'static str, &'static str)],
+    /// The arguments.
+    pub args: &'static [Arg],
+    /// Bound of the SCALE input of a row in mode [`Mode::FastEncoded`].
+    pub input_cap: Option<Cap>,
     /// Kind or type of the answer.
     pub result: &'static str,
     /// Price.
@@ -95,13 +104,24 @@ pub struct CallInfo {
     pub doc: &'static [&'static str],
 }
 
+/// One argument of a row.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Arg {
+    /// Its name, in documents.
+    pub name: &'static str,
+    /// Its kind, or its SCALE type.
+    pub kind: &'static str,
+    /// Bound of a slice.
+    pub cap: Option<Cap>,
+}
+
 impl CallInfo {
     /// Slots that the arguments take.
     pub fn slots(&self) -> usize {
         if self.mode.encodes_input() {
             return 2;
         }
-        self.args.iter().map(|(_, kind)| slots_of(kind)).sum()
+        self.args.iter().map(|arg| slots_of(arg.kind)).sum()
     }
 }
 
@@ -134,11 +154,11 @@ macro_rules! for_each_host_call {
                 /// Reads from a stream into guest memory; 0 bytes is the end of the stream.
                 /// An HTTP client that leaves in the middle is an `IO_ERROR`, never an end.
                 /// On a timer: answers 0 once it has fired and leaves the buffer alone.
-                fast 103 poll_read(waker: waker, handle: handle, buffer: bytes_mut) -> size, gas 200,
+                fast 103 poll_read(waker: waker, handle: handle, buffer: bytes_mut cut TRANSFER_BYTES_MAX) -> size, gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR];
 
                 /// Writes to a stream; fewer bytes than offered may be taken.
-                fast 104 poll_write(waker: waker, handle: handle, data: bytes) -> size, gas 200,
+                fast 104 poll_write(waker: waker, handle: handle, data: bytes cut TRANSFER_BYTES_MAX) -> size, gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR];
 
                 /// Ends the writing side of a stream. A TLS stream is closed as a whole.
@@ -163,12 +183,12 @@ macro_rules! for_each_host_call {
                 slow 112 awake_wakers() -> (Vec<WakeCode>), gas 500, errors [];
 
                 /// Fills a buffer with random bytes fit for keys.
-                fast 113 getrandom(buffer: bytes_mut) -> unit, gas 0 + len * 10 / 1,
+                fast 113 getrandom(buffer: bytes_mut max RANDOM_BYTES_MAX) -> unit, gas 0 + len * 10 / 1,
                     errors [INVALID_PARAMETER];
 
                 /// Writes queued events (8 bytes each: kind, number) and answers how many bytes.
                 /// Replaces `awake_wakers` and `next_ready_task`. A full buffer means: call again.
-                fast 300 next_events(buffer: bytes_mut) -> size, gas 200, errors [];
+                fast 300 next_events(buffer: bytes_mut cut EVENTS_BYTES_MAX) -> size, gas 200, errors [];
 
                 /// Sends what a stream has buffered.
                 fast 301 poll_flush(waker: waker, handle: handle) -> unit, gas 200,
@@ -186,11 +206,11 @@ macro_rules! for_each_host_call {
 
             channel {
                 /// Answers a query, or an HTTP request with its encoded response head.
-                fast 202 oneshot_send(handle: handle, data: bytes) -> unit, gas 1000 + len * 1 / 128,
-                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, IO_ERROR];
+                fast 202 oneshot_send(handle: handle, data: bytes max REPLY_BYTES_MAX) -> unit, gas 1000 + len * 1 / 128,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, IO_ERROR];
 
                 /// Makes the requester fail with a text.
-                fast 204 oneshot_send_error(handle: handle, text: str) -> unit, gas 1000 + len * 1 / 128,
+                fast 204 oneshot_send_error(handle: handle, text: str cut ERROR_TEXT_BYTES_MAX) -> unit, gas 1000 + len * 1 / 128,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, IO_ERROR];
 
                 /// Opens an input channel; once per kind and instance.
@@ -207,7 +227,7 @@ macro_rules! for_each_host_call {
                 /// Ends the response's body, as `poll_shutdown` does, with trailers: a SCALE
                 /// `Vec<(String, String)>` of names and values, at most 16 KiB. `IO_ERROR` when
                 /// the body has ended already or the client is gone.
-                fast 303 http_finish(stream: handle, trailers: bytes) -> unit, gas 200 + len * 1 / 128,
+                fast 303 http_finish(stream: handle, trailers: bytes max TRAILERS_BYTES_MAX) -> unit, gas 200 + len * 1 / 128,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, IO_ERROR];
 
                 /// Breaks the exchange off: the client sees a failure, never a complete answer.
@@ -224,7 +244,7 @@ macro_rules! for_each_host_call {
 
             net {
                 /// Listens on a literal `ip:port`; with a configuration, accepted streams speak TLS.
-                fast_encoded 210 tcp_listen(addr: (String), tls: (Option<TlsServerConfig>)) -> handle, gas 1000,
+                fast_encoded 210 tcp_listen(addr: (String), tls: (Option<TlsServerConfig>)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
 
                 /// Accepts a connection: its stream and the peer as `ip:port`.
@@ -236,38 +256,38 @@ macro_rules! for_each_host_call {
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR, END_OF_FILE, RESOURCE_LIMITED];
 
                 /// Starts a TCP connection; ask `poll_res` for the stream.
-                fast 213 tcp_connect(host: str, port: u16) -> handle, gas 1000,
+                fast 213 tcp_connect(host: str max HOST_BYTES_MAX, port: u16) -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
 
                 /// Starts a TLS connection; ask `poll_res` for the stream.
-                fast_encoded 214 tcp_connect_tls(host: (String), port: (u16), config: (TlsClientConfig)) -> handle, gas 1000,
+                fast_encoded 214 tcp_connect_tls(host: (String), port: (u16), config: (TlsClientConfig)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
 
                 /// Serves one name on the worker's shared TLS port. A success costs 10000 more.
-                fast_encoded 215 tls_listen_sni(name: (String), config: (TlsServerConfig)) -> handle, gas 1000,
+                fast_encoded 215 tls_listen_sni(name: (String), config: (TlsServerConfig)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
             }
 
             worker {
                 /// Writes a line to the app's log.
-                fast 220 log(level: level, text: str) -> unit, gas 0 + len * 1 / 1, errors [];
+                fast 220 log(level: level, text: str cut LOG_TEXT_BYTES_MAX) -> unit, gas 0 + len * 1 / 1, errors [];
 
                 /// The address of the app: the hash of its manifest.
                 slow 242 app_address() -> ([u8; 32]), gas 100, errors [];
 
                 /// Hands output to whoever runs the program.
-                fast 243 emit_program_output(data: bytes) -> unit, gas 0 + len * 1 / 128,
-                    errors [INVALID_PARAMETER];
+                fast 243 emit_program_output(data: bytes cut OUTPUT_BYTES_MAX) -> unit, gas 0 + len * 1 / 128,
+                    errors [];
 
                 /// Signs data with the worker's key, in the name of this app.
-                slow 250 sign(data: bytes) -> (Vec<u8>), gas 1000 + len * 1 / 1,
+                slow 250 sign(data: bytes max SIGN_BYTES_MAX) -> (Vec<u8>), gas 1000 + len * 1 / 1,
                     errors [INVALID_PARAMETER];
 
                 /// The worker's public key.
                 slow 251 worker_pubkey() -> ([u8; 32]), gas 100, errors [];
 
                 /// A hardware quote over data of this app; none outside an enclave.
-                wait 252 sgx_quote(data: bytes) -> (Option<Vec<u8>>), gas 1000 + len * 1 / 1,
+                wait 252 sgx_quote(data: bytes max SIGN_BYTES_MAX) -> (Option<Vec<u8>>), gas 1000 + len * 1 / 1,
                     errors [INVALID_PARAMETER];
 
                 /// Adds to what the app offers its worker.
@@ -277,29 +297,29 @@ macro_rules! for_each_host_call {
                 slow 254 app_gas_consumed() -> ((u64, MetricsToken)), gas 1000, errors [];
 
                 /// A secret that only this app on this worker can derive, per path.
-                slow 255 derive_secret(path: bytes) -> ([u8; 64]), gas 1000 + len * 1 / 1,
+                slow 255 derive_secret(path: bytes max SECRET_PATH_BYTES_MAX) -> ([u8; 64]), gas 1000 + len * 1 / 1,
                     errors [INVALID_PARAMETER];
             }
 
             storage {
                 /// Reads a blob by `algorithm:hex`. Its size divided by 128 is charged as well.
-                wait 244 blob_get(hash: str) -> (Vec<u8>), gas 100,
+                wait 244 blob_get(hash: str max BLOB_NAME_BYTES_MAX else IO_ERROR) -> (Vec<u8>), gas 100,
                     errors [NOT_FOUND, IO_ERROR, RESOURCE_LIMITED];
 
                 /// Reads the app's sealed record. A record costs 1012.
                 wait 260 read_boot_data() -> (Option<Vec<u8>>), gas 0, errors [IO_ERROR];
 
                 /// Replaces the app's sealed record.
-                wait 261 write_boot_data(data: bytes) -> (()), gas 1012,
+                wait 261 write_boot_data(data: bytes max BOOT_DATA_BYTES_MAX) -> (()), gas 1012,
                     errors [INVALID_PARAMETER, IO_ERROR];
             }
 
             lock {
                 /// Takes a named lock of the app.
-                fast 262 app_try_lock(name: str) -> unit, gas 0, errors [CONDITION_ERROR];
+                fast 262 app_try_lock(name: str max LOCK_NAME_BYTES_MAX else CONDITION_ERROR) -> unit, gas 0, errors [CONDITION_ERROR];
 
                 /// Gives a named lock back.
-                fast 263 app_unlock(name: str) -> unit, gas 0, errors [CONDITION_ERROR];
+                fast 263 app_unlock(name: str max LOCK_NAME_BYTES_MAX else CONDITION_ERROR) -> unit, gas 0, errors [CONDITION_ERROR];
             }
         }
     };
@@ -340,10 +360,36 @@ macro_rules! mode {
     };
 }
 
+/// Reads the cap of an argument: `max N`, `max N else ERRNO`, `cut N`, or nothing.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! __cap {
+    () => {
+        None
+    };
+    (max $cap:ident) => {
+        $crate::__cap!(max $cap else INVALID_PARAMETER)
+    };
+    (max $cap:ident else $errno:ident) => {
+        Some($crate::caps::Cap {
+            bytes: $crate::caps::$cap,
+            excess: $crate::caps::Excess::Refused($crate::Errno::$errno),
+        })
+    };
+    (cut $cap:ident) => {
+        Some($crate::caps::Cap {
+            bytes: $crate::caps::$cap,
+            excess: $crate::caps::Excess::Cut,
+        })
+    };
+}
+
 macro_rules! table {
     ([] $($family:ident { $(
         $(#[doc = $doc:literal])*
-        $mode:ident $id:literal $name:ident ( $($arg:ident : $kind:tt),* ) -> $result:tt,
+        $mode:ident $id:literal $name:ident (
+            $($arg:ident : $kind:tt $($rule:ident $cap:ident $(else $refusal:ident)?)?),*
+        ) $(max $input_cap:ident)? -> $result:tt,
         gas $base:literal $(+ len * $mul:literal / $div:literal)?,
         errors [$($errno:ident),*];
     )* })*) => {
@@ -354,7 +400,12 @@ macro_rules! table {
                 name: stringify!($name),
                 family: stringify!($family),
                 mode: mode!($mode),
-                args: &[$((stringify!($arg), stringify!($kind))),*],
+                args: &[$(Arg {
+                    name: stringify!($arg),
+                    kind: stringify!($kind),
+                    cap: $crate::__cap!($($rule $cap $(else $refusal)?)?),
+                }),*],
+                input_cap: $crate::__cap!($(max $input_cap)?),
                 result: stringify!($result),
                 gas: $crate::__gas!($base $(+ len * $mul / $div)?),
                 errors: &[$($crate::Errno::$errno),*],
@@ -377,6 +428,7 @@ for_each_host_call!(table);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::caps::Excess;
     use crate::wire;
 
     #[test]
@@ -390,17 +442,54 @@ mod tests {
             assert!(call.id >= 100, "{} has a reserved id", call.name);
             assert!(!call.doc.is_empty(), "{} has no documentation", call.name);
             assert!(call.gas.bytes > 0, "{} divides by zero", call.name);
-            let slices = call
-                .args
-                .iter()
-                .filter(|(_, kind)| matches!(*kind, "str" | "bytes" | "bytes_mut"))
-                .count();
+            let slices = call.args.iter().filter(|arg| is_slice(arg.kind)).count();
             assert!(
                 slices <= 1,
                 "{}: the price per byte is of one slice",
                 call.name
             );
             assert_eq!(name_of(call.id), call.name);
+        }
+    }
+
+    fn is_slice(kind: &str) -> bool {
+        matches!(kind, "str" | "bytes" | "bytes_mut")
+    }
+
+    #[test]
+    fn every_slice_has_a_cap() {
+        for call in CALLS {
+            for arg in call.args {
+                assert_eq!(
+                    arg.cap.is_some(),
+                    is_slice(arg.kind),
+                    "{} of {}: a slice has a cap and nothing else has",
+                    arg.name,
+                    call.name
+                );
+            }
+            assert_eq!(
+                call.input_cap.is_some(),
+                call.mode.encodes_input(),
+                "{}: encoded input has a cap and nothing else has",
+                call.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_cap_refuses_with_an_error_of_its_row() {
+        for call in CALLS {
+            let caps = call.args.iter().filter_map(|arg| arg.cap);
+            for cap in caps.chain(call.input_cap) {
+                if let Excess::Refused(errno) = cap.excess {
+                    assert!(
+                        call.errors.contains(&errno),
+                        "{} lacks {errno:?} in its errors",
+                        call.name
+                    );
+                }
+            }
         }
     }
 

@@ -47,12 +47,14 @@
 extern crate alloc;
 
 pub mod calls;
+pub mod caps;
 pub mod errno;
 pub mod message;
 pub mod wake;
 pub mod wire;
 
-pub use calls::{CALLS, CallInfo, Gas, Mode};
+pub use calls::{Arg, CALLS, CallInfo, Gas, Mode};
+pub use caps::{Cap, Excess};
 pub use errno::Errno;
 pub use wake::{Event, PollOutcome, WakeCode, WakerId};
 

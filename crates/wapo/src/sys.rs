@@ -284,7 +284,9 @@ macro_rules! stub_body {
 macro_rules! stubs {
     ([] $($family:ident { $(
         $(#[doc = $doc:literal])*
-        $mode:ident $id:literal $name:ident ( $($arg:ident : $kind:tt),* ) -> $result:tt,
+        $mode:ident $id:literal $name:ident (
+            $($arg:ident : $kind:tt $($rule:ident $cap:ident $(else $refusal:ident)?)?),*
+        ) $(max $input_cap:ident)? -> $result:tt,
         gas $base:literal $(+ len * $mul:literal / $div:literal)?,
         errors [$($errno:ident),*];
     )* })*) => {

@@ -117,7 +117,7 @@ fn respond(host: &mut Host, task: i32, id: u32, slots: [usize; 4]) -> Result<u32
         slots,
     });
     let scripted = host.answers.get_mut(row.name).and_then(VecDeque::pop_front);
-    let may_wait = row.args.first().is_some_and(|(_, kind)| *kind == "waker");
+    let may_wait = row.args.first().is_some_and(|arg| arg.kind == "waker");
     match scripted {
         Some(Answer::Value(value)) => {
             if row.name == "poll_write" {

@@ -1,6 +1,6 @@
 //! Renders `docs/abi.md`: the calling convention in prose and the table.
 
-use wapo_abi::{CALLS, CallInfo, Gas, Mode, errno};
+use wapo_abi::{CALLS, CallInfo, Cap, Excess, Gas, Mode, errno};
 
 use super::line;
 use super::lines::spaced;
@@ -43,15 +43,19 @@ fn errors(doc: &mut String) {
 fn overview(doc: &mut String) {
     line(
         doc,
-        "\n## All calls\n\n| id | name | family | mode | gas |\n| --: | --- | --- | --- | --- |",
+        "\n## All calls\n\n| id | name | family | mode | longest slice | gas |\n\
+         | --: | --- | --- | --- | --- | --- |",
     );
     for call in CALLS {
         let CallInfo {
             id, name, family, ..
         } = call;
         let row = format!(
-            "| {id} | [`{name}`](#{id}-{name}) | {family} | {} | {} |",
+            "| {id} | [`{name}`](#{id}-{name}) | {family} | {} | {} | {} |",
             mode(call.mode),
+            caps(call)
+                .next()
+                .map_or_else(String::new, |(_, cap)| cap_in_short(cap)),
             gas(call.gas)
         );
         line(doc, &row);
@@ -66,6 +70,9 @@ fn section(doc: &mut String, call: &CallInfo) {
     line(doc, "");
     line(doc, &format!("* Mode: {}", mode_in_words(call.mode)));
     line(doc, &format!("* Arguments: {}", arguments(call)));
+    for (what, cap) in caps(call) {
+        line(doc, &format!("* Cap: {what} {}", cap_in_words(cap)));
+    }
     line(doc, &format!("* Answer: {}", answer(call)));
     line(doc, &format!("* Gas: {}", gas(call.gas)));
     let errors: Vec<&str> = call
@@ -88,13 +95,54 @@ fn arguments(call: &CallInfo) -> String {
     let arguments: Vec<String> = call
         .args
         .iter()
-        .map(|(name, kind)| format!("`{name}: {}`", scale(kind)))
+        .map(|arg| format!("`{}: {}`", arg.name, scale(arg.kind)))
         .collect();
     let arguments = arguments.join(", ");
     if call.mode.encodes_input() {
         format!("one slice (2 slots) with the SCALE tuple of {arguments}")
     } else {
         format!("{arguments} ({})", slots(call.slots()))
+    }
+}
+
+/// The caps of a row and what they are of.
+fn caps(call: &CallInfo) -> impl Iterator<Item = (String, Cap)> {
+    let args = call.args.iter().filter_map(|arg| {
+        let cap = arg.cap?;
+        Some((format!("`{}`", arg.name), cap))
+    });
+    let input = call
+        .input_cap
+        .map(|cap| ("the encoded input".to_owned(), cap));
+    args.chain(input)
+}
+
+fn cap_in_short(cap: Cap) -> String {
+    let size = size(cap.bytes);
+    match cap.excess {
+        Excess::Cut => format!("{size}, cut"),
+        Excess::Refused(_) => size,
+    }
+}
+
+fn cap_in_words(cap: Cap) -> String {
+    let size = size(cap.bytes);
+    match cap.excess {
+        Excess::Cut => format!("is cut after {size}"),
+        Excess::Refused(errno) => {
+            let name = errno.describe().map_or("?", |(name, _)| name);
+            format!("of more than {size} is refused with {name}")
+        }
+    }
+}
+
+fn size(bytes: usize) -> String {
+    const KIB: usize = 1024;
+    const MIB: usize = 1024 * KIB;
+    match bytes {
+        bytes if bytes >= MIB && bytes.is_multiple_of(MIB) => format!("{} MiB", bytes / MIB),
+        bytes if bytes >= KIB && bytes.is_multiple_of(KIB) => format!("{} KiB", bytes / KIB),
+        bytes => format!("{bytes} bytes"),
     }
 }
 
@@ -166,6 +214,16 @@ mod tests {
         for call in CALLS {
             assert!(doc.contains(&format!("### {} {}\n", call.id, call.name)));
         }
+    }
+
+    #[test]
+    fn caps_are_told_in_words() {
+        let doc = render();
+        assert!(doc.contains("* Cap: `data` is cut after 1 MiB\n"));
+        assert!(
+            doc.contains("* Cap: `name` of more than 64 bytes is refused with CONDITION_ERROR\n")
+        );
+        assert!(doc.contains("* Cap: the encoded input of more than 100 KiB is refused with"));
     }
 
     #[test]

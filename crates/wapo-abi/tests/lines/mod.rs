@@ -5,7 +5,7 @@
 //! still change without breaking a guest: names of arguments, documentation,
 //! and which errors a call answers with (guests accept any number).
 
-use wapo_abi::{CALLS, CallInfo, errno};
+use wapo_abi::{CALLS, CallInfo, Cap, Excess, errno};
 
 /// Every fact that a released guest relies on.
 pub(crate) fn contract() -> Vec<String> {
@@ -15,6 +15,7 @@ pub(crate) fn contract() -> Vec<String> {
         format!("errno {} {name}", errno.0)
     }));
     lines.extend(CALLS.iter().map(call));
+    lines.extend(CALLS.iter().flat_map(caps));
     lines
 }
 
@@ -37,7 +38,7 @@ fn shape() -> Vec<String> {
 }
 
 fn call(call: &CallInfo) -> String {
-    let kinds: Vec<String> = call.args.iter().map(|(_, kind)| spaced(kind)).collect();
+    let kinds: Vec<String> = call.args.iter().map(|arg| spaced(arg.kind)).collect();
     let mode = match (call.mode.is_fast(), call.mode.encodes_input()) {
         (true, false) => "fast",
         (true, true) => "fast_encoded",
@@ -57,6 +58,23 @@ fn call(call: &CallInfo) -> String {
         spaced(call.result),
         gas.base,
     )
+}
+
+/// How long a slice may be; lines of their own, since the rows are older.
+fn caps(call: &CallInfo) -> Vec<String> {
+    let args = call
+        .args
+        .iter()
+        .filter_map(|arg| Some((arg.kind, arg.cap?)));
+    let input = call.input_cap.map(|cap| ("input", cap));
+    let line = |(what, cap): (&str, Cap)| {
+        let excess = match cap.excess {
+            Excess::Cut => "cut".to_owned(),
+            Excess::Refused(errno) => format!("else {}", errno.0),
+        };
+        format!("cap {} {what} {} {excess}", call.id, cap.bytes)
+    };
+    args.chain(input).map(line).collect()
 }
 
 /// A type with the blanks that people put. How many `stringify!` leaves is not
