@@ -1,7 +1,9 @@
 //! Every host call is made by a guest in a test, and every guest has a test.
 //!
 //! Calls are made through the *probe*, a fixture that runs scripts of calls: it
-//! has one method per row, of the row's name, and a test in `e2e/tests` uses it.
+//! has one method per row, of the row's name, which makes the call by its number,
+//! and a test in `e2e/tests` uses it on a variable of the name `probe`. Methods of
+//! the same name on something else are no calls.
 //! Other guests are named by the test that runs them: `.wat` files by their
 //! stem, crates below `guests/` by their folder.
 
@@ -25,16 +27,18 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
         let mut found = |rule, advice: String| {
             findings.push(Finding::new(TABLE, row_line(files, call), rule, advice));
         };
-        if !any_says(files, PROBE, &format!("fn {name}(")) {
+        if !any(files, PROBE, |source| has_method(source, call)) {
             found(
                 "call-fixture",
-                format!("the probe lacks `{name}` ({id}); add it to {PROBE}"),
+                format!(
+                    "the probe lacks `{name}` ({id}), or it does not make call {id}; see {PROBE}"
+                ),
             );
         }
-        if !any_says(files, TESTS, &format!(".{name}(")) {
+        if !any(files, TESTS, |source| uses_probe(source, name)) {
             found(
                 "call-test",
-                format!("no test in {TESTS} makes the call `{name}` ({id})"),
+                format!("no test in {TESTS} makes the call `{name}` ({id}) with its `probe`"),
             );
         }
     }
@@ -57,12 +61,32 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-fn any_says(files: &[File], folder: &str, text: &str) -> bool {
+fn any(files: &[File], folder: &str, says: impl Fn(&str) -> bool) -> bool {
     files
         .iter()
         .filter(|file| file.path.starts_with(folder))
         .filter_map(|file| file.text_of("rs"))
-        .any(|source| source.contains(text))
+        .any(says)
+}
+
+/// Whether this source has a method for the row that names the row's number.
+fn has_method(source: &str, call: &CallInfo) -> bool {
+    let begin = format!("fn {}(", call.name);
+    let Some((_, rest)) = source.split_once(&begin) else {
+        return false;
+    };
+    let body = rest.split("\n    }").next().unwrap_or(rest);
+    has_word(body, &call.id.to_string())
+}
+
+/// Whether this source calls a method of this name on a `probe`.
+fn uses_probe(source: &str, name: &str) -> bool {
+    let call = format!(".{name}(");
+    source.match_indices(&call).any(|(at, _)| {
+        let receiver = source[..at].trim_end();
+        let before = receiver.strip_suffix("probe");
+        before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+    })
 }
 
 /// The name of the guest that this file makes, if any.
@@ -126,11 +150,22 @@ mod tests {
 
     #[test]
     fn a_call_needs_a_method_of_the_probe_and_a_test() {
-        let probe = || text_file("e2e/src/probe/calls.rs", "pub async fn close(&self)");
-        let test = || text_file("e2e/tests/e2e/calls.rs", "probe.close(1).await");
-        assert_eq!(about(&[], "`close` (101)"), ["call-fixture", "call-test"]);
-        assert_eq!(about(&[probe()], "`close` (101)"), ["call-test"]);
-        assert_eq!(about(&[probe(), test()], "`close` (101)"), [] as [&str; 0]);
+        let probe = |body: &str| {
+            let method = format!("    pub async fn close(&self) {{\n        {body}\n    }}\n");
+            text_file("e2e/src/probe/calls.rs", &method)
+        };
+        let right = || probe("self.fast(101, [handle, 0, 0, 0])");
+        let test = |text: &str| text_file("e2e/tests/e2e/calls.rs", text);
+        let both = ["call-fixture", "call-test"];
+        assert_eq!(about(&[], "`close` (101)"), both);
+        assert_eq!(about(&[right()], "`close` (101)"), ["call-test"]);
+        let used = || test("probe\n    .close(1).await");
+        assert_eq!(about(&[right(), used()], "`close` (101)"), [] as [&str; 0]);
+        // Another call, and something else that can be closed.
+        let other = probe("self.fast(1010, [handle, 0, 0, 0])");
+        assert_eq!(about(&[other, used()], "`close` (101)"), ["call-fixture"]);
+        let page = test("page.close().await; no_probe.close()");
+        assert_eq!(about(&[right(), page], "`close` (101)"), ["call-test"]);
     }
 
     #[test]
