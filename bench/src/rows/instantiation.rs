@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
-use wapo_host::{Embedder, Engine, EngineConfig, InstanceConfig, Phase, Program};
+use wapo_host::{
+    Embedder, Engine, EngineConfig, InstanceConfig, Phase, Program, SchedulingHistory,
+};
 use wasmtime::{Linker, Module, Store};
 
 use super::plain::{self, Metering, told};
@@ -40,9 +42,11 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         let bare = told(Bare::new(&empty))?;
         let hello = engine.load(&hello).await?;
         let empty = engine.load(&empty).await?;
+        // As instances of two apps that have run before.
+        let (hello_app, empty_app) = (Arc::default(), Arc::default());
         for _ in 0..plan.starts {
-            hello_times.push(micros(start(&engine, &hello, true).await?));
-            empty_times.push(micros(start(&engine, &empty, false).await?));
+            hello_times.push(micros(start(&engine, &hello, &hello_app, true).await?));
+            empty_times.push(micros(start(&engine, &empty, &empty_app, false).await?));
             bare_times.push(micros(told(bare.start().await)?));
         }
         anyhow::Ok(())
@@ -79,10 +83,16 @@ fn micros(time: Duration) -> f64 {
 }
 
 /// Starts an instance, waits until it idles, and ends it.
-async fn start(engine: &Engine, program: &Program, takes_http: bool) -> Result<Duration> {
+async fn start(
+    engine: &Engine,
+    program: &Program,
+    app: &Arc<SchedulingHistory>,
+    takes_http: bool,
+) -> Result<Duration> {
     let embedder: Arc<dyn Embedder> = Arc::new(Keeper::default());
     let config = InstanceConfig {
         args: vec!["hello".to_owned()],
+        history: Arc::clone(app),
         ..InstanceConfig::default()
     };
     let begun = Instant::now();

@@ -24,6 +24,66 @@ pub(crate) struct Control {
     steps: AtomicU64,
     /// Linear memory of the instance.
     memory_bytes: AtomicU64,
+    /// Set while the guest waits inside an import.
+    in_host: AtomicBool,
+    fuel: FuelGauge,
+}
+
+/// The fuel that a poll of the guest is known to have burnt while it still runs.
+///
+/// The store with the exact number belongs to the poll. What is known outside of
+/// it is a lower bound: the engine suspends the guest each time it has burnt an
+/// interval, and a call that changes the interval reads the exact number. Written
+/// by the instance's own task only.
+#[derive(Debug, Default)]
+pub(crate) struct FuelGauge {
+    /// Fuel in the store when it was last settled.
+    settled_at: AtomicU64,
+    /// Burnt since then, at least.
+    burnt: AtomicU64,
+    /// Fuel between two suspensions.
+    interval: AtomicU64,
+    /// Whether the present interval began after the settlement.
+    is_whole: AtomicBool,
+}
+
+impl FuelGauge {
+    /// The store was settled with so much fuel in it.
+    pub(crate) fn settle(&self, fuel: u64) {
+        self.settled_at.store(fuel, Ordering::Relaxed);
+        self.burnt.store(0, Ordering::Relaxed);
+        self.is_whole.store(false, Ordering::Relaxed);
+    }
+
+    /// So much fuel is in the store, and an interval begins.
+    pub(crate) fn observe(&self, fuel: u64, interval: u64) {
+        let burnt = self.settled_at.load(Ordering::Relaxed).saturating_sub(fuel);
+        self.burnt.store(burnt, Ordering::Relaxed);
+        self.interval.store(interval, Ordering::Relaxed);
+        self.is_whole.store(true, Ordering::Relaxed);
+    }
+
+    /// The engine has suspended the guest after an interval.
+    pub(crate) fn note_suspension(&self) {
+        if self.is_whole.swap(true, Ordering::Relaxed) {
+            let interval = self.interval.load(Ordering::Relaxed);
+            self.burnt.fetch_add(interval, Ordering::Relaxed);
+        }
+    }
+
+    /// Fuel burnt since the last settlement, at least.
+    pub(crate) fn burnt(&self) -> u64 {
+        self.burnt.load(Ordering::Relaxed)
+    }
+}
+
+/// A guest waits inside an import, until this is dropped.
+pub(crate) struct InHost<'a>(&'a Control);
+
+impl Drop for InHost<'_> {
+    fn drop(&mut self) {
+        self.0.in_host.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Control {
@@ -79,6 +139,22 @@ impl Control {
         self.memory_bytes.load(Ordering::Relaxed)
     }
 
+    /// Marks the time that the guest waits inside an import.
+    pub(crate) fn wait_in_host(&self) -> InHost<'_> {
+        self.in_host.store(true, Ordering::Relaxed);
+        InHost(self)
+    }
+
+    /// Whether the guest waits inside an import; else the engine suspended it.
+    pub(crate) fn is_in_host(&self) -> bool {
+        self.in_host.load(Ordering::Relaxed)
+    }
+
+    /// What is known of the fuel of a running poll.
+    pub(crate) fn fuel(&self) -> &FuelGauge {
+        &self.fuel
+    }
+
     /// Counts a run of the task.
     pub(crate) fn begin_step(&self) {
         self.steps.fetch_add(1, Ordering::Relaxed);
@@ -92,5 +168,32 @@ impl Control {
     /// Whether the guest did I/O since the last question.
     pub(crate) fn take_io(&self) -> bool {
         self.io_done.swap(false, Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_of_burnt_fuel_is_never_too_much() {
+        let gauge = FuelGauge::default();
+        gauge.settle(1000);
+        gauge.observe(1000, 100);
+        gauge.note_suspension();
+        gauge.note_suspension();
+        assert_eq!(gauge.burnt(), 200);
+        // A call reads the exact number, which is larger.
+        gauge.observe(750, 10);
+        assert_eq!(gauge.burnt(), 250);
+        gauge.note_suspension();
+        assert_eq!(gauge.burnt(), 260);
+        // A part of the interval was burnt before this settlement.
+        gauge.settle(735);
+        assert_eq!(gauge.burnt(), 0);
+        gauge.note_suspension();
+        assert_eq!(gauge.burnt(), 0);
+        gauge.note_suspension();
+        assert_eq!(gauge.burnt(), 10);
     }
 }

@@ -20,11 +20,15 @@ use wasmtime_wasi::I32Exit;
 use crate::control::Control;
 use crate::instance::{Command, ExitReason, Phase};
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL};
+use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::state::InstanceState;
 
 /// Fuel of a store without a gas limit; refilled long before it is used up.
 const FUEL_TANK: u64 = u64::MAX / 4;
+
+/// Export of a reactor (WASI application ABI): called once, before the first poll.
+const INITIALIZE_EXPORT: &str = "_initialize";
 
 /// Exit codes from here on are crashes, as guests of Wapo 0.x know it.
 const FIRST_CRASH_CODE: i32 = 126;
@@ -59,6 +63,25 @@ pub(crate) struct GasAccount {
     total: u64,
     /// Fuel that does not make a gas yet.
     fuel_remainder: u64,
+    /// Gas of fuel since the last settlement that the meter has already.
+    published: u64,
+}
+
+impl GasAccount {
+    /// Lets the meter see fuel that was burnt by a poll that still runs.
+    fn publish(&mut self, meter: &Meter, burnt: u64) {
+        let gas = (self.fuel_remainder + burnt) / FUEL_PER_GAS;
+        meter.add_gas(gas.saturating_sub(self.published));
+        self.published = self.published.max(gas);
+    }
+
+    /// Settles exactly: the gas of the fuel, and how much of it the meter lacks.
+    fn settle(&mut self, used: u64) -> (u64, u64) {
+        let fuel = self.fuel_remainder + used;
+        self.fuel_remainder = fuel % FUEL_PER_GAS;
+        let gas = fuel / FUEL_PER_GAS;
+        (gas, gas.saturating_sub(std::mem::take(&mut self.published)))
+    }
 }
 
 /// Ends that do not come from the guest.
@@ -135,23 +158,47 @@ impl<'a> Driver<'a> {
     }
 
     async fn start(&mut self, program: &Program) -> Result<TypedFunc<(), i32>, ExitReason> {
+        let meter = Arc::clone(&self.store.data().config.meter);
+        let instantiating = program.pre().instantiate_async(&mut self.store);
         let instantiated = interruptible(
             &self.control,
             &mut self.deadline,
-            program.pre().instantiate_async(&mut self.store),
+            metered(&self.control, self.gas, &meter, instantiating),
         )
-        .await?;
+        .await;
         self.settle();
-        let instance = instantiated.map_err(|error| self.start_failure(&error))?;
-        self.find_poll(&instance)
+        let instance =
+            instantiated?.map_err(|error| self.start_failure(&error, "the start function"))?;
+        let poll = self.find_poll(&instance)?;
+        self.initialize(&instance, &meter).await?;
+        Ok(poll)
+    }
+
+    /// Calls what a reactor of WASI exports to be called once, before all else.
+    async fn initialize(&mut self, instance: &Instance, meter: &Meter) -> Result<(), ExitReason> {
+        let initialize: wasmtime::Result<TypedFunc<(), ()>> =
+            instance.get_typed_func(&mut self.store, INITIALIZE_EXPORT);
+        let Ok(initialize) = initialize else {
+            return Ok(());
+        };
+        let initializing = initialize.call_async(&mut self.store, ());
+        let returned = interruptible(
+            &self.control,
+            &mut self.deadline,
+            metered(&self.control, self.gas, meter, initializing),
+        )
+        .await;
+        self.settle();
+        returned?.map_err(|error| self.start_failure(&error, INITIALIZE_EXPORT))?;
+        self.refuel()
     }
 
     /// Why the guest did not come to life.
-    fn start_failure(&self, error: &wasmtime::Error) -> ExitReason {
+    fn start_failure(&self, error: &wasmtime::Error, place: &str) -> ExitReason {
         let state = self.store.data();
         match exit_reason(error) {
             ExitReason::Trapped(message) if error.is::<Trap>() => {
-                ExitReason::Trapped(format!("in the start function: {message}"))
+                ExitReason::Trapped(format!("in {place}: {message}"))
             }
             ExitReason::Trapped(_) => ExitReason::FailedToStart(match state.memory_refused {
                 // The limiter can only say no; this is why it did.
@@ -174,13 +221,15 @@ impl<'a> Driver<'a> {
     }
 
     async fn poll_loop(&mut self, poll: &TypedFunc<(), i32>) -> ExitReason {
+        let meter = Arc::clone(&self.store.data().config.meter);
         loop {
             let wakes = Arc::clone(&self.store.data().wakes);
             wakes.begin_poll();
+            let polling = poll.call_async(&mut self.store, ());
             let returned = interruptible(
                 &self.control,
                 &mut self.deadline,
-                poll.call_async(&mut self.store, ()),
+                metered(&self.control, self.gas, &meter, polling),
             )
             .await;
             self.settle();
@@ -289,7 +338,8 @@ impl<'a> Driver<'a> {
         .await
     }
 
-    /// Turns fuel into gas, whole units only; the remainder is kept.
+    /// Settles exactly what the last poll has used. Fuel becomes gas in whole units;
+    /// the remainder is kept. While a poll runs, [`metered`] publishes what is known.
     fn settle(&mut self) {
         let left = self.store.get_fuel().unwrap_or(self.fuel_left);
         let used = self.fuel_left.saturating_sub(left);
@@ -300,11 +350,14 @@ impl<'a> Driver<'a> {
             self.control.note_heavy();
         }
         self.slice_used = self.slice_used.saturating_add(used).saturating_add(work);
-        let fuel = self.gas.fuel_remainder + used;
-        self.gas.fuel_remainder = fuel % FUEL_PER_GAS;
-        let gas = fuel / FUEL_PER_GAS + std::mem::take(&mut state.call_gas);
-        self.gas.total = self.gas.total.saturating_add(gas);
-        state.config.meter.add_gas(gas);
+        let (gas, fuel_unpublished) = self.gas.settle(used);
+        let (call_gas, calls_unpublished) = state.take_call_gas();
+        self.gas.total = self.gas.total.saturating_add(gas + call_gas);
+        state
+            .config
+            .meter
+            .add_gas(fuel_unpublished + calls_unpublished);
+        self.control.fuel().settle(left);
     }
 
     /// Fills the tank: as far as the gas limit allows, else when it runs low.
@@ -336,6 +389,8 @@ impl<'a> Driver<'a> {
             .and_then(|()| self.store.fuel_async_yield_interval(Some(slice)))
             .map_err(|error| ExitReason::Violation(error.to_string()))?;
         self.fuel_left = tank;
+        self.control.fuel().settle(tank);
+        self.control.fuel().observe(tank, slice);
         Ok(())
     }
 
@@ -360,6 +415,25 @@ pub(crate) async fn interruptible<F: Future>(
         control.register(cx);
         check_halt(control, deadline, cx)?;
         Poll::Pending
+    })
+    .await
+}
+
+/// Runs a future that is guest code, and publishes its gas whenever it is suspended.
+async fn metered<F: Future>(
+    control: &Control,
+    gas: &mut GasAccount,
+    meter: &Meter,
+    guest: F,
+) -> F::Output {
+    let mut guest = pin!(guest);
+    std::future::poll_fn(|cx| {
+        let polled = guest.as_mut().poll(cx);
+        if polled.is_pending() && !control.is_in_host() {
+            control.fuel().note_suspension();
+            gas.publish(meter, control.fuel().burnt());
+        }
+        polled
     })
     .await
 }
@@ -407,5 +481,31 @@ fn trap_text(error: &wasmtime::Error) -> String {
     match error.downcast_ref::<WasmBacktrace>() {
         Some(backtrace) => format!("{cause}\n{backtrace}"),
         None => cause,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gas_that_was_published_early_is_not_counted_twice() {
+        let meter = Meter::default();
+        let mut account = GasAccount::default();
+        let settle = |account: &mut GasAccount, used| {
+            let (gas, unpublished) = account.settle(used);
+            meter.add_gas(unpublished);
+            gas
+        };
+        assert_eq!(settle(&mut account, 1000), 0);
+        account.publish(&meter, 500);
+        assert_eq!(meter.read().gas, 1);
+        account.publish(&meter, 500);
+        account.publish(&meter, 5000);
+        assert_eq!(meter.read().gas, 5);
+        assert_eq!(settle(&mut account, 10_000), 10);
+        assert_eq!(meter.read().gas, 10, "11,000 fuel so far");
+        assert_eq!(settle(&mut account, 264), 1);
+        assert_eq!(meter.read().gas, 11, "as if it had been settled at once");
     }
 }

@@ -87,7 +87,7 @@ pub trait Embedder: Send + Sync + 'static {
     /// Public key of the worker.
     fn worker_pubkey(&self) -> [u8; 32];
 
-    /// Signs guest data of at most [`crate::limits::SIGN_BYTES_MAX`] bytes.
+    /// Signs guest data of at most [`crate::limits::caps::SIGN_BYTES_MAX`] bytes.
     fn sign(&self, data: &[u8]) -> Vec<u8>;
 
     /// Derives the app's secret for a path of at most 256 bytes.

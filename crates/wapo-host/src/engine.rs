@@ -26,7 +26,7 @@ use crate::memory_pool::MemoryPool;
 use crate::module_cache::{CompilerLoad, LoadError, ModuleCache, Program};
 use crate::net::dns::Dns;
 use crate::net::tls::TlsSettings;
-use crate::schedule::{HogThreads, hog_threads};
+use crate::schedule::LowPriority;
 use crate::state::InstanceState;
 use crate::supervise::Supervisor;
 
@@ -139,7 +139,7 @@ pub(crate) struct EngineParts {
     pub(crate) dns: Arc<Dns>,
     pub(crate) tls: Arc<TlsSettings>,
     modules: ModuleCache,
-    hogs: HogThreads,
+    low_priority: LowPriority,
     pub(crate) budget: Arc<MemoryBudget>,
     /// Linear memory of one instance at most, whatever its own limit.
     pub(crate) memory_max_bytes: u64,
@@ -169,17 +169,14 @@ impl Engine {
         let wasmtime = wasmtime::Engine::new(&wasmtime_config(&config)).map_err(text)?;
         let mut linker = Linker::<InstanceState>::new(&wasmtime);
         crate::calls::add_to_linker(&mut linker).map_err(text)?;
-        wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state| &mut state.wasi)
-            .map_err(text)?;
-        wasmtime_wasi::p0::add_to_linker_async(&mut linker, |state| &mut state.wasi)
-            .map_err(text)?;
+        crate::wasi::add_to_linker(&mut linker).map_err(text)?;
         let modules = ModuleCache::new(
             &wasmtime,
             linker,
             config.module_cache,
             config.compile_threads,
         );
-        let hogs = hog_threads(config.hog_threads)
+        let low_priority = LowPriority::new(config.hog_threads)
             .map_err(|error| EngineError(format!("cannot start threads: {error}")))?;
         Ok(Self {
             parts: Arc::new(EngineParts {
@@ -187,7 +184,7 @@ impl Engine {
                 dns: Arc::new(Dns::new(&config.resolver).map_err(EngineError)?),
                 tls: Arc::new(TlsSettings::new(&config.trust_roots).map_err(EngineError)?),
                 modules,
-                hogs,
+                low_priority,
                 budget: MemoryBudget::new(config.memory_budget_bytes),
                 memory_max_bytes: config.memory_max_bytes,
                 instances: AtomicU64::new(0),
@@ -249,6 +246,7 @@ impl Engine {
             status: status_seen,
             meter: Arc::clone(&config.meter),
         };
+        let history = Arc::clone(&config.history);
         let supervisor = Supervisor {
             id,
             parts: Arc::clone(&self.parts),
@@ -263,9 +261,9 @@ impl Engine {
             requests: requests_taken,
         };
         crate::schedule::spawn(
-            self.parts.hogs.handle(),
+            &self.parts.low_priority,
             control,
-            Arc::clone(program.conduct()),
+            history,
             supervisor.run(inboxes),
         );
         handle

@@ -20,6 +20,7 @@ use crate::embedder::InstanceId;
 use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
 use crate::net::policy::{EgressPolicy, EgressRules};
+use crate::schedule::SchedulingHistory;
 
 /// What one instance may use and how it is run.
 #[derive(Clone)]
@@ -46,6 +47,8 @@ pub struct InstanceConfig {
     pub egress: Arc<dyn EgressPolicy>,
     /// Where use is counted. Several instances may share one.
     pub meter: Arc<Meter>,
+    /// How the app's instances have used the processor so far; one for each app.
+    pub history: Arc<SchedulingHistory>,
     /// Whether host calls are logged from the start.
     pub trace_calls: bool,
 }
@@ -65,6 +68,7 @@ impl Default for InstanceConfig {
             listen_on_loopback: false,
             egress: Arc::new(EgressRules::default()),
             meter: Arc::new(Meter::default()),
+            history: Arc::default(),
             trace_calls: false,
         }
     }

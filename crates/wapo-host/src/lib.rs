@@ -54,3 +54,4 @@ pub use meter::{Meter, Usage};
 pub use module_cache::{CompilerLoad, LoadError, Program};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};
 pub use net::policy::{Denied, EgressPolicy, EgressRule, EgressRules, RuleError};
+pub use schedule::SchedulingHistory;

@@ -3,8 +3,13 @@
 //! A guest is hostile until proven otherwise: whatever it can make grow has a
 //! number here. Limits that an operator chooses per app are fields of
 //! [`crate::InstanceConfig`]; these are the ones nobody should need to touch.
+//!
+//! How long the slices of host calls may be is part of the contract and stands in
+//! [`caps`].
 
 use std::time::Duration;
+
+pub use wapo_abi::caps;
 
 /// Fuel a guest may burn before others get a turn (a weight multiplies it).
 ///
@@ -26,10 +31,11 @@ pub const SHORT_SLICE_FUEL: u64 = SLICE_FUEL / 64;
 /// handlers with a short burst of work stay, loops go.
 pub const HOG_SLICES: u32 = 8;
 
-/// Time of one step that ends at the slice's end after which a guest is a hog.
+/// Time of one step after which a guest is a hog, whatever the step ended with.
 ///
-/// Bulk memory instructions are one step however large they are; fuel cannot
-/// interrupt them. 1 ms is ten slices.
+/// What the host does in a call is one step however much it is; fuel cannot
+/// interrupt it. 1 ms is ten slices. The time is that of the thread; the first
+/// long step by the wall clock only has the next ones measured.
 pub const HOG_STEP: Duration = Duration::from_millis(1);
 
 /// Fuel of one poll after which a guest is a hog even if it idles afterwards.
@@ -40,8 +46,43 @@ pub const HOG_POLL_FUEL: u64 = 10 * SLICE_FUEL;
 /// Time without a strike after which a hog returns to the runtime of the others.
 pub const HOG_PENALTY: Duration = Duration::from_secs(1);
 
+/// Time after its last strike for which new instances of an app begin among the hogs.
+///
+/// Much longer than [`HOG_PENALTY`], so that an app that is restarted, or started
+/// for each request, does not begin anew each time; and not for ever, so that one
+/// bad minute does not slow an app down for the rest of its life.
+pub const HOG_RECORD: Duration = Duration::from_secs(60);
+
 /// Fuel in one unit of gas.
 pub const FUEL_PER_GAS: u64 = 1024;
+
+/// Vectors of one call of WASI that reads or writes.
+///
+/// The number that POSIX systems allow (`IOV_MAX`). The host looks at each of
+/// them in one step; more are refused with `INVAL`.
+pub const WASI_VECTORS_MAX: u32 = 1024;
+
+/// Bytes that one call of WASI writes; the rest is left to the next call.
+///
+/// Each byte is searched for ends of lines, and each line goes to the log.
+/// 16 KiB of empty lines take a millisecond.
+pub const WASI_WRITE_BYTES_MAX: usize = 16 * 1024;
+
+/// Events that one `poll_oneoff` of WASI waits for.
+///
+/// Each takes some ten microseconds. A guest has three descriptors and some
+/// clocks, and no files or sockets; more are refused with `INVAL`.
+pub const WASI_SUBSCRIPTIONS_MAX: u32 = 64;
+
+/// Bytes of a path in a call of WASI, as of Linux.
+///
+/// There are no files, but a path is validated before that is found out.
+pub const WASI_PATH_BYTES_MAX: u32 = 4096;
+
+/// Bytes of `random_get` of WASI that are filled in one step.
+///
+/// A buffer may have any size; between two pieces the instance can be suspended.
+pub const WASI_RANDOM_PIECE_BYTES: usize = 64 * 1024;
 
 /// Entries that wait in the wake queue of an instance, per kind.
 ///
@@ -49,6 +90,19 @@ pub const FUEL_PER_GAS: u64 = 1024;
 /// host. The value is eight times the handle limit, which no honest guest
 /// reaches; the one that does is ended.
 pub const WAKE_QUEUE_MAX: usize = 8 * wapo_abi::HANDLES_MAX;
+
+/// Groups of 4096 neighbouring waker ids of which some wait to be reported as released.
+///
+/// 512 bytes each, 1 MiB in all. Ids of honest guests are indices of a table in
+/// their own memory, so that these are eight million calls in one poll; one that
+/// scatters its ids is ended.
+pub const RELEASED_CHUNKS_MAX: usize = 2048;
+
+/// Codes that one `awake_wakers` answers with; the others follow at the next.
+///
+/// Bounds the answer, which is put together in one step. All wakes are among the
+/// first, since the queue of those is not longer.
+pub const WAKE_CODES_MAX: usize = 2 * WAKE_QUEUE_MAX;
 
 /// Commands (queries, HTTP requests) that wait for an instance to take them.
 ///
@@ -58,41 +112,13 @@ pub const INBOX_CAPACITY: usize = 128;
 /// Bytes that each direction of an HTTP body may have in flight.
 pub const PIPE_BYTES: usize = 64 * 1024;
 
-/// Bytes of one answer to a query or of a response head.
-///
-/// The bytes are copied out of the guest while it runs.
-pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Bytes of the encoded trailers of a response.
-///
-/// They wait in the host until the client has taken the body. Servers limit
-/// heads, which hold far more, to about as much.
-pub const TRAILERS_BYTES_MAX: usize = 16 * 1024;
-
-/// Bytes of random data per call; more is refused.
-///
-/// 256 KiB take about a slice. Key material is never that long.
-pub const RANDOM_BYTES_MAX: usize = 256 * 1024;
-
-/// Bytes of data that a guest may have signed or quoted.
-///
-/// The data is hashed while the guest runs; 64 KiB take less than a slice.
-/// Sign a hash to sign more.
-pub const SIGN_BYTES_MAX: usize = 64 * 1024;
-
-/// Bytes of the path of a derived secret.
-pub const SECRET_PATH_BYTES_MAX: usize = 256;
-
-/// Bytes of the sealed record of an app.
-pub const BOOT_DATA_BYTES_MAX: usize = 64 * 1024;
-
 /// Bytes of a blob that a guest may read in one piece.
 ///
 /// The bytes wait in the host until the guest fetches them.
 pub const BLOB_GET_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Bytes of one line in an app's log; longer ones are cut.
-pub const LOG_LINE_BYTES_MAX: usize = 16 * 1024;
+pub const LOG_LINE_BYTES_MAX: usize = caps::LOG_TEXT_BYTES_MAX - char::MAX.len_utf8();
 
 /// Lines per second of an instance's log; more are counted and dropped.
 pub const LOG_LINES_PER_SECOND: u32 = 1_000;
@@ -100,17 +126,8 @@ pub const LOG_LINES_PER_SECOND: u32 = 1_000;
 /// Bytes per second of an instance's log; lines beyond are counted and dropped.
 pub const LOG_BYTES_PER_SECOND: usize = 256 * 1024;
 
-/// Bytes of output that a guest may hand over in one call.
-pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
-
-/// Bytes of the name of a lock.
-pub const LOCK_NAME_BYTES_MAX: usize = 64;
-
 /// Locks that an app may hold at a time.
 pub const LOCKS_MAX: usize = 64;
-
-/// Bytes of a host name (RFC 1035, section 2.3.4).
-pub const HOST_BYTES_MAX: usize = 253;
 
 /// Time for name resolution and TCP connection together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);

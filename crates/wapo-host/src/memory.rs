@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use wapo_abi::Errno;
+use wapo_abi::{Cap, Errno, Excess};
 
 /// A piece of memory that a guest claims to have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -31,7 +31,7 @@ impl GuestSlice {
         start..start + self.len as usize
     }
 
-    /// The bytes, if they are all inside `memory`.
+    /// The bytes, if they are all inside `memory`. Looks at none of them.
     ///
     /// # Errors
     ///
@@ -45,13 +45,47 @@ impl GuestSlice {
         memory.get_mut(self.range()).ok_or(Errno::INVALID_PARAMETER)
     }
 
-    /// The bytes as text.
+    /// The bytes as far as `cap` lets the host look at them.
     ///
     /// # Errors
     ///
-    /// As [`read`](Self::read), and [`Errno::INVALID_ENCODING`] when it is not UTF-8.
-    pub(crate) fn read_str(self, memory: &[u8]) -> Result<&str, Errno> {
-        std::str::from_utf8(self.read(memory)?).map_err(|_| Errno::INVALID_ENCODING)
+    /// As [`read`](Self::read), and the error of the cap when there are more.
+    pub(crate) fn read_capped(self, memory: &[u8], cap: Cap) -> Result<&[u8], Errno> {
+        let bytes = self.read(memory)?;
+        Ok(&bytes[..capped_len(bytes.len(), cap)?])
+    }
+
+    /// As [`read_capped`](Self::read_capped), to write to.
+    pub(crate) fn write_capped(self, memory: &mut [u8], cap: Cap) -> Result<&mut [u8], Errno> {
+        let bytes = self.write(memory)?;
+        let len = capped_len(bytes.len(), cap)?;
+        Ok(&mut bytes[..len])
+    }
+
+    /// As [`read_capped`](Self::read_capped), as text; cut between characters.
+    ///
+    /// # Errors
+    ///
+    /// As there, and [`Errno::INVALID_ENCODING`] when the text is not UTF-8.
+    pub(crate) fn read_str_capped(self, memory: &[u8], cap: Cap) -> Result<&str, Errno> {
+        let bytes = self.read(memory)?;
+        let mut len = capped_len(bytes.len(), cap)?;
+        // A character has up to three bytes behind its first one.
+        for _ in 0..3 {
+            if bytes.get(len).is_some_and(|next| next & 0xc0 == 0x80) {
+                len = len.saturating_sub(1);
+            }
+        }
+        std::str::from_utf8(&bytes[..len]).map_err(|_| Errno::INVALID_ENCODING)
+    }
+}
+
+/// How much of a slice the host looks at.
+fn capped_len(len: usize, cap: Cap) -> Result<usize, Errno> {
+    match cap.excess {
+        _ if len <= cap.bytes => Ok(len),
+        Excess::Cut => Ok(cap.bytes),
+        Excess::Refused(errno) => Err(errno),
     }
 }
 
@@ -80,13 +114,66 @@ mod tests {
         }
     }
 
+    const fn cap(bytes: usize, excess: Excess) -> Cap {
+        Cap { bytes, excess }
+    }
+
     #[test]
     fn text_must_be_utf8() {
         let memory = [b'a', 0xff];
-        assert_eq!(GuestSlice::new((0, 1)).read_str(&memory), Ok("a"));
+        let cap = cap(2, Excess::Cut);
+        let read = |len| GuestSlice::new((0, len)).read_str_capped(&memory, cap);
+        assert_eq!(read(1), Ok("a"));
+        assert_eq!(read(2), Err(Errno::INVALID_ENCODING));
+    }
+
+    #[test]
+    fn a_slice_beyond_its_cap_is_refused_or_cut() {
+        let mut memory = *b"0123456789";
+        let slice = |len| GuestSlice::new((0, len));
+        let refused = cap(4, Excess::Refused(Errno::CONDITION_ERROR));
+        assert_eq!(slice(4).read_capped(&memory, refused), Ok(&b"0123"[..]));
+        let error = Err(Errno::CONDITION_ERROR);
+        assert_eq!(slice(5).read_capped(&memory, refused), error);
         assert_eq!(
-            GuestSlice::new((0, 2)).read_str(&memory),
-            Err(Errno::INVALID_ENCODING)
+            slice(5).read_str_capped(&memory, refused),
+            Err(Errno::CONDITION_ERROR)
         );
+        assert_eq!(
+            slice(11).read_capped(&memory, refused),
+            Err(Errno::INVALID_PARAMETER),
+            "what lies outside is told first"
+        );
+        let cut = cap(4, Excess::Cut);
+        assert_eq!(slice(10).read_capped(&memory, cut), Ok(&b"0123"[..]));
+        let written = slice(10).write_capped(&mut memory, cut);
+        assert_eq!(written.map(|bytes| bytes.len()), Ok(4));
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        let memory = "aé日𝄞".as_bytes();
+        let all = u32::try_from(memory.len()).expect("short");
+        let read =
+            |bytes| GuestSlice::new((0, all)).read_str_capped(memory, cap(bytes, Excess::Cut));
+        for (bytes, text) in [
+            (0, ""),
+            (1, "a"),
+            (2, "a"),
+            (3, "aé"),
+            (5, "aé"),
+            (6, "aé日"),
+            (9, "aé日"),
+            (10, "aé日𝄞"),
+        ] {
+            assert_eq!(read(bytes), Ok(text), "{bytes}");
+        }
+        // Bytes that no text begins with are no reason to look further back.
+        let memory = [0x80; 8];
+        let slice = GuestSlice::new((0, 8));
+        let read = slice.read_str_capped(&memory, cap(2, Excess::Cut));
+        assert_eq!(read, Ok(""));
+        let read = slice.read_str_capped(&memory, cap(6, Excess::Cut));
+        assert_eq!(read, Err(Errno::INVALID_ENCODING));
     }
 }

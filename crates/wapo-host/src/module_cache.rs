@@ -26,7 +26,6 @@ use wasmtime::{ExternType, InstancePre, Linker, Module};
 
 use crate::engine::ModuleCacheConfig;
 use crate::limits::{COMPILE_QUEUE_MAX, MODULE_BYTES_MAX};
-use crate::schedule::Conduct;
 use crate::state::InstanceState;
 
 /// Modules that are kept in memory although nobody runs them.
@@ -45,7 +44,6 @@ pub struct Program {
 
 struct ProgramInner {
     hash: [u8; 32],
-    conduct: Arc<Conduct>,
     pre: InstancePre<InstanceState>,
 }
 
@@ -53,10 +51,6 @@ impl Program {
     /// SHA-256 of the wasm file.
     pub fn hash(&self) -> [u8; 32] {
         self.inner.hash
-    }
-
-    pub(crate) fn conduct(&self) -> &Arc<Conduct> {
-        &self.inner.conduct
     }
 
     pub(crate) fn pre(&self) -> &InstancePre<InstanceState> {
@@ -292,11 +286,7 @@ impl Loader {
             .instantiate_pre(&module)
             .map_err(|error| LoadError::Imports(format!("{error:#}")))?;
         Ok(Program {
-            inner: Arc::new(ProgramInner {
-                hash,
-                conduct: Arc::default(),
-                pre,
-            }),
+            inner: Arc::new(ProgramInner { hash, pre }),
         })
     }
 

@@ -64,6 +64,8 @@ pub(crate) struct InstanceState {
     pub(crate) task: i32,
     /// Price of host calls since the last settlement.
     pub(crate) call_gas: u64,
+    /// What the meter has of it already.
+    pub(crate) call_gas_published: u64,
     /// Host work since the last yield, in fuel's worth of time.
     pub(crate) work: u64,
     /// The step in which the fuel interval was cut short, until it is restored.
@@ -96,6 +98,20 @@ impl InstanceState {
         self.call_gas = self.call_gas.saturating_add(gas);
     }
 
+    /// Lets the meter see the price of the calls of a poll that still runs.
+    pub(crate) fn publish_call_gas(&mut self) {
+        self.config
+            .meter
+            .add_gas(self.call_gas - self.call_gas_published);
+        self.call_gas_published = self.call_gas;
+    }
+
+    /// Takes the price of host calls, and how much of it the meter lacks.
+    pub(crate) fn take_call_gas(&mut self) -> (u64, u64) {
+        let gas = std::mem::take(&mut self.call_gas);
+        (gas, gas - std::mem::take(&mut self.call_gas_published))
+    }
+
     /// Counts host time that fuel does not see.
     #[inline]
     pub(crate) fn add_work(&mut self, fuel: u64) {
@@ -111,6 +127,11 @@ impl InstanceState {
     /// The fuel after which the guest has to let others run.
     pub(crate) fn slice_fuel(&self) -> u64 {
         SLICE_FUEL.saturating_mul(u64::from(self.config.weight.get()))
+    }
+
+    /// Whether the host has worked for a slice since the guest last let others run.
+    pub(crate) fn has_worked_a_slice(&self) -> bool {
+        self.work >= self.slice_fuel()
     }
 
     pub(crate) fn inbox(&mut self, channel: InputChannel) -> &mut Inbox {
@@ -241,9 +262,8 @@ impl Drop for InstanceState {
     fn drop(&mut self) {
         self.config.meter.instance_gone(self.memory_bytes);
         self.control.set_memory_bytes(0);
-        self.config
-            .meter
-            .add_gas(std::mem::take(&mut self.call_gas));
+        let (_, unpublished) = self.take_call_gas();
+        self.config.meter.add_gas(unpublished);
         self.embedder.instance_ended(self.id);
     }
 }

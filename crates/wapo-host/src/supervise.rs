@@ -104,6 +104,7 @@ impl Supervisor {
             answer: None,
             task: 0,
             call_gas: 0,
+            call_gas_published: 0,
             work: 0,
             short_since: None,
             attention_at: 0,

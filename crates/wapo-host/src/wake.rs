@@ -3,9 +3,13 @@
 //! A wait of a guest becomes an ordinary [`std::task::Waker`]; waking it queues
 //! the guest's task and waker id and runs the instance. Queues are bounded and
 //! hold each entry once, so a guest that never drains them cannot grow the host.
+//! Wakes are reported before releases, so a waker that was woken and let go is
+//! reported in this order.
 //!
 //! Who calls: host calls make wakers ([`LazyWaker`]), the run loop asks whether
 //! there is work, `next_events` and its older siblings drain.
+
+mod released;
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,8 +18,9 @@ use std::task::{Wake, Waker};
 use wapo_abi::wake::EVENT_SIZE;
 use wapo_abi::{Event, WakeCode, WakerId};
 
+use self::released::ReleasedIds;
 use crate::control::Control;
-use crate::limits::WAKE_QUEUE_MAX;
+use crate::limits::{WAKE_CODES_MAX, WAKE_QUEUE_MAX};
 
 /// Queue lengths up to this are searched linearly; beyond, a set is kept.
 const LINEAR_MAX: usize = 16;
@@ -66,9 +71,10 @@ impl UniqueQueue {
 #[derive(Debug, Default)]
 struct Inner {
     ready: UniqueQueue,
-    codes: VecDeque<WakeCode>,
-    /// Ids of the wakes among `codes`.
-    woken: HashSet<i32>,
+    /// Wakers that were woken.
+    woken: UniqueQueue,
+    /// Wakers that the host holds no more.
+    released: ReleasedIds,
     /// Streams whose buffered output can move again.
     flushes: UniqueQueue,
     /// Something new arrived since the last poll began.
@@ -87,25 +93,26 @@ impl Inner {
         }
     }
 
-    fn push_code(&mut self, code: WakeCode) {
-        if self.codes.len() >= WAKE_QUEUE_MAX {
+    fn wake(&mut self, waker: WakerId) {
+        if self.woken.len() >= WAKE_QUEUE_MAX {
             self.overflowed = true;
-            return;
+        } else {
+            self.woken.push(waker.0);
         }
-        if let WakeCode::Wake(id) = code
-            && !self.woken.insert(id.0)
-        {
-            return;
-        }
-        self.codes.push_back(code);
+    }
+
+    fn release(&mut self, waker: WakerId) {
+        // Only ids from 0 on are reported at all.
+        let fits = u32::try_from(waker.0).is_ok_and(|id| self.released.insert(id));
+        self.overflowed |= !fits;
     }
 
     fn pop_code(&mut self) -> Option<WakeCode> {
-        let code = self.codes.pop_front()?;
-        if let WakeCode::Wake(id) = code {
-            self.woken.remove(&id.0);
+        if let Some(id) = self.woken.pop() {
+            return Some(WakeCode::Wake(WakerId(id)));
         }
-        Some(code)
+        let id = self.released.pop()?;
+        Some(WakeCode::Released(WakerId(id.cast_signed())))
     }
 }
 
@@ -139,7 +146,7 @@ impl WakeQueue {
             let mut inner = self.lock();
             inner.mark_ready(task);
             if waker.is_some() {
-                inner.push_code(WakeCode::Wake(waker));
+                inner.wake(waker);
             }
             inner.fresh = true;
         }
@@ -148,7 +155,7 @@ impl WakeQueue {
 
     /// The host holds this waker no more. Alone it is no reason to poll.
     pub(crate) fn release(&self, waker: WakerId) {
-        self.lock().push_code(WakeCode::Released(waker));
+        self.lock().release(waker);
     }
 
     /// Buffered output of a stream can move again.
@@ -176,11 +183,12 @@ impl WakeQueue {
         inner.ready.pop()
     }
 
-    /// The guest takes all wake codes.
+    /// The guest takes all wakes, and as many releases as fit into one answer.
     pub(crate) fn take_codes(&self) -> Vec<WakeCode> {
         let mut inner = self.lock();
-        inner.woken.clear();
-        inner.codes.drain(..).collect()
+        std::iter::from_fn(|| inner.pop_code())
+            .take(WAKE_CODES_MAX)
+            .collect()
     }
 
     /// Writes as many events as fit into guest memory; answers the bytes written.
@@ -431,6 +439,28 @@ mod tests {
             queue.mark_ready(task);
         }
         assert!(queue.has_overflowed());
+    }
+
+    #[test]
+    fn releases_have_no_bound_but_memory() {
+        let queue = queue();
+        let mut cache = TaskWakers::default();
+        for id in 0..200_000 {
+            drop(LazyWaker::new(&queue, &mut cache, 5, WakerId(id)));
+        }
+        assert!(!queue.has_overflowed());
+        let mut heard = Vec::new();
+        while let codes = queue.take_codes()
+            && !codes.is_empty()
+        {
+            heard.extend(codes);
+        }
+        let released = |id| WakeCode::Released(WakerId(id));
+        assert!(heard.into_iter().eq((0..200_000).map(released)));
+        for id in 0..=i32::try_from(crate::limits::RELEASED_CHUNKS_MAX).expect("small") {
+            drop(LazyWaker::new(&queue, &mut cache, 5, WakerId(id * 4096)));
+        }
+        assert!(queue.has_overflowed(), "ids that are scattered on purpose");
     }
 
     #[test]

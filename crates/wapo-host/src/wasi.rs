@@ -1,8 +1,12 @@
 //! WASI as a guest sees it: clocks, randomness, arguments, environment, and
 //! standard output as lines in the app's log. No files, no sockets.
 //!
-//! Everything else is wasmtime's. Blocking calls suspend the instance, since
-//! the asynchronous linkers are used. Called when an instance is made.
+//! Everything else is wasmtime's, behind the bounds of `imports`. Waiting calls
+//! suspend the instance. Called when an instance is made.
+
+mod imports;
+
+pub(crate) use imports::add_to_linker;
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +22,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::embedder::LogSource;
 use crate::instance::InstanceConfig;
-use crate::limits::{LOG_LINE_BYTES_MAX, RANDOM_BYTES_MAX};
+use crate::limits::LOG_LINE_BYTES_MAX;
 use crate::logs::Logger;
 
 /// The WASI side of an instance.
@@ -34,7 +38,6 @@ pub(crate) fn context(config: &InstanceConfig, logger: &Logger) -> WasiP1Ctx {
         .envs(&config.env)
         .stdout(stream(LogSource::Stdout, LogLevel::Info))
         .stderr(stream(LogSource::Stderr, LogLevel::Warn))
-        .max_random_size(RANDOM_BYTES_MAX as u64)
         .allow_tcp(false)
         .allow_udp(false)
         .build_p1()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use wapo_abi::Errno;
 use wapo_crypto::sealed::{self, Label, Purpose, SealedError};
-use wapo_host::limits::BOOT_DATA_BYTES_MAX;
+use wapo_host::limits::caps::BOOT_DATA_BYTES_MAX;
 use wapo_rpc::AppAddress;
 
 use crate::data_dir::{Durability, write_whole};

@@ -154,22 +154,3 @@ async fn bulk_memory_costs_gas() {
     let (small, large) = (fill(1).await, fill(1 << 20).await);
     assert!(large > small + 100, "{small} and {large}");
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn random_bytes_of_wasi_are_limited() {
-    let text = r#"(module
-        (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
-        (memory (export "memory") 256)
-        (func (export "wapo_poll") (result i32)
-          (if (call $random (i32.const 0) (i32.const 32)) (then unreachable))
-          (drop (call $random (i32.const 0) (i32.const 0x1000000)))
-          (i32.load (i32.const 0xfffffc))
-          (i32.eqz)))"#;
-    let app = Daemon::start().await.deploy(text_guest(text)).await;
-    // Refused in whichever way, the last bytes were never filled.
-    let reason = app.exited().await;
-    assert!(
-        matches!(reason, ExitReason::Finished | ExitReason::Trapped(_)),
-        "{reason}"
-    );
-}

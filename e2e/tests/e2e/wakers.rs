@@ -1,9 +1,10 @@
 //! How a guest hears that a wait is over (the exactly-once rule).
 
 use e2e::probe::{Drain, Event, SCRATCH, Script};
-use e2e::{Errno, Probe, ports};
+use e2e::{Daemon, Errno, Probe, guest, ports, text_guest};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use wapod::ExitReason;
 
 async fn each_waker_is_released_once(drain: Drain) {
     let port = ports::free();
@@ -125,4 +126,44 @@ async fn setting_a_timer_anew_keeps_its_wait() {
     assert_eq!(result, Err(Errno::Pending));
     probe.close(timer).await.unwrap();
     probe.check_wakers(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_in_one_poll_have_no_number_at_which_a_guest_ends() {
+    // 200,000 calls under as many wakers, answered at once; then each waker is
+    // heard of once, and the guest finishes.
+    let text = r#"(module
+        (import "wapo" "ocall_fast_return"
+          (func $fast (param i32 i32 i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 64)
+        (func (export "wapo_poll") (result i32)
+          (local $id i32) (local $bytes i32) (local $seen i32)
+          (loop $calls
+            (drop (call $fast (i32.const 0) (i32.const 103) (local.get $id)
+              (i32.const 7777) (i32.const 0) (i32.const 0)))
+            (local.set $id (i32.add (local.get $id) (i32.const 1)))
+            (br_if $calls (i32.lt_u (local.get $id) (i32.const 200000))))
+          (loop $hear
+            (local.set $bytes (i32.wrap_i64 (call $fast (i32.const 0) (i32.const 300)
+              (i32.const 0x200000) (i32.const 8) (i32.const 0) (i32.const 0))))
+            (if (local.get $bytes) (then
+              ;; An event of a waker, a release: a byte for each id tells of the second.
+              (if (i32.and (i32.eq (i32.const 1) (i32.load (i32.const 0x200000)))
+                           (i32.lt_s (i32.load (i32.const 0x200004)) (i32.const 0)))
+                (then
+                  (local.set $id (i32.xor (i32.const -1) (i32.load (i32.const 0x200004))))
+                  (if (i32.load8_u (local.get $id)) (then unreachable))
+                  (i32.store8 (local.get $id) (i32.const 1))
+                  (local.set $seen (i32.add (local.get $seen) (i32.const 1)))))
+              (br $hear))))
+          (if (i32.ne (local.get $seen) (i32.const 200000)) (then unreachable))
+          (i32.const 1)))"#;
+    let app = Daemon::start().await.deploy(text_guest(text)).await;
+    assert_eq!(app.exited().await, ExitReason::Finished);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_may_poll_under_foreign_wakers_without_end() {
+    let app = Daemon::start().await.deploy(guest("sdk-suite")).await;
+    assert_eq!(app.ask_number("/ready/200000").await, 200_000);
 }

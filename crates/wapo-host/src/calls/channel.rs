@@ -11,27 +11,22 @@ use tokio::sync::oneshot;
 use wapo_abi::message::{HttpRequest, InputChannel, QueryRequest};
 use wapo_abi::{CHANNEL_CAPACITY, Errno};
 
-use super::family;
+use super::{WORK_LOCK, WORK_SYSCALL, family};
 use crate::instance::{Command, Reply, RequestError};
-use crate::limits::REPLY_BYTES_MAX;
 use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 
 impl family::channel::Calls for InstanceState {
     fn oneshot_send(&mut self, handle: Handle, data: &[u8]) -> Result<(), Errno> {
-        if data.len() > REPLY_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
+        self.add_work(WORK_SYSCALL);
         let reply = self.take_reply(handle)?;
         self.control.note_io();
         reply.send(Ok(data.to_vec())).map_err(|_| Errno::IO_ERROR)
     }
 
     fn oneshot_send_error(&mut self, handle: Handle, text: &str) -> Result<(), Errno> {
-        if text.len() > REPLY_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
+        self.add_work(WORK_SYSCALL);
         let reply = self.take_reply(handle)?;
         reply
             .send(Err(RequestError::App(text.to_owned())))
@@ -39,6 +34,7 @@ impl family::channel::Calls for InstanceState {
     }
 
     fn create_input_channel(&mut self, channel: InputChannel) -> Result<i32, Errno> {
+        self.add_work(WORK_LOCK);
         if self.inbox(channel).handle.is_some() {
             return Err(Errno::ALREADY_EXISTS);
         }

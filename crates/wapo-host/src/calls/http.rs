@@ -6,9 +6,8 @@
 use parity_scale_codec::DecodeAll as _;
 use wapo_abi::Errno;
 
-use super::family;
 use super::task::SHUTDOWN_BYTES;
-use crate::limits::TRAILERS_BYTES_MAX;
+use super::{WORK_CALL, WORK_PARSED_BYTE, WORK_SYSCALL, family};
 use crate::net::body::{GuestBody, NoTrailers, Trailers};
 use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource, ResourceTable};
@@ -23,15 +22,15 @@ impl family::http::Calls for InstanceState {
         })?;
         let fields = trailers.iter();
         let bytes: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
+        let count = trailers.len() as u64;
+        self.add_work(WORK_CALL * count);
         self.config.meter.add_ingress(bytes as u64);
         Ok(trailers)
     }
 
     fn http_finish(&mut self, stream: Handle, trailers: &[u8]) -> Result<(), Errno> {
-        if trailers.len() > TRAILERS_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
         let bytes = trailers.len() as u64;
+        self.add_work(WORK_SYSCALL + WORK_PARSED_BYTE * bytes);
         let trailers =
             Trailers::decode_all(&mut &*trailers).map_err(|_| Errno::INVALID_PARAMETER)?;
         let body = body(&mut self.resources, stream)?;
@@ -43,6 +42,7 @@ impl family::http::Calls for InstanceState {
     }
 
     fn http_abort(&mut self, stream: Handle) -> Result<(), Errno> {
+        self.add_work(WORK_SYSCALL);
         body(&mut self.resources, stream)?.stream.abort();
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The two imports, under both of their names, and what surrounds every call:
 //! finding memory, the stop request, traces, the burden of host time.
 
+use std::sync::Arc;
+
 use wapo_abi::wire::{self, Slots};
 use wapo_abi::{
     Errno, IMPORT_FAST, IMPORT_MODULE, IMPORT_SLOW, LEGACY_IMPORT_FAST, LEGACY_IMPORT_MODULE,
@@ -8,7 +10,7 @@ use wapo_abi::{
 };
 use wasmtime::{AsContextMut as _, Caller, Linker, Memory};
 
-use super::{SlowOutcome, WORK_CALL, call_fast, call_slow};
+use super::{SlowOutcome, WORK_CALL, call_fast, call_slow, work_moved};
 use crate::drive::Interrupted;
 use crate::limits::SHORT_SLICE_FUEL;
 use crate::state::InstanceState;
@@ -67,33 +69,44 @@ fn ocall_slow<'a>(
     if let Err(interrupted) = check_goes_on(caller.data()) {
         return Box::new(std::future::ready(Err(interrupted.into())));
     }
-    match call_slow(&mut caller, id, slots) {
-        Ok(SlowOutcome::Wait(future)) => Box::new(async move {
-            let outcome = future.await;
-            finish_slow(&mut caller, id, slots, outcome)
-        }),
-        Ok(SlowOutcome::Ready(answer)) => {
-            let over = {
-                let state = caller.data();
-                state.work >= state.slice_fuel()
-            };
-            let result = finish_slow(&mut caller, id, slots, Ok(answer));
-            if !over {
-                return Box::new(std::future::ready(result));
-            }
-            // This import can suspend, so the burden is worked off here.
-            caller.data_mut().work = 0;
-            Box::new(async move {
-                tokio::task::yield_now().await;
+    let outcome = match call_slow(&mut caller, id, slots) {
+        Ok(SlowOutcome::Wait(future)) => {
+            return Box::new(async move {
+                let control = Arc::clone(&caller.data().control);
+                let waits = control.wait_in_host();
+                let outcome = future.await;
+                drop(waits);
+                let result = finish_slow(&mut caller, id, slots, outcome);
+                work_off(&mut caller).await;
                 result
-            })
+            });
         }
-        Err(errno) => Box::new(std::future::ready(finish_slow(
-            &mut caller,
-            id,
-            slots,
-            Err(errno),
-        ))),
+        Ok(SlowOutcome::Ready(answer)) => Ok(answer),
+        Err(errno) => Err(errno),
+    };
+    let result = finish_slow(&mut caller, id, slots, outcome);
+    if caller.data().has_worked_a_slice() {
+        return Box::new(async move {
+            work_off(&mut caller).await;
+            result
+        });
+    }
+    Box::new(std::future::ready(result))
+}
+
+/// Lets others run if the host has worked for a slice on the guest's behalf.
+///
+/// For imports that can suspend the guest; the fast one can only shorten the way
+/// to the next yield ([`balance`]).
+pub(crate) async fn work_off(caller: &mut Caller<'_, InstanceState>) {
+    let state = caller.data_mut();
+    if state.has_worked_a_slice() {
+        state.work = 0;
+        state.publish_call_gas();
+        let control = Arc::clone(&state.control);
+        let waits = control.wait_in_host();
+        tokio::task::yield_now().await;
+        drop(waits);
     }
 }
 
@@ -108,6 +121,7 @@ fn finish_slow(
     // A failing call leaves an answer that was not fetched yet where it is.
     let outcome = outcome.and_then(|answer| {
         let len = u32::try_from(answer.len()).map_err(|_| Errno::RESOURCE_LIMITED)?;
+        state.add_work(work_moved(answer.len()));
         state.answer = Some(answer);
         Ok(len)
     });
@@ -135,7 +149,7 @@ fn enter(caller: &mut Caller<'_, InstanceState>, task: i32) {
 ///
 /// [`Errno::NO_MEMORY`] when there is none, which loading a module rules out.
 #[inline]
-pub(super) fn split<'a>(
+pub(crate) fn split<'a>(
     caller: &'a mut Caller<'_, InstanceState>,
 ) -> Result<(&'a mut [u8], &'a mut InstanceState), Errno> {
     let memory = match caller.data().memory {
@@ -174,6 +188,30 @@ fn attend(
     balance(caller)
 }
 
+/// What precedes an import that is no host call of the table.
+///
+/// # Errors
+///
+/// When the guest has to end.
+pub(crate) fn begin_import(caller: &Caller<'_, InstanceState>) -> wasmtime::Result<()> {
+    Ok(check_goes_on(caller.data())?)
+}
+
+/// What follows an import that cannot suspend the guest: see [`attend`].
+///
+/// # Errors
+///
+/// When the guest has to end.
+#[inline]
+pub(crate) fn end_import(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
+    let state = caller.data();
+    if state.work >= state.attention_at {
+        check_goes_on(state)?;
+        balance(caller)?;
+    }
+    Ok(())
+}
+
 /// Whether the guest may go on at all.
 ///
 /// Every slow call asks, and the fast ones once in a slice: a guest that floods
@@ -198,8 +236,9 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
     let state = caller.data_mut();
     let step = state.control.step();
     let pending = state.short_since == Some(step);
-    let interval = if state.work >= state.slice_fuel() {
+    let interval = if state.has_worked_a_slice() {
         state.work = 0;
+        state.publish_call_gas();
         state.short_since = Some(step);
         if pending { 1 } else { SHORT_SLICE_FUEL }
     } else if pending || state.short_since.is_none() {
@@ -209,9 +248,10 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
         state.slice_fuel()
     };
     state.pay_attention();
-    caller
-        .as_context_mut()
-        .fuel_async_yield_interval(Some(interval))
+    let control = Arc::clone(&state.control);
+    let mut store = caller.as_context_mut();
+    control.fuel().observe(store.get_fuel()?, interval);
+    store.fuel_async_yield_interval(Some(interval))
 }
 
 #[cold]

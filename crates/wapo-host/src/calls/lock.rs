@@ -5,17 +5,18 @@
 
 use wapo_abi::Errno;
 
-use super::family;
-use crate::limits::LOCK_NAME_BYTES_MAX;
+use super::{WORK_LOCK, family};
 use crate::state::InstanceState;
 
 impl family::lock::Calls for InstanceState {
     fn app_try_lock(&mut self, name: &str) -> Result<(), Errno> {
-        let taken = name.len() <= LOCK_NAME_BYTES_MAX && self.embedder.try_lock(self.id, name);
+        self.add_work(WORK_LOCK);
+        let taken = self.embedder.try_lock(self.id, name);
         taken.then_some(()).ok_or(Errno::CONDITION_ERROR)
     }
 
     fn app_unlock(&mut self, name: &str) -> Result<(), Errno> {
+        self.add_work(WORK_LOCK);
         let given_back = self.embedder.unlock(self.id, name);
         given_back.then_some(()).ok_or(Errno::CONDITION_ERROR)
     }

@@ -1,9 +1,10 @@
 //! Host calls: from the guest's six numbers to a method of the state.
 //!
 //! One `match`, expanded from the table of the contract, charges the price,
-//! lifts the arguments, calls the method of the row's family and lowers the
-//! answer. Families live in one file each and never see a pointer. Entered from
-//! the two imports (`link`); nothing else calls in here.
+//! lifts the arguments up to their caps, counts the host's work, calls the
+//! method of the row's family and lowers the answer. Families live in one file
+//! each, never see a pointer, and may rely on the caps. Entered from the two
+//! imports (`link`); nothing else calls in here.
 
 mod channel;
 mod http;
@@ -15,7 +16,7 @@ mod task;
 mod timer;
 mod worker;
 
-pub(crate) use link::add_to_linker;
+pub(crate) use link::{add_to_linker, begin_import, end_import, split, work_off};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -23,7 +24,7 @@ use std::pin::Pin;
 use parity_scale_codec::Encode as _;
 use wapo_abi::message::{InputChannel, LogLevel, TlsClientConfig, TlsServerConfig};
 use wapo_abi::wire::Slots;
-use wapo_abi::{Errno, for_each_host_call};
+use wapo_abi::{Cap, Errno, for_each_host_call};
 use wasmtime::Caller;
 
 use crate::memory::GuestSlice;
@@ -33,12 +34,27 @@ use crate::state::InstanceState;
 /// A future that outlives the borrow of the state while the instance waits.
 pub(crate) type WaitFuture<T> = Pin<Box<dyn Future<Output = Result<T, Errno>> + Send>>;
 
-/// Host time of an ordinary call, in fuel's worth.
-const WORK_CALL: u64 = 100;
-/// Host time of a call that enters the kernel, in fuel's worth.
+// Host time in fuel's worth: 2000 units are a microsecond, as of ordinary wasm code.
+
+/// Host time of an ordinary call.
+pub(crate) const WORK_CALL: u64 = 100;
+/// Host time of a call that enters the kernel.
 pub(crate) const WORK_SYSCALL: u64 = 2_000;
-/// Host time of a call that does public-key cryptography, in fuel's worth.
+/// Host time of a call that allocates and enters a lock of the worker.
+pub(crate) const WORK_LOCK: u64 = 1_000;
+/// Host time of a call that makes a socket and registers it: some ten microseconds.
+pub(crate) const WORK_SOCKET: u64 = 20_000;
+/// Host time of a call that does public-key cryptography: some fifty microseconds.
 pub(crate) const WORK_CRYPTO: u64 = 100_000;
+/// Host time of a byte that is hashed, escaped or parsed, beyond being copied.
+pub(crate) const WORK_PARSED_BYTE: u64 = 4;
+
+/// Host time of bytes that were moved between a guest and a socket or pipe.
+///
+/// Copying four bytes takes as long as an instruction.
+pub(crate) const fn work_moved(bytes: usize) -> u64 {
+    bytes as u64 / 4
+}
 
 /// Types of arguments as the methods of a family see them.
 macro_rules! arg_type {
@@ -96,7 +112,9 @@ macro_rules! result_type {
 macro_rules! family_traits {
     ([] $($family:ident { $(
         $(#[doc = $doc:literal])*
-        $mode:ident $id:literal $name:ident ( $($arg:ident : $kind:tt),* ) -> $result:tt,
+        $mode:ident $id:literal $name:ident (
+            $($arg:ident : $kind:tt $($rule:ident $cap:ident $(else $refusal:ident)?)?),*
+        ) $(max $input_cap:ident)? -> $result:tt,
         gas $base:literal $(+ len * $mul:literal / $div:literal)?,
         errors [$($errno:ident),*];
     )* })*) => {
@@ -139,47 +157,71 @@ macro_rules! view {
     ($caller:ident, $other:tt $(, $rest:tt)*) => { view!($caller $(, $rest)*) };
 }
 
-/// Lifts one argument from the slots; slices are checked against memory.
+/// The cap of a slice, as a constant.
+macro_rules! cap {
+    ([$($cap:tt)+]) => {{
+        const CAP: Cap = match wapo_abi::__cap!($($cap)+) {
+            Some(cap) => cap,
+            None => unreachable!(),
+        };
+        CAP
+    }};
+}
+
+/// Lifts one argument from the slots.
+///
+/// A slice is checked against memory and its cap before a byte of it is looked
+/// at, and what is looked at is counted as work: text, because it is validated,
+/// and bytes that are refused beyond their cap, because the call takes them as
+/// a whole. Where a part is enough (`cut`) and where the call writes, the call
+/// knows how many bytes it moved and counts them itself.
 macro_rules! lift {
-    ($slots:ident, $memory:ident, handle) => {
+    ($slots:ident, $memory:ident, $state:ident, handle, []) => {
         Handle($slots.take_i32())
     };
-    ($slots:ident, $memory:ident, waker) => {
+    ($slots:ident, $memory:ident, $state:ident, waker, []) => {
         wapo_abi::WakerId($slots.take_i32())
     };
-    ($slots:ident, $memory:ident, task) => {
+    ($slots:ident, $memory:ident, $state:ident, task, []) => {
         $slots.take_i32()
     };
-    ($slots:ident, $memory:ident, i32) => {
+    ($slots:ident, $memory:ident, $state:ident, i32, []) => {
         $slots.take_i32()
     };
-    ($slots:ident, $memory:ident, u64) => {
+    ($slots:ident, $memory:ident, $state:ident, u64, []) => {
         $slots.take_u64()
     };
-    ($slots:ident, $memory:ident, u16) => {
+    ($slots:ident, $memory:ident, $state:ident, u16, []) => {
         u16::try_from($slots.take()).map_err(|_| Errno::INVALID_ENCODING)?
     };
-    ($slots:ident, $memory:ident, bool) => {
+    ($slots:ident, $memory:ident, $state:ident, bool, []) => {
         match $slots.take() {
             0 => false,
             1 => true,
             _ => return Err(Errno::INVALID_ENCODING),
         }
     };
-    ($slots:ident, $memory:ident, level) => {
+    ($slots:ident, $memory:ident, $state:ident, level, []) => {
         LogLevel::from_u32($slots.take()).ok_or(Errno::INVALID_ENCODING)?
     };
-    ($slots:ident, $memory:ident, channel) => {
+    ($slots:ident, $memory:ident, $state:ident, channel, []) => {
         InputChannel::from_u32($slots.take()).ok_or(Errno::INVALID_PARAMETER)?
     };
-    ($slots:ident, $memory:ident, str) => {
-        GuestSlice::new($slots.take_slice()).read_str($memory)?
+    ($slots:ident, $memory:ident, $state:ident, str, $cap:tt) => {{
+        let text = GuestSlice::new($slots.take_slice()).read_str_capped($memory, cap!($cap))?;
+        $state.add_work(text.len() as u64);
+        text
+    }};
+    ($slots:ident, $memory:ident, $state:ident, bytes, [cut $cap:ident]) => {
+        GuestSlice::new($slots.take_slice()).read_capped($memory, cap!([cut $cap]))?
     };
-    ($slots:ident, $memory:ident, bytes) => {
-        GuestSlice::new($slots.take_slice()).read($memory)?
-    };
-    ($slots:ident, $memory:ident, bytes_mut) => {
-        GuestSlice::new($slots.take_slice()).write($memory)?
+    ($slots:ident, $memory:ident, $state:ident, bytes, $cap:tt) => {{
+        let bytes = GuestSlice::new($slots.take_slice()).read_capped($memory, cap!($cap))?;
+        $state.add_work(bytes.len() as u64);
+        bytes
+    }};
+    ($slots:ident, $memory:ident, $state:ident, bytes_mut, $cap:tt) => {
+        GuestSlice::new($slots.take_slice()).write_capped($memory, cap!($cap))?
     };
 }
 
@@ -220,7 +262,7 @@ macro_rules! priced_len {
     (@one $peek:ident, $len:ident, $other:tt) => { $peek.take(); };
 }
 
-/// Charges a row's price and counts the host time of its bytes.
+/// Charges a row's price.
 macro_rules! charge {
     ($state:ident, $slots:ident, $base:literal, [], $($args:tt)*) => {
         $state.charge($base);
@@ -229,27 +271,26 @@ macro_rules! charge {
         let len = priced_len!($slots, $($args)*);
         const PRICE: wapo_abi::Gas = wapo_abi::Gas { base: $base, per_bytes: $mul, bytes: $div };
         $state.charge(PRICE.of(len));
-        $state.add_work(u64::from(len));
     };
 }
 
 /// The arm of a row in the dispatch of fast calls.
 macro_rules! fast_arm {
     (fast, $caller:ident, $slots:ident, $family:ident :: $name:ident,
-        ( $($arg:ident : $kind:tt),* ), $result:tt, $base:literal, $per:tt) => {{
+        ( $($arg:ident : $kind:tt $cap:tt),* ), $result:tt, $base:literal, $per:tt, $input:tt) => {{
         #[allow(unused_variables, reason = "rows without a slice need no memory")]
         let (memory, state) = view!($caller $(, $kind)*);
         charge!(state, $slots, $base, $per, $($arg: $kind),*);
-        $(let $arg = lift!($slots, memory, $kind);)*
+        $(let $arg = lift!($slots, memory, state, $kind, $cap);)*
         let value = family::$family::Calls::$name(state $(, $arg)*)?;
         Ok(lower!($result, value))
     }};
     (fast_encoded, $caller:ident, $slots:ident, $family:ident :: $name:ident,
-        ( $($arg:ident : $kind:tt),* ), $result:tt, $base:literal, $per:tt) => {{
+        ( $($arg:ident : $kind:tt $cap:tt),* ), $result:tt, $base:literal, $per:tt, $input:tt) => {{
         use parity_scale_codec::Decode as _;
         let (memory, state) = link::split($caller)?;
         charge!(state, $slots, $base, [], );
-        let mut input = GuestSlice::new($slots.take_slice()).read(memory)?;
+        let mut input = GuestSlice::new($slots.take_slice()).read_capped(memory, cap!($input))?;
         state.add_work(WORK_SYSCALL + input.len() as u64);
         $(let $arg = <arg_type!($kind)>::decode(&mut input).map_err(|_| Errno::INVALID_PARAMETER)?;)*
         let value = family::$family::Calls::$name(state $(, $arg)*)?;
@@ -261,20 +302,20 @@ macro_rules! fast_arm {
 /// The arm of a row in the dispatch of slow calls.
 macro_rules! slow_arm {
     (slow, $caller:ident, $slots:ident, $family:ident :: $name:ident,
-        ( $($arg:ident : $kind:tt),* ), $base:literal, $per:tt) => {{
+        ( $($arg:ident : $kind:tt $cap:tt),* ), $base:literal, $per:tt) => {{
         #[allow(unused_variables, reason = "rows without a slice need no memory")]
         let (memory, state) = view!($caller $(, $kind)*);
         charge!(state, $slots, $base, $per, $($arg: $kind),*);
-        $(let $arg = lift!($slots, memory, $kind);)*
+        $(let $arg = lift!($slots, memory, state, $kind, $cap);)*
         let value = family::$family::Calls::$name(state $(, $arg)*)?;
         Ok(SlowOutcome::Ready(value.encode()))
     }};
     (wait, $caller:ident, $slots:ident, $family:ident :: $name:ident,
-        ( $($arg:ident : $kind:tt),* ), $base:literal, $per:tt) => {{
+        ( $($arg:ident : $kind:tt $cap:tt),* ), $base:literal, $per:tt) => {{
         #[allow(unused_variables, reason = "rows without a slice need no memory")]
         let (memory, state) = view!($caller $(, $kind)*);
         charge!(state, $slots, $base, $per, $($arg: $kind),*);
-        $(let $arg = lift!($slots, memory, $kind);)*
+        $(let $arg = lift!($slots, memory, state, $kind, $cap);)*
         let future = family::$family::Calls::$name(state $(, $arg)*);
         Ok(SlowOutcome::Wait(Box::pin(async move { Ok(future.await?.encode()) })))
     }};
@@ -292,7 +333,9 @@ pub(crate) enum SlowOutcome {
 macro_rules! dispatch {
     ([] $($family:ident { $(
         $(#[doc = $doc:literal])*
-        $mode:ident $id:literal $name:ident ( $($arg:ident : $kind:tt),* ) -> $result:tt,
+        $mode:ident $id:literal $name:ident (
+            $($arg:ident : $kind:tt $($rule:ident $cap:ident $(else $refusal:ident)?)?),*
+        ) $(max $input_cap:ident)? -> $result:tt,
         gas $base:literal $(+ len * $mul:literal / $div:literal)?,
         errors [$($errno:ident),*];
     )* })*) => {
@@ -312,7 +355,8 @@ macro_rules! dispatch {
                 wapo_abi::GET_RETURN => get_return(caller, slots),
                 $($($id => fast_arm!(
                     $mode, caller, slots, $family::$name,
-                    ( $($arg: $kind),* ), $result, $base, [$($mul / $div)?]
+                    ( $($arg: $kind [$($rule $cap $(else $refusal)?)?]),* ),
+                    $result, $base, [$($mul / $div)?], [$(max $input_cap)?]
                 ),)*)*
                 _ => Err(Errno::UNKNOWN_CALL_NUMBER),
             }
@@ -332,7 +376,8 @@ macro_rules! dispatch {
             match id {
                 $($($id => slow_arm!(
                     $mode, caller, slots, $family::$name,
-                    ( $($arg: $kind),* ), $base, [$($mul / $div)?]
+                    ( $($arg: $kind [$($rule $cap $(else $refusal)?)?]),* ),
+                    $base, [$($mul / $div)?]
                 ),)*)*
                 _ => Err(Errno::UNKNOWN_CALL_NUMBER),
             }
@@ -343,9 +388,10 @@ for_each_host_call!(dispatch);
 
 /// Hands the answer of the last slow call to the guest, once.
 fn get_return(caller: &mut Caller<'_, InstanceState>, mut slots: Slots) -> Result<u32, Errno> {
-    let (memory, state) = link::split(caller)?;
+    let (memory, state) = split(caller)?;
     let slice = GuestSlice::new(slots.take_slice());
     let answer = state.answer.take().ok_or(Errno::NOT_FOUND)?;
+    state.add_work(work_moved(answer.len()));
     if answer.len() != slice.len() as usize {
         return Err(Errno::INVALID_PARAMETER);
     }

@@ -12,19 +12,24 @@ use wapo_abi::message::{TlsClientConfig, TlsServerConfig};
 use wapo_abi::{Errno, WakerId};
 
 use super::task::poll_lazily;
-use super::{WORK_CRYPTO, WORK_SYSCALL, family};
-use crate::limits::HOST_BYTES_MAX;
+use super::{WORK_CRYPTO, WORK_PARSED_BYTE, WORK_SOCKET, WORK_SYSCALL, family};
+use crate::limits::caps::{HOST_BYTES_MAX, PEM_BYTES_MAX};
 use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
 use crate::net::listener::Listener;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
+
+/// Host time of checking a key against its certificate, in fuel's worth.
+///
+/// Half a millisecond: a private key of RSA is validated when it is read.
+const WORK_IDENTITY: u64 = 1_000_000;
 
 /// Price of a registered name, on top of the row's.
 const SNI_GAS: u64 = 10_000;
 
 impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
-        self.add_work(WORK_SYSCALL);
+        self.add_work(WORK_SOCKET);
         let address: SocketAddr = addr.parse().map_err(|_| Errno::INVALID_PARAMETER)?;
         let allowed = self.config.listen_ports.as_ref();
         if !allowed.is_some_and(|ports| ports.contains(&address.port())) {
@@ -38,7 +43,7 @@ impl family::net::Calls for InstanceState {
         let tls = match tls {
             None => None,
             Some(config) => {
-                self.add_work(WORK_CRYPTO);
+                self.check_identity(&config)?;
                 Some(self.dialer.tls.server(&config)?)
             }
         };
@@ -79,6 +84,10 @@ impl family::net::Calls for InstanceState {
         config: TlsClientConfig,
     ) -> Result<Handle, Errno> {
         let TlsClientConfig::V0 = config;
+        // Of the encoded input the host name is the only part that can be long.
+        if host.len() > HOST_BYTES_MAX {
+            return Err(Errno::INVALID_PARAMETER);
+        }
         self.check_egress(&host, port)?;
         let name = ServerName::try_from(host.clone()).map_err(|_| Errno::INVALID_PARAMETER)?;
         self.add_work(WORK_CRYPTO);
@@ -87,8 +96,11 @@ impl family::net::Calls for InstanceState {
     }
 
     fn tls_listen_sni(&mut self, name: String, config: TlsServerConfig) -> Result<Handle, Errno> {
-        self.add_work(WORK_CRYPTO);
+        if name.len() > HOST_BYTES_MAX {
+            return Err(Errno::INVALID_PARAMETER);
+        }
         self.resources.check_room()?;
+        self.check_identity(&config)?;
         let listener = self.embedder.listen_sni(self.id, &name, config)?;
         self.charge(SNI_GAS);
         self.resources
@@ -130,9 +142,24 @@ impl InstanceState {
         }
     }
 
+    /// Counts the work of setting up a certificate and its key.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::INVALID_PARAMETER`] when one of the texts is too long.
+    fn check_identity(&mut self, config: &TlsServerConfig) -> Result<(), Errno> {
+        let TlsServerConfig::V0 { cert, key } = config;
+        if cert.len() > PEM_BYTES_MAX || key.len() > PEM_BYTES_MAX {
+            return Err(Errno::INVALID_PARAMETER);
+        }
+        let bytes = (cert.len() + key.len()) as u64;
+        self.add_work(WORK_IDENTITY + WORK_PARSED_BYTE * bytes);
+        Ok(())
+    }
+
     fn check_egress(&mut self, host: &str, port: u16) -> Result<(), Errno> {
-        self.add_work(WORK_SYSCALL);
-        if host.is_empty() || host.len() > HOST_BYTES_MAX {
+        self.add_work(WORK_SOCKET);
+        if host.is_empty() {
             return Err(Errno::INVALID_PARAMETER);
         }
         self.dialer.policy.check_name(host, port).map_err(|denied| {

@@ -4,10 +4,8 @@
 
 use std::sync::Arc;
 
-use wapo_abi::Errno;
-
 use super::{WORK_SYSCALL, WaitFuture, family};
-use crate::limits::{BLOB_GET_BYTES_MAX, BOOT_DATA_BYTES_MAX};
+use crate::limits::BLOB_GET_BYTES_MAX;
 use crate::state::InstanceState;
 
 /// Price of a sealed record that was read.
@@ -43,9 +41,6 @@ impl family::storage::Calls for InstanceState {
     }
 
     fn write_boot_data(&mut self, data: &[u8]) -> WaitFuture<()> {
-        if data.len() > BOOT_DATA_BYTES_MAX {
-            return Box::pin(std::future::ready(Err(Errno::INVALID_PARAMETER)));
-        }
         self.add_work(WORK_SYSCALL);
         let meter = Arc::clone(&self.config.meter);
         let bytes = data.len() as u64;

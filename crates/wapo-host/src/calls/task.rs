@@ -9,10 +9,10 @@ use std::task::{Context, Poll, Waker};
 
 use rand::Rng as _;
 use wapo_abi::message::InputChannel;
+use wapo_abi::wake::EVENT_SIZE;
 use wapo_abi::{Errno, WakeCode, WakerId};
 
-use super::{WORK_SYSCALL, family};
-use crate::limits::RANDOM_BYTES_MAX;
+use super::{WORK_SYSCALL, family, work_moved};
 use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::state::InstanceState;
@@ -103,6 +103,7 @@ impl family::task::Calls for InstanceState {
             Resource::Stream(stream) => {
                 let read = poll_lazily(lazy, |cx| stream.poll_read(cx, buffer));
                 let read = io_outcome(read)?;
+                self.add_work(work_moved(read));
                 self.config.meter.add_ingress(read as u64);
                 self.control.note_io();
                 Ok(read)
@@ -120,6 +121,7 @@ impl family::task::Calls for InstanceState {
         let (lazy, resources) = self.lazy_waker(waker);
         let stream = stream(resources, handle)?;
         let written = io_outcome(poll_lazily(lazy, |cx| stream.poll_write(cx, data)))?;
+        self.add_work(work_moved(written));
         self.config.meter.add_egress(written as u64);
         self.control.note_io();
         Ok(written)
@@ -167,19 +169,21 @@ impl family::task::Calls for InstanceState {
     }
 
     fn awake_wakers(&mut self) -> Result<Vec<WakeCode>, Errno> {
-        Ok(self.wakes.take_codes())
+        let codes = self.wakes.take_codes();
+        self.add_work(EVENT_SIZE as u64 * codes.len() as u64);
+        Ok(codes)
     }
 
     fn getrandom(&mut self, buffer: &mut [u8]) -> Result<(), Errno> {
-        if buffer.len() > RANDOM_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
+        self.add_work(buffer.len() as u64);
         rand::rng().fill_bytes(buffer);
         Ok(())
     }
 
     fn next_events(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
-        Ok(self.wakes.write_events(buffer))
+        let written = self.wakes.write_events(buffer);
+        self.add_work(written as u64);
+        Ok(written)
     }
 
     fn poll_flush(&mut self, waker: WakerId, handle: Handle) -> Result<(), Errno> {

@@ -9,6 +9,9 @@ use super::family;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 
+/// Host time of entering a timer into the runtime's wheel, in fuel's worth.
+const WORK_TIMER: u64 = 500;
+
 /// As good as never: some thirty years.
 ///
 /// A timer that never fires is an ordinary one, so that a wait that was
@@ -23,6 +26,7 @@ fn deadline(timeout_ms: i32) -> Instant {
 
 impl family::timer::Calls for InstanceState {
     fn create_timer(&mut self, timeout_ms: i32) -> Result<Handle, Errno> {
+        self.add_work(WORK_TIMER);
         // Made only when there is room, since it is thrown away otherwise.
         self.resources.check_room()?;
         let timer = Box::pin(tokio::time::sleep_until(deadline(timeout_ms)));
@@ -30,6 +34,7 @@ impl family::timer::Calls for InstanceState {
     }
 
     fn reset_timer(&mut self, handle: Handle, timeout_ms: i32) -> Result<(), Errno> {
+        self.add_work(WORK_TIMER);
         let Resource::Timer(timer) = self.resources.get(handle)? else {
             return Err(Errno::INVALID_PARAMETER);
         };

@@ -1,17 +1,17 @@
 //! Calls of the family `worker`: what a guest asks of the worker it runs on.
 //!
-//! All of it is the embedder's; this file only keeps the limits.
+//! All of it is the embedder's; this file counts the work.
 
 use wapo_abi::Errno;
 use wapo_abi::message::{LogLevel, MetricsToken};
 
-use super::{WORK_CRYPTO, WaitFuture, family};
+use super::{WORK_CRYPTO, WORK_LOCK, WORK_PARSED_BYTE, WaitFuture, family, work_moved};
 use crate::embedder::LogSource;
-use crate::limits::{OUTPUT_BYTES_MAX, SECRET_PATH_BYTES_MAX, SIGN_BYTES_MAX};
 use crate::state::InstanceState;
 
 impl family::worker::Calls for InstanceState {
     fn log(&mut self, level: LogLevel, text: &str) -> Result<(), Errno> {
+        self.add_work(WORK_LOCK + WORK_PARSED_BYTE * text.len() as u64);
         self.logger.write(LogSource::Guest, level, text);
         Ok(())
     }
@@ -21,18 +21,13 @@ impl family::worker::Calls for InstanceState {
     }
 
     fn emit_program_output(&mut self, data: &[u8]) -> Result<(), Errno> {
-        if data.len() > OUTPUT_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
+        self.add_work(WORK_LOCK + work_moved(data.len()));
         self.embedder.output(self.id, data);
         Ok(())
     }
 
     fn sign(&mut self, data: &[u8]) -> Result<Vec<u8>, Errno> {
-        if data.len() > SIGN_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
-        self.add_work(WORK_CRYPTO);
+        self.add_work(WORK_CRYPTO + WORK_PARSED_BYTE * data.len() as u64);
         Ok(self.embedder.sign(data))
     }
 
@@ -41,10 +36,7 @@ impl family::worker::Calls for InstanceState {
     }
 
     fn sgx_quote(&mut self, data: &[u8]) -> WaitFuture<Option<Vec<u8>>> {
-        if data.len() > SIGN_BYTES_MAX {
-            return Box::pin(std::future::ready(Err(Errno::INVALID_PARAMETER)));
-        }
-        self.add_work(WORK_CRYPTO);
+        self.add_work(WORK_CRYPTO + WORK_PARSED_BYTE * data.len() as u64);
         let quote = self.embedder.quote(data.to_vec());
         Box::pin(async move { Ok(quote.await) })
     }
@@ -55,13 +47,11 @@ impl family::worker::Calls for InstanceState {
     }
 
     fn app_gas_consumed(&mut self) -> Result<(u64, MetricsToken), Errno> {
+        self.add_work(WORK_LOCK);
         Ok(self.embedder.gas_consumed())
     }
 
     fn derive_secret(&mut self, path: &[u8]) -> Result<[u8; 64], Errno> {
-        if path.len() > SECRET_PATH_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
         self.add_work(WORK_CRYPTO);
         Ok(self.embedder.derive_secret(path))
     }

@@ -1,7 +1,7 @@
-//! The threads on which guests run that hog the CPU.
+//! Threads of low priority, for guests that hog the CPU and for beginners.
 //!
-//! A queue and a few threads of low priority, and no more: tasks here compute,
-//! so what they need is to get in line again cheaply after each slice. A
+//! A queue and a few threads, and no more: tasks here compute, so what they need
+//! is to get in line again cheaply after each slice. A
 //! runtime with sockets of its own would look at them, and wake its other
 //! threads, at every slice; that is a tenth of all time. Sockets and timers
 //! belong to the runtime that an instance came from. Called by `schedule`.
@@ -27,7 +27,8 @@ const DONE: u8 = 4;
 
 type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Threads with one queue. Dropping it ends the threads and all tasks.
+/// Threads with one queue. Dropping it ends the threads and the tasks that are queued;
+/// one that waits ends when it is woken.
 pub(crate) struct HogThreads {
     shared: Arc<Shared>,
 }
@@ -59,19 +60,19 @@ struct Task {
 }
 
 impl HogThreads {
-    /// Starts threads that run `prepare` first.
+    /// Starts threads of this name that run `prepare` first.
     ///
     /// # Errors
     ///
     /// When the system gives no threads.
-    pub(crate) fn new(threads: usize, prepare: fn()) -> io::Result<Self> {
+    pub(crate) fn new(name: &str, threads: usize, prepare: fn()) -> io::Result<Self> {
         let pool = Self {
             shared: Arc::new(Shared::default()),
         };
         for _ in 0..threads.max(1) {
             let shared = Arc::clone(&pool.shared);
             std::thread::Builder::new()
-                .name("wapo-hog".to_owned())
+                .name(name.to_owned())
                 .spawn(move || {
                     prepare();
                     shared.work();
@@ -269,7 +270,7 @@ mod tests {
 
     #[test]
     fn tasks_that_yield_take_turns_and_end() {
-        let pool = HogThreads::new(2, || {}).expect("threads");
+        let pool = HogThreads::new("test", 2, || {}).expect("threads");
         let (sender, receiver) = mpsc::channel();
         for _ in 0..8 {
             pool.handle().spawn(Yields(1000, sender.clone()));
@@ -281,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_waiting_task_goes_on_when_it_is_woken_from_outside() {
-        let pool = HogThreads::new(1, || {}).expect("threads");
+        let pool = HogThreads::new("test", 1, || {}).expect("threads");
         let (sender, receiver) = mpsc::channel();
         let (wake, mut woken) = tokio::sync::mpsc::channel::<()>(1);
         pool.handle().spawn(async move {
@@ -304,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_panic_ends_its_task_only_and_nothing_outlives_the_threads() {
-        let pool = HogThreads::new(1, || {}).expect("threads");
+        let pool = HogThreads::new("test", 1, || {}).expect("threads");
         let (sender, receiver) = mpsc::channel();
         pool.handle().spawn(async { panic!("a bug") });
         pool.handle().spawn(Yields(3, sender.clone()));

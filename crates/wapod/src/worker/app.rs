@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
     Embedder as _, ExitReason, InstanceHandle, InstanceId, LogLine, LogSource, Phase, Program,
-    Status, Usage,
+    SchedulingHistory, Status, Usage,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
@@ -37,6 +37,8 @@ pub(crate) struct App {
     pub(crate) settings: Settings,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) latency: Latency,
+    /// How its instances have used the processor, for their scheduling.
+    pub(super) scheduling: Arc<SchedulingHistory>,
     pub(super) embedder: Arc<AppEmbedder>,
     /// Code that is ready to start; loaded when it is needed first.
     pub(super) program: tokio::sync::Mutex<Option<Program>>,
@@ -200,6 +202,7 @@ impl App {
             settings: record.settings,
             ledger,
             latency: Latency::default(),
+            scheduling: Arc::default(),
             embedder,
             program: tokio::sync::Mutex::new(None),
             secrets: Mutex::new(secrets),

@@ -176,6 +176,7 @@ impl Worker {
             listen_on_loopback: settings.listen_on_loopback,
             egress: Arc::new(EgressRules::new(egress_rules(app))),
             meter: Arc::clone(app.ledger.meter()),
+            history: Arc::clone(&app.scheduling),
             trace_calls: settings.trace_calls,
         }
     }
