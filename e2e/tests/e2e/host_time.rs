@@ -171,7 +171,10 @@ fn hostile_bodies() -> Vec<String> {
         wasi("fd_read", &[zero, zero, "i32.const 1024", huge]),
         wasi("fd_pwrite", &[one, zero, count, "i64.const 0", huge]),
         wasi("poll_oneoff", &[zero, zero, "i32.const 1000000", huge]),
-        wasi("poll_oneoff", &[zero, huge, "i32.const 64", huge]),
+        wasi(
+            "poll_oneoff",
+            &[zero, "i32.const 0x3f00000", "i32.const 64", huge],
+        ),
         wasi(
             "older_poll_oneoff",
             &[zero, zero, "i32.const 1000000", huge],
