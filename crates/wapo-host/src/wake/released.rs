@@ -13,34 +13,34 @@ use crate::limits::RELEASED_CHUNKS_MAX;
 
 /// Ids that one chunk has bits for.
 const CHUNK_IDS: u32 = 4096;
-const WORDS: usize = (CHUNK_IDS / u64::BITS) as usize;
+const WORDS: u32 = CHUNK_IDS / u64::BITS;
 
 /// Which of [`CHUNK_IDS`] neighbours are released.
 #[derive(Debug)]
 struct Chunk {
-    words: [u64; WORDS],
+    words: [u64; WORDS as usize],
     /// No word before this one has a bit.
-    first_word: usize,
+    first_word: u32,
 }
 
 impl Chunk {
     const EMPTY: Self = Self {
-        words: [0; WORDS],
+        words: [0; WORDS as usize],
         first_word: WORDS,
     };
 
     fn insert(&mut self, bit: u32) {
-        let word = (bit / u64::BITS) as usize;
-        self.words[word] |= 1 << (bit % u64::BITS);
+        let word = bit / u64::BITS;
+        self.words[word as usize] |= 1 << (bit % u64::BITS);
         self.first_word = self.first_word.min(word);
     }
 
     fn pop(&mut self) -> Option<u32> {
-        while let Some(word) = self.words.get_mut(self.first_word) {
+        while let Some(word) = self.words.get_mut(self.first_word as usize) {
             if *word != 0 {
                 let bit = word.trailing_zeros();
                 *word &= *word - 1;
-                return Some(self.first_word as u32 * u64::BITS + bit);
+                return Some(self.first_word * u64::BITS + bit);
             }
             self.first_word += 1;
         }

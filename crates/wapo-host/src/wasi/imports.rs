@@ -328,8 +328,8 @@ fn gather(memory: &[u8], list: u32, count: u32) -> Result<Vec<u8>, Errno> {
         let room = PARCEL_BYTES + WASI_WRITE_BYTES_MAX - parcel.len();
         parcel.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
-    let address = PARCEL_BYTES as u32;
-    let len = (parcel.len() - PARCEL_BYTES) as u32;
+    let number = |bytes: usize| u32::try_from(bytes).map_err(|_| INVAL);
+    let (address, len) = (number(PARCEL_BYTES)?, number(parcel.len() - PARCEL_BYTES)?);
     parcel[..4].copy_from_slice(&address.to_le_bytes());
     parcel[4..8].copy_from_slice(&len.to_le_bytes());
     Ok(parcel)
