@@ -23,7 +23,9 @@ use wapo_host::net::policy::EgressRule;
 use wapo_host::{Allocation, LogLine, ModuleCacheConfig, Resolver, RestartPolicy};
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
-use crate::limits::{DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT};
+use crate::limits::{
+    CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT,
+};
 use crate::store::Settings;
 use crate::worker::{Deployment, Name};
 
@@ -64,6 +66,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How long the gateway waits for clients and guests.
     pub patience: Patience,
+    /// Connections to each port at a time; see [`CONNECTIONS_MAX`].
+    pub connections_max: u32,
     /// Ports that apps may listen on, unless they have their own range.
     pub listen_ports: Option<RangeInclusive<u16>>,
     /// Memory of all instances together, in bytes; `None` for no limit.
@@ -98,6 +102,7 @@ impl Default for Config {
             base_domain: "localhost".to_owned(),
             trusted_proxies: Vec::new(),
             patience: Patience::default(),
+            connections_max: CONNECTIONS_MAX,
             listen_ports: None,
             memory_budget_bytes: None,
             on_demand_time: ON_DEMAND_TIME,

@@ -5,11 +5,105 @@
 
 use std::time::Duration;
 
-/// Connections to the user port at a time.
+/// Connections to a port at a time.
 ///
-/// Each costs a file descriptor and some ten KiB. Further clients wait in the
-/// kernel's queue until one leaves.
+/// Each costs a file descriptor and some ten KiB. For a further one, a connection
+/// leaves for whose client the daemon waits; while it waits for none, newcomers
+/// wait in the kernel's queue.
 pub const CONNECTIONS_MAX: u32 = 4096;
+
+/// Connections of one client to a port at a time: of an IPv4 address, or of a
+/// network of 64 bits in IPv6.
+///
+/// Offices behind one address have some hundred. Loopback and trusted proxies
+/// have no bound of their own.
+pub const CLIENT_CONNECTIONS_MAX: usize = 512;
+
+/// Connections that leave at once, at most, when there is no place for a newcomer.
+///
+/// Finding who waits the longest is a look at all of them, which newcomers of a
+/// flood share in this way.
+pub const CONNECTIONS_DISPLACED_AT_ONCE: usize = 32;
+
+/// Bytes of bodies of calls at the user port that the daemon holds, from when
+/// they arrive until the call is answered.
+///
+/// A dozen of the largest queries. Without it, strangers fill the memory with
+/// calls that they never finish. Bodies for apps are streamed and not counted.
+pub const BODIES_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// The same of one client.
+pub const BODIES_CLIENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
+
+/// What of a budget only small bodies may take; see [`SMALL_BODY_BYTES_MAX`].
+///
+/// Five hundred of them, while large ones have taken the rest.
+pub const BODIES_SMALL_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Bytes of a body that counts as small, which nearly all of them are.
+pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of bodies of calls at the admin port.
+///
+/// Two of the largest blobs that fit a call. Others are streamed to the disk.
+pub const ADMIN_BODIES_BYTES_MAX: u64 = 160 * 1024 * 1024;
+
+/// Bytes of answers of a port that wait for their clients to take them.
+///
+/// An answer to a query may have 16 MiB, and twice as much in JSON. Without it,
+/// clients that ask and do not read fill the memory.
+pub const ANSWERS_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// The same of one client.
+pub const ANSWERS_CLIENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Time for the whole body of a call, which is collected in memory.
+///
+/// 90 KB a second are enough for the largest query. The pace within it is
+/// [`BODY_WINDOW_BYTES_MIN`]; a client that kept only that could hold its part
+/// of the budget for days.
+pub const COLLECT_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Bytes of a message above which it is read or written on another thread.
+///
+/// A runtime thread is not kept from its connections for more than about a
+/// millisecond.
+pub const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
+
+/// Large messages of a port that are read or written at a time.
+///
+/// Each keeps a core busy for up to some tenths of a second.
+pub const HEAVY_WORK_MAX: usize = 1;
+
+/// Time that a large message waits for its turn.
+pub const HEAVY_WAIT: Duration = Duration::from_secs(10);
+
+/// Uploads and downloads of blobs at a time.
+///
+/// Each has a file open and up to a MiB in memory.
+pub const BLOB_TRANSFERS_MAX: u64 = 64;
+
+/// Clients that follow logs at a time.
+///
+/// Each is woken by the lines of its app.
+pub const LOG_FOLLOWERS_MAX: u64 = 128;
+
+/// The same of one app.
+pub const APP_LOG_FOLLOWERS_MAX: u64 = 32;
+
+/// Time between two parts of a followed log.
+///
+/// What comes in between is sent together: an app that logs much must not wake
+/// each follower for each line. People do not see the difference.
+pub const LOG_PART_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Bytes of a part of a followed log.
+pub const LOG_PART_BYTES_MAX: usize = 64 * 1024;
+
+/// Texts of refusals whose signature is kept.
+///
+/// There are fewer of them.
+pub const SIGNATURES_KEPT_MAX: usize = 64;
 
 /// Time for a client to show which version of HTTP it speaks.
 ///
@@ -82,7 +176,8 @@ pub const REQUEST_BODY_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// keep an instance busy for ever.
 pub const BODY_WINDOW: Duration = Duration::from_secs(20);
 
-/// Bytes of a request body that have to come within [`BODY_WINDOW`].
+/// Bytes of a request body that have to come within [`BODY_WINDOW`], be it for an
+/// app, a call or a blob.
 pub const BODY_WINDOW_BYTES_MIN: u64 = 1024;
 
 /// Bytes of a request body that are read after nobody wants it any more.
@@ -106,12 +201,6 @@ pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 ///
 /// What existing clients expect.
 pub const SIGNED_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
-
-/// Bytes that are signed without another thread.
-///
-/// A runtime thread is not kept from its connections for more than about a
-/// millisecond.
-pub const SIGNED_AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 
 /// Lines about failed requests in the log of one app, per second.
 ///
@@ -252,10 +341,13 @@ pub const SECRET_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that are read from a blob's file in one step.
 pub const BLOB_PIECE_BYTES: usize = 64 * 1024;
 
-/// Pieces of a blob on their way between the network and the disk.
+/// Bytes of a blob that are written to the disk in one step.
+pub const BLOB_PART_BYTES: usize = 256 * 1024;
+
+/// Time for an upload of a blob.
 ///
-/// The faster side waits for the other one.
-pub const BLOB_PIECES_MAX: usize = 8;
+/// The largest takes an hour on a line of 10 MBit/s.
+pub const BLOB_UPLOAD_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
 
 /// Time without a line after which a stream of log lines shows that it lives.
 ///
@@ -300,6 +392,8 @@ pub struct Patience {
     pub head: Duration,
     /// For some of a request's body; see [`BODY_WINDOW`].
     pub body_window: Duration,
+    /// For the whole body of a call; see [`COLLECT_TIMEOUT`].
+    pub body: Duration,
     /// For a client to take some of an answer; see [`WRITE_TIMEOUT`].
     pub write: Duration,
     /// For a request on an HTTP/2 connection; see [`IDLE_TIMEOUT`].
@@ -315,6 +409,7 @@ impl Default for Patience {
         Self {
             head: HEAD_READ_TIMEOUT,
             body_window: BODY_WINDOW,
+            body: COLLECT_TIMEOUT,
             write: WRITE_TIMEOUT,
             idle: IDLE_TIMEOUT,
             response: RESPONSE_TIMEOUT,

@@ -6,8 +6,9 @@
 //! run` and by tests.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::Notify;
 use wapo_host::LogLine;
 
@@ -22,7 +23,7 @@ pub(crate) struct LogBook {
 
 #[derive(Default)]
 struct Pages {
-    lines: VecDeque<LogLine>,
+    lines: VecDeque<Arc<KeptLine>>,
     /// Bytes of all texts in `lines`.
     bytes: usize,
     /// Number of the first line in `lines`; lines are counted from 0.
@@ -34,12 +35,15 @@ impl LogBook {
     pub(crate) fn add(&self, line: LogLine) {
         let mut pages = self.pages();
         pages.bytes += line.text.len();
-        pages.lines.push_back(line);
+        pages.lines.push_back(Arc::new(KeptLine {
+            line,
+            sent: OnceLock::new(),
+        }));
         while pages.lines.len() > LOG_LINES_KEPT || pages.bytes > LOG_BYTES_KEPT {
             let Some(dropped) = pages.lines.pop_front() else {
                 break;
             };
-            pages.bytes -= dropped.text.len();
+            pages.bytes -= dropped.line.text.len();
             pages.first += 1;
         }
         drop(pages);
@@ -50,6 +54,26 @@ impl LogBook {
         // Every state between two statements of `add` is a valid one.
         self.pages.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A line of the book.
+pub(crate) struct KeptLine {
+    pub(crate) line: LogLine,
+    /// As it is sent to those who follow; the same for all of them.
+    sent: OnceLock<Bytes>,
+}
+
+impl KeptLine {
+    /// The line as it is sent; `write` makes it when nobody was sent it yet.
+    pub(crate) fn sent(&self, write: impl FnOnce(&LogLine) -> Bytes) -> &Bytes {
+        self.sent.get_or_init(|| write(&self.line))
+    }
+}
+
+/// What a reader finds next, not copied.
+pub(crate) enum KeptEvent {
+    Line(Arc<KeptLine>),
+    Missed(u64),
 }
 
 /// What a reader finds next.
@@ -87,16 +111,45 @@ impl LogReader {
 
     /// The next line, if there is one already.
     pub fn try_next(&mut self) -> Option<LogEvent> {
+        Some(match self.try_next_kept()? {
+            KeptEvent::Line(kept) => LogEvent::Line(kept.line.clone()),
+            KeptEvent::Missed(missed) => LogEvent::Missed(missed),
+        })
+    }
+
+    /// The same without a copy.
+    pub(crate) fn try_next_kept(&mut self) -> Option<KeptEvent> {
         let pages = self.book.pages();
         if self.next < pages.first {
             let missed = pages.first - self.next;
             self.next = pages.first;
-            return Some(LogEvent::Missed(missed));
+            return Some(KeptEvent::Missed(missed));
         }
         let index = usize::try_from(self.next - pages.first).ok()?;
-        let line = pages.lines.get(index)?.clone();
+        let line = Arc::clone(pages.lines.get(index)?);
         self.next += 1;
-        Some(LogEvent::Line(line))
+        Some(KeptEvent::Line(line))
+    }
+
+    /// Waits until there is a next line. Never returns when there is none any more.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn ready(&self) {
+        loop {
+            let mut changed = std::pin::pin!(self.book.changed.notified());
+            // Registered before looking, so that no line slips through between.
+            changed.as_mut().enable();
+            let end = {
+                let pages = self.book.pages();
+                pages.first + pages.lines.len() as u64
+            };
+            if self.next < end {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// Waits for the next line. Never returns when there is none any more.
@@ -105,15 +158,11 @@ impl LogReader {
     ///
     /// Cancel safe: a line is either returned or still there.
     pub async fn next(&mut self) -> LogEvent {
-        let book = Arc::clone(&self.book);
         loop {
-            let mut changed = std::pin::pin!(book.changed.notified());
-            // Registered before looking, so that no line slips through between.
-            changed.as_mut().enable();
             if let Some(event) = self.try_next() {
                 return event;
             }
-            changed.await;
+            self.ready().await;
         }
     }
 }

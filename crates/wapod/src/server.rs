@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use wapo_host::{Engine, EngineConfig, ExitReason, ModuleCacheConfig};
 use wapo_rpc::AppAddress;
 
-use crate::api::{self, Frontend, UserSurface};
+use crate::api::{self, AdminSettings, Clients, Frontend, UserSurface};
 use crate::config::{AppConfig, Config};
 use crate::data_dir::DataDir;
 use crate::error::{AppError, StartError};
@@ -62,22 +62,25 @@ impl Server {
         }
 
         let exit = Arc::new(Notify::new());
-        let surface = UserSurface::new(
-            Arc::clone(&worker),
-            &config.base_domain,
+        let users = Clients::of_users(
+            config.connections_max,
             config.trusted_proxies,
             config.patience,
         );
+        let surface =
+            UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
         let mut frontends = vec![Frontend::start(user_listener, surface, config.drain_grace)];
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = admin {
-            let surface = api::admin(
-                Arc::clone(&worker),
-                config.admin_token.as_ref(),
+            let settings = AdminSettings {
+                token: config.admin_token.as_ref(),
                 user_address,
-                config.base_domain,
-                Arc::clone(&exit),
-            );
+                base_domain: config.base_domain,
+                clients: Clients::of_admin(config.connections_max, config.patience),
+                users,
+                exit: Arc::clone(&exit),
+            };
+            let surface = api::admin(Arc::clone(&worker), settings);
             frontends.push(Frontend::start(listener, surface, config.drain_grace));
         }
         tracing::info!(address = %user_address, apps = worker.apps().len(), "the gateway is open");

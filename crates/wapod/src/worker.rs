@@ -42,6 +42,7 @@ pub(crate) use lease::{Channel, Lease};
 pub(crate) use ledger::Ledger;
 pub(crate) use lifecycle::{Deployment, Name};
 pub(crate) use ports::{Family, Ports};
+pub(crate) use query::Query;
 pub(crate) use session::Session;
 
 use crate::blobs::BlobFolder;

@@ -37,6 +37,7 @@ mod sdk;
 mod secrets;
 mod statements;
 mod storage;
+mod strangers;
 mod tcp;
 mod tls;
 mod wakers;

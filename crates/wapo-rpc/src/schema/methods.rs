@@ -58,7 +58,7 @@ macro_rules! for_each_operation_method {
             /// Sets how many instances an app has, and answers how many there are.
             AppResize: app_resize(ResizeArgs) -> Number, post, call;
             /// What apps have used, signed; 64 of them at a time.
-            AppMetrics: app_metrics(Addresses) -> AppMetricsResponse, get, call;
+            AppMetrics: app_metrics(Addresses) -> AppMetricsResponse, post, call;
             /// Lists apps.
             AppList: app_list(AppListArgs) -> AppListResponse, get, call;
             /// Stops and removes every app.

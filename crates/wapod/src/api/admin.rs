@@ -20,11 +20,13 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use tokio::sync::Notify;
-use wapo_rpc::Method;
+use wapo_rpc::{AppAddress, Method};
 
-use super::auth::{Denied, Gate};
+use super::auth::{Denied, Gate, Room};
 use super::body::{self, Body};
+use super::budget::Budget;
 use super::call::{self, Read};
+use super::clients::Clients;
 use super::connection::{Client, Surface};
 use super::error::ApiError;
 use super::{blob, console, figures, log_stream, operation};
@@ -34,6 +36,13 @@ use crate::worker::Worker;
 pub(crate) struct AdminSurface {
     pub(super) worker: Arc<Worker>,
     pub(super) gate: Gate,
+    pub(super) clients: Arc<Clients>,
+    /// Those of the user port, for figures.
+    pub(super) users: Arc<Clients>,
+    /// Who follows logs, of each app.
+    pub(super) followers: Arc<Budget<AppAddress>>,
+    /// Blobs that come and go.
+    pub(super) transfers: Arc<Budget>,
     pub(super) user_address: SocketAddr,
     pub(super) base_domain: String,
     /// Somebody wants the daemon to end.
@@ -53,25 +62,23 @@ impl AdminSurface {
     ) -> Result<Response<Body>, ApiError> {
         let path = request.uri().path().to_owned();
         let reads = matches!(*request.method(), HttpMethod::GET | HttpMethod::HEAD);
-        self.gate
-            .check_browser(&request)
-            .map_err(ApiError::Denied)?;
+        let enter = |room| self.gate.check(&request, room).map_err(ApiError::Denied);
         let open_to_all = match path.as_str() {
             "/health" => Some(self.health()),
             path => console::file(path),
         };
         if let Some(answer) = open_to_all {
+            enter(Room::Hall)?;
             return match reads {
                 true => Ok(answer),
                 false => Err(ApiError::MethodNotAllowed("GET, HEAD")),
             };
         }
-        self.gate
-            .check_token(request.headers())
-            .map_err(ApiError::Denied)?;
+        enter(Room::Office)?;
         if let Some(name) = path.strip_prefix("/prpc/") {
             let serves = |method| matches!(method, Method::Operation(_));
-            return match call::read(name, request, serves).await? {
+            let caller = self.clients.caller(client, client.peer);
+            return match call::read(name, request, serves, &caller).await? {
                 Read::Call(call) => Ok(operation::run(self, &call)
                     .await
                     .unwrap_or_else(|answer| *answer)),
@@ -79,16 +86,16 @@ impl AdminSurface {
             };
         }
         if let Some(name) = path.strip_prefix("/blob/") {
-            return blob::answer(&self.worker.blobs, name, request).await;
+            return blob::answer(self, name, request, client).await;
         }
         if !reads {
             return Err(ApiError::NotFound);
         }
         if let Some(address) = path.strip_prefix("/logs/") {
-            return log_stream::answer(&self.worker, address, request.uri().query(), client);
+            return log_stream::answer(self, address, request.uri().query(), client);
         }
         match path.as_str() {
-            "/metrics" => Ok(figures::answer(&self.worker)),
+            "/metrics" => Ok(figures::answer(self)),
             "/openapi.json" => Ok(body::full(
                 StatusCode::OK,
                 "application/json",
@@ -122,6 +129,10 @@ impl Surface for AdminSurface {
         }
         harden(&mut response);
         response
+    }
+
+    fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 }
 

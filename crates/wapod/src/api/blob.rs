@@ -1,37 +1,67 @@
 //! Blobs, streamed: `POST /blob/<name>` and `GET /blob/<hex>`.
 //!
 //! What is being uploaded goes to the disk piece by piece, never into memory as a
-//! whole. The name may be `sha256:` or `sha512:` alone: then the hash is
-//! computed. Called by `admin`.
+//! whole, and no thread waits for a client. The name may be `sha256:` or
+//! `sha512:` alone: then the hash is computed. Called by `admin`.
 
-use http_body_util::{BodyExt as _, StreamBody};
+use std::io;
+
+use http_body_util::StreamBody;
 use hyper::body::{Body as _, Bytes, Frame, Incoming};
-use hyper::header::{CONTENT_LENGTH, HeaderValue};
+use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
+use super::admin::AdminSurface;
 use super::body::{self, Body};
+use super::budget::Share;
+use super::collect::{NotCollected, Paced};
+use super::connection::Client;
 use super::error::ApiError;
-use crate::blobs::{BlobError, BlobFolder, BlobName, Upload, WantedName};
-use crate::limits::{BLOB_BYTES_MAX, BLOB_PIECES_MAX, DISCARD_TIMEOUT};
+use crate::blobs::{BlobError, BlobFolder, BlobName, WantedName};
+use crate::limits::{
+    BLOB_BYTES_MAX, BLOB_PART_BYTES, BLOB_UPLOAD_TIMEOUT, DISCARD_TIMEOUT, GOODBYE_TIMEOUT,
+};
+
+/// The runtime has no threads any more.
+const STOPPING: ApiError = ApiError::BadRequest("the daemon is stopping");
 
 /// Answers `/blob/<name>`.
 pub(super) async fn answer(
-    blobs: &BlobFolder,
+    surface: &AdminSurface,
     name: &str,
     request: Request<Incoming>,
+    client: &Client,
 ) -> Result<Response<Body>, ApiError> {
+    let blobs = &surface.worker.blobs;
+    let mut transfer = surface.transfers.share(None);
+    transfer.grow(1).map_err(|_| ApiError::TooManyTransfers)?;
     match *request.method() {
         Method::POST | Method::PUT => {
+            let waits_for_word = request.headers().contains_key(EXPECT);
             let mut content = request.into_body();
-            let outcome = put(blobs, name, &mut content).await;
-            if outcome.is_err() && !content.is_end_stream() {
+            let window = surface.clients.patience.body_window;
+            let paced = Paced::new(client, window);
+            let outcome = put(blobs, name, &mut content, paced).await;
+            match &outcome {
+                // Such a client sends nothing before it was asked to.
+                Err(ApiError::BodyTooLarge) if waits_for_word => {}
+                Err(ApiError::BodyTooSlow) => {
+                    tokio::spawn(body::discard(content, GOODBYE_TIMEOUT));
+                }
                 // Whoever is in the middle of it gets to read why.
-                tokio::spawn(body::discard(content, DISCARD_TIMEOUT));
+                Err(_) if !content.is_end_stream() => {
+                    tokio::spawn(body::discard(content, DISCARD_TIMEOUT));
+                }
+                _ => {}
             }
             outcome
         }
-        Method::GET | Method::HEAD => get(blobs, name, request.method() == Method::HEAD).await,
+        Method::GET | Method::HEAD => {
+            let is_head = request.method() == Method::HEAD;
+            get(blobs, name, is_head, transfer).await
+        }
         _ => Err(ApiError::MethodNotAllowed("GET, HEAD, POST, PUT")),
     }
 }
@@ -41,92 +71,86 @@ async fn put(
     blobs: &BlobFolder,
     name: &str,
     content: &mut Incoming,
+    mut paced: Paced<'_>,
 ) -> Result<Response<Body>, ApiError> {
     let wanted: WantedName = name.parse()?;
     if content.size_hint().lower() > BLOB_BYTES_MAX {
         return Err(ApiError::BodyTooLarge);
     }
-    let (pieces, taken) = mpsc::channel(BLOB_PIECES_MAX);
     let blobs = blobs.clone();
-    let writing =
-        tokio::task::spawn_blocking(move || write(blobs.upload(wanted, BLOB_BYTES_MAX)?, taken));
-    let mut is_complete = true;
-    while let Some(frame) = content.frame().await {
-        match frame.map(Frame::into_data) {
-            // The writer has given up, and will say why.
-            Ok(Ok(piece)) => {
-                if pieces.send(Some(piece)).await.is_err() {
+    let mut upload = on_disk(move || blobs.upload(wanted, BLOB_BYTES_MAX)).await?;
+    let ends = Instant::now() + BLOB_UPLOAD_TIMEOUT;
+    let mut is_over = false;
+    while !is_over {
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        while bytes < BLOB_PART_BYTES {
+            match paced.next(content, ends).await {
+                Ok(Some(piece)) => {
+                    bytes += piece.len();
+                    part.push(piece);
+                }
+                Ok(None) => {
+                    is_over = true;
                     break;
                 }
-            }
-            Ok(Err(_trailers)) => {}
-            Err(_) => {
-                is_complete = false;
-                break;
+                Err(NotCollected::TooSlow) => return Err(ApiError::BodyTooSlow),
+                Err(_) => return Err(ApiError::BadRequest("the upload was cut off")),
             }
         }
+        upload = on_disk(move || {
+            for piece in &part {
+                upload.write(piece)?;
+            }
+            Ok(upload)
+        })
+        .await?;
     }
-    if is_complete {
-        // Only this end makes a blob of it.
-        let _ = pieces.send(None).await;
-    }
-    drop(pieces);
-    match writing.await {
-        Ok(Ok(Some(name))) => Ok(body::text(StatusCode::OK, name.to_string())),
-        Ok(Ok(None)) => Err(ApiError::BadRequest("the upload was cut off")),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(ApiError::BadRequest("the daemon is stopping")),
-    }
+    // Only this end makes a blob of it.
+    let name: BlobName = on_disk(move || upload.finish()).await?;
+    Ok(body::text(StatusCode::OK, name.to_string()))
 }
 
-/// Writes pieces until the end is announced; `None` when it never is.
-fn write(
-    mut upload: Upload,
-    mut pieces: mpsc::Receiver<Option<Bytes>>,
-) -> Result<Option<BlobName>, BlobError> {
-    while let Some(piece) = pieces.blocking_recv() {
-        match piece {
-            Some(piece) => upload.write(&piece)?,
-            None => return upload.finish().map(Some),
-        }
-    }
-    Ok(None)
+/// Does something that blocks on a thread that may.
+async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, BlobError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let done = spawn_blocking(work).await.map_err(|_| STOPPING)?;
+    Ok(done?)
 }
 
 /// Gives a blob, checked.
-async fn get(blobs: &BlobFolder, name: &str, is_head: bool) -> Result<Response<Body>, ApiError> {
+async fn get(
+    blobs: &BlobFolder,
+    name: &str,
+    is_head: bool,
+    transfer: Share,
+) -> Result<Response<Body>, ApiError> {
     let not_found = ApiError::Blob(StatusCode::NOT_FOUND, "Object not found".to_owned());
     let by_name = || name.parse::<BlobName>().ok();
     let Some(name) = BlobName::from_digits(name).or_else(by_name) else {
         return Err(not_found);
     };
     let blobs = blobs.clone();
-    let (pieces, taken) = mpsc::channel(BLOB_PIECES_MAX);
-    let opening = tokio::task::spawn_blocking(move || blobs.open_checked(&name));
-    let Ok(opened) = opening.await else {
-        return Err(ApiError::BadRequest("the daemon is stopping"));
-    };
-    let (mut file, bytes) = opened?;
-    if !is_head {
-        tokio::task::spawn_blocking(move || {
-            loop {
-                match crate::blobs::next_piece(&mut file) {
-                    Ok(Some(piece)) => {
-                        if pieces.blocking_send(Ok(Frame::data(piece))).is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) => return,
-                    Err(error) => {
-                        let _ = pieces.blocking_send(Err(error));
-                        return;
-                    }
-                }
-            }
+    let (file, bytes) = on_disk(move || blobs.open_checked(&name)).await?;
+    let file = (!is_head).then_some(file);
+    // A piece is read when the client has taken the one before.
+    let stream = futures_util::stream::unfold((file, transfer), |(file, transfer)| async {
+        let mut file = file?;
+        let reading = spawn_blocking(move || {
+            let piece = crate::blobs::next_piece(&mut file);
+            (piece, file)
         });
-    }
-    let stream = futures_util::stream::unfold(taken, |mut taken| async move {
-        taken.recv().await.map(|piece| (piece, taken))
+        let Ok((piece, file)) = reading.await else {
+            return Some((
+                Err(io::Error::other("the daemon is stopping")),
+                (None, transfer),
+            ));
+        };
+        match piece.transpose()? {
+            Ok(piece) => Some((Ok(Frame::<Bytes>::data(piece)), (Some(file), transfer))),
+            Err(error) => Some((Err(error), (None, transfer))),
+        }
     });
     let mut response = Response::new(Body::Stream(StreamBody::new(Box::pin(stream))));
     let headers = response.headers_mut();

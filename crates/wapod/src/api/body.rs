@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use http_body_util::{BodyExt as _, StreamBody};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Frame, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::time::timeout;
@@ -57,7 +57,10 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body>
 /// Takes what a client still sends although nobody wants it. Closing the
 /// connection instead would reset it, and the answer would be lost on the way.
 /// HTTP/2 can refuse one stream alone, but not every client copes with that.
-pub(super) async fn discard(mut body: Incoming, time: Duration) {
+pub(super) async fn discard(
+    mut body: impl hyper::body::Body<Data = Bytes> + Unpin,
+    time: Duration,
+) {
     let reading = async {
         let mut bytes = 0;
         while let Some(Ok(frame)) = body.frame().await {

@@ -1,11 +1,14 @@
 //! A call to the worker: `/prpc/<Service>.<Method>`.
 //!
 //! Decodes what both services have in common: the encoding, the method, the
-//! body. What a call does is in `user` and `operation`.
+//! body. Bodies and answers are counted on the budgets of the port, and large
+//! ones are decoded and encoded on threads of their own. What a call does is in
+//! `user` and `operation`.
 
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use hyper::body::{Bytes, Incoming};
-use hyper::header::CONTENT_TYPE;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use prost::Message;
 use serde::Serialize;
@@ -13,7 +16,12 @@ use serde::de::DeserializeOwned;
 use wapo_rpc::{Encoding, Method};
 
 use super::body::{self, Body};
+use super::budget::{Share, Who};
+use super::clients::{Caller, Clients};
+use super::collect::{Collected, NotCollected, collect};
 use super::error::{ApiError, call_error};
+use super::signing::Signed;
+use crate::limits::{AT_ONCE_BYTES_MAX, RETRY_AFTER_SECS};
 
 /// An answer that says what was wrong; rare, so it need not be quick.
 pub(super) type Refusal = Box<Response<Body>>;
@@ -22,7 +30,12 @@ pub(super) type Refusal = Box<Response<Body>>;
 pub(super) struct Call {
     pub(super) method: Method,
     pub(super) encoding: Encoding,
-    content: Bytes,
+    clients: Arc<Clients>,
+    who: Who,
+    /// Taken by whoever decodes it.
+    content: Mutex<Vec<u8>>,
+    /// The arguments are as large as the body, and stay until the answer.
+    _share: Share,
 }
 
 /// A call, or the answer to something that is none.
@@ -36,6 +49,7 @@ pub(super) async fn read(
     name: &str,
     request: Request<Incoming>,
     serves: fn(Method) -> bool,
+    caller: &Caller<'_>,
 ) -> Result<Read, ApiError> {
     let content_type = request.headers().get(CONTENT_TYPE);
     let content_type = content_type.and_then(|value| value.to_str().ok());
@@ -50,7 +64,8 @@ pub(super) async fn read(
         }
     };
     let Some(method) = Method::parse(name).filter(|method| serves(*method)) else {
-        let answer = call_error(encoding, StatusCode::NOT_FOUND, "method Not Found");
+        let mut answer = call_error(encoding, StatusCode::NOT_FOUND, "method Not Found");
+        Signed::Once.mark(&mut answer);
         return Ok(Read::Answer(answer));
     };
     match *request.method() {
@@ -59,43 +74,129 @@ pub(super) async fn read(
         _ if method.is_read_only() => return Err(ApiError::MethodNotAllowed("GET, POST")),
         _ => return Err(ApiError::MethodNotAllowed("POST")),
     }
-    let limited = Limited::new(request.into_body(), method.body_bytes_max());
-    let content = match limited.collect().await {
-        Ok(content) => content.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            let answer = body::text(StatusCode::PAYLOAD_TOO_LARGE, "Entity too large");
-            return Ok(Read::Answer(answer));
+    let waits_for_word = request.headers().contains_key(EXPECT);
+    let bytes_max = method.body_bytes_max();
+    let collected = collect(request.into_body(), bytes_max, waits_for_word, caller).await;
+    let answer = match collected {
+        Ok(Collected { content, share }) => {
+            return Ok(Read::Call(Call {
+                method,
+                encoding,
+                clients: Arc::clone(caller.clients),
+                who: caller.who,
+                content: Mutex::new(content),
+                _share: share,
+            }));
         }
-        Err(_) => {
-            let answer = body::text(StatusCode::SERVICE_UNAVAILABLE, "Read body failed");
-            return Ok(Read::Answer(answer));
+        Err(NotCollected::TooLarge) => {
+            body::text(StatusCode::PAYLOAD_TOO_LARGE, "Entity too large")
         }
+        Err(NotCollected::BrokeOff) => {
+            body::text(StatusCode::SERVICE_UNAVAILABLE, "Read body failed")
+        }
+        Err(NotCollected::TooSlow) => return Err(ApiError::BodyTooSlow),
+        Err(NotCollected::Full(full)) => busy(encoding, &full.to_string()),
     };
-    Ok(Read::Call(Call {
-        method,
-        encoding,
-        content,
-    }))
+    Ok(Read::Answer(answer))
 }
 
 impl Call {
-    /// The arguments.
+    /// The arguments. They are there once.
     ///
     /// # Errors
     ///
-    /// The answer for whoever sent something else.
-    pub(super) fn arguments<M>(&self) -> Result<M, Refusal>
+    /// The answer for whoever sent something else, or when too many large
+    /// messages wait.
+    pub(super) async fn arguments<M>(&self) -> Result<M, Refusal>
     where
-        M: Message + DeserializeOwned + Default,
+        M: Message + DeserializeOwned + Default + 'static,
     {
-        let decoded = self.encoding.decode(&self.content);
+        let content = {
+            let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *content)
+        };
+        let encoding = self.encoding;
+        let decoded = if content.len() <= AT_ONCE_BYTES_MAX {
+            encoding.decode(&content)
+        } else {
+            let decode = move || encoding.decode(&content);
+            let heavy = &self.clients.heavy;
+            heavy.run(decode).await.map_err(|busy| self.busy(&busy))?
+        };
         decoded.map_err(|error| self.refuse(&error.to_string()))
+    }
+
+    /// Does work on arguments of `bytes`: on a thread of its own when it takes
+    /// long.
+    ///
+    /// # Errors
+    ///
+    /// The answer when too much of that waits.
+    pub(super) async fn work<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if bytes <= AT_ONCE_BYTES_MAX {
+            return Ok(work());
+        }
+        let heavy = &self.clients.heavy;
+        heavy.run(work).await.map_err(|busy| self.busy(&busy))
+    }
+
+    /// Whether there is room for a small answer at least.
+    ///
+    /// # Errors
+    ///
+    /// The answer when there is none.
+    pub(super) fn expects_answer(&self) -> Result<(), Refusal> {
+        let room = self.clients.answer_share(self.who, 1);
+        room.map(drop).map_err(|full| self.busy(&full))
     }
 
     /// An answer.
     pub(super) fn answer<M: Message + Serialize>(&self, message: &M) -> Response<Body> {
         let content = self.encoding.encode(message);
-        body::full(StatusCode::OK, self.encoding.content_type(), content)
+        if content.len() <= AT_ONCE_BYTES_MAX {
+            return self.success(content);
+        }
+        match self.clients.answer_share(self.who, content.len()) {
+            Ok(share) => self.success(share.around(content)),
+            Err(full) => *self.busy(&full),
+        }
+    }
+
+    /// An answer whose message has about `bytes`. It is counted before it is
+    /// encoded.
+    ///
+    /// # Errors
+    ///
+    /// The answer when there is no room for it.
+    pub(super) async fn large_answer<M>(
+        &self,
+        message: M,
+        bytes: usize,
+    ) -> Result<Response<Body>, Refusal>
+    where
+        M: Message + Serialize + 'static,
+    {
+        let encoding = self.encoding;
+        let encoded_bytes = match encoding {
+            Encoding::Protobuf => bytes,
+            // Two digits for each byte.
+            Encoding::Json => bytes.saturating_mul(2),
+        };
+        let share = self.clients.answer_share(self.who, encoded_bytes);
+        let share =
+            share.map_err(|full| self.busy(&format!("the app has answered, but {full}")))?;
+        let content = self.work(bytes, move || encoding.encode(&message)).await?;
+        Ok(self.success(share.around(content)))
+    }
+
+    fn success(&self, content: impl Into<hyper::body::Bytes>) -> Response<Body> {
+        let mut answer = body::full(StatusCode::OK, self.encoding.content_type(), content);
+        Signed::Each.mark(&mut answer);
+        answer
     }
 
     /// An answer that says what was wrong. Existing clients read the message of
@@ -103,4 +204,16 @@ impl Call {
     pub(super) fn refuse(&self, text: &str) -> Refusal {
         Box::new(call_error(self.encoding, StatusCode::BAD_REQUEST, text))
     }
+
+    /// An answer that asks to come back.
+    fn busy(&self, why: &impl std::fmt::Display) -> Refusal {
+        Box::new(busy(self.encoding, &why.to_string()))
+    }
+}
+
+fn busy(encoding: Encoding, why: &str) -> Response<Body> {
+    let mut answer = call_error(encoding, StatusCode::SERVICE_UNAVAILABLE, why);
+    let headers = answer.headers_mut();
+    headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
+    answer
 }

@@ -1,6 +1,6 @@
 //! Accepting connections on either port, and letting go of them.
 //!
-//! One task per connection, a bounded number of them. [`Frontend::drain`] ends
+//! One task per connection, a bounded number of them (`places`). [`Frontend::drain`] ends
 //! them in two stages: first no new requests, and after a grace period no
 //! connection at all. The version of HTTP is told by the first bytes.
 
@@ -18,15 +18,16 @@ use hyper::service::{HttpService, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::body::Body;
+use super::clients::Clients;
+use super::places::{Activity, Place, Places, Wait, Work};
 use super::watched_body::WatchedBody;
 use super::wire::{Presence, Wire};
 use crate::limits::{
-    CONNECTIONS_MAX, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME,
-    Patience, STREAMS_MAX,
+    FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME, STREAMS_MAX,
 };
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -52,7 +53,7 @@ pub(crate) enum Stage {
 /// The gateway's listener and its connections. Dropping it closes them all.
 pub(crate) struct Frontend {
     stage: watch::Sender<Stage>,
-    permits: Arc<Semaphore>,
+    places: Arc<Places>,
     grace: Duration,
 }
 
@@ -61,12 +62,11 @@ impl Frontend {
     pub(crate) fn start(listener: TcpListener, surface: impl Surface, grace: Duration) -> Self {
         keep_alive(&listener);
         let (stage, watching) = watch::channel(Stage::Open);
-        let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX as usize));
-        let accepting = accept(listener, Arc::new(surface), Arc::clone(&permits), watching);
-        tokio::spawn(accepting);
+        let places = Arc::clone(&surface.clients().places);
+        tokio::spawn(accept(listener, Arc::new(surface), watching));
         Self {
             stage,
-            permits,
+            places,
             grace,
         }
     }
@@ -74,8 +74,7 @@ impl Frontend {
     /// Stops accepting, waits for requests in flight, then closes what is left.
     pub(crate) async fn drain(self) {
         self.stage.send_replace(Stage::Draining);
-        let all_gone = self.permits.acquire_many(CONNECTIONS_MAX);
-        if timeout(self.grace, all_gone).await.is_err() {
+        if timeout(self.grace, self.places.all_left()).await.is_err() {
             tracing::info!("requests are cut off: the grace period is over");
         }
         self.stage.send_replace(Stage::Closed);
@@ -91,10 +90,8 @@ pub(crate) trait Surface: Send + Sync + 'static {
         client: Client,
     ) -> impl Future<Output = Response<Body>> + Send;
 
-    /// How long it waits for clients.
-    fn patience(&self) -> Patience {
-        Patience::default()
-    }
+    /// What it spends on its clients.
+    fn clients(&self) -> &Arc<Clients>;
 }
 
 /// Who is at the other end; counts with whatever was made of the connection.
@@ -104,6 +101,8 @@ pub(crate) struct Client {
     pub(super) peer: SocketAddr,
     stage: watch::Receiver<Stage>,
     link: Arc<Link>,
+    /// The request that this belongs to: it is worked on as long as that.
+    _work: Option<Arc<Work>>,
 }
 
 /// What all requests of a connection share.
@@ -113,13 +112,31 @@ struct Link {
     requests: AtomicUsize,
     /// Requests that have been begun; counted for HTTP/2.
     begun: AtomicUsize,
-    _permit: OwnedSemaphorePermit,
+    place: Place,
 }
 
 impl Client {
     /// What can be told about the other end.
     pub(super) fn presence(&self) -> &Arc<Presence> {
         &self.link.presence
+    }
+
+    /// What the connection is doing.
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        self.link.place.activity()
+    }
+
+    /// Says that nothing can be done until the client sends more.
+    pub(super) fn waits(&self) -> Wait {
+        self.activity().wait()
+    }
+
+    /// The same client with a request.
+    pub(super) fn with_request(&self) -> Self {
+        Self {
+            _work: Some(Arc::new(self.activity().work())),
+            ..self.clone()
+        }
     }
 
     /// Waits until there has been no request for some time.
@@ -146,42 +163,49 @@ impl Client {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    surface: Arc<impl Surface>,
-    permits: Arc<Semaphore>,
-    stage: watch::Receiver<Stage>,
-) {
-    loop {
-        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else {
-            return;
-        };
-        let mut draining = stage.clone();
-        let accepted = tokio::select! {
-            biased;
-            // An error means that the frontend is gone, which is the same.
-            _ = draining.wait_for(|stage| *stage >= Stage::Draining) => return,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let client = Client {
-                    peer,
-                    stage: stage.clone(),
-                    link: Arc::new(Link {
-                        presence: Arc::default(),
-                        requests: AtomicUsize::new(0),
-                        begun: AtomicUsize::new(0),
-                        _permit: permit,
-                    }),
-                };
-                tokio::spawn(serve(stream, Arc::clone(&surface), client));
-            }
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                sleep(ACCEPT_PAUSE).await;
-            }
+async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch::Receiver<Stage>) {
+    let clients = Arc::clone(surface.clients());
+    let mut draining = stage.clone();
+    let accepting = async {
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(place) = clients.places.take(clients.who(peer.ip())).await else {
+                tracing::debug!(client = %peer.ip(), "a client has too many connections");
+                continue;
+            };
+            let client = Client {
+                peer,
+                stage: stage.clone(),
+                link: Arc::new(Link {
+                    presence: Arc::default(),
+                    requests: AtomicUsize::new(0),
+                    begun: AtomicUsize::new(0),
+                    place,
+                }),
+                _work: None,
+            };
+            let surface = Arc::clone(&surface);
+            tokio::spawn(async move {
+                let activity = Arc::clone(client.activity());
+                tokio::select! {
+                    () = serve(stream, surface, client) => {}
+                    () = activity.displaced() => {}
+                }
+            });
         }
+    };
+    tokio::select! {
+        biased;
+        // An error means that the frontend is gone, which is the same.
+        _ = draining.wait_for(|stage| *stage >= Stage::Draining) => {}
+        () = accepting => {}
     }
 }
 
@@ -195,14 +219,14 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client
         },
         () = client.draining() => return,
     };
-    let patience = surface.patience();
+    let patience = surface.clients().patience;
     let presence = Arc::clone(client.presence());
     let io = TokioIo::new(Wire::new(stream, presence, patience.write));
     if is_http2 {
         let for_requests = client.clone();
         let service = service_fn(move |request| {
             let surface = Arc::clone(&surface);
-            let client = for_requests.clone();
+            let client = for_requests.with_request();
             async move {
                 let counted = Counted::new(&client);
                 let response = surface.answer(request, client).await;
@@ -221,7 +245,7 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client
         let for_requests = client.clone();
         let service = service_fn(move |request| {
             let surface = Arc::clone(&surface);
-            let client = for_requests.clone();
+            let client = for_requests.with_request();
             async move { Ok::<_, Infallible>(surface.answer(request, client).await) }
         });
         let connection = http1::Builder::new()

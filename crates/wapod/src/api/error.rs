@@ -9,6 +9,8 @@ use wapo_rpc::{AddressError, Encoding};
 
 use super::auth::Denied;
 use super::body::{self, Body};
+use super::clients::TooBusy;
+use super::signing::Signed;
 use crate::blobs::BlobError;
 use crate::error::WorkerError;
 use crate::limits::RETRY_AFTER_SECS;
@@ -36,6 +38,12 @@ pub(super) enum ApiError {
     UrlTooLong,
     #[error("the body is too large")]
     BodyTooLarge,
+    #[error("as many clients follow logs as may; try again later")]
+    TooManyFollowers,
+    #[error("{0}")]
+    TooBusy(#[from] TooBusy),
+    #[error("as many blobs are on their way as may be; try again later")]
+    TooManyTransfers,
     #[error("{1}")]
     Blob(StatusCode, String),
     #[error("{}", match .0 {
@@ -77,6 +85,9 @@ impl ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyFollowers | Self::TooManyTransfers | Self::TooBusy(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Blob(status, _) => *status,
             Self::Denied(denied) => (*denied).into(),
             Self::Worker(error) => gateway_status(error),
@@ -142,6 +153,13 @@ pub(super) fn call_failed(encoding: Encoding, error: &WorkerError) -> Response<B
         _ => StatusCode::BAD_REQUEST,
     };
     let mut response = call_error(encoding, status, &error.to_string());
+    match error {
+        // What an app says is an answer.
+        WorkerError::App(_) => Signed::Each.mark(&mut response),
+        // As many texts as there are requests.
+        WorkerError::BadEnvelope(_) | WorkerError::BadAddress(_) | WorkerError::Code(_) => {}
+        _ => Signed::Once.mark(&mut response),
+    }
     if response_is_busy(status) {
         let headers = response.headers_mut();
         headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));

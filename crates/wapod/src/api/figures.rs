@@ -8,15 +8,18 @@ use std::sync::Arc;
 
 use hyper::{Response, StatusCode};
 
+use super::admin::AdminSurface;
 use super::body::{self, Body};
+use super::budget::Reading;
 use crate::store::Totals;
-use crate::worker::{App, BOUNDS_US, Worker};
+use crate::worker::{App, BOUNDS_US};
 
 /// The text format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers `/metrics`.
-pub(super) fn answer(worker: &Worker) -> Response<Body> {
+pub(super) fn answer(surface: &AdminSurface) -> Response<Body> {
+    let worker = &*surface.worker;
     let mut page = Page::default();
     let info = worker.operator_info();
     page.one("wapo_apps", "gauge", "Deployed apps.", info.deployed_apps);
@@ -50,6 +53,7 @@ pub(super) fn answer(worker: &Worker) -> Response<Body> {
         "Whether every app was started.",
         u8::from(worker.is_ready()),
     );
+    budgets(&mut page, surface);
     let apps: Vec<_> = worker
         .apps_in_order()
         .into_iter()
@@ -59,6 +63,48 @@ pub(super) fn answer(worker: &Worker) -> Response<Body> {
     gauges(&mut page, &apps);
     latencies(&mut page, &apps);
     body::full(StatusCode::OK, CONTENT_TYPE, page.text)
+}
+
+/// What is kept for clients, and how much was refused.
+fn budgets(page: &mut Page, surface: &AdminSurface) {
+    const DISPLACED: &str = "wapo_client_connections_displaced_total";
+    type Read = fn(&Reading) -> u64;
+    let mut rows = surface.users.readings().to_vec();
+    rows.extend(surface.clients.readings());
+    rows.push(("admin", "log_followers", surface.followers.reading()));
+    rows.push(("admin", "blob_transfers", surface.transfers.reading()));
+    let figures: [(&str, &str, &str, Read); 3] = [
+        (
+            "wapo_client_budget_used",
+            "gauge",
+            "What is kept for clients.",
+            |one| one.used,
+        ),
+        (
+            "wapo_client_budget_max",
+            "gauge",
+            "How much may be kept for clients.",
+            |one| one.total,
+        ),
+        (
+            "wapo_client_budget_refused_total",
+            "counter",
+            "Refusals because a budget was used up.",
+            |one| one.refused,
+        ),
+    ];
+    for (name, kind, help, read) in figures {
+        page.head(name, kind, help);
+        for (port, budget, reading) in &rows {
+            let labels = format!("port=\"{port}\",budget=\"{budget}\"");
+            page.line(name, &labels, read(reading));
+        }
+    }
+    let help = "Connections that waited and had to leave for others.";
+    page.head(DISPLACED, "counter", help);
+    for (port, count) in [surface.users.displaced(), surface.clients.displaced()] {
+        page.line(DISPLACED, &format!("port=\"{port}\""), count);
+    }
 }
 
 type Row = (String, Totals, Arc<App>);

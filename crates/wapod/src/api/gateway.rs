@@ -116,7 +116,12 @@ pub(super) async fn forward(
     let (parts, body) = request.into_parts();
     let path_and_query = target.path_and_query(&parts.uri)?;
     let cookies = target.cookies;
-    let origin = Origin::new(client.peer, &surface.trusted_proxies, &host, &parts.headers);
+    let origin = Origin::new(
+        client.peer,
+        surface.clients.trusted(),
+        &host,
+        &parts.headers,
+    );
     let peer = Some(origin.client);
     let head = head::request_head(&parts, &host, path_and_query, cookies, origin)?;
     let call = HttpCall::new(&head, peer);
@@ -134,7 +139,7 @@ pub(super) async fn forward(
         what,
         client,
         is_http_1_0: parts.version == Version::HTTP_10,
-        half_closed: surface.patience.half_closed,
+        half_closed: surface.clients.patience.half_closed,
     };
     let handed = exchange.lease.instance().handle().http(call);
     let HttpExchange { response, body: io } =
@@ -144,7 +149,7 @@ pub(super) async fn forward(
         begun,
         cookies,
         may_probe: parts.version == Version::HTTP_11,
-        patience: surface.patience,
+        patience: surface.clients.patience,
     };
     if wants_upgrade {
         Box::pin(switch(patience, exchange, io, on_upgrade)).await
@@ -161,7 +166,12 @@ async fn relay(
     body: Incoming,
 ) -> Result<Response<Body>, ApiError> {
     let (reader, writer) = io.into_split();
-    let mut feeding = feed::feed(body, writer, waiting.patience.body_window);
+    let mut feeding = feed::feed(
+        body,
+        writer,
+        waiting.patience.body_window,
+        exchange.client.activity(),
+    );
     let response = waiting.answer(&exchange, feeding.as_mut()).await?;
     if let Some(feeding) = &feeding {
         feeding.answered();

@@ -2,48 +2,55 @@
 //!
 //! A JSON array of the lines that are kept, or with `?follow` a stream of
 //! server-sent events that goes on with the app (WHATWG HTML, section 9.2). With
-//! `?tail=N` it begins with the last N lines. Called by `admin`.
+//! `?tail=N` it begins with the last N lines. A bounded number of clients follow;
+//! a line is written once for all of them, and sent with the others of a moment.
+//! Called by `admin`.
 
-use std::convert::Infallible;
-use std::sync::Arc;
+use std::io;
 
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, sleep_until};
 use wapo_rpc::AppAddress;
 use wapo_rpc::log::{LogLevel, LogLine, LogSource, Missed};
 
+use super::admin::AdminSurface;
 use super::body::{self, Body};
+use super::budget::Share;
 use super::connection::Client;
 use super::error::ApiError;
+use super::wire::Watch;
 use crate::error::WorkerError;
-use crate::limits::EVENT_STREAM_PING;
-use crate::logs::{LogEvent, LogReader};
-use crate::worker::{Worker, unix_ms_of};
+use crate::limits::{EVENT_STREAM_PING, LOG_PART_BYTES_MAX, LOG_PART_INTERVAL, PRESENCE_INTERVAL};
+use crate::logs::{KeptEvent, LogEvent, LogReader};
+use crate::worker::unix_ms_of;
 
 /// Answers `/logs/<address>?<query>`.
 pub(super) fn answer(
-    worker: &Arc<Worker>,
+    surface: &AdminSurface,
     address: &str,
     query: Option<&str>,
     client: &Client,
 ) -> Result<Response<Body>, ApiError> {
     let address: AppAddress = address.parse()?;
-    let app = worker.app(&address).ok_or(WorkerError::AppNotFound)?;
+    let app = surface.worker.app(&address);
+    let app = app.ok_or(WorkerError::AppNotFound)?;
     let options = Options::parse(query.unwrap_or_default())?;
     let mut reader = app.logs();
     if let Some(lines) = options.tail {
         reader.skip_to_last(lines);
     }
     if options.follow {
-        return Ok(follow(reader, client.clone()));
+        let mut share = surface.followers.share(Some(address));
+        share.grow(1).map_err(|_| ApiError::TooManyFollowers)?;
+        return Ok(follow(Follower::new(reader, client, share)));
     }
     let mut lines = Vec::new();
     while let Some(event) = reader.try_next() {
         if let LogEvent::Line(line) = event {
-            lines.push(to_json(reader.last_seq(), line));
+            lines.push(to_json(reader.last_seq(), &line));
         }
     }
     let text = serde_json::to_vec(&lines).unwrap_or_default();
@@ -76,27 +83,10 @@ impl Options {
 }
 
 /// The lines so far and those to come, until either side has enough.
-fn follow(reader: LogReader, client: Client) -> Response<Body> {
-    let stream = futures_util::stream::unfold((reader, client), |(mut reader, mut client)| async {
-        let event = tokio::select! {
-            event = timeout(EVENT_STREAM_PING, reader.next()) => event,
-            () = client.draining() => return None,
-        };
-        let text = match event {
-            Ok(LogEvent::Line(line)) => {
-                let line = to_json(reader.last_seq(), line);
-                let line = serde_json::to_string(&line).unwrap_or_default();
-                format!("data: {line}\n\n")
-            }
-            Ok(LogEvent::Missed(missed)) => {
-                let missed = serde_json::to_string(&Missed { missed }).unwrap_or_default();
-                format!("event: missed\ndata: {missed}\n\n")
-            }
-            // A comment: shows both sides that the other is still there.
-            Err(_) => ":\n\n".to_owned(),
-        };
-        let frame = Ok::<_, Infallible>(Frame::data(Bytes::from(text)));
-        Some((frame.map_err(|never| match never {}), (reader, client)))
+fn follow(follower: Follower) -> Response<Body> {
+    let stream = futures_util::stream::unfold(follower, |mut follower| async {
+        let part = follower.part().await?;
+        Some((Ok::<_, io::Error>(Frame::data(part)), follower))
     });
     let mut response = Response::new(Body::Stream(StreamBody::new(Box::pin(stream))));
     let headers = response.headers_mut();
@@ -106,7 +96,85 @@ fn follow(reader: LogReader, client: Client) -> Response<Body> {
     response
 }
 
-fn to_json(seq: u64, line: wapo_host::LogLine) -> LogLine {
+/// Somebody who follows a log.
+struct Follower {
+    reader: LogReader,
+    client: Client,
+    watch: Watch,
+    /// When the next part may be sent.
+    next_part: Instant,
+    sent_last: Instant,
+    _share: Share<AppAddress>,
+}
+
+impl Follower {
+    fn new(reader: LogReader, client: &Client, share: Share<AppAddress>) -> Self {
+        Self {
+            reader,
+            watch: Watch::new(client.presence()),
+            client: client.clone(),
+            next_part: Instant::now(),
+            sent_last: Instant::now(),
+            _share: share,
+        }
+    }
+
+    /// The next part of the stream; `None` when the client has left, or sends no
+    /// more, as those do that leave, or when the daemon stops.
+    async fn part(&mut self) -> Option<Bytes> {
+        loop {
+            if self.watch.is_half_closed() || self.watch.is_gone() {
+                return None;
+            }
+            self.watch.look();
+            let due = async {
+                sleep_until(self.next_part).await;
+                self.reader.ready().await;
+            };
+            tokio::select! {
+                () = due => break,
+                () = self.client.draining() => return None,
+                () = sleep(PRESENCE_INTERVAL) => {}
+            }
+            if self.sent_last.elapsed() >= EVENT_STREAM_PING {
+                self.sent_last = Instant::now();
+                // A comment: shows both sides that the other is still there.
+                return Some(Bytes::from_static(b":\n\n"));
+            }
+        }
+        self.sent_last = Instant::now();
+        self.next_part = self.sent_last + LOG_PART_INTERVAL;
+        Some(self.lines())
+    }
+
+    /// The lines that are there, as far as they fit a part.
+    fn lines(&mut self) -> Bytes {
+        let mut part = Vec::new();
+        while part.len() < LOG_PART_BYTES_MAX {
+            match self.reader.try_next_kept() {
+                Some(KeptEvent::Line(kept)) => {
+                    let seq = self.reader.last_seq();
+                    part.extend_from_slice(kept.sent(|line| event(seq, line)));
+                }
+                Some(KeptEvent::Missed(missed)) => {
+                    let missed = serde_json::to_string(&Missed { missed }).unwrap_or_default();
+                    let text = format!("event: missed\ndata: {missed}\n\n");
+                    part.extend_from_slice(text.as_bytes());
+                }
+                None => break,
+            }
+        }
+        part.into()
+    }
+}
+
+/// A line as an event.
+fn event(seq: u64, line: &wapo_host::LogLine) -> Bytes {
+    let line = serde_json::to_string(&to_json(seq, line)).unwrap_or_default();
+    format!("data: {line}\n\n").into()
+}
+
+fn to_json(seq: u64, line: &wapo_host::LogLine) -> LogLine {
     LogLine {
         seq,
         time_ms: unix_ms_of(line.time),
@@ -124,7 +192,7 @@ fn to_json(seq: u64, line: wapo_host::LogLine) -> LogLine {
             wapo_abi::message::LogLevel::Debug => LogLevel::Debug,
             wapo_abi::message::LogLevel::Trace => LogLevel::Trace,
         },
-        text: line.text,
+        text: line.text.clone(),
     }
 }
 

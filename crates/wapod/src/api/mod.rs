@@ -14,13 +14,17 @@
 //! With a root app, `/health` is the app's. `connection` accepts and drains,
 //! `error` is the only place where a failure becomes an answer. No web
 //! framework: bytes of a request go straight between hyper and the guest. What
-//! the worker says itself on the user port, it signs.
+//! each port spends on its clients is in `clients`. What calls at the user port
+//! are answered with is signed (`signing`).
 
 mod admin;
 mod auth;
 mod blob;
 mod body;
+mod budget;
 mod call;
+mod clients;
+mod collect;
 mod connection;
 mod console;
 mod error;
@@ -29,6 +33,9 @@ mod gateway;
 mod head;
 mod log_stream;
 mod operation;
+mod pace;
+mod places;
+mod signing;
 mod user;
 mod watched_body;
 mod wire;
@@ -37,80 +44,90 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::HeaderValue;
+use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
-use ipnet::IpNet;
 use tokio::sync::Notify;
-use wapo_crypto::ContentType;
 
+pub(crate) use clients::Clients;
 pub(crate) use connection::Frontend;
 
 use crate::config::AdminToken;
-use crate::limits::{Patience, SIGNED_AT_ONCE_BYTES_MAX, SIGNED_BODY_BYTES_MAX};
+use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
 use crate::worker::Worker;
 use admin::AdminSurface;
 use auth::Gate;
 use body::Body;
+use budget::{Bounds, Budget};
 use connection::{Client, Surface};
 use error::ApiError;
+use gateway::forwarded::Origin;
 use gateway::target::{self, Target};
+use signing::Signatures;
 
 /// What all connections of the user port share.
 pub(crate) struct UserSurface {
     worker: Arc<Worker>,
     base_domain: String,
-    trusted_proxies: Vec<IpNet>,
-    patience: Patience,
+    clients: Arc<Clients>,
+    signatures: Signatures,
 }
 
 impl UserSurface {
-    pub(crate) fn new(
-        worker: Arc<Worker>,
-        base_domain: &str,
-        trusted_proxies: Vec<IpNet>,
-        patience: Patience,
-    ) -> Self {
+    pub(crate) fn new(worker: Arc<Worker>, base_domain: &str, clients: Arc<Clients>) -> Self {
         Self {
             worker,
             base_domain: base_domain.trim_matches('.').to_owned(),
-            trusted_proxies,
-            patience,
+            clients,
+            signatures: Signatures::default(),
         }
     }
 }
 
+/// What the operator's port needs besides the worker.
+pub(crate) struct AdminSettings<'a> {
+    pub(crate) token: Option<&'a AdminToken>,
+    pub(crate) user_address: SocketAddr,
+    pub(crate) base_domain: String,
+    pub(crate) clients: Arc<Clients>,
+    /// The clients of the user port.
+    pub(crate) users: Arc<Clients>,
+    pub(crate) exit: Arc<Notify>,
+}
+
 /// The operator's port.
-pub(crate) fn admin(
-    worker: Arc<Worker>,
-    token: Option<&AdminToken>,
-    user_address: SocketAddr,
-    base_domain: String,
-    exit: Arc<Notify>,
-) -> impl Surface {
+pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Surface {
     AdminSurface {
         worker,
-        gate: Gate::new(token, Vec::new()),
-        user_address,
-        base_domain,
-        exit,
+        gate: Gate::new(settings.token),
+        clients: settings.clients,
+        users: settings.users,
+        followers: Budget::new(Bounds {
+            total: LOG_FOLLOWERS_MAX,
+            each: APP_LOG_FOLLOWERS_MAX,
+            for_small: 0,
+        }),
+        transfers: Budget::new(Bounds {
+            total: BLOB_TRANSFERS_MAX,
+            each: BLOB_TRANSFERS_MAX,
+            for_small: 0,
+        }),
+        user_address: settings.user_address,
+        base_domain: settings.base_domain,
+        exit: settings.exit,
     }
 }
 
 impl Surface for UserSurface {
     async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
         let is_head = request.method() == Method::HEAD;
-        let response = match self.route(request, client).await {
+        match self.route(request, client).await {
             Ok(response) => response,
             Err(error) => error.into_response(is_head),
-        };
-        match response.body() {
-            Body::Full(_) => self.signed(response).await,
-            _ => response,
         }
     }
 
-    fn patience(&self) -> Patience {
-        self.patience
+    fn clients(&self) -> &Arc<Clients> {
+        &self.clients
     }
 }
 
@@ -130,7 +147,7 @@ impl UserSurface {
         } else if let Some(method) = path.strip_prefix("/prpc/") {
             let method = method.to_owned();
             // Boxed: the room that it takes is not moved with requests to apps.
-            return Box::pin(user::call(&self.worker, &method, request)).await;
+            return Box::pin(self.call(&method, host, request, client)).await;
         } else if let Some(app) = self.worker.root() {
             Target::whole(app)
         } else {
@@ -143,27 +160,23 @@ impl UserSurface {
         gateway::forward(self, target, host, request, client).await
     }
 
-    /// Adds the worker's signature over the body.
-    async fn signed(&self, mut response: Response<Body>) -> Response<Body> {
-        let content = match response.body() {
-            Body::Full(content) => content.clone().unwrap_or_default(),
-            _ => return response,
-        };
-        let len = content.len();
-        let identity = Arc::clone(&self.worker.identity);
-        let sign = move || identity.sign(ContentType::RpcResponse, &content);
-        let signature = if len <= SIGNED_AT_ONCE_BYTES_MAX {
-            Some(sign())
-        } else if len <= SIGNED_BODY_BYTES_MAX {
-            tokio::task::spawn_blocking(sign).await.ok()
-        } else {
-            None
-        };
-        if let Some(value) = signature.map(hex::encode)
-            && let Ok(value) = HeaderValue::try_from(value)
-        {
-            response.headers_mut().insert(head::SIGNATURE, value);
-        }
-        response
+    /// Answers a call to the worker.
+    async fn call(
+        &self,
+        method: &str,
+        host: Authority,
+        request: Request<Incoming>,
+        client: Client,
+    ) -> Result<Response<Body>, ApiError> {
+        let trusted = self.clients.trusted();
+        let address = Origin::new(client.peer, trusted, &host, request.headers()).client;
+        let caller = self.clients.caller(&client, address);
+        let mut response = user::call(&self.worker, method, request, &caller).await?;
+        let identity = &self.worker.identity;
+        let signing = self
+            .signatures
+            .sign(&mut response, identity, &self.clients.heavy);
+        signing.await?;
+        Ok(response)
     }
 }

@@ -16,7 +16,7 @@ use wapo_rpc::{AppAddress, AppManifest, HostName, Method, OperationMethod, state
 use super::admin::AdminSurface;
 use super::body::Body;
 use super::call::{Call, Refusal};
-use super::user::answer_query;
+use super::user::{encrypted_query, query};
 use crate::blobs::{BlobError, BlobName};
 use crate::config::PortRange;
 use crate::error::AppError;
@@ -43,12 +43,9 @@ pub(super) async fn run(surface: &AdminSurface, call: &Call) -> Answer {
         | M::AppResize
         | M::SecretSet
         | M::SecretRemove => app(surface, call, method).await,
-        M::AppList => Ok(call.answer(&list(surface, &call.arguments()?))),
-        M::AppQuery => answer_query(call, surface.worker.query(call.arguments()?).await),
-        M::AppEncryptedQuery => {
-            let args = call.arguments()?;
-            answer_query(call, surface.worker.encrypted_query(args).await)
-        }
+        M::AppList => Ok(call.answer(&list(surface, &call.arguments().await?))),
+        M::AppQuery => query(&surface.worker, call).await,
+        M::AppEncryptedQuery => encrypted_query(&surface.worker, call).await,
         M::WorkerInit
         | M::SignRegisterInfo
         | M::SignEndpoints
@@ -73,24 +70,24 @@ async fn worker(surface: &AdminSurface, call: &Call, method: OperationMethod) ->
     let fail = refuse(call);
     match method {
         OperationMethod::WorkerInit => {
-            let answer = worker.init(call.arguments()?).await;
+            let answer = worker.init(call.arguments().await?).await;
             Ok(call.answer(&answer.map_err(fail)?))
         }
         OperationMethod::SignRegisterInfo => {
-            let answer = worker.register_info(&call.arguments()?);
+            let answer = worker.register_info(&call.arguments().await?);
             Ok(call.answer(&answer.map_err(fail)?))
         }
         OperationMethod::SignEndpoints => {
-            let args: SignEndpointsArgs = call.arguments()?;
+            let args: SignEndpointsArgs = call.arguments().await?;
             let answer = worker.sign_endpoints(args.endpoints);
             Ok(call.answer(&answer.map_err(fail)?))
         }
         OperationMethod::SignWorkerDescription => {
-            let answer = worker.sign_description(call.arguments()?);
+            let answer = worker.sign_description(call.arguments().await?);
             Ok(call.answer(&answer.map_err(fail)?))
         }
         OperationMethod::AppMetrics => {
-            let args: Addresses = call.arguments()?;
+            let args: Addresses = call.arguments().await?;
             let addresses: Result<Vec<_>, _> = args
                 .addresses
                 .iter()
@@ -100,7 +97,7 @@ async fn worker(surface: &AdminSurface, call: &Call, method: OperationMethod) ->
             Ok(call.answer(&answer.map_err(fail)?))
         }
         _ => {
-            let args: SetBenchAppArgs = call.arguments()?;
+            let args: SetBenchAppArgs = call.arguments().await?;
             let app = bench_address(&args.app_address).map_err(|text| call.refuse(&text))?;
             worker.set_bench(app, args.instances).await.map_err(fail)?;
             Ok(call.answer(&Empty {}))
@@ -114,7 +111,7 @@ async fn app(surface: &AdminSurface, call: &Call, method: OperationMethod) -> An
     let fail = refuse(call);
     match method {
         OperationMethod::AppDeploy => {
-            let deployment = deployment(call.arguments()?).map_err(&fail)?;
+            let deployment = deployment(call.arguments().await?).map_err(&fail)?;
             let (app, _) = worker.deploy(deployment).await.map_err(fail)?;
             return Ok(call.answer(&DeployResponse {
                 address: app.address.0.to_vec(),
@@ -123,7 +120,7 @@ async fn app(surface: &AdminSurface, call: &Call, method: OperationMethod) -> An
             }));
         }
         OperationMethod::AppResize => {
-            let args: ResizeArgs = call.arguments()?;
+            let args: ResizeArgs = call.arguments().await?;
             let count = u32::try_from(args.instances).unwrap_or(u32::MAX);
             let address = address(call, &args.address)?;
             let value = worker.resize(address, count).await.map_err(fail)?;
@@ -132,20 +129,20 @@ async fn app(surface: &AdminSurface, call: &Call, method: OperationMethod) -> An
             }));
         }
         OperationMethod::SecretRemove => {
-            let args: SecretRemoveArgs = call.arguments()?;
+            let args: SecretRemoveArgs = call.arguments().await?;
             let address = address(call, &args.address)?;
             let removed = worker.remove_secret(address, args.name).await;
             let value = removed.map_err(fail)?;
             return Ok(call.answer(&Boolean { value }));
         }
         OperationMethod::SecretSet => {
-            let args: SecretSetArgs = call.arguments()?;
+            let args: SecretSetArgs = call.arguments().await?;
             let address = address(call, &args.address)?;
             worker.set_secret(address, args.name, args.value).await
         }
         OperationMethod::AppRemoveAll => worker.remove_all().await,
         _ => {
-            let args: Address = call.arguments()?;
+            let args: Address = call.arguments().await?;
             let address = address(call, &args.address)?;
             match method {
                 OperationMethod::AppRemove => worker.remove(address).await,
@@ -159,7 +156,7 @@ async fn app(surface: &AdminSurface, call: &Call, method: OperationMethod) -> An
 }
 
 async fn blob(surface: &AdminSurface, call: &Call, method: OperationMethod) -> Answer {
-    let args: Blob = call.arguments()?;
+    let args: Blob = call.arguments().await?;
     let blobs = surface.worker.blobs.clone();
     match method {
         OperationMethod::BlobPut => {

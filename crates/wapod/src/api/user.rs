@@ -11,13 +11,15 @@ use hyper::header::{
     ACCESS_CONTROL_MAX_AGE, HeaderValue,
 };
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
-use wapo_rpc::{Method, QueryResponse, UserMethod};
+use wapo_rpc::message::EncryptedQueryArgs;
+use wapo_rpc::{Method, QueryArgs, QueryResponse, UserMethod};
 
 use super::body::Body;
 use super::call::{self, Call, Read, Refusal};
+use super::clients::Caller;
 use super::error::{ApiError, call_failed};
 use crate::error::WorkerError;
-use crate::worker::Worker;
+use crate::worker::{Query, Worker};
 
 /// Seconds for which a browser may remember that calls are allowed.
 const PREFLIGHT_SECS: u32 = 3600;
@@ -27,10 +29,12 @@ pub(super) async fn call(
     worker: &Arc<Worker>,
     name: &str,
     request: Request<Incoming>,
+    caller: &Caller<'_>,
 ) -> Result<Response<Body>, ApiError> {
+    let serves = |method| matches!(method, Method::User(_));
     let mut response = match *request.method() {
         HttpMethod::OPTIONS => preflight(),
-        _ => match call::read(name, request, |method| matches!(method, Method::User(_))).await? {
+        _ => match call::read(name, request, serves, caller).await? {
             Read::Call(call) => run(worker, &call).await.unwrap_or_else(|answer| *answer),
             Read::Answer(answer) => answer,
         },
@@ -59,25 +63,49 @@ fn preflight() -> Response<Body> {
 async fn run(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Refusal> {
     match call.method {
         Method::User(UserMethod::Info) => Ok(call.answer(&worker.info())),
-        Method::User(UserMethod::Query) => {
-            let outcome = worker.query(call.arguments()?).await;
-            answer_query(call, outcome)
-        }
-        Method::User(UserMethod::EncryptedQuery) => {
-            let outcome = worker.encrypted_query(call.arguments()?).await;
-            answer_query(call, outcome)
-        }
+        Method::User(UserMethod::Query) => query(worker, call).await,
+        Method::User(UserMethod::EncryptedQuery) => encrypted_query(worker, call).await,
         Method::Operation(_) => Err(call.refuse("method Not Found")),
     }
 }
 
-/// What an app answered, for either service.
-pub(super) fn answer_query(
+/// Asks an app, for either service.
+pub(super) async fn query(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Refusal> {
+    let args: QueryArgs = call.arguments().await?;
+    let checker = Arc::clone(worker);
+    let bytes = args.payload.len();
+    let checked = call.work(bytes, move || checker.check_query(args)).await?;
+    ask(worker, call, checked).await
+}
+
+/// Opens a query and asks, for either service.
+pub(super) async fn encrypted_query(
+    worker: &Arc<Worker>,
     call: &Call,
-    outcome: Result<Vec<u8>, WorkerError>,
 ) -> Result<Response<Body>, Refusal> {
+    let args: EncryptedQueryArgs = call.arguments().await?;
+    let opener = Arc::clone(worker);
+    let bytes = args.encrypted_payload.len();
+    let checked = call.work(bytes, move || opener.open_query(&args)).await?;
+    ask(worker, call, checked).await
+}
+
+async fn ask(
+    worker: &Arc<Worker>,
+    call: &Call,
+    checked: Result<Query, WorkerError>,
+) -> Result<Response<Body>, Refusal> {
+    // Told before the app is asked: whoever tries again would ask it twice.
+    call.expects_answer()?;
+    let outcome = match checked {
+        Ok(query) => worker.query(query).await,
+        Err(error) => Err(error),
+    };
     match outcome {
-        Ok(output) => Ok(call.answer(&QueryResponse { output })),
+        Ok(output) => {
+            let bytes = output.len();
+            call.large_answer(QueryResponse { output }, bytes).await
+        }
         Err(error) => Err(Box::new(call_failed(call.encoding, &error))),
     }
 }

@@ -7,15 +7,68 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use wapo_crypto::envelope;
-use wapo_crypto::query_signature::{self, SignableQuery};
+use wapo_crypto::query_signature::{self, Account, SignableQuery};
 use wapo_rpc::message::EncryptedQueryArgs;
 use wapo_rpc::{AppAddress, Encoding, QueryArgs};
 
-use super::{Channel, Worker, unix_ms};
+use super::{App, Channel, Worker, unix_ms};
 use crate::error::WorkerError;
-use crate::limits::QUERY_TIMEOUT;
+use crate::limits::{QUERY_BYTES_MAX_DEFAULT, QUERY_TIMEOUT};
+
+/// A query that was checked and not asked yet.
+pub(crate) struct Query {
+    app: Arc<App>,
+    origin: Option<Account>,
+    path: String,
+    payload: Vec<u8>,
+}
 
 impl Worker {
+    /// Checks a query and who signed it, which takes time for each byte.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`].
+    pub(crate) fn check_query(&self, args: QueryArgs) -> Result<Query, WorkerError> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        let app = self.app(&address);
+        let max = app
+            .as_ref()
+            .map_or(QUERY_BYTES_MAX_DEFAULT, |app| app.manifest.max_query_size);
+        let bytes = args.path.len() + args.payload.len();
+        if bytes > max as usize {
+            return Err(match app {
+                Some(_) => WorkerError::QueryTooLarge { max },
+                None => WorkerError::AppNotFound,
+            });
+        }
+        let signed = SignableQuery {
+            address: &args.address,
+            path: &args.path,
+            payload: &args.payload,
+        };
+        let origin = query_signature::verify(&signed, &args.encoded_signature, unix_ms() / 1000)?;
+        Ok(Query {
+            app: app.ok_or(WorkerError::AppNotFound)?,
+            origin,
+            path: args.path,
+            payload: args.payload,
+        })
+    }
+
+    /// Opens a query that was encrypted for this worker, and checks it.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_query`](Self::check_query), and when it cannot be opened.
+    pub(crate) fn open_query(&self, args: &EncryptedQueryArgs) -> Result<Query, WorkerError> {
+        let opened = envelope::open(self.identity.key(), &args.pubkey, &args.encrypted_payload)?;
+        let args: QueryArgs = Encoding::Protobuf
+            .decode(&opened)
+            .map_err(|_| WorkerError::BadEnvelope("failed to decode the query args".to_owned()))?;
+        self.check_query(args)
+    }
+
     /// Asks an app.
     ///
     /// # Errors
@@ -25,50 +78,17 @@ impl Worker {
     /// # Cancel safety
     ///
     /// Dropping the future drops the answer; the app may have seen the question.
-    pub(crate) async fn query(self: &Arc<Self>, args: QueryArgs) -> Result<Vec<u8>, WorkerError> {
-        let address = AppAddress::from_bytes(&args.address)?;
-        let signed = SignableQuery {
-            address: &args.address,
-            path: &args.path,
-            payload: &args.payload,
-        };
-        let origin = query_signature::verify(&signed, &args.encoded_signature, unix_ms() / 1000)?;
-        let app = self.app(&address).ok_or(WorkerError::AppNotFound)?;
-        let max = app.manifest.max_query_size;
-        let bytes = args.path.len() + args.payload.len();
-        if bytes > max as usize {
-            return Err(WorkerError::QueryTooLarge { max });
-        }
-        let lease = self.admit(app, Channel::Query).await?;
+    pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Vec<u8>, WorkerError> {
+        let lease = self.admit(query.app, Channel::Query).await?;
         let asked = lease.instance().handle().query(
-            origin.map(|account| account.0),
-            args.path,
-            args.payload,
+            query.origin.map(|account| account.0),
+            query.path,
+            query.payload,
         );
         let begun = Instant::now();
         let answer = tokio::time::timeout(QUERY_TIMEOUT, asked).await;
         let answer = answer.map_err(|_| WorkerError::Timeout)?;
         lease.app().latency.observe(begun.elapsed());
         Ok(answer?)
-    }
-
-    /// Opens a query that was encrypted for this worker, and asks.
-    ///
-    /// # Errors
-    ///
-    /// As [`query`](Self::query), and when it cannot be opened.
-    ///
-    /// # Cancel safety
-    ///
-    /// As there.
-    pub(crate) async fn encrypted_query(
-        self: &Arc<Self>,
-        args: EncryptedQueryArgs,
-    ) -> Result<Vec<u8>, WorkerError> {
-        let opened = envelope::open(self.identity.key(), &args.pubkey, &args.encrypted_payload)?;
-        let args: QueryArgs = Encoding::Protobuf
-            .decode(&opened)
-            .map_err(|_| WorkerError::BadEnvelope("failed to decode the query args".to_owned()))?;
-        self.query(args).await
     }
 }

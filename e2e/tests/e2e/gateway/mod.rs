@@ -26,25 +26,25 @@ use tokio::task::JoinHandle;
 use wapo_rpc::AppAddress;
 
 /// A connection that says exactly what it is told to.
-struct Raw {
-    stream: TcpStream,
+pub(super) struct Raw {
+    pub(super) stream: TcpStream,
 }
 
 /// An answer as it came.
 #[derive(Debug)]
-struct RawAnswer {
-    status: u16,
+pub(super) struct RawAnswer {
+    pub(super) status: u16,
     /// Status line and headers, in lower case.
     head: String,
     body: Vec<u8>,
 }
 
 impl RawAnswer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
         header(&self.head, name)
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
@@ -57,35 +57,35 @@ fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 impl Raw {
-    async fn connect(address: SocketAddr) -> Self {
+    pub(super) async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
         stream.set_nodelay(true).unwrap();
         Self { stream }
     }
 
-    async fn send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(super) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
     }
 
     /// Asks for a path.
-    async fn get(&mut self, path: &str) {
+    pub(super) async fn get(&mut self, path: &str) {
         self.send(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n"))
             .await;
     }
 
     /// Announces a body of so many bytes to a path.
-    async fn post(&mut self, path: &str, length: usize) {
+    pub(super) async fn post(&mut self, path: &str, length: usize) {
         let head = format!("POST {path} HTTP/1.1\r\nhost: h\r\ncontent-length: {length}\r\n\r\n");
         self.send(head).await;
     }
 
     /// Sends as much as the other side takes, which may have closed already.
-    async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
+    pub(super) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref()).await;
     }
 
     /// Reads one head, in lower case.
-    async fn head(&mut self) -> String {
+    pub(super) async fn head(&mut self) -> String {
         let mut head = Vec::new();
         let reading = async {
             while !head.ends_with(b"\r\n\r\n") {
@@ -97,7 +97,7 @@ impl Raw {
     }
 
     /// Reads an answer to its end, by length or by chunks.
-    async fn answer(&mut self) -> RawAnswer {
+    pub(super) async fn answer(&mut self) -> RawAnswer {
         let head = self.head().await;
         let status = head[9..12].parse().unwrap();
         let body = match header(&head, "content-length") {
@@ -129,7 +129,7 @@ impl Raw {
         }
     }
 
-    async fn line(&mut self) -> String {
+    pub(super) async fn line(&mut self) -> String {
         let mut line = Vec::new();
         let reading = async {
             while !line.ends_with(b"\r\n") {
@@ -141,7 +141,7 @@ impl Raw {
     }
 
     /// Reads until the other side closes; false when it did so with a reset.
-    async fn rest(&mut self) -> (Vec<u8>, bool) {
+    pub(super) async fn rest(&mut self) -> (Vec<u8>, bool) {
         let mut rest = Vec::new();
         let read = within("the end", self.stream.read_to_end(&mut rest)).await;
         (rest, read.is_ok())
@@ -149,7 +149,7 @@ impl Raw {
 }
 
 /// Sends one request and reads the answer, on a connection of its own.
-async fn raw(address: SocketAddr, request: impl AsRef<[u8]>) -> RawAnswer {
+pub(super) async fn raw(address: SocketAddr, request: impl AsRef<[u8]>) -> RawAnswer {
     let mut raw = Raw::connect(address).await;
     raw.send(request).await;
     raw.answer().await

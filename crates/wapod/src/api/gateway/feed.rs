@@ -18,9 +18,9 @@ use wapo_host::BodyWriter;
 use crate::api::body::discard;
 use crate::api::error::ApiError;
 use crate::api::head;
-use crate::limits::{
-    BODY_WINDOW_BYTES_MIN, DISCARD_TIMEOUT, GOODBYE_TIMEOUT, REQUEST_BODY_BYTES_MAX,
-};
+use crate::api::pace::Pace;
+use crate::api::places::Activity;
+use crate::limits::{DISCARD_TIMEOUT, GOODBYE_TIMEOUT, REQUEST_BODY_BYTES_MAX};
 
 /// A body that is being handed over. Dropping it says that the exchange is over.
 pub(super) struct Feeding {
@@ -90,7 +90,12 @@ impl Feeding {
 }
 
 /// Hands a body to the guest; `None` when there is nothing to hand over.
-pub(super) fn feed(body: Incoming, mut writer: BodyWriter, window: Duration) -> Option<Feeding> {
+pub(super) fn feed(
+    body: Incoming,
+    mut writer: BodyWriter,
+    window: Duration,
+    activity: &Arc<Activity>,
+) -> Option<Feeding> {
     if body.is_end_stream() {
         writer.finish();
         return None;
@@ -102,6 +107,7 @@ pub(super) fn feed(body: Incoming, mut writer: BodyWriter, window: Duration) -> 
         body,
         progress: Arc::clone(&progress),
         pace: Pace::new(window),
+        activity: Arc::clone(activity),
     };
     tokio::spawn(feeder.run(writer, over, failing));
     Some(Feeding {
@@ -115,6 +121,7 @@ struct Feeder {
     body: Incoming,
     progress: Arc<Progress>,
     pace: Pace,
+    activity: Arc<Activity>,
 }
 
 impl Feeder {
@@ -187,8 +194,9 @@ impl Feeder {
             if self.progress.is_answered.load(Ordering::Relaxed) {
                 break self.body.frame().await;
             }
+            let _wait = self.activity.wait();
             let begun = Instant::now();
-            let frame = timeout(self.pace.left, self.body.frame()).await;
+            let frame = timeout(self.pace.left(), self.body.frame()).await;
             let bytes = match &frame {
                 Ok(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| data.len() as u64),
                 _ => 0,
@@ -202,50 +210,5 @@ impl Feeder {
         };
         turn.store(false, Ordering::Relaxed);
         frame.transpose().map_err(|_| Trouble::ClientLeft)
-    }
-}
-
-/// How fast a client sends, counted while it is waited for.
-struct Pace {
-    window: Duration,
-    /// Time that is left of the window.
-    left: Duration,
-    /// Bytes that came within the window.
-    bytes: u64,
-}
-
-impl Pace {
-    fn new(window: Duration) -> Self {
-        Self {
-            window,
-            left: window,
-            bytes: 0,
-        }
-    }
-
-    /// Counts bytes that took some time; false when it was too long for them.
-    fn count(&mut self, bytes: u64, time: Duration) -> bool {
-        self.bytes += bytes;
-        self.left = self.left.saturating_sub(time);
-        if self.bytes >= BODY_WINDOW_BYTES_MIN {
-            *self = Self::new(self.window);
-        }
-        !self.left.is_zero()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_has_to_keep_up_within_each_window() {
-        let second = Duration::from_secs(1);
-        let mut pace = Pace::new(10 * second);
-        assert!(pace.count(BODY_WINDOW_BYTES_MIN - 1, 9 * second));
-        assert!(pace.count(1, second / 2), "enough, just in time");
-        assert!(pace.count(1, 9 * second), "a new window");
-        assert!(!pace.count(1, second));
-        assert_eq!(pace.left, Duration::ZERO);
     }
 }

@@ -1,0 +1,317 @@
+//! Places for connections: who has one, and who has to leave for a newcomer.
+//!
+//! A port serves a bounded number of connections, and a bounded number of each
+//! client. When there is no place left, the connection leaves for which the
+//! daemon waits the longest: one that has sent no head, or not the rest of a
+//! body, or that is idle. A connection whose request is being worked on keeps its
+//! place. Asked by `connection` for each newcomer, told by it, `collect` and the
+//! gateway what a connection is doing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use super::budget::{Reading, Who};
+use crate::limits::CONNECTIONS_DISPLACED_AT_ONCE;
+
+/// Time after which a newcomer looks again for somebody who waits.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// All places of a port.
+pub(super) struct Places {
+    max: usize,
+    /// Of each client that has a bound of its own.
+    each_max: usize,
+    taken: Mutex<Taken>,
+    /// Somebody has left.
+    left: Notify,
+    refused: AtomicU64,
+    displaced: AtomicU64,
+}
+
+#[derive(Default)]
+struct Taken {
+    next: u64,
+    by: HashMap<u64, Entry>,
+    each: HashMap<IpAddr, usize>,
+}
+
+struct Entry {
+    who: Who,
+    activity: Arc<Activity>,
+}
+
+/// The place of one connection. Dropping it makes it free.
+pub(super) struct Place {
+    number: u64,
+    places: Arc<Places>,
+    activity: Arc<Activity>,
+}
+
+/// What a connection is doing.
+pub(super) struct Activity {
+    /// Requests that the daemon works on, less those whose client it waits for.
+    at_work: AtomicIsize,
+    /// When the daemon began to wait for the client, in milliseconds of
+    /// [`now_ms`].
+    waits_since_ms: AtomicU64,
+    displaced: Notify,
+}
+
+/// A request that the daemon works on, until it is dropped.
+pub(super) struct Work(Arc<Activity>);
+
+/// The daemon waits for the client of a request, until this is dropped.
+pub(super) struct Wait(Arc<Activity>);
+
+impl Places {
+    pub(super) fn new(max: usize, each_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max,
+            each_max,
+            taken: Mutex::default(),
+            left: Notify::new(),
+            refused: AtomicU64::new(0),
+            displaced: AtomicU64::new(0),
+        })
+    }
+
+    /// A place for a newcomer; `None` when its client has all places that it may
+    /// have, and uses them. Waits while everybody's requests are worked on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn take(self: &Arc<Self>, who: Who) -> Option<Place> {
+        loop {
+            if let Some(outcome) = self.try_take(who) {
+                return outcome;
+            }
+            // Somebody may begin to wait without leaving.
+            let _ = timeout(LOOK_AGAIN, self.left.notified()).await;
+        }
+    }
+
+    /// The outcome, if there is one yet.
+    fn try_take(self: &Arc<Self>, who: Who) -> Option<Option<Place>> {
+        let mut taken = self.taken();
+        if let Some(ip) = who.key() {
+            let has = taken.each.get(&ip).copied().unwrap_or_default();
+            if has >= self.each_max && !self.displace(&mut taken, 1, |one| one.who == who) {
+                self.refused.fetch_add(1, Ordering::Relaxed);
+                return Some(None);
+            }
+        }
+        let at_once = (self.max / 64).clamp(1, CONNECTIONS_DISPLACED_AT_ONCE);
+        if taken.by.len() >= self.max && !self.displace(&mut taken, at_once, |_| true) {
+            return None;
+        }
+        let number = taken.next;
+        taken.next += 1;
+        if let Some(ip) = who.key() {
+            *taken.each.entry(ip).or_default() += 1;
+        }
+        let activity = Arc::new(Activity::new());
+        let entry = Entry {
+            who,
+            activity: Arc::clone(&activity),
+        };
+        taken.by.insert(number, entry);
+        Some(Some(Place {
+            number,
+            places: Arc::clone(self),
+            activity,
+        }))
+    }
+
+    /// Lets those go for whom the daemon waits the longest; false when there is
+    /// nobody.
+    fn displace(&self, taken: &mut Taken, count: usize, of: impl Fn(&Entry) -> bool) -> bool {
+        let waiting = taken.by.iter().filter(|(_, one)| of(one));
+        let waiting = waiting.filter_map(|(number, one)| Some((one.activity.waits()?, *number)));
+        let mut waiting: Vec<_> = waiting.collect();
+        if waiting.is_empty() {
+            return false;
+        }
+        let count = count.min(waiting.len());
+        waiting.select_nth_unstable(count - 1);
+        for (_, number) in &waiting[..count] {
+            if let Some(entry) = taken.remove(*number) {
+                entry.activity.displaced.notify_one();
+            }
+        }
+        self.displaced.fetch_add(count as u64, Ordering::Relaxed);
+        true
+    }
+
+    /// Waits until nobody has a place.
+    pub(super) async fn all_left(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.taken().by.is_empty() {
+                return;
+            }
+            let _ = timeout(LOOK_AGAIN, left).await;
+        }
+    }
+
+    pub(super) fn reading(&self) -> Reading {
+        Reading {
+            used: self.taken().by.len() as u64,
+            total: self.max as u64,
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Connections that had to leave for others.
+    pub(super) fn displaced(&self) -> u64 {
+        self.displaced.load(Ordering::Relaxed)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // Nothing in here panics half-way.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.by.remove(&number)?;
+        if let Some(ip) = entry.who.key()
+            && let Some(count) = self.each.get_mut(&ip)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.each.remove(&ip);
+            }
+        }
+        Some(entry)
+    }
+}
+
+impl Place {
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.taken().remove(self.number);
+        self.places.left.notify_one();
+    }
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            at_work: AtomicIsize::new(0),
+            waits_since_ms: AtomicU64::new(now_ms()),
+            displaced: Notify::new(),
+        }
+    }
+
+    /// A request has come.
+    pub(super) fn work(self: &Arc<Self>) -> Work {
+        self.at_work.fetch_add(1, Ordering::Relaxed);
+        Work(Arc::clone(self))
+    }
+
+    /// Nothing can be done for a request until its client goes on.
+    pub(super) fn wait(self: &Arc<Self>) -> Wait {
+        self.ends_work();
+        Wait(Arc::clone(self))
+    }
+
+    /// Waits until the connection has to leave.
+    pub(super) async fn displaced(&self) {
+        self.displaced.notified().await;
+    }
+
+    fn ends_work(&self) {
+        self.waits_since_ms.store(now_ms(), Ordering::Relaxed);
+        self.at_work.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Since when the daemon waits for the client, if it does.
+    fn waits(&self) -> Option<u64> {
+        let waits = self.at_work.load(Ordering::Relaxed) <= 0;
+        waits.then(|| self.waits_since_ms.load(Ordering::Relaxed))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        self.0.ends_work();
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        self.0.at_work.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Milliseconds since the first call.
+fn now_ms() -> u64 {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(BEGIN.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn who(ip: &str) -> Who {
+        Who::new(ip.parse().expect("ip"), &[])
+    }
+
+    fn place(places: &Arc<Places>, ip: &str) -> Option<Place> {
+        places.try_take(who(ip)).expect("an outcome")
+    }
+
+    #[tokio::test]
+    async fn who_waits_longest_leaves_for_a_newcomer_and_who_is_served_stays() {
+        let places = Places::new(3, 3);
+        let served = place(&places, "127.0.0.1").expect("a place");
+        let work = served.activity().work();
+        let silent = place(&places, "127.0.0.1").expect("a place");
+        // Waits for the rest of a body since later.
+        let stuck = place(&places, "127.0.0.1").expect("a place");
+        let _stuck_work = stuck.activity().work();
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let wait = stuck.activity().wait();
+        let newcomer = place(&places, "127.0.0.1").expect("a place");
+        let _newcomers_work = newcomer.activity().work();
+        assert_eq!(places.displaced(), 1, "who waited longest");
+        silent.activity().displaced().await;
+        let second = place(&places, "127.0.0.1").expect("a place");
+        let _seconds_work = second.activity().work();
+        stuck.activity().displaced().await;
+        drop((silent, stuck, wait));
+        assert!(places.try_take(who("127.0.0.1")).is_none(), "all are busy");
+        drop(work);
+        assert!(place(&places, "127.0.0.1").is_some());
+    }
+
+    #[test]
+    fn a_client_that_uses_all_its_places_gets_no_other() {
+        let places = Places::new(10, 2);
+        let one = place(&places, "192.0.2.1").expect("a place");
+        let two = place(&places, "192.0.2.1").expect("a place");
+        let working = (one.activity().work(), two.activity().work());
+        assert!(place(&places, "192.0.2.1").is_none());
+        assert_eq!(places.reading().refused, 1);
+        assert!(place(&places, "192.0.2.2").is_some());
+        drop(working);
+        let three = place(&places, "192.0.2.1").expect("an idle one leaves");
+        assert_eq!(places.displaced(), 1);
+        drop((one, two, three));
+        assert!(places.taken().each.is_empty() && places.taken().by.is_empty());
+    }
+}
