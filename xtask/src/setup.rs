@@ -6,6 +6,7 @@
 //! packages. The browser and Python are Debian's.
 
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -25,13 +26,24 @@ const BROWSER_PACKAGES: &[&str] = &["chromium", "chromium-driver"];
 /// Python with `venv`, which Debian keeps apart.
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv"];
 
+/// The compiler of guests in C, which tests need and nothing else.
+pub(crate) const CLANG: &str = "clang-22";
+/// Debian's packages for it: compiler, linker, C library, compiler's own library.
+const CLANG_PACKAGES: &[&str] = &[
+    "clang-22",
+    "lld-22",
+    "wasi-libc",
+    "libclang-rt-22-dev-wasm32",
+];
+
 /// Everything that `cargo xtask ci` needs.
 ///
 /// # Errors
 ///
-/// As those of [`run`], [`browser`] and [`python`].
+/// As those of [`run`], [`clang`], [`browser`] and [`python`].
 pub(crate) fn all() -> Result<()> {
     run()?;
+    clang()?;
     browser()?;
     python()
 }
@@ -81,6 +93,19 @@ fn add_rustup_target() {
     if let Err(error) = process::run_limited(&mut command, RUSTUP_LIMIT) {
         eprintln!("warning: {error:#}");
     }
+}
+
+/// Makes sure that guests in C can be built.
+///
+/// # Errors
+///
+/// It cannot be installed; the message says what to run by hand.
+pub(crate) fn clang() -> Result<()> {
+    let libraries = Path::new("/usr/lib/wasm32-wasi/libc.a");
+    if toolchain::on_path(CLANG) && toolchain::on_path("wasm-ld-22") && libraries.exists() {
+        return Ok(());
+    }
+    install_packages(CLANG_PACKAGES).context("tests need a guest in C")
 }
 
 /// Makes sure that there is a browser for the console's tests.

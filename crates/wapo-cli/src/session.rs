@@ -9,8 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use wapod::{
-    AppConfig, AppHandle, ByteSize, Config, ExitReason, LogReader, Module, Running, Server,
-    StartError, Status,
+    AppConfig, AppHandle, ByteSize, Config, ExitReason, Module, Running, Server, StartError, Status,
 };
 
 use crate::source::Source;
@@ -64,14 +63,14 @@ pub(crate) async fn run(plan: Plan, terminal: Arc<Terminal>) -> Result<ExitCode>
     let reason = loop {
         let event = session.shown.event(&mut signals, &mut watcher).await;
         match event {
-            Event::Log(line) => terminal.log(&line),
             Event::Status => session.show_status(),
             Event::Ended(reason) => {
                 session.show_rest();
                 if !watcher.is_active() {
                     break reason;
                 }
-                terminal.note("Ended", &format!("{reason}; waiting for a change"));
+                // Why, the log has said already.
+                terminal.note("Waiting", "for a change");
             }
             Event::Built(Ok(module)) => session.replace(module).await,
             Event::Built(Err(error)) => {
@@ -86,21 +85,19 @@ pub(crate) async fn run(plan: Plan, terminal: Arc<Terminal>) -> Result<ExitCode>
         }
     };
     session.stop(&mut signals).await;
-    match &reason {
-        // The log has the backtrace already.
-        ExitReason::Trapped(_) => terminal.error("the app trapped"),
-        reason if !reason.is_success() => terminal.error(&format!("the app {reason}")),
-        _ => {}
-    }
+    // How it ended is the last line of its log.
     Ok(exit_code(&reason))
 }
 
 /// Starts the server, on another port when nobody asked for this one.
-async fn start(plan: Plan, terminal: &Terminal) -> Result<Running> {
+async fn start(plan: Plan, terminal: &Arc<Terminal>) -> Result<Running> {
+    let reader = Arc::clone(terminal);
     let mut config = Config {
         apps: vec![plan.app],
         root_app: true,
         drain_grace: DRAIN_GRACE,
+        // The guest waits while a line is written, so none is ever lost.
+        log_sink: Some(Arc::new(move |_, line| reader.log(line))),
         ..plan.config
     };
     match Server::start(config.clone()).await {
@@ -121,7 +118,6 @@ async fn start(plan: Plan, terminal: &Terminal) -> Result<Running> {
 
 /// What can happen next.
 enum Event {
-    Log(wapod::LogEvent),
     Status,
     Ended(ExitReason),
     Built(Result<Module>),
@@ -132,7 +128,6 @@ enum Event {
 struct Shown {
     handle: AppHandle,
     status: watch::Receiver<Status>,
-    logs: LogReader,
     urls: Urls,
     has_ended: bool,
 }
@@ -141,20 +136,17 @@ impl Shown {
     fn new(handle: AppHandle) -> Self {
         Self {
             status: handle.status(),
-            logs: handle.logs(),
             urls: Urls::default(),
             has_ended: false,
             handle,
         }
     }
 
-    /// Waits for whatever comes first. Log lines come before the end that they
-    /// explain.
+    /// Waits for whatever comes first.
     async fn event(&mut self, signals: &mut Signals, watcher: &mut Watcher) -> Event {
         tokio::select! {
             biased;
             () = signals.next() => Event::Interrupted,
-            line = self.logs.next() => Event::Log(line),
             Ok(()) = self.status.changed(), if !self.has_ended => Event::Status,
             reason = self.handle.exited(), if !self.has_ended => {
                 self.has_ended = true;
@@ -194,9 +186,6 @@ impl Session {
     /// Shows what the app left behind.
     fn show_rest(&mut self) {
         self.show_status();
-        while let Some(line) = self.shown.logs.try_next() {
-            self.terminal.log(&line);
-        }
         self.terminal.bytes(&self.shown.handle.take_output());
     }
 
@@ -230,16 +219,13 @@ impl Session {
     async fn stop(self, signals: &mut Signals) {
         let Self {
             server,
-            mut shown,
+            shown,
             terminal,
             ..
         } = self;
         tokio::select! {
             _ = server.shutdown() => {}
             () = signals.next() => {}
-        }
-        while let Some(line) = shown.logs.try_next() {
-            terminal.log(&line);
         }
         terminal.bytes(&shown.handle.take_output());
     }

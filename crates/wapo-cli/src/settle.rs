@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout};
 use wapo_rpc::client::{LogEvent, Tail};
-use wapo_rpc::log::LogLine;
+use wapo_rpc::log::{LogLevel, LogLine, LogSource};
 use wapo_rpc::message::{DeployArgs, DeployResponse};
 use wapo_rpc::{AppAddress, Client, ClientError};
 
@@ -67,7 +67,7 @@ pub(crate) async fn deploy(
         });
     };
     let _ = timeout(LOG_REST, reading).await;
-    let lines = lines.take().into();
+    let lines = last_run(lines.take().into());
     Err(Refused { error, lines })
 }
 
@@ -131,5 +131,54 @@ pub(crate) async fn watch(client: &Client, address: AppAddress) -> Result<Outcom
 /// What an app logged last. Without an answer there is nothing to show.
 async fn last_lines(client: &Client, address: AppAddress) -> Vec<LogLine> {
     let tail = Tail::Last(LINES_MAX as u64);
-    client.logs(address, tail).await.unwrap_or_default()
+    last_run(client.logs(address, tail).await.unwrap_or_default())
+}
+
+/// The lines of the last run that ended. An app that crashes is started again
+/// and says the same each time; once is enough.
+fn last_run(mut lines: Vec<LogLine>) -> Vec<LogLine> {
+    let is_end = |line: &LogLine| line.source == LogSource::Host && line.level == LogLevel::Error;
+    if let Some(end) = lines.iter().rposition(is_end) {
+        lines.truncate(end + 1);
+        if let Some(before) = lines[..end].iter().rposition(is_end) {
+            lines.drain(..=before);
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(source: LogSource, level: LogLevel, text: &str) -> LogLine {
+        LogLine {
+            seq: 0,
+            time_ms: 0,
+            instance: None,
+            source,
+            level,
+            text: text.to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_a_crashing_app_says_is_shown_once() {
+        let run = |number: u32| {
+            [
+                line(
+                    LogSource::Guest,
+                    LogLevel::Error,
+                    &format!("reason {number}"),
+                ),
+                line(LogSource::Host, LogLevel::Error, "exited with code 1"),
+            ]
+        };
+        let mut lines: Vec<_> = (1..=3).flat_map(run).collect();
+        lines.push(line(LogSource::Stdout, LogLevel::Info, "begins again"));
+        let shown: Vec<_> = last_run(lines).into_iter().map(|line| line.text).collect();
+        assert_eq!(shown, ["reason 3", "exited with code 1"]);
+        let healthy = vec![line(LogSource::Stdout, LogLevel::Info, "fine")];
+        assert_eq!(last_run(healthy).len(), 1);
+    }
 }

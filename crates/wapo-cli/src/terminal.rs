@@ -7,7 +7,7 @@
 use std::io::{self, IsTerminal as _, Write as _};
 
 use wapo_rpc::log;
-use wapod::{LogEvent, LogLevel, LogSource};
+use wapod::{LogLevel, LogLine, LogSource};
 
 use crate::human;
 use crate::table::Table;
@@ -99,6 +99,7 @@ impl Terminal {
     pub(crate) fn aside(&self, line: &log::LogLine) {
         self.say(&log_line(self.colours, line));
     }
+
     /// Writes bytes of result as they are.
     pub(crate) fn bytes(&self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
@@ -106,18 +107,17 @@ impl Terminal {
     }
 
     /// Shows a line of a guest's log.
-    pub(crate) fn log(&self, event: &LogEvent) {
-        let line = match event {
-            LogEvent::Missed(count) => {
-                self.warn(&format!("{count} lines of the log were too fast to show"));
-                return;
-            }
-            LogEvent::Line(line) => line,
-        };
+    pub(crate) fn log(&self, line: &LogLine) {
         match line.source {
             LogSource::Stdout => self.result(&line.text),
             LogSource::Stderr => self.say(&line.text),
-            LogSource::Lifecycle => self.say(&self.paint(DIM, &format!("wapo: {}", line.text))),
+            LogSource::Lifecycle => {
+                let colour = match line.level {
+                    LogLevel::Error => RED,
+                    _ => DIM,
+                };
+                self.say(&format!("{} {}", self.paint(colour, "wapo:"), line.text));
+            }
             LogSource::Guest => {
                 let (name, colour) = match line.level {
                     LogLevel::Error => ("ERROR", RED),

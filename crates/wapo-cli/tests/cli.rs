@@ -175,6 +175,45 @@ async fn a_limit_has_an_exit_code_of_its_own() {
     assert!(text(&ended.stderr).contains("gas"));
 }
 
+/// Runs a program of the fixture `honest` to its end.
+async fn honest(args: &[&str]) -> std::process::Output {
+    let folder = tempfile::tempdir().expect("folder");
+    let wasm = guest("honest");
+    let start = ["run", &wasm, "--address", "127.0.0.1:0", "--"];
+    output(folder.path(), &[&start[..], args].concat()).await
+}
+
+#[tokio::test]
+async fn run_shows_every_line_of_a_flood_and_the_last_one_without_a_line_break() {
+    let ended = honest(&["lines-then-abort", "20000"]).await;
+    assert_eq!(ended.status.code(), Some(101));
+    let expected: Vec<_> = (0..20_000).map(|line| format!("line {line}")).collect();
+    assert!(text(&ended.stdout).lines().eq(&expected));
+    let told = text(&ended.stderr);
+    assert!(told.contains("the reason why it ends"), "{told}");
+    assert!(!told.contains("dropped"), "{told}");
+
+    let ended = honest(&["last-line"]).await;
+    let printed = text(&ended.stdout);
+    assert_eq!(printed, "first\nlast, without a newline\n");
+}
+
+#[tokio::test]
+async fn run_tells_an_error_of_main_once_and_without_frames() {
+    let ended = honest(&["error"]).await;
+    assert_eq!(ended.status.code(), Some(1));
+    let told = text(&ended.stderr);
+    assert_eq!(
+        told.matches("no configuration: the file is empty").count(),
+        1,
+        "{told}"
+    );
+    assert_eq!(told.matches("exited with code 1").count(), 1, "{told}");
+    for noise in ["backtrace", "panicked", "wasm function", "trapped"] {
+        assert!(!told.contains(noise), "{told}");
+    }
+}
+
 /// Answers every connection with one web page.
 async fn web_server() -> u16 {
     const ANSWER: &[u8] =

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use wapo_abi::message::InputChannel;
 use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
-use wasmtime::{Instance, Store, Trap, TypedFunc, WasmBacktrace};
+use wasmtime::{Instance, Store, Trap, TypedFunc};
 use wasmtime_wasi::I32Exit;
 
 use crate::control::Control;
@@ -23,6 +23,7 @@ use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::state::InstanceState;
+use crate::trap::{self, Frames};
 
 /// Fuel of a store without a gas limit; refilled long before it is used up.
 const FUEL_TANK: u64 = u64::MAX / 4;
@@ -196,7 +197,7 @@ impl<'a> Driver<'a> {
     /// Why the guest did not come to life.
     fn start_failure(&self, error: &wasmtime::Error, place: &str) -> ExitReason {
         let state = self.store.data();
-        match exit_reason(error) {
+        match exit_reason(error, self.frames()) {
             ExitReason::Trapped(message) if error.is::<Trap>() => {
                 ExitReason::Trapped(format!("in {place}: {message}"))
             }
@@ -235,7 +236,7 @@ impl<'a> Driver<'a> {
             self.settle();
             let outcome = match returned {
                 Ok(Ok(number)) => PollOutcome::from_i32(number),
-                Ok(Err(error)) => return exit_reason(&error),
+                Ok(Err(error)) => return exit_reason(&error, self.frames()),
                 Err(halt) => return halt.into(),
             };
             match outcome {
@@ -394,6 +395,11 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
+    /// What is shown of the guest's stack when it traps.
+    fn frames(&self) -> Frames {
+        Frames::asked_for(&self.store.data().config.env)
+    }
+
     /// Settles what is left and lets go of everything the guest held.
     fn finish(mut self, reason: ExitReason) -> ExitReason {
         self.settle();
@@ -456,7 +462,7 @@ fn check_halt(
 }
 
 /// Why a guest ended that did not return from its poll export.
-fn exit_reason(error: &wasmtime::Error) -> ExitReason {
+fn exit_reason(error: &wasmtime::Error, frames: Frames) -> ExitReason {
     if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
         return (*interrupted).into();
     }
@@ -469,18 +475,7 @@ fn exit_reason(error: &wasmtime::Error) -> ExitReason {
     }
     match error.downcast_ref::<Trap>() {
         Some(Trap::OutOfFuel) => ExitReason::GasExhausted,
-        _ => ExitReason::Trapped(trap_text(error)),
-    }
-}
-
-/// What a person should read of a trap: its cause, then where it happened.
-///
-/// Nothing of the host's own stack is in it.
-fn trap_text(error: &wasmtime::Error) -> String {
-    let cause = error.root_cause().to_string();
-    match error.downcast_ref::<WasmBacktrace>() {
-        Some(backtrace) => format!("{cause}\n{backtrace}"),
-        None => cause,
+        _ => ExitReason::Trapped(trap::text(error, frames)),
     }
 }
 

@@ -51,6 +51,8 @@ pub struct InstanceConfig {
     pub history: Arc<SchedulingHistory>,
     /// Whether host calls are logged from the start.
     pub trace_calls: bool,
+    /// How many lines of log may pass.
+    pub log_rate: LogRate,
 }
 
 impl Default for InstanceConfig {
@@ -70,8 +72,19 @@ impl Default for InstanceConfig {
             meter: Arc::new(Meter::default()),
             history: Arc::default(),
             trace_calls: false,
+            log_rate: LogRate::Limited,
         }
     }
+}
+
+/// How many lines of an instance's log may pass.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LogRate {
+    /// So many a second that a guest cannot flood the operator.
+    #[default]
+    Limited,
+    /// All of them: for whoever runs a program of their own and reads along.
+    Unlimited,
 }
 
 /// When a guest that ended is started again.

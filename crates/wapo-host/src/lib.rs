@@ -33,10 +33,12 @@ mod memory_pool;
 pub mod meter;
 mod module_cache;
 pub mod net;
+mod output;
 mod resource;
 mod schedule;
 mod state;
 mod supervise;
+mod trap;
 mod wake;
 mod wasi;
 
@@ -47,7 +49,7 @@ pub use engine::{
     Allocation, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver, runtime_builder,
 };
 pub use instance::{
-    ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress,
+    ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress, LogRate,
     PendingResponse, Phase, RequestError, RestartPolicy, Status,
 };
 pub use meter::{Meter, Usage};

@@ -126,6 +126,19 @@ pub const LOG_LINES_PER_SECOND: u32 = 1_000;
 /// Bytes per second of an instance's log; lines beyond are counted and dropped.
 pub const LOG_BYTES_PER_SECOND: usize = 256 * 1024;
 
+/// Lines that are held back beyond the rate instead of being dropped: the last
+/// ones, for the case that the instance ends.
+///
+/// A flood is followed by the reason of the end (a panic's message, a line on
+/// standard error), which would be dropped with it. A stack trace of a library
+/// fits.
+pub const LOG_TAIL_LINES_MAX: usize = 64;
+
+/// Bytes of the lines that are held back, for each instance.
+///
+/// Two lines of full length; 128 instances hold 4 MiB at most.
+pub const LOG_TAIL_BYTES_MAX: usize = 2 * LOG_LINE_BYTES_MAX;
+
 /// Locks that an app may hold at a time.
 pub const LOCKS_MAX: usize = 64;
 

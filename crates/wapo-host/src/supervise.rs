@@ -42,7 +42,8 @@ impl Supervisor {
     pub(crate) async fn run(self, mut inboxes: Inboxes) {
         let mut gas = GasAccount::default();
         let mut backoff = RESTART_BACKOFF_MIN;
-        let logger = Logger::new(self.id, Arc::clone(&self.embedder));
+        let embedder = Arc::clone(&self.embedder);
+        let logger = Logger::new(self.id, embedder, self.config.log_rate);
         let mut deadline = self
             .config
             .time_max

@@ -12,8 +12,8 @@ use syn::{Error, ItemFn, ReturnType};
 /// Makes an async function the program.
 ///
 /// The function takes nothing and returns nothing or a `Result<(), E>` with
-/// `E: Debug`; an error is logged and ends the program as a crash. It works in
-/// a binary and in a `cdylib` library:
+/// `E: Debug`. An error is logged with its causes, and the program ends with
+/// exit code 1. It works in a binary and in a `cdylib` library:
 ///
 /// ```ignore
 /// #[wapo::main]
@@ -74,7 +74,7 @@ fn program(mut function: ItemFn, wapo: &Tokens) -> Tokens {
     if is_main {
         function.sig.ident = Ident::new("__wapo_main", function.sig.ident.span());
     }
-    let name = &function.sig.ident;
+    let run = run(&function.sig.ident, wapo);
     let plain_main = is_main.then(|| {
         quote!(
             #[allow(dead_code)]
@@ -91,7 +91,7 @@ fn program(mut function: ItemFn, wapo: &Tokens) -> Tokens {
         const _: () = {
             #[unsafe(no_mangle)]
             extern "C" fn wapo_poll() -> i32 {
-                #wapo::__private::poll_program(|| #wapo::__private::run(#name))
+                #wapo::__private::poll_program(|| #run)
             }
 
             #[unsafe(no_mangle)]
@@ -103,9 +103,24 @@ fn program(mut function: ItemFn, wapo: &Tokens) -> Tokens {
         // Elsewhere the program is only checked.
         #[cfg(not(target_family = "wasm"))]
         const _: fn() = || {
-            let _ = #wapo::__private::run(#name);
+            let _ = #run;
         };
     }
+}
+
+/// The main task: the function, then what becomes of its result.
+///
+/// Which `end` is called depends on what the error can do; the traits of
+/// `wapo::__private` say how.
+fn run(name: &Ident, wapo: &Tokens) -> Tokens {
+    quote!(async {
+        #[allow(unused_imports)]
+        use #wapo::__private::{
+            BoxedErrorOutput as _, DisplayOutput as _, ErrorOutput as _, MainOutput as _,
+        };
+        let returned = #wapo::__private::Returned(#name().await);
+        (&&&&returned).end();
+    })
 }
 
 /// The path of the crate `wapo`, whatever the guest's Cargo.toml calls it.

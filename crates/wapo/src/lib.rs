@@ -67,8 +67,10 @@
 //!   see [`task::yield_now`]; the host preempts the guest as a whole.
 //! * Nothing blocks: `std::thread::sleep` stops the whole guest, `std::net`
 //!   does not work, there are no files.
-//! * When the main future ends, the app ends. A panic ends it too, and the
-//!   worker starts it again.
+//! * When the main future ends, the app ends. A panic ends it too, and so does
+//!   an error that main returns; the worker starts it again then.
+//! * Constructors (of crates such as `inventory` and `ctor`, and of C and C++
+//!   code) run before main.
 //!
 //! # tokio
 //!
@@ -91,6 +93,7 @@ pub mod blob;
 pub mod boot;
 mod compat;
 mod error;
+mod exit;
 mod handle;
 pub mod http;
 #[cfg(feature = "hyper")]
@@ -116,49 +119,15 @@ pub use compat::{ResourceId, channel, env, logger, ocall};
 pub use error::{Error, Result};
 
 /// For the expansion of [`main`]; not for anybody else.
+///
+/// ```compile_fail
+/// #[wapo::main]
+/// async fn main() -> u32 {
+///     7
+/// }
+/// ```
 #[doc(hidden)]
 pub mod __private {
-    use std::fmt::Debug;
-    use std::future::Future;
-
+    pub use crate::exit::{BoxedErrorOutput, DisplayOutput, ErrorOutput, MainOutput, Returned};
     pub use crate::task::poll_program;
-
-    /// What a main function may return.
-    ///
-    /// ```compile_fail
-    /// #[wapo::main]
-    /// async fn main() -> u32 {
-    ///     7
-    /// }
-    /// ```
-    #[diagnostic::on_unimplemented(
-        message = "`#[wapo::main]` takes a function that returns nothing or a `Result<(), E>`",
-        label = "a main function returns nothing or a `Result<(), E>` with `E: Debug`"
-    )]
-    pub trait MainOutput {
-        /// Ends the program with a panic when it failed.
-        fn check(self);
-    }
-
-    impl MainOutput for () {
-        fn check(self) {}
-    }
-
-    impl<E: Debug> MainOutput for Result<(), E> {
-        fn check(self) {
-            if let Err(error) = self {
-                panic!("Error: {error:?}");
-            }
-        }
-    }
-
-    /// Wraps a main function into the future of the main task.
-    pub async fn run<M, F>(main: M)
-    where
-        M: FnOnce() -> F,
-        F: Future,
-        F::Output: MainOutput,
-    {
-        main().await.check();
-    }
 }

@@ -25,6 +25,7 @@ pub use self::stream::TcpStream;
 pub use self::tls::Identity;
 pub use crate::compat::net::*;
 use crate::error::{Error, Result};
+use crate::exit;
 use crate::handle::Handle;
 use crate::sys::calls;
 use crate::task::poll_call;
@@ -83,10 +84,13 @@ impl Attempt {
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(host);
         let number = if is_tls {
-            calls::tcp_connect_tls(host.to_owned(), port, TlsClientConfig::V0)?
+            calls::tcp_connect_tls(host.to_owned(), port, TlsClientConfig::V0)
         } else {
-            calls::tcp_connect(host, port)?
+            calls::tcp_connect(host, port)
         };
+        let number = number.map_err(|error| {
+            exit::failed_to(error, || format!("cannot connect to {host}, port {port}"))
+        })?;
         Ok(Self {
             handle: number.into(),
             is_tls,
@@ -153,11 +157,13 @@ impl TcpListener {
     }
 
     fn listen(addr: &str, tls: Option<TlsServerConfig>) -> Result<Self> {
+        let cannot = |error| exit::failed_to(error, || format!("cannot listen on {addr}"));
         if addr.parse::<SocketAddr>().is_err() {
-            return Err(Error::INVALID_PARAMETER);
+            return Err(cannot(Error::INVALID_PARAMETER));
         }
         let is_tls = tls.is_some();
-        let handle = calls::tcp_listen(addr.to_owned(), tls)?.into();
+        let number = calls::tcp_listen(addr.to_owned(), tls).map_err(cannot)?;
+        let handle = number.into();
         Ok(Self { handle, is_tls })
     }
 

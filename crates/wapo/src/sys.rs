@@ -394,6 +394,59 @@ pub(crate) fn lend_tokio_to_hyper<T>(
     outcome
 }
 
+/// What the C runtime does before a program's first and after its last line.
+///
+/// The host enters a program at its poll export and nowhere else, so nobody
+/// calls the linker's functions for it but this module.
+#[cfg(target_os = "wasi")]
+pub(crate) mod runtime {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    /// Whether the constructors have run.
+    static IS_CONSTRUCTED: AtomicBool = AtomicBool::new(false);
+
+    /// One constructor among the others. It notices when something else has
+    /// run them before, such as the `_initialize` of a program that was linked
+    /// as a reactor, which the host calls.
+    #[used]
+    #[unsafe(link_section = ".init_array")]
+    static NOTICE: extern "C" fn() = notice;
+
+    extern "C" fn notice() {
+        IS_CONSTRUCTED.store(true, Ordering::Relaxed);
+    }
+
+    // Naming the first of them also keeps the linker from running the
+    // constructors at each call of each export.
+    unsafe extern "C" {
+        fn __wasm_call_ctors();
+        fn __wasm_call_dtors();
+    }
+
+    /// Runs the constructors of all that is linked in, unless they have run.
+    pub(crate) fn construct() {
+        if !IS_CONSTRUCTED.load(Ordering::Relaxed) {
+            // SAFETY: takes nothing, and runs once, by the check above.
+            unsafe { __wasm_call_ctors() };
+        }
+    }
+
+    /// Runs the destructors and flushes the output of C code.
+    pub(crate) fn destruct() {
+        // SAFETY: takes nothing; called once, by the end of the main task,
+        // after which the host does not enter the program again.
+        unsafe { __wasm_call_dtors() };
+    }
+}
+
+/// Elsewhere the platform does it.
+#[cfg(not(target_os = "wasi"))]
+pub(crate) mod runtime {
+    pub(crate) fn construct() {}
+
+    pub(crate) fn destruct() {}
+}
+
 /// Writes into memory that a call under test has lent.
 #[cfg(all(test, not(target_family = "wasm")))]
 fn fill_for_tests(address: usize, room: usize, bytes: &[u8]) {

@@ -20,8 +20,8 @@ use std::{fmt, future};
 pub use crate::compat::tasks::*;
 #[cfg(any(test, target_family = "wasm"))]
 pub(crate) use executor::current_id;
-pub(crate) use executor::poll_again;
 pub use executor::poll_program;
+pub(crate) use executor::{as_task, poll_again};
 pub(crate) use wakers::{intern, poll_call};
 
 /// Starts a task and returns a handle to its result.

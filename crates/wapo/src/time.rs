@@ -1,8 +1,11 @@
 //! Waiting for time to pass.
 //!
-//! Timers live on the host and are exact to a millisecond, rounded up: nothing
-//! here fires early. For reading clocks use [`std::time`]; for work that must
-//! not hold up other tasks see [`crate::task::yield_now`].
+//! Waits are exact to a millisecond, rounded up: nothing here fires early. All
+//! of them share one timer of the host, so a program may have as many as its
+//! memory holds. For reading clocks use [`std::time`]; for work that must not
+//! hold up other tasks see [`crate::task::yield_now`].
+
+mod queue;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -12,15 +15,17 @@ use std::time::{Duration, Instant};
 
 pub use crate::compat::time::*;
 use crate::error::{Error, Result};
-use crate::handle::Handle;
-use crate::sys::calls;
-use crate::task::poll_call;
+pub(crate) use queue::{TASK, fire, set, start};
 
-/// Longest wait the host takes in one go: its timers count milliseconds in an
-/// `i32`, about 24.8 days. Longer waits are made of several.
-const LONGEST: Duration = Duration::from_millis(i32::MAX.cast_unsigned() as u64);
+/// Where a deadline is put that the clock cannot count up to.
+///
+/// Nobody sees it pass, and a clock that begins anywhere can still add to it.
+const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
 
 /// Waits for a while. The time runs from the call, not from the first poll.
+///
+/// A wait of zero is over at once. One that is longer than the clock can count,
+/// such as [`Duration::MAX`], never ends.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -29,14 +34,19 @@ const LONGEST: Duration = Duration::from_millis(i32::MAX.cast_unsigned() as u64)
 /// # }
 /// ```
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep {
-        state: State::start(duration),
-    }
+    let state = if duration.is_zero() {
+        State::Over
+    } else {
+        State::Fresh(after(Instant::now(), duration))
+    };
+    Sleep { state }
 }
 
 /// Waits until a point in time; one in the past is over at once.
 pub fn sleep_until(deadline: Instant) -> Sleep {
-    sleep(deadline.saturating_duration_since(Instant::now()))
+    Sleep {
+        state: State::until(deadline),
+    }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -51,41 +61,37 @@ pub struct Sleep {
 
 #[derive(Debug)]
 enum State {
-    /// A host timer runs; `rest` comes after it. Fires into itself or `Over`.
-    Armed { timer: Handle, rest: Duration },
-    /// The host had no timer to give. Tries again at each poll.
-    Starved { deadline: Instant },
+    /// Nobody has asked yet. Becomes `Waiting` with the first poll.
+    Fresh(Instant),
+    /// In the queue; becomes `Over` when it is no longer there.
+    Waiting(queue::Key),
     /// The time has passed.
     Over,
 }
 
 impl State {
-    fn start(duration: Duration) -> Self {
-        let (millis, rest) = first_leg(duration);
-        match calls::create_timer(millis) {
-            Ok(timer) => Self::Armed {
-                timer: timer.into(),
-                rest,
-            },
-            Err(_) => Self::Starved {
-                deadline: far_future(duration),
-            },
+    fn until(deadline: Instant) -> Self {
+        if deadline <= Instant::now() {
+            Self::Over
+        } else {
+            Self::Fresh(deadline)
         }
     }
 }
 
 impl Sleep {
     /// Starts the wait anew, whether it is over or not.
+    ///
+    /// A task that waited for the old deadline is woken at the new one.
     pub fn reset(&mut self, deadline: Instant) {
-        let duration = deadline.saturating_duration_since(Instant::now());
-        if let State::Armed { timer, rest } = &mut self.state {
-            let (millis, new_rest) = first_leg(duration);
-            if calls::reset_timer(timer.get(), millis).is_ok() {
-                *rest = new_rest;
-                return;
-            }
-        }
-        self.state = State::start(duration);
+        let waker = match self.state {
+            State::Waiting(key) => queue::remove(key),
+            State::Fresh(_) | State::Over => None,
+        };
+        self.state = match waker {
+            Some(waker) => State::Waiting(queue::insert(deadline, waker)),
+            None => State::until(deadline),
+        };
     }
 
     /// Whether the time has passed, as far as this future has noticed.
@@ -98,55 +104,33 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            match &mut self.state {
-                State::Over => return Poll::Ready(()),
-                State::Armed { timer, rest } => {
-                    let fired =
-                        poll_call(cx, |waker| calls::poll_read(waker, timer.get(), &mut []));
-                    match fired {
-                        Poll::Pending => return Poll::Pending,
-                        Poll::Ready(Ok(_)) if rest.is_zero() => self.state = State::Over,
-                        Poll::Ready(Ok(_)) => self.state = State::start(*rest),
-                        // No timer of ours: end the wait rather than hang.
-                        Poll::Ready(Err(error)) => {
-                            ::log::warn!("a timer failed: {error}");
-                            self.state = State::Over;
-                        }
-                    }
-                }
-                State::Starved { deadline } => {
-                    let left = deadline.saturating_duration_since(Instant::now());
-                    if left.is_zero() {
-                        self.state = State::Over;
-                        continue;
-                    }
-                    self.state = State::start(left);
-                    if let State::Starved { .. } = self.state {
-                        // Costs cycles while the app is out of handles, but is
-                        // on time; a timer may be free at the next turn.
-                        cx.waker().wake_by_ref();
-                        return Poll::Pending;
-                    }
-                }
+        match self.state {
+            State::Over => return Poll::Ready(()),
+            State::Waiting(key) if queue::update(key, cx.waker()) => {}
+            State::Waiting(_) => {
+                self.state = State::Over;
+                return Poll::Ready(());
             }
+            State::Fresh(deadline) => {
+                self.state = State::Waiting(queue::insert(deadline, cx.waker().clone()));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        if let State::Waiting(key) = self.state {
+            drop(queue::remove(key));
         }
     }
 }
 
-/// Splits a wait into what one host timer can do, in whole milliseconds
-/// rounded up, and the rest.
-fn first_leg(duration: Duration) -> (i32, Duration) {
-    let leg = duration.min(LONGEST);
-    let millis = leg.as_nanos().div_ceil(1_000_000);
-    (i32::try_from(millis).unwrap_or(i32::MAX), duration - leg)
-}
-
-/// Now plus a duration, or a century when the clock cannot count that far.
-fn far_future(duration: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    let now = Instant::now();
-    now.checked_add(duration).unwrap_or(now + CENTURY)
+/// A point in time and a while after it, or a century when the clock cannot
+/// count that far.
+fn after(start: Instant, duration: Duration) -> Instant {
+    start.checked_add(duration).unwrap_or(start + CENTURY)
 }
 
 /// Gives a future only so much time.
@@ -197,7 +181,8 @@ impl From<TimedOut> for std::io::Error {
 /// Ticks at a steady pace; the first tick is at once.
 ///
 /// A tick that was missed is made up for by a single late one; the ticks after
-/// it keep to the original schedule.
+/// it keep to the original schedule. A period that the clock cannot count, such
+/// as [`Duration::MAX`], gives the first tick and no other.
 ///
 /// # Errors
 ///
@@ -253,101 +238,15 @@ impl Interval {
 
 /// The first tick of the schedule that lies after `now`.
 fn next_tick(due: Instant, now: Instant, period: Duration) -> Instant {
-    let next = due.checked_add(period).unwrap_or(due);
+    let next = after(due, period);
     if next > now {
         return next;
     }
     let late = now.duration_since(due).as_nanos();
+    // A remainder is shorter than the period, which has passed since `due`.
     let into_period = Duration::from_nanos(u64::try_from(late % period.as_nanos()).unwrap_or(0));
-    now + period - into_period
+    now + (period - into_period)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use wapo_abi::Errno;
-
-    use super::*;
-    use crate::sys::fake::{self, Answer};
-
-    fn poll_once(sleep: &mut Sleep) -> bool {
-        Pin::new(sleep)
-            .poll(&mut Context::from_waker(Waker::noop()))
-            .is_ready()
-    }
-
-    fn timeouts() -> Vec<usize> {
-        fake::calls("create_timer")
-            .iter()
-            .map(|call| call.slots[0])
-            .collect()
-    }
-
-    #[test]
-    fn a_long_sleep_arms_one_timer_after_the_other() {
-        fake::install();
-        let mut sleep = sleep(LONGEST + Duration::from_millis(5));
-        assert_eq!(timeouts(), [i32::MAX as usize]);
-        assert!(!poll_once(&mut sleep));
-        fake::answer("poll_read", Answer::Value(0));
-        assert!(!poll_once(&mut sleep), "the second leg has begun");
-        assert_eq!(timeouts(), [5]);
-        fake::answer("poll_read", Answer::Value(0));
-        assert!(poll_once(&mut sleep));
-        assert!(sleep.is_elapsed());
-    }
-
-    #[test]
-    fn a_sleep_without_a_timer_is_late_rather_than_wrong() {
-        fake::install();
-        fake::answer("create_timer", Answer::Fails(Errno::RESOURCE_LIMITED));
-        let mut starved = sleep(Duration::from_secs(1000));
-        fake::answer("create_timer", Answer::Fails(Errno::RESOURCE_LIMITED));
-        assert!(!poll_once(&mut starved));
-        assert!(!poll_once(&mut starved));
-        assert_eq!(
-            fake::calls("create_timer").len(),
-            3,
-            "the third attempt worked"
-        );
-        fake::answer("poll_read", Answer::Value(0));
-        assert!(poll_once(&mut starved));
-    }
-
-    #[test]
-    fn a_sleep_can_be_reset_when_it_is_over() {
-        fake::install();
-        let mut sleep = sleep(Duration::ZERO);
-        fake::answer("poll_read", Answer::Value(0));
-        assert!(poll_once(&mut sleep));
-        sleep.reset(Instant::now() + Duration::from_secs(9));
-        assert!(!poll_once(&mut sleep));
-    }
-
-    #[test]
-    fn long_waits_are_made_of_several_and_none_is_cut() {
-        let long = LONGEST * 2 + Duration::from_millis(5);
-        let (millis, rest) = first_leg(long);
-        assert_eq!(millis, i32::MAX);
-        let (millis, rest) = first_leg(rest);
-        assert_eq!(millis, i32::MAX);
-        assert_eq!(first_leg(rest), (5, Duration::ZERO));
-    }
-
-    #[test]
-    fn waits_are_rounded_up() {
-        assert_eq!(first_leg(Duration::from_nanos(1)), (1, Duration::ZERO));
-        assert_eq!(first_leg(Duration::ZERO), (0, Duration::ZERO));
-        assert_eq!(first_leg(Duration::from_micros(1_001)), (2, Duration::ZERO));
-    }
-
-    #[test]
-    fn missed_ticks_become_one_and_the_schedule_stays() {
-        let start = Instant::now();
-        let second = Duration::from_secs(1);
-        assert_eq!(next_tick(start, start, second), start + second);
-        let late = start + Duration::from_millis(3_400);
-        assert_eq!(next_tick(start, late, second), start + second * 4);
-    }
-}
+mod tests;

@@ -20,7 +20,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use wapo_host::net::policy::EgressRule;
-use wapo_host::{Allocation, LogLine, ModuleCacheConfig, Resolver, RestartPolicy};
+use wapo_host::{Allocation, LogLine, LogRate, ModuleCacheConfig, Resolver, RestartPolicy};
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
 use crate::limits::{
@@ -78,6 +78,8 @@ pub struct Config {
     pub blob_dir: Option<PathBuf>,
     /// Sees all log lines as they come.
     pub log_sink: Option<LogSink>,
+    /// How many lines of an app's log may pass.
+    pub log_rate: LogRate,
     /// Time that requests in flight get at shutdown.
     pub drain_grace: Duration,
 }
@@ -108,6 +110,7 @@ impl Default for Config {
             on_demand_time: ON_DEMAND_TIME,
             blob_dir: None,
             log_sink: None,
+            log_rate: LogRate::Limited,
             drain_grace: DRAIN_GRACE,
         }
     }

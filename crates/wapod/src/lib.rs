@@ -65,8 +65,8 @@ pub use server::{Running, Server};
 pub use wapo_abi::message::LogLevel;
 pub use wapo_host::net::policy::{EgressRule, RuleError};
 pub use wapo_host::{
-    Allocation, ExitReason, ListenAddress, LogLine, LogSource, ModuleCacheConfig, Phase, Resolver,
-    RestartPolicy, Status, Usage, runtime_builder,
+    Allocation, ExitReason, ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase,
+    Resolver, RestartPolicy, Status, Usage, runtime_builder,
 };
 pub use wapo_rpc::AppAddress;
 pub use worker::AppHandle;

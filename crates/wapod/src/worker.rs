@@ -32,7 +32,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, Semaphore};
-use wapo_host::Engine;
+use wapo_host::{Engine, LogRate};
 use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
@@ -67,6 +67,7 @@ pub(crate) struct WorkerLimits {
     pub(crate) listen_ports: Option<RangeInclusive<u16>>,
     /// Time that an instance on demand serves.
     pub(crate) on_demand_time: Duration,
+    pub(crate) log_rate: LogRate,
 }
 
 /// Everything that the worker of one server owns.
@@ -128,6 +129,7 @@ impl Worker {
                 memory_budget_bytes: config.memory_budget_bytes,
                 listen_ports: config.listen_ports.clone(),
                 on_demand_time: config.on_demand_time,
+                log_rate: config.log_rate,
             },
             store,
             boot_data_dir: data.blobs(),

@@ -27,6 +27,7 @@ mod logs;
 mod metering;
 mod noise;
 mod policy;
+mod programs;
 mod query;
 mod reactor;
 mod rpc_failures;

@@ -63,7 +63,8 @@ async fn tasks_are_spawned_joined_and_aborted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn running_out_of_handles_is_not_the_end() {
     let app = suite().await;
-    assert_eq!(app.ask_number("/handles/10000").await, 10_000);
+    let taken = app.ask_number("/handles/10000").await;
+    assert!((8000..8192).contains(&taken), "{taken}");
     assert_eq!(app.ask("/").await, "sdk-suite");
     assert!(app.ask_number("/sleep/1").await < 10_000);
 }
@@ -241,6 +242,7 @@ async fn what_the_host_refuses_is_an_error_and_no_panic() {
         .await;
         assert!(!app.exited().await.is_success(), "{argument}");
         // What main returned, so it got the error.
-        app.expect_log(&format!("Error: \"{argument}: ")).await;
+        app.expect_log(&format!("main returned: {argument}: "))
+            .await;
     }
 }

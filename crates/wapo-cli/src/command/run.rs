@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use wapod::{AppConfig, ByteSize, Config, EgressRule, Module, PortRange};
+use wapod::{AppConfig, ByteSize, Config, EgressRule, LogRate, Module, PortRange};
 
 use crate::folders;
 use crate::project::BuildOptions;
@@ -128,6 +128,8 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         memory_max_bytes: options.memory.0,
         instances_max: INSTANCES_MAX,
         blob_dir: options.blobs.clone(),
+        // Whoever runs a program wants to see what it says.
+        log_rate: LogRate::Unlimited,
         ..Config::default()
     };
     for file in &options.trust_root {

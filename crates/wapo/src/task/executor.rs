@@ -18,7 +18,7 @@ use wapo_abi::wake::EVENT_SIZE;
 use wapo_abi::{Event, PollOutcome};
 
 use super::wakers;
-use crate::sys;
+use crate::{sys, time};
 
 /// Tasks run in one poll of the guest before the host has its turn.
 ///
@@ -250,6 +250,7 @@ impl Executor {
     /// Asks the host what has happened since the last poll.
     fn take_events(&self) {
         let mut buffer = [0; EVENTS_PER_CALL * EVENT_SIZE];
+        let mut is_time = false;
         loop {
             let size = match sys::calls::next_events(&mut buffer) {
                 Ok(size) => size,
@@ -258,6 +259,7 @@ impl Executor {
             let (events, _) = buffer[..size.min(EVENTS_PER_CALL * EVENT_SIZE)].as_chunks();
             for event in events {
                 match Event::from_bytes(*event) {
+                    Some(Event::TaskReady(time::TASK)) => is_time = true,
                     Some(Event::TaskReady(id)) => self.wake_task(id),
                     Some(Event::Waker(code)) => wakers::handle(code),
                     // A kind from a later host cannot concern this guest.
@@ -265,8 +267,11 @@ impl Executor {
                 }
             }
             if size < buffer.len() {
-                return;
+                break;
             }
+        }
+        if is_time {
+            time::fire();
         }
     }
 
@@ -279,9 +284,13 @@ impl Executor {
             };
             self.run(id);
             if self.state.get() == State::Finished {
+                crate::exit::flush();
+                sys::runtime::destruct();
                 return PollOutcome::Finished;
             }
         }
+        // Before the queue is looked at: what is over by now is ready.
+        time::set();
         let mut ready = self.ready.borrow_mut();
         ready.extend(self.deferred.borrow_mut().drain(..));
         if let Some(&id) = ready.front() {
@@ -305,6 +314,14 @@ pub(crate) fn current_id() -> i32 {
     CURRENT.get()
 }
 
+/// Makes host calls in the name of another task, which then hears of them.
+pub(crate) fn as_task<T>(id: i32, calls: impl FnOnce() -> T) -> T {
+    let current = CURRENT.replace(id);
+    let outcome = calls();
+    CURRENT.set(current);
+    outcome
+}
+
 pub(super) fn spawn(name: Option<Box<str>>, future: LocalFuture) -> TaskRef {
     EXECUTOR.with(|executor| TaskRef(executor.insert(name, future)))
 }
@@ -325,7 +342,10 @@ where
     EXECUTOR.with(|executor| {
         if executor.state.get() == State::Fresh {
             executor.state.set(State::Running);
+            // Before any code of the program.
+            sys::runtime::construct();
             install_panic_hook();
+            time::start();
             executor.insert_at(MAIN, Box::pin(async move { main().await }));
         }
         poll_started(executor)
@@ -345,10 +365,11 @@ fn poll_started(executor: &Executor) -> i32 {
     .to_i32()
 }
 
-/// Sends panics to the app's log: nobody reads a guest's standard error.
+/// Sends panics to the app's log, behind what the program has printed so far.
 fn install_panic_hook() {
     #[cfg(target_family = "wasm")]
     std::panic::set_hook(Box::new(|info| {
+        crate::exit::flush();
         let text = EXECUTOR.with(|executor| {
             let id = CURRENT.get();
             match executor

@@ -2,16 +2,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Wake;
-use std::time::Duration;
 
 use wapo_abi::{Errno, Event, WakeCode, WakerId};
 
 use super::*;
 use crate::sys::fake::{self, Answer};
-use crate::time::sleep;
 
 async fn unreachable_main() {
     unreachable!("the program was started before");
@@ -32,6 +31,14 @@ fn poll_until_idle() {
     while poll() == 0 && !fake::calls("mark_task_ready").is_empty() {}
 }
 
+/// Waits for something of the host.
+async fn event() {
+    let read = |cx: &mut Context<'_>| {
+        poll_call(cx, |waker| crate::sys::calls::poll_read(waker, 7, &mut []))
+    };
+    future::poll_fn(read).await.expect("no failure is scripted");
+}
+
 /// A waker that is not a task's.
 struct Foreign;
 
@@ -45,7 +52,7 @@ fn a_program_runs_until_its_main_future_is_done() {
     let seen = Rc::clone(&steps);
     let outcome = start(|| async move {
         seen.set(1);
-        sleep(Duration::from_millis(5)).await;
+        event().await;
         seen.set(2);
     });
     assert_eq!((outcome, steps.get()), (0, 1));
@@ -60,7 +67,7 @@ fn a_program_runs_until_its_main_future_is_done() {
 #[test]
 fn a_plain_wait_names_no_waker_and_carries_its_task() {
     start(|| async {
-        spawn(async { sleep(Duration::from_millis(5)).await });
+        spawn(event());
         pending().await
     });
     let waits = fake::calls("poll_read");
@@ -72,11 +79,11 @@ fn a_plain_wait_names_no_waker_and_carries_its_task() {
 #[test]
 fn a_foreign_waker_keeps_its_number_until_the_host_releases_it() {
     start(|| async {
-        let mut sleep = sleep(Duration::from_millis(5));
+        let mut event = pin!(event());
         let foreign = Waker::from(Arc::new(Foreign));
         let mut cx = Context::from_waker(&foreign);
-        assert!(Pin::new(&mut sleep).poll(&mut cx).is_pending());
-        assert!(Pin::new(&mut sleep).poll(&mut cx).is_pending());
+        assert!(event.as_mut().poll(&mut cx).is_pending());
+        assert!(event.as_mut().poll(&mut cx).is_pending());
         pending().await
     });
     let ids: Vec<_> = fake::calls("poll_read")
@@ -90,6 +97,38 @@ fn a_foreign_waker_keeps_its_number_until_the_host_releases_it() {
     poll();
     assert_eq!(wakers::in_use(), 1);
     assert_eq!(intern(Waker::from(Arc::new(Foreign))), 0, "free again");
+}
+
+#[test]
+fn the_timer_is_set_once_for_all_tasks_and_wakes_those_whose_time_has_come() {
+    let long = std::time::Duration::from_secs(3600);
+    let moment = std::time::Duration::from_millis(1);
+    let done = Rc::new(Cell::new(0));
+    let seen = Rc::clone(&done);
+    start(move || async move {
+        for _ in 0..100 {
+            spawn(crate::time::sleep(long));
+        }
+        crate::time::sleep(moment).await;
+        seen.set(1);
+        crate::time::sleep(moment).await;
+        seen.set(2);
+        pending().await
+    });
+    assert_eq!(fake::calls("create_timer").len(), 1);
+    let waits = fake::calls("poll_read");
+    assert_eq!(waits.len(), 1);
+    assert_eq!((waits[0].task, waits[0].waker()), (crate::time::TASK, -1));
+    for count in 1..=2 {
+        let end = std::time::Instant::now() + moment;
+        while std::time::Instant::now() < end {
+            std::hint::spin_loop();
+        }
+        fake::happen(Event::TaskReady(crate::time::TASK));
+        poll();
+        assert_eq!(done.get(), count);
+    }
+    assert_eq!(wakers::in_use(), 0);
 }
 
 #[test]

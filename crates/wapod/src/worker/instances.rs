@@ -178,6 +178,7 @@ impl Worker {
             meter: Arc::clone(app.ledger.meter()),
             history: Arc::clone(&app.scheduling),
             trace_calls: settings.trace_calls,
+            log_rate: self.limits.log_rate,
         }
     }
 
