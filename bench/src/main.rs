@@ -15,6 +15,7 @@
 mod child;
 mod client;
 mod embedder;
+mod folder;
 mod guests;
 mod machine;
 mod plan;
@@ -22,6 +23,7 @@ mod report;
 mod rows;
 mod serve;
 mod stats;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -29,14 +31,17 @@ use anyhow::{Result, bail};
 
 use crate::plan::Plan;
 use crate::report::Report;
+use crate::rows::Group;
 
 const USAGE: &str = "\
-Usage: bench [--smoke] [ROW]...
+Usage: bench [--smoke] [hold | ROW...]
 
   --smoke   every row once and briefly; nothing is kept
-  ROW       only these rows: host-call, instantiation, http, gateway,
-            transfer, daemon, tcp-echo, cpu, idle-memory, neighbour; nothing is
-            kept";
+  hold      the rows about strangers that do their worst, kept in a table of
+            their own: burst, hostile-guests, hostile-clients, compile-bombs, drain
+  ROW       only these rows: those above, or host-call, instantiation, http,
+            gateway, transfer, daemon, tcp-echo, cpu, idle-memory, neighbour;
+            nothing is kept";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -69,23 +74,34 @@ fn measure(words: &[&str]) -> Result<()> {
         .copied()
         .filter(|word| *word != "--smoke")
         .collect();
-    if let Some(unknown) = wanted
-        .iter()
-        .find(|word| rows::ALL.iter().all(|row| row.name != **word))
+    let group = match wanted.as_slice() {
+        [] => Some(Group::Speed),
+        [name] => Group::of(name),
+        _ => None,
+    };
+    if group.is_none()
+        && let Some(unknown) = wanted
+            .iter()
+            .find(|word| rows::ALL.iter().all(|row| row.name != **word))
     {
         bail!("no row is named `{unknown}`\n{USAGE}");
     }
     let plan = if smoke { Plan::SMOKE } else { Plan::FULL };
     let mut report = Report::new(machine::facts(), !smoke);
     for row in rows::ALL {
-        if wanted.is_empty() || wanted.contains(&row.name) {
+        let is_wanted = match group {
+            // A smoke test of all rows is one of both groups.
+            Some(group) => row.group == group || (smoke && wanted.is_empty()),
+            None => wanted.contains(&row.name),
+        };
+        if is_wanted {
             println!("# {}", row.name);
             (row.run)(&plan, &mut report).map_err(|error| error.context(row.name))?;
         }
     }
     println!("\n{}", report.markdown());
-    if !smoke && wanted.is_empty() {
-        let path = report.keep()?;
+    if !smoke && let Some(group) = group {
+        let path = report.keep(group.suffix())?;
         println!("kept in {}", path.display());
     }
     Ok(())

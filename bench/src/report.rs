@@ -141,14 +141,17 @@ impl Report {
         text
     }
 
-    /// Writes the document to `bench/results/`.
+    /// Writes the document to `bench/results/`, under a name with this suffix.
     ///
     /// # Errors
     ///
     /// The file cannot be written.
-    pub(crate) fn keep(&self) -> Result<PathBuf> {
+    pub(crate) fn keep(&self, suffix: &str) -> Result<PathBuf> {
         let folder = guests::root().join("bench/results");
-        let path = folder.join(format!("{}-{}.md", self.facts.date, self.facts.slug));
+        let path = folder.join(format!(
+            "{}-{}{suffix}.md",
+            self.facts.date, self.facts.slug
+        ));
         std::fs::create_dir_all(&folder)
             .and_then(|()| std::fs::write(&path, self.markdown()))
             .with_context(|| format!("cannot write {}", path.display()))?;

@@ -22,9 +22,22 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
             process::run(smoke_command()?.args(arguments))
         })
     } else {
-        let mut cargo = process::cargo(&["run", "--release", "--package", "bench", "--"]);
-        stage("bench", || process::run(cargo.args(arguments)))
+        stage("bench", || process::run(full_command()?.args(arguments)))
     }
+}
+
+/// The bench as it is published: with the daemon that some rows start beside it.
+fn full_command() -> Result<Command> {
+    let packages = ["--package", "bench", "--package", "wapod"];
+    let build = [&["build", "--release"], packages.as_slice()].concat();
+    process::run(&mut process::cargo(&build))?;
+    Ok(process::cargo(&[
+        "run",
+        "--release",
+        "--package",
+        "bench",
+        "--",
+    ]))
 }
 
 /// The bench as the tests' profile builds it. Built with the whole workspace:

@@ -37,7 +37,8 @@ usage: cargo xtask <task>
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the tables: of host calls, of the
                     daemon's interface, of crates
-  bench [--smoke]   measure beside native code; --smoke: one short round, nothing kept
+  bench [--smoke] [hold]  measure beside native code, or beside strangers that do their worst;
+                    --smoke: one short round, nothing kept
   openapi           compare a worker's answers with docs/openapi.json
   ci                everything CI runs: `ci checks`, `test`, `ci rest`
   nightly           long runs: fuzzing, the full bench

@@ -3,6 +3,7 @@
 mod cpu;
 mod daemon;
 mod gateway;
+mod hold;
 mod host_call;
 mod http;
 mod idle_memory;
@@ -20,49 +21,109 @@ use crate::report::Report;
 /// A row: its name on the command line, and what measures it.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
+    pub(crate) group: Group,
     pub(crate) run: fn(&Plan, &mut Report) -> Result<()>,
+}
+
+/// Rows that are kept in one table.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// How fast it is; what runs without a name.
+    Speed,
+    /// Whether it holds while strangers do their worst: `bench hold`.
+    Hold,
+}
+
+impl Group {
+    /// The group of this name on the command line.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        (name == "hold").then_some(Self::Hold)
+    }
+
+    /// What the name of the kept file ends with.
+    pub(crate) fn suffix(self) -> &'static str {
+        match self {
+            Self::Speed => "",
+            Self::Hold => "-hold",
+        }
+    }
 }
 
 /// Every row.
 pub(crate) const ALL: &[Row] = &[
     Row {
         name: "host-call",
+        group: Group::Speed,
         run: host_call::run,
     },
     Row {
         name: "instantiation",
+        group: Group::Speed,
         run: instantiation::run,
     },
     Row {
         name: "http",
+        group: Group::Speed,
         run: http::run,
     },
     Row {
         name: "gateway",
+        group: Group::Speed,
         run: gateway::run,
     },
     Row {
         name: "transfer",
+        group: Group::Speed,
         run: transfer::run,
     },
     Row {
         name: "daemon",
+        group: Group::Speed,
         run: daemon::run,
     },
     Row {
         name: "tcp-echo",
+        group: Group::Speed,
         run: tcp_echo::run,
     },
     Row {
         name: "cpu",
+        group: Group::Speed,
         run: cpu::run,
     },
     Row {
         name: "idle-memory",
+        group: Group::Speed,
         run: idle_memory::run,
     },
     Row {
         name: "neighbour",
+        group: Group::Speed,
         run: neighbour::run,
+    },
+    Row {
+        name: "burst",
+        group: Group::Hold,
+        run: hold::burst::run,
+    },
+    Row {
+        name: "hostile-guests",
+        group: Group::Hold,
+        run: hold::guests::run,
+    },
+    Row {
+        name: "hostile-clients",
+        group: Group::Hold,
+        run: hold::clients::run,
+    },
+    Row {
+        name: "compile-bombs",
+        group: Group::Hold,
+        run: hold::bombs::run,
+    },
+    Row {
+        name: "drain",
+        group: Group::Hold,
+        run: hold::drain::run,
     },
 ];

@@ -23,7 +23,7 @@ const CLIENTS: u32 = 4;
 /// Time between two requests of a connection.
 const INTERVAL: Duration = Duration::from_millis(10);
 /// A slice of a guest, which any request may have to wait for.
-const SLICE_MICROS: f64 = 100.0;
+pub(super) const SLICE_MICROS: f64 = 100.0;
 /// Priority of the client: its own delays are not what is measured.
 const CLIENT_NICENESS: i32 = -15;
 
@@ -42,14 +42,14 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     // Compiled before anything is measured.
     server.ask("apps 1 bad none")?;
     server.ask("stop")?;
-    sample(address, plan.neighbour / 4).finish()?;
+    sample(address, "/", plan.neighbour / 4).finish()?;
 
     let mut idle = Vec::new();
     let mut beside = KINDS.map(|_| Vec::new());
     for _ in 0..plan.rounds.div_ceil(2) {
-        idle.push(sample(address, plan.neighbour).finish()?);
+        idle.push(sample(address, "/", plan.neighbour).finish()?);
         for ((mode, _), rounds) in KINDS.iter().zip(&mut beside) {
-            let sampler = sample(address, plan.neighbour);
+            let sampler = sample(address, "/", plan.neighbour);
             server.ask(&format!("apps {workers} bad {mode}"))?;
             rounds.push(sampler.finish()?);
             server.ask("stop")?;
@@ -94,11 +94,15 @@ fn line(what: &str, rounds: &[Vec<f64>], idle_p99: f64, goal: Goal) -> Line {
 }
 
 /// Clients at work.
-struct Sampler(Vec<JoinHandle<Result<Vec<f64>>>>);
+pub(super) struct Sampler(Vec<JoinHandle<Result<Vec<f64>>>>);
 
 impl Sampler {
     /// Waits for the end and gives all latencies in microseconds.
-    fn finish(self) -> Result<Vec<f64>> {
+    ///
+    /// # Errors
+    ///
+    /// A request failed.
+    pub(super) fn finish(self) -> Result<Vec<f64>> {
         let mut samples = Vec::new();
         for client in self.0 {
             samples.extend(client.join().map_err(|_| anyhow!("a client panicked"))??);
@@ -107,17 +111,19 @@ impl Sampler {
     }
 }
 
-fn sample(address: SocketAddr, time: Duration) -> Sampler {
+/// Starts clients that ask for a path for so long.
+pub(super) fn sample(address: SocketAddr, path: &str, time: Duration) -> Sampler {
     let begun = Instant::now();
     let clients = (0..CLIENTS).map(|number| {
         // Spread over the interval, so that requests do not come in fours.
         let first = begun + INTERVAL * number / CLIENTS;
-        thread::spawn(move || requests(address, first, begun + time))
+        let path = path.to_owned();
+        thread::spawn(move || requests(address, &path, first, begun + time))
     });
     Sampler(clients.collect())
 }
 
-fn requests(address: SocketAddr, first: Instant, end: Instant) -> Result<Vec<f64>> {
+fn requests(address: SocketAddr, path: &str, first: Instant, end: Instant) -> Result<Vec<f64>> {
     // Only root may; without it the client is part of what it measures.
     let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), CLIENT_NICENESS);
     let mut client = Client::connect(address)?;
@@ -136,7 +142,7 @@ fn requests(address: SocketAddr, first: Instant, end: Instant) -> Result<Vec<f64
         } else {
             due
         };
-        client.get("/")?;
+        client.get(path)?;
         samples.push(sent.elapsed().as_secs_f64() * 1e6);
         due += INTERVAL;
     }

@@ -21,6 +21,7 @@ use wapo_rpc::{AppAddress, Client};
 use wapod::{Config, Module, Running};
 
 use crate::client;
+use crate::folder::Folder;
 use crate::guests;
 
 /// The guest of all these rows.
@@ -56,23 +57,6 @@ pub(super) fn run() -> Result<()> {
     })
 }
 
-/// A data folder that goes away with this value.
-struct Folder(std::path::PathBuf);
-
-impl Folder {
-    fn make() -> Result<Self> {
-        let path = std::env::temp_dir().join(format!("wapo-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 struct Daemon {
     running: Running,
     client: Client,
@@ -82,7 +66,7 @@ struct Daemon {
 impl Daemon {
     async fn start(folder: &Folder) -> Result<Self> {
         let running = wapod::Server::start(Config {
-            data_dir: Some(folder.0.clone()),
+            data_dir: Some(folder.path().to_owned()),
             admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             instances_max: INSTANCES_MAX,
             ..Config::default()
