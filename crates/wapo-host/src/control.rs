@@ -9,10 +9,15 @@ use std::task::Context;
 
 use futures_util::task::AtomicWaker;
 
+use crate::connections::Connections;
+
 /// Shared switches of one instance.
 #[derive(Debug, Default)]
 pub(crate) struct Control {
     stopped: AtomicBool,
+    /// Set when the guest is to accept no more connections.
+    leaving: AtomicBool,
+    pub(crate) connections: Connections,
     task: AtomicWaker,
     /// Set while the run loop waits for something to happen.
     idle: AtomicBool,
@@ -91,6 +96,15 @@ impl Control {
     pub(crate) fn stop(&self) {
         self.stopped.store(true, Ordering::Release);
         self.task.wake();
+    }
+
+    /// Lets the guest accept no more connections.
+    pub(crate) fn leave(&self) {
+        self.leaving.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_stopped(&self) -> bool {

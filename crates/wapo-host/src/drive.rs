@@ -1,6 +1,6 @@
 //! The loop that polls one guest from its first instruction to its end.
 //!
-//! Delivers requests, enters the poll export, settles fuel, and waits when
+//! Tells of requests, enters the poll export, settles fuel, and waits when
 //! there is nothing to do. A stop request or the time limit ends it at any
 //! point at which the guest can be interrupted, a slice apart at most. Called
 //! by `supervise`, which decides what happens afterwards.
@@ -10,7 +10,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::mpsc;
 use tokio::time::Sleep;
 use wapo_abi::message::InputChannel;
 use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
@@ -18,7 +17,7 @@ use wasmtime::{Instance, Store, Trap, TypedFunc};
 use wasmtime_wasi::I32Exit;
 
 use crate::control::Control;
-use crate::instance::{Command, ExitReason, Phase};
+use crate::instance::{ExitReason, Phase};
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
@@ -50,12 +49,6 @@ impl From<Interrupted> for ExitReason {
             Interrupted::Overflowed => Self::Violation(interrupted.to_string()),
         }
     }
-}
-
-/// Requests on their way to the guest.
-pub(crate) struct Inboxes {
-    pub(crate) queries: mpsc::Receiver<Box<Command>>,
-    pub(crate) requests: mpsc::Receiver<Box<Command>>,
 }
 
 /// Gas of an instance over all its starts.
@@ -104,7 +97,6 @@ impl From<Halt> for ExitReason {
 pub(crate) struct Driver<'a> {
     store: Store<InstanceState>,
     control: Arc<Control>,
-    inboxes: &'a mut Inboxes,
     gas: &'a mut GasAccount,
     deadline: Option<Pin<&'a mut Sleep>>,
     /// Fuel in the store at the last settlement.
@@ -117,7 +109,6 @@ impl<'a> Driver<'a> {
     pub(crate) fn new(
         engine: &wasmtime::Engine,
         state: InstanceState,
-        inboxes: &'a mut Inboxes,
         gas: &'a mut GasAccount,
         deadline: Option<Pin<&'a mut Sleep>>,
     ) -> Self {
@@ -127,7 +118,6 @@ impl<'a> Driver<'a> {
         Self {
             store,
             control,
-            inboxes,
             gas,
             deadline,
             fuel_left: 0,
@@ -150,10 +140,8 @@ impl<'a> Driver<'a> {
             Ok(poll) => poll,
             Err(reason) => return self.finish(reason),
         };
-        self.store.data().status.send_modify(|status| {
-            status.phase = Phase::Running;
-            status.has_run = true;
-        });
+        let status = &self.store.data().status;
+        status.send_modify(|status| status.has_run = true);
         let reason = self.poll_loop(&started).await;
         self.finish(reason)
     }
@@ -223,6 +211,7 @@ impl<'a> Driver<'a> {
 
     async fn poll_loop(&mut self, poll: &TypedFunc<(), i32>) -> ExitReason {
         let meter = Arc::clone(&self.store.data().config.meter);
+        let mut is_ready = false;
         loop {
             let wakes = Arc::clone(&self.store.data().wakes);
             wakes.begin_poll();
@@ -251,6 +240,10 @@ impl<'a> Driver<'a> {
             if wakes.has_overflowed() {
                 return Interrupted::Overflowed.into();
             }
+            if !std::mem::replace(&mut is_ready, true) {
+                let status = &self.store.data().status;
+                status.send_modify(|status| status.phase = Phase::Running);
+            }
             if let Err(reason) = self.refuel() {
                 return reason;
             }
@@ -267,7 +260,7 @@ impl<'a> Driver<'a> {
             interruptible(&self.control, &mut self.deadline, tokio::task::yield_now()).await?;
         }
         loop {
-            self.deliver_waiting();
+            self.store.data_mut().announce_requests();
             self.push_out_streams();
             if self.store.data().wakes.wants_poll() {
                 return Ok(());
@@ -276,24 +269,7 @@ impl<'a> Driver<'a> {
             self.control.set_idle(true);
             let woken = self.wait().await;
             self.control.set_idle(false);
-            if let Some(command) = woken? {
-                self.store.data_mut().deliver(*command);
-            }
-        }
-    }
-
-    /// Hands over requests that arrived, as far as the guest's channels take them.
-    fn deliver_waiting(&mut self) {
-        let state = self.store.data_mut();
-        for (channel, inbox) in [
-            (InputChannel::Query, &mut self.inboxes.queries),
-            (InputChannel::HttpRequest, &mut self.inboxes.requests),
-        ] {
-            while state.takes(channel)
-                && let Ok(command) = inbox.try_recv()
-            {
-                state.deliver(*command);
-            }
+            woken?;
         }
     }
 
@@ -310,29 +286,27 @@ impl<'a> Driver<'a> {
     }
 
     /// Waits for a wake, a request, a stop or the deadline.
-    async fn wait(&mut self) -> Result<Option<Box<Command>>, Halt> {
+    async fn wait(&mut self) -> Result<(), Halt> {
         // Only what is needed is held while waiting: the state is not `Sync`.
         let state = self.store.data();
         let wakes = Arc::clone(&state.wakes);
-        let queries = state.takes(InputChannel::Query);
-        let requests = state.takes(InputChannel::HttpRequest);
+        let intake = Arc::clone(&state.intake);
+        let wanted = [InputChannel::Query, InputChannel::HttpRequest]
+            .map(|channel| state.wants_requests(channel).then_some(channel));
         let Self {
-            control,
-            deadline,
-            inboxes,
-            ..
+            control, deadline, ..
         } = self;
         std::future::poll_fn(|cx| {
             control.register(cx);
             check_halt(control, deadline, cx)?;
-            if wakes.wants_poll() || wakes.wants_flush() {
-                return Poll::Ready(Ok(None));
-            }
-            if queries && let Poll::Ready(Some(query)) = inboxes.queries.poll_recv(cx) {
-                return Poll::Ready(Ok(Some(query)));
-            }
-            if requests && let Poll::Ready(Some(request)) = inboxes.requests.poll_recv(cx) {
-                return Poll::Ready(Ok(Some(request)));
+            if wakes.wants_poll()
+                || wakes.wants_flush()
+                || wanted
+                    .into_iter()
+                    .flatten()
+                    .any(|one| !intake.is_empty(one))
+            {
+                return Poll::Ready(Ok(()));
             }
             Poll::Pending
         })

@@ -181,6 +181,13 @@ pub trait Embedder: Send + Sync + 'static {
         Err(Errno::FORBIDDEN)
     }
 
+    /// An instance has room for requests that it lacked when somebody wanted to
+    /// reserve some. Called by whoever made the room, at times while the guest
+    /// runs: it has to be quick.
+    fn has_room(&self, instance: InstanceId) {
+        let _ = instance;
+    }
+
     /// An instance is gone: its locks and names are free again.
     fn instance_ended(&self, instance: InstanceId);
 }

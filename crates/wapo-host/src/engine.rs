@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use wasmtime::{
     Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, Strategy,
     WasmBacktraceDetails,
@@ -18,10 +18,10 @@ use wasmtime::{
 
 use crate::budget::MemoryBudget;
 use crate::control::Control;
-use crate::drive::Inboxes;
 use crate::embedder::{Embedder, InstanceId};
 use crate::instance::{InstanceConfig, InstanceHandle, Phase, Status};
-use crate::limits::{FIBER_STACK_BYTES, INBOX_CAPACITY, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES};
+use crate::intake::Intake;
+use crate::limits::{FIBER_STACK_BYTES, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES};
 use crate::memory_pool::MemoryPool;
 use crate::module_cache::{CompilerLoad, LoadError, ModuleCache, Program};
 use crate::net::dns::Dns;
@@ -236,13 +236,11 @@ impl Engine {
             takes_http: false,
             listening: Vec::new(),
         });
-        let (queries, queries_taken) = mpsc::channel(INBOX_CAPACITY);
-        let (requests, requests_taken) = mpsc::channel(INBOX_CAPACITY);
+        let intake = Intake::new(id, Arc::clone(&embedder), Arc::clone(&control));
         let handle = InstanceHandle {
             id,
             control: Arc::clone(&control),
-            queries,
-            requests,
+            intake: Arc::clone(&intake),
             status: status_seen,
             meter: Arc::clone(&config.meter),
         };
@@ -254,17 +252,14 @@ impl Engine {
             config,
             embedder,
             control: Arc::clone(&control),
+            intake,
             status: Arc::new(status),
-        };
-        let inboxes = Inboxes {
-            queries: queries_taken,
-            requests: requests_taken,
         };
         crate::schedule::spawn(
             &self.parts.low_priority,
             control,
             history,
-            supervisor.run(inboxes),
+            supervisor.run(),
         );
         handle
     }

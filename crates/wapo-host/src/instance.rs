@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parity_scale_codec::{Encode, decode_from_bytes};
-use tokio::sync::{mpsc, oneshot, watch};
-use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf};
+use tokio::sync::{oneshot, watch};
+use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf, InputChannel};
 
 use crate::control::Control;
 use crate::embedder::InstanceId;
+use crate::intake::{Intake, Place, Reservation};
 use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
 use crate::net::policy::{EgressPolicy, EgressRules};
@@ -144,9 +145,10 @@ impl std::fmt::Display for ExitReason {
 /// Where an instance is in its life.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Phase {
-    /// Being instantiated. Goes to `Running` or `Ended`.
+    /// Being instantiated, or in its first poll. Goes to `Running`, `Waiting` or
+    /// `Ended`.
     Starting,
-    /// In its poll loop. Goes to `Waiting` or `Ended`.
+    /// Its first poll has returned. Goes to `Waiting` or `Ended`.
     Running,
     /// Ended with this reason; starts again soon. Goes to `Starting` or `Ended`.
     Waiting(ExitReason),
@@ -206,9 +208,7 @@ pub enum RequestError {
 /// Bytes or the reason why there are none.
 pub(crate) type Reply = Result<Vec<u8>, RequestError>;
 
-/// What waits in the inbox of an instance.
-///
-/// Inboxes hold it boxed: they keep room for 32 entries even when they are empty.
+/// What waits for an instance.
 pub(crate) enum Command {
     Query {
         origin: Option<[u8; 32]>,
@@ -224,12 +224,31 @@ pub(crate) enum Command {
     },
 }
 
+impl Command {
+    fn reply(&self) -> &oneshot::Sender<Reply> {
+        match self {
+            Self::Query { reply, .. } | Self::Http { reply, .. } => reply,
+        }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.reply().is_closed()
+    }
+
+    pub(crate) fn into_reply(self) -> oneshot::Sender<Reply> {
+        match self {
+            Self::Query { reply, .. } | Self::Http { reply, .. } => reply,
+        }
+    }
+}
+
 /// An HTTP request for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpCall {
     /// Encoded, as it begins the guest's message.
-    head: Vec<u8>,
-    peer: Option<SocketAddr>,
+    pub(crate) head: Vec<u8>,
+    pub(crate) peer: Option<SocketAddr>,
 }
 
 impl HttpCall {
@@ -256,9 +275,11 @@ pub struct HttpExchange {
     pub body: BodyStream,
 }
 
-/// The head of a guest's answer, to come.
+/// The head of a guest's answer, to come. Dropping it before the guest has taken
+/// the request takes the request back.
 pub struct PendingResponse {
-    reply: oneshot::Receiver<Reply>,
+    pub(crate) reply: oneshot::Receiver<Reply>,
+    pub(crate) place: Place,
 }
 
 impl PendingResponse {
@@ -274,6 +295,7 @@ impl PendingResponse {
     /// Cancel safe; the answer stays available until it was returned.
     pub async fn head(&mut self) -> Result<HttpResponseHeadOf<Bytes>, RequestError> {
         let reply = (&mut self.reply).await;
+        self.place.is_taken = true;
         let bytes = reply.unwrap_or(Err(RequestError::NoAnswer))?;
         response_head(bytes).ok_or(RequestError::InvalidAnswer)
     }
@@ -283,8 +305,7 @@ impl PendingResponse {
 pub struct InstanceHandle {
     pub(crate) id: InstanceId,
     pub(crate) control: Arc<Control>,
-    pub(crate) queries: mpsc::Sender<Box<Command>>,
-    pub(crate) requests: mpsc::Sender<Box<Command>>,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) meter: Arc<Meter>,
 }
@@ -310,9 +331,22 @@ impl InstanceHandle {
         &self.meter
     }
 
-    /// Asks the guest a question and waits for the answer.
+    /// Reserves room for one request. No more than `outstanding_max` requests
+    /// wait for the guest or are in its hands at a time.
     ///
-    /// There is no time limit here; the caller has one.
+    /// When there is no room, [`Embedder::has_room`](crate::Embedder::has_room)
+    /// is called as soon as there is.
+    pub fn reserve(&self, channel: InputChannel, outstanding_max: usize) -> Option<Reservation> {
+        self.intake.reserve(channel, outstanding_max)
+    }
+
+    /// Requests that wait for the guest or that it has in hand, also those whose
+    /// requester has left.
+    pub fn outstanding(&self) -> usize {
+        self.intake.outstanding()
+    }
+
+    /// Asks the guest a question, as [`Reservation::query`] does.
     ///
     /// # Errors
     ///
@@ -320,24 +354,16 @@ impl InstanceHandle {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the answer, not the question.
+    /// As there.
     pub async fn query(
         &self,
         origin: Option<[u8; 32]>,
         path: String,
         payload: Vec<u8>,
     ) -> Result<Vec<u8>, RequestError> {
-        let (reply, answer) = oneshot::channel();
-        send(
-            &self.queries,
-            Command::Query {
-                origin,
-                path,
-                payload,
-                reply,
-            },
-        )?;
-        answer.await.unwrap_or_else(|_| Err(self.no_answer()))
+        let room = self.reserve(InputChannel::Query, usize::MAX);
+        let room = room.ok_or(RequestError::Busy)?;
+        room.query(origin, path, payload).await
     }
 
     /// Hands an HTTP request to the guest.
@@ -346,28 +372,29 @@ impl InstanceHandle {
     ///
     /// [`RequestError::Busy`] or [`RequestError::Ended`], at once.
     pub fn http(&self, call: HttpCall) -> Result<HttpExchange, RequestError> {
-        let HttpCall { head, peer } = call;
-        let (sender, reply) = oneshot::channel();
-        let (ours, stream) = BodyStream::pair();
-        send(
-            &self.requests,
-            Command::Http {
-                head,
-                body: GuestBody { stream, peer },
-                reply: sender,
-            },
-        )?;
-        Ok(HttpExchange {
-            response: PendingResponse { reply },
-            body: ours,
-        })
+        let room = self.reserve(InputChannel::HttpRequest, usize::MAX);
+        room.ok_or(RequestError::Busy)?.http(call)
     }
 
-    fn no_answer(&self) -> RequestError {
-        match self.status.borrow().phase {
-            Phase::Running => RequestError::NoAnswer,
-            _ => RequestError::Ended,
-        }
+    /// Lets the guest accept no more connections on ports of its own. What has
+    /// not been accepted stays with the kernel, for other instances that share
+    /// the port. Cannot be undone.
+    pub fn leave(&self) {
+        self.control.leave();
+    }
+
+    /// Accepted connections on which the guest owes an answer: it has read
+    /// something and written nothing since.
+    pub fn owed_answers(&self) -> usize {
+        self.control.connections.owed()
+    }
+
+    /// Accepted connections on which something is to be expected: the guest owes
+    /// an answer, or bytes have moved within
+    /// [`CONNECTION_QUIET`](crate::limits::CONNECTION_QUIET). Only looks can tell
+    /// whether something has moved since the last one.
+    pub fn busy_connections(&self) -> usize {
+        self.control.connections.busy()
     }
 
     /// Asks the instance to stop; it does within a slice, whatever the guest does.
@@ -407,15 +434,6 @@ fn response_head(bytes: Vec<u8>) -> Option<HttpResponseHeadOf<Bytes>> {
         .all(|(name, value)| is_text(name) && is_text(value));
     // Nothing may follow, as everywhere in the contract.
     (are_texts && head.encoded_size() == len).then_some(head)
-}
-
-fn send(inbox: &mpsc::Sender<Box<Command>>, command: Command) -> Result<(), RequestError> {
-    inbox
-        .try_send(Box::new(command))
-        .map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => RequestError::Busy,
-            mpsc::error::TrySendError::Closed(_) => RequestError::Ended,
-        })
 }
 
 impl Drop for InstanceHandle {

@@ -21,11 +21,13 @@
 mod budget;
 mod bulk;
 mod calls;
+mod connections;
 mod control;
 mod drive;
 pub mod embedder;
 pub mod engine;
 pub mod instance;
+mod intake;
 pub mod limits;
 mod logs;
 mod memory;
@@ -52,6 +54,7 @@ pub use instance::{
     ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress, LogRate,
     PendingResponse, Phase, RequestError, RestartPolicy, Status,
 };
+pub use intake::Reservation;
 pub use meter::{Meter, Usage};
 pub use module_cache::{CompilerLoad, LoadError, Program};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};

@@ -104,10 +104,19 @@ pub const RELEASED_CHUNKS_MAX: usize = 2048;
 /// first, since the queue of those is not longer.
 pub const WAKE_CODES_MAX: usize = 2 * WAKE_QUEUE_MAX;
 
-/// Commands (queries, HTTP requests) that wait for an instance to take them.
+/// Requests that wait for an instance to take them, per channel.
 ///
-/// More are refused at once, so that a slow guest cannot collect requests.
+/// An embedder keeps further ones in a queue of its own, where any instance can
+/// have them. What waits here is lost if its instance crashes, so it is only as
+/// much as a guest that has been busy for a moment needs to go on at once.
 pub const INBOX_CAPACITY: usize = 128;
+
+/// Time without a transfer after which an accepted connection counts as idle,
+/// unless its guest owes an answer.
+///
+/// An instance that leaves does not wait for idle connections. Clients that keep
+/// a connection for their next request send it at once or seconds later.
+pub const CONNECTION_QUIET: Duration = Duration::from_millis(500);
 
 /// Bytes that each direction of an HTTP body may have in flight.
 pub const PIPE_BYTES: usize = 64 * 1024;

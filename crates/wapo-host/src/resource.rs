@@ -13,6 +13,7 @@ use tokio::time::Sleep;
 use wapo_abi::{Errno, HANDLES_MAX};
 
 use crate::instance::Reply;
+use crate::intake::InHand;
 use crate::net::connect::Connecting;
 use crate::net::listener::Listener;
 use crate::net::stream::Stream;
@@ -28,13 +29,20 @@ pub(crate) enum Resource {
     /// The receiving end of an input channel; the queue is in the state.
     Inbox(wapo_abi::message::InputChannel),
     /// Takes one answer. `None` once it was given.
-    Reply(Option<oneshot::Sender<Reply>>),
+    Reply(Option<Replier>),
     /// Yields streams.
     Listener(Box<Listener>),
     /// Moves bytes.
     Stream(Box<Stream>),
     /// Becomes a stream.
     Connecting(Connecting),
+}
+
+/// Where one answer goes.
+pub(crate) struct Replier {
+    pub(crate) sender: oneshot::Sender<Reply>,
+    /// For a question: the guest lets go of it with its answer.
+    pub(crate) _in_hand: Option<InHand>,
 }
 
 /// All resources of one instance.
@@ -75,6 +83,11 @@ impl ResourceTable {
             return Err(Errno::RESOURCE_LIMITED);
         }
         Ok(())
+    }
+
+    /// Whether so many more resources fit.
+    pub(crate) fn has_room(&self, count: usize) -> bool {
+        HANDLES_MAX - self.entries.len() + self.free.len() >= count
     }
 
     fn index(handle: Handle) -> Result<usize, Errno> {

@@ -4,7 +4,6 @@
 //! methods on it. State stands apart from the glue that lifts arguments, so
 //! that another ABI could drive the same state. Touched by one task only.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -18,6 +17,7 @@ use crate::budget::MemoryShare;
 use crate::control::Control;
 use crate::embedder::{Embedder, InstanceId, LogSource};
 use crate::instance::{InstanceConfig, ListenAddress, Status};
+use crate::intake::Intake;
 use crate::limits::{SLICE_FUEL, TABLE_ELEMENTS_MAX};
 use crate::logs::Logger;
 use crate::net::connect::Dialer;
@@ -28,15 +28,13 @@ use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
 /// Bytes of one element of a table: wasmtime keeps a pointer.
 const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
-/// An input channel of a guest and the messages that wait in it.
+/// An input channel of a guest. What waits in it is in the instance's intake.
 #[derive(Default)]
 pub(crate) struct Inbox {
     /// Whether the guest ever opened it; it can do so once.
     pub(crate) handle: Option<Handle>,
     /// Whether the guest closed it again.
     pub(crate) closed: bool,
-    /// Encoded messages and the handles they carry.
-    pub(crate) queue: VecDeque<Vec<u8>>,
     /// The guest's wait for the next message.
     pub(crate) waiting: Option<std::task::Waker>,
 }
@@ -52,6 +50,8 @@ pub(crate) struct InstanceState {
     pub(crate) resources: ResourceTable,
     pub(crate) queries: Inbox,
     pub(crate) requests: Inbox,
+    /// Requests for both of them.
+    pub(crate) intake: Arc<Intake>,
     pub(crate) dialer: Dialer,
     pub(crate) wasi: WasiP1Ctx,
     pub(crate) logger: Logger,

@@ -14,10 +14,11 @@ use wapo_abi::message::LogLevel;
 
 use crate::budget::MemoryShare;
 use crate::control::Control;
-use crate::drive::{Driver, GasAccount, Halt, Inboxes, interruptible};
+use crate::drive::{Driver, GasAccount, Halt, interruptible};
 use crate::embedder::{Embedder, InstanceId};
 use crate::engine::EngineParts;
 use crate::instance::{ExitReason, InstanceConfig, Phase, RestartPolicy, Status};
+use crate::intake::Intake;
 use crate::limits::{RESTART_BACKOFF_MAX, RESTART_BACKOFF_MIN, RESTART_BACKOFF_RESET};
 use crate::logs::Logger;
 use crate::module_cache::Program;
@@ -34,12 +35,13 @@ pub(crate) struct Supervisor {
     pub(crate) config: InstanceConfig,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) control: Arc<Control>,
+    pub(crate) intake: Arc<Intake>,
     pub(crate) status: Arc<watch::Sender<Status>>,
 }
 
 impl Supervisor {
     /// Runs the instance until it is gone for good.
-    pub(crate) async fn run(self, mut inboxes: Inboxes) {
+    pub(crate) async fn run(self) {
         let mut gas = GasAccount::default();
         let mut backoff = RESTART_BACKOFF_MIN;
         let embedder = Arc::clone(&self.embedder);
@@ -55,7 +57,6 @@ impl Supervisor {
             let driver = Driver::new(
                 self.parts.wasmtime(),
                 state,
-                &mut inboxes,
                 &mut gas,
                 deadline.as_mut().map(|sleep| sleep.as_mut()),
             );
@@ -99,6 +100,7 @@ impl Supervisor {
             resources: ResourceTable::default(),
             queries: Inbox::default(),
             requests: Inbox::default(),
+            intake: Arc::clone(&self.intake),
             logger,
             status: Arc::clone(&self.status),
             memory: None,
@@ -152,6 +154,8 @@ impl Supervisor {
     }
 
     fn end(&self, reason: ExitReason) {
+        // Before anybody is told: what was not taken has not been seen by the guest.
+        self.intake.close();
         self.status
             .send_modify(|status| status.phase = Phase::Ended(reason));
     }
@@ -185,6 +189,7 @@ impl Supervisor {
 impl Drop for Supervisor {
     /// Says that the instance is gone, even when a bug of the host ended it.
     fn drop(&mut self) {
+        self.intake.close();
         self.status.send_if_modified(|status| {
             if matches!(status.phase, Phase::Ended(_)) {
                 return false;

@@ -1,34 +1,39 @@
 //! Calls of the family `channel`, and the way of a request into the guest.
 //!
-//! A request becomes a message in an input channel, with handles for its reply
-//! and its body. Messages that no channel takes are dropped with their handles,
-//! so that the requester hears of it at once.
+//! A request becomes a message, with handles for its reply and its body, at the
+//! moment the guest takes it out of its input channel. Until then it waits in
+//! the `intake`; requests that no channel takes are refused at once.
 
-use std::collections::VecDeque;
-
-use parity_scale_codec::{Decode as _, Encode as _};
-use tokio::sync::oneshot;
-use wapo_abi::message::{HttpRequest, InputChannel, QueryRequest};
-use wapo_abi::{CHANNEL_CAPACITY, Errno};
+use parity_scale_codec::Encode as _;
+use wapo_abi::Errno;
+use wapo_abi::message::{InputChannel, QueryRequest};
 
 use super::{WORK_LOCK, WORK_SYSCALL, family};
-use crate::instance::{Command, Reply, RequestError};
+use crate::instance::{Command, RequestError};
+use crate::intake::InHand;
 use crate::net::stream::Stream;
-use crate::resource::{Handle, Resource};
-use crate::state::InstanceState;
+use crate::resource::{Handle, Replier, Resource};
+use crate::state::{Inbox, InstanceState};
+
+/// Handles that a request needs at most.
+const HANDLES_PER_REQUEST: usize = 2;
 
 impl family::channel::Calls for InstanceState {
     fn oneshot_send(&mut self, handle: Handle, data: &[u8]) -> Result<(), Errno> {
         self.add_work(WORK_SYSCALL);
         let reply = self.take_reply(handle)?;
         self.control.note_io();
-        reply.send(Ok(data.to_vec())).map_err(|_| Errno::IO_ERROR)
+        reply
+            .sender
+            .send(Ok(data.to_vec()))
+            .map_err(|_| Errno::IO_ERROR)
     }
 
     fn oneshot_send_error(&mut self, handle: Handle, text: &str) -> Result<(), Errno> {
         self.add_work(WORK_SYSCALL);
         let reply = self.take_reply(handle)?;
         reply
+            .sender
             .send(Err(RequestError::App(text.to_owned())))
             .map_err(|_| Errno::IO_ERROR)
     }
@@ -46,40 +51,52 @@ impl family::channel::Calls for InstanceState {
 }
 
 impl InstanceState {
-    fn take_reply(&mut self, handle: Handle) -> Result<oneshot::Sender<Reply>, Errno> {
+    fn take_reply(&mut self, handle: Handle) -> Result<Replier, Errno> {
         match self.resources.get(handle)? {
             Resource::Reply(reply) => reply.take().ok_or(Errno::IO_ERROR),
             _ => Err(Errno::UNSUPPORTED_OPERATION),
         }
     }
 
-    /// Whether one more request fits into a channel, or is refused at once.
-    pub(crate) fn takes(&self, channel: InputChannel) -> bool {
+    /// Whether a request in this channel concerns the guest, or the host on its
+    /// behalf.
+    pub(crate) fn wants_requests(&self, channel: InputChannel) -> bool {
         let inbox = match channel {
             InputChannel::Query => &self.queries,
             InputChannel::HttpRequest => &self.requests,
         };
-        inbox.queue.len() < CHANNEL_CAPACITY
+        self.refuses(inbox)
+            || (inbox.waiting.is_some() && self.resources.has_room(HANDLES_PER_REQUEST))
     }
 
-    /// Puts a request into the guest's channel, or fails it.
-    pub(crate) fn deliver(&mut self, command: Command) {
-        let inbox = self.inbox(command.channel());
-        if inbox.handle.is_none() || inbox.closed {
-            // The requester may be gone as well; then nobody is to be told.
-            let _ = command.into_reply().send(Err(RequestError::NotListening));
-            return;
-        }
-        self.config.meter.add_request();
-        let channel = command.channel();
-        // Without handles the request is dropped, and its requester sees that.
-        if let Ok(message) = self.encode_request(command) {
-            let inbox = self.inbox(channel);
-            inbox.queue.push_back(message);
-            if let Some(waker) = inbox.waiting.take() {
-                waker.wake();
+    /// Whether nobody will ever take what waits. After a restart, the guest may
+    /// open its channel in a later poll than before.
+    fn refuses(&self, inbox: &Inbox) -> bool {
+        inbox.closed || (inbox.handle.is_none() && self.status.borrow().restarts == 0)
+    }
+
+    /// Wakes the guest for requests that wait, or refuses them.
+    pub(crate) fn announce_requests(&mut self) {
+        for channel in [InputChannel::Query, InputChannel::HttpRequest] {
+            if self.intake.is_empty(channel) || !self.wants_requests(channel) {
+                continue;
+            }
+            match self.inbox(channel).waiting.take() {
+                Some(waker) => waker.wake(),
+                None => self.intake.refuse_all(channel, &RequestError::NotListening),
             }
         }
+    }
+
+    /// Takes the next request out of a channel, as the message that the guest
+    /// reads. It stays there while the guest has too few handles left.
+    pub(crate) fn next_request(&mut self, channel: InputChannel) -> Option<Vec<u8>> {
+        if self.intake.is_empty(channel) || !self.resources.has_room(HANDLES_PER_REQUEST) {
+            return None;
+        }
+        let (command, in_hand) = self.intake.take(channel)?;
+        self.config.meter.add_request();
+        self.encode_request(command, in_hand).ok()
     }
 
     /// Makes the handles of a request and encodes it.
@@ -88,7 +105,7 @@ impl InstanceState {
     ///
     /// [`Errno::RESOURCE_LIMITED`] when the guest has no handles left; the
     /// requester sees that nobody answers.
-    fn encode_request(&mut self, command: Command) -> Result<Vec<u8>, Errno> {
+    fn encode_request(&mut self, command: Command, in_hand: InHand) -> Result<Vec<u8>, Errno> {
         match command {
             Command::Query {
                 origin,
@@ -96,6 +113,10 @@ impl InstanceState {
                 payload,
                 reply,
             } => {
+                let reply = Replier {
+                    sender: reply,
+                    _in_hand: Some(in_hand),
+                };
                 let reply_tx = self.resources.insert(Resource::Reply(Some(reply)))?.0;
                 Ok(QueryRequest {
                     origin,
@@ -107,10 +128,16 @@ impl InstanceState {
             }
             Command::Http {
                 head: mut message,
-                body,
+                mut body,
                 reply,
             } => {
+                let reply = Replier {
+                    sender: reply,
+                    _in_hand: None,
+                };
                 let reply = self.resources.insert(Resource::Reply(Some(reply)))?;
+                // The answer's body may last longer than its head.
+                body.in_hand = Some(in_hand);
                 let stream = match self.insert_stream(Stream::Body(body)) {
                     Ok(stream) => stream,
                     Err(errno) => {
@@ -122,39 +149,6 @@ impl InstanceState {
                 (reply.0, stream.0).encode_to(&mut message);
                 Ok(message)
             }
-        }
-    }
-
-    /// Closes the handles of messages that the guest will never read.
-    pub(crate) fn discard_messages(&mut self, channel: InputChannel, unread: VecDeque<Vec<u8>>) {
-        for message in unread {
-            let mut input = message.as_slice();
-            let handles = match channel {
-                InputChannel::Query => {
-                    QueryRequest::decode(&mut input).map(|query| vec![query.reply_tx])
-                }
-                InputChannel::HttpRequest => HttpRequest::decode(&mut input)
-                    .map(|request| vec![request.response_tx, request.io_stream]),
-            };
-            for handle in handles.unwrap_or_default() {
-                // The guest may have guessed the number and closed it already.
-                drop(self.resources.remove(Handle(handle)));
-            }
-        }
-    }
-}
-
-impl Command {
-    fn channel(&self) -> InputChannel {
-        match self {
-            Self::Query { .. } => InputChannel::Query,
-            Self::Http { .. } => InputChannel::HttpRequest,
-        }
-    }
-
-    fn into_reply(self) -> oneshot::Sender<Reply> {
-        match self {
-            Self::Query { reply, .. } | Self::Http { reply, .. } => reply,
         }
     }
 }

@@ -126,17 +126,23 @@ impl InstanceState {
     fn accept(&mut self, waker: WakerId, handle: Handle) -> Result<(Handle, SocketAddr), Errno> {
         self.add_work(WORK_SYSCALL);
         let meter = std::sync::Arc::clone(&self.config.meter);
+        let is_leaving = self.control.is_leaving();
         let (lazy, resources) = self.lazy_waker(waker);
         let room = resources.check_room();
         let Resource::Listener(listener) = resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
         room?;
+        // Whoever shares the port takes it, or nobody does.
+        if is_leaving {
+            return Err(Errno::PENDING);
+        }
         match poll_lazily(lazy, |cx| listener.poll_accept(cx, &meter)) {
             Poll::Pending => Err(Errno::PENDING),
             Poll::Ready(accepted) => {
                 let (stream, peer) = accepted?;
                 self.control.note_io();
+                let stream = stream.accepted(self.control.connections.add());
                 Ok((self.insert_stream(stream)?, peer))
             }
         }

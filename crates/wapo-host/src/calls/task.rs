@@ -61,8 +61,6 @@ impl family::task::Calls for InstanceState {
                 let inbox = self.inbox(channel);
                 inbox.closed = true;
                 inbox.waiting = None;
-                let unread = std::mem::take(&mut inbox.queue);
-                self.discard_messages(channel, unread);
                 self.announce_channels();
             }
             Resource::Timer(_) | Resource::Reply(_) | Resource::Connecting(_) => {}
@@ -71,24 +69,22 @@ impl family::task::Calls for InstanceState {
     }
 
     fn poll(&mut self, waker: WakerId, handle: Handle) -> Result<Vec<u8>, Errno> {
+        let Resource::Inbox(channel) = *self.resources.get(handle)? else {
+            return Err(Errno::UNSUPPORTED_OPERATION);
+        };
+        if let Some(message) = self.next_request(channel) {
+            self.inbox(channel).waiting = None;
+            self.control.note_io();
+            return Ok(message);
+        }
         // The fields are borrowed one by one: the waker holds two of them.
         let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
-        let inbox = match self.resources.get(handle)? {
-            Resource::Inbox(InputChannel::Query) => &mut self.queries,
-            Resource::Inbox(InputChannel::HttpRequest) => &mut self.requests,
-            _ => return Err(Errno::UNSUPPORTED_OPERATION),
+        let inbox = match channel {
+            InputChannel::Query => &mut self.queries,
+            InputChannel::HttpRequest => &mut self.requests,
         };
-        match inbox.queue.pop_front() {
-            Some(message) => {
-                inbox.waiting = None;
-                self.control.note_io();
-                Ok(message)
-            }
-            None => {
-                inbox.waiting = Some(lazy.make());
-                Err(Errno::PENDING)
-            }
-        }
+        inbox.waiting = Some(lazy.make());
+        Err(Errno::PENDING)
     }
 
     fn poll_read(

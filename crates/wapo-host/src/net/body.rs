@@ -43,6 +43,8 @@ pub(crate) struct GuestBody {
     pub(crate) stream: BodyStream,
     /// Address of the client, if the embedder knows it.
     pub(crate) peer: Option<SocketAddr>,
+    /// Once the guest has taken the request: it lets go of it with this stream.
+    pub(crate) in_hand: Option<crate::intake::InHand>,
 }
 
 /// Why there are no trailers to be had.

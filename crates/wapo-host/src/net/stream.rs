@@ -5,11 +5,13 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
+use crate::connections::Activity;
 use crate::embedder::Connection;
 use crate::net::body::GuestBody;
 use crate::net::tls::TlsStream;
@@ -24,15 +26,30 @@ pub(crate) enum Stream {
     Body(GuestBody),
     /// A connection that the embedder handed over.
     Handed(Box<dyn Connection>),
+    /// One of those that came from outside, and whose turn it is on it.
+    Accepted(Box<Accepted>),
+}
+
+/// An accepted connection.
+pub(crate) struct Accepted {
+    stream: Stream,
+    activity: Arc<Activity>,
 }
 
 impl Stream {
+    /// Counts a stream among those that clients have opened.
+    pub(crate) fn accepted(self, activity: Arc<Activity>) -> Self {
+        let stream = self;
+        Self::Accepted(Box::new(Accepted { stream, activity }))
+    }
+
     fn as_io(&mut self) -> Pin<&mut dyn Connection> {
         match self {
             Self::Tcp(stream) => Pin::new(stream),
             Self::Tls(stream) => Pin::new(stream.as_mut()),
             Self::Body(body) => Pin::new(&mut body.stream),
             Self::Handed(stream) => Pin::new(stream.as_mut()),
+            Self::Accepted(accepted) => accepted.stream.as_io(),
         }
     }
 
@@ -44,7 +61,13 @@ impl Stream {
     ) -> Poll<io::Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         std::task::ready!(self.as_io().poll_read(cx, &mut buffer))?;
-        Poll::Ready(Ok(buffer.filled().len()))
+        let read = buffer.filled().len();
+        if let Self::Accepted(accepted) = self
+            && read > 0
+        {
+            accepted.activity.note_read();
+        }
+        Poll::Ready(Ok(read))
     }
 
     /// Writes some of `data`.
@@ -53,7 +76,13 @@ impl Stream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.as_io().poll_write(cx, data)
+        let written = self.as_io().poll_write(cx, data);
+        if let Self::Accepted(accepted) = self
+            && written.is_ready()
+        {
+            accepted.activity.note_written();
+        }
+        written
     }
 
     /// Sends what is buffered.
@@ -68,15 +97,19 @@ impl Stream {
 
     /// Says whom to wake when buffered output can move without the guest asking.
     pub(crate) fn set_flush_waker(&mut self, make: impl FnOnce() -> Waker) {
-        if let Self::Tls(stream) = self {
-            stream.set_flush_waker(make());
+        match self {
+            Self::Tls(stream) => stream.set_flush_waker(make()),
+            Self::Accepted(accepted) => accepted.stream.set_flush_waker(make),
+            Self::Tcp(_) | Self::Body(_) | Self::Handed(_) => {}
         }
     }
 
     /// Pushes out what is buffered, after the waker above fired.
     pub(crate) fn push_out(&mut self) {
-        if let Self::Tls(stream) = self {
-            stream.push_out();
+        match self {
+            Self::Tls(stream) => stream.push_out(),
+            Self::Accepted(accepted) => accepted.stream.push_out(),
+            Self::Tcp(_) | Self::Body(_) | Self::Handed(_) => {}
         }
     }
 
@@ -84,6 +117,7 @@ impl Stream {
     pub(crate) fn close(self) {
         match self {
             Self::Tls(stream) => stream.close(),
+            Self::Accepted(accepted) => accepted.stream.close(),
             // For a guest, closing the stream is how an answer ends.
             Self::Body(mut body) => body.stream.writer().finish(),
             Self::Tcp(_) | Self::Handed(_) => {}

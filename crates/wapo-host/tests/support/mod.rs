@@ -14,7 +14,7 @@ use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::{
     BoxFuture, Embedder, Engine, EngineConfig, ExitReason, InstanceConfig, InstanceHandle,
-    InstanceId, LogLine, Phase,
+    InstanceId, LogLine,
 };
 
 /// Remembers what guests log and emit; knows no secrets.
@@ -165,12 +165,12 @@ pub(crate) async fn ended(handle: &InstanceHandle) -> ExitReason {
         .expect("the guest ends")
 }
 
-/// Waits until the guest runs.
+/// Waits until the guest is polled.
 pub(crate) async fn running(handle: &InstanceHandle) {
     let mut status = handle.status();
     tokio::time::timeout(
         Duration::from_secs(10),
-        status.wait_for(|status| status.phase == Phase::Running),
+        status.wait_for(|status| status.has_run),
     )
     .await
     .expect("in time")

@@ -1,0 +1,314 @@
+//! Requests on their way to a guest, and those that it has in hand.
+//!
+//! A request waits in the queue of its channel until the guest takes it; whoever
+//! made it may leave before and takes it out again, so that no guest works for
+//! nobody. What a guest has taken counts until it lets go of it, also when its
+//! requester has left. The embedder reserves room before it hands over a request
+//! and hears ([`Embedder::has_room`]) when room that it missed is there. Filled
+//! through [`InstanceHandle`](crate::InstanceHandle), emptied by `calls/channel`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+use wapo_abi::message::InputChannel;
+
+use crate::control::Control;
+use crate::embedder::{Embedder, InstanceId};
+use crate::instance::{Command, HttpCall, HttpExchange, PendingResponse, RequestError};
+use crate::limits::INBOX_CAPACITY;
+use crate::net::body::{BodyStream, GuestBody};
+
+/// The requests of one instance.
+pub(crate) struct Intake {
+    id: InstanceId,
+    embedder: Arc<dyn Embedder>,
+    control: Arc<Control>,
+    queries: Queue,
+    requests: Queue,
+    /// Requests that the guest has taken and not let go of.
+    in_hand: AtomicUsize,
+    /// Whether somebody looked for room and found none.
+    is_missed: AtomicBool,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Requests that wait, and reservations.
+    held: AtomicUsize,
+    /// Requests that wait.
+    waiting: AtomicUsize,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Default)]
+struct Entries {
+    /// In the order in which they came. Boxed, because nodes of the tree have
+    /// room for several.
+    by_number: BTreeMap<u64, Box<Command>>,
+    next: u64,
+    is_closed: bool,
+}
+
+impl Queue {
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        // Every change below is complete before the lock is given back.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Intake {
+    pub(crate) fn new(
+        id: InstanceId,
+        embedder: Arc<dyn Embedder>,
+        control: Arc<Control>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            id,
+            embedder,
+            control,
+            queries: Queue::default(),
+            requests: Queue::default(),
+            in_hand: AtomicUsize::new(0),
+            is_missed: AtomicBool::new(false),
+        })
+    }
+
+    fn queue(&self, channel: InputChannel) -> &Queue {
+        match channel {
+            InputChannel::Query => &self.queries,
+            InputChannel::HttpRequest => &self.requests,
+        }
+    }
+
+    /// Requests that wait or that the guest has in hand, reservations included.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.in_hand.load(Ordering::SeqCst)
+            + self.queries.held.load(Ordering::SeqCst)
+            + self.requests.held.load(Ordering::SeqCst)
+    }
+
+    fn has_room(&self, channel: InputChannel, outstanding_max: usize) -> bool {
+        self.queue(channel).held.load(Ordering::SeqCst) < INBOX_CAPACITY
+            && self.outstanding() < outstanding_max
+    }
+
+    /// Reserves room for one request, if there is some.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        channel: InputChannel,
+        outstanding_max: usize,
+    ) -> Option<Reservation> {
+        if !self.has_room(channel, outstanding_max) {
+            // Noted before looking again: room that appears in between is told.
+            self.is_missed.store(true, Ordering::SeqCst);
+            if !self.has_room(channel, outstanding_max) {
+                return None;
+            }
+        }
+        self.queue(channel).held.fetch_add(1, Ordering::SeqCst);
+        Some(Reservation {
+            intake: Arc::clone(self),
+            channel,
+            is_used: false,
+        })
+    }
+
+    fn push(
+        self: &Arc<Self>,
+        channel: InputChannel,
+        command: Command,
+    ) -> Result<Place, RequestError> {
+        let queue = self.queue(channel);
+        let mut entries = queue.entries();
+        if entries.is_closed {
+            return Err(RequestError::Ended);
+        }
+        let number = entries.next;
+        entries.next += 1;
+        entries.by_number.insert(number, Box::new(command));
+        let is_first = queue.waiting.fetch_add(1, Ordering::SeqCst) == 0;
+        drop(entries);
+        // Behind another one it is found without being told of.
+        if is_first {
+            self.control.notify();
+        }
+        Ok(Place {
+            intake: Arc::clone(self),
+            channel,
+            number,
+            is_taken: false,
+        })
+    }
+
+    /// Whether no request waits.
+    pub(crate) fn is_empty(&self, channel: InputChannel) -> bool {
+        self.queue(channel).waiting.load(Ordering::SeqCst) == 0
+    }
+
+    /// Takes the request that has waited longest and still has a requester.
+    pub(crate) fn take(self: &Arc<Self>, channel: InputChannel) -> Option<(Command, InHand)> {
+        let queue = self.queue(channel);
+        loop {
+            let (_, command) = queue.entries().by_number.pop_first()?;
+            queue.waiting.fetch_sub(1, Ordering::SeqCst);
+            let is_abandoned = command.is_abandoned();
+            if !is_abandoned {
+                self.in_hand.fetch_add(1, Ordering::SeqCst);
+            }
+            queue.held.fetch_sub(1, Ordering::SeqCst);
+            self.tell();
+            if !is_abandoned {
+                let in_hand = InHand(Arc::clone(self));
+                return Some((*command, in_hand));
+            }
+        }
+    }
+
+    /// Answers every request that waits with an error.
+    pub(crate) fn refuse_all(&self, channel: InputChannel, error: &RequestError) {
+        let queue = self.queue(channel);
+        let refused = std::mem::take(&mut queue.entries().by_number);
+        queue.waiting.fetch_sub(refused.len(), Ordering::SeqCst);
+        queue.held.fetch_sub(refused.len(), Ordering::SeqCst);
+        for command in refused.into_values() {
+            // The requester may be gone as well; then nobody is to be told.
+            let _ = command.into_reply().send(Err(error.clone()));
+        }
+        self.tell();
+    }
+
+    /// The instance is gone for good: nothing is taken any more.
+    pub(crate) fn close(&self) {
+        for channel in [InputChannel::Query, InputChannel::HttpRequest] {
+            self.queue(channel).entries().is_closed = true;
+            self.refuse_all(channel, &RequestError::Ended);
+        }
+    }
+
+    fn remove(&self, channel: InputChannel, number: u64) {
+        let queue = self.queue(channel);
+        let removed = queue.entries().by_number.remove(&number);
+        if removed.is_some() {
+            queue.waiting.fetch_sub(1, Ordering::SeqCst);
+            queue.held.fetch_sub(1, Ordering::SeqCst);
+            self.tell();
+        }
+    }
+
+    /// Tells the embedder of room that it has missed.
+    fn tell(&self) {
+        if self.is_missed.load(Ordering::SeqCst) && self.is_missed.swap(false, Ordering::SeqCst) {
+            self.embedder.has_room(self.id);
+        }
+    }
+}
+
+/// Room for one request. Dropping it gives the room back.
+pub struct Reservation {
+    intake: Arc<Intake>,
+    channel: InputChannel,
+    is_used: bool,
+}
+
+impl Reservation {
+    fn send(mut self, command: Command) -> Result<Place, RequestError> {
+        let place = self.intake.push(self.channel, command)?;
+        // The request has the room from here on.
+        self.is_used = true;
+        Ok(place)
+    }
+
+    /// Asks the guest a question and waits for the answer.
+    ///
+    /// There is no time limit here; the caller has one.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] as documented there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future drops the question if the guest has not taken it, and
+    /// else the answer.
+    pub async fn query(
+        self,
+        origin: Option<[u8; 32]>,
+        path: String,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, RequestError> {
+        let (reply, answer) = oneshot::channel();
+        let mut place = self.send(Command::Query {
+            origin,
+            path,
+            payload,
+            reply,
+        })?;
+        let answer = answer.await;
+        place.is_taken = true;
+        answer.unwrap_or(Err(RequestError::NoAnswer))
+    }
+
+    /// Hands an HTTP request to the guest.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Ended`], at once.
+    pub fn http(self, call: HttpCall) -> Result<HttpExchange, RequestError> {
+        let HttpCall { head, peer } = call;
+        let (sender, reply) = oneshot::channel();
+        let (ours, stream) = BodyStream::pair();
+        let place = self.send(Command::Http {
+            head,
+            body: GuestBody {
+                stream,
+                peer,
+                in_hand: None,
+            },
+            reply: sender,
+        })?;
+        Ok(HttpExchange {
+            response: PendingResponse { reply, place },
+            body: ours,
+        })
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if !self.is_used {
+            let queue = self.intake.queue(self.channel);
+            queue.held.fetch_sub(1, Ordering::SeqCst);
+            self.intake.tell();
+        }
+    }
+}
+
+/// A request in the queue. Dropping it takes the request out, unless the guest
+/// has it already.
+pub(crate) struct Place {
+    intake: Arc<Intake>,
+    channel: InputChannel,
+    number: u64,
+    /// Whether it is known that the guest has it; saves a look.
+    pub(crate) is_taken: bool,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if !self.is_taken {
+            self.intake.remove(self.channel, self.number);
+        }
+    }
+}
+
+/// A request that a guest has in hand; it lets go of it by dropping this.
+pub(crate) struct InHand(Arc<Intake>);
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        self.0.in_hand.fetch_sub(1, Ordering::SeqCst);
+        self.0.tell();
+    }
+}
