@@ -23,6 +23,8 @@ use crate::data_dir::{folder_of, sync_folder};
 use crate::error::StartError;
 use crate::limits::STORE_QUEUE_MAX;
 
+use records::{Record, Unreadable};
+
 pub(crate) use records::{
     AppRecord, BenchRecord, DepartedRecord, Restart, SessionRecord, Settings, Totals, UsageRecord,
 };
@@ -144,6 +146,10 @@ impl Store {
         };
         Self::start(file).map_err(|error| match error {
             OpenError::Damaged(reason) => damaged(reason),
+            OpenError::Newer(reason) => StartError::StoreNewer {
+                path: path.to_owned(),
+                reason,
+            },
             OpenError::Thread(error) => StartError::DataDir {
                 path: path.to_owned(),
                 error,
@@ -169,7 +175,9 @@ impl Store {
             .map_err(|error| StartError::DataDir {
                 path: PathBuf::from("(memory)"),
                 error: match error {
-                    OpenError::Damaged(reason) => io::Error::other(reason),
+                    OpenError::Damaged(reason) | OpenError::Newer(reason) => {
+                        io::Error::other(reason)
+                    }
                     OpenError::Thread(error) => error,
                 },
             })
@@ -238,6 +246,8 @@ impl Drop for Store {
 
 enum OpenError {
     Damaged(String),
+    /// What a newer daemon wrote.
+    Newer(String),
     Thread(io::Error),
 }
 
@@ -319,9 +329,13 @@ fn read(database: &Database) -> Result<Contents, OpenError> {
     Ok(contents)
 }
 
-fn record<T: parity_scale_codec::Decode>(what: &str, bytes: &[u8]) -> Result<T, OpenError> {
-    let unreadable = || OpenError::Damaged(format!("the record of a {what} cannot be read"));
-    records::decode(bytes).ok_or_else(unreadable)
+fn record<T: Record>(what: &str, bytes: &[u8]) -> Result<T, OpenError> {
+    records::decode(bytes).map_err(|error| match error {
+        Unreadable::Newer(version) => {
+            OpenError::Newer(format!("the record of a {what} has version {version}"))
+        }
+        Unreadable::Damaged => OpenError::Damaged(format!("the record of a {what} cannot be read")),
+    })
 }
 
 fn address(key: &[u8]) -> Result<AppAddress, OpenError> {
@@ -445,7 +459,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
             let stored: Option<u64> = {
                 let worker = transaction.open_table(WORKER)?;
                 let value = worker.get(NEXT_SERIAL)?;
-                value.and_then(|value| records::decode(value.value()))
+                value.and_then(|value| records::decode(value.value()).ok())
             };
             put(transaction, NEXT_SERIAL, &stored.unwrap_or(0).max(*serial))?;
         }
@@ -455,7 +469,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
     Ok(())
 }
 
-fn put<T: parity_scale_codec::Encode>(
+fn put<T: Record>(
     transaction: &redb::WriteTransaction,
     name: &str,
     record: &T,

@@ -1,8 +1,9 @@
 //! What the store keeps, and how it is written.
 //!
 //! SCALE, each record behind the number of its version: a later daemon reads
-//! what an earlier one wrote. Fields are never reordered; a new version is a
-//! new variant of [`Record`].
+//! what an earlier one wrote, and an earlier one says of a later one's record
+//! that it is newer. Fields of a version never change; a record that has to is
+//! given the next number, and its [`Record::older`] converts what came before.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,26 +12,55 @@ use parity_scale_codec::{Decode, DecodeAll as _, Encode};
 use wapo_host::{RestartPolicy, Usage};
 use wapo_rpc::{AppAddress, AppManifest};
 
-/// A record and its version.
-#[derive(Encode, Decode)]
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "in the derived code, which writes the index as a byte"
-)]
-enum Record<T> {
-    #[codec(index = 1)]
-    V1(T),
+/// What is kept under a version number of its own.
+pub(super) trait Record: Encode + Decode {
+    /// Version that is written.
+    const VERSION: u8 = 1;
+
+    /// Reads the content of an older version, one that is not 0; `None` when it
+    /// is damaged. A record of version 1 has none.
+    fn older(version: u8, content: &[u8]) -> Option<Self> {
+        let _ = (version, content);
+        None
+    }
+}
+
+impl Record for AppRecord {}
+impl Record for SessionRecord {}
+impl Record for UsageRecord {}
+impl Record for DepartedRecord {}
+impl Record for BenchRecord {}
+impl Record for u64 {}
+
+/// Why a record cannot be read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Unreadable {
+    /// It is of this version, which only a newer daemon knows.
+    Newer(u8),
+    Damaged,
 }
 
 /// Writes a record in the newest version.
-pub(super) fn encode<T: Encode>(record: &T) -> Vec<u8> {
-    Record::V1(record).encode()
+pub(super) fn encode<T: Record>(record: &T) -> Vec<u8> {
+    let mut bytes = vec![T::VERSION];
+    record.encode_to(&mut bytes);
+    bytes
 }
 
-/// Reads a record of any version; `None` when it is damaged.
-pub(super) fn decode<T: Decode>(mut bytes: &[u8]) -> Option<T> {
-    let Record::V1(record) = Record::decode_all(&mut bytes).ok()?;
-    Some(record)
+/// Reads a record of any version.
+///
+/// # Errors
+///
+/// [`Unreadable`].
+pub(super) fn decode<T: Record>(bytes: &[u8]) -> Result<T, Unreadable> {
+    let (version, mut content) = bytes.split_first().ok_or(Unreadable::Damaged)?;
+    let record = match *version {
+        0 => None,
+        version if version > T::VERSION => return Err(Unreadable::Newer(version)),
+        version if version < T::VERSION => T::older(version, content),
+        _ => T::decode_all(&mut content).ok(),
+    };
+    record.ok_or(Unreadable::Damaged)
 }
 
 /// A deployed app.
@@ -335,9 +365,45 @@ mod tests {
         };
         let bytes = encode(&record);
         assert_eq!(bytes[0], 1);
-        assert_eq!(decode(&bytes), Some(record));
-        assert_eq!(decode::<BenchRecord>(&bytes[..bytes.len() - 1]), None);
-        assert_eq!(decode::<BenchRecord>(&[&bytes[..], &[0]].concat()), None);
-        assert_eq!(decode::<BenchRecord>(&[9, 0, 0]), None);
+        assert_eq!(decode(&bytes), Ok(record));
+        let damaged = Err(Unreadable::Damaged);
+        assert_eq!(decode::<BenchRecord>(&bytes[..bytes.len() - 1]), damaged);
+        assert_eq!(decode::<BenchRecord>(&[&bytes[..], &[0]].concat()), damaged);
+        assert_eq!(decode::<BenchRecord>(&[]), damaged);
+        assert_eq!(decode::<BenchRecord>(&[0, 0, 0]), damaged);
+        let newer = Err(Unreadable::Newer(9));
+        assert_eq!(decode::<BenchRecord>(&[9, 0, 0]), newer);
+    }
+
+    #[test]
+    fn a_record_that_has_changed_is_read_in_every_version() {
+        #[derive(PartialEq, Eq, Debug, Encode, Decode)]
+        struct Grown {
+            number: u64,
+            added: bool,
+        }
+        impl Record for Grown {
+            const VERSION: u8 = 2;
+
+            fn older(version: u8, mut content: &[u8]) -> Option<Self> {
+                let number = match version {
+                    1 => u64::decode_all(&mut content).ok()?,
+                    _ => return None,
+                };
+                let added = false;
+                Some(Self { number, added })
+            }
+        }
+        let first = encode(&7_u64);
+        let second = encode(&Grown {
+            number: 7,
+            added: true,
+        });
+        assert_eq!((first[0], second[0]), (1, 2));
+        let read = |bytes: &[u8]| decode::<Grown>(bytes).map(|one| (one.number, one.added));
+        assert_eq!(read(&first), Ok((7, false)));
+        assert_eq!(read(&second), Ok((7, true)));
+        assert_eq!(read(&first[..4]), Err(Unreadable::Damaged));
+        assert_eq!(decode::<u64>(&second), Err(Unreadable::Newer(2)));
     }
 }

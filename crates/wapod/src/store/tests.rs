@@ -146,3 +146,26 @@ async fn many_writers_share_transactions() {
         writer.await.expect("task").expect("written");
     }
 }
+
+#[tokio::test]
+async fn what_a_newer_daemon_wrote_is_called_newer_and_left_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("state.redb");
+    drop(Store::open(&path).expect("made"));
+    {
+        let database = Database::open(&path).expect("a store");
+        let transaction = database.begin_write().expect("a transaction");
+        {
+            let mut apps = transaction.open_table(APPS).expect("the table");
+            let record = [&[2_u8][..], b"whatever it may be"].concat();
+            apps.insert(&[7_u8; 32][..], record.as_slice())
+                .expect("written");
+        }
+        transaction.commit().expect("committed");
+    }
+    let before = fs::read(&path).expect("the file");
+    let error = Store::open(&path).err().expect("refused").to_string();
+    assert!(error.contains("written by a newer wapod"), "{error}");
+    assert!(error.contains("version 2"), "{error}");
+    assert_eq!(fs::read(&path).expect("the file").len(), before.len());
+}
