@@ -24,7 +24,7 @@ use wapo_host::{Allocation, LogLine, LogRate, ModuleCacheConfig, Resolver, Resta
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
 use crate::limits::{
-    CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT,
+    CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
 };
 use crate::store::Settings;
 use crate::worker::{Deployment, Name};
@@ -80,8 +80,12 @@ pub struct Config {
     pub log_sink: Option<LogSink>,
     /// How many lines of an app's log may pass.
     pub log_rate: LogRate,
-    /// Time that requests in flight get at shutdown.
+    /// Time that an instance that leaves gets for what it has begun, and requests
+    /// at shutdown.
     pub drain_grace: Duration,
+    /// Time that a deployment that replaces another has to stay alive before the
+    /// old one leaves.
+    pub settle: Duration,
 }
 
 impl Default for Config {
@@ -112,6 +116,7 @@ impl Default for Config {
             log_sink: None,
             log_rate: LogRate::Limited,
             drain_grace: DRAIN_GRACE,
+            settle: SETTLE,
         }
     }
 }
@@ -225,6 +230,7 @@ impl AppConfig {
             instances: 1,
             replaces: None,
             waits: false,
+            settle: None,
         }
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
@@ -20,7 +20,7 @@ use crate::config::LogSink;
 use crate::identity::Identity;
 use crate::limits::OUTPUT_BYTES_KEPT;
 use crate::logs::LogBook;
-use crate::worker::{Family, Ledger, Ports, Session};
+use crate::worker::{App, Family, Ledger, Ports, Session};
 
 /// The worker as one app sees it.
 pub(crate) struct AppEmbedder {
@@ -37,6 +37,8 @@ pub(crate) struct AppEmbedder {
     /// Whether the app's lines appear in the daemon's own log, too.
     pub(crate) logs_to_daemon: bool,
     pub(crate) state: Mutex<AppState>,
+    /// The app itself, once it is put together.
+    pub(crate) app: OnceLock<Weak<App>>,
 }
 
 /// What an app left with the worker.
@@ -145,6 +147,12 @@ impl Embedder for AppEmbedder {
         self.ports.unlisten(instance, address);
     }
 
+    fn has_room(&self, _instance: InstanceId) {
+        if let Some(app) = self.app.get().and_then(Weak::upgrade) {
+            app.dispatch();
+        }
+    }
+
     fn instance_ended(&self, instance: InstanceId) {
         self.ports.release(instance);
         self.state().locks.retain(|_, holder| *holder != instance);
@@ -184,6 +192,7 @@ mod tests {
             log_sink: None,
             logs_to_daemon: false,
             state: Mutex::default(),
+            app: OnceLock::new(),
         }
     }
 

@@ -62,6 +62,17 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The store is of a later version of the daemon.
+    #[error(
+        "the worker's state in {} was written by a newer wapod: {reason}. It was left as it is: start that version again, or put back a backup from before",
+        path.display()
+    )]
+    StoreNewer {
+        /// The file.
+        path: PathBuf,
+        /// What is newer.
+        reason: String,
+    },
     /// The store cannot be written.
     #[error("{0}")]
     Store(String),
@@ -132,6 +143,15 @@ pub enum AppError {
     /// The first instance ended instead of running.
     #[error("instance stopped unexpectedly: {0}")]
     DidNotStart(wapo_host::ExitReason),
+    /// New instances run, and something is missing that others had.
+    #[error("the app is not ready: {0}")]
+    NotReady(String),
+    /// An app that was to take the place of another did not prove itself.
+    #[error("the old app was left as it was, because the new one {0}")]
+    NotReplaced(String),
+    /// Another change of the same app takes its time.
+    #[error("the app is being changed by somebody else: try again")]
+    Changing,
     /// All slots are taken.
     #[error(
         "No available slots: stop another app, or start the worker with a larger --max-instances"
@@ -183,6 +203,8 @@ pub(crate) enum WorkerError {
     NotTaken,
     #[error("the app is busy")]
     Busy,
+    #[error("the app could not be started in time")]
+    NotStarted,
     #[error("the app did not answer in time")]
     Timeout,
     #[error("the app gave no answer")]

@@ -212,7 +212,8 @@ pub const COMPLAINT_PATH_BYTES_MAX: usize = 200;
 
 /// Requests of one app at a time, waiting ones included.
 ///
-/// A guest that never answers would collect requests until they time out.
+/// A guest that never answers would collect requests until they time out. Up to
+/// here a burst waits for its turn; beyond it is refused at once.
 pub const APP_REQUESTS_MAX: usize = 4096;
 
 /// Time a request waits for an app that has just been started.
@@ -226,6 +227,12 @@ pub const START_WAIT: Duration = Duration::from_secs(10);
 /// Long enough for a restart after a crash, short enough for whoever asks an
 /// app that serves no requests at all.
 pub const CHANNEL_WAIT: Duration = Duration::from_secs(1);
+
+/// Time a request waits for its turn at an app whose instances have no room.
+///
+/// [`APP_REQUESTS_MAX`] requests of 4 ms each, one after the other, take half of
+/// it.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(30);
 
 /// Time for a guest to answer an HTTP request with a response head.
 ///
@@ -243,7 +250,8 @@ pub const QUERY_BYTES_MAX_DEFAULT: u32 = 1024 * 1024;
 /// Seconds after which a client may try again when something is full.
 pub const RETRY_AFTER_SECS: u32 = 1;
 
-/// Time that requests in flight get when the daemon shuts down.
+/// Time that an instance that leaves gets for what it has begun: when the daemon
+/// shuts down, and when an app is stopped, shrunk, replaced or removed.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(10);
 
 /// Lines that are kept of an app's log.
@@ -296,11 +304,44 @@ pub const RESTORED_AT_A_TIME: usize = 8;
 /// An instance that was asked to make room is gone within a slice.
 pub const SLOT_WAIT: Duration = Duration::from_secs(1);
 
-/// Time that an app gets to listen where the one listens whose place it takes.
+/// Time that new instances get to be ready: their first poll returns, and they
+/// offer what those offer whose work they share or take over.
 ///
-/// The old one stays that long, so that no connection is refused in between. A
-/// new version that listens elsewhere costs its operator this wait.
-pub const HAND_OVER_WAIT: Duration = Duration::from_secs(3);
+/// Covers what a large program reads and prepares before it serves.
+pub const READY_WAIT: Duration = Duration::from_secs(10);
+
+/// Time that the first poll of a new app gets before its deployment is answered.
+///
+/// A program that computes for a minute before it waits for anything is deployed
+/// all the same; its operator does not wait for it.
+pub const FIRST_POLL_WAIT: Duration = Duration::from_secs(3);
+
+/// Time that a new version has to stay alive, ready as it is, before the old one
+/// leaves.
+///
+/// Most programs that crash at their start do so within this time.
+pub const SETTLE: Duration = Duration::from_secs(1);
+
+/// Longest such time that a deployment may ask for.
+pub const SETTLE_MAX: Duration = Duration::from_secs(60);
+
+/// Time for loading code on behalf of an operator, compilation and the queue
+/// before it included.
+///
+/// The largest programs take a minute of a slow machine's time.
+pub const LOAD_WAIT: Duration = Duration::from_secs(300);
+
+/// Time beyond the grace for an equal app to have left before the next one comes.
+pub const CHANGE_WAIT: Duration = Duration::from_secs(5);
+
+/// Time for an instance to be gone after it was told to stop.
+///
+/// It is told between two slices, and those are shorter than a millisecond unless
+/// the machine is overloaded.
+pub const STOP_WAIT: Duration = Duration::from_millis(800);
+
+/// Time between two looks at whether instances that leave have finished.
+pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Time that an instance on demand stays when nobody needs it any more.
 ///

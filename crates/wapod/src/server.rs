@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -91,6 +92,7 @@ impl Server {
             admin_address,
             exit,
             apps,
+            drain_grace: config.drain_grace,
         })
     }
 }
@@ -173,6 +175,7 @@ pub struct Running {
     admin_address: Option<SocketAddr>,
     exit: Arc<Notify>,
     apps: Vec<AppHandle>,
+    drain_grace: Duration,
 }
 
 impl Running {
@@ -218,7 +221,8 @@ impl Running {
         deploy(&self.background.worker, config).await
     }
 
-    /// Stops an app and forgets it. Requests in flight fail.
+    /// Stops an app, as soon as it has answered what it was asked, and forgets
+    /// it.
     ///
     /// # Errors
     ///
@@ -261,8 +265,8 @@ impl Running {
         }
     }
 
-    /// Stops accepting, lets requests in flight finish for the grace period,
-    /// then stops all apps. Returns why the first app of the configuration
+    /// Stops accepting, here and on the apps' own ports, lets requests and
+    /// connections in flight finish for the grace period, then stops all apps. Returns why the first app of the configuration
     /// ended, if there was one.
     ///
     /// # Cancel safety
@@ -273,6 +277,7 @@ impl Running {
             background,
             frontends,
             apps,
+            drain_grace,
             ..
         } = self;
         // All stop accepting before any is waited for.
@@ -280,6 +285,8 @@ impl Running {
         for frontend in frontends {
             draining.spawn(frontend.drain());
         }
+        let deadline = tokio::time::Instant::now() + drain_grace;
+        background.worker.drain_ports(deadline).await;
         draining.join_all().await;
         background.worker.close().await;
         drop(background);

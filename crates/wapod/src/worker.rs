@@ -2,16 +2,17 @@
 //!
 //! Knows nothing of HTTP. A request is let in by [`Worker::admit`], which gives
 //! a [`Lease`] on an instance, and leaves when the lease is dropped. An instance
-//! leaves through `retire` only, an app through `remove`. Locks are held for a
+//! leaves through `drain` and `retire` only, an app through `remove`. Locks are held for a
 //! look into a table, never while anything is awaited.
 //!
 //! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
-//! * `lifecycle`, `names`, `ports`, `secrets`: what people do with apps, and what
-//!   apps share;
+//! * `deploy`, `ready`, `lifecycle`, `names`, `ports`, `secrets`: what people do
+//!   with apps, and what apps share;
 //! * `ledger`, `usage`, `session`, `statements`: the bill;
 //! * `query`: questions to apps.
 
 mod app;
+mod deploy;
 mod instances;
 mod latency;
 mod lease;
@@ -20,6 +21,7 @@ mod lifecycle;
 mod names;
 mod ports;
 mod query;
+mod ready;
 mod secrets;
 mod session;
 mod statements;
@@ -28,7 +30,7 @@ mod usage;
 use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, Semaphore};
@@ -37,10 +39,10 @@ use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
 pub(crate) use app::{App, Instance};
+pub(crate) use deploy::{Deployment, Name};
 pub(crate) use latency::BOUNDS_US;
 pub(crate) use lease::{Channel, Lease};
 pub(crate) use ledger::Ledger;
-pub(crate) use lifecycle::{Deployment, Name};
 pub(crate) use ports::{Family, Ports};
 pub(crate) use query::Query;
 pub(crate) use session::Session;
@@ -52,6 +54,7 @@ use crate::data_dir::{DataDir, Durability};
 use crate::embedder::{AppEmbedder, AppState};
 use crate::error::StartError;
 use crate::identity::Identity;
+use crate::limits::{DRAIN_LOOK_INTERVAL, STOP_WAIT};
 use crate::logs::LogBook;
 use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store, UsageRecord};
 
@@ -68,6 +71,10 @@ pub(crate) struct WorkerLimits {
     /// Time that an instance on demand serves.
     pub(crate) on_demand_time: Duration,
     pub(crate) log_rate: LogRate,
+    /// Time that an instance that leaves gets for what it has begun.
+    pub(crate) drain_grace: Duration,
+    /// Time that a new version has to stay alive before the old one leaves.
+    pub(crate) settle: Duration,
 }
 
 /// Everything that the worker of one server owns.
@@ -93,6 +100,8 @@ pub(crate) struct Worker {
     usage_written: tokio::sync::Mutex<BTreeMap<u64, UsageRecord>>,
     usage_changed: Notify,
     is_ready: AtomicBool,
+    /// Set when the daemon ends: nothing is started any more.
+    is_closing: AtomicBool,
     /// Given back when the worker is closed.
     data: Mutex<Option<DataDir>>,
 }
@@ -130,6 +139,8 @@ impl Worker {
                 listen_ports: config.listen_ports.clone(),
                 on_demand_time: config.on_demand_time,
                 log_rate: config.log_rate,
+                drain_grace: config.drain_grace,
+                settle: config.settle,
             },
             store,
             boot_data_dir: data.blobs(),
@@ -146,6 +157,7 @@ impl Worker {
             usage_written: tokio::sync::Mutex::default(),
             usage_changed: Notify::new(),
             is_ready: AtomicBool::new(false),
+            is_closing: AtomicBool::new(false),
             data: Mutex::new(Some(data)),
         });
         worker.adopt(contents.apps, &contents.usage, &mut contents.secrets);
@@ -169,8 +181,32 @@ impl Worker {
         self.is_ready.load(Ordering::Relaxed)
     }
 
+    /// Whether the daemon ends.
+    fn is_closing(&self) -> bool {
+        self.is_closing.load(Ordering::Relaxed)
+    }
+
+    /// Lets guests accept no more connections on ports of their own, and waits
+    /// until they have finished with those that they have. Requests that come
+    /// through the worker are served as before.
+    pub(crate) async fn drain_ports(&self, deadline: tokio::time::Instant) {
+        loop {
+            // Each time, because a request may have started one.
+            let instances = || self.all_apps().into_iter().flat_map(|app| app.instances());
+            instances().for_each(|one| one.handle().leave());
+            let now = tokio::time::Instant::now();
+            // All of them are looked at, so that each look tells of the next one.
+            let busy: usize = instances().map(|one| one.handle().busy_connections()).sum();
+            if busy == 0 || now >= deadline {
+                return;
+            }
+            tokio::time::sleep_until(deadline.min(now + DRAIN_LOOK_INTERVAL)).await;
+        }
+    }
+
     /// Tells all instances to stop, and waits for nothing.
     pub(crate) fn stop_at_once(&self) {
+        self.is_closing.store(true, Ordering::Relaxed);
         for app in self.all_apps() {
             app.withdraw();
             app.instances().iter().for_each(|one| one.handle().stop());
@@ -186,8 +222,13 @@ impl Worker {
             .iter()
             .flat_map(|app| app.instances())
             .collect();
-        for instance in instances {
-            instance.handle().ended().await;
+        let ended = async {
+            for instance in instances {
+                instance.handle().ended().await;
+            }
+        };
+        if tokio::time::timeout(STOP_WAIT, ended).await.is_err() {
+            tracing::warn!("instances are slow to end");
         }
         // On failure the store has said so.
         let _ = self.write_usage().await;
@@ -274,6 +315,7 @@ impl Worker {
             log_sink: self.log_sink.clone(),
             logs_to_daemon: settings.log_to_daemon,
             state: Mutex::new(AppState::default()),
+            app: OnceLock::new(),
         })
     }
 }

@@ -40,6 +40,9 @@ macro_rules! app_messages {
                 settings: AppSettings = 101,
                 /// Address of the app that this one takes the place of; empty for none.
                 replaces: bytes = 102,
+                /// Time in milliseconds that it has to stay alive before that one leaves;
+                /// 0 for the worker's setting, at most a minute.
+                settle_ms: u32 = 103,
             }
             /// The app that was deployed.
             DeployResponse {
@@ -216,7 +219,7 @@ macro_rules! usage_messages {
                 encoded_metrics: bytes = 1,
                 /// The worker's signature of it, content type 100.
                 signature: bytes = 2,
-                /// Serial number to go on from; 0 when that was all.
+                /// The `cursor` of the next page; 0 when that was all.
                 next_cursor: u64 = 100,
             }
         }

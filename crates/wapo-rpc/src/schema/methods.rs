@@ -47,17 +47,21 @@ macro_rules! for_each_operation_method {
             BlobRemove: blob_remove(Blob) -> Empty, post, call;
             /// Whether a blob is there.
             BlobExists: blob_exists(Blob) -> Boolean, post, call;
-            /// Deploys an app. Answers when it runs, or, on demand, when it could.
+            /// Deploys an app. Answers when it runs, or, on demand, when it could; one
+            /// that replaces another, when it has proved itself and the old one has left.
             AppDeploy: app_deploy(DeployArgs) -> DeployResponse, post, call;
-            /// Stops an app and removes it.
+            /// Stops an app, as soon as it has answered what it was asked, and removes it.
             AppRemove: app_remove(Address) -> Empty, post, call;
-            /// Starts an app that was stopped. Refused for apps on demand.
+            /// Starts an app that was stopped, and answers when it is ready. Refused for
+            /// apps on demand.
             AppStart: app_start(Address) -> Empty, post, call;
-            /// Stops an app. It stays deployed.
+            /// Stops an app, as soon as it has answered what it was asked. It stays
+            /// deployed.
             AppStop: app_stop(Address) -> Empty, post, call;
-            /// Sets how many instances an app has, and answers how many there are.
+            /// Sets how many instances an app has, and answers how many there are when
+            /// they are ready.
             AppResize: app_resize(ResizeArgs) -> Number, post, call;
-            /// What apps have used, signed; 64 of them at a time.
+            /// What apps have used, signed; 64 of them at a time, removed apps last.
             AppMetrics: app_metrics(Addresses) -> AppMetricsResponse, post, call;
             /// Lists apps.
             AppList: app_list(AppListArgs) -> AppListResponse, get, call;

@@ -38,7 +38,8 @@ macro_rules! common_messages {
             Addresses {
                 /// Addresses of 32 bytes each; none means every app.
                 addresses: [bytes] = 1,
-                /// Serial number of the app to start from, when no address is given.
+                /// Where to go on, when no address is given: the `next_cursor` of the
+                /// page before; 0 for the beginning.
                 cursor: u64 = 100,
             }
             /// Content of a blob, its hash, or both.

@@ -29,6 +29,7 @@ use super::call::{self, Read};
 use super::clients::Clients;
 use super::connection::{Client, Surface};
 use super::error::ApiError;
+use super::operation::Operator;
 use super::{blob, console, figures, log_stream, operation};
 use crate::worker::Worker;
 
@@ -50,9 +51,13 @@ pub(crate) struct AdminSurface {
 }
 
 impl AdminSurface {
-    /// Asks the daemon to end, in good order.
-    pub(super) fn exit(&self) {
-        self.exit.notify_one();
+    fn operator(&self) -> Operator {
+        Operator {
+            worker: Arc::clone(&self.worker),
+            user_address: self.user_address,
+            base_domain: self.base_domain.clone(),
+            exit: Arc::clone(&self.exit),
+        }
     }
 
     async fn route(
@@ -79,9 +84,7 @@ impl AdminSurface {
             let serves = |method| matches!(method, Method::Operation(_));
             let caller = self.clients.caller(client, client.peer);
             return match call::read(name, request, serves, &caller).await? {
-                Read::Call(call) => Ok(operation::run(self, &call)
-                    .await
-                    .unwrap_or_else(|answer| *answer)),
+                Read::Call(call) => Ok(operation::run(self.operator(), call).await),
                 Read::Answer(answer) => Ok(answer),
             };
         }

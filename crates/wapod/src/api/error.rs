@@ -132,6 +132,7 @@ fn gateway_status(error: &WorkerError) -> StatusCode {
         WorkerError::AppNotRunning
         | WorkerError::NotTaken
         | WorkerError::Busy
+        | WorkerError::NotStarted
         | WorkerError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
         WorkerError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         WorkerError::NoAnswer

@@ -134,14 +134,14 @@ pub(super) async fn forward(
     let app = target.app;
     let admitted = surface.worker.admit(app.clone(), Channel::Http).await;
     let lease = admitted.map_err(|error| what.blame(&app, None, error.into()))?;
-    let exchange = Exchange {
+    let mut exchange = Exchange {
         lease,
         what,
         client,
         is_http_1_0: parts.version == Version::HTTP_10,
         half_closed: surface.clients.patience.half_closed,
     };
-    let handed = exchange.lease.instance().handle().http(call);
+    let handed = exchange.lease.http(call);
     let HttpExchange { response, body: io } =
         handed.map_err(|error| exchange.blame(WorkerError::from(error)))?;
     let patience = Waiting {

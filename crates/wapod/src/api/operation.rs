@@ -3,199 +3,279 @@
 //! Turns arguments into what the worker understands, and its answers into
 //! messages. Who may call was settled before (`auth`).
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper::Response;
+use hyper::{Response, StatusCode};
+use tokio::sync::Notify;
 use wapo_rpc::message::{
-    Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppSettings, AppUsage, Blob,
-    Boolean, DeployArgs, DeployResponse, Empty, InstanceInfo, Number, ResizeArgs, SecretRemoveArgs,
-    SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs, WorkerInfo,
+    Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
+    AppUsage, Blob, Boolean, DeployArgs, DeployResponse, Empty, InitArgs, InitResponse,
+    InstanceInfo, Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs,
+    SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
+    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
 };
-use wapo_rpc::{AppAddress, AppManifest, HostName, Method, OperationMethod, statement};
+use wapo_rpc::{
+    AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
+};
 
-use super::admin::AdminSurface;
 use super::body::Body;
 use super::call::{Call, Refusal};
+use super::error::call_error;
 use super::user::{encrypted_query, query};
 use crate::blobs::{BlobError, BlobName};
 use crate::config::PortRange;
 use crate::error::AppError;
+use crate::limits::SETTLE_MAX;
 use crate::store::{Restart, Settings};
-use crate::worker::{App, Deployment, Instance, Name};
+use crate::worker::{App, Deployment, Instance, Name, Worker};
 
-/// An answer, or an answer that says what was wrong.
-type Answer = Result<Response<Body>, Refusal>;
+/// What the operator's calls are about.
+pub(super) struct Operator {
+    pub(super) worker: Arc<Worker>,
+    pub(super) user_address: SocketAddr,
+    pub(super) base_domain: String,
+    /// Somebody wants the daemon to end.
+    pub(super) exit: Arc<Notify>,
+}
 
-/// Makes a call.
-pub(super) async fn run(surface: &AdminSurface, call: &Call) -> Answer {
+/// Why a call has no better answer: something that the operator has to change.
+struct Fault(String);
+
+impl From<AppError> for Fault {
+    fn from(error: AppError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<AddressError> for Fault {
+    fn from(error: AddressError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Makes a call. One that changes something runs to its end, also when whoever
+/// made it has gone: what is in the store and what is in memory stay the same.
+pub(super) async fn run(operator: Operator, call: Call) -> Response<Body> {
     let Method::Operation(method) = call.method else {
-        return Err(call.refuse("method Not Found"));
+        return *call.refuse("method Not Found");
     };
+    let encoding = call.encoding;
+    let making = async move {
+        let made = dispatch(&operator, method, &call).await;
+        made.unwrap_or_else(|refusal| *refusal)
+    };
+    if method.is_read_only() || asks_an_app(method) {
+        return making.await;
+    }
+    let made = tokio::spawn(making).await;
+    made.unwrap_or_else(|_| {
+        let text = AppError::Interrupted.to_string();
+        call_error(encoding, StatusCode::BAD_REQUEST, &text)
+    })
+}
+
+/// Whether a call changes nothing of the worker: a question whose requester has
+/// left need not be asked.
+fn asks_an_app(method: OperationMethod) -> bool {
     use OperationMethod as M;
-    match method {
-        M::Info => Ok(call.answer(&info(surface))),
-        M::BlobPut | M::BlobRemove | M::BlobExists => blob(surface, call, method).await,
-        M::AppDeploy
-        | M::AppRemove
-        | M::AppRemoveAll
-        | M::AppStart
-        | M::AppStop
-        | M::AppResize
-        | M::SecretSet
-        | M::SecretRemove => app(surface, call, method).await,
-        M::AppList => Ok(call.answer(&list(surface, &call.arguments().await?))),
-        M::AppQuery => query(&surface.worker, call).await,
-        M::AppEncryptedQuery => encrypted_query(&surface.worker, call).await,
-        M::WorkerInit
-        | M::SignRegisterInfo
-        | M::SignEndpoints
-        | M::SignWorkerDescription
-        | M::AppMetrics
-        | M::SetBenchApp => worker(surface, call, method).await,
-        M::WorkerExit => {
-            surface.exit();
-            Ok(call.answer(&Empty {}))
-        }
-    }
+    matches!(method, M::AppQuery | M::AppEncryptedQuery)
 }
 
-/// An error of the worker as an answer.
-fn refuse(call: &Call) -> impl Fn(AppError) -> Refusal {
-    move |error| call.refuse(&error.to_string())
-}
-
-/// What the worker says about itself and signs.
-async fn worker(surface: &AdminSurface, call: &Call, method: OperationMethod) -> Answer {
-    let worker = &surface.worker;
-    let fail = refuse(call);
-    match method {
-        OperationMethod::WorkerInit => {
-            let answer = worker.init(call.arguments().await?).await;
-            Ok(call.answer(&answer.map_err(fail)?))
-        }
-        OperationMethod::SignRegisterInfo => {
-            let answer = worker.register_info(&call.arguments().await?);
-            Ok(call.answer(&answer.map_err(fail)?))
-        }
-        OperationMethod::SignEndpoints => {
-            let args: SignEndpointsArgs = call.arguments().await?;
-            let answer = worker.sign_endpoints(args.endpoints);
-            Ok(call.answer(&answer.map_err(fail)?))
-        }
-        OperationMethod::SignWorkerDescription => {
-            let answer = worker.sign_description(call.arguments().await?);
-            Ok(call.answer(&answer.map_err(fail)?))
-        }
-        OperationMethod::AppMetrics => {
-            let args: Addresses = call.arguments().await?;
-            let addresses: Result<Vec<_>, _> = args
-                .addresses
-                .iter()
-                .map(|one| address(call, one))
-                .collect();
-            let answer = worker.metrics(&addresses?, args.cursor).await;
-            Ok(call.answer(&answer.map_err(fail)?))
-        }
-        _ => {
-            let args: SetBenchAppArgs = call.arguments().await?;
-            let app = bench_address(&args.app_address).map_err(|text| call.refuse(&text))?;
-            worker.set_bench(app, args.instances).await.map_err(fail)?;
-            Ok(call.answer(&Empty {}))
-        }
-    }
-}
-
-/// What happens to apps.
-async fn app(surface: &AdminSurface, call: &Call, method: OperationMethod) -> Answer {
-    let worker = &surface.worker;
-    let fail = refuse(call);
-    match method {
-        OperationMethod::AppDeploy => {
-            let deployment = deployment(call.arguments().await?).map_err(&fail)?;
-            let (app, _) = worker.deploy(deployment).await.map_err(fail)?;
-            return Ok(call.answer(&DeployResponse {
-                address: app.address.0.to_vec(),
-                session: app.session.to_vec(),
-                name: app.name(),
-            }));
-        }
-        OperationMethod::AppResize => {
-            let args: ResizeArgs = call.arguments().await?;
-            let count = u32::try_from(args.instances).unwrap_or(u32::MAX);
-            let address = address(call, &args.address)?;
-            let value = worker.resize(address, count).await.map_err(fail)?;
-            return Ok(call.answer(&Number {
-                value: u64::from(value),
-            }));
-        }
-        OperationMethod::SecretRemove => {
-            let args: SecretRemoveArgs = call.arguments().await?;
-            let address = address(call, &args.address)?;
-            let removed = worker.remove_secret(address, args.name).await;
-            let value = removed.map_err(fail)?;
-            return Ok(call.answer(&Boolean { value }));
-        }
-        OperationMethod::SecretSet => {
-            let args: SecretSetArgs = call.arguments().await?;
-            let address = address(call, &args.address)?;
-            worker.set_secret(address, args.name, args.value).await
-        }
-        OperationMethod::AppRemoveAll => worker.remove_all().await,
-        _ => {
-            let args: Address = call.arguments().await?;
-            let address = address(call, &args.address)?;
+/// Expands the rows of the schema: each method calls the function of its row. A
+/// question to an app takes the whole call, because its answer may be large.
+macro_rules! dispatch {
+    (
+        $service:ident
+        $(
+            $(#[doc = $doc:literal])*
+            $name:ident: $function:ident($argument:ident) -> $answer:ident, $verb:ident, $size:ident;
+        )*
+    ) => {
+        async fn dispatch(
+            operator: &Operator,
+            method: OperationMethod,
+            call: &Call,
+        ) -> Result<Response<Body>, Refusal> {
             match method {
-                OperationMethod::AppRemove => worker.remove(address).await,
-                OperationMethod::AppStart => worker.start_app(address).await,
-                _ => worker.stop_app(address).await,
+                // Boxed, or every call would have room for the largest.
+                $(
+                    OperationMethod::$name => Box::pin(async {
+                        dispatch!(@$size operator, call, $function, $argument, $answer)
+                    }).await,
+                )*
             }
         }
-    }
-    .map_err(fail)?;
-    Ok(call.answer(&Empty {}))
+    };
+    (@query $operator:ident, $call:ident, $function:ident, $argument:ident, $answer:ident) => {
+        $operator.$function($call).await
+    };
+    (@$size:ident $operator:ident, $call:ident, $function:ident, $argument:ident, $answer:ident) => {{
+        let arguments: $argument = $call.arguments().await?;
+        let answer: Result<$answer, Fault> = $operator.$function(arguments).await;
+        match answer {
+            Ok(answer) => Ok($call.answer(&answer)),
+            Err(Fault(text)) => Err($call.refuse(&text)),
+        }
+    }};
 }
+wapo_rpc::for_each_operation_method!(dispatch);
 
-async fn blob(surface: &AdminSurface, call: &Call, method: OperationMethod) -> Answer {
-    let args: Blob = call.arguments().await?;
-    let blobs = surface.worker.blobs.clone();
-    match method {
-        OperationMethod::BlobPut => {
-            let put = move || blobs.put(args.hash.parse()?, &args.body);
-            let put: Result<_, BlobError> = on_disk(call, put).await?;
-            let fail = |error| format!("failed to put object\n\nCaused by:\n    {error}");
-            let name = put.map_err(|error| call.refuse(&fail(error)))?;
-            Ok(call.answer(&Blob {
-                hash: name.to_string(),
-                body: Vec::new(),
-            }))
-        }
-        OperationMethod::BlobExists => {
-            let name = args.hash.parse::<BlobName>();
-            let look = move || name.is_ok_and(|name| blobs.exists(&name));
-            let value = on_disk(call, look).await?;
-            Ok(call.answer(&Boolean { value }))
-        }
-        _ => {
-            let remove = move || blobs.remove(&args.hash.parse()?);
-            let removed: Result<_, BlobError> = on_disk(call, remove).await?;
-            let fail = |error| format!("failed to remove object: {error}");
-            removed.map_err(|error| call.refuse(&fail(error)))?;
-            Ok(call.answer(&Empty {}))
-        }
+/// One function for each row of the schema, of the same name.
+impl Operator {
+    async fn info(&self, _: Empty) -> Result<WorkerInfo, Fault> {
+        Ok(WorkerInfo {
+            user_address: self.user_address.to_string(),
+            base_domain: self.base_domain.clone(),
+            ..self.worker.operator_info()
+        })
+    }
+
+    async fn worker_init(&self, args: InitArgs) -> Result<InitResponse, Fault> {
+        Ok(self.worker.init(args).await?)
+    }
+
+    async fn sign_register_info(
+        &self,
+        args: SignRegisterInfoArgs,
+    ) -> Result<SignRegisterInfoResponse, Fault> {
+        Ok(self.worker.register_info(&args)?)
+    }
+
+    async fn sign_endpoints(
+        &self,
+        args: SignEndpointsArgs,
+    ) -> Result<SignEndpointsResponse, Fault> {
+        Ok(self.worker.sign_endpoints(args.endpoints)?)
+    }
+
+    async fn sign_worker_description(
+        &self,
+        args: SignWorkerDescriptionArgs,
+    ) -> Result<SignWorkerDescriptionResponse, Fault> {
+        Ok(self.worker.sign_description(args)?)
+    }
+
+    async fn worker_exit(&self, _: Empty) -> Result<Empty, Fault> {
+        self.exit.notify_one();
+        Ok(Empty {})
+    }
+
+    async fn blob_put(&self, args: Blob) -> Result<Blob, Fault> {
+        let blobs = self.worker.blobs.clone();
+        let put = move || blobs.put(args.hash.parse()?, &args.body);
+        let put: Result<_, BlobError> = on_disk(put).await?;
+        let failed = |error| format!("failed to put object\n\nCaused by:\n    {error}");
+        let name = put.map_err(|error| Fault(failed(error)))?;
+        Ok(Blob {
+            hash: name.to_string(),
+            body: Vec::new(),
+        })
+    }
+
+    async fn blob_remove(&self, args: Blob) -> Result<Empty, Fault> {
+        let blobs = self.worker.blobs.clone();
+        let remove = move || blobs.remove(&args.hash.parse()?);
+        let removed: Result<_, BlobError> = on_disk(remove).await?;
+        let failed = |error| Fault(format!("failed to remove object: {error}"));
+        removed.map_err(failed)?;
+        Ok(Empty {})
+    }
+
+    async fn blob_exists(&self, args: Blob) -> Result<Boolean, Fault> {
+        let blobs = self.worker.blobs.clone();
+        let name = args.hash.parse::<BlobName>();
+        let look = move || name.is_ok_and(|name| blobs.exists(&name));
+        let value = on_disk(look).await?;
+        Ok(Boolean { value })
+    }
+
+    async fn app_deploy(&self, args: DeployArgs) -> Result<DeployResponse, Fault> {
+        let (app, _) = self.worker.deploy(deployment(args)?).await?;
+        Ok(DeployResponse {
+            address: app.address.0.to_vec(),
+            session: app.session.to_vec(),
+            name: app.name(),
+        })
+    }
+
+    async fn app_remove(&self, args: Address) -> Result<Empty, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        self.worker.remove(address).await?;
+        Ok(Empty {})
+    }
+
+    async fn app_start(&self, args: Address) -> Result<Empty, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        self.worker.start_app(address).await?;
+        Ok(Empty {})
+    }
+
+    async fn app_stop(&self, args: Address) -> Result<Empty, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        self.worker.stop_app(address).await?;
+        Ok(Empty {})
+    }
+
+    async fn app_resize(&self, args: ResizeArgs) -> Result<Number, Fault> {
+        let count = u32::try_from(args.instances).unwrap_or(u32::MAX);
+        let address = AppAddress::from_bytes(&args.address)?;
+        let value = u64::from(self.worker.resize(address, count).await?);
+        Ok(Number { value })
+    }
+
+    async fn app_metrics(&self, args: Addresses) -> Result<AppMetricsResponse, Fault> {
+        let addresses: Result<Vec<_>, _> = args
+            .addresses
+            .iter()
+            .map(|one| AppAddress::from_bytes(one))
+            .collect();
+        Ok(self.worker.metrics(&addresses?, args.cursor).await?)
+    }
+
+    async fn app_list(&self, args: AppListArgs) -> Result<AppListResponse, Fault> {
+        Ok(list(self, &args))
+    }
+
+    async fn app_remove_all(&self, _: Empty) -> Result<Empty, Fault> {
+        self.worker.remove_all().await?;
+        Ok(Empty {})
+    }
+
+    async fn app_query(&self, call: &Call) -> Result<Response<Body>, Refusal> {
+        query(&self.worker, call).await
+    }
+
+    async fn app_encrypted_query(&self, call: &Call) -> Result<Response<Body>, Refusal> {
+        encrypted_query(&self.worker, call).await
+    }
+
+    async fn set_bench_app(&self, args: SetBenchAppArgs) -> Result<Empty, Fault> {
+        let app = bench_address(&args.app_address).map_err(Fault)?;
+        self.worker.set_bench(app, args.instances).await?;
+        Ok(Empty {})
+    }
+
+    async fn secret_set(&self, args: SecretSetArgs) -> Result<Empty, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        self.worker
+            .set_secret(address, args.name, args.value)
+            .await?;
+        Ok(Empty {})
+    }
+
+    async fn secret_remove(&self, args: SecretRemoveArgs) -> Result<Boolean, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        let value = self.worker.remove_secret(address, args.name).await?;
+        Ok(Boolean { value })
     }
 }
 
 /// Does something that blocks on a thread that may.
-async fn on_disk<T: Send + 'static>(
-    call: &Call,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|_| call.refuse("the daemon is stopping"))
-}
-
-fn address(call: &Call, bytes: &[u8]) -> Result<AppAddress, Refusal> {
-    AppAddress::from_bytes(bytes).map_err(|error| call.refuse(&error.to_string()))
+    done.map_err(|_| AppError::Interrupted.into())
 }
 
 /// An optional address as SCALE has it; nothing at all is none, too.
@@ -232,6 +312,10 @@ fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
         reuse_instances: args.reuse_instances,
         replaces,
         waits: true,
+        settle: match args.settle_ms {
+            0 => None,
+            ms => Some(Duration::from_millis(u64::from(ms)).min(SETTLE_MAX)),
+        },
     })
 }
 
@@ -262,21 +346,13 @@ fn settings(asked: AppSettings) -> Result<Settings, String> {
     })
 }
 
-fn info(surface: &AdminSurface) -> WorkerInfo {
-    WorkerInfo {
-        user_address: surface.user_address.to_string(),
-        base_domain: surface.base_domain.clone(),
-        ..surface.worker.operator_info()
-    }
-}
-
 /// A part of the list of apps, in the order in which they were deployed.
-fn list(surface: &AdminSurface, args: &AppListArgs) -> AppListResponse {
+fn list(operator: &Operator, args: &AppListArgs) -> AppListResponse {
     let count = match args.count {
         0 => usize::MAX,
         count => count as usize,
     };
-    let apps = surface.worker.apps_in_order();
+    let apps = operator.worker.apps_in_order();
     let page = apps.iter().skip(args.start as usize).take(count);
     AppListResponse {
         apps: page.map(app_info).collect(),

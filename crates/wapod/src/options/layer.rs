@@ -119,9 +119,15 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "FORMAT", help_heading = RUNNING)]
     pub(super) log_format: Option<LogFormat>,
 
-    /// Time that requests in flight get when the daemon stops [default: 10].
+    /// Time that requests and connections in flight get when the daemon or an app
+    /// stops [default: 10].
     #[arg(long, value_name = "SECONDS", help_heading = RUNNING)]
     pub(super) drain_grace: Option<Seconds>,
+
+    /// Time that a new version of an app has to stay alive before the old one
+    /// leaves [default: 1].
+    #[arg(long, value_name = "SECONDS", help_heading = RUNNING)]
+    pub(super) settle: Option<Seconds>,
 }
 
 /// Takes any text: clap would repeat a refused one.
@@ -177,6 +183,7 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("drain-grace", |layer, text| {
         set(&mut layer.drain_grace, text)
     }),
+    ("settle", |layer, text| set(&mut layer.settle, text)),
 ];
 
 fn set<T: FromStr<Err: Display>>(slot: &mut Option<T>, text: &str) -> Result<(), String> {

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME};
+use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
 use wapod::{AdminToken, Allocation, ByteSize, Config, StartError, system};
 
 use super::layer::Layer;
@@ -169,6 +169,8 @@ pub(super) fn resolve(
     let grace = Seconds(DRAIN_GRACE.as_secs());
     let grace = picker.pick("drain-grace", grace, |layer| layer.drain_grace);
     config.drain_grace = grace.time();
+    let settle = Seconds(SETTLE.as_secs());
+    config.settle = picker.pick("settle", settle, |layer| layer.settle).time();
 
     check_admin(&config)?;
     if let Some(ByteSize(size)) = enclave_bytes {

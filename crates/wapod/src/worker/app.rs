@@ -19,8 +19,9 @@ use wapo_host::{
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::latency::Latency;
-use super::lease::Channel;
+use super::lease::{Channel, WaitingRoom};
 use super::ledger::Ledger;
+use super::ready::Offers;
 use crate::embedder::AppEmbedder;
 use crate::limits::{APP_REQUESTS_MAX, COMPLAINTS_PER_SECOND};
 use crate::logs::LogReader;
@@ -44,8 +45,11 @@ pub(crate) struct App {
     pub(super) program: tokio::sync::Mutex<Option<Program>>,
     /// Environment that is no part of the manifest.
     pub(super) secrets: Mutex<BTreeMap<String, String>>,
-    /// One change of the app's life at a time.
+    /// One growth of the app at a time. What takes instances away does not wait
+    /// for it.
     pub(super) changing: tokio::sync::Mutex<()>,
+    /// One record of the app is written at a time, each as the app is then.
+    pub(super) writing: tokio::sync::Mutex<()>,
     /// Something about an instance has changed.
     pub(super) changed: Notify,
     /// Requests that the app works on or that wait for it.
@@ -66,10 +70,28 @@ pub(super) struct AppState {
     pub(super) instances: Vec<Arc<Instance>>,
     /// Instances on their way, not in the list yet.
     pub(super) starting: u32,
+    /// Rises whenever starts that are on their way have become unwanted.
+    pub(super) generation: u64,
+    /// Requests that wait for an instance.
+    pub(super) waiting: WaitingRoom,
+    /// What the instances had to offer when they last offered something.
+    pub(super) offered: Offers,
+    /// Whether another app is about to take the place of this one.
+    pub(super) is_replaced: bool,
+    /// Whether all instances are leaving. New requests are refused then, those
+    /// that wait are served.
+    pub(super) is_closing: bool,
     /// Why the last instance ended.
     pub(super) last_end: Option<ExitReason>,
     pub(super) last_request: Instant,
     pub(super) is_removed: bool,
+}
+
+impl AppState {
+    /// Whether the app takes no new requests any more.
+    pub(super) fn is_ending(&self) -> bool {
+        self.is_closing || self.is_removed
+    }
 }
 
 /// For whom an instance runs.
@@ -132,25 +154,37 @@ impl Instance {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn takes(&self, channel: Channel) -> bool {
+    /// Whether it takes such requests. Leaving instances do when all of an app
+    /// are leaving: nobody else is there for the requests that wait.
+    pub(super) fn takes(&self, channel: Channel, is_ending: bool) -> bool {
         self.kind != Kind::Own
-            && !self.is_leaving.load(Ordering::Relaxed)
+            && (is_ending || !self.is_leaving())
             && channel.is_open(&self.status())
+    }
+
+    pub(super) fn is_leaving(&self) -> bool {
+        self.is_leaving.load(Ordering::Relaxed)
+    }
+
+    /// Takes no more requests and accepts no more connections.
+    pub(super) fn leave(&self) {
+        self.is_leaving.store(true, Ordering::Relaxed);
+        self.handle.leave();
+    }
+
+    /// Whether a request or a connection waits for an answer of the guest.
+    pub(super) fn owes_answers(&self) -> bool {
+        self.requests() > 0 || self.handle.owed_answers() > 0
+    }
+
+    /// Whether it has something to finish before it goes.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.has_ended() && (self.requests() > 0 || self.handle.busy_connections() > 0)
     }
 
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.status().phase, Phase::Ended(_))
     }
-}
-
-/// What somebody with a request finds.
-pub(super) enum Outlook {
-    /// An instance that takes it, counted as in use.
-    Ready(Arc<Instance>),
-    /// None takes it yet; not before this time is it hopeless.
-    Wait(Instant),
-    /// Nothing runs.
-    Nothing,
 }
 
 /// Condition of an app, in one word.
@@ -207,6 +241,7 @@ impl App {
             program: tokio::sync::Mutex::new(None),
             secrets: Mutex::new(secrets),
             changing: tokio::sync::Mutex::new(()),
+            writing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
             requests: AtomicUsize::new(0),
             is_written: AtomicBool::new(false),
@@ -216,6 +251,11 @@ impl App {
                 target: record.target,
                 instances: Vec::new(),
                 starting: 0,
+                generation: 0,
+                waiting: WaitingRoom::default(),
+                offered: Offers::default(),
+                is_replaced: false,
+                is_closing: false,
                 last_end: None,
                 last_request: Instant::now(),
                 is_removed: false,
@@ -227,7 +267,10 @@ impl App {
     /// Takes no more requests and starts nothing any more; says whether it did
     /// before.
     pub(super) fn withdraw(&self) -> bool {
-        let was_here = !std::mem::replace(&mut self.state().is_removed, true);
+        let mut state = self.state();
+        let was_here = !std::mem::replace(&mut state.is_removed, true);
+        state.generation += 1;
+        drop(state);
         self.changed.notify_waiters();
         was_here
     }
@@ -343,7 +386,13 @@ impl App {
 
     /// Whether requests may start instances of their own.
     pub(super) fn may_start(&self) -> bool {
-        self.manifest.on_demand || self.target() > 0
+        let state = self.state();
+        !state.is_ending() && (self.manifest.on_demand || state.target > 0)
+    }
+
+    /// To be compared with that of a start on its way; see [`AppState::generation`].
+    pub(super) fn generation(&self) -> u64 {
+        self.state().generation
     }
 
     /// The condition, and why it is not better.
@@ -373,31 +422,6 @@ impl App {
             None => (Condition::Starting, None),
             Some(reason) if reason.is_success() => (Condition::Finished, why),
             Some(_) => (Condition::Failed, why),
-        }
-    }
-
-    /// Looks for an instance that takes such a request; the least busy one of
-    /// those that do. `wait` is how long to wait for one that is not young.
-    pub(super) fn look(&self, channel: Channel, start_wait: std::time::Duration) -> Outlook {
-        let mut state = self.state();
-        if state.is_removed {
-            return Outlook::Nothing;
-        }
-        let open = state.instances.iter().filter(|one| one.takes(channel));
-        if let Some(instance) = open.min_by_key(|one| one.requests()) {
-            let instance = Arc::clone(instance);
-            // Counted under the lock: whoever stops idle instances has it, too.
-            instance.in_flight.fetch_add(1, Ordering::Relaxed);
-            state.last_request = Instant::now();
-            return Outlook::Ready(instance);
-        }
-        let alive = state.instances.iter().filter(|one| {
-            one.kind != Kind::Own && !one.is_leaving.load(Ordering::Relaxed) && !one.has_ended()
-        });
-        match alive.map(|one| one.started + start_wait).max() {
-            Some(deadline) => Outlook::Wait(deadline),
-            None if state.starting > 0 => Outlook::Wait(Instant::now() + start_wait),
-            None => Outlook::Nothing,
         }
     }
 }

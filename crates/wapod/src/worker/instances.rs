@@ -5,37 +5,64 @@
 //! changes, and retires it in the end. Called by `lease` for requests and by
 //! `lifecycle` for people.
 
-use std::collections::HashSet;
-use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 use wapo_host::net::policy::{EgressRule, EgressRules};
-use wapo_host::{Embedder, ExitReason, InstanceConfig, Phase, Program, RestartPolicy, Status};
+use wapo_host::{Embedder, ExitReason, InstanceConfig, Phase, Program, RestartPolicy};
 
 use super::Worker;
 use super::app::{App, Instance, Kind};
 use crate::blobs::{BlobError, BlobName};
 use crate::config::Module;
 use crate::error::{AppError, WorkerError};
-use crate::limits::{CODE_BYTES_MAX, HAND_OVER_WAIT, ON_DEMAND_LINGER, SLOT_WAIT};
+use crate::limits::{CODE_BYTES_MAX, DRAIN_LOOK_INTERVAL, ON_DEMAND_LINGER, SLOT_WAIT, STOP_WAIT};
+
+/// A start of an instance.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Start {
+    pub(super) kind: Kind,
+    /// The app's generation when the start was decided.
+    pub(super) generation: u64,
+    /// When it is given up.
+    pub(super) deadline: Instant,
+}
+
+impl Start {
+    pub(super) fn new(app: &App, kind: Kind, deadline: Instant) -> Self {
+        Self {
+            kind,
+            generation: app.generation(),
+            deadline,
+        }
+    }
+}
 
 impl Worker {
     /// The app's code, ready to start.
     ///
     /// # Errors
     ///
-    /// [`WorkerError::Code`] when the blob is missing or no module.
-    pub(super) async fn program(&self, app: &App) -> Result<Program, WorkerError> {
-        let mut slot = app.program.lock().await;
+    /// [`WorkerError::Code`] when the blob is missing or no module,
+    /// [`WorkerError::NotStarted`] at the deadline.
+    pub(super) async fn program(
+        &self,
+        app: &App,
+        deadline: Instant,
+    ) -> Result<Program, WorkerError> {
+        let too_late = |_| WorkerError::NotStarted;
+        let slot = timeout_at(deadline, app.program.lock()).await;
+        let mut slot = slot.map_err(too_late)?;
         if let Some(program) = slot.as_ref() {
             return Ok(program.clone());
         }
         let wasm = self.read_code(&app.manifest.code_hash).await?;
-        let program = self.engine.load(&wasm).await;
-        let program = program.map_err(|error| WorkerError::Code(error.to_string()))?;
+        let program = timeout_at(deadline, self.engine.load(&wasm)).await;
+        let program = program
+            .map_err(too_late)?
+            .map_err(|error| WorkerError::Code(error.to_string()))?;
         *slot = Some(program.clone());
         Ok(program)
     }
@@ -86,15 +113,18 @@ impl Worker {
     pub(super) async fn start_on_demand(
         self: &Arc<Self>,
         app: &Arc<App>,
+        deadline: Instant,
     ) -> Result<(), WorkerError> {
-        let _one_at_a_time = app.changing.lock().await;
+        let one_at_a_time = timeout_at(deadline, app.changing.lock()).await;
+        let _one_at_a_time = one_at_a_time.map_err(|_| WorkerError::NotStarted)?;
         let is_there = app
             .state()
             .instances
             .iter()
-            .any(|one| one.kind == Kind::OnDemand && !one.is_leaving.load(Ordering::Relaxed));
+            .any(|one| one.kind == Kind::OnDemand && !one.is_leaving());
         if !is_there {
-            self.start(app, Kind::OnDemand).await?;
+            let start = Start::new(app, Kind::OnDemand, deadline);
+            self.start(app, start).await?;
         }
         Ok(())
     }
@@ -103,21 +133,27 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`WorkerError::NoSlot`] or [`WorkerError::Code`].
+    /// [`WorkerError::NoSlot`] or [`WorkerError::Code`];
+    /// [`WorkerError::NotStarted`] at the deadline, and when the app was stopped
+    /// meanwhile.
     pub(super) async fn start(
         self: &Arc<Self>,
         app: &Arc<App>,
-        kind: Kind,
+        start: Start,
     ) -> Result<Arc<Instance>, WorkerError> {
+        let Start { kind, deadline, .. } = start;
         let starting = Starting::new(app)?;
-        let slot = self.take_slot(app, kind).await?;
-        let program = self.program(app).await?;
+        let slot = self.take_slot(app, kind, deadline).await?;
+        let program = self.program(app, deadline).await?;
         let config = self.instance_config(app, kind);
         let embedder: Arc<dyn Embedder> = Arc::clone(&app.embedder) as _;
         let instance = {
             let mut state = app.state();
             if state.is_removed {
                 return Err(WorkerError::AppNotFound);
+            }
+            if state.generation != start.generation || self.is_closing() {
+                return Err(WorkerError::NotStarted);
             }
             let handle = self.engine.start(&program, config, embedder);
             let instance = Arc::new(Instance::new(handle, kind));
@@ -185,7 +221,12 @@ impl Worker {
     /// Takes a slot. When there is none, the first instance of an app makes room
     /// for itself, requests wait for a moment, and an app that wants to grow is
     /// refused.
-    async fn take_slot(&self, app: &App, kind: Kind) -> Result<OwnedSemaphorePermit, WorkerError> {
+    async fn take_slot(
+        &self,
+        app: &App,
+        kind: Kind,
+        deadline: Instant,
+    ) -> Result<OwnedSemaphorePermit, WorkerError> {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(slot);
         }
@@ -193,14 +234,14 @@ impl Worker {
             return Err(WorkerError::NoSlot);
         }
         // One that is leaving has promised its slot to somebody else.
-        let has_own = |one: &Arc<Instance>| !one.is_leaving.load(Ordering::Relaxed);
+        let has_own = |one: &Arc<Instance>| !one.is_leaving();
         if !app.instances().iter().any(has_own)
             && let Some(idle) = self.find_idle()
         {
             idle.handle().stop();
         }
         let waiting = Arc::clone(&self.slots).acquire_owned();
-        match timeout(SLOT_WAIT, waiting).await {
+        match timeout_at(deadline.min(Instant::now() + SLOT_WAIT), waiting).await {
             Ok(Ok(slot)) => Ok(slot),
             _ => Err(WorkerError::NoSlot),
         }
@@ -214,7 +255,8 @@ impl Worker {
             let (app, idle) = self.longest_idle()?;
             // Requests are let in under this lock, and one may have been.
             let _state = app.state();
-            if idle.requests() == 0 && !idle.is_leaving.swap(true, Ordering::Relaxed) {
+            if !idle.owes_answers() && !idle.is_leaving() {
+                idle.leave();
                 return Some(idle);
             }
         }
@@ -230,8 +272,8 @@ impl Worker {
                     one.kind == Kind::OnDemand || (one.kind == Kind::Standing && has_spare);
                 let since = *one.idle_since();
                 if may_go
-                    && one.requests() == 0
-                    && !one.is_leaving.load(Ordering::Relaxed)
+                    && !one.owes_answers()
+                    && !one.is_leaving()
                     && best.as_ref().is_none_or(|(oldest, ..)| since < *oldest)
                 {
                     best = Some((since, Arc::clone(&app), Arc::clone(one)));
@@ -255,12 +297,12 @@ impl Worker {
                 .filter(|one| one.kind == Kind::OnDemand)
             {
                 let is_over = one.started.elapsed() >= self.limits.on_demand_time;
-                let is_idle = one.requests() == 0;
+                let is_idle = !one.is_busy();
                 let is_forgotten = is_idle && one.idle_since().elapsed() >= ON_DEMAND_LINGER;
                 if is_over || is_forgotten {
-                    one.is_leaving.store(true, Ordering::Relaxed);
+                    one.leave();
                 }
-                if is_idle && one.is_leaving.load(Ordering::Relaxed) {
+                if is_idle && one.is_leaving() {
                     one.handle.stop();
                 }
             }
@@ -268,37 +310,81 @@ impl Worker {
     }
 
     /// The one way out: the instance is gone, and so is all that it held.
-    fn retire(&self, app: &App, instance: &Arc<Instance>, reason: ExitReason) {
+    fn retire(
+        &self,
+        app: &App,
+        instance: &Arc<Instance>,
+        reason: ExitReason,
+        slot: OwnedSemaphorePermit,
+    ) {
         let mut state = app.state();
         state.instances.retain(|one| !Arc::ptr_eq(one, instance));
         state.last_end = Some(reason);
+        // Whoever gets it finds the instance gone, and whoever finds the instance
+        // gone finds it free.
+        drop(slot);
         drop(state);
+        app.dispatch();
         app.changed.notify_waiters();
         // What it used is written soon, and not waited for.
         self.usage_changed.notify_one();
     }
 }
 
-/// Waits, for a bounded time, until an app listens where the one does whose
-/// place it takes.
-pub(super) async fn wait_until_listening(old: &App, new: &App) {
-    let addresses = |status: &Status| -> HashSet<SocketAddr> {
-        status.listening.iter().map(|one| one.address).collect()
+/// The one way to leave: instances take no more requests and accept no more
+/// connections, finish what they have until the deadline, are stopped, and are
+/// gone when this returns, or within [`STOP_WAIT`] after it.
+pub(super) async fn drain(app: &App, leaving: &[Arc<Instance>], deadline: Instant) {
+    {
+        // Requests are let in under this lock: none comes after it.
+        let _state = app.state();
+        leaving.iter().for_each(|one| one.leave());
+    }
+    app.dispatch();
+    loop {
+        let mut changed = pin!(app.changed.notified());
+        changed.as_mut().enable();
+        let now = Instant::now();
+        if now >= deadline || !has_work(app, leaving) {
+            break;
+        }
+        // Nobody tells of the last answer, or of a connection that went quiet.
+        let look_again = deadline.min(now + DRAIN_LOOK_INTERVAL);
+        let _ = timeout_at(look_again, changed).await;
+    }
+    stop_now(app, leaving).await;
+}
+
+fn has_work(app: &App, leaving: &[Arc<Instance>]) -> bool {
+    let has_waiters = {
+        let state = app.state();
+        state.is_ending() && !state.waiting.is_empty()
     };
-    let old = old.instances();
-    let wanted: HashSet<_> = old
-        .iter()
-        .flat_map(|one| addresses(&one.status()))
-        .collect();
-    let Some(instance) = new.instances().into_iter().next() else {
-        return;
+    // Who waits for an instance that never takes requests waits in vain, as ever.
+    let is_served = |one: &Arc<Instance>| {
+        let status = one.status();
+        status.takes_http || status.takes_queries
     };
-    let mut status = instance.status.clone();
-    let listens = status.wait_for(|status| {
-        matches!(status.phase, Phase::Ended(_)) || wanted.is_subset(&addresses(status))
-    });
-    // Whoever takes longer does not hold on to the old one.
-    let _ = timeout(HAND_OVER_WAIT, listens).await;
+    leaving.iter().any(|one| one.is_busy()) || (has_waiters && leaving.iter().any(is_served))
+}
+
+/// Stops instances and waits for their end, for [`STOP_WAIT`] at most.
+pub(super) async fn stop_now(app: &App, instances: &[Arc<Instance>]) {
+    instances.iter().for_each(|one| one.handle().stop());
+    let gone = async {
+        loop {
+            let mut changed = pin!(app.changed.notified());
+            changed.as_mut().enable();
+            let is_left = |one: &Arc<Instance>| instances.iter().any(|gone| Arc::ptr_eq(gone, one));
+            if !app.state().instances.iter().any(is_left) {
+                return;
+            }
+            changed.await;
+        }
+    };
+    if timeout(STOP_WAIT, gone).await.is_err() {
+        tracing::warn!(app = %app.address, "instances are slow to end");
+    }
 }
 
 /// Tells whoever waits what becomes of an instance, and retires it.
@@ -310,6 +396,8 @@ async fn watch(
 ) {
     let mut status = instance.status.clone();
     let reason = loop {
+        app.note_offers();
+        app.dispatch();
         app.changed.notify_waiters();
         if let Phase::Ended(reason) = &status.borrow_and_update().phase {
             break reason.clone();
@@ -319,9 +407,7 @@ async fn watch(
             break ExitReason::Stopped;
         }
     };
-    worker.retire(&app, &instance, reason);
-    // Whoever gets it finds the instance gone.
-    drop(slot);
+    worker.retire(&app, &instance, reason, slot);
 }
 
 /// The rules were checked when the app was deployed; one that cannot be read
@@ -339,6 +425,9 @@ impl<'a> Starting<'a> {
         let mut state = app.state();
         if state.is_removed {
             return Err(WorkerError::AppNotFound);
+        }
+        if state.is_closing {
+            return Err(WorkerError::NotStarted);
         }
         state.starting += 1;
         Ok(Self(app))

@@ -1,19 +1,25 @@
 //! The way in for a request: `admit` gives a lease on one instance.
 //!
-//! A lease counts the request for as long as it exists and undoes everything on
-//! drop, whatever becomes of the request. What waits here waits for a bounded
-//! time; what does not fit is refused. Called by `query` and by the gateway.
+//! Whoever finds no instance with room waits in the queue of the app, first come,
+//! first served, for a bounded time and without asking again: an instance that
+//! gets room takes the request that has waited longest. A lease counts the
+//! request for as long as it exists and undoes everything on drop, whatever
+//! becomes of the request. Called by `query` and by the gateway.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use wapo_host::Status;
+use wapo_abi::message::InputChannel;
+use wapo_host::{HttpCall, HttpExchange, RequestError, Reservation, Status};
 
 use super::Worker;
-use super::app::{App, Instance, Kind, Outlook};
+use super::app::{App, AppState, Instance, Kind};
+use super::instances::Start;
 use crate::error::WorkerError;
-use crate::limits::{CHANNEL_WAIT, START_WAIT};
+use crate::limits::{CHANNEL_WAIT, QUEUE_WAIT, START_WAIT};
 
 /// Starts on demand of one app that one request may cause.
 ///
@@ -35,6 +41,13 @@ impl Channel {
         match self {
             Self::Http => status.takes_http,
             Self::Query => status.takes_queries,
+        }
+    }
+
+    fn input(self) -> InputChannel {
+        match self {
+            Self::Http => InputChannel::HttpRequest,
+            Self::Query => InputChannel::Query,
         }
     }
 }
@@ -61,25 +74,14 @@ impl Drop for Counted {
     }
 }
 
-/// The right to one request on one instance.
-pub(crate) struct Lease {
+/// A request's seat on an instance: counted there, with room in its queue. Must
+/// not be dropped under the lock of the app's state.
+pub(super) struct Seat {
     instance: Arc<Instance>,
-    counted: Counted,
+    room: Option<Reservation>,
 }
 
-impl Lease {
-    /// The instance that takes the request.
-    pub(crate) fn instance(&self) -> &Instance {
-        &self.instance
-    }
-
-    /// The app.
-    pub(crate) fn app(&self) -> &App {
-        &self.counted.0
-    }
-}
-
-impl Drop for Lease {
+impl Drop for Seat {
     fn drop(&mut self) {
         if self.instance.kind == Kind::Own {
             self.instance.handle.stop();
@@ -90,9 +92,207 @@ impl Drop for Lease {
     }
 }
 
+/// The right to one request on one instance.
+pub(crate) struct Lease {
+    seat: Seat,
+    counted: Counted,
+}
+
+impl Lease {
+    /// The instance that takes the request.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.seat.instance
+    }
+
+    /// The app.
+    pub(crate) fn app(&self) -> &App {
+        &self.counted.0
+    }
+
+    fn room(&mut self) -> Result<Reservation, RequestError> {
+        self.seat.room.take().ok_or(RequestError::Busy)
+    }
+
+    /// Hands an HTTP request to the instance.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::Ended`]; [`RequestError::Busy`] for a second request.
+    pub(crate) fn http(&mut self, call: HttpCall) -> Result<HttpExchange, RequestError> {
+        self.room()?.http(call)
+    }
+
+    /// Asks the instance a question and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Reservation::query`].
+    pub(super) async fn query(
+        &mut self,
+        origin: Option<[u8; 32]>,
+        path: String,
+        payload: Vec<u8>,
+    ) -> Result<Vec<u8>, RequestError> {
+        self.room()?.query(origin, path, payload).await
+    }
+}
+
+/// Requests of one app that wait for an instance.
+#[derive(Default)]
+pub(super) struct WaitingRoom {
+    http: Queue,
+    query: Queue,
+}
+
+/// Requests in the order in which they came.
+#[derive(Default)]
+struct Queue {
+    by_number: BTreeMap<u64, oneshot::Sender<Seat>>,
+    next: u64,
+}
+
+impl WaitingRoom {
+    fn queue(&mut self, channel: Channel) -> &mut Queue {
+        match channel {
+            Channel::Http => &mut self.http,
+            Channel::Query => &mut self.query,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.http.by_number.is_empty() && self.query.by_number.is_empty()
+    }
+}
+
+/// A request that waits. Dropping it leaves the queue.
+struct Waiter {
+    app: Arc<App>,
+    channel: Channel,
+    number: u64,
+    seat: oneshot::Receiver<Seat>,
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        let mut state = self.app.state();
+        let queue = state.waiting.queue(self.channel);
+        queue.by_number.remove(&self.number);
+        // A seat that came too late is dropped with the receiver, after this.
+    }
+}
+
+enum Entered {
+    Seated(Seat),
+    Waiting(Waiter),
+}
+
+/// What somebody who waits may expect.
+enum Outlook {
+    /// Instances take such requests and have no room.
+    Busy,
+    /// None takes such requests yet; not before this time is it hopeless.
+    Wait(Instant),
+    /// Nothing runs.
+    Nothing,
+}
+
+impl App {
+    /// The least busy of the instances that take such a request, and room there.
+    fn seat(&self, state: &AppState, channel: Channel) -> Option<Seat> {
+        let is_ending = state.is_ending();
+        let open = || {
+            let all = state.instances.iter();
+            all.filter(|one| one.takes(channel, is_ending))
+        };
+        let reserve = |one: &Arc<Instance>| {
+            let room = one.handle.reserve(channel.input(), self.requests_max())?;
+            Some((Arc::clone(one), room))
+        };
+        let least_busy = open().min_by_key(|one| one.requests())?;
+        let (instance, room) = reserve(least_busy).or_else(|| open().find_map(reserve))?;
+        // Counted under the lock: whoever lets idle instances go has it, too.
+        instance.in_flight.fetch_add(1, Ordering::Relaxed);
+        Some(Seat {
+            instance,
+            room: Some(room),
+        })
+    }
+
+    /// Gives a request a seat, unless others wait for one, or a place in the queue.
+    fn enter(self: &Arc<Self>, channel: Channel) -> Result<Entered, WorkerError> {
+        let mut state = self.state();
+        if state.is_ending() {
+            return Err(WorkerError::AppNotRunning);
+        }
+        state.last_request = Instant::now();
+        if state.waiting.queue(channel).by_number.is_empty()
+            && let Some(seat) = self.seat(&state, channel)
+        {
+            return Ok(Entered::Seated(seat));
+        }
+        let (sender, seat) = oneshot::channel();
+        let queue = state.waiting.queue(channel);
+        let number = queue.next;
+        queue.next += 1;
+        queue.by_number.insert(number, sender);
+        drop(state);
+        Ok(Entered::Waiting(Waiter {
+            app: Arc::clone(self),
+            channel,
+            number,
+            seat,
+        }))
+    }
+
+    /// Gives seats to requests that wait, as many as there are. Called when an
+    /// instance has room, or takes requests, that it did not before.
+    pub(crate) fn dispatch(&self) {
+        loop {
+            let mut returned = Vec::new();
+            let mut state = self.state();
+            for channel in [Channel::Http, Channel::Query] {
+                while !state.waiting.queue(channel).by_number.is_empty()
+                    && let Some(seat) = self.seat(&state, channel)
+                {
+                    let first = state.waiting.queue(channel).by_number.pop_first();
+                    if let Some(Err(seat)) = first.map(|(_, waiter)| waiter.send(seat)) {
+                        returned.push(seat);
+                    }
+                }
+            }
+            drop(state);
+            if returned.is_empty() {
+                return;
+            }
+            // Of requests whose clients have just left; others may have the seats.
+        }
+    }
+
+    fn outlook(&self, channel: Channel) -> Outlook {
+        let state = self.state();
+        let is_ending = state.is_ending();
+        let mut all = state.instances.iter();
+        if all.any(|one| one.takes(channel, is_ending)) {
+            return Outlook::Busy;
+        }
+        let alive = state.instances.iter().filter(|one| {
+            one.kind != Kind::Own && (is_ending || !one.is_leaving()) && !one.has_ended()
+        });
+        match alive.map(|one| one.started + START_WAIT).max() {
+            Some(deadline) => Outlook::Wait(deadline),
+            None if state.starting > 0 => Outlook::Wait(Instant::now() + START_WAIT),
+            None => Outlook::Nothing,
+        }
+    }
+}
+
 impl Worker {
-    /// Lets a request in: finds an instance, or starts one for it, and waits, not
-    /// for long, until the guest takes such requests.
+    /// Lets a request in: finds an instance, or starts one for it, and waits, for
+    /// a bounded time, until it has its turn.
     ///
     /// # Errors
     ///
@@ -110,38 +310,54 @@ impl Worker {
         if !counted.0.reuse_instances {
             return Box::pin(self.admit_alone(counted, channel)).await;
         }
-        match counted.0.look(channel, START_WAIT) {
-            Outlook::Ready(instance) => Ok(Lease { instance, counted }),
+        match counted.0.enter(channel)? {
+            Entered::Seated(seat) => Ok(Lease { seat, counted }),
             // Boxed, so that requests that need not wait do not move its room.
-            _ => Box::pin(self.admit_later(counted, channel)).await,
+            Entered::Waiting(waiter) => Box::pin(self.admit_later(counted, waiter)).await,
         }
     }
 
-    /// Waits until an instance takes the request.
+    /// Waits until it is the request's turn.
     async fn admit_later(
         self: &Arc<Self>,
         counted: Counted,
-        channel: Channel,
+        mut waiter: Waiter,
     ) -> Result<Lease, WorkerError> {
         let app = Arc::clone(&counted.0);
-        let patience = Instant::now() + CHANNEL_WAIT;
+        let begun = Instant::now();
         let mut starts_left = STARTS_PER_REQUEST_MAX;
         loop {
             let mut changed = std::pin::pin!(app.changed.notified());
             // Registered before looking, so that no change slips through between.
             changed.as_mut().enable();
-            let deadline = match app.look(channel, START_WAIT) {
-                Outlook::Ready(instance) => return Ok(Lease { instance, counted }),
-                Outlook::Wait(deadline) => deadline.max(patience),
+            if let Ok(seat) = waiter.seat.try_recv() {
+                return Ok(Lease { seat, counted });
+            }
+            let (deadline, why) = match app.outlook(waiter.channel) {
+                Outlook::Busy => (begun + QUEUE_WAIT, WorkerError::Busy),
+                Outlook::Wait(deadline) => {
+                    let deadline = deadline.max(begun + CHANNEL_WAIT);
+                    (deadline.min(begun + QUEUE_WAIT), WorkerError::NotTaken)
+                }
                 Outlook::Nothing if app.manifest.on_demand && starts_left > 0 => {
                     starts_left -= 1;
-                    self.start_on_demand(&app).await?;
+                    self.start_on_demand(&app, Instant::now() + START_WAIT)
+                        .await?;
                     continue;
                 }
                 Outlook::Nothing => return Err(WorkerError::AppNotRunning),
             };
-            if timeout_at(deadline, changed).await.is_err() {
-                return Err(WorkerError::NotTaken);
+            let waited = timeout_at(deadline, async {
+                tokio::select! {
+                    biased;
+                    seat = &mut waiter.seat => seat.ok(),
+                    () = changed => None,
+                }
+            });
+            match waited.await {
+                Ok(Some(seat)) => return Ok(Lease { seat, counted }),
+                Ok(None) => {}
+                Err(_) => return Err(why),
             }
         }
     }
@@ -152,19 +368,24 @@ impl Worker {
         counted: Counted,
         channel: Channel,
     ) -> Result<Lease, WorkerError> {
-        if !counted.0.may_start() {
+        let app = &counted.0;
+        if !app.may_start() {
             return Err(WorkerError::AppNotRunning);
         }
-        let instance = self.start(&counted.0, Kind::Own).await?;
+        let deadline = Instant::now() + START_WAIT;
+        let start = Start::new(app, Kind::Own, deadline);
+        let instance = self.start(app, start).await?;
         instance.in_flight.fetch_add(1, Ordering::Relaxed);
-        counted.0.state().last_request = Instant::now();
+        app.state().last_request = Instant::now();
         // From here on the instance is stopped if nothing comes of this.
-        let lease = Lease { instance, counted };
-        let mut status = lease.instance.status.clone();
+        let room = instance.handle.reserve(channel.input(), usize::MAX);
+        let seat = Seat { instance, room };
+        let lease = Lease { seat, counted };
+        let mut status = lease.instance().status.clone();
         let opened = status.wait_for(|status| {
             channel.is_open(status) || matches!(status.phase, wapo_host::Phase::Ended(_))
         });
-        let outcome = match timeout_at(Instant::now() + START_WAIT, opened).await {
+        let outcome = match timeout_at(deadline, opened).await {
             Ok(Ok(status)) if channel.is_open(&status) => Ok(()),
             Ok(_) => Err(WorkerError::AppNotRunning),
             Err(_) => Err(WorkerError::NotTaken),

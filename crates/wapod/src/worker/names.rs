@@ -10,7 +10,7 @@ use wapo_rpc::{AppAddress, HostName};
 
 use super::Worker;
 use super::app::App;
-use super::lifecycle::Name;
+use super::deploy::Name;
 use crate::error::AppError;
 
 impl Worker {
@@ -69,12 +69,15 @@ impl Worker {
         }
     }
 
-    /// Lets one app have the label of another one from now on.
-    pub(super) fn move_name(&self, name: &str, from: &App, to: &Arc<App>) {
-        from.state().name.clear();
-        name.clone_into(&mut to.state().name);
+    /// Gives an app the label of the one whose place it takes, if that is its own.
+    pub(super) fn inherit_name(&self, from: &App, to: &Arc<App>) {
+        let name = to.name();
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        names.insert(name.to_owned(), Arc::clone(to));
+        if let Some(owner) = names.get_mut(&name)
+            && owner.serial == from.serial
+        {
+            *owner = Arc::clone(to);
+        }
     }
 
     /// Makes the label of an app free again.

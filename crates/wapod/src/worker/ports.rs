@@ -64,6 +64,12 @@ impl Ports {
         Ok(listener)
     }
 
+    /// Whether the instances of a family listen on one socket at an address.
+    pub(crate) fn is_shared(&self, family: Family, address: SocketAddr) -> bool {
+        let open = self.open();
+        open.get(&address).is_some_and(|one| one.family == family)
+    }
+
     /// An instance has closed its listener on an address.
     pub(crate) fn unlisten(&self, instance: InstanceId, address: SocketAddr) {
         let mut open = self.open();

@@ -79,13 +79,10 @@ impl Worker {
     ///
     /// Dropping the future drops the answer; the app may have seen the question.
     pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Vec<u8>, WorkerError> {
-        let lease = self.admit(query.app, Channel::Query).await?;
-        let asked = lease.instance().handle().query(
-            query.origin.map(|account| account.0),
-            query.path,
-            query.payload,
-        );
+        let mut lease = self.admit(query.app, Channel::Query).await?;
         let begun = Instant::now();
+        let origin = query.origin.map(|account| account.0);
+        let asked = lease.query(origin, query.path, query.payload);
         let answer = tokio::time::timeout(QUERY_TIMEOUT, asked).await;
         let answer = answer.map_err(|_| WorkerError::Timeout)?;
         lease.app().latency.observe(begun.elapsed());

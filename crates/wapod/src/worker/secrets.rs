@@ -33,7 +33,7 @@ impl Worker {
         if text.len() > SECRET_BYTES_MAX || text.contains('\0') {
             return Err(AppError::BadSecret("it is too long or has a zero byte"));
         }
-        let _one_at_a_time = app.changing.lock().await;
+        let _one_at_a_time = app.writing.lock().await;
         if app.is_removed() {
             return Err(AppError::NotFound(address));
         }
@@ -63,7 +63,10 @@ impl Worker {
         name: String,
     ) -> Result<bool, AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
-        let _one_at_a_time = app.changing.lock().await;
+        let _one_at_a_time = app.writing.lock().await;
+        if app.is_removed() {
+            return Err(AppError::NotFound(address));
+        }
         let change = Change::RemoveSecret {
             app: address,
             name: name.clone(),

@@ -18,6 +18,10 @@ use super::{Worker, unix_ms};
 use crate::limits::{DEPARTED_MAX, USAGE_INTERVAL};
 use crate::store::{Change, DepartedRecord, StoreError, Totals, UsageRecord};
 
+/// Added to the serial numbers of removed apps in the cursor of a report. Both
+/// together are integers that JavaScript reads exactly.
+const REMOVED: u64 = 1 << 52;
+
 /// Usage of one deployment, as a statement tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Reading {
@@ -51,6 +55,16 @@ impl From<&App> for Reading {
             totals: usage.totals,
             live: Some(usage),
         }
+    }
+}
+
+/// The last word about an app that goes.
+pub(super) fn departed(app: &App) -> DepartedRecord {
+    DepartedRecord {
+        serial: app.serial,
+        address: app.address.0,
+        session: app.session,
+        totals: app.ledger.totals(),
     }
 }
 
@@ -145,14 +159,11 @@ impl Worker {
     ///
     /// As [`write_usage`](Self::write_usage); it is where it was then.
     pub(super) async fn write_off(&self, app: &App) -> Result<(), StoreError> {
+        // Whoever changes the app has written that, and finds it withdrawn later.
+        let _one_at_a_time = app.writing.lock().await;
         // Held to the end: nobody writes usage of the app after its removal.
         let mut written = self.usage_written.lock().await;
-        let departed = DepartedRecord {
-            serial: app.serial,
-            address: app.address.0,
-            session: app.session,
-            totals: app.ledger.totals(),
-        };
+        let departed = departed(app);
         let changes = vec![
             Change::PutDeparted(departed.clone()),
             Change::RemoveApp {
@@ -225,18 +236,24 @@ impl Worker {
         addresses.iter().filter_map(read).collect()
     }
 
-    /// Usage of all apps of the session, removed ones included, by serial number
-    /// from `start` on; the number to go on with, if these were not all.
+    /// Usage of all apps of the session from `start` on, and where to go on, if
+    /// these were not all: first the apps that are here, then those that were
+    /// removed, each by serial number. Clients that know no cursor see what runs.
+    ///
+    /// An app that is removed between two pages is among those that were removed,
+    /// so pages are complete, whatever happens in between.
     fn readings_from(&self, start: u64, count: usize) -> (Vec<Reading>, Option<u64>) {
+        let mut readings = BTreeMap::new();
+        if start < REMOVED {
+            let apps = self.written_apps();
+            let here = apps.iter().filter(|app| app.serial >= start);
+            readings.extend(here.map(|app| (app.serial, Reading::from(&**app))));
+        }
+        let first = start.saturating_sub(REMOVED);
         let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
-        let gone = departed
-            .range(start..)
-            .map(|(_, record)| Reading::from(record));
-        let mut readings: BTreeMap<u64, Reading> = gone.map(|one| (one.serial, one)).collect();
+        let gone = departed.range(first..).take(count + 1);
+        readings.extend(gone.map(|(serial, record)| (REMOVED + serial, record.into())));
         drop(departed);
-        let apps = self.written_apps();
-        let here = apps.iter().filter(|app| app.serial >= start);
-        readings.extend(here.map(|app| (app.serial, Reading::from(&**app))));
         let next = readings.keys().nth(count).copied();
         (readings.into_values().take(count).collect(), next)
     }

@@ -1,0 +1,382 @@
+//! Deployments: what they say, how a new app begins, how it takes the place of
+//! an older one.
+//!
+//! A new app runs before it is written down, so a deployment that fails leaves
+//! nothing to take back. One that replaces another proves itself first: the old
+//! app keeps name, root and requests until then, and one transaction exchanges
+//! the two. Called by `api` and by embedding programs through `server`.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use wapo_host::net::policy::EgressRule;
+use wapo_rpc::{AppAddress, AppManifest};
+
+use super::app::{App, Instance, Kind};
+use super::instances::{Start, drain, stop_now};
+use super::ledger::Ledger;
+use super::lifecycle::{change, in_background};
+use super::ready::{Expected, NotReady};
+use super::usage::departed;
+use super::{Family, Worker, unix_ms};
+use crate::blobs::BlobName;
+use crate::error::AppError;
+use crate::limits::{APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT};
+use crate::store::{AppRecord, Change, Settings, Totals};
+
+/// Everything that a deployment says.
+#[derive(Clone, Debug)]
+pub(crate) struct Deployment {
+    pub(crate) manifest: AppManifest,
+    pub(crate) reuse_instances: bool,
+    /// Host name label.
+    pub(crate) name: Name,
+    pub(crate) settings: Settings,
+    /// Instances to start with, for an app that is not on demand.
+    pub(crate) instances: u32,
+    /// The app whose place this one takes.
+    pub(crate) replaces: Option<AppAddress>,
+    /// Whether the deployment is done only when its instances run.
+    pub(crate) waits: bool,
+    /// Time that it has to stay alive before the app leaves that it replaces;
+    /// `None` for the worker's.
+    pub(crate) settle: Option<Duration>,
+}
+
+/// Which host name an app wants.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Name {
+    /// This one, or the deployment fails.
+    Exactly(String),
+    /// This one if nobody has it.
+    IfFree(String),
+    None,
+}
+
+impl Worker {
+    /// Deploys an app and waits until its first instance runs.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`]; nothing is deployed then.
+    ///
+    /// # Cancel safety
+    ///
+    /// The deployment goes on without whoever asked.
+    pub(crate) async fn deploy(
+        self: &Arc<Self>,
+        deployment: Deployment,
+    ) -> Result<(Arc<App>, Option<Arc<Instance>>), AppError> {
+        let worker = Arc::clone(self);
+        in_background(async move { worker.deploy_to_end(deployment).await }).await
+    }
+
+    async fn deploy_to_end(
+        self: &Arc<Self>,
+        deployment: Deployment,
+    ) -> Result<(Arc<App>, Option<Arc<Instance>>), AppError> {
+        self.check(&deployment).await?;
+        let replacing = match deployment.replaces {
+            Some(address) => {
+                let old = self.app(&address).ok_or(AppError::NotFound(address))?;
+                Some(Replacing::new(old)?)
+            }
+            None => None,
+        };
+        let old = replacing.as_ref().map(|one| &one.0);
+        self.wait_until_left(&deployment.manifest.address()).await?;
+        let app = self.register(&deployment, old.map(AsRef::as_ref))?;
+        let instance = match self.begin(&app, &deployment, old).await {
+            Ok(instance) => instance,
+            Err(error) => {
+                self.forget(&app).await;
+                return Err(error);
+            }
+        };
+        if let Some(old) = old {
+            self.see_off(old).await;
+        }
+        Ok((app, instance))
+    }
+
+    /// Checks what can be known before anything is changed.
+    async fn check(&self, deployment: &Deployment) -> Result<(), AppError> {
+        let settings = &deployment.settings;
+        if let Some(asked) = settings.memory_max_bytes
+            && asked > self.limits.memory_max_bytes
+        {
+            return Err(AppError::TooMuchMemory {
+                asked,
+                max: self.limits.memory_max_bytes,
+            });
+        }
+        for rule in &settings.egress {
+            if let Err(error) = rule.parse::<EgressRule>() {
+                return Err(AppError::BadRule(error.to_string()));
+            }
+        }
+        if let (Some((first, last)), Some(allowed)) =
+            (settings.listen_ports, &self.limits.listen_ports)
+            && !(allowed.contains(&first) && allowed.contains(&last))
+        {
+            return Err(AppError::PortsOutside {
+                asked: format!("{first}..{last}"),
+                allowed: format!("{}..{}", allowed.start(), allowed.end()),
+            });
+        }
+        let missing = self.missing_blobs(&deployment.manifest).await?;
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(AppError::MissingBlobs(missing))
+        }
+    }
+
+    /// Blobs that the manifest names and that are not here.
+    async fn missing_blobs(&self, manifest: &AppManifest) -> Result<Vec<String>, AppError> {
+        let mut names = vec![manifest.code_hash.clone()];
+        names.extend(manifest.required_blobs.iter().map(|(hash, _)| hash.clone()));
+        let blobs = self.blobs.clone();
+        let looking = tokio::task::spawn_blocking(move || {
+            let is_missing = |text: &String| {
+                let name = text.parse::<BlobName>();
+                !name.is_ok_and(|name| blobs.exists(&name))
+            };
+            names.into_iter().filter(is_missing).collect()
+        });
+        looking.await.map_err(|_| AppError::Interrupted)
+    }
+
+    /// Waits while an equal app is on its way out: what the store has of it must
+    /// be gone before the new one is written down.
+    async fn wait_until_left(&self, address: &AppAddress) -> Result<(), AppError> {
+        let deadline = Instant::now() + self.limits.drain_grace + CHANGE_WAIT;
+        while let Some(app) = self.any_app(address) {
+            let mut changed = std::pin::pin!(app.changed.notified());
+            changed.as_mut().enable();
+            let is_here = self
+                .any_app(address)
+                .is_some_and(|other| other.serial == app.serial);
+            if is_here && !app.is_removed() {
+                return Ok(());
+            }
+            if is_here && timeout_at(deadline, changed).await.is_err() {
+                return Err(AppError::Changing);
+            }
+        }
+        Ok(())
+    }
+
+    /// Enters an app into the tables, where an equal one is refused.
+    fn register(
+        &self,
+        deployment: &Deployment,
+        replaced: Option<&App>,
+    ) -> Result<Arc<App>, AppError> {
+        let address = deployment.manifest.address();
+        let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
+        if apps.contains_key(&address) {
+            return Err(AppError::AlreadyExists(address));
+        }
+        if apps.len() >= APPS_MAX {
+            return Err(AppError::TooMany(APPS_MAX));
+        }
+        let name = self.choose_name(&deployment.name, replaced)?;
+        let target = match deployment.manifest.on_demand {
+            true => 0,
+            false if deployment.manifest.resizable => deployment.instances.max(1),
+            false => 1,
+        };
+        let record = AppRecord {
+            serial: self.take_serial(),
+            session: rand::random(),
+            manifest: deployment.manifest.clone(),
+            reuse_instances: deployment.reuse_instances,
+            name,
+            target,
+            deployed_at_ms: unix_ms(),
+            settings: deployment.settings.clone(),
+        };
+        let family = replaced.map_or(Family(record.serial), App::family);
+        let app = self.assemble(record, family, Totals::default(), BTreeMap::new());
+        // A name that the old app has is handed over when the new one runs.
+        if replaced.is_none_or(|old| old.name() != app.name()) {
+            self.claim_name(&app);
+        }
+        apps.insert(address, Arc::clone(&app));
+        Ok(app)
+    }
+
+    /// Puts an app together that does not run yet.
+    pub(super) fn assemble(
+        &self,
+        record: AppRecord,
+        family: Family,
+        before: Totals,
+        secrets: BTreeMap<String, String>,
+    ) -> Arc<App> {
+        let ledger = Arc::new(Ledger::new(before, self.stored_bytes(&record.manifest)));
+        let embedder = self.embedder(record.address(), family, &record.settings, &ledger);
+        let app = Arc::new(App::new(record, Arc::clone(&embedder), ledger, secrets));
+        // Set here only.
+        let _ = embedder.app.set(Arc::downgrade(&app));
+        app
+    }
+
+    /// Bytes of the blobs that a manifest names. Looks at the disk, briefly.
+    fn stored_bytes(&self, manifest: &AppManifest) -> u64 {
+        let required = manifest.required_blobs.iter().map(|(hash, _)| hash);
+        let names = required.chain([&manifest.code_hash]);
+        let size = |text: &String| self.blobs.size(&text.parse().ok()?);
+        names.filter_map(size).sum()
+    }
+
+    /// Starts what should run of a new app, lets it prove itself if it is to take
+    /// the place of another one, and writes it down: nothing of a deployment that
+    /// fails was ever in the store.
+    async fn begin(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        deployment: &Deployment,
+        old: Option<&Arc<App>>,
+    ) -> Result<Option<Arc<Instance>>, AppError> {
+        let mut changes = match old {
+            Some(old) => self.inherit_secrets(app, old)?,
+            None => Vec::new(),
+        };
+        let deadline = Instant::now() + LOAD_WAIT;
+        self.program(app, deadline).await?;
+        let _one_at_a_time = change(app, deadline).await?;
+        let start = Start::new(app, Kind::Standing, deadline);
+        let mut instances = Vec::new();
+        for _ in 0..app.target() {
+            instances.push(self.start(app, start).await?);
+        }
+        match old {
+            Some(old) => self.prove(app, &instances, old, deployment.settle).await?,
+            None if deployment.waits => first_poll(app, &instances).await?,
+            None => {}
+        }
+        changes.push(Change::PutNextSerial(app.serial + 1));
+        match old {
+            Some(old) => self.replace(app, old, changes).await?,
+            None => self.write_record(app, changes).await?,
+        }
+        Ok(instances.into_iter().next())
+    }
+
+    /// Waits until a new version is as ready as the old one, and has stayed so for
+    /// a while.
+    async fn prove(
+        &self,
+        app: &App,
+        instances: &[Arc<Instance>],
+        old: &App,
+        settle: Option<Duration>,
+    ) -> Result<(), AppError> {
+        // One on demand is started by its first request.
+        if instances.is_empty() {
+            return Ok(());
+        }
+        let expected = Expected::in_place_of(old);
+        let deadline = Instant::now() + READY_WAIT;
+        let ready = expected.wait(app, instances, deadline).await;
+        let failed = |error| match error {
+            NotReady::Failed(reason) => AppError::NotReplaced(reason.to_string()),
+            NotReady::Missing(what) => AppError::NotReplaced(format!(
+                "lacks something that the old one has ({what}); remove the old one first if that is meant"
+            )),
+        };
+        ready.map_err(failed)?;
+        let time = settle.unwrap_or(self.limits.settle);
+        let settled = expected.settle(app, instances, time).await;
+        settled.map_err(failed)?;
+        tracing::debug!(app = %app.address, "the new version has proved itself");
+        Ok(())
+    }
+
+    /// Writes down that an app has taken the place of another one, in one
+    /// transaction, and gives it the name, the root and the requests. From here
+    /// on the old one is leaving.
+    async fn replace(
+        &self,
+        app: &Arc<App>,
+        old: &Arc<App>,
+        mut changes: Vec<Change>,
+    ) -> Result<(), AppError> {
+        // Whoever removes the old one at this moment waits for it to be written.
+        let _not_otherwise = old.writing.lock().await;
+        if old.is_removed() {
+            // Its name was free for everybody.
+            self.claim_name(app);
+        } else if old.is_written.load(Ordering::Relaxed) {
+            changes.push(Change::PutDeparted(departed(old)));
+            changes.push(Change::RemoveApp {
+                app: old.address,
+                serial: old.serial,
+            });
+        }
+        self.write_record(app, changes).await?;
+        self.withdraw_for(old, Some(app));
+        Ok(())
+    }
+
+    /// Lets an app finish what it has, whose place another one has taken.
+    async fn see_off(&self, old: &Arc<App>) {
+        let deadline = Instant::now() + self.limits.drain_grace;
+        drain(old, &old.instances(), deadline).await;
+        if let Err(error) = self.write_off(old).await {
+            // Its record is gone already, and its bill is short by the last seconds.
+            tracing::error!(app = %old.address, %error, "the last usage of an app is lost");
+            self.strike(old);
+        }
+        self.bound_departed().await;
+    }
+
+    /// Takes back a deployment that failed. The store has nothing of it.
+    async fn forget(&self, app: &Arc<App>) {
+        // Whoever removes it at this moment does the rest as well.
+        if self.withdraw(app) {
+            stop_now(app, &app.instances()).await;
+            self.strike(app);
+        }
+    }
+}
+
+/// Marks an app whose place another one is about to take, until it is dropped.
+struct Replacing(Arc<App>);
+
+impl Replacing {
+    fn new(old: Arc<App>) -> Result<Self, AppError> {
+        let is_taken = std::mem::replace(&mut old.state().is_replaced, true);
+        match is_taken {
+            true => Err(AppError::Changing),
+            false => Ok(Self(old)),
+        }
+    }
+}
+
+impl Drop for Replacing {
+    fn drop(&mut self) {
+        self.0.state().is_replaced = false;
+    }
+}
+
+/// Waits for the first polls of a new app's instances.
+///
+/// # Errors
+///
+/// [`AppError::DidNotStart`] when one of them ended in failure before its first
+/// poll. One that crashes later is deployed, whether or not that is noticed in
+/// time, and so is one that takes its time.
+async fn first_poll(app: &App, instances: &[Arc<Instance>]) -> Result<(), AppError> {
+    let deadline = Instant::now() + FIRST_POLL_WAIT;
+    let polled = Expected::first_poll();
+    match polled.wait(app, instances, deadline).await {
+        Err(NotReady::Failed(reason)) => Err(AppError::DidNotStart(reason)),
+        Ok(()) | Err(NotReady::Missing(_)) => Ok(()),
+    }
+}

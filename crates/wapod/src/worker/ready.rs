@@ -1,0 +1,234 @@
+//! When instances count as ready, and when a new version has proved itself.
+//!
+//! An instance is ready when its first poll has returned and it offers what those
+//! offer that it stands beside, or in whose place it comes: addresses that it
+//! listens on, HTTP requests, queries. Whatever is missing at the deadline is said
+//! in words. Called by `lifecycle` after each start that somebody waits for.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+use wapo_host::{ExitReason, Phase, Status};
+
+use super::app::{App, Instance};
+
+/// What instances do for the outside.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(super) struct Offers {
+    takes_http: bool,
+    takes_queries: bool,
+    /// Addresses that the instances of an app share. Any free port is another one
+    /// each time, so nobody can expect it.
+    addresses: BTreeSet<SocketAddr>,
+}
+
+impl Offers {
+    fn of(app: &App, status: &Status) -> Self {
+        let ports = &app.embedder.ports;
+        let listening = status.listening.iter().map(|one| one.address);
+        Self {
+            takes_http: status.takes_http,
+            takes_queries: status.takes_queries,
+            addresses: listening
+                .filter(|address| ports.is_shared(app.family(), *address))
+                .collect(),
+        }
+    }
+
+    /// What instances offer together.
+    fn together(app: &App, instances: &[Arc<Instance>]) -> Self {
+        let mut all = Self::default();
+        for one in instances {
+            let one = Self::of(app, &one.status());
+            all.takes_http |= one.takes_http;
+            all.takes_queries |= one.takes_queries;
+            all.addresses.extend(one.addresses);
+        }
+        all
+    }
+
+    /// What each of the instances offers that run.
+    fn each(app: &App, instances: &[Arc<Instance>]) -> Self {
+        let running = instances.iter().filter_map(|one| {
+            let status = one.status();
+            (status.phase == Phase::Running).then(|| Self::of(app, &status))
+        });
+        let common = running.reduce(|one, other| Self {
+            takes_http: one.takes_http && other.takes_http,
+            takes_queries: one.takes_queries && other.takes_queries,
+            addresses: &one.addresses & &other.addresses,
+        });
+        common.unwrap_or_default()
+    }
+
+    /// What of this is missing in the other one, in words.
+    fn missing_in(&self, other: &Self) -> Option<String> {
+        let mut missing = Vec::new();
+        if self.takes_http && !other.takes_http {
+            missing.push("takes HTTP requests: not yet".to_owned());
+        }
+        if self.takes_queries && !other.takes_queries {
+            missing.push("takes queries: not yet".to_owned());
+        }
+        for address in self.addresses.difference(&other.addresses) {
+            missing.push(format!("listens on {address}: not yet"));
+        }
+        (!missing.is_empty()).then(|| missing.join(", "))
+    }
+}
+
+/// Why instances are not ready.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum NotReady {
+    /// One of them ended.
+    Failed(ExitReason),
+    /// This is missing.
+    Missing(String),
+}
+
+/// What is expected of new instances.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    /// Of each.
+    each: Offers,
+    /// Of all instances of the app together.
+    together: Offers,
+    /// Whether a crash is a failure even after the first poll has begun. An app
+    /// that nobody relies on yet may crash and start again.
+    is_strict: bool,
+}
+
+impl Expected {
+    /// Nothing but a first poll.
+    pub(super) fn first_poll() -> Self {
+        Self {
+            each: Offers::default(),
+            together: Offers::default(),
+            is_strict: false,
+        }
+    }
+
+    /// What the other instances of the app offer, or what earlier ones did.
+    pub(super) fn beside(app: &App, others: &[Arc<Instance>]) -> Self {
+        Self {
+            each: Offers::each(app, others),
+            together: app.state().offered.clone(),
+            is_strict: false,
+        }
+    }
+
+    /// What the app offers whose place is taken, and no crash.
+    pub(super) fn in_place_of(old: &App) -> Self {
+        let instances = old.instances();
+        Self {
+            each: Offers::each(old, &instances),
+            together: Offers::together(old, &instances),
+            is_strict: true,
+        }
+    }
+
+    /// Whether the new instances of an app are ready.
+    fn judge(&self, app: &App, new: &[Arc<Instance>]) -> Result<(), NotReady> {
+        let missing = |one: &Instance, what: &str| {
+            NotReady::Missing(format!("instance {}: {what}", one.handle().id().0))
+        };
+        for one in new {
+            let status = one.status().clone();
+            let crash = match &status.phase {
+                Phase::Ended(reason) | Phase::Waiting(reason) if !reason.is_success() => {
+                    Some(reason.clone())
+                }
+                _ if status.restarts > 0 => Some(ExitReason::FailedToStart(
+                    "it ended and was started again".to_owned(),
+                )),
+                _ => None,
+            };
+            match (crash, &status.phase) {
+                (Some(reason), _) if self.is_strict || !status.has_run => {
+                    return Err(NotReady::Failed(reason));
+                }
+                (_, Phase::Starting) => {
+                    return Err(missing(one, "its first poll has not returned yet"));
+                }
+                (_, Phase::Running) => {
+                    let offers = Offers::of(app, &status);
+                    if let Some(what) = self.each.missing_in(&offers) {
+                        return Err(missing(one, &what));
+                    }
+                }
+                // What has ended offers nothing; whether others do is seen below.
+                (_, Phase::Waiting(_) | Phase::Ended(_)) => {}
+            }
+        }
+        let offers = Offers::together(app, &app.instances());
+        match self.together.missing_in(&offers) {
+            Some(what) => Err(NotReady::Missing(what)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until new instances are ready.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady::Failed`] at once, what is missing at the deadline.
+    pub(super) async fn wait(
+        &self,
+        app: &App,
+        new: &[Arc<Instance>],
+        deadline: Instant,
+    ) -> Result<(), NotReady> {
+        loop {
+            let mut changed = pin!(app.changed.notified());
+            changed.as_mut().enable();
+            match self.judge(app, new) {
+                Err(missing @ NotReady::Missing(_)) => {
+                    if timeout_at(deadline, changed).await.is_err() {
+                        return Err(missing);
+                    }
+                }
+                verdict => return verdict,
+            }
+        }
+    }
+
+    /// Watches instances that are ready for some time.
+    ///
+    /// # Errors
+    ///
+    /// [`NotReady::Failed`] at once, what is missing at the end of the time.
+    pub(super) async fn settle(
+        &self,
+        app: &App,
+        new: &[Arc<Instance>],
+        time: Duration,
+    ) -> Result<(), NotReady> {
+        let deadline = Instant::now() + time;
+        loop {
+            let mut changed = pin!(app.changed.notified());
+            changed.as_mut().enable();
+            let verdict = self.judge(app, new);
+            if matches!(verdict, Err(NotReady::Failed(_))) {
+                return verdict;
+            }
+            if timeout_at(deadline, changed).await.is_err() {
+                return self.judge(app, new);
+            }
+        }
+    }
+}
+
+impl App {
+    /// Remembers what the instances offer, for those that come after them.
+    pub(super) fn note_offers(&self) {
+        let instances = self.instances();
+        let offers = Offers::together(self, &instances);
+        if offers != Offers::default() {
+            self.state().offered = offers;
+        }
+    }
+}
