@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail};
-use wapo_rpc::message::{AppInfo, AppListArgs};
+use wapo_rpc::message::{AppInfo, AppListArgs, InstanceInfo};
 use wapo_rpc::{AppAddress, Client};
 
 use crate::human;
@@ -56,11 +56,13 @@ impl FoundApp {
         addresses.collect()
     }
 
-    /// Whether the gateway is of no use: the app speaks on ports of its own only.
+    /// Whether the gateway is of no use: the app speaks on ports of its own or
+    /// takes queries, and no HTTP requests.
     pub(crate) fn is_off_the_gateway(&self) -> bool {
         let instances = &self.info.instance_list;
         let takes_http = instances.iter().any(|one| one.takes_http);
-        !takes_http && instances.iter().any(|one| !one.listening.is_empty())
+        let does_other_things = |one: &InstanceInfo| one.takes_queries || !one.listening.is_empty();
+        !takes_http && instances.iter().any(does_other_things)
     }
 }
 

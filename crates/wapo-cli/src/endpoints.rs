@@ -104,6 +104,17 @@ mod tests {
     }
 
     #[test]
+    fn an_app_that_takes_queries_only_is_not_looked_for_at_the_gateway() {
+        let mut app = app("oracle", &[]);
+        for instance in &mut app.info.instance_list {
+            instance.takes_http = false;
+            instance.takes_queries = true;
+        }
+        let urls = of(&app, &worker("127.0.0.1:8002"), "http://127.0.0.1:8001");
+        assert!(urls.is_empty(), "{urls:?}");
+    }
+
+    #[test]
     fn an_app_with_ports_only_is_not_looked_for_at_the_gateway() {
         let mut app = app("echo", &["0.0.0.0:3000", "127.0.0.1:3001"]);
         for instance in &mut app.info.instance_list {

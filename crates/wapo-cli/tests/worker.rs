@@ -240,6 +240,23 @@ async fn an_app_that_crashes_is_a_failure_with_its_last_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_version_that_crashes_is_a_failure_and_the_old_one_stays() {
+    let place = Place::new().await;
+    let good = std::fs::read(guest("hello-http")).expect("built");
+    let wasm = place.write("shop.wasm", &good);
+    let urls = place.good(&["deploy", &wasm]).await;
+    let path = path_of(&urls);
+    place.write("shop.wasm", &wat::parse_str(CRASHES).expect("wat"));
+    let error = place.bad(&["deploy", &wasm]).await;
+    assert!(error.contains("the old app was left as it was"), "{error}");
+    assert!(error.contains("unreachable"), "{error}");
+    assert_eq!(place.states().await, [state("shop", "running")]);
+    let gateway = place.worker.user_address().to_string();
+    let answer = get(&gateway, &path).await;
+    assert!(answer.contains("Hello, World!"), "{answer}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_query_takes_its_payload_from_anywhere() {
     let place = Place::new().await;
     place

@@ -11,7 +11,7 @@ const UNSPECIFIED = ["0.0.0.0", "[::]", "::", ""];
  * @param {{address: string, name?: string, instance_list?: object[]}} app
  * @param {string} ownHost host name by which the console itself was reached
  * @returns {{path: string, host: string} | null} null while the worker does not say where, and
- *   for apps that speak on ports of their own only
+ *   for apps that speak on ports of their own or take queries, and no HTTP requests
  */
 export function linksOf(info, app, ownHost) {
   const at = info?.user_address?.lastIndexOf(":") ?? -1;
@@ -28,6 +28,6 @@ export function linksOf(info, app, ownHost) {
 
 /** An app without instances may take requests once it has one. */
 function isOffTheGateway({ instance_list: instances = [] }) {
-  const listens = instances.some((one) => one.listening?.length > 0);
-  return listens && !instances.some((one) => one.takes_http);
+  const doesOtherThings = instances.some((one) => one.takes_queries || one.listening?.length > 0);
+  return doesOtherThings && !instances.some((one) => one.takes_http);
 }

@@ -268,6 +268,7 @@ fn arguments(plan: &Plan, replaced: Option<&FoundApp>) -> DeployArgs {
         reuse_instances: plan.reuse_instances,
         name: name.unwrap_or_default(),
         settings: Some(plan.settings.clone()),
+        settle_ms: 0,
         replaces: replaced.map_or_else(Vec::new, |app| app.address.0.to_vec()),
     }
 }

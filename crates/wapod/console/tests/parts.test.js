@@ -69,6 +69,7 @@ test("links name a host that the browser can reach", () => {
   const info = { user_address: "127.0.0.1:8002" };
   const listening = ["0.0.0.0:3000"];
   assert.equal(linksOf(info, { ...app, instance_list: [{ listening }] }, "h"), null);
+  assert.equal(linksOf(info, { ...app, instance_list: [{ takes_queries: true }] }, "h"), null);
   assert.ok(linksOf(info, { ...app, instance_list: [{ listening, takes_http: true }] }, "h"));
 });
 
