@@ -1,6 +1,7 @@
 //! A daemon of its own for each test.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use wapod::{AppConfig, AppError, Config, ModuleCacheConfig, Running, Server};
 
@@ -68,6 +69,8 @@ pub fn config() -> Config {
             dir: guests::root().join("target/e2e-module-cache"),
             key: CACHE_KEY,
         }),
+        // Requests that nobody answers are left behind in many tests.
+        drain_grace: Duration::from_secs(1),
         ..Config::default()
     }
 }

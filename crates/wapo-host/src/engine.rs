@@ -255,12 +255,7 @@ impl Engine {
             intake,
             status: Arc::new(status),
         };
-        crate::schedule::spawn(
-            &self.parts.low_priority,
-            control,
-            history,
-            supervisor.run(),
-        );
+        crate::schedule::spawn(&self.parts.low_priority, control, history, supervisor.run());
         handle
     }
 }

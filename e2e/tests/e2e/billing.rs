@@ -71,9 +71,9 @@ async fn removed_apps_are_in_the_next_report_and_stay_the_same() {
     let again = deploy(&operator, true, false).await;
     assert_eq!(again, app);
     let (_, all, _) = metrics(&operator, Addresses::default()).await;
-    assert_eq!((all.len(), all[0]), (2, last));
-    assert_eq!(all[1].tip, 0);
-    assert_ne!(all[1].session, last.session);
+    assert_eq!((all.len(), all[1]), (2, last), "what is here comes first");
+    assert_eq!(all[0].tip, 0);
+    assert_ne!(all[0].session, last.session);
     operator.app_remove_all(Empty {}).await.unwrap();
     let (_, all, _) = metrics(&operator, Addresses::default()).await;
     assert_eq!((all.len(), all[0]), (2, last));
@@ -124,7 +124,8 @@ async fn memory_and_storage_are_charged_by_time() {
     let mib = (later.memory.max(grown.memory) >> 20).max(1);
     let most = (mib + 64) * (passed.as_secs() + 2);
     let charged = later.memory_mib_seconds - first.memory_mib_seconds;
-    assert!(charged >= 1, "{later:?}");
+    // 64 MiB more for a second and a half, each reading rounded down.
+    assert!(charged >= 95, "{later:?}");
     assert!(charged <= most, "{charged} MiB s of at most {most}");
     let ran = later.running_time_ms - first.running_time_ms;
     assert!(u128::from(ran) <= passed.as_millis() + 1, "{ran} ms");

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod admission;
 mod app_secrets;
 mod bad_input;
 mod billing;
@@ -18,6 +19,7 @@ mod gateway;
 mod handles;
 mod host_time;
 mod http;
+mod leaving;
 mod lifecycle;
 mod lifecycle_apps;
 mod lifecycle_names;
@@ -30,6 +32,7 @@ mod policy;
 mod programs;
 mod query;
 mod reactor;
+mod replacing;
 mod rpc_failures;
 mod rpc_http;
 mod rpc_methods;

@@ -24,13 +24,14 @@ async fn spin(daemon: &Daemon, change: impl FnOnce(&mut AppConfig)) -> App {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_looping_guest_stops_at_once() {
-    let daemon = Daemon::start().await;
+async fn a_looping_guest_stops_when_its_grace_is_over() {
+    let grace = Duration::from_millis(200);
+    let daemon = Daemon::with(|config| config.drain_grace = grace).await;
     let app = spin(&daemon, |_| {}).await;
     let begun = Instant::now();
     assert_eq!(app.stop().await, ExitReason::Stopped);
     assert!(
-        begun.elapsed() < Duration::from_secs(1),
+        begun.elapsed() < grace + Duration::from_secs(1),
         "{:?}",
         begun.elapsed()
     );

@@ -390,6 +390,7 @@ fn preface(first: &[u8]) -> Preface {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Patience;
 
     #[test]
     fn the_first_bytes_tell_the_version() {
@@ -401,8 +402,48 @@ mod tests {
         assert_eq!(preface(b""), Preface::No);
     }
 
-    #[test]
-    fn stages_go_one_way() {
-        assert!(Stage::Open < Stage::Draining && Stage::Draining < Stage::Closed);
+    /// Hears requests and answers none.
+    struct Silent {
+        clients: Arc<Clients>,
+        asked: Arc<tokio::sync::Notify>,
+    }
+
+    impl Surface for Silent {
+        async fn answer(&self, _: Request<Incoming>, _: Client) -> Response<Body> {
+            self.asked.notify_one();
+            std::future::pending().await
+        }
+
+        fn clients(&self) -> &Arc<Clients> {
+            &self.clients
+        }
+    }
+
+    #[tokio::test]
+    async fn stages_go_one_way() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let asked = Arc::<tokio::sync::Notify>::default();
+        let silent = Silent {
+            clients: Clients::of_admin(8, Patience::default()),
+            asked: Arc::clone(&asked),
+        };
+        let frontend = Frontend::start(listener, silent, Duration::from_millis(50));
+        let mut stage = frontend.stage.subscribe();
+        let mut seen = vec![*stage.borrow_and_update()];
+        // A request without an answer takes the whole grace.
+        let mut client = TcpStream::connect(address).await.expect("accepted");
+        let request = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+        let written = tokio::io::AsyncWriteExt::write_all(&mut client, request).await;
+        written.expect("sent");
+        asked.notified().await;
+        let draining = tokio::spawn(frontend.drain());
+        while stage.changed().await.is_ok() {
+            seen.push(*stage.borrow_and_update());
+            let refused = TcpStream::connect(address).await.is_err();
+            assert!(refused || seen.len() == 2, "open again after {seen:?}");
+        }
+        draining.await.expect("drained");
+        assert_eq!(seen, [Stage::Open, Stage::Draining, Stage::Closed]);
     }
 }

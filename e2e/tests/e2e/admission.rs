@@ -1,0 +1,171 @@
+//! Requests wait for their turn, in one queue of the app, and nobody works for
+//! clients that have left.
+
+use e2e::operator::{address, args, manifest, settings};
+use e2e::{App, Daemon, Operator, PATIENCE, client, guest, within};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use wapo_rpc::AppAddress;
+use wapo_rpc::message::*;
+
+async fn deploy(
+    operator: &Operator,
+    instances: u32,
+    change: impl FnOnce(&mut DeployArgs),
+) -> AppAddress {
+    let app = guest("sdk-suite");
+    operator.put_code(&app).await;
+    let mut wanted = args(&app);
+    manifest(&mut wanted).resizable = true;
+    settings(&mut wanted).instances = instances;
+    change(&mut wanted);
+    address(&operator.try_deploy(wanted).await.unwrap())
+}
+
+/// A request on a connection of its own.
+async fn request(url: &str) -> TcpStream {
+    let (host, path) = url
+        .strip_prefix("http://")
+        .unwrap()
+        .split_once('/')
+        .unwrap();
+    let mut stream = TcpStream::connect(host).await.unwrap();
+    let text = format!("GET /{path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    stream
+}
+
+/// Status and body of the answer.
+async fn answer(mut stream: TcpStream) -> (String, String) {
+    let mut answer = Vec::new();
+    let read = within("an answer", stream.read_to_end(&mut answer)).await;
+    read.unwrap();
+    let text = String::from_utf8_lossy(&answer).into_owned();
+    let body = text.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    (text[9..12].to_owned(), body.to_owned())
+}
+
+/// Connections that all ask at the same time; all of them are answered.
+async fn burst(url: &str, count: usize) {
+    let mut asked = Vec::new();
+    for _ in 0..count {
+        asked.push(request(url).await);
+    }
+    let mut others = Vec::new();
+    for stream in asked {
+        let (status, body) = answer(stream).await;
+        if status != "200" {
+            others.push((status, body));
+        }
+    }
+    assert!(
+        others.is_empty(),
+        "{} of {count}: {:?}",
+        others.len(),
+        others[0]
+    );
+}
+
+async fn suite() -> App {
+    let app = Daemon::start().await.deploy(guest("sdk-suite")).await;
+    app.until("its channel", |status| status.takes_http).await;
+    app
+}
+
+/// Waits until so many requests are in the app's hands or wait for it.
+async fn until_requests(app: &App, count: usize) {
+    let deadline = Instant::now() + PATIENCE;
+    while app.handle().requests() != count {
+        assert!(Instant::now() < deadline, "{}", app.handle().requests());
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_waits_for_its_turn_and_none_of_it_is_refused() {
+    let app = suite().await;
+    burst(&app.url("count"), 1000).await;
+    burst(&app.url("busy/4"), 1000).await;
+    assert_eq!(app.usage().requests, 2000, "each was taken once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_spreads_over_the_instances() {
+    let operator = Operator::start().await;
+    let app = deploy(&operator, 4, |_| {}).await;
+    let all = operator.until("all to take requests", app, |app| {
+        app.instance_list.iter().all(|one| one.takes_http)
+    });
+    all.await;
+    let mut waiting = Vec::new();
+    for _ in 0..400 {
+        waiting.push(request(&operator.app_url(app, "sleep/3000")).await);
+    }
+    let spread = operator.until("an even spread", app, |app| {
+        app.instance_list.iter().all(|one| one.requests == 100)
+    });
+    spread.await;
+    for stream in waiting {
+        assert_eq!(answer(stream).await.0, "200");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_beyond_the_limit_of_an_app_is_refused_at_once() {
+    let operator = Operator::start().await;
+    let app = deploy(&operator, 1, |wanted| settings(wanted).requests_max = 10).await;
+    let mut held = Vec::new();
+    for _ in 0..10 {
+        held.push(request(&operator.app_url(app, "sleep/3000")).await);
+    }
+    let full = operator.until("a full app", app, |app| app.instance_list[0].requests == 10);
+    full.await;
+    let refused = client::get(&operator.app_url(app, "")).await;
+    refused.expect_status(503);
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    for stream in held {
+        assert_eq!(answer(stream).await.0, "200");
+    }
+    let served = client::get(&operator.app_url(app, "")).await;
+    served.expect_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_of_clients_that_left_reach_no_guest() {
+    let app = suite().await;
+    // The guest looks at nothing meanwhile.
+    let busy = request(&app.url("busy/6000")).await;
+    until_requests(&app, 1).await;
+    let mut gone = Vec::new();
+    for _ in 0..300 {
+        gone.push(request(&app.url("count")).await);
+    }
+    until_requests(&app, 301).await;
+    drop(gone);
+    until_requests(&app, 1).await;
+    assert_eq!(answer(busy).await.0, "200");
+    burst(&app.url("count"), 20).await;
+    assert_eq!(app.usage().requests, 21, "none of the 300 was taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_wait_have_their_turns_in_order() {
+    let app = suite().await;
+    let busy = request(&app.url("busy/6000")).await;
+    until_requests(&app, 1).await;
+    // More of them than an instance is given in advance.
+    let mut waiting = Vec::new();
+    for number in 0..200 {
+        waiting.push(request(&app.url("count")).await);
+        until_requests(&app, 2 + number).await;
+    }
+    assert_eq!(answer(busy).await.0, "200");
+    for (number, stream) in waiting.into_iter().enumerate() {
+        let body = answer(stream).await.1;
+        assert!(
+            body.ends_with(&format!("{}\n", number + 1)),
+            "{number}: {body}"
+        );
+    }
+}
