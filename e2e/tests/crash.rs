@@ -22,6 +22,9 @@ use wapo_rpc::statement::{self, AppMetrics, AppsMetrics, VersionedAppsMetrics};
 
 const ROUNDS: u32 = 4;
 
+/// The daemon, in a folder that is its argument.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_e2e-daemon");
+
 /// A daemon in another process.
 struct Process {
     child: Child,
@@ -30,7 +33,9 @@ struct Process {
 
 impl Process {
     async fn start(folder: &Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_e2e-daemon"))
+        // A file that may not grow any more is an error and not the end.
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$1\"", PROGRAM])
             .arg(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -311,4 +316,136 @@ async fn what_was_confirmed_survives_a_kill_at_any_moment() {
         assert!(!confirmed.blobs.is_empty() && !confirmed.bills.is_empty());
     }
     last.kill().await;
+}
+
+/// Deploys apps of some size until the worker cannot write one down, and gives
+/// those that are there.
+async fn deploy_until_refused(client: &Client) -> Vec<AppAddress> {
+    let mut deployed = Vec::new();
+    for number in 0..2000 {
+        let mut wanted = args(&guest("sdk-suite"));
+        manifest(&mut wanted).label = format!("many {number}");
+        manifest(&mut wanted).on_demand = true;
+        manifest(&mut wanted).args = vec!["x".repeat(15_000)];
+        match client.app_deploy(wanted).await {
+            Ok(answer) => deployed.push(address(&answer)),
+            Err(error) => {
+                let error = error.to_string();
+                assert!(error.contains("cannot write the worker's state"), "{error}");
+                assert!(error.contains("make room"), "{error}");
+                return deployed;
+            }
+        }
+    }
+    panic!("the state can grow")
+}
+
+async fn put_code(client: &Client) {
+    let app = guest("sdk-suite");
+    let blob = Blob {
+        hash: app.module.hash(),
+        body: app.module.wasm().to_vec(),
+    };
+    client.blob_put(blob).await.unwrap();
+}
+
+async fn addresses(client: &Client) -> BTreeSet<AppAddress> {
+    let list = client.app_list(AppListArgs::default()).await.unwrap();
+    let address = |app: &AppInfo| AppAddress::from_bytes(&app.address).unwrap();
+    list.apps.iter().map(address).collect()
+}
+
+/// Needs no permission: the system refuses to let files grow.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_cannot_grow_is_an_error_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Process::start(folder.path()).await;
+    put_code(&process.client).await;
+    let limit = |bytes: &str| {
+        let id = process.child.id().unwrap().to_string();
+        let limited = std::process::Command::new("prlimit")
+            .args(["--pid", &id, &format!("--fsize={bytes}:unlimited")])
+            .status();
+        assert!(limited.unwrap().success());
+    };
+    let state = std::fs::metadata(folder.path().join("state.redb")).unwrap();
+    limit(&state.len().to_string());
+    let deployed = deploy_until_refused(&process.client).await;
+    assert_eq!(addresses(&process.client).await.len(), deployed.len());
+    limit("unlimited");
+    // It recovers by itself.
+    let mut wanted = args(&guest("sdk-suite"));
+    manifest(&mut wanted).label = "one more".to_owned();
+    manifest(&mut wanted).on_demand = true;
+    let more = address(&process.client.app_deploy(wanted).await.unwrap());
+    process.kill().await;
+    let process = Process::start(folder.path()).await;
+    let expected: BTreeSet<_> = deployed.into_iter().chain([more]).collect();
+    assert_eq!(addresses(&process.client).await, expected);
+}
+
+/// A small disk for the length of a test.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None` when this process may not mount anything. What is tested with it is
+    /// then left to the tests of the store, whose disk is made of errors.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = std::process::Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=32m", "tmpfs"]);
+        let status = mount.arg(folder.path()).output().ok()?.status;
+        status.success().then_some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let mut unmount = std::process::Command::new("umount");
+        let _ = unmount.arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_on_a_full_disk_the_daemon_starts_and_apps_can_be_removed() {
+    let Some(disk) = SmallDisk::mount() else {
+        return println!("no permission to mount a small disk: only the store's tests hold this");
+    };
+    let (data, filler) = (disk.0.path().join("data"), disk.0.path().join("filler"));
+    let reserve = data.join("reserve");
+    let mut process = Process::start(&data).await;
+    put_code(&process.client).await;
+    let mut deployed = Vec::new();
+    for number in 0..3 {
+        let mut wanted = args(&guest("sdk-suite"));
+        manifest(&mut wanted).label = number.to_string();
+        manifest(&mut wanted).on_demand = true;
+        deployed.push(address(&process.client.app_deploy(wanted).await.unwrap()));
+    }
+    assert!(reserve.exists());
+    assert!(
+        std::fs::write(&filler, vec![0; 64 << 20]).is_err(),
+        "it is full"
+    );
+    process.kill().await;
+
+    let mut process = Process::start(&data).await;
+    assert_eq!(addresses(&process.client).await.len(), 3);
+    for gone in &deployed[..2] {
+        let removed = within("a removal", process.client.app_remove((*gone).into())).await;
+        removed.unwrap();
+    }
+    assert!(!reserve.exists(), "it was needed");
+    process.kill().await;
+    let process = Process::start(&data).await;
+    let left: Vec<_> = addresses(&process.client).await.into_iter().collect();
+    assert_eq!(left, deployed[2..]);
+    // With room there is a reserve again, some seconds after the next change.
+    std::fs::remove_file(&filler).unwrap();
+    let made = async {
+        while !reserve.exists() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    within("a new reserve", made).await;
 }

@@ -132,6 +132,7 @@ mod tests {
             "wapo run hello --listen-ports 3000..3100 --memory 1g --env A=b --env C= \
              --allow-egress *.example.com:443 --allow-egress 10.0.0.0/8 --trust-root ca.pem -- a -b",
             "wapo run app.wasm --watch --address 127.0.0.1:0",
+            "wapo run app.wasm -M 256 -T 60 -E A=b --usage -- @file",
             "wapo deploy hello --env A=b --arg -x --on-demand --memory 64M --gas 5 --weight 2 \
              --allow-egress 10.0.0.0/8 --listen-ports 3000..3100 --restart-always --name shop \
              --label Shop --query-max 1M --keep --json --worker http://a --token t -- -c d",

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use wapod::{
-    AppConfig, AppHandle, ByteSize, Config, ExitReason, Module, Running, Server, StartError, Status,
+    AppConfig, AppHandle, ByteSize, Config, ExitReason, Module, Running, Server, Signals,
+    StartError, Status, Usage,
 };
 
+use crate::human;
 use crate::source::Source;
 use crate::terminal::Terminal;
 use crate::urls::Urls;
@@ -35,6 +36,8 @@ pub(crate) struct Plan {
     pub(crate) app: AppConfig,
     /// What is watched, if anything.
     pub(crate) watched: Option<Source>,
+    /// Whether what the app has used is shown in the end.
+    pub(crate) shows_usage: bool,
 }
 
 /// Runs until the app ends or the person says so.
@@ -42,18 +45,27 @@ pub(crate) struct Plan {
 /// # Errors
 ///
 /// The app or the server does not start.
-pub(crate) async fn run(plan: Plan, terminal: Arc<Terminal>) -> Result<ExitCode> {
-    let mut signals = Signals::new().context("cannot listen to signals")?;
+pub(crate) async fn run(
+    plan: Plan,
+    mut signals: Signals,
+    terminal: Arc<Terminal>,
+) -> Result<ExitCode> {
     let mut watcher = Watcher::start(plan.watched.clone(), &terminal);
     let app = plan.app.clone();
     let memory_max_bytes = plan.config.memory_max_bytes;
-    let server = start(plan, &terminal).await?;
+    let shows_usage = plan.shows_usage;
+    let server = tokio::select! {
+        server = start(plan, &terminal) => server?,
+        told = signals.next() => return Ok(ExitCode::from(told.exit_code())),
+    };
+    signals.running(DRAIN_GRACE, server.last_save());
     let app_handle = server.apps().first().cloned().context("the app is gone")?;
     let mut session = Session {
         shown: Shown::new(app_handle),
         server,
         app,
         terminal: Arc::clone(&terminal),
+        shows_usage,
     };
     let size = ByteSize(memory_max_bytes);
     let address = session.shown.handle.address();
@@ -146,7 +158,7 @@ impl Shown {
     async fn event(&mut self, signals: &mut Signals, watcher: &mut Watcher) -> Event {
         tokio::select! {
             biased;
-            () = signals.next() => Event::Interrupted,
+            _ = signals.next() => Event::Interrupted,
             Ok(()) = self.status.changed(), if !self.has_ended => Event::Status,
             reason = self.handle.exited(), if !self.has_ended => {
                 self.has_ended = true;
@@ -162,6 +174,7 @@ struct Session {
     app: AppConfig,
     shown: Shown,
     terminal: Arc<Terminal>,
+    shows_usage: bool,
 }
 
 impl Session {
@@ -221,36 +234,30 @@ impl Session {
             server,
             shown,
             terminal,
+            shows_usage,
             ..
         } = self;
         tokio::select! {
             _ = server.shutdown() => {}
-            () = signals.next() => {}
+            _ = signals.next() => {}
         }
         terminal.bytes(&shown.handle.take_output());
-    }
-}
-
-/// The two signals that ask a program to end.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+        if shows_usage {
+            terminal.note("Used", &usage_text(&shown.handle.usage()));
         }
     }
+}
+
+/// What an app has used, in a line.
+fn usage_text(usage: &Usage) -> String {
+    format!(
+        "{} gas, {} requests, {} received, {} sent, running for {}",
+        human::count(usage.gas),
+        human::count(usage.requests),
+        ByteSize(usage.network_ingress_bytes),
+        ByteSize(usage.network_egress_bytes),
+        human::millis(usage.running_us / 1000)
+    )
 }
 
 /// The exit code that tells how the app ended.

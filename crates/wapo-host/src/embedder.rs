@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use wapo_abi::Errno;
 use wapo_abi::message::{LogLevel, MetricsToken, TlsServerConfig};
 
+use crate::line::LineText;
+
 /// A future that suspends the instance until it is ready.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -48,7 +50,7 @@ pub struct LogLine {
     /// Severity.
     pub level: LogLevel,
     /// Text of at most [`crate::limits::LOG_LINE_BYTES_MAX`] bytes.
-    pub text: String,
+    pub text: LineText,
 }
 
 /// A connection that an embedder hands to a guest.

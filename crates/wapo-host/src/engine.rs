@@ -28,6 +28,7 @@ use crate::net::dns::Dns;
 use crate::net::tls::TlsSettings;
 use crate::schedule::LowPriority;
 use crate::state::InstanceState;
+use crate::steps::{StepMarker, Steps};
 use crate::supervise::Supervisor;
 
 /// Tables that a module may have; compilers make one.
@@ -144,6 +145,7 @@ pub(crate) struct EngineParts {
     /// Linear memory of one instance at most, whatever its own limit.
     pub(crate) memory_max_bytes: u64,
     instances: AtomicU64,
+    steps: Arc<Steps>,
 }
 
 impl EngineParts {
@@ -188,6 +190,7 @@ impl Engine {
                 budget: MemoryBudget::new(config.memory_budget_bytes),
                 memory_max_bytes: config.memory_max_bytes,
                 instances: AtomicU64::new(0),
+                steps: Arc::default(),
             }),
         })
     }
@@ -213,6 +216,11 @@ impl Engine {
     /// Memory that all instances together were granted, in bytes.
     pub fn memory_committed(&self) -> u64 {
         self.parts.budget.committed_bytes()
+    }
+
+    /// Which instances run on a thread at this moment.
+    pub fn steps(&self) -> &Arc<Steps> {
+        &self.parts.steps
     }
 
     /// Starts an instance in a task of its own and returns at once.
@@ -255,7 +263,13 @@ impl Engine {
             intake,
             status: Arc::new(status),
         };
-        crate::schedule::spawn(&self.parts.low_priority, control, history, supervisor.run());
+        crate::schedule::spawn(
+            &self.parts.low_priority,
+            control,
+            history,
+            StepMarker::new(Arc::clone(&self.parts.steps), id),
+            supervisor.run(),
+        );
         handle
     }
 }

@@ -29,6 +29,7 @@ pub mod engine;
 pub mod instance;
 mod intake;
 pub mod limits;
+pub mod line;
 mod logs;
 mod memory;
 mod memory_pool;
@@ -39,6 +40,7 @@ mod output;
 mod resource;
 mod schedule;
 mod state;
+pub mod steps;
 mod supervise;
 mod trap;
 mod wake;
@@ -55,6 +57,7 @@ pub use instance::{
     PendingResponse, Phase, RequestError, RestartPolicy, Status,
 };
 pub use intake::Reservation;
+pub use line::LineText;
 pub use meter::{Meter, Usage};
 pub use module_cache::{CompilerLoad, LoadError, Program};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};

@@ -18,6 +18,7 @@ use crate::limits::{
     LOG_BYTES_PER_SECOND, LOG_LINE_BYTES_MAX, LOG_LINES_PER_SECOND, LOG_TAIL_BYTES_MAX,
     LOG_TAIL_LINES_MAX,
 };
+use crate::line::{LineText, is_hidden};
 
 /// Writes to the log of one instance.
 #[derive(Clone)]
@@ -180,13 +181,13 @@ impl Logger {
             instance: self.instance,
             source: line.source,
             level: line.level,
-            text: printable(&line.text),
+            text: LineText::of_cut(&line.text),
         });
     }
 }
 
 /// Cuts a line to its limit, and says so.
-fn cut(text: &str) -> String {
+pub(crate) fn cut(text: &str) -> String {
     if text.len() <= LOG_LINE_BYTES_MAX {
         return text.to_owned();
     }
@@ -201,7 +202,7 @@ fn cut(text: &str) -> String {
 ///
 /// Line breaks and tabs of the host's own multi-line messages (backtraces)
 /// stay; a guest cannot forge a line of another app, since lines are records.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(character) = rest.chars().next() {
@@ -211,7 +212,7 @@ fn printable(text: &str) -> String {
         }
         match character {
             '\n' | '\t' => line.push(character),
-            control if control.is_control() => line.extend(control.escape_default()),
+            hidden if is_hidden(hidden) => line.extend(hidden.escape_default()),
             other => line.push(other),
         }
         rest = &rest[character.len_utf8()..];

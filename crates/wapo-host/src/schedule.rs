@@ -35,6 +35,7 @@ use tracing::{debug, warn};
 use self::hogs::{HogHandle, HogThreads};
 use crate::control::Control;
 use crate::limits::{HOG_PENALTY, HOG_RECORD, HOG_SLICES, HOG_STEP};
+use crate::steps::StepMarker;
 
 /// How much the kernel prefers other threads to those of the hogs.
 ///
@@ -156,6 +157,7 @@ struct Scheduled {
     future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     control: Arc<Control>,
     history: Arc<SchedulingHistory>,
+    marker: StepMarker,
     handles: Handles,
     place: Place,
     /// Slices in a row without I/O.
@@ -187,6 +189,7 @@ pub(crate) fn spawn(
     threads: &LowPriority,
     control: Arc<Control>,
     history: Arc<SchedulingHistory>,
+    marker: StepMarker,
     future: impl Future<Output = ()> + Send + 'static,
 ) {
     let now = Instant::now();
@@ -195,6 +198,7 @@ pub(crate) fn spawn(
         // ready that are.
         future: Some(Box::pin(tokio::task::unconstrained(future))),
         control,
+        marker,
         place: history.first_place(now),
         handles: threads.handles(),
         slices: 0,
@@ -272,6 +276,7 @@ impl Scheduled {
             control: Arc::clone(&self.control),
             history: Arc::clone(&self.history),
             handles: self.handles.clone(),
+            marker: self.marker.clone(),
             place,
             slices: 0,
             last_strike: self.last_strike,
@@ -293,7 +298,9 @@ impl Future for Scheduled {
         // Sockets and timers that are made on other threads belong to the
         // runtime of all instances, too.
         let context = (this.place != Place::Main).then(|| this.handles.main.enter());
+        let step = this.marker.enter(begun.wall);
         let done = future.as_mut().poll(cx).is_ready();
+        drop(step);
         drop(context);
         this.control.begin_step();
         if done {
@@ -316,11 +323,16 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(20);
 
+    fn marker() -> StepMarker {
+        StepMarker::new(Arc::default(), crate::embedder::InstanceId(0))
+    }
+
     fn scheduled(history: &Arc<SchedulingHistory>, threads: &LowPriority) -> Scheduled {
         Scheduled {
             future: None,
             control: Arc::default(),
             history: Arc::clone(history),
+            marker: marker(),
             handles: threads.handles(),
             place: Place::Main,
             slices: 0,
@@ -388,15 +400,21 @@ mod tests {
             let hog = Arc::new(SchedulingHistory::default());
             hog.note_strike(Instant::now());
             let held = Arc::clone(&held);
-            spawn(&threads, Arc::default(), hog, async move {
+            spawn(&threads, Arc::default(), hog, marker(), async move {
                 // A step without end, as far as this test is concerned.
                 let _ = held.lock().map(|held| held.recv());
             });
         }
         let (started, seen) = tokio::sync::oneshot::channel();
-        spawn(&threads, Arc::default(), Arc::default(), async move {
-            let _ = started.send(());
-        });
+        spawn(
+            &threads,
+            Arc::default(),
+            Arc::default(),
+            marker(),
+            async move {
+                let _ = started.send(());
+            },
+        );
         let seen = tokio::time::timeout(PATIENCE, seen).await;
         drop(release);
         assert!(matches!(seen, Ok(Ok(()))), "the beginner ran");

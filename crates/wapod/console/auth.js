@@ -9,7 +9,7 @@ function ask(wasRefused) {
   const dialog = byId("token-dialog");
   const input = byId("token-input");
   const error = byId("token-error");
-  setText(error, wasRefused ? "The worker refused this token. It is the value of --admin-api-token." : "");
+  setText(error, wasRefused ? "The worker refused this token. It is the one of --admin-token-file or WAPOD_ADMIN_TOKEN." : "");
   input.value = "";
   return new Promise((resolve) => {
     const done = () => {

@@ -60,7 +60,9 @@ function showConnection() {
   const { error, info, apps } = store;
   const connection = byId("connection");
   connection.dataset.state = error ? "lost" : "ok";
-  setText(connection, error ? "not connected" : `wapod ${info.version ?? ""}`.trim());
+  const lost = error?.status === 401 ? "token needed" : "not connected";
+  setText(connection, error ? lost : `wapod ${info.version ?? ""}`.trim());
+  setShown(byId("safe-mode"), info?.safe_mode === true);
   setText(byId("banner-text"), error ? error.message : "");
   setText(byId("banner-retry"), error?.status === 401 ? "Enter token" : "Try again");
   setShown(byId("banner"), error !== null);

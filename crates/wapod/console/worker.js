@@ -26,7 +26,16 @@ function capacity(info) {
     ["Address space, at most", formatBytes(memory.peak)],
     ["Allocated", `${formatBytes(memory.rust_used)}, at most ${formatBytes(memory.rust_peak)}`],
     ["Free on the machine", formatBytes(memory.free)],
+    ["Stood still", stalls(info)],
   ];
+}
+
+/** How often the worker ran nothing for more than a second. */
+function stalls(info) {
+  const count = Number(info.stalls ?? 0);
+  if (count === 0) return "never since its start";
+  const longest = (Number(info.longest_stall_ms ?? 0) / 1000).toFixed(1);
+  return `${formatExact(count)} times, ${longest} s at most; the log names the apps`;
 }
 
 function ports(info) {

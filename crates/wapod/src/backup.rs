@@ -87,6 +87,17 @@ pub enum BackupError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Restoring failed half-way and could not be taken back.
+    #[error(
+        "{error}; the worker that was there is in {} and could not be moved back: move its content to where it was",
+        aside.display()
+    )]
+    HalfRestored {
+        /// Where the former content is.
+        aside: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
     /// A file cannot be read or written.
     #[error("cannot use {}: {error}", path.display())]
     Io {

@@ -86,6 +86,8 @@ pub struct Config {
     /// Time that a deployment that replaces another has to stay alive before the
     /// old one leaves.
     pub settle: Duration,
+    /// Whether apps start only when the operator says so.
+    pub safe_mode: bool,
 }
 
 impl Default for Config {
@@ -117,6 +119,7 @@ impl Default for Config {
             log_rate: LogRate::Limited,
             drain_grace: DRAIN_GRACE,
             settle: SETTLE,
+            safe_mode: false,
         }
     }
 }
@@ -352,7 +355,10 @@ pub fn module_cache(dir: PathBuf) -> io::Result<ModuleCacheConfig> {
     Ok(ModuleCacheConfig { dir, key })
 }
 
-/// A number of bytes as people write it: `64M`, `1g`, `128MiB`.
+/// Digits after the point in a size. More mean nothing, and would overflow.
+const DECIMALS_MAX: usize = 6;
+
+/// A number of bytes as people write it: `64M`, `1.5g`, `128MiB`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct ByteSize(pub u64);
 
@@ -362,15 +368,24 @@ impl FromStr for ByteSize {
     fn from_str(text: &str) -> Result<Self, String> {
         let error = || {
             format!(
-                "`{text}` is not a size: write a number with an optional K, M or G, such as 64M or 1g"
+                "`{text}` is not a size: write a number with an optional K, M or G, such as 64M or 1.5g"
             )
         };
         let lower = text.trim().to_ascii_lowercase();
         let end = lower
-            .find(|c: char| !c.is_ascii_digit())
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
             .unwrap_or(lower.len());
         let (number, unit) = lower.split_at(end);
-        let number: u64 = number.parse().map_err(|_| error())?;
+        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
+        if decimals.len() > DECIMALS_MAX || (number.contains('.') && decimals.is_empty()) {
+            return Err(error());
+        }
+        let whole: u64 = whole.parse().map_err(|_| error())?;
+        let scale = 10_u64.pow(u32::try_from(decimals.len()).unwrap_or_default());
+        let decimals: u64 = match decimals {
+            "" => 0,
+            decimals => decimals.parse().map_err(|_| error())?,
+        };
         let shift = match unit.trim() {
             "" | "b" => 0,
             "k" | "kb" | "kib" => 10,
@@ -379,7 +394,10 @@ impl FromStr for ByteSize {
             "t" | "tb" | "tib" => 40,
             _ => return Err(error()),
         };
-        number.checked_mul(1 << shift).map(Self).ok_or_else(error)
+        let part = (decimals << shift) / scale;
+        let whole = whole.checked_mul(1 << shift);
+        let bytes = whole.and_then(|whole| whole.checked_add(part));
+        bytes.map(Self).ok_or_else(error)
     }
 }
 
@@ -444,6 +462,8 @@ mod tests {
             ("1g", 1 << 30),
             ("128MiB", 128 << 20),
             ("2 kb", 2048),
+            ("1.5g", 3 << 29),
+            ("0.25M", 256 << 10),
         ] {
             assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
         }
@@ -452,7 +472,10 @@ mod tests {
             "M",
             "1x",
             "-1",
-            "1.5g",
+            "1.g",
+            ".5g",
+            "1.5.0g",
+            "1.0000001g",
             "99999999999999999999",
             "99999999t",
         ] {

@@ -7,22 +7,35 @@
 //! | `storage_files/blobs/` | blobs and boot data (`blobs`, `boot_data`) |
 //! | `state.redb` | apps, usage, session, secrets (`store`) |
 //! | `modules/` | compiled modules |
+//! | `reserve` | room for a full disk (`reserve`) |
 //!
 //! The first two folders have the names that Wapo 0.x gave them, so that its
 //! data is taken over as it is. A server without a folder of its own gets one
 //! that goes away with it. Opened by `server`.
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{
+    DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::StartError;
+use crate::reserve::Reserve;
 
 /// Only the owner of the worker has business in its folder.
 const FOLDER_MODE: u32 = 0o700;
+
+/// What is in it is for nobody else either.
+pub(crate) const FILE_MODE: u32 = 0o600;
+
+/// Beginning of the names of files that are being written.
+const UNFINISHED: &str = ".new-";
+
+/// Beginning of the name of a folder into which a backup is unpacked.
+pub(crate) const RESTORING: &str = ".restoring-";
 
 /// File of the worker's key, below the folder.
 pub(crate) const KEY: &str = "protected_files/worker.key";
@@ -55,19 +68,25 @@ impl DataDir {
             path: path.to_owned(),
             error,
         };
+        check_owner(path)?;
         make_folders(path).map_err(fails)?;
         let lock = File::options()
             .create(true)
             .truncate(false)
             .write(true)
+            .mode(FILE_MODE)
             .open(path.join("lock"))
             .map_err(fails)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: Some(lock),
-                temporary: None,
-            }),
+            Ok(()) => {
+                make_private(path).map_err(fails)?;
+                remove_unfinished(path);
+                Ok(Self {
+                    path: path.to_owned(),
+                    _lock: Some(lock),
+                    temporary: None,
+                })
+            }
             Err(TryLockError::WouldBlock) => Err(StartError::DataDirInUse(path.to_owned())),
             Err(TryLockError::Error(error)) => Err(fails(error)),
         }
@@ -123,6 +142,13 @@ impl DataDir {
         self.path.join(STATE)
     }
 
+    /// Room for a full disk. Makes it if it can.
+    pub(crate) fn reserve(&self) -> Reserve {
+        let mut reserve = Reserve::new(&self.path);
+        reserve.remake();
+        reserve
+    }
+
     /// Folder of compiled modules.
     pub(crate) fn modules(&self) -> PathBuf {
         self.path.join("modules")
@@ -134,6 +160,59 @@ fn make_folders(path: &Path) -> io::Result<()> {
     builder.recursive(true).mode(FOLDER_MODE);
     builder.create(path.join("protected_files"))?;
     builder.create(path.join(BLOBS))
+}
+
+/// Refuses a folder of somebody else: he could exchange the key.
+fn check_owner(path: &Path) -> Result<(), StartError> {
+    let ours = rustix::process::geteuid();
+    match std::fs::metadata(path) {
+        Ok(folder) if folder.uid() != ours.as_raw() && !ours.is_root() => {
+            Err(StartError::DataDirOfOther {
+                path: path.to_owned(),
+                owner: folder.uid(),
+                ours: ours.as_raw(),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keeps others from what is in the folder, also when it was made by somebody
+/// who let them.
+fn make_private(path: &Path) -> io::Result<()> {
+    let folders = ["", "protected_files", "storage_files", BLOBS, "modules"];
+    let files = [STATE, KEY, "lock"];
+    let folders = folders.map(|name| (path.join(name), FOLDER_MODE));
+    let files = files.map(|name| (path.join(name), FILE_MODE));
+    for (path, mode) in folders.into_iter().chain(files) {
+        let Ok(metadata) = std::fs::metadata(&path) else {
+            continue;
+        };
+        if metadata.mode() & 0o077 != 0 {
+            std::fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        }
+    }
+    Ok(())
+}
+
+/// Deletes what a crash has left half written. What cannot be deleted does no
+/// harm.
+fn remove_unfinished(path: &Path) {
+    let _ = std::fs::remove_file(path.join(STATE).with_extension("new"));
+    for folder in ["", "protected_files", BLOBS, "modules"] {
+        let Ok(entries) = std::fs::read_dir(path.join(folder)) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+            if name.as_encoded_bytes().starts_with(RESTORING.as_bytes()) {
+                let _ = std::fs::remove_dir_all(entry.path());
+            }
+        }
+    }
 }
 
 /// Whether what is written has to survive a crash.
@@ -158,11 +237,10 @@ pub(crate) fn write_whole(
     durability: Durability,
 ) -> io::Result<()> {
     use std::io::Write as _;
-    use std::os::unix::fs::PermissionsExt as _;
 
     let mut file = tempfile::Builder::new()
-        .prefix(".new-")
-        .permissions(std::fs::Permissions::from_mode(mode))
+        .prefix(UNFINISHED)
+        .permissions(Permissions::from_mode(mode))
         .tempfile_in(folder_of(path))?;
     file.write_all(content)?;
     persist(file, path, durability)
@@ -215,6 +293,37 @@ mod tests {
         assert!(matches!(second, StartError::DataDirInUse(_)), "{second}");
         drop(first);
         DataDir::open(&path).expect("opens again");
+    }
+
+    #[test]
+    fn an_open_folder_is_made_private_and_tidy() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("data");
+        make_folders(&path).expect("made");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("open to all");
+        let file = |name: &str, mode: u32| {
+            let path = path.join(name);
+            std::fs::write(&path, b"").expect("written");
+            std::fs::set_permissions(&path, Permissions::from_mode(mode)).expect("open to all");
+            path
+        };
+        let state = file(STATE, 0o644);
+        let left = [
+            file(".new-abc", 0o600),
+            file("protected_files/.new-x", 0o600),
+            file("storage_files/blobs/.new-", 0o600),
+            file("state.new", 0o600),
+        ];
+        std::fs::create_dir(path.join(".restoring-x")).expect("made");
+        let blob = file("storage_files/blobs/new", 0o600);
+        DataDir::open(&path).expect("opens");
+        let mode = |path: &Path| std::fs::metadata(path).expect("there").mode() & 0o777;
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&state), 0o600);
+        for path in left {
+            assert!(!path.exists(), "{path:?}");
+        }
+        assert!(!path.join(".restoring-x").exists() && blob.exists());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
 use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
@@ -18,7 +19,7 @@ use crate::blobs::{BlobError, BlobFolder, BlobName};
 use crate::boot_data::BootData;
 use crate::config::LogSink;
 use crate::identity::Identity;
-use crate::limits::OUTPUT_BYTES_KEPT;
+use crate::limits::{DAEMON_LINES_PER_SECOND, OUTPUT_BYTES_KEPT};
 use crate::logs::LogBook;
 use crate::worker::{App, Family, Ledger, Ports, Session};
 
@@ -47,12 +48,54 @@ pub(crate) struct AppState {
     /// Locks by name, each with the instance that holds it.
     locks: HashMap<String, InstanceId>,
     output: Vec<u8>,
+    daemon_lines: Lines,
+}
+
+/// Lines of this second in the daemon's log.
+#[derive(Default)]
+struct Lines {
+    second: Option<Instant>,
+    count: u32,
+    left_out: u64,
+}
+
+impl Lines {
+    /// Whether one more line may pass, and how many did not before it.
+    fn take(&mut self, now: Instant) -> Option<u64> {
+        let is_over = self
+            .second
+            .is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1));
+        if is_over {
+            self.second = Some(now);
+            self.count = 0;
+        }
+        if self.count >= DAEMON_LINES_PER_SECOND {
+            self.left_out += 1;
+            return None;
+        }
+        self.count += 1;
+        Some(std::mem::take(&mut self.left_out))
+    }
 }
 
 impl AppEmbedder {
     /// Takes the output that has come since the last time.
     pub(crate) fn take_output(&self) -> Vec<u8> {
         std::mem::take(&mut self.state().output)
+    }
+
+    /// Writes a line into the daemon's log, unless there were too many.
+    fn tell_daemon(&self, text: &str) {
+        let taken = self.state().daemon_lines.take(Instant::now());
+        match taken {
+            None => return,
+            Some(0) => {}
+            Some(count) => tracing::warn!(
+                target: "wapo::guest", app = %self.address,
+                "{count} lines are in the app's own log only: more than {DAEMON_LINES_PER_SECOND} a second"
+            ),
+        }
+        tracing::info!(target: "wapo::guest", app = %self.address, "{text}");
     }
 
     fn state(&self) -> MutexGuard<'_, AppState> {
@@ -71,7 +114,7 @@ impl Embedder for AppEmbedder {
             sink(&self.address, &line);
         }
         if self.logs_to_daemon {
-            tracing::info!(target: "wapo::guest", app = %self.address, "{}", line.text);
+            self.tell_daemon(&line.text);
         }
         self.log.add(line);
     }
@@ -240,6 +283,20 @@ mod tests {
             &message,
             &app.sign(b"data"),
         ));
+    }
+
+    #[test]
+    fn lines_for_the_daemon_are_limited_and_counted() {
+        let mut lines = Lines::default();
+        let now = Instant::now();
+        for _ in 0..DAEMON_LINES_PER_SECOND {
+            assert_eq!(lines.take(now), Some(0));
+        }
+        assert_eq!(lines.take(now), None);
+        assert_eq!(lines.take(now), None);
+        let later = now + Duration::from_secs(1);
+        assert_eq!(lines.take(later), Some(2));
+        assert_eq!(lines.take(later), Some(0));
     }
 
     #[tokio::test]

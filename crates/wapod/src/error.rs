@@ -40,6 +40,19 @@ pub enum StartError {
     /// Two daemons with one folder would overwrite each other's state.
     #[error("another daemon uses {}: stop it, or choose another folder with --data-dir", .0.display())]
     DataDirInUse(PathBuf),
+    /// Whoever owns the folder decides what is in it.
+    #[error(
+        "{} belongs to user {owner}, and this process runs as {ours}: `chown -R {ours}` it, or choose another folder with --data-dir",
+        path.display()
+    )]
+    DataDirOfOther {
+        /// The folder.
+        path: PathBuf,
+        /// Number of its owner.
+        owner: u32,
+        /// Number of the user of this process.
+        ours: u32,
+    },
     /// The file of the worker's key holds something else.
     #[error(
         "{} is not the key of a worker: {reason}. Put the right file back from a backup; without it the worker would be another one",
@@ -225,6 +238,8 @@ pub(crate) enum WorkerError {
     Code(String),
     #[error("No available slots")]
     NoSlot,
+    #[error("the worker is in safe mode: requests start no app")]
+    SafeMode,
 }
 
 impl From<wapo_crypto::envelope::EnvelopeError> for WorkerError {

@@ -14,6 +14,7 @@
 //! * `api`: the user port. `api::error` is the only place where an error becomes
 //!   an answer.
 //! * `identity`: the secret key lives here and nowhere else.
+//! * [`signals`], `watchdog`: threads that work when the runtime does not.
 //! * [`backup`]: data folders in a file, while no daemon runs. [`system`]: what
 //!   the machine has to give.
 //!
@@ -50,9 +51,12 @@ mod error;
 mod identity;
 pub mod limits;
 mod logs;
+mod reserve;
 mod server;
+pub mod signals;
 mod store;
 pub mod system;
+mod watchdog;
 mod worker;
 
 pub use config::{
@@ -61,7 +65,9 @@ pub use config::{
 pub use data_dir::is_new;
 pub use error::{AppError, StartError};
 pub use logs::{LogEvent, LogReader};
-pub use server::{Running, Server};
+pub use server::{LastSave, Running, Server};
+pub use signals::{Signals, Told};
+pub use store::STORE_THREAD;
 pub use wapo_abi::message::LogLevel;
 pub use wapo_host::net::policy::{EgressRule, RuleError};
 pub use wapo_host::{

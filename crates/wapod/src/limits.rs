@@ -207,6 +207,16 @@ pub const SIGNED_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// A flood of refused requests must not push the guest's own lines out.
 pub const COMPLAINTS_PER_SECOND: u32 = 10;
 
+/// Bytes of such a line. An error text of the guest's is in it.
+///
+/// Ten of them a second must not push the guest's own lines out either.
+pub const COMPLAINT_BYTES_MAX: usize = 1024;
+
+/// Lines of one app in the daemon's own log, per second.
+///
+/// The app's own log has ten times as many. The operator's disk is not the app's.
+pub const DAEMON_LINES_PER_SECOND: u32 = 100;
+
 /// Bytes of a path that such a line repeats.
 pub const COMPLAINT_PATH_BYTES_MAX: usize = 200;
 
@@ -425,6 +435,56 @@ pub const DAEMON_FILES: u64 = 256;
 /// An idle one has none of its own. What cannot be had fails as an error of the
 /// guest's call, so this is for a warning only.
 pub const FILES_PER_INSTANCE: u64 = 8;
+
+/// Time after the grace in which the program may still end by itself.
+///
+/// Closing the store takes some ten milliseconds. Together with
+/// [`LAST_SAVE_TIME`] it stays below a second, which is what is promised.
+pub const EXIT_MARGIN: Duration = Duration::from_millis(600);
+
+/// Time to write down what apps have used before the process is ended.
+///
+/// Usage is written every second, so this saves the last second of the bill. A
+/// disk that does not answer must not hold up the end.
+pub const LAST_SAVE_TIME: Duration = Duration::from_millis(250);
+
+/// Time after a second signal in which the program may still end by itself.
+///
+/// Enough for a line in the log or what an app has written last.
+pub const EXIT_AT_ONCE_TIME: Duration = Duration::from_millis(250);
+
+/// Time between two looks at the runtime.
+///
+/// Four wake-ups a second cost an idle machine nothing that can be measured, and
+/// a stall is known a quarter of a second after it counts as one.
+pub const WATCHDOG_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Time without a task that is run, or within one step of an instance, that
+/// counts as a stall.
+///
+/// Steps are some 0.1 ms long; on a machine that has too much to do, tens of
+/// milliseconds are usual.
+pub const STALL_MIN: Duration = Duration::from_secs(1);
+
+/// Time between two lines about stalls.
+///
+/// A guest can cause stalls, and must not fill the log with them.
+pub const STALL_LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Bytes of the file that is given up when the disk is full.
+///
+/// The store writes a new copy of what it changes before it frees the old one;
+/// a removal needs some hundred KiB, the start after a crash as much again. Four
+/// MiB are nothing on a disk that is not full.
+pub const RESERVE_BYTES: u64 = 4 << 20;
+
+/// Time between two looks whether that file can be made again.
+pub const RESERVE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Time between two lines about a store that cannot be written.
+///
+/// Usage is written every second, and fails as often on a full disk.
+pub const STORE_LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the gateway waits for clients and guests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,21 +1,29 @@
 //! The daemon's log: on standard output, as text or JSON.
 //!
 //! What apps say is in their own logs; lines of apps come here only for apps
-//! that ask for it, and with `RUST_LOG_SANITIZED=true` for none. Called by
-//! `main`.
+//! that ask for it, and with `RUST_LOG_SANITIZED=true` for none. `log_pipe` writes
+//! it. Called by `main`.
 
 use std::io::IsTerminal as _;
 use std::panic::PanicHookInfo;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, FilterFn};
 use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
 
+use crate::log_pipe::{LogPipe, Shape};
 use crate::options::{Environment, LogFormat};
 
 /// What is logged unless `RUST_LOG` says otherwise.
-const FILTER: &str = "info";
+///
+/// The libraries below warn about what strangers do, as often as they do it.
+const FILTER: &str = "info,h2=error,hyper=error,hyper_util=error,rustls=error,hickory_resolver=error,hickory_net=error";
+
+/// Where the log goes, once it has begun.
+static PIPE: OnceLock<LogPipe> = OnceLock::new();
 
 /// What the log is like.
 pub(crate) struct LogOptions {
@@ -43,13 +51,34 @@ impl LogOptions {
     }
 }
 
+/// Waits until the log is written, but not longer than that.
+pub(crate) fn flush(time: Duration) {
+    if let Some(pipe) = PIPE.get() {
+        pipe.flush(time);
+    }
+}
+
 /// Begins to log. Panics become lines of the log, too.
-pub(crate) fn init(options: LogOptions, format: LogFormat) {
+///
+/// # Errors
+///
+/// A text when the system gives no thread.
+pub(crate) fn init(options: LogOptions, format: LogFormat) -> Result<(), String> {
+    let shape = match format {
+        LogFormat::Json => Shape::Json,
+        LogFormat::Text if options.has_colors => Shape::Coloured,
+        LogFormat::Text => Shape::Plain,
+    };
+    let pipe = LogPipe::start(shape, std::io::stdout());
+    let pipe = pipe.map_err(|error| format!("cannot start threads: {error}"))?;
+    let pipe = PIPE.get_or_init(|| pipe).clone();
     let passes: fn(&Metadata<'_>) -> bool = match options.is_sanitized {
         true => passes_sanitized,
         false => passes,
     };
-    let lines = tracing_subscriber::fmt::layer().with_ansi(options.has_colors);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(options.has_colors)
+        .with_writer(pipe);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).boxed(),
@@ -59,9 +88,15 @@ pub(crate) fn init(options: LogOptions, format: LogFormat) {
         .with(lines.with_filter(FilterFn::new(passes)))
         .init();
     std::panic::set_hook(Box::new(log_panic));
+    Ok(())
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
+    // A damaged file makes the database library panic. It is an error with advice
+    // for whoever opened the file, and that is enough.
+    if std::thread::current().name() == Some(wapod::STORE_THREAD) {
+        return;
+    }
     let text = panic.payload_as_str().unwrap_or("panic");
     match panic.location() {
         Some(place) => tracing::error!(target: "wapod", %place, "panic: {text}"),

@@ -171,7 +171,7 @@ impl LogReader {
 mod tests {
     use super::*;
     use wapo_abi::message::LogLevel;
-    use wapo_host::{InstanceId, LogSource};
+    use wapo_host::{InstanceId, LineText, LogSource};
 
     fn line(text: &str) -> LogLine {
         LogLine {
@@ -179,13 +179,13 @@ mod tests {
             time: std::time::SystemTime::now(),
             source: LogSource::Guest,
             level: LogLevel::Info,
-            text: text.to_owned(),
+            text: LineText::new(text),
         }
     }
 
     fn text(event: Option<LogEvent>) -> String {
         match event {
-            Some(LogEvent::Line(line)) => line.text,
+            Some(LogEvent::Line(line)) => line.text.into(),
             other => format!("{other:?}"),
         }
     }

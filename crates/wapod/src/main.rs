@@ -3,6 +3,7 @@
 //! `options` decides the settings, `serve` runs the daemon, the library does the
 //! rest.
 
+mod log_pipe;
 mod logging;
 mod options;
 mod serve;
@@ -10,6 +11,7 @@ mod serve;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser as _;
 use wapod::backup::{self, Existing};
@@ -18,12 +20,21 @@ use logging::LogOptions;
 use options::{Command, Environment, LogFormat, Options, Refused, Sources};
 use serve::Ended;
 
+/// Time for the last lines of the log.
+///
+/// Nobody may read standard output any more, and that must not hold up the end.
+pub(crate) const LOG_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// Exit code for wrong usage, as clap has it.
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let options = Options::parse();
-    match run(&options) {
+    // What this process makes is for its owner only: key, state, secrets.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let ended = run(&options);
+    logging::flush(LOG_TIMEOUT);
+    match ended {
         Ok(Ended::AsTold) => ExitCode::SUCCESS,
         // Threads that still work must not hold up who wants an end.
         Ok(Ended::AtOnce(told)) => std::process::exit(told.exit_code().into()),
@@ -42,7 +53,7 @@ fn run(options: &Options) -> Result<Ended, Refused> {
     let log = LogOptions::new(&environment).map_err(Refused::Settings)?;
     let sources = Sources::new(options, environment)?;
     if let Some(command) = &options.command {
-        logging::init(log, LogFormat::Text);
+        logging::init(log, LogFormat::Text).map_err(Refused::Settings)?;
         let done = carry_out(command, &sources.data_dir());
         return done.map(|()| Ended::AsTold).map_err(Refused::Settings);
     }
@@ -55,7 +66,7 @@ fn run(options: &Options) -> Result<Ended, Refused> {
         print(&settings.to_string()).map_err(Refused::Settings)?;
         return Ok(Ended::AsTold);
     }
-    logging::init(log, settings.log_format);
+    logging::init(log, settings.log_format).map_err(Refused::Settings)?;
     serve::run(settings).map_err(Refused::Settings)
 }
 

@@ -8,6 +8,7 @@ mod config_file;
 mod environment;
 mod layer;
 mod settings;
+mod small_file;
 mod values;
 
 use std::path::PathBuf;
@@ -93,7 +94,8 @@ The command line decides over the environment, and that over the file.
 
 Environment variables without an option:
   WAPOD_ADMIN_TOKEN        token of the operator's interface
-  WAPOD_ENCLAVE_SIZE       refuse instances that do not fit an enclave of this size
+  WAPOD_ENCLAVE_SIZE       size of the enclave: fewer instances unless -c says so,
+                           and none that would not fit
   RUST_LOG                 what to log, such as `info` or `warn,wapod=debug`
   RUST_LOG_SANITIZED=true  log nothing about what apps do and say
 
@@ -107,8 +109,11 @@ Examples:
   wapod -m 1g --check-config
 
 It stops at Ctrl-C or SIGTERM, after the requests in flight; a second signal stops
-it at once. Exit codes: 0 stopped as told, 1 could not start, 2 wrong usage, 130 or
-143 stopped at once.";
+it at once, and so does the end of the grace, whatever apps do. Exit codes: 0 stopped
+as told, 1 could not start, 2 wrong usage, 130 or 143 stopped at once.
+
+When an app keeps the worker busy from the start: wapod --safe-mode starts none, and
+lets them be looked at, stopped and removed.";
 
 /// An option that is known and does nothing yet.
 ///
@@ -143,6 +148,7 @@ pub(crate) enum Refused {
 pub(crate) struct Sources {
     layers: settings::Layers,
     enclave_bytes: Option<ByteSize>,
+    proxies: Vec<String>,
     warnings: Vec<String>,
 }
 
@@ -159,6 +165,7 @@ impl Sources {
         let Environment {
             layer,
             enclave_bytes,
+            proxies,
             mut warnings,
             ..
         } = environment;
@@ -190,6 +197,7 @@ impl Sources {
                 file,
             },
             enclave_bytes,
+            proxies,
             warnings,
         })
     }
@@ -200,7 +208,11 @@ impl Sources {
     ///
     /// A text of one line.
     pub(crate) fn settings(self) -> Result<Settings, String> {
-        settings::resolve(&self.layers, self.enclave_bytes, self.warnings)
+        let machine = settings::Machine {
+            enclave_bytes: self.enclave_bytes,
+            proxies: self.proxies,
+        };
+        settings::resolve(&self.layers, machine, self.warnings)
     }
 
     /// The data folder alone, which is all that some commands need.

@@ -5,10 +5,11 @@ use std::io::{ErrorKind, IsTerminal as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use wapod::system::Capacity;
-use wapod::{Allocation, Config, Running, Server, StartError};
+use wapod::{Allocation, Config, Running, Server, Signals, StartError, Told};
 
+use crate::LOG_TIMEOUT;
+use crate::logging;
 use crate::options::Settings;
 
 /// Time for threads that still do something when the server has stopped.
@@ -23,14 +24,6 @@ pub(crate) enum Ended {
     AtOnce(Told),
 }
 
-/// Who wanted the daemon to end.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Told {
-    Interrupt,
-    Terminate,
-    Operator,
-}
-
 /// Runs the daemon until it is told to stop.
 ///
 /// # Errors
@@ -43,12 +36,19 @@ pub(crate) fn run(settings: Settings) -> Result<Ended, String> {
     if let Some(warning) = check_machine(&settings.config)? {
         tracing::warn!("{warning}");
     }
+    let signals =
+        Signals::listen(last_words).map_err(|error| format!("cannot wait for signals: {error}"))?;
     let runtime = wapod::runtime_builder()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    let ended = runtime.block_on(serve(settings));
+    let ended = runtime.block_on(serve(settings, signals));
     runtime.shutdown_timeout(THREADS_TIMEOUT);
     ended
+}
+
+/// Before the process is ended by the thread of the signals.
+fn last_words() {
+    logging::flush(LOG_TIMEOUT);
 }
 
 /// Whether the machine gives what the settings ask for.
@@ -60,9 +60,7 @@ pub(crate) fn check_machine(config: &Config) -> Result<Option<String>, String> {
     Capacity::take().check(config.instances_max)
 }
 
-async fn serve(settings: Settings) -> Result<Ended, String> {
-    let mut signals =
-        Signals::new().map_err(|error| format!("cannot wait for signals: {error}"))?;
+async fn serve(settings: Settings, mut signals: Signals) -> Result<Ended, String> {
     let config = settings.config;
     let is_first_start = wapod::is_new(&settings.data_dir);
     let asked = Asked {
@@ -79,12 +77,14 @@ async fn serve(settings: Settings) -> Result<Ended, String> {
             return Ok(Ended::AsTold);
         }
     };
+    signals.running(grace, running.last_save());
     announce(&running, &base_domain, is_first_start);
 
     let told = tokio::select! {
         told = signals.next() => told,
         () = running.exit_requested() => Told::Operator,
     };
+    signals.stopping(told);
     tracing::info!(
         "stopping by {}: requests in flight have {} seconds",
         told.name(),
@@ -172,47 +172,6 @@ impl Asked {
                 self.instances_max
             ),
             _ => text,
-        }
-    }
-}
-
-/// The signals that end the daemon.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.interrupt.recv() => Told::Interrupt,
-            _ = self.terminate.recv() => Told::Terminate,
-        }
-    }
-}
-
-impl Told {
-    fn name(self) -> &'static str {
-        match self {
-            Self::Interrupt => "SIGINT",
-            Self::Terminate => "SIGTERM",
-            Self::Operator => "Operation.WorkerExit",
-        }
-    }
-
-    /// What a shell reports of a program that a signal has ended.
-    pub(crate) fn exit_code(self) -> u8 {
-        match self {
-            Self::Interrupt => 130,
-            Self::Terminate => 143,
-            Self::Operator => 0,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! requests end before guests do.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -20,6 +20,7 @@ use crate::error::{AppError, StartError};
 use crate::identity::Identity;
 use crate::limits::COMPILE_THREADS;
 use crate::store::Store;
+use crate::watchdog::Watchdog;
 use crate::worker::{AppHandle, Worker};
 
 /// Starts servers.
@@ -50,9 +51,11 @@ impl Server {
         };
 
         let worker = open_worker(&config).await?;
+        let watchdog = watch(&worker)?;
         let background = Background {
             books: worker.run(),
             worker: Arc::clone(&worker),
+            _watchdog: watchdog,
         };
         let mut apps = Vec::with_capacity(config.apps.len());
         for app in config.apps {
@@ -104,13 +107,23 @@ async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartErr
     Ok((listener, bound))
 }
 
+/// Looks after the runtime that the worker is on.
+fn watch(worker: &Arc<Worker>) -> Result<Watchdog, StartError> {
+    let steps = Arc::clone(worker.engine.steps());
+    let stalls = Arc::clone(&worker.stalls);
+    let worker = Arc::downgrade(worker);
+    let whose = Box::new(move |instance| worker.upgrade()?.whose(instance));
+    let watchdog = Watchdog::start(tokio::runtime::Handle::current(), stalls, steps, whose);
+    watchdog.map_err(|error| StartError::Engine(format!("cannot start threads: {error}")))
+}
+
 /// Opens what the data folder has, or begins with nothing.
 async fn open_worker(config: &Config) -> Result<Arc<Worker>, StartError> {
     let (data, identity, store) = match &config.data_dir {
         Some(path) => {
             let data = DataDir::open(path)?;
             let identity = Identity::open(&data.key_file())?;
-            let store = Store::open(&data.store_file())?;
+            let store = Store::open_with_reserve(&data.store_file(), data.reserve())?;
             (data, identity, store)
         }
         None => (
@@ -158,12 +171,30 @@ async fn deploy(worker: &Arc<Worker>, config: AppConfig) -> Result<AppHandle, Ap
 struct Background {
     worker: Arc<Worker>,
     books: tokio::task::JoinHandle<()>,
+    _watchdog: Watchdog,
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
         self.books.abort();
         self.worker.stop_at_once();
+    }
+}
+
+/// Writes down what apps have used when the process has to end at once.
+pub struct LastSave(Weak<Worker>);
+
+impl LastSave {
+    /// Writes, on any runtime. What cannot be written was not used.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves open whether it was written.
+    pub async fn save(self) {
+        if let Some(worker) = self.0.upgrade() {
+            // On failure the store has said so.
+            let _ = worker.write_usage().await;
+        }
     }
 }
 
@@ -187,6 +218,11 @@ impl Running {
     /// Where the operator's interface listens.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// What is to be written when the process has to end at once.
+    pub fn last_save(&self) -> LastSave {
+        LastSave(Arc::downgrade(&self.background.worker))
     }
 
     /// Waits until the operator asks the daemon to end.

@@ -5,24 +5,32 @@
 //! synchronisations of the disk. A change is durable when `commit` returns.
 //! Written by `worker`, read once at start. Knows nothing of apps that run.
 
+mod check;
+mod file;
 mod records;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
+use std::time::Instant;
 
 use redb::backends::InMemoryBackend;
-use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 use wapo_rpc::AppAddress;
 
-use crate::data_dir::{folder_of, sync_folder};
+use crate::data_dir::{FILE_MODE, folder_of, sync_folder};
 use crate::error::StartError;
-use crate::limits::STORE_QUEUE_MAX;
+use crate::limits::{STORE_LINE_INTERVAL, STORE_QUEUE_MAX};
+use crate::reserve::Reserve;
 
+pub use check::STORE_THREAD;
+use check::{contained, look_through};
+use file::{Opener, Place, StoreFile};
 use records::{Record, Unreadable};
 
 pub(crate) use records::{
@@ -118,43 +126,44 @@ impl Store {
     /// [`StartError::StoreDamaged`] for a file that is no store or holds a
     /// record that cannot be read; the file stays as it is.
     pub(crate) fn open(path: &Path) -> Result<(Self, Contents), StartError> {
-        if !path.exists() {
-            create(path).map_err(|error| StartError::DataDir {
-                path: path.to_owned(),
-                error,
-            })?;
+        Self::open_with(path, None, Box::new(file::open))
+    }
+
+    /// The same with a reserve for a full disk, which is given up when opening
+    /// needs it. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Self::open).
+    pub(crate) fn open_with_reserve(
+        path: &Path,
+        reserve: Reserve,
+    ) -> Result<(Self, Contents), StartError> {
+        Self::open_with(path, Some(reserve), Box::new(file::open))
+    }
+
+    fn open_with(
+        path: &Path,
+        reserve: Option<Reserve>,
+        open: Opener,
+    ) -> Result<(Self, Contents), StartError> {
+        let mut opened = open_once(path, &open);
+        if let (Err(OpenError::Io(error)), Some(reserve)) = (&opened, &reserve)
+            && file::is_full(error)
+            && reserve.give_up()
+        {
+            opened = open_once(path, &open);
         }
-        let damaged = |reason: String| StartError::StoreDamaged {
-            path: path.to_owned(),
-            reason,
-        };
-        // redb would take an empty file for a new one.
-        if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
-            return Err(damaged("the file is empty".to_owned()));
-        }
-        // A file that was cut off makes redb panic instead of answering.
-        let opened =
-            std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).open(path));
-        let opened = opened.map_err(|_| damaged("a part of the file is missing".to_owned()))?;
-        let database = opened.map_err(|error| match error {
-            DatabaseError::DatabaseAlreadyOpen => StartError::DataDirInUse(path.to_owned()),
-            error => damaged(error.to_string()),
-        })?;
-        let file = StoreFile {
-            database: Some(database),
-            path: Some(path.to_owned()),
-        };
-        Self::start(file).map_err(|error| match error {
-            OpenError::Damaged(reason) => damaged(reason),
-            OpenError::Newer(reason) => StartError::StoreNewer {
-                path: path.to_owned(),
-                reason,
-            },
-            OpenError::Thread(error) => StartError::DataDir {
-                path: path.to_owned(),
-                error,
-            },
-        })
+        let started = opened.and_then(|(database, contents)| {
+            let path = path.to_owned();
+            let place = Place {
+                path,
+                open,
+                reserve,
+            };
+            Self::start(StoreFile::new(database, Some(place)), contents)
+        });
+        started.map_err(|error| error.at(path))
     }
 
     /// Makes a store that forgets everything.
@@ -163,34 +172,18 @@ impl Store {
     ///
     /// The system gives no thread.
     pub(crate) fn in_memory() -> Result<(Self, Contents), StartError> {
-        let database = Database::builder().create_with_backend(InMemoryBackend::new());
-        let database = database.map_err(|error| OpenError::Damaged(error.to_string()));
-        database
-            .and_then(|database| {
-                Self::start(StoreFile {
-                    database: Some(database),
-                    path: None,
-                })
-            })
-            .map_err(|error| StartError::DataDir {
-                path: PathBuf::from("(memory)"),
-                error: match error {
-                    OpenError::Damaged(reason) | OpenError::Newer(reason) => {
-                        io::Error::other(reason)
-                    }
-                    OpenError::Thread(error) => error,
-                },
-            })
+        let made = || {
+            let database = Database::builder().create_with_backend(InMemoryBackend::new())?;
+            make_tables(&database)?;
+            Self::start(StoreFile::new(database, None), Contents::default())
+        };
+        made().map_err(|error: OpenError| error.at(Path::new("(memory)")))
     }
 
-    fn start(file: StoreFile) -> Result<(Self, Contents), OpenError> {
-        let contents = file
-            .database
-            .as_ref()
-            .map_or_else(|| Ok(Contents::default()), read)?;
+    fn start(file: StoreFile, contents: Contents) -> Result<(Self, Contents), OpenError> {
         let (queue, requests) = mpsc::channel(STORE_QUEUE_MAX);
         let writer = std::thread::Builder::new()
-            .name("wapod-store".to_owned())
+            .name(STORE_THREAD.to_owned())
             .spawn(move || write_all(file, requests))
             .map_err(OpenError::Thread)?;
         let store = Self {
@@ -245,16 +238,66 @@ impl Drop for Store {
 }
 
 enum OpenError {
+    /// The content of the file is not what a daemon wrote.
     Damaged(String),
     /// What a newer daemon wrote.
     Newer(String),
+    /// Another process has it.
+    InUse,
+    /// The system did not do what is needed.
+    Io(io::Error),
     Thread(io::Error),
+}
+
+impl OpenError {
+    /// For whoever wanted to open that file.
+    fn at(self, path: &Path) -> StartError {
+        let path = path.to_owned();
+        match self {
+            Self::Damaged(reason) => StartError::StoreDamaged { path, reason },
+            Self::Newer(reason) => StartError::StoreNewer { path, reason },
+            Self::InUse => StartError::DataDirInUse(path),
+            Self::Io(error) | Self::Thread(error) => StartError::DataDir { path, error },
+        }
+    }
 }
 
 impl<E: Into<redb::Error>> From<E> for OpenError {
     fn from(error: E) -> Self {
-        Self::Damaged(error.into().to_string())
+        match error.into() {
+            redb::Error::DatabaseAlreadyOpen => Self::InUse,
+            // Reading beyond the end and the like are the file's fault.
+            redb::Error::Io(error)
+                if !matches!(
+                    error.kind(),
+                    io::ErrorKind::UnexpectedEof
+                        | io::ErrorKind::InvalidData
+                        | io::ErrorKind::InvalidInput
+                        | io::ErrorKind::Other
+                ) =>
+            {
+                Self::Io(error)
+            }
+            error => Self::Damaged(error.to_string()),
+        }
     }
+}
+
+/// Looks through the file, then opens it to be written.
+fn open_once(path: &Path, open: &Opener) -> Result<(Database, Contents), OpenError> {
+    if !path.exists() {
+        create(path).map_err(OpenError::Io)?;
+    }
+    // redb would take an empty file for a new one.
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) {
+        return Err(OpenError::Damaged("the file is empty".to_owned()));
+    }
+    contained(|| {
+        let contents = look_through(path)?;
+        let database = open(path)?;
+        make_tables(&database)?;
+        Ok((database, contents))
+    })
 }
 
 /// Makes an empty store under another name first: a crash in between must not
@@ -262,23 +305,38 @@ impl<E: Into<redb::Error>> From<E> for OpenError {
 fn create(path: &Path) -> io::Result<()> {
     let other = path.with_extension("new");
     let _ = fs::remove_file(&other);
-    let database = Database::create(&other).map_err(io::Error::other)?;
-    drop(database);
+    let file = fs::File::options()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(FILE_MODE)
+        .open(&other)?;
+    let made = Database::builder().create_file(file);
+    let made = made
+        .map_err(redb::Error::from)
+        .map_err(|error| match error {
+            redb::Error::Io(error) => error,
+            error => io::Error::other(error),
+        })?;
+    drop(made);
     fs::File::open(&other)?.sync_all()?;
     fs::rename(&other, path)?;
     sync_folder(folder_of(path))
 }
 
-fn read(database: &Database) -> Result<Contents, OpenError> {
-    // Makes the tables, so that reading need not ask whether they exist.
+/// Makes the tables, so that reading need not ask whether they exist.
+fn make_tables(database: &Database) -> Result<(), OpenError> {
     let transaction = database.begin_write()?;
     transaction.open_table(APPS)?;
     transaction.open_table(USAGE)?;
     transaction.open_table(DEPARTED)?;
     transaction.open_table(SECRETS)?;
     transaction.open_table(WORKER)?;
-    transaction.commit()?;
+    Ok(transaction.commit()?)
+}
 
+fn read(database: &Database) -> Result<Contents, OpenError> {
+    make_tables(database)?;
     let mut contents = Contents::default();
     let transaction = database.begin_read()?;
     for row in transaction.open_table(APPS)?.iter()? {
@@ -355,66 +413,41 @@ fn secret_name(key: &[u8]) -> Result<(AppAddress, String), OpenError> {
 
 /// Writes until the queue is closed: one transaction for all that waits.
 fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
+    let mut complaints = Complaints::default();
     while let Some(first) = requests.blocking_recv() {
         let mut batch = vec![first];
         while let Ok(request) = requests.try_recv() {
             batch.push(request);
         }
-        let changes = batch.iter().flat_map(|request| &request.changes);
-        let outcome = file.write(changes).map_err(StoreError);
-        if let Err(error) = &outcome {
-            tracing::error!(%error, "the worker's state was not written");
+        let groups: Vec<_> = batch
+            .iter()
+            .map(|request| request.changes.as_slice())
+            .collect();
+        let outcomes = file.write(&groups);
+        if let Some(Err(error)) = outcomes.iter().find(|outcome| outcome.is_err()) {
+            complaints.say(error);
         }
-        for request in batch {
+        for (request, outcome) in batch.into_iter().zip(outcomes) {
             // Whoever does not wait for the outcome has lost interest in it.
-            let _ = request.done.send(outcome.clone());
+            let _ = request.done.send(outcome);
         }
     }
 }
 
-/// The file, as long as it can be written.
-struct StoreFile {
-    /// None after a failure of a file. redb refuses everything then, for ever, until the
-    /// file is opened again: a disk that was full for a moment must not silence
-    /// the worker.
-    database: Option<Database>,
-    /// None for a store in memory.
-    path: Option<PathBuf>,
-}
+/// Failures come every second while a disk is full; the log need not have all.
+#[derive(Default)]
+struct Complaints(Option<Instant>);
 
-impl StoreFile {
-    fn write<'a>(&mut self, changes: impl Iterator<Item = &'a Change>) -> Result<(), String> {
-        let database = match (self.database.take(), &self.path) {
-            (Some(database), _) => database,
-            (None, Some(path)) => reopen(path)?,
-            (None, None) => return Err("the store is closed".to_owned()),
-        };
-        let outcome = write(&database, changes).map_err(|error| error.to_string());
-        if outcome.is_ok() || self.path.is_none() {
-            self.database = Some(database);
+impl Complaints {
+    fn say(&mut self, error: &StoreError) {
+        if self
+            .0
+            .is_none_or(|said| said.elapsed() >= STORE_LINE_INTERVAL)
+        {
+            self.0 = Some(Instant::now());
+            tracing::error!("{error}");
         }
-        outcome
     }
-}
-
-fn reopen(path: &Path) -> Result<Database, String> {
-    let opened =
-        std::panic::catch_unwind(|| Database::builder().set_cache_size(CACHE_BYTES).open(path));
-    match opened {
-        Ok(opened) => opened.map_err(|error| error.to_string()),
-        Err(_) => Err("a part of the file is missing".to_owned()),
-    }
-}
-
-fn write<'a>(
-    database: &Database,
-    changes: impl Iterator<Item = &'a Change>,
-) -> Result<(), redb::Error> {
-    let transaction = database.begin_write()?;
-    for change in changes {
-        apply(&transaction, change)?;
-    }
-    Ok(transaction.commit()?)
 }
 
 fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), redb::Error> {

@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, Semaphore};
-use wapo_host::{Engine, LogRate};
+use wapo_host::{Engine, InstanceId, LogRate};
 use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
@@ -57,6 +57,7 @@ use crate::identity::Identity;
 use crate::limits::{DRAIN_LOOK_INTERVAL, STOP_WAIT};
 use crate::logs::LogBook;
 use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store, UsageRecord};
+use crate::watchdog::Stalls;
 
 /// What an app may have at most, as the operator decided.
 #[derive(Clone, Debug)]
@@ -102,6 +103,10 @@ pub(crate) struct Worker {
     is_ready: AtomicBool,
     /// Set when the daemon ends: nothing is started any more.
     is_closing: AtomicBool,
+    /// Whether apps start only when the operator says so.
+    pub(crate) is_safe_mode: bool,
+    /// When the runtime stood still.
+    pub(crate) stalls: Arc<Stalls>,
     /// Given back when the worker is closed.
     data: Mutex<Option<DataDir>>,
 }
@@ -158,13 +163,15 @@ impl Worker {
             usage_changed: Notify::new(),
             is_ready: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
+            is_safe_mode: config.safe_mode,
+            stalls: Arc::default(),
             data: Mutex::new(Some(data)),
         });
         worker.adopt(contents.apps, &contents.usage, &mut contents.secrets);
         Ok(worker)
     }
 
-    /// Starts what should run, and keeps the books from now on.
+    /// Starts what should run, nothing in safe mode, and keeps the books from now on.
     pub(crate) fn run(self: &Arc<Self>) -> tokio::task::JoinHandle<()> {
         let starting = Arc::clone(self);
         // Looked up here: what is deployed from now on starts by itself.
@@ -245,6 +252,14 @@ impl Worker {
 
     pub(crate) fn app(&self, address: &AppAddress) -> Option<Arc<App>> {
         self.any_app(address).filter(|app| !app.is_removed())
+    }
+
+    /// Whose instance that is, for people. Waits for no lock: `None` also when
+    /// somebody has it.
+    pub(crate) fn whose(&self, instance: InstanceId) -> Option<String> {
+        let apps = self.apps.try_read().ok()?;
+        let app = apps.values().find(|app| app.try_has(instance))?;
+        Some(app.try_describe())
     }
 
     /// All apps, in no order.

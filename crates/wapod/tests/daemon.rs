@@ -196,7 +196,9 @@ fn mistakes_in_the_configuration_are_named_with_their_line() {
         assert_eq!(refused.code, Some(1));
         let error = refused.only_error();
         assert!(
-            error.contains("wapod.toml:2: unknown key `max-instance`"),
+            error.contains(
+                "wapod.toml:2: unknown setting `max-instance`; did you mean `max-instances`?"
+            ),
             "{error}"
         );
     }
@@ -204,6 +206,62 @@ fn mistakes_in_the_configuration_are_named_with_their_line() {
     let refused = folder.run(&["--check-config"]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.only_error().contains("vm.max_map_count"));
+}
+
+#[test]
+fn a_file_of_settings_that_is_a_pipe_or_a_device_does_not_hold_the_start() {
+    let folder = Folder::new();
+    let mut command = Command::new("mkfifo");
+    command.arg(folder.path("pipe"));
+    assert_eq!(folder.finish(command).code, Some(0));
+    let begun = std::time::Instant::now();
+    for (option, file) in [
+        ("--config", "pipe"),
+        ("--admin-token-file", "pipe"),
+        ("--config", "/dev/zero"),
+    ] {
+        let refused = folder.run(&[option, file, "--check-config"]);
+        assert_eq!(refused.code, Some(1), "{option} {file}");
+        assert!(refused.only_error().contains(file), "{}", refused.errors);
+    }
+    assert!(begun.elapsed().as_secs() < 45, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_data_folder_that_others_can_read_is_made_private() {
+    let folder = Folder::new();
+    let data = folder.path("data");
+    fs::create_dir(&data).expect("made");
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o755)).expect("open to all");
+    let daemon = folder.start(&[]);
+    daemon.put_blob(b"content");
+    daemon.stop("TERM");
+    let mut folders = vec![data];
+    while let Some(path) = folders.pop() {
+        let metadata = fs::metadata(&path).expect("there");
+        let mode = metadata.permissions().mode() & 0o777;
+        let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{path:?} is {mode:o}");
+        if metadata.is_dir() {
+            let entries = fs::read_dir(&path).expect("a folder");
+            folders.extend(entries.map(|entry| entry.expect("an entry").path()));
+        }
+    }
+}
+
+#[test]
+fn a_proxy_in_the_environment_is_not_passed_over() {
+    let folder = Folder::new();
+    let proxy = [("all_proxy", "socks5h://127.0.0.1:9050")];
+    let refused = folder.run_with(&[], &proxy);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused.only_error().contains("--ignore-proxy"),
+        "{}",
+        refused.errors
+    );
+    let daemon = folder.start_with(&["--ignore-proxy"], &proxy);
+    assert!(daemon.stop("TERM").log.contains("apps connect directly"));
 }
 
 #[test]
@@ -255,6 +313,84 @@ fn lines_of_apps_are_logged_only_when_asked_and_never_when_sanitized() {
         let ended = daemon.stop("TERM");
         assert_eq!(ended.log.contains(LINE), expected, "{}", ended.log);
         assert!(ended.log.contains("the console is at"), "{}", ended.log);
+    }
+}
+
+/// The sample app, which refuses each request with an error text of its own: a
+/// line break, a line as the daemon writes them, an escape sequence, and zeros up
+/// to a length.
+fn forger(length: u32) -> String {
+    let sample = include_str!("../console/sample.wat");
+    let text = sample.replace(
+        "(memory (export \"memory\") 2)",
+        "(memory (export \"memory\") 300)
+         (data (i32.const 0x100000) \"x\\n2026-11-25T00:00:00Z ERROR wapod: FORGED line \\1b[31mred\")",
+    );
+    let before = "(call $send (i32.load (i32.sub (local.get $end) (i32.const 8)))\n      (global.get $head) (global.get $head_len))";
+    assert!(text.contains(before), "the sample has changed");
+    let refuse = format!(
+        "(drop (call $fast (i32.const 0) (i32.const 204) (i32.load (i32.sub (local.get $end) (i32.const 8))) (i32.const 0x100000) (i32.const {length}) (i32.const 0)))"
+    );
+    text.replace(before, &refuse)
+}
+
+#[test]
+fn an_app_cannot_forge_or_flood_the_daemons_log() {
+    let folder = Folder::new();
+    let daemon = folder.start(&[]);
+    let settings = serde_json::json!({"log_to_daemon": true});
+    for length in [90, 8 << 20] {
+        let manifest = serde_json::json!({"label": format!("forger {length}")});
+        let app = daemon.deploy_with(&forger(length), &manifest, &settings);
+        for _ in 0..30 {
+            assert!(daemon.get_app(&app).contains(" 502 "));
+        }
+        let own = daemon.get(&format!("/logs/{app}"));
+        assert!(!own.contains('\u{1b}'), "{own}");
+    }
+    let log = daemon.stop("TERM").log;
+    assert!(
+        log.contains("FORGED"),
+        "the reason of a failure is told: {log}"
+    );
+    assert!(!log.contains('\u{1b}'), "{log}");
+    for line in log.lines() {
+        assert!(!line.starts_with("2026-11-25T00:00:00Z"), "{line}");
+        assert!(line.len() < 4096, "{} bytes", line.len());
+    }
+    assert!(log.len() < 256 << 10, "{} bytes", log.len());
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let folder = Folder::new();
+    let daemon = folder.start_unread(&[("RUST_LOG", "trace")]);
+    let begun = std::time::Instant::now();
+    // More lines than a pipe and the queue hold.
+    for _ in 0..400 {
+        assert!(
+            daemon
+                .get(&format!("/health?{}", "x".repeat(4000)))
+                .contains("200 OK")
+        );
+    }
+    assert_eq!(daemon.stop("TERM").code, Some(0));
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_label_that_a_terminal_would_obey_is_refused() {
+    let folder = Folder::new();
+    let daemon = folder.start(&[]);
+    let hash = "ab".repeat(32);
+    for label in ["a\u{1b}[2Jb", "a\nb", "a\u{202e}b"] {
+        let manifest = serde_json::json!({"version": 1, "code_hash": format!("sha256:{hash}"), "label": label});
+        let arguments = serde_json::json!({"manifest": manifest}).to_string();
+        let answer = daemon.try_call("Operation.AppDeploy", &arguments);
+        assert!(
+            answer.contains(" 400 ") && answer.contains("invisible character"),
+            "{answer}"
+        );
     }
 }
 

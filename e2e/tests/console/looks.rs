@@ -107,3 +107,26 @@ async fn an_app_is_deployed_asked_and_removed_with_the_keyboard_alone() {
     page.until_shown("#apps-empty").await;
     page.close(&[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn safe_mode_is_said_on_every_page() {
+    let daemon = e2e::Daemon::with(|config| {
+        config.admin_address = Some(([127, 0, 0, 1], 0).into());
+        config.safe_mode = true;
+    })
+    .await;
+    let page = Page::open(&daemon).await;
+    for (name, hash, sign) in [
+        ("apps", "#/apps", "#apps-empty"),
+        ("worker", "#/worker", "#worker-meters .meter"),
+    ] {
+        page.show(hash).await;
+        page.until_shown(sign).await;
+        page.until_shown("#safe-mode").await;
+        let what = format!("safe-mode-{name}");
+        page.screenshot(&what).await;
+        audit::contrast(&page, &what).await;
+        audit::room(&page, &what).await;
+    }
+    page.close(&[]).await;
+}

@@ -15,7 +15,7 @@ async fn run(app: AppConfig) -> (ExitReason, Vec<(LogSource, LogLevel, String)>)
     let seen = Arc::clone(&lines);
     let daemon = Daemon::with(|config| {
         config.log_sink = Some(Arc::new(move |_, line| {
-            let line = (line.source, line.level, line.text.clone());
+            let line = (line.source, line.level, line.text.to_string());
             seen.lock().unwrap().push(line);
         }));
     })

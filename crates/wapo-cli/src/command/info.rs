@@ -48,6 +48,12 @@ fn summary(info: &WorkerInfo, url: &str) -> Table {
     );
     table.pair("gateway", gateway(info));
     table.pair("apps", human::count(info.deployed_apps));
+    if info.safe_mode {
+        table.pair("safe mode", "on: apps start only by hand");
+    }
+    if info.stalls > 0 {
+        table.pair("stalls", stalls(info));
+    }
     table.pair(
         "instances",
         format!(
@@ -93,6 +99,13 @@ fn summary(info: &WorkerInfo, url: &str) -> Table {
         );
     }
     table
+}
+
+/// How often the worker stood still, and for how long.
+fn stalls(info: &WorkerInfo) -> String {
+    let longest_s = info.longest_stall_ms as f64 / 1000.0;
+    let count = human::count(info.stalls);
+    format!("{count}, the longest of {longest_s:.1} s")
 }
 
 fn gateway(info: &WorkerInfo) -> String {

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use wapo_rpc::message::AppInfo;
+use wapo_rpc::message::{AppInfo, Empty};
 use wapod::ByteSize;
 
 use crate::apps::{self, FoundApp};
@@ -15,6 +15,10 @@ use crate::worker::{self, Common};
 
 /// Characters of a reason that are shown. The log has the rest.
 const REASON_CHARACTERS: usize = 40;
+
+/// What a worker in safe mode does not do.
+const SAFE_MODE: &str =
+    "the worker is in safe mode: an app runs only when `wapo start` or `wapo deploy` starts it";
 
 /// Command line of `wapo list`.
 #[derive(Args, Debug)]
@@ -34,6 +38,9 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         let infos: Vec<&AppInfo> = apps.iter().map(|app| &app.info).collect();
         if session.print_json(&infos)? {
             return Ok(ExitCode::SUCCESS);
+        }
+        if session.client.info(Empty {}).await?.safe_mode {
+            terminal.hint(SAFE_MODE);
         }
         if apps.is_empty() {
             terminal.hint("nothing is deployed; `wapo deploy PROJECT` changes that");

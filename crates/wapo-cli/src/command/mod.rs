@@ -4,6 +4,7 @@
 //! The first three work on this machine alone, the others talk to a worker.
 
 pub(crate) mod build;
+mod former;
 pub(crate) mod new;
 pub(crate) mod run;
 

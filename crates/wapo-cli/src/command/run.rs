@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use wapod::{AppConfig, ByteSize, Config, EgressRule, LogRate, Module, PortRange};
 
+use super::former::{self, Former};
 use crate::folders;
 use crate::project::BuildOptions;
 use crate::session::{self, Plan};
@@ -38,13 +39,14 @@ Standard output has a line for each URL that answers, and what the guest writes
 to its standard output. Everything else, its log included, goes to standard error.
 
 Exit code: the guest's own; 101 after a trap, 102 after a limit of gas or time,
-0 after Ctrl-C, which lets requests in flight finish.")]
+0 after Ctrl-C, which lets requests in flight finish; 130 when that took too
+long or Ctrl-C was pressed twice or before the app ran.")]
 pub(crate) struct Options {
     /// Folder of a project, or a wasm file.
     #[arg(default_value = ".")]
     app: PathBuf,
 
-    /// Arguments for the app.
+    /// Arguments for the app. `@FILE` is the text of a file.
     #[arg(last = true)]
     args: Vec<String>,
 
@@ -58,7 +60,7 @@ pub(crate) struct Options {
     memory: ByteSize,
 
     /// Set an environment variable of the app. It sees no other.
-    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
+    #[arg(short = 'E', long, value_name = "NAME=VALUE", value_parser = parse_env)]
     env: Vec<(String, String)>,
 
     /// Let the app connect to an address that is not public: a name, *.name, an
@@ -98,6 +100,13 @@ pub(crate) struct Options {
     /// Program to run, when the project has several.
     #[arg(long, value_name = "NAME")]
     bin: Option<String>,
+
+    /// Show what the app has used when it ends.
+    #[arg(long)]
+    usage: bool,
+
+    #[command(flatten)]
+    former: Former,
 }
 
 /// Builds the app and runs it.
@@ -106,6 +115,7 @@ pub(crate) struct Options {
 ///
 /// It does not build, or it does not start.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
+    options.former.check()?;
     let build = BuildOptions {
         is_debug: options.debug,
         bin: options.bin.clone(),
@@ -117,7 +127,9 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     let runtime = wapod::runtime_builder()
         .build()
         .context("cannot start threads")?;
-    let result = runtime.block_on(session::run(plan, Arc::new(Terminal::new())));
+    // A thread of its own, so that Ctrl-C works whatever the app does.
+    let signals = wapod::Signals::listen(|| {}).context("cannot listen to signals")?;
+    let result = runtime.block_on(session::run(plan, signals, Arc::new(Terminal::new())));
     runtime.shutdown_timeout(THREADS_GRACE);
     result
 }
@@ -125,7 +137,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
 fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
     let mut config = Config {
         address: options.address.unwrap_or_else(default_address),
-        memory_max_bytes: options.memory.0,
+        memory_max_bytes: options.former.memory().unwrap_or(options.memory).0,
         instances_max: INSTANCES_MAX,
         blob_dir: options.blobs.clone(),
         // Whoever runs a program wants to see what it says.
@@ -145,7 +157,8 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
     let PortRange(ports) = options.listen_ports.clone().unwrap_or(UNPRIVILEGED);
     let mut app = AppConfig::new(module);
     app.label = source.name();
-    app.args = options.args.clone();
+    app.args = former::arguments(&options.args)?;
+    app.time_max = options.former.time_max();
     app.env = options.env.clone();
     app.gas_max = options.gas;
     // Only who names ports means to be reached from elsewhere.
@@ -158,6 +171,7 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         may_move: options.address.is_none(),
         app,
         watched: options.watch.then_some(source),
+        shows_usage: options.usage,
     })
 }
 

@@ -18,6 +18,9 @@ pub enum ManifestError {
     /// More than the limit.
     #[error("label too long: {0} bytes, at most {LABEL_BYTES_MAX}")]
     LabelTooLong(usize),
+    /// What a terminal or a page would obey instead of showing it.
+    #[error("label holds the invisible character {}: leave it out", .0.escape_unicode())]
+    LabelHidden(char),
     /// More than the limit.
     #[error("manifest too large, {0} bytes, at most {MANIFEST_BYTES_MAX}; put data into blobs")]
     TooLarge(usize),
@@ -42,6 +45,9 @@ impl AppManifest {
         if self.label.len() > LABEL_BYTES_MAX {
             return Err(ManifestError::LabelTooLong(self.label.len()));
         }
+        if let Some(hidden) = self.label.chars().find(|one| is_hidden(*one)) {
+            return Err(ManifestError::LabelHidden(hidden));
+        }
         let bytes = self.encoded_size();
         if bytes > MANIFEST_BYTES_MAX {
             return Err(ManifestError::TooLarge(bytes));
@@ -51,6 +57,15 @@ impl AppManifest {
         }
         Ok(())
     }
+}
+
+/// Control characters, and those that turn the direction of the text around them.
+fn is_hidden(character: char) -> bool {
+    let turns = matches!(
+        character,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    turns || character.is_control()
 }
 
 fn is_blob_hash(text: &str) -> bool {
@@ -131,6 +146,10 @@ mod tests {
         assert_eq!(both, ManifestError::OnDemandAndResizable);
         let label = refused(|m| m.label.push('x'));
         assert_eq!(label, ManifestError::LabelTooLong(65));
+        for hidden in ['\u{1b}', '\n', '\u{202e}', '\u{9b}'] {
+            let label = refused(|m| m.label = format!("a{hidden}b"));
+            assert_eq!(label, ManifestError::LabelHidden(hidden));
+        }
         for hash in ["", "sha256:", "sha256:00ff", "md5:00", "SHA256:00"] {
             let error = refused(|m| m.code_hash = hash.into());
             assert_eq!(error, ManifestError::CodeHash(hash.into()));

@@ -43,6 +43,14 @@ macro_rules! worker_messages {
                 /// Memory that instances have at the moment, in bytes; on the admin port
                 /// only.
                 memory_committed: u64 = 104,
+                /// Whether apps start only when the operator says so; on the admin port
+                /// only.
+                safe_mode: bool = 110,
+                /// Times that the worker stood still for more than a second; on the admin
+                /// port only.
+                stalls: u64 = 111,
+                /// The longest of those times, in milliseconds; on the admin port only.
+                longest_stall_ms: u64 = 112,
             }
             /// Memory of a worker, in bytes.
             MemoryUsage {

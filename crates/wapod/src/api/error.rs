@@ -133,7 +133,8 @@ fn gateway_status(error: &WorkerError) -> StatusCode {
         | WorkerError::NotTaken
         | WorkerError::Busy
         | WorkerError::NotStarted
-        | WorkerError::NoSlot => StatusCode::SERVICE_UNAVAILABLE,
+        | WorkerError::NoSlot
+        | WorkerError::SafeMode => StatusCode::SERVICE_UNAVAILABLE,
         WorkerError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         WorkerError::NoAnswer
         | WorkerError::InvalidAnswer

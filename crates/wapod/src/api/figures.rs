@@ -12,7 +12,7 @@ use super::admin::AdminSurface;
 use super::body::{self, Body};
 use super::budget::Reading;
 use crate::store::Totals;
-use crate::worker::{App, BOUNDS_US};
+use crate::worker::{App, BOUNDS_US, Worker};
 
 /// The text format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -54,6 +54,7 @@ pub(super) fn answer(surface: &AdminSurface) -> Response<Body> {
         u8::from(worker.is_ready()),
     );
     budgets(&mut page, surface);
+    stalls(&mut page, worker);
     let apps: Vec<_> = worker
         .apps_in_order()
         .into_iter()
@@ -105,6 +106,28 @@ fn budgets(page: &mut Page, surface: &AdminSurface) {
     for (port, count) in [surface.users.displaced(), surface.clients.displaced()] {
         page.line(DISPLACED, &format!("port=\"{port}\""), count);
     }
+}
+
+fn stalls(page: &mut Page, worker: &Worker) {
+    let reading = worker.stalls.read();
+    page.one(
+        "wapo_stalls_total",
+        "counter",
+        "Times that the runtime stood still for more than a second.",
+        reading.count,
+    );
+    page.one(
+        "wapo_stall_longest_seconds",
+        "gauge",
+        "The longest stall since the start.",
+        reading.longest.as_secs_f64(),
+    );
+    page.one(
+        "wapo_stall_seconds",
+        "gauge",
+        "The stall of this moment.",
+        reading.current.as_secs_f64(),
+    );
 }
 
 type Row = (String, Totals, Arc<App>);

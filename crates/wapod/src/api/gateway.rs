@@ -68,7 +68,7 @@ impl What {
         let end = path.floor_char_boundary(COMPLAINT_PATH_BYTES_MAX);
         let dots = if end < path.len() { "…" } else { "" };
         let path = &path[..end];
-        app.complain(instance, format!("{} {path}{dots} {text}", self.method));
+        app.complain(instance, &format!("{} {path}{dots} {text}", self.method));
     }
 
     /// The same about an error, unless the client made it. Returns what the

@@ -192,7 +192,7 @@ fn to_json(seq: u64, line: &wapo_host::LogLine) -> LogLine {
             wapo_abi::message::LogLevel::Debug => LogLevel::Debug,
             wapo_abi::message::LogLevel::Trace => LogLevel::Trace,
         },
-        text: line.text.clone(),
+        text: line.text.to_string(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{
     BLOBS, BackupError, FILE_MODE, FORMAT, KEY, Kind, LIST, List, Listed, STATE, copy, names,
 };
 use crate::blobs::BlobFolder;
-use crate::data_dir::{DataDir, sync_folder};
+use crate::data_dir::{DataDir, RESTORING, sync_folder};
 use crate::identity::Identity;
 use crate::limits::BACKUP_LIST_BYTES_MAX;
 use crate::store::Store;
@@ -63,7 +63,7 @@ pub fn restore(file: &Path, data_dir: &Path, existing: Existing) -> Result<Resto
 
     let failed = BackupError::io(data.path());
     let staged = tempfile::Builder::new()
-        .prefix(".restoring-")
+        .prefix(RESTORING)
         .tempdir_in(data.path())
         .map_err(&failed)?;
     let bad = |reason: String| BackupError::BadArchive {
@@ -76,25 +76,23 @@ pub fn restore(file: &Path, data_dir: &Path, existing: Existing) -> Result<Resto
     })?;
     let public_key = look_at(staged.path()).map_err(bad)?;
 
-    let moved_aside = if is_empty {
-        None
-    } else {
-        Some(move_aside(data.path()).map_err(&failed)?)
-    };
-    // The state last: without it a daemon that comes too early finds a worker
-    // without apps, and not apps without their worker.
-    for part in PARTS.iter().rev() {
-        let from = staged.path().join(part);
-        if from.exists() {
-            fs::rename(from, data.path().join(part)).map_err(&failed)?;
+    let aside = (!is_empty).then(|| aside(data.path()));
+    let mut moves = Moves::default();
+    let moved = replace(data.path(), staged.path(), aside.as_deref(), &mut moves);
+    moved.map_err(|error| {
+        let left = moves.undo();
+        match (left, aside.as_deref()) {
+            (Err(_), Some(aside)) => BackupError::HalfRestored {
+                aside: aside.to_owned(),
+                error,
+            },
+            _ => failed(error),
         }
-    }
-    sync_folder(&data.path().join("storage_files")).map_err(&failed)?;
-    sync_folder(data.path()).map_err(&failed)?;
+    })?;
     Ok(Restored {
         public_key,
         files,
-        moved_aside,
+        moved_aside: aside,
     })
 }
 
@@ -224,20 +222,101 @@ fn look_at(folder: &Path) -> Result<[u8; 32], String> {
     Ok(identity.public_key())
 }
 
-/// Moves what a worker has into a folder of its own.
-fn move_aside(data_dir: &Path) -> io::Result<PathBuf> {
+/// A name for the folder of what was there before.
+fn aside(data_dir: &Path) -> PathBuf {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seconds = since.map_or(0, |since| since.as_secs());
-    let aside = data_dir.join(format!("replaced-{seconds}"));
-    let mut folders = fs::DirBuilder::new();
-    folders.mode(FOLDER_MODE).create(&aside)?;
-    folders.create(aside.join("storage_files"))?;
-    for part in PARTS {
-        let from = data_dir.join(part);
-        if from.exists() {
-            fs::rename(from, aside.join(part))?;
+    data_dir.join(format!("replaced-{seconds}"))
+}
+
+/// Moves what a worker has into a folder of its own, and the restored one to its
+/// place.
+fn replace(
+    data_dir: &Path,
+    staged: &Path,
+    aside: Option<&Path>,
+    moves: &mut Moves,
+) -> io::Result<()> {
+    if let Some(aside) = aside {
+        let mut folders = fs::DirBuilder::new();
+        folders.mode(FOLDER_MODE).create(aside)?;
+        moves.made.push(aside.to_owned());
+        folders.create(aside.join("storage_files"))?;
+        moves.made.push(aside.join("storage_files"));
+        for part in PARTS {
+            moves.rename(&data_dir.join(part), &aside.join(part))?;
         }
+        sync_folder(aside)?;
     }
-    sync_folder(&aside)?;
-    Ok(aside)
+    // The state last: without it a daemon that comes too early finds a worker
+    // without apps, and not apps without their worker.
+    for part in PARTS.iter().rev() {
+        moves.rename(&staged.join(part), &data_dir.join(part))?;
+    }
+    sync_folder(&data_dir.join("storage_files"))?;
+    sync_folder(data_dir)
+}
+
+/// What was moved, so that it can be moved back when a later step fails.
+#[derive(Default)]
+struct Moves {
+    /// From where, to where.
+    done: Vec<(PathBuf, PathBuf)>,
+    /// Folders that were not there before.
+    made: Vec<PathBuf>,
+}
+
+impl Moves {
+    /// Moves a part if it is there. An empty folder in the way is replaced.
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        if from.exists() {
+            fs::rename(from, to)?;
+            self.done.push((from.to_owned(), to.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Puts everything back, the last first.
+    ///
+    /// # Errors
+    ///
+    /// The first part that could not be moved back; the others were.
+    fn undo(self) -> io::Result<()> {
+        let mut outcome = Ok(());
+        for (from, to) in self.done.iter().rev() {
+            outcome = outcome.and(fs::rename(to, from));
+        }
+        for folder in self.made.iter().rev() {
+            // One that is not empty holds what could not be moved back.
+            let _ = fs::remove_dir(folder);
+        }
+        outcome
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_moved_comes_back_when_a_later_step_fails() {
+        let folder = tempfile::tempdir().expect("folder");
+        let (data, staged) = (folder.path().join("data"), folder.path().join("staged"));
+        for (folder, content) in [(&data, "old"), (&staged, "new")] {
+            fs::create_dir_all(folder.join("protected_files")).expect("made");
+            fs::write(folder.join(KEY), content).expect("written");
+            fs::write(folder.join(STATE), content).expect("written");
+        }
+        fs::create_dir_all(staged.join(BLOBS)).expect("made");
+        // There is no folder into which the blobs could be moved.
+        let aside = data.join("replaced-7");
+        let mut moves = Moves::default();
+        replace(&data, &staged, Some(&aside), &mut moves).expect_err("no folder");
+        assert!(!data.join(STATE).exists() && aside.join(STATE).exists());
+        moves.undo().expect("all of it");
+        assert_eq!(fs::read(data.join(STATE)).expect("there"), b"old");
+        assert_eq!(fs::read(data.join(KEY)).expect("there"), b"old");
+        assert_eq!(fs::read(staged.join(STATE)).expect("there"), b"new");
+        assert!(!aside.exists());
+    }
 }

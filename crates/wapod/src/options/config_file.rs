@@ -12,11 +12,17 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 use wapo_host::net::policy::special_range;
+use wapo_rpc::limits::{BLOB_CALL_BYTES_MAX, BODY_BYTES_MAX, CALL_BYTES_MAX};
+use wapod::ByteSize;
 
-use super::layer::{KEYS, Layer};
+use super::layer::{KEYS, Layer, similar};
+use super::small_file::read_small;
 
 /// Names that are looked for in the working directory.
 const NAMES: [&str; 2] = ["wapod.toml", "Wapod.toml"];
+
+/// Bytes of the file. A hundred times what all settings with comments have.
+const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Keys of the web framework of Wapo 0.x, in the sections of its servers.
 const FRAMEWORK_KEYS: &[&str] = &[
@@ -24,14 +30,12 @@ const FRAMEWORK_KEYS: &[&str] = &[
     "ident",
     "ip_header",
     "keep_alive",
-    "limits",
     "log_level",
     "max_blocking",
     "proxy_proto_header",
     "secret_key",
     "shutdown",
     "temp_dir",
-    "tls",
     "workers",
 ];
 
@@ -75,7 +79,8 @@ pub(super) struct Read {
 /// A text of one line, with the file and the number of the line.
 pub(super) fn read(path: &Path) -> Result<Read, String> {
     let shown = path.display();
-    let text = fs::read_to_string(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let text = read_small(path, FILE_BYTES_MAX);
+    let text = text.map_err(|error| format!("cannot read {shown}: {error}"))?;
     parse(&text, &shown.to_string())
 }
 
@@ -133,7 +138,14 @@ impl Reader<'_> {
                 "admin-token" | "admin-api-token" => {
                     "a token does not belong here: put it into a file of its own and name that with `admin-token-file`".to_owned()
                 }
-                _ => format!("unknown key `{name}`: the keys are the long options of `wapod --help`"),
+                _ => match similar(name) {
+                    Some(known) => {
+                        format!("unknown setting `{name}`; did you mean `{known}`?")
+                    }
+                    None => format!(
+                        "unknown setting `{name}`: they are the long options of `wapod --help`"
+                    ),
+                },
             };
             return Err(self.error(key.span(), &text));
         };
@@ -161,6 +173,11 @@ impl Reader<'_> {
                         self.setting(&ours, value, &mut read.layer)?;
                     }
                 }
+            } else if name == "limits" {
+                self.size_limits(value)?;
+            } else if name == "tls" {
+                let text = "`tls`: this version's ports speak no TLS; put a proxy in front of them and name it with `trusted-proxies`";
+                return Err(self.error(key.span(), text));
             } else if FRAMEWORK_KEYS.contains(&name) {
                 read.warnings.push(format!(
                     "{}: `{name}` has no effect any more",
@@ -169,6 +186,35 @@ impl Reader<'_> {
             } else {
                 let text = format!("unknown key `{name}` in [{section}]");
                 return Err(self.error(key.span(), &text));
+            }
+        }
+        Ok(())
+    }
+
+    /// Limits of bodies in Wapo 0.x. Those of methods are fixed here: what differs
+    /// would be a limit that does not hold.
+    fn size_limits(&self, limits: &Spanned<DeValue<'_>>) -> Result<(), String> {
+        let DeValue::Table(limits) = limits.get_ref() else {
+            return Err(self.error(limits.span(), "`limits` takes a section"));
+        };
+        for (key, value) in limits {
+            let method = key.get_ref();
+            // The others were of forms, which no method takes.
+            if !method.contains('.') {
+                continue;
+            }
+            let fixed = match method.as_ref() {
+                "Operation.BlobPut" => BLOB_CALL_BYTES_MAX,
+                query if query.ends_with("Query") => BODY_BYTES_MAX,
+                _ => CALL_BYTES_MAX,
+            } as u64;
+            let asked = value.get_ref().as_str().map(str::parse::<ByteSize>);
+            if !matches!(asked, Some(Ok(ByteSize(bytes))) if bytes == fixed) {
+                let text = format!(
+                    "`limits`: bodies of `{method}` have at most {} in this version, which cannot be set; leave it out",
+                    ByteSize(fixed)
+                );
+                return Err(self.error(value.span(), &text));
             }
         }
         Ok(())
@@ -190,7 +236,7 @@ impl Reader<'_> {
                 let denied = host.get_ref().as_str().is_some_and(is_always_denied);
                 if !denied {
                     let text = format!(
-                        "`{name}`: {} is not a private address, and public ones cannot be denied here: do that in the firewall",
+                        "`{name}`: {} can be reached unless a firewall denies it, and cannot be denied here; apps cannot reach addresses that are not public",
                         self.text.get(host.span()).unwrap_or_default()
                     );
                     return Err(self.error(host.span(), &text));
@@ -271,11 +317,11 @@ mod tests {
         for (text, expected) in [
             (
                 "\nmax-instance = 3",
-                "wapod.toml:2: unknown key `max-instance`",
+                "wapod.toml:2: unknown setting `max-instance`; did you mean `max-instances`?",
             ),
             (
                 "max-instances = \"many\"",
-                "wapod.toml:1: `max-instances`: `many`: ",
+                "wapod.toml:1: `max-instances`: `many` is not a number",
             ),
             ("max-instances = [1]", "wapod.toml:1: `max-instances` takes"),
             ("max-instances = 1\nmax-instances = 2", "wapod.toml:2: "),
@@ -288,7 +334,15 @@ mod tests {
                 "[admin]\naddres = \"::1\"",
                 "wapod.toml:2: unknown key `addres` in [admin]",
             ),
-            ("[admni]\nport = 1", "wapod.toml:1: unknown key `admni`"),
+            ("[admni]\nport = 1", "wapod.toml:1: unknown setting `admni`"),
+            (
+                "[default.tls]\ncerts = \"c.pem\"",
+                "wapod.toml:1: `tls`: this version's ports speak no TLS",
+            ),
+            (
+                "[default.limits]\n\"Operation.BlobPut\" = \"1MiB\"",
+                "wapod.toml:2: `limits`: bodies of `Operation.BlobPut` have at most",
+            ),
             (
                 "[runtime]\nx = 1",
                 "wapod.toml:2: unknown key `x` in [runtime]",
@@ -314,7 +368,7 @@ mod tests {
         assert_eq!(ip(read.layer.user_address), "0.0.0.0");
         assert_eq!(read.layer.admin_port, Some(9001));
         assert_eq!(read.layer.user_port, Some(9002));
-        assert_eq!(read.warnings.len(), 3, "{:?}", read.warnings);
+        assert_eq!(read.warnings.len(), 2, "{:?}", read.warnings);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use wapod::{AdminToken, ByteSize};
 
-use super::layer::{KEYS, Layer};
+use super::layer::{KEYS, Layer, similar};
 
 /// Variables of Wapo 0.x that configured its web servers by these prefixes.
 const SERVERS: [&str; 2] = ["WAPOD_ADMIN_", "WAPOD_USER_"];
@@ -20,6 +20,8 @@ pub(crate) struct Environment {
     pub(crate) is_log_sanitized: bool,
     /// Whether colours are unwelcome.
     pub(crate) has_no_color: bool,
+    /// Variables that name a proxy for the apps' connections.
+    pub(super) proxies: Vec<String>,
     pub(super) warnings: Vec<String>,
 }
 
@@ -40,7 +42,8 @@ impl Environment {
         let mut environment = Self::default();
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
-            let is_ours = name.starts_with("WAPOD_") || OTHERS.contains(&name);
+            let is_ours =
+                name.starts_with("WAPOD_") || OTHERS.contains(&name) || PROXIES.contains(&name);
             if !is_ours || value.is_empty() {
                 continue;
             }
@@ -51,6 +54,7 @@ impl Environment {
             environment.take(name, value)?;
         }
         environment.warnings.sort_unstable();
+        environment.proxies.sort_unstable();
         Ok(environment)
     }
 
@@ -64,9 +68,7 @@ impl Environment {
             "RUST_LOG" => self.log_filter = Some(value),
             "RUST_LOG_SANITIZED" => self.is_log_sanitized = value == "true",
             "NO_COLOR" => self.has_no_color = true,
-            "all_proxy" | "i2p_proxy" => self.warnings.push(format!(
-                "{name} is set, but this version connects apps directly: proxies come later"
-            )),
+            name if PROXIES.contains(&name) => self.proxies.push(name.to_owned()),
             _ => {
                 let key = name.strip_prefix("WAPOD_").unwrap_or(name);
                 let key = key.to_ascii_lowercase().replace('_', "-");
@@ -77,7 +79,13 @@ impl Environment {
                             "{name} has no effect: of the web servers, only ADDRESS and PORT can be set"
                         ));
                     }
-                    None => self.warnings.push(format!("{name} is not known")),
+                    None => self.warnings.push(match similar(&key) {
+                        Some(key) => format!(
+                            "{name} is not known; did you mean WAPOD_{}?",
+                            key.to_ascii_uppercase().replace('-', "_")
+                        ),
+                        None => format!("{name} is not known"),
+                    }),
                 }
             }
         }
@@ -86,10 +94,14 @@ impl Environment {
 }
 
 /// Variables that have not our prefix.
-const OTHERS: [&str; 5] = [
-    "RUST_LOG",
-    "RUST_LOG_SANITIZED",
-    "NO_COLOR",
+const OTHERS: [&str; 3] = ["RUST_LOG", "RUST_LOG_SANITIZED", "NO_COLOR"];
+
+/// Variables by which programs are told to connect through a proxy. Whoever sets
+/// one may rely on it to stay hidden, so it must not be passed over.
+const PROXIES: [&str; 5] = [
     "all_proxy",
+    "ALL_PROXY",
+    "https_proxy",
+    "HTTPS_PROXY",
     "i2p_proxy",
 ];

@@ -64,6 +64,17 @@ pub(crate) struct Layer {
     )]
     pub(super) no_mem_pool: Option<bool>,
 
+    /// Start without starting any app, to look at them, stop and remove them. An
+    /// app starts only when the operator starts or deploys it.
+    #[arg(
+        long,
+        action = clap::ArgAction::Set,
+        num_args = 0,
+        default_missing_value = "true",
+        help_heading = RUNNING
+    )]
+    pub(super) safe_mode: Option<bool>,
+
     /// Without effect: the worker decides how many compiled modules stay in
     /// memory, and has all of them on disk.
     #[arg(long, value_name = "N", help_heading = APPS, hide_short_help = true)]
@@ -115,6 +126,17 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "NETWORKS", help_heading = ADDRESSES)]
     pub(super) trusted_proxies: Option<Networks>,
 
+    /// Start although a proxy is set in the environment (all_proxy, https_proxy):
+    /// apps connect directly.
+    #[arg(
+        long,
+        action = clap::ArgAction::Set,
+        num_args = 0,
+        default_missing_value = "true",
+        help_heading = RUNNING
+    )]
+    pub(super) ignore_proxy: Option<bool>,
+
     /// How the log looks: text or json [default: text].
     #[arg(long, value_name = "FORMAT", help_heading = RUNNING)]
     pub(super) log_format: Option<LogFormat>,
@@ -159,6 +181,7 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("no-mem-pool", |layer, text| {
         set(&mut layer.no_mem_pool, text)
     }),
+    ("safe-mode", |layer, text| set(&mut layer.safe_mode, text)),
     ("module-cache-size", |layer, text| {
         set(&mut layer.module_cache_size, text)
     }),
@@ -179,6 +202,9 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("trusted-proxies", |layer, text| {
         set(&mut layer.trusted_proxies, text)
     }),
+    ("ignore-proxy", |layer, text| {
+        set(&mut layer.ignore_proxy, text)
+    }),
     ("log-format", |layer, text| set(&mut layer.log_format, text)),
     ("drain-grace", |layer, text| {
         set(&mut layer.drain_grace, text)
@@ -186,14 +212,36 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("settle", |layer, text| set(&mut layer.settle, text)),
 ];
 
+/// How alike two names are for one to be taken for a slip of the other.
+const SIMILAR_MIN: f64 = 0.85;
+
+/// The setting that somebody may have meant.
+pub(super) fn similar(name: &str) -> Option<&'static str> {
+    let name = name.to_ascii_lowercase().replace('_', "-");
+    let alike = KEYS
+        .iter()
+        .map(|(known, _)| (strsim::jaro_winkler(&name, known), *known));
+    let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
+    best.filter(|(alike, _)| *alike >= SIMILAR_MIN)
+        .map(|(_, known)| known)
+}
+
 fn set<T: FromStr<Err: Display>>(slot: &mut Option<T>, text: &str) -> Result<(), String> {
     let value = text.parse().map_err(|error: T::Err| {
-        let error = error.to_string();
+        // The words of the standard library help nobody.
+        let error = match error.to_string() {
+            text if text.contains("digit found") || text.contains("integer from empty") => {
+                "is not a number".to_owned()
+            }
+            text if text.contains("number too large") => "is too large".to_owned(),
+            text if text.contains("`true` or `false`") => "is neither true nor false".to_owned(),
+            text => text,
+        };
         // Errors of the standard library do not repeat the value.
         if error.contains(text) && !text.is_empty() {
             error
         } else {
-            format!("`{text}`: {error}")
+            format!("`{text}` {error}")
         }
     })?;
     *slot = Some(value);

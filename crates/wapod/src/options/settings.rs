@@ -8,6 +8,7 @@ use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
 use wapod::{AdminToken, Allocation, ByteSize, Config, StartError, system};
 
 use super::layer::Layer;
+use super::small_file::read_small;
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
 
 /// Folder of everything that lasts, unless the operator says otherwise.
@@ -23,6 +24,8 @@ const USER_PORT: u16 = 8002;
 /// What an enclave needs besides the instances, and beside each of them.
 const ENCLAVE_RESERVE_BYTES: u64 = 256 << 20;
 const ENCLAVE_RESERVE_BYTES_EACH: u64 = 1 << 20;
+/// Bytes of the file of a token. A line break may be at its end.
+const TOKEN_FILE_BYTES_MAX: u64 = 8192;
 /// Bytes of a token. Beyond it is more likely another file.
 const TOKEN_BYTES_MAX: usize = 4096;
 
@@ -133,6 +136,14 @@ impl Display for Size {
     }
 }
 
+/// What is known of the machine besides the settings.
+pub(super) struct Machine {
+    /// Size of the enclave.
+    pub(super) enclave_bytes: Option<ByteSize>,
+    /// Variables of the environment that name proxies.
+    pub(super) proxies: Vec<String>,
+}
+
 /// Decides every setting, and refuses what cannot work.
 ///
 /// # Errors
@@ -140,7 +151,7 @@ impl Display for Size {
 /// A text of one line.
 pub(super) fn resolve(
     layers: &Layers,
-    enclave_bytes: Option<ByteSize>,
+    machine: Machine,
     mut warnings: Vec<String>,
 ) -> Result<Settings, String> {
     let rows = Vec::new();
@@ -154,7 +165,8 @@ pub(super) fn resolve(
         data_dir: Some(data_dir.clone()),
         ..Config::default()
     };
-    limits(&mut picker, &mut config, &mut warnings)?;
+    let enclave_bytes = machine.enclave_bytes.map(|ByteSize(bytes)| bytes);
+    limits(&mut picker, &mut config, enclave_bytes, &mut warnings)?;
     addresses(&mut picker, &mut config)?;
     config.admin_token = token(&mut picker, &mut warnings)?;
     let Domain(domain) = picker.pick("base-domain", Domain(config.base_domain), |layer| {
@@ -171,11 +183,14 @@ pub(super) fn resolve(
     config.drain_grace = grace.time();
     let settle = Seconds(SETTLE.as_secs());
     config.settle = picker.pick("settle", settle, |layer| layer.settle).time();
+    config.safe_mode = picker.pick("safe-mode", false, |layer| layer.safe_mode);
 
     check_admin(&config)?;
-    if let Some(ByteSize(size)) = enclave_bytes {
+    if let Some(size) = enclave_bytes {
         check_enclave(&config, size)?;
     }
+    let ignores_proxy = picker.pick("ignore-proxy", false, |layer| layer.ignore_proxy);
+    check_proxies(&machine.proxies, ignores_proxy, &mut warnings)?;
     Ok(Settings {
         config,
         data_dir,
@@ -188,6 +203,7 @@ pub(super) fn resolve(
 fn limits(
     picker: &mut Picker<'_>,
     config: &mut Config,
+    enclave_bytes: Option<u64>,
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
     let size = Size(INSTANCE_MEMORY_BYTES);
@@ -204,7 +220,11 @@ fn limits(
     }
     config.memory_max_bytes = size;
 
-    config.instances_max = picker.pick("max-instances", INSTANCES, |layer| layer.max_instances);
+    let instances = match enclave_bytes {
+        Some(bytes) => INSTANCES.min(enclave_room(size, bytes)).max(1),
+        None => INSTANCES,
+    };
+    config.instances_max = picker.pick("max-instances", instances, |layer| layer.max_instances);
     if config.instances_max == 0 {
         return Err("max-instances (-c): without any, no app could run".to_owned());
     }
@@ -336,7 +356,7 @@ fn read_token(path: &Path, warnings: &mut Vec<String>) -> Result<String, String>
     use std::os::unix::fs::PermissionsExt as _;
     let shown = path.display();
     let failed = |error| format!("cannot read the token from {shown}: {error}");
-    let text = std::fs::read_to_string(path).map_err(failed)?;
+    let text = read_small(path, TOKEN_FILE_BYTES_MAX).map_err(failed)?;
     let mode = std::fs::metadata(path)
         .map_err(failed)?
         .permissions()
@@ -357,12 +377,38 @@ fn check_admin(config: &Config) -> Result<(), String> {
     }
 }
 
-fn check_enclave(config: &Config, size_bytes: u64) -> Result<(), String> {
-    let each = config
-        .memory_max_bytes
-        .saturating_add(ENCLAVE_RESERVE_BYTES_EACH);
+/// Instances of that memory for which an enclave has room.
+fn enclave_room(memory_bytes: u64, size_bytes: u64) -> u32 {
+    let each = memory_bytes.saturating_add(ENCLAVE_RESERVE_BYTES_EACH);
     let room = size_bytes.saturating_sub(ENCLAVE_RESERVE_BYTES) / each;
-    if u64::from(config.instances_max) > room {
+    u32::try_from(room).unwrap_or(u32::MAX)
+}
+
+/// Whoever wants connections to go through a proxy must not find out later that
+/// they did not.
+fn check_proxies(
+    proxies: &[String],
+    ignores: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    if proxies.is_empty() {
+        return Ok(());
+    }
+    let names = proxies.join(" and ");
+    if ignores {
+        warnings.push(format!(
+            "{names} in the environment: ignored, apps connect directly"
+        ));
+        return Ok(());
+    }
+    Err(format!(
+        "{names} in the environment: this version cannot connect apps through a proxy, and connecting directly may show what a proxy should hide; unset it, or use --ignore-proxy"
+    ))
+}
+
+fn check_enclave(config: &Config, size_bytes: u64) -> Result<(), String> {
+    let room = enclave_room(config.memory_max_bytes, size_bytes);
+    if config.instances_max > room {
         return Err(format!(
             "an enclave of {} (WAPOD_ENCLAVE_SIZE) has room for {room} instances of {}, not for {}: use a smaller -c or -m",
             ByteSize(size_bytes),

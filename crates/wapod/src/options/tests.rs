@@ -131,7 +131,22 @@ fn what_cannot_work_is_refused_in_one_line() {
             "WAPOD_MAX_INSTANCES",
         ),
         ("", &[("WAPOD_ADMIN_TOKEN", "two words")], "visible ASCII"),
-        ("", &[("WAPOD_ENCLAVE_SIZE", "1g")], "WAPOD_ENCLAVE_SIZE"),
+        (
+            "-c 128",
+            &[("WAPOD_ENCLAVE_SIZE", "1g")],
+            "WAPOD_ENCLAVE_SIZE",
+        ),
+        (
+            "-m 1g",
+            &[("WAPOD_ENCLAVE_SIZE", "1g")],
+            "WAPOD_ENCLAVE_SIZE",
+        ),
+        (
+            "",
+            &[("all_proxy", "socks5h://127.0.0.1:9050")],
+            "--ignore-proxy",
+        ),
+        ("", &[("HTTPS_PROXY", "http://proxy:3128")], "HTTPS_PROXY"),
         ("", &[("WAPOD_ENCLAVE_SIZE", "lots")], "WAPOD_ENCLAVE_SIZE"),
         ("--on-demand-instance-time-secs 0", &[], "a second"),
     ] {
@@ -142,16 +157,22 @@ fn what_cannot_work_is_refused_in_one_line() {
     }
     let line = "-m 64M -c 8";
     settings(line, &[("WAPOD_ENCLAVE_SIZE", "1g")], "").expect("fits the enclave");
+    let alone = settings("", &[("WAPOD_ENCLAVE_SIZE", "4g")], "").expect("decides itself");
+    // (4 GiB - 256 MiB) / (128 MiB + 1 MiB)
+    assert_eq!(alone.config.instances_max, 29);
+    let half = settings("-m 1.5g", &[], "").expect("one and a half");
+    assert_eq!(half.config.memory_max_bytes, 3 << 29);
 }
 
 #[test]
 fn the_environment_is_looked_at_for_mistakes() {
     let settings = settings(
-        "",
+        "--ignore-proxy",
         &[
             ("all_proxy", "socks5://127.0.0.1:1"),
             ("WAPOD_ADMIN_WORKERS", "8"),
             ("WAPOD_DATADIR", "x"),
+            ("WAPOD_SHOES", "x"),
             ("WAPOD_USER_ADDRESS", "0.0.0.0"),
             ("WAPOD_BASE_DOMAIN", ""),
             ("PATH", "/bin"),
@@ -160,11 +181,12 @@ fn the_environment_is_looked_at_for_mistakes() {
     )
     .expect("valid");
     let warnings = &settings.warnings;
-    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
     for (warning, expected) in warnings.iter().zip([
         "WAPOD_ADMIN_WORKERS has no effect",
-        "WAPOD_DATADIR is not known",
-        "all_proxy is set",
+        "WAPOD_DATADIR is not known; did you mean WAPOD_DATA_DIR?",
+        "WAPOD_SHOES is not known",
+        "all_proxy in the environment: ignored",
     ]) {
         assert!(warning.starts_with(expected), "{warning}");
     }

@@ -13,8 +13,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
-    Embedder as _, ExitReason, InstanceHandle, InstanceId, LogLine, LogSource, Phase, Program,
-    SchedulingHistory, Status, Usage,
+    Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine, LogSource, Phase,
+    Program, SchedulingHistory, Status, Usage,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
@@ -23,7 +23,7 @@ use super::lease::{Channel, WaitingRoom};
 use super::ledger::Ledger;
 use super::ready::Offers;
 use crate::embedder::AppEmbedder;
-use crate::limits::{APP_REQUESTS_MAX, COMPLAINTS_PER_SECOND};
+use crate::limits::{APP_REQUESTS_MAX, COMPLAINT_BYTES_MAX, COMPLAINTS_PER_SECOND};
 use crate::logs::LogReader;
 use crate::store::{AppRecord, Settings};
 
@@ -314,6 +314,23 @@ impl App {
         self.embedder.family
     }
 
+    /// Whether an instance is one of the app's; no when somebody looks as well.
+    pub(super) fn try_has(&self, instance: InstanceId) -> bool {
+        let state = self.state.try_lock();
+        let is_it = |one: &Arc<Instance>| one.handle.id() == instance;
+        state.is_ok_and(|state| state.instances.iter().any(is_it))
+    }
+
+    /// Address and name, as far as they are to be had without waiting.
+    pub(super) fn try_describe(&self) -> String {
+        match self.state.try_lock() {
+            Ok(state) if !state.name.is_empty() => {
+                format!("app {} ({})", self.address, state.name)
+            }
+            _ => format!("app {}", self.address),
+        }
+    }
+
     /// The log of all instances.
     pub(crate) fn logs(&self) -> LogReader {
         LogReader::new(Arc::clone(&self.embedder.log))
@@ -321,7 +338,7 @@ impl App {
 
     /// Writes what became of a request into the app's log, unless there was too
     /// much of that within this second.
-    pub(crate) fn complain(&self, instance: Option<InstanceId>, text: String) {
+    pub(crate) fn complain(&self, instance: Option<InstanceId>, text: &str) {
         let now = Instant::now();
         let mut complaints = self
             .complaints
@@ -339,7 +356,7 @@ impl App {
                 time: std::time::SystemTime::now(),
                 source: LogSource::Lifecycle,
                 level: LogLevel::Warn,
-                text,
+                text: LineText::single(text, COMPLAINT_BYTES_MAX),
             });
         }
     }
@@ -420,6 +437,7 @@ impl App {
             _ if state.target == 0 => (Condition::Stopped, None),
             // Its turn comes: the daemon has just been started.
             None => (Condition::Starting, None),
+            Some(ExitReason::Stopped) => (Condition::Stopped, None),
             Some(reason) if reason.is_success() => (Condition::Finished, why),
             Some(_) => (Condition::Failed, why),
         }

@@ -136,12 +136,16 @@ impl Worker {
     /// [`WorkerError::NoSlot`] or [`WorkerError::Code`];
     /// [`WorkerError::NotStarted`] at the deadline, and when the app was stopped
     /// meanwhile.
+    /// [`WorkerError::SafeMode`] for what a request would start.
     pub(super) async fn start(
         self: &Arc<Self>,
         app: &Arc<App>,
         start: Start,
     ) -> Result<Arc<Instance>, WorkerError> {
         let Start { kind, deadline, .. } = start;
+        if self.is_safe_mode && kind != Kind::Standing {
+            return Err(WorkerError::SafeMode);
+        }
         let starting = Starting::new(app)?;
         let slot = self.take_slot(app, kind, deadline).await?;
         let program = self.program(app, deadline).await?;

@@ -341,6 +341,10 @@ impl Worker {
     }
 
     async fn start_one_adopted(self: &Arc<Self>, app: &Arc<App>) {
+        if self.is_safe_mode {
+            app.state().last_end = Some(ExitReason::Stopped);
+            return;
+        }
         let deadline = Instant::now() + LOAD_WAIT;
         let started = async {
             let _one_at_a_time = change(app, deadline).await?;

@@ -57,6 +57,7 @@ impl Worker {
         let bench = *self.bench.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = system::memory();
         let committed = self.engine.memory_committed();
+        let stalls = self.stalls.read();
         let own = memory.resident_bytes.saturating_sub(committed);
         WorkerInfo {
             memory_usage: Some(MemoryUsage {
@@ -72,6 +73,9 @@ impl Worker {
             bench_app_instances: bench.instances,
             memory_budget: self.limits.memory_budget_bytes.unwrap_or_default(),
             memory_committed: committed,
+            safe_mode: self.is_safe_mode,
+            stalls: stalls.count,
+            longest_stall_ms: u64::try_from(stalls.longest.as_millis()).unwrap_or(u64::MAX),
             ..self.info()
         }
     }

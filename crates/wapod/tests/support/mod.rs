@@ -1,10 +1,13 @@
 //! Starts the program, talks to it, and ends it, whatever the test does.
 
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -72,6 +75,13 @@ impl Folder {
         self.start_with(options, &[])
     }
 
+    /// The same; after the first lines nobody reads the log any more.
+    pub(crate) fn start_unread(&self, variables: &[(&str, &str)]) -> Daemon {
+        let mut daemon = self.start_with(&["--log-format", "text"], variables);
+        daemon.stop_reading();
+        daemon
+    }
+
     pub(crate) fn start_with(&self, options: &[&str], variables: &[(&str, &str)]) -> Daemon {
         let mut command = Command::new(env!("CARGO_BIN_EXE_wapod"));
         command.args(["-c", "4", "--admin-port", "0", "--user-port", "0"]);
@@ -117,6 +127,7 @@ fn kill(signal: &str, id: u32) {
 pub(crate) struct Daemon {
     child: Child,
     lines: Receiver<String>,
+    is_read: Arc<AtomicBool>,
     log: Arc<Mutex<String>>,
     admin: SocketAddr,
 }
@@ -144,8 +155,14 @@ impl Daemon {
         let log = Arc::new(Mutex::new(String::new()));
         let (line, lines) = channel();
         let whole = Arc::clone(&log);
+        let is_read = Arc::new(AtomicBool::new(true));
+        let reads = Arc::clone(&is_read);
         std::thread::spawn(move || {
             for text in BufReader::new(output).lines().map_while(Result::ok) {
+                // The pipe stays open, and fills.
+                while !reads.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
                 let mut whole = whole.lock().expect("the log");
                 writeln!(whole, "{text}").expect("written");
                 let _ = line.send(text);
@@ -154,6 +171,7 @@ impl Daemon {
         let mut daemon = Self {
             child,
             lines,
+            is_read,
             log,
             admin: ([127, 0, 0, 1], 0).into(),
         };
@@ -179,6 +197,10 @@ impl Daemon {
         }
     }
 
+    fn stop_reading(&mut self) {
+        self.is_read.store(false, Ordering::Relaxed);
+    }
+
     pub(crate) fn signal(&self, signal: &str) {
         kill(signal, self.child.id());
     }
@@ -191,6 +213,14 @@ impl Daemon {
 
     /// Waits for the end.
     pub(crate) fn ended(mut self) -> Ended {
+        let begun = std::time::Instant::now();
+        while !self.is_read.load(Ordering::Relaxed)
+            && self.child.try_wait().expect("a status").is_none()
+            && begun.elapsed() < TIME_LIMIT
+        {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.is_read.store(true, Ordering::Relaxed);
         // The log ends with the program.
         while self.lines.recv_timeout(TIME_LIMIT).is_ok() {}
         let status = self.child.try_wait().expect("a status");
@@ -216,11 +246,25 @@ impl Daemon {
     }
 
     fn request(&self, head: &str, body: &[u8]) -> String {
-        let mut stream = TcpStream::connect(self.admin).expect("connects");
+        Self::request_at(self.admin, head, body)
+    }
+
+    /// Asks an app through the gateway; gives head and body of the answer.
+    pub(crate) fn get_app(&self, address: &str) -> String {
+        let info: serde_json::Value =
+            serde_json::from_str(&self.call("Operation.Info")).expect("JSON");
+        let gateway = info["user_address"].as_str().expect("an address");
+        let gateway = gateway.parse().expect("an address");
+        let path = address.trim_start_matches("0x");
+        Self::request_at(gateway, &format!("GET /app/{path}/ HTTP/1.1\r\n"), b"")
+    }
+
+    fn request_at(place: SocketAddr, head: &str, body: &[u8]) -> String {
+        let mut stream = TcpStream::connect(place).expect("connects");
         stream.set_read_timeout(Some(TIME_LIMIT)).expect("set");
         let head = format!(
             "{head}Host: {}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
-            self.admin,
+            place,
             body.len()
         );
         stream.write_all(head.as_bytes()).expect("sent");
@@ -251,7 +295,13 @@ impl Daemon {
         self.call_with(method, "{}")
     }
 
-    fn call_with(&self, method: &str, arguments: &str) -> String {
+    /// Calls a method; gives head and body of the answer, whatever it is.
+    pub(crate) fn try_call(&self, method: &str, arguments: &str) -> String {
+        let head = format!("POST /prpc/{method} HTTP/1.1\r\nContent-Type: application/json\r\n");
+        self.request(&head, arguments.as_bytes())
+    }
+
+    pub(crate) fn call_with(&self, method: &str, arguments: &str) -> String {
         let headers = "Content-Type: application/json\r\n";
         self.post(&format!("/prpc/{method}"), headers, arguments.as_bytes())
     }
@@ -266,6 +316,49 @@ impl Daemon {
     pub(crate) fn put_blob(&self, content: &[u8]) -> String {
         let name = self.post("/blob/sha256:", "", content);
         name.trim().trim_start_matches("sha256:").to_owned()
+    }
+
+    /// Stores a guest in the text format and deploys it; gives its address.
+    pub(crate) fn deploy_text(&self, text: &str, manifest: &serde_json::Value) -> String {
+        self.deploy_with(text, manifest, &serde_json::json!({}))
+    }
+
+    /// The same with settings.
+    pub(crate) fn deploy_with(
+        &self,
+        text: &str,
+        manifest: &serde_json::Value,
+        settings: &serde_json::Value,
+    ) -> String {
+        let wasm = wat::parse_str(text).expect("a module");
+        let hash = self.put_blob(&wasm);
+        let mut manifest = manifest.clone();
+        manifest["version"] = 1.into();
+        manifest["code_hash"] = format!("sha256:{hash}").into();
+        let arguments = serde_json::json!({
+            "manifest": manifest,
+            "reuse_instances": true,
+            "settings": settings,
+        });
+        let answer = self.call_with("Operation.AppDeploy", &arguments.to_string());
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+        answer["address"].as_str().expect("an address").to_owned()
+    }
+
+    /// All apps, as the operator's interface describes them.
+    pub(crate) fn apps(&self) -> Vec<serde_json::Value> {
+        let list: serde_json::Value =
+            serde_json::from_str(&self.call("Operation.AppList")).expect("JSON");
+        list["apps"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until the only app is in a state.
+    pub(crate) fn wait_for_state(&self, state: &str) {
+        let begun = std::time::Instant::now();
+        while self.apps()[0]["state"] != state {
+            assert!(begun.elapsed() < TIME_LIMIT, "{:?}", self.apps());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Deploys the console's sample app and waits until it has said something.

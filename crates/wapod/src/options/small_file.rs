@@ -1,0 +1,61 @@
+//! Reads a file that should be small, whatever it is.
+//!
+//! A pipe that nobody writes to would hold the start for ever, and a device would
+//! fill the memory. Pipes are taken, since shells pass secrets that way.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// Time for whatever is at the other end of a pipe.
+const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads a file of at most so many bytes.
+///
+/// # Errors
+///
+/// As the system says; also when it is larger, no text, or does not end in time.
+pub(super) fn read_small(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let (send, outcome) = channel();
+    let opened = path.to_owned();
+    // Opening a pipe waits as well. If it never ends, neither does the thread,
+    // and the program ends without it.
+    std::thread::Builder::new().spawn(move || send.send(read(&opened, bytes_max)))?;
+    outcome.recv_timeout(PIPE_TIMEOUT).unwrap_or_else(|_| {
+        let text = format!(
+            "nothing came to its end within {} seconds; is it a pipe that nobody writes to?",
+            PIPE_TIMEOUT.as_secs()
+        );
+        Err(io::Error::new(io::ErrorKind::TimedOut, text))
+    })
+}
+
+fn read(path: &Path, bytes_max: u64) -> io::Result<String> {
+    let mut text = String::new();
+    let bytes = File::open(path)?
+        .take(bytes_max + 1)
+        .read_to_string(&mut text)?;
+    if bytes as u64 > bytes_max {
+        let text = format!("it has more than {bytes_max} bytes, so it is something else");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_or_endless_is_refused() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("file");
+        std::fs::write(&path, "12345678").expect("written");
+        assert_eq!(read_small(&path, 8).expect("fits"), "12345678");
+        assert!(read_small(&path, 7).is_err());
+        assert!(read_small(Path::new("/dev/zero"), 1 << 20).is_err());
+        assert!(read_small(folder.path(), 8).is_err());
+    }
+}
