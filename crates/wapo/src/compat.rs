@@ -14,12 +14,16 @@
 pub mod channel;
 #[deprecated(note = "use `wapo::Error`, `wapo::Result` and the modules of `wapo`")]
 pub mod env;
+mod errors;
 #[cfg(any(feature = "hyper", feature = "hyper-v0"))]
 #[deprecated(note = "use `wapo::hyper`")]
 pub mod hyper_rt;
 #[cfg(feature = "hyper-v0")]
 #[deprecated(note = "use hyper 1 with `wapo::hyper`")]
 pub mod hyper_v0;
+#[cfg(feature = "hyper")]
+#[deprecated(note = "use `wapo::hyper`")]
+pub mod hyper_v1;
 
 /// Deprecated names of [`crate::task`].
 pub(crate) mod tasks {
@@ -47,18 +51,20 @@ pub(crate) mod time {
     /// Yields once.
     #[deprecated(note = "use `wapo::task::yield_now`")]
     pub fn breath() -> Breath {
-        Breath::new(false)
+        Breath::new(true)
     }
 
     /// The future of [`breath`].
     #[deprecated(note = "use `wapo::task::yield_now`")]
     #[derive(Debug)]
-    pub struct Breath(bool);
+    pub struct Breath {
+        yields: bool,
+    }
 
     impl Breath {
-        /// Yields once, or not at all when `ready`.
-        pub fn new(ready: bool) -> Self {
-            Self(ready)
+        /// Yields once when `yields`, or not at all.
+        pub fn new(yields: bool) -> Self {
+            Self { yields }
         }
     }
 
@@ -66,7 +72,7 @@ pub(crate) mod time {
         type Output = ();
 
         fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-            if std::mem::replace(&mut self.0, true) {
+            if !std::mem::take(&mut self.yields) {
                 return Poll::Ready(());
             }
             cx.waker().wake_by_ref();
@@ -78,12 +84,21 @@ pub(crate) mod time {
 /// Deprecated names of [`crate::log`].
 pub(crate) mod log {
     use std::fmt::Display;
-    use std::future::{Future, poll_fn};
-    use std::pin::pin;
+    use std::future::Future;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use ::log::LevelFilter;
 
     use crate::log::Logger;
 
     impl Logger {
+        /// A logger for everything up to a level.
+        #[deprecated(note = "use `Logger::new`, for instance `Logger::new(\"info\")`")]
+        pub fn with_max_level(level: LevelFilter) -> Self {
+            Self::new(level.as_str())
+        }
+
         /// Makes this the program's logger, if there is none yet.
         #[deprecated(note = "use `wapo::log::init` or `Logger::init`")]
         pub fn init_static(self) {
@@ -94,14 +109,29 @@ pub(crate) mod log {
 
     /// Logs each poll of a future at trace level.
     #[deprecated(note = "use `wapo::spawn_named`, or log inside the future")]
-    pub async fn log_polling<F: Future>(label: impl Display, future: F) -> F::Output {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            let outcome = future.as_mut().poll(cx);
-            ::log::trace!("polled {label}: ready is {}", outcome.is_ready());
+    pub fn log_polling<F: Future>(label: impl Display, future: F) -> LogFuture<F> {
+        LogFuture {
+            label: label.to_string(),
+            future: Box::pin(future),
+        }
+    }
+
+    /// The future of [`log_polling`].
+    #[deprecated(note = "use `wapo::spawn_named`, or log inside the future")]
+    #[derive(Debug)]
+    pub struct LogFuture<F> {
+        label: String,
+        future: Pin<Box<F>>,
+    }
+
+    impl<F: Future> Future for LogFuture<F> {
+        type Output = F::Output;
+
+        fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+            let outcome = self.future.as_mut().poll(cx);
+            ::log::trace!("polled {}: ready is {}", self.label, outcome.is_ready());
             outcome
-        })
-        .await
+        }
     }
 }
 
@@ -116,14 +146,9 @@ pub(crate) mod net {
     use crate::net::{Attempt, TcpStream};
 
     #[cfg(feature = "hyper-v0")]
-    pub use super::hyper_v0;
-
-    /// hyper 1 over our streams.
+    pub use super::hyper_v0::{self, AddrIncoming, AddrStream, HttpConnector};
     #[cfg(feature = "hyper")]
-    #[deprecated(note = "use `wapo::hyper`")]
-    pub mod hyper_v1 {
-        pub use crate::hyper::{HttpConnecting, HttpConnector};
-    }
+    pub use super::hyper_v1;
 
     impl TcpStream {
         /// Connects, with TLS by the host when `tls` is set.
@@ -145,6 +170,13 @@ pub(crate) mod net {
     #[derive(Debug)]
     pub struct TcpConnector(Result<Attempt>);
 
+    impl TcpConnector {
+        /// An attempt, or why there is none.
+        pub(crate) fn new(attempt: Result<Attempt>) -> Self {
+            Self(attempt)
+        }
+    }
+
     impl Future for TcpConnector {
         type Output = Result<TcpStream>;
 
@@ -160,7 +192,7 @@ pub(crate) mod net {
 /// The log under its old name.
 #[deprecated(note = "use `wapo::log`")]
 pub mod logger {
-    pub use crate::log::{Filter, Logger, init, log_polling};
+    pub use crate::log::{Filter, LogFuture, Logger, init, log_polling};
 }
 
 /// Host calls as plain functions.
@@ -168,65 +200,68 @@ pub mod logger {
 pub mod ocall {
     use std::borrow::Cow;
 
-    use wapo_abi::message::TlsServerConfig;
+    use wapo_abi::WakeCode;
+    use wapo_abi::message::{LogLevel, TlsServerConfig};
 
+    use crate::error::Result;
     use crate::sys::calls;
     pub use crate::sys::calls::*;
+
+    /// Reads from a stream, or waits for a timer.
+    ///
+    /// # Errors
+    ///
+    /// As the call.
+    pub fn poll_read(waker: i32, handle: i32, buffer: &mut [u8]) -> Result<u32> {
+        calls::poll_read(waker, handle, buffer).map(count)
+    }
+
+    /// Writes to a stream.
+    ///
+    /// # Errors
+    ///
+    /// As the call.
+    pub fn poll_write(waker: i32, handle: i32, data: &[u8]) -> Result<u32> {
+        calls::poll_write(waker, handle, data).map(count)
+    }
+
+    /// A number of bytes; guests have no more than 32 bits of them.
+    fn count(size: usize) -> u32 {
+        u32::try_from(size).unwrap_or(u32::MAX)
+    }
+
+    /// The wakers that were woken, or released (`-1 - number`).
+    ///
+    /// # Errors
+    ///
+    /// As the call.
+    pub fn awake_wakers() -> Result<Vec<i32>> {
+        let codes = calls::awake_wakers()?;
+        Ok(codes.into_iter().map(WakeCode::to_i32).collect())
+    }
+
+    /// Writes a line to the app's log.
+    ///
+    /// # Errors
+    ///
+    /// As the call.
+    pub fn log(level: ::log::Level, message: &str) -> Result<()> {
+        let level = match level {
+            ::log::Level::Error => LogLevel::Error,
+            ::log::Level::Warn => LogLevel::Warn,
+            ::log::Level::Info => LogLevel::Info,
+            ::log::Level::Debug => LogLevel::Debug,
+            ::log::Level::Trace => LogLevel::Trace,
+        };
+        calls::log(level, message)
+    }
 
     /// Listens on a literal `ip:port`.
     ///
     /// # Errors
     ///
     /// As [`crate::net::TcpListener::bind_tls`].
-    pub fn tcp_listen(
-        addr: Cow<'_, str>,
-        tls: Option<TlsServerConfig>,
-    ) -> crate::error::Result<i32> {
+    pub fn tcp_listen(addr: Cow<'_, str>, tls: Option<TlsServerConfig>) -> Result<i32> {
         calls::tcp_listen(addr.into_owned(), tls)
-    }
-}
-
-/// Owns a host resource by its number; dropping it closes the resource.
-#[deprecated(note = "use the types of `wapo::net` and `wapo::time`, which own theirs")]
-pub type ResourceId = crate::handle::Handle;
-
-/// The variants that errors had in Wapo 0.x.
-#[allow(
-    non_upper_case_globals,
-    reason = "old names; they were variants of an enum"
-)]
-mod variants {
-    use crate::error::Error;
-    use wapo_abi::Errno;
-
-    macro_rules! variants {
-        ($($old:ident = $new:ident;)*) => {
-            impl Error {$(
-                #[doc = concat!("`Errno::", stringify!($new), "` under its old name.")]
-                #[deprecated(note = "use the constant in capitals, or `Error::code`")]
-                pub const $old: Self = Self::from_errno(Errno::$new);
-            )*}
-        };
-    }
-
-    variants! {
-        Ok = OK;
-        UnknownCallNumber = UNKNOWN_CALL_NUMBER;
-        InvalidAddress = INVALID_ADDRESS;
-        InvalidParameter = INVALID_PARAMETER;
-        InvalidEncoding = INVALID_ENCODING;
-        NoMemory = NO_MEMORY;
-        NotFound = NOT_FOUND;
-        UnsupportedOperation = UNSUPPORTED_OPERATION;
-        IoError = IO_ERROR;
-        ResourceLimited = RESOURCE_LIMITED;
-        Pending = PENDING;
-        EndOfFile = END_OF_FILE;
-        GasExhausted = GAS_EXHAUSTED;
-        Stifled = STIFLED;
-        AlreadyExists = ALREADY_EXISTS;
-        DataCorruption = DATA_CORRUPTION;
-        Forbiden = FORBIDDEN;
-        ConditionError = CONDITION_ERROR;
     }
 }

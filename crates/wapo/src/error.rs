@@ -5,13 +5,14 @@
 
 use std::{fmt, io};
 
+use parity_scale_codec::{Decode, Encode};
 use wapo_abi::Errno;
 
 /// Why a call to the host failed.
 ///
 /// Converts into [`std::io::Error`] with a fitting [`io::ErrorKind`], so `?`
 /// works in functions that return [`io::Result`].
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Encode, Decode)]
 pub struct Error(Errno);
 
 /// [`std::result::Result`] with [`Error`].

@@ -7,8 +7,10 @@
 use crate::sys;
 
 /// Owns a handle: dropping it closes the resource.
+///
+/// The number is public because programs for Wapo 0.x write `ResourceId(3).0`.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Handle(i32);
+pub struct Handle(pub i32);
 
 impl Handle {
     /// The number the host knows it by.

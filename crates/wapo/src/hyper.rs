@@ -58,6 +58,14 @@ where
 #[derive(Clone, Copy, Default, Debug)]
 pub struct Timer;
 
+impl Timer {
+    /// A timer; it has no state.
+    #[deprecated(note = "write `Timer`")]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
 impl hyper::rt::Timer for Timer {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         Box::pin(HyperSleep(time::sleep(duration)))
@@ -100,8 +108,14 @@ impl<T> Io<T> {
     }
 
     /// The stream inside.
-    pub const fn inner(&self) -> &T {
+    pub const fn get_ref(&self) -> &T {
         &self.0
+    }
+
+    /// The stream back, under its name of Wapo 0.x.
+    #[deprecated(note = "use `into_inner`")]
+    pub fn inner(self) -> T {
+        self.0
     }
 
     /// The stream back.

@@ -115,8 +115,10 @@ pub use wapo_macros::main;
 #[allow(deprecated, reason = "re-exported at its old path")]
 pub use compat::hyper_rt;
 #[allow(deprecated, reason = "re-exported at their old paths")]
-pub use compat::{ResourceId, channel, env, logger, ocall};
+pub use compat::{channel, env, logger, ocall};
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use handle::Handle as ResourceId;
 
 /// For the expansion of [`main`]; not for anybody else.
 ///

@@ -14,8 +14,10 @@ mod sni;
 mod stream;
 mod tls;
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use wapo_abi::message::TlsClientConfig;
 pub use wapo_abi::message::TlsServerConfig;
@@ -97,7 +99,7 @@ impl Attempt {
         })
     }
 
-    pub(crate) fn poll(&self, cx: &std::task::Context<'_>) -> std::task::Poll<Result<TcpStream>> {
+    pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<TcpStream>> {
         poll_call(cx, |waker| calls::poll_res(waker, self.handle.get()))
             .map_ok(|number| TcpStream::from_handle(number.into(), self.is_tls))
     }
@@ -177,8 +179,8 @@ impl TcpListener {
     /// # Cancel safety
     ///
     /// No connection is lost when the future is dropped.
-    pub async fn accept(&self) -> Result<(TcpStream, SocketAddr)> {
-        poll_fn(|cx| self.poll_accept(cx)).await
+    pub fn accept(&self) -> Acceptor<'_> {
+        Acceptor { listener: self }
     }
 
     /// As [`Self::accept`], for hand-written futures.
@@ -186,20 +188,32 @@ impl TcpListener {
     /// # Errors
     ///
     /// As [`Self::accept`].
-    pub fn poll_accept(
-        &self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(TcpStream, SocketAddr)>> {
+    pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<Result<(TcpStream, SocketAddr)>> {
         poll_accept(cx, &self.handle, self.is_tls)
+    }
+}
+
+/// The future of [`TcpListener::accept`].
+#[derive(Debug)]
+#[must_use = "nothing is accepted unless it is awaited"]
+pub struct Acceptor<'a> {
+    listener: &'a TcpListener,
+}
+
+impl Future for Acceptor<'_> {
+    type Output = Result<(TcpStream, SocketAddr)>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.listener.poll_accept(cx)
     }
 }
 
 /// Accepts from a listener of any kind.
 fn poll_accept(
-    cx: &std::task::Context<'_>,
+    cx: &Context<'_>,
     listener: &Handle,
     is_tls: bool,
-) -> std::task::Poll<Result<(TcpStream, SocketAddr)>> {
+) -> Poll<Result<(TcpStream, SocketAddr)>> {
     poll_call(cx, |waker| {
         let (number, peer) = calls::tcp_accept(waker, listener.get())?;
         let stream = TcpStream::from_handle(number.into(), is_tls);

@@ -136,3 +136,12 @@ async fn a_panic_of_a_guest_of_the_published_sdk_is_a_trap() {
     assert!(answer.is_err());
     assert!(matches!(app.exited().await, ExitReason::Trapped(_)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_name_of_wapo_0_compiles_against_both_crates_and_links() {
+    for name in ["compat-v0-api", "compat-v0-api-ours"] {
+        let app = Daemon::start().await.deploy(guest(name)).await;
+        assert_eq!(app.exited().await, ExitReason::Finished, "{name}");
+        app.expect_log("every name is there").await;
+    }
+}

@@ -158,6 +158,15 @@ impl OneshotSender {
     }
 }
 
+impl<M> From<OneshotSender> for ScaleOneshotSender<M> {
+    fn from(sender: OneshotSender) -> Self {
+        Self {
+            sender,
+            message: PhantomData,
+        }
+    }
+}
+
 /// Sends one answer of a type.
 pub struct ScaleOneshotSender<M> {
     sender: OneshotSender,

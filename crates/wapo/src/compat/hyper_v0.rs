@@ -1,6 +1,5 @@
 //! hyper 0.14 over our streams, for programs that have not moved to hyper 1.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,7 +12,7 @@ use ::hyper_v0::service::Service;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::error::{Error, Result};
-use crate::net::{Attempt, TcpListener, TcpStream};
+use crate::net::{Attempt, TcpConnector, TcpListener, TcpStream};
 
 /// Connects to the host of a URI: `https` with TLS by the host, else plain.
 #[derive(Clone, Copy, Default, Debug)]
@@ -26,38 +25,23 @@ impl HttpConnector {
     }
 }
 
-/// A connection attempt of [`HttpConnector`].
-#[derive(Debug)]
-pub struct HttpConnecting(Result<Attempt>);
-
-impl Future for HttpConnecting {
-    type Output = io::Result<TcpStream>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match &self.0 {
-            Ok(attempt) => Poll::Ready(Ok(ready!(attempt.poll(cx))?)),
-            Err(error) => Poll::Ready(Err((*error).into())),
-        }
-    }
-}
-
 impl Service<Uri> for HttpConnector {
     type Response = TcpStream;
-    type Error = io::Error;
-    type Future = HttpConnecting;
+    type Error = Error;
+    type Future = TcpConnector;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, uri: Uri) -> HttpConnecting {
+    fn call(&mut self, uri: Uri) -> TcpConnector {
         let is_tls = uri.scheme_str() == Some("https");
         let port = uri.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
         let attempt = uri
             .host()
             .ok_or(Error::INVALID_PARAMETER)
             .and_then(|host| Attempt::start(host, port, is_tls));
-        HttpConnecting(attempt)
+        TcpConnector::new(attempt)
     }
 }
 
