@@ -65,7 +65,7 @@ impl Reserve {
     }
 
     fn has_room(&self) -> bool {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
+        let folder = self.path.parent().unwrap_or_else(|| Path::new("."));
         let free = rustix::fs::statvfs(folder);
         free.is_ok_and(|free| free.f_bavail.saturating_mul(free.f_frsize) >= 4 * RESERVE_BYTES)
     }

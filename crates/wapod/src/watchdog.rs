@@ -176,6 +176,10 @@ impl Watch {
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the runtime under test stands still, so this thread waits by itself"
+)]
 mod tests {
     use super::*;
 

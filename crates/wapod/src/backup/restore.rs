@@ -284,7 +284,8 @@ impl Moves {
     fn undo(self) -> io::Result<()> {
         let mut outcome = Ok(());
         for (from, to) in self.done.iter().rev() {
-            outcome = outcome.and(fs::rename(to, from));
+            let moved = fs::rename(to, from);
+            outcome = outcome.and(moved);
         }
         for folder in self.made.iter().rev() {
             // One that is not empty holds what could not be moved back.

@@ -1,6 +1,10 @@
 //! Starts the program, talks to it, and ends it, whatever the test does.
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these tests have no runtime that a thread could hold up"
+)]
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
