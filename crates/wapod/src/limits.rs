@@ -75,6 +75,12 @@ pub const AT_ONCE_BYTES_MAX: usize = 64 * 1024;
 /// Each keeps a core busy for up to some tenths of a second.
 pub const HEAVY_WORK_MAX: usize = 1;
 
+/// Niceness of the threads for large messages.
+///
+/// At 10 such a thread gets a tenth of a core that others need; the others are
+/// those that answer everybody else.
+pub const HEAVY_NICENESS: i32 = 10;
+
 /// Time that a large message waits for its turn.
 pub const HEAVY_WAIT: Duration = Duration::from_secs(10);
 

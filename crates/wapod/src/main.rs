@@ -25,6 +25,11 @@ use serve::Ended;
 /// Nobody may read standard output any more, and that must not hold up the end.
 pub(crate) const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
+/// Gives memory back when a load has ended. The C library keeps what thousands of
+/// connections had until the daemon ends.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Exit code for wrong usage, as clap has it.
 const USAGE: u8 = 2;
 

@@ -411,3 +411,22 @@ fn the_limit_of_open_files_is_raised() {
     assert_eq!(refused.code, Some(1));
     assert!(refused.only_error().contains("LimitNOFILE"));
 }
+
+#[test]
+fn memory_that_strangers_took_is_given_back() {
+    const STRANGERS: usize = 800;
+    const HEAD_BYTES: usize = 60_000;
+    let folder = Folder::new();
+    let daemon = folder.start(&[]);
+    let before = daemon.resident_bytes();
+    let taken = STRANGERS * HEAD_BYTES;
+    let strangers = daemon.unfinished_heads(STRANGERS, HEAD_BYTES);
+    daemon.wait_until(|| daemon.resident_bytes() > before + taken);
+    drop(strangers);
+    // What is left is what the threads keep at hand.
+    daemon.wait_until(|| {
+        // Somebody has to be served for memory to be looked at.
+        daemon.get("/health");
+        daemon.resident_bytes() < before + taken / 2
+    });
+}

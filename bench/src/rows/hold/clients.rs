@@ -37,7 +37,7 @@ struct Attack {
 const ATTACKS: &[Attack] = &[
     Attack {
         what: "150 calls of 10 MiB without their last byte",
-        budget_bytes: BODIES_BYTES,
+        budget_bytes: wapod::limits::BODIES_BYTES_MAX,
         begin: unfinished_calls,
         count: 150,
     },
@@ -61,8 +61,6 @@ const ATTACKS: &[Attack] = &[
     },
 ];
 
-/// What collected bodies of all clients may take.
-const BODIES_BYTES: u64 = 64 << 20;
 /// What one stalled download may hold: two pipes, the socket's and hyper's buffers.
 const PER_STREAM_BYTES: u64 = 512 * 1024;
 /// What one answer of the daemon itself may hold, with its request.

@@ -7,9 +7,10 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
@@ -17,8 +18,8 @@ use super::connection::Client;
 use super::places::Places;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,
-    BODIES_CLIENT_BYTES_MAX, BODIES_SMALL_BYTES, CLIENT_CONNECTIONS_MAX, HEAVY_WAIT,
-    HEAVY_WORK_MAX, Patience,
+    BODIES_CLIENT_BYTES_MAX, BODIES_SMALL_BYTES, CLIENT_CONNECTIONS_MAX, HEAVY_NICENESS,
+    HEAVY_WAIT, HEAVY_WORK_MAX, Patience,
 };
 
 /// The clients of one port.
@@ -183,12 +184,16 @@ impl Heavy {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(TooBusy);
         };
-        let working = tokio::task::spawn_blocking(move || {
-            let done = work();
-            drop(place);
-            done
-        });
-        working.await.map_err(|_| TooBusy)
+        let (done, outcome) = oneshot::channel();
+        let working = move || {
+            let _place = place;
+            lower_priority();
+            // Nobody may wait for it any more.
+            let _ = done.send(work());
+        };
+        let thread = thread::Builder::new().name("wapod-large".to_owned());
+        thread.spawn(working).map_err(|_| TooBusy)?;
+        outcome.await.map_err(|_| TooBusy)
     }
 
     fn reading(&self) -> Reading {
@@ -197,5 +202,13 @@ impl Heavy {
             total: HEAVY_WORK_MAX as u64,
             refused: self.refused.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Lets whoever has little to do go first.
+fn lower_priority() {
+    let thread = rustix::thread::gettid();
+    if let Err(error) = rustix::process::setpriority_process(Some(thread), HEAVY_NICENESS) {
+        tracing::debug!(%error, "a thread keeps its priority");
     }
 }

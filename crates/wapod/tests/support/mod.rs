@@ -249,6 +249,37 @@ impl Daemon {
         stream
     }
 
+    /// Connections, each with a head of so many bytes that does not end.
+    pub(crate) fn unfinished_heads(&self, count: usize, bytes: usize) -> Vec<TcpStream> {
+        let head = format!("GET / HTTP/1.1\r\nhost: x\r\nx-long: {}", "x".repeat(bytes));
+        let connect = |_| {
+            let mut stream = TcpStream::connect(self.admin).expect("connects");
+            stream.write_all(head.as_bytes()).expect("sent");
+            stream
+        };
+        (0..count).map(connect).collect()
+    }
+
+    /// Memory of the process that is in RAM.
+    pub(crate) fn resident_bytes(&self) -> usize {
+        let status = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(status).expect("the daemon runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.split_whitespace().next());
+        kib.and_then(|kib| kib.parse::<usize>().ok())
+            .expect("a size")
+            * 1024
+    }
+
+    /// Looks again and again until it is so.
+    pub(crate) fn wait_until(&self, is_so: impl Fn() -> bool) {
+        let begun = std::time::Instant::now();
+        while !is_so() {
+            assert!(begun.elapsed() < TIME_LIMIT, "it does not come to that");
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
     fn request(&self, head: &str, body: &[u8]) -> String {
         Self::request_at(self.admin, head, body)
     }
