@@ -40,6 +40,8 @@ pub(crate) enum Interrupted {
     Stopped,
     #[error("the guest made more waits than it ever asked about")]
     Overflowed,
+    #[error("the gas limit is reached")]
+    GasExhausted,
 }
 
 impl From<Interrupted> for ExitReason {
@@ -47,6 +49,7 @@ impl From<Interrupted> for ExitReason {
         match interrupted {
             Interrupted::Stopped => Self::Stopped,
             Interrupted::Overflowed => Self::Violation(interrupted.to_string()),
+            Interrupted::GasExhausted => Self::GasExhausted,
         }
     }
 }

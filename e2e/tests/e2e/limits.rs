@@ -84,6 +84,27 @@ async fn gas_ends_a_guest_that_calls_the_host() {
     assert_eq!(probe.app().exited().await, ExitReason::GasExhausted);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn gas_ends_a_guest_that_calls_the_host_and_never_returns() {
+    let text = r#"(module
+        (import "wapo" "ocall_fast_return"
+          (func $fast (param i32 i32 i32 i32 i32 i32) (result i64)))
+        (memory (export "memory") 1)
+        (func (export "wapo_poll") (result i32)
+          (loop $for_ever
+            (drop (call $fast (i32.const 0) (i32.const 113)
+              (i32.const 0) (i32.const 10000) (i32.const 0) (i32.const 0)))
+            (br $for_ever))
+          (i32.const 0)))"#;
+    let mut config = text_guest(text);
+    config.gas_max = Some(10_000_000);
+    let app = Daemon::start().await.deploy(config).await;
+    assert_eq!(app.exited().await, ExitReason::GasExhausted);
+    // A slice of work more: some twenty calls.
+    let gas = app.usage().gas;
+    assert!((10_000_000..13_000_000).contains(&gas), "{gas}");
+}
+
 async fn crowd(daemon: &Daemon, count: usize) -> Vec<App> {
     let mut apps = Vec::new();
     for number in 0..count {

@@ -8,11 +8,11 @@ use wapo_abi::{
     Errno, IMPORT_FAST, IMPORT_MODULE, IMPORT_SLOW, LEGACY_IMPORT_FAST, LEGACY_IMPORT_MODULE,
     LEGACY_IMPORT_SLOW, MEMORY_EXPORT,
 };
-use wasmtime::{AsContextMut as _, Caller, Linker, Memory};
+use wasmtime::{AsContext as _, AsContextMut as _, Caller, Linker, Memory};
 
 use super::{SlowOutcome, WORK_CALL, call_fast, call_slow, work_moved};
 use crate::drive::Interrupted;
-use crate::limits::SHORT_SLICE_FUEL;
+use crate::limits::{FUEL_PER_GAS, SHORT_SLICE_FUEL};
 use crate::state::InstanceState;
 
 /// Links both imports under the present and the older module name.
@@ -77,7 +77,7 @@ fn ocall_slow<'a>(
                 let outcome = future.await;
                 drop(waits);
                 let result = finish_slow(&mut caller, id, slots, outcome);
-                work_off(&mut caller).await;
+                work_off(&mut caller).await?;
                 result
             });
         }
@@ -87,7 +87,7 @@ fn ocall_slow<'a>(
     let result = finish_slow(&mut caller, id, slots, outcome);
     if caller.data().has_worked_a_slice() {
         return Box::new(async move {
-            work_off(&mut caller).await;
+            work_off(&mut caller).await?;
             result
         });
     }
@@ -98,16 +98,42 @@ fn ocall_slow<'a>(
 ///
 /// For imports that can suspend the guest; the fast one can only shorten the way
 /// to the next yield ([`balance`]).
-pub(crate) async fn work_off(caller: &mut Caller<'_, InstanceState>) {
+///
+/// # Errors
+///
+/// When the guest has to end.
+pub(crate) async fn work_off(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
     let state = caller.data_mut();
     if state.has_worked_a_slice() {
         state.work = 0;
         state.publish_call_gas();
+        check_gas(caller)?;
+        let state = caller.data_mut();
         let control = Arc::clone(&state.control);
         let waits = control.wait_in_host();
         tokio::task::yield_now().await;
         drop(waits);
     }
+    Ok(())
+}
+
+/// Ends a guest whose calls have used up what its gas limit leaves.
+///
+/// The tank holds the fuel that the limit allows; prices of calls are taken from
+/// it when a poll is over, which a guest that only calls the host can put off.
+///
+/// # Errors
+///
+/// [`Interrupted::GasExhausted`].
+fn check_gas(caller: &Caller<'_, InstanceState>) -> wasmtime::Result<()> {
+    let state = caller.data();
+    if state.config.gas_max.is_some() {
+        let gas_left = caller.as_context().get_fuel()? / FUEL_PER_GAS;
+        if state.call_gas >= gas_left {
+            return Err(Interrupted::GasExhausted.into());
+        }
+    }
+    Ok(())
 }
 
 /// Keeps the answer for `get_return` and gives its length.
@@ -238,8 +264,9 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
     let pending = state.short_since == Some(step);
     let interval = if state.has_worked_a_slice() {
         state.work = 0;
-        state.publish_call_gas();
         state.short_since = Some(step);
+        state.publish_call_gas();
+        check_gas(caller)?;
         if pending { 1 } else { SHORT_SLICE_FUEL }
     } else if pending || state.short_since.is_none() {
         return Ok(());
@@ -247,6 +274,7 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
         state.short_since = None;
         state.slice_fuel()
     };
+    let state = caller.data_mut();
     state.pay_attention();
     let control = Arc::clone(&state.control);
     let mut store = caller.as_context_mut();

@@ -126,7 +126,7 @@ macro_rules! may_wait {
                     let waits = state.control.wait_in_host();
                     let errno = $module::$name(&mut state.wasi, &mut memory $(, $arg)*).await?;
                     drop(waits);
-                    work_off(&mut caller).await;
+                    work_off(&mut caller).await?;
                     wasmtime::Result::<Errno>::Ok(errno)
                 })
             },
@@ -204,7 +204,7 @@ macro_rules! link {
                         0 => deliver_size(&mut caller, &parcel, size),
                         failed => failed,
                     };
-                    work_off(&mut caller).await;
+                    work_off(&mut caller).await?;
                     wasmtime::Result::<Errno>::Ok(errno)
                 })
             },
@@ -272,7 +272,7 @@ async fn random_get(
         filled += piece_bytes;
         let done = filled == bytes.len();
         state.add_work(WORK_SYSCALL + piece_bytes as u64);
-        work_off(&mut caller).await;
+        work_off(&mut caller).await?;
         if done {
             return Ok(0);
         }
