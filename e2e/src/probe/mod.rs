@@ -10,16 +10,17 @@ mod http;
 pub mod noise;
 mod script;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
 
 pub use calls::{TlsIdentity, unpack};
 pub use http::Fields;
 pub use script::{Drain, Output, Script};
 use wapod::AppConfig;
 
-use crate::{App, Daemon, fixture};
+use crate::{App, Daemon, fixture, within};
 
 /// Memory that the guest does not use itself.
 pub const SCRATCH: u32 = 0x10_0000;
@@ -280,11 +281,33 @@ impl Probe {
         events
     }
 
+    /// Whether each waker but those in `waiting` was released.
+    async fn has_heard_of_all(&self, waiting: &[u32]) -> bool {
+        self.events().await;
+        let seen = self.seen.lock().expect("no panic before");
+        let released: HashSet<i32> = seen
+            .iter()
+            .filter_map(|event| match event {
+                Event::Released(waker) => Some(*waker),
+                _ => None,
+            })
+            .collect();
+        let used = self.used.lock().expect("no panic before");
+        used.iter()
+            .all(|waker| released.contains(waker) || waiting.contains(&waker.cast_unsigned()))
+    }
+
     /// Checks the rule of wakers over all that happened so far: none released
     /// twice, none woken after its release, and, but for `waiting`, each
     /// released.
     pub async fn check_wakers(&self, waiting: &[u32]) {
-        self.events().await;
+        // Whoever wakes a guest lets go of its waker a moment later.
+        let all_heard = async {
+            while !self.has_heard_of_all(waiting).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        within("all wakers to be released", all_heard).await;
         let mut released: HashMap<i32, u32> = HashMap::new();
         for event in self.seen.lock().expect("no panic before").iter() {
             match event {
