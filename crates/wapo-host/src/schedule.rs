@@ -392,6 +392,7 @@ mod tests {
         let threads = LowPriority::new(1).expect("threads");
         let history = Arc::default();
         let mut instance = scheduled(&history, &threads);
+        instance.control.set_idle(true);
         for _ in 0..30 {
             let begun = instance.begin_step();
             // The thread stands still, as when the kernel prefers another one.

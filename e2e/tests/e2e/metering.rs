@@ -90,7 +90,7 @@ async fn an_app_reads_its_gas() {
             }
         }
     };
-    e2e::within("gas to grow", settled).await;
+    within("gas to grow", settled).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
