@@ -8,7 +8,9 @@ use anyhow::{Context, Result, ensure};
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Runtime;
 use wapo_abi::message::MetricsToken;
-use wapo_host::{Embedder, Engine, EngineConfig, InstanceConfig, InstanceId, LogLine, Program};
+use wapo_host::{
+    Embedder, Engine, EngineConfig, InstanceConfig, InstanceId, LogLine, MemoryCharge, Program,
+};
 
 /// Keeps output, forgets log lines, knows no secrets.
 #[derive(Default)]
@@ -23,7 +25,7 @@ impl Embedder for Keeper {
 
     fn log(&self, _line: LogLine) {}
 
-    fn output(&self, _instance: InstanceId, data: &[u8]) {
+    fn output(&self, _instance: InstanceId, data: &[u8], _charge: MemoryCharge) {
         let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
         output.extend_from_slice(data);
     }

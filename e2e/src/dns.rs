@@ -28,6 +28,15 @@ impl Dns {
     ///
     /// When no port is to be had.
     pub async fn serve(names: &[(&str, IpAddr)]) -> Self {
+        Self::answering(names, |_| true).await
+    }
+
+    /// Serves these names, and never answers a question for IPv6 addresses.
+    pub async fn serve_ipv4_only(names: &[(&str, IpAddr)]) -> Self {
+        Self::answering(names, |kind| kind != TYPE_AAAA).await
+    }
+
+    async fn answering(names: &[(&str, IpAddr)], answers: fn(u16) -> bool) -> Self {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("port");
@@ -39,7 +48,9 @@ impl Dns {
         let task = tokio::spawn(async move {
             let mut packet = [0; 512];
             while let Ok((len, client)) = socket.recv_from(&mut packet).await {
-                if let Some(reply) = answer(&packet[..len], &table) {
+                if kind_of(&packet[..len]).is_some_and(answers)
+                    && let Some(reply) = answer(&packet[..len], &table)
+                {
                     // A client that is gone needs no answer.
                     let _ = socket.send_to(&reply, client).await;
                 }
@@ -67,7 +78,7 @@ impl Drop for Dns {
 fn answer(packet: &[u8], table: &HashMap<String, Vec<IpAddr>>) -> Option<Vec<u8>> {
     let (name, end) = read_name(packet)?;
     let question = packet.get(HEADER_BYTES..end + 4)?;
-    let kind = u16::from_be_bytes([*packet.get(end)?, *packet.get(end + 1)?]);
+    let kind = kind_of(packet)?;
     let known = table.get(&name);
     let found: Vec<IpAddr> = known
         .into_iter()
@@ -94,6 +105,15 @@ fn answer(packet: &[u8], table: &HashMap<String, Vec<IpAddr>>) -> Option<Vec<u8>
         reply.extend(bytes);
     }
     Some(reply)
+}
+
+/// The kind of records that a packet with one question asks for.
+fn kind_of(packet: &[u8]) -> Option<u16> {
+    let (_, end) = read_name(packet)?;
+    Some(u16::from_be_bytes([
+        *packet.get(end)?,
+        *packet.get(end + 1)?,
+    ]))
 }
 
 /// The name after the header and where it ends.

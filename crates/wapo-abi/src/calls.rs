@@ -266,6 +266,11 @@ macro_rules! for_each_host_call {
                 /// Serves one name on the worker's shared TLS port. A success costs 10000 more.
                 fast_encoded 215 tls_listen_sni(name: (String), config: (TlsServerConfig)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
+
+                /// Why a call on the network failed last: a call on this handle, or any with
+                /// -1. A kind, as in `NetFailure`, and a text for people.
+                slow 306 net_failure(handle: handle) -> ((u8, String)), gas 200,
+                    errors [NOT_FOUND];
             }
 
             worker {

@@ -50,12 +50,14 @@ pub mod calls;
 pub mod caps;
 pub mod errno;
 pub mod message;
+pub mod net_failure;
 pub mod wake;
 pub mod wire;
 
 pub use calls::{Arg, CALLS, CallInfo, Gas, Mode};
 pub use caps::{Cap, Excess};
 pub use errno::Errno;
+pub use net_failure::NetFailure;
 pub use wake::{Event, PollOutcome, WakeCode, WakerId};
 
 /// Name of the module from which a guest imports the two call functions.

@@ -3,8 +3,9 @@
 //! One number that instances add to before they grow, and that is given back
 //! when they are gone. What counts is what a guest was granted (linear memory
 //! and tables), touched or not: a promise to one guest must not be broken
-//! because another one touches its pages first. The kernel is not asked.
-//! Called by the limiter in `state`.
+//! because another one touches its pages first. The kernel is not asked. What
+//! the host keeps for an instance is on the same budget (`host_memory`). Called
+//! by the limiter in `state`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,7 +30,7 @@ impl MemoryBudget {
         self.committed_bytes.load(Ordering::Relaxed)
     }
 
-    fn commit(&self, bytes: u64) -> bool {
+    pub(crate) fn commit(&self, bytes: u64) -> bool {
         let add = |committed: u64| {
             let sum = committed.checked_add(bytes)?;
             (sum <= self.max_bytes).then_some(sum)
@@ -40,7 +41,7 @@ impl MemoryBudget {
             .is_ok()
     }
 
-    fn give_back(&self, bytes: u64) {
+    pub(crate) fn give_back(&self, bytes: u64) {
         self.committed_bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 

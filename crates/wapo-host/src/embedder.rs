@@ -16,6 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use wapo_abi::Errno;
 use wapo_abi::message::{LogLevel, MetricsToken, TlsServerConfig};
 
+use crate::host_memory::MemoryCharge;
 use crate::line::LineText;
 
 /// A future that suspends the instance until it is ready.
@@ -81,9 +82,10 @@ pub trait Embedder: Send + Sync + 'static {
     /// Takes a line of the app's log.
     fn log(&self, line: LogLine);
 
-    /// Takes output that a guest emitted.
-    fn output(&self, instance: InstanceId, data: &[u8]) {
-        let _ = (instance, data);
+    /// Takes output that a guest emitted. The charge is the memory of the data,
+    /// for as long as it is kept.
+    fn output(&self, instance: InstanceId, data: &[u8], charge: MemoryCharge) {
+        let _ = (instance, data, charge);
     }
 
     /// Public key of the worker.
@@ -103,6 +105,17 @@ pub trait Embedder: Send + Sync + 'static {
 
     /// Gas used by the app in this deployment, and a token of this reading.
     fn gas_consumed(&self) -> (u64, MetricsToken);
+
+    /// Bytes of a blob named `algorithm:hex`, which memory is taken for before it
+    /// is read.
+    ///
+    /// # Errors
+    ///
+    /// As for [`blob`](Self::blob).
+    fn blob_size(&self, hash: &str) -> BoxFuture<Result<u64, Errno>> {
+        let _ = hash;
+        Box::pin(std::future::ready(Err(Errno::NOT_FOUND)))
+    }
 
     /// Reads a blob named `algorithm:hex` of at most `max_bytes`.
     ///

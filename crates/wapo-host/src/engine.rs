@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustls::pki_types::CertificateDer;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use wasmtime::{
     Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, Strategy,
@@ -18,13 +19,16 @@ use wasmtime::{
 
 use crate::budget::MemoryBudget;
 use crate::control::Control;
+use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare, DescriptorUsage};
 use crate::embedder::{Embedder, InstanceId};
+use crate::host_memory::HostMemory;
 use crate::instance::{InstanceConfig, InstanceHandle, Phase, Status};
 use crate::intake::Intake;
 use crate::limits::{FIBER_STACK_BYTES, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES};
 use crate::memory_pool::MemoryPool;
 use crate::module_cache::{CompilerLoad, LoadError, ModuleCache, Program};
 use crate::net::dns::Dns;
+use crate::net::machine::Machine;
 use crate::net::tls::TlsSettings;
 use crate::schedule::LowPriority;
 use crate::state::InstanceState;
@@ -59,9 +63,14 @@ pub struct EngineConfig {
     /// Instances that may exist at a time.
     pub instances_max: u32,
     /// Memory of all instances together, in bytes: linear memory and tables, as
-    /// granted. Beyond it guests are refused growth and new ones do not start.
+    /// granted, and what the host keeps for them. Beyond it guests are refused growth and new ones do not start.
     /// `None` for no limit.
     pub memory_budget_bytes: Option<u64>,
+    /// File descriptors that instances may hold, each and together; what the
+    /// embedder needs itself is not part of them.
+    pub descriptors: DescriptorLimits,
+    /// The machine; guests never listen on the ports that are the worker's own.
+    pub machine: Arc<Machine>,
     /// How linear memories are allocated.
     pub allocation: Allocation,
     /// Threads that compile modules.
@@ -83,6 +92,8 @@ impl Default for EngineConfig {
             memory_max_bytes: 128 << 20,
             instances_max: 1_000,
             memory_budget_bytes: None,
+            descriptors: DescriptorLimits::UNLIMITED,
+            machine: Arc::default(),
             allocation: Allocation::Pooled,
             compile_threads: 2,
             hog_threads: 2,
@@ -123,8 +134,10 @@ impl std::fmt::Debug for ModuleCacheConfig {
 /// Who resolves names for outgoing connections.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Resolver {
-    /// As the system is configured.
+    /// As the system is configured, and anew when that changes.
     System,
+    /// As this file in the form of `/etc/resolv.conf` says, in the same way.
+    File(PathBuf),
     /// These DNS servers only.
     Servers(Vec<SocketAddr>),
 }
@@ -142,6 +155,8 @@ pub(crate) struct EngineParts {
     modules: ModuleCache,
     low_priority: LowPriority,
     pub(crate) budget: Arc<MemoryBudget>,
+    descriptors: Arc<DescriptorBudget>,
+    pub(crate) machine: Arc<Machine>,
     /// Linear memory of one instance at most, whatever its own limit.
     pub(crate) memory_max_bytes: u64,
     instances: AtomicU64,
@@ -188,6 +203,8 @@ impl Engine {
                 modules,
                 low_priority,
                 budget: MemoryBudget::new(config.memory_budget_bytes),
+                descriptors: DescriptorBudget::new(config.descriptors, config.instances_max),
+                machine: config.machine,
                 memory_max_bytes: config.memory_max_bytes,
                 instances: AtomicU64::new(0),
                 steps: Arc::default(),
@@ -213,7 +230,8 @@ impl Engine {
         self.parts.modules.compiler_load()
     }
 
-    /// Memory that all instances together were granted, in bytes.
+    /// Memory that all instances together were granted, and that the host keeps
+    /// for them, in bytes.
     pub fn memory_committed(&self) -> u64 {
         self.parts.budget.committed_bytes()
     }
@@ -221,6 +239,16 @@ impl Engine {
     /// Which instances run on a thread at this moment.
     pub fn steps(&self) -> &Arc<Steps> {
         &self.parts.steps
+    }
+
+    /// The machine that the engine was told of.
+    pub fn machine(&self) -> &Arc<Machine> {
+        &self.parts.machine
+    }
+
+    /// File descriptors that instances hold, and may hold.
+    pub fn descriptors(&self) -> DescriptorUsage {
+        self.parts.descriptors.usage()
     }
 
     /// Starts an instance in a task of its own and returns at once.
@@ -244,7 +272,13 @@ impl Engine {
             takes_http: false,
             listening: Vec::new(),
         });
-        let intake = Intake::new(id, Arc::clone(&embedder), Arc::clone(&control));
+        let memory = HostMemory::new(&self.parts.budget);
+        let intake = Intake::new(
+            id,
+            Arc::clone(&embedder),
+            Arc::clone(&control),
+            Arc::clone(&memory),
+        );
         let handle = InstanceHandle {
             id,
             control: Arc::clone(&control),
@@ -257,6 +291,9 @@ impl Engine {
             id,
             parts: Arc::clone(&self.parts),
             program: program.clone(),
+            descriptors: DescriptorShare::new(&self.parts.descriptors),
+            host_memory: memory,
+            runtime: Handle::current(),
             config,
             embedder,
             control: Arc::clone(&control),

@@ -17,6 +17,7 @@ use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf, InputChannel};
 
 use crate::control::Control;
 use crate::embedder::InstanceId;
+use crate::host_memory::MemoryCharge;
 use crate::intake::{Intake, Place, Reservation};
 use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
@@ -206,7 +207,7 @@ pub enum RequestError {
 }
 
 /// Bytes or the reason why there are none.
-pub(crate) type Reply = Result<Vec<u8>, RequestError>;
+pub(crate) type Reply = Result<Bytes, RequestError>;
 
 /// What waits for an instance.
 pub(crate) enum Command {
@@ -214,11 +215,13 @@ pub(crate) enum Command {
         origin: Option<[u8; 32]>,
         path: String,
         payload: Vec<u8>,
+        charge: MemoryCharge,
         reply: oneshot::Sender<Reply>,
     },
     Http {
         /// Encoded, as it begins the guest's message.
         head: Vec<u8>,
+        charge: MemoryCharge,
         body: GuestBody,
         reply: oneshot::Sender<Reply>,
     },
@@ -350,7 +353,8 @@ impl InstanceHandle {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] as documented there; `Busy` at once, never after a wait.
+    /// [`RequestError`] as documented there; `Busy` at once, never after a wait,
+    /// also when the host may keep no more for the instance.
     ///
     /// # Cancel safety
     ///
@@ -360,7 +364,7 @@ impl InstanceHandle {
         origin: Option<[u8; 32]>,
         path: String,
         payload: Vec<u8>,
-    ) -> Result<Vec<u8>, RequestError> {
+    ) -> Result<Bytes, RequestError> {
         let room = self.reserve(InputChannel::Query, usize::MAX);
         let room = room.ok_or(RequestError::Busy)?;
         room.query(origin, path, payload).await
@@ -424,9 +428,9 @@ impl InstanceHandle {
 }
 
 /// Decodes the head of an answer; `None` unless it is whole, and all of it text.
-fn response_head(bytes: Vec<u8>) -> Option<HttpResponseHeadOf<Bytes>> {
+fn response_head(bytes: Bytes) -> Option<HttpResponseHeadOf<Bytes>> {
     let len = bytes.len();
-    let head: HttpResponseHeadOf<Bytes> = decode_from_bytes(bytes.into()).ok()?;
+    let head: HttpResponseHeadOf<Bytes> = decode_from_bytes(bytes).ok()?;
     let is_text = |field: &Bytes| std::str::from_utf8(field).is_ok();
     let fields = head.headers.iter();
     let are_texts = fields

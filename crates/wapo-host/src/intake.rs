@@ -11,13 +11,15 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use wapo_abi::message::InputChannel;
 
 use crate::control::Control;
 use crate::embedder::{Embedder, InstanceId};
+use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
 use crate::instance::{Command, HttpCall, HttpExchange, PendingResponse, RequestError};
-use crate::limits::INBOX_CAPACITY;
+use crate::limits::{INBOX_CAPACITY, MESSAGE_OVERHEAD_BYTES};
 use crate::net::body::{BodyStream, GuestBody};
 
 /// The requests of one instance.
@@ -25,6 +27,7 @@ pub(crate) struct Intake {
     id: InstanceId,
     embedder: Arc<dyn Embedder>,
     control: Arc<Control>,
+    memory: Arc<HostMemory>,
     queries: Queue,
     requests: Queue,
     /// Requests that the guest has taken and not let go of.
@@ -63,11 +66,13 @@ impl Intake {
         id: InstanceId,
         embedder: Arc<dyn Embedder>,
         control: Arc<Control>,
+        memory: Arc<HostMemory>,
     ) -> Arc<Self> {
         Arc::new(Self {
             id,
             embedder,
             control,
+            memory,
             queries: Queue::default(),
             requests: Queue::default(),
             in_hand: AtomicUsize::new(0),
@@ -113,6 +118,17 @@ impl Intake {
             channel,
             is_used: false,
         })
+    }
+
+    /// Memory for a message to the guest.
+    fn charge(&self, bytes: usize) -> Result<MemoryCharge, RequestError> {
+        let charge = self.memory.charge(MESSAGE_OVERHEAD_BYTES + bytes as u64);
+        charge.map_err(|reason| self.busy(&reason))
+    }
+
+    fn busy(&self, reason: &NoMemory) -> RequestError {
+        tracing::debug!(instance = self.id.0, %reason, "a request is refused");
+        RequestError::Busy
     }
 
     fn push(
@@ -226,7 +242,8 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// [`RequestError`] as documented there.
+    /// [`RequestError`] as documented there, `Busy` also when the host may keep
+    /// no more for the instance.
     ///
     /// # Cancel safety
     ///
@@ -237,12 +254,14 @@ impl Reservation {
         origin: Option<[u8; 32]>,
         path: String,
         payload: Vec<u8>,
-    ) -> Result<Vec<u8>, RequestError> {
+    ) -> Result<Bytes, RequestError> {
         let (reply, answer) = oneshot::channel();
+        let charge = self.intake.charge(path.len() + payload.len())?;
         let mut place = self.send(Command::Query {
             origin,
             path,
             payload,
+            charge,
             reply,
         })?;
         let answer = answer.await;
@@ -254,13 +273,17 @@ impl Reservation {
     ///
     /// # Errors
     ///
-    /// [`RequestError::Ended`], at once.
+    /// [`RequestError::Ended`], or [`RequestError::Busy`] when the host may keep no
+    /// more for the instance, at once.
     pub fn http(self, call: HttpCall) -> Result<HttpExchange, RequestError> {
         let HttpCall { head, peer } = call;
         let (sender, reply) = oneshot::channel();
-        let (ours, stream) = BodyStream::pair();
+        let charge = self.intake.charge(head.len())?;
+        let pair = BodyStream::pair(&self.intake.memory);
+        let (ours, stream) = pair.map_err(|reason| self.intake.busy(&reason))?;
         let place = self.send(Command::Http {
             head,
+            charge,
             body: GuestBody {
                 stream,
                 peer,

@@ -23,9 +23,11 @@ mod bulk;
 mod calls;
 mod connections;
 mod control;
+mod descriptors;
 mod drive;
 pub mod embedder;
 pub mod engine;
+mod host_memory;
 pub mod instance;
 mod intake;
 pub mod limits;
@@ -36,6 +38,7 @@ mod memory_pool;
 pub mod meter;
 mod module_cache;
 pub mod net;
+mod notices;
 mod output;
 mod resource;
 mod schedule;
@@ -46,12 +49,14 @@ mod trap;
 mod wake;
 mod wasi;
 
+pub use descriptors::{DescriptorLimits, DescriptorUsage};
 pub use embedder::{
     Accepted, BoxFuture, Connection, Embedder, InstanceId, LogLine, LogSource, SniListener,
 };
 pub use engine::{
     Allocation, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver, runtime_builder,
 };
+pub use host_memory::MemoryCharge;
 pub use instance::{
     ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress, LogRate,
     PendingResponse, Phase, RequestError, RestartPolicy, Status,
@@ -61,5 +66,6 @@ pub use line::LineText;
 pub use meter::{Meter, Usage};
 pub use module_cache::{CompilerLoad, LoadError, Program};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};
+pub use net::machine::Machine;
 pub use net::policy::{Denied, EgressPolicy, EgressRule, EgressRules, RuleError};
 pub use schedule::SchedulingHistory;

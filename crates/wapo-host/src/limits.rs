@@ -118,6 +118,37 @@ pub const INBOX_CAPACITY: usize = 128;
 /// a connection for their next request send it at once or seconds later.
 pub const CONNECTION_QUIET: Duration = Duration::from_millis(500);
 
+/// Memory that the host may keep for one instance at a time.
+///
+/// The largest blob twice: one that waits to be fetched and the next one. Without
+/// a maximum an instance could hoard answers where the budget is unlimited.
+pub const HOST_MEMORY_BYTES_MAX: u64 = 2 * BLOB_GET_BYTES_MAX;
+
+/// Memory of the host for one instance that the budget does not see.
+///
+/// Ordinary requests need no more, so that apps still answer when their linear
+/// memories have used up the budget. It is part of what an instance costs the
+/// daemon itself, like its stack and its queues.
+pub const HOST_MEMORY_FREE_BYTES: u64 = 64 * 1024;
+
+/// Bytes of an answer that waits to be fetched without a charge.
+///
+/// There is one place for it per instance, and most answers are a few bytes.
+pub const SMALL_ANSWER_BYTES: usize = 4 * 1024;
+
+/// Bytes of each direction of an HTTP body that are charged from the start.
+///
+/// As much is always accepted, so that a body moves on however little memory is
+/// left; the rest of [`PIPE_BYTES`] is charged when it is needed.
+pub const PIPE_BASE_BYTES: usize = 4 * 1024;
+
+/// Memory of a request that waits in a queue, besides its bytes.
+pub const MESSAGE_OVERHEAD_BYTES: u64 = 256;
+
+/// Memory of a listener with TLS, besides the text of its certificate and key:
+/// what the library makes of them, and its memory of sessions.
+pub const TLS_LISTENER_BYTES: u64 = 128 * 1024;
+
 /// Bytes that each direction of an HTTP body may have in flight.
 pub const PIPE_BYTES: usize = 64 * 1024;
 
@@ -154,6 +185,39 @@ pub const LOCKS_MAX: usize = 64;
 /// Time for name resolution and TCP connection together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Time for one question to the name servers, repetitions included.
+///
+/// Three tries of the usual five seconds; a second server gets its turn in it.
+pub const DNS_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Time that IPv4 addresses wait for an answer with IPv6 addresses.
+///
+/// RFC 8305, section 3.
+pub const RESOLUTION_DELAY: Duration = Duration::from_millis(50);
+
+/// Time after which the next address of a name is dialled, too.
+///
+/// RFC 8305, section 5. An address that is silent costs this, not the attempt.
+pub const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// Attempts to connect that one instance may have under way.
+///
+/// Each holds a descriptor or two for up to [`CONNECT_TIMEOUT`], and a stranger
+/// decides how long. An instance with few descriptors has half of them for it.
+pub const CONNECT_ATTEMPTS_MAX: usize = 1024;
+
+/// Bytes of the system's configuration of name servers; real ones have some
+/// hundred.
+pub const RESOLV_CONF_BYTES_MAX: u64 = 64 * 1024;
+
+/// Bytes of the text about a failure that a guest may ask for.
+pub const FAILURE_TEXT_BYTES_MAX: usize = 512;
+
+/// The host's own lines about what it refused a guest, per second and instance.
+///
+/// A guest can be refused as often as it asks; its own lines must stay readable.
+pub const NOTICES_PER_SECOND: u32 = 10;
+
 /// Addresses of one name that are tried.
 ///
 /// A name may resolve to thousands; each attempt costs a socket.
@@ -170,6 +234,12 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Each holds a socket that no handle counts any more; beyond this number a
 /// closed stream loses what its peer did not take in time.
 pub const LINGERING_STREAMS_MAX: usize = 1024;
+
+/// Memory that the host needs for a TLS stream: buffers of records both ways
+/// and the keys.
+///
+/// Records have up to 16 KiB, and the library keeps one each way.
+pub const TLS_STREAM_BYTES: u64 = 40 * 1024;
 
 /// Backlog of a listener.
 pub const LISTEN_BACKLOG: i32 = 1024;

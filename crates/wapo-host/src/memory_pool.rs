@@ -2,22 +2,26 @@
 //!
 //! An enclave cannot reserve terabytes of address space or catch faults, so its
 //! guests run with explicit bounds checks on buffers of a fixed capacity. A
-//! buffer never moves; before it is used again everything a guest could have
-//! written is zero. Handed to wasmtime by `engine`; nothing else calls in here.
+//! buffer never moves; it takes the pages that were touched and no others, and
+//! before it is used again everything a guest could have written is zero. Handed to wasmtime by `engine`; nothing else calls in here.
 
 #![allow(
     unsafe_code,
     reason = "wasmtime asks its embedder for raw memory; JUSTIFICATION: without guard regions there is no safe interface for it"
 )]
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous, munmap};
 use wasmtime::{LinearMemory, MemoryCreator, MemoryType};
 
-/// Alignment of a buffer: a page of the host, so that images can be mapped.
-const ALIGNMENT: usize = 4096;
+/// A buffer is a whole number of these, which are pages on every machine.
+const GRANULE_BYTES: usize = 64 * 1024;
+
+/// Bytes that are cleared by hand and stay resident for the next guest; a buffer
+/// of which more was used gives its pages back to the kernel.
+const KEEP_RESIDENT_BYTES: usize = 64 * 1024;
 
 /// A pool of equally large buffers.
 pub(crate) struct MemoryPool {
@@ -36,7 +40,7 @@ struct PoolState {
 /// Memory of its own; zero throughout whenever it is in the pool.
 struct Buffer {
     pointer: NonNull<u8>,
-    layout: Layout,
+    bytes: usize,
 }
 
 // SAFETY: a buffer is owned memory without any tie to a thread.
@@ -46,23 +50,38 @@ unsafe impl Sync for Buffer {}
 
 impl Buffer {
     fn new(capacity_bytes: usize) -> Option<Self> {
-        let layout = Layout::from_size_align(capacity_bytes.max(ALIGNMENT), ALIGNMENT).ok()?;
-        // SAFETY: the layout is not empty.
-        let pointer = NonNull::new(unsafe { alloc_zeroed(layout) })?;
-        Some(Self { pointer, layout })
+        let bytes = capacity_bytes
+            .max(1)
+            .checked_next_multiple_of(GRANULE_BYTES)?;
+        let access = ProtFlags::READ | ProtFlags::WRITE;
+        // Pages are zero, and taken when they are touched.
+        let flags = MapFlags::PRIVATE | MapFlags::NORESERVE;
+        // SAFETY: a new mapping where the kernel likes it; nothing is there.
+        let pointer = unsafe { mmap_anonymous(std::ptr::null_mut(), bytes, access, flags) };
+        let pointer = NonNull::new(pointer.ok()?.cast())?;
+        Some(Self { pointer, bytes })
     }
 
-    fn clear(&mut self, used_bytes: usize) {
-        let used_bytes = used_bytes.min(self.layout.size());
-        // SAFETY: the range lies in the buffer, which nobody else uses now.
-        unsafe { self.pointer.as_ptr().write_bytes(0, used_bytes) };
+    /// Makes everything zero; false when that is impossible.
+    fn clear(&mut self, used_bytes: usize) -> bool {
+        let used_bytes = used_bytes.min(self.bytes);
+        if used_bytes <= KEEP_RESIDENT_BYTES {
+            // SAFETY: the range lies in the buffer, which nobody else uses now.
+            unsafe { self.pointer.as_ptr().write_bytes(0, used_bytes) };
+            return true;
+        }
+        let pages = self.pointer.as_ptr().cast();
+        // SAFETY: the mapping is ours and nobody else uses it now. Private pages
+        // without a file are zero after this (madvise(2), MADV_DONTNEED).
+        unsafe { madvise(pages, self.bytes, Advice::LinuxDontNeed) }.is_ok()
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        // SAFETY: allocated in `new` with this layout and freed only here.
-        unsafe { dealloc(self.pointer.as_ptr(), self.layout) };
+        // SAFETY: mapped in `new` with this length and unmapped only here. What it
+        // may fail for, a wrong range, is ruled out by that.
+        let _ = unsafe { munmap(self.pointer.as_ptr().cast(), self.bytes) };
     }
 }
 
@@ -160,12 +179,12 @@ unsafe impl LinearMemory for PooledMemory {
 impl Drop for PooledMemory {
     fn drop(&mut self) {
         if let Some(mut buffer) = self.buffer.take() {
-            buffer.clear(self.size_bytes);
-            self.state
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .free
-                .push(buffer);
+            let is_clear = buffer.clear(self.size_bytes);
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            match is_clear {
+                true => state.free.push(buffer),
+                false => state.made -= 1,
+            }
         }
     }
 }
@@ -190,6 +209,37 @@ mod tests {
         // SAFETY: the memory has 64 KiB.
         let bytes = unsafe { std::slice::from_raw_parts(second.as_ptr(), 1 << 16) };
         assert!(bytes.iter().all(|byte| *byte == 0));
+    }
+
+    fn resident_bytes() -> usize {
+        let numbers = std::fs::read_to_string("/proc/self/statm").expect("statm");
+        let pages = numbers.split(' ').nth(1).expect("a second number");
+        pages.parse::<usize>().expect("a number") * rustix::param::page_size()
+    }
+
+    #[test]
+    fn only_what_is_touched_is_resident_and_it_is_given_back() {
+        const CAPACITY: usize = 1 << 30;
+        const USED: usize = 256 << 20;
+        const SLACK: usize = 64 << 20;
+        let pool = MemoryPool::new(CAPACITY, 4);
+        let before = resident_bytes();
+        let memories: Vec<_> = (0..4)
+            .map(|_| memory(&pool, CAPACITY).expect("a buffer"))
+            .collect();
+        for memory in &memories {
+            // SAFETY: the memory has at least 100 bytes.
+            unsafe { memory.as_ptr().write_bytes(7, 100) };
+        }
+        assert!(
+            resident_bytes() < before + SLACK,
+            "nothing else was touched"
+        );
+        // SAFETY: the memory has a gibibyte.
+        unsafe { memories[0].as_ptr().write_bytes(7, USED) };
+        assert!(resident_bytes() > before + USED - SLACK);
+        drop(memories);
+        assert!(resident_bytes() < before + SLACK, "given back");
     }
 
     #[test]

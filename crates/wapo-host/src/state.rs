@@ -16,11 +16,13 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use crate::budget::MemoryShare;
 use crate::control::Control;
 use crate::embedder::{Embedder, InstanceId, LogSource};
+use crate::host_memory::MemoryCharge;
 use crate::instance::{InstanceConfig, ListenAddress, Status};
 use crate::intake::Intake;
-use crate::limits::{SLICE_FUEL, TABLE_ELEMENTS_MAX};
+use crate::limits::{SLICE_FUEL, SMALL_ANSWER_BYTES, TABLE_ELEMENTS_MAX};
 use crate::logs::Logger;
 use crate::net::connect::Dialer;
+use crate::net::failure::Failure;
 use crate::net::listener::Listener;
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
@@ -39,6 +41,12 @@ pub(crate) struct Inbox {
     pub(crate) waiting: Option<std::task::Waker>,
 }
 
+/// An answer that waits to be fetched, and the memory that it takes.
+pub(crate) struct Answer {
+    pub(crate) bytes: Vec<u8>,
+    _charge: Option<MemoryCharge>,
+}
+
 /// Host state of one running guest.
 pub(crate) struct InstanceState {
     pub(crate) id: InstanceId,
@@ -53,13 +61,17 @@ pub(crate) struct InstanceState {
     /// Requests for both of them.
     pub(crate) intake: Arc<Intake>,
     pub(crate) dialer: Dialer,
+    /// Why a call on the network failed last, and on which handle.
+    pub(crate) net_failure: Option<(Handle, Failure)>,
     pub(crate) wasi: WasiP1Ctx,
     pub(crate) logger: Logger,
     pub(crate) status: Arc<watch::Sender<Status>>,
     /// The guest's memory; known once it is instantiated.
     pub(crate) memory: Option<Memory>,
     /// The answer of the last slow call.
-    pub(crate) answer: Option<Vec<u8>>,
+    pub(crate) answer: Option<Answer>,
+    /// Memory of what the present call answers with, if it was charged before.
+    pub(crate) answer_charge: Option<MemoryCharge>,
     /// The guest task that makes the present call.
     pub(crate) task: i32,
     /// Price of host calls since the last settlement.
@@ -200,6 +212,44 @@ impl InstanceState {
             }
         }
         granted
+    }
+
+    /// Takes memory that the host needs for the guest; refusals are in the app's
+    /// log.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::RESOURCE_LIMITED`].
+    pub(crate) fn charge_memory(&self, bytes: u64) -> Result<MemoryCharge, Errno> {
+        self.dialer.memory.charge(bytes).map_err(|reason| {
+            if self.dialer.memory.is_first_refusal() {
+                self.log_event(LogLevel::Warn, &reason.to_string());
+            }
+            Errno::RESOURCE_LIMITED
+        })
+    }
+
+    /// Keeps an answer until it is fetched, and gives its length.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::RESOURCE_LIMITED`] when the host may not keep it.
+    pub(crate) fn keep_answer(&mut self, bytes: Vec<u8>) -> Result<u32, Errno> {
+        let len = u32::try_from(bytes.len()).map_err(|_| Errno::RESOURCE_LIMITED)?;
+        let charge = match self.answer_charge.take() {
+            Some(mut charge) => {
+                // A few bytes more than the message had; they may be refused.
+                let _ = charge.resize(bytes.len() as u64);
+                Some(charge)
+            }
+            None if bytes.len() <= SMALL_ANSWER_BYTES => None,
+            None => Some(self.charge_memory(bytes.len() as u64)?),
+        };
+        self.answer = Some(Answer {
+            bytes,
+            _charge: charge,
+        });
+        Ok(len)
     }
 
     /// Writes a line about the instance itself to the app's log.

@@ -8,21 +8,25 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Sleep;
 use wapo_abi::message::LogLevel;
 
 use crate::budget::MemoryShare;
 use crate::control::Control;
+use crate::descriptors::DescriptorShare;
 use crate::drive::{Driver, GasAccount, Halt, interruptible};
 use crate::embedder::{Embedder, InstanceId};
 use crate::engine::EngineParts;
+use crate::host_memory::HostMemory;
 use crate::instance::{ExitReason, InstanceConfig, Phase, RestartPolicy, Status};
 use crate::intake::Intake;
 use crate::limits::{RESTART_BACKOFF_MAX, RESTART_BACKOFF_MIN, RESTART_BACKOFF_RESET};
 use crate::logs::Logger;
 use crate::module_cache::Program;
-use crate::net::connect::Dialer;
+use crate::net::connect::{Deadlines, Dialer};
+use crate::notices::Notices;
 use crate::resource::ResourceTable;
 use crate::state::{Inbox, InstanceState};
 use crate::wake::{TaskWakers, WakeQueue};
@@ -32,6 +36,10 @@ pub(crate) struct Supervisor {
     pub(crate) id: InstanceId,
     pub(crate) parts: Arc<EngineParts>,
     pub(crate) program: Program,
+    pub(crate) descriptors: Arc<DescriptorShare>,
+    pub(crate) host_memory: Arc<HostMemory>,
+    /// Where tasks run that must not wait for the guest.
+    pub(crate) runtime: Handle,
     pub(crate) config: InstanceConfig,
     pub(crate) embedder: Arc<dyn Embedder>,
     pub(crate) control: Arc<Control>,
@@ -46,13 +54,14 @@ impl Supervisor {
         let mut backoff = RESTART_BACKOFF_MIN;
         let embedder = Arc::clone(&self.embedder);
         let logger = Logger::new(self.id, embedder, self.config.log_rate);
+        let notices = Notices::new(logger.clone());
         let mut deadline = self
             .config
             .time_max
             .map(|limit| Box::pin(tokio::time::sleep(limit)));
         loop {
             let begun = Instant::now();
-            let state = self.new_state(logger.clone());
+            let state = self.new_state(logger.clone(), notices.clone());
             let mut deadline = deadline.as_mut().map(|sleep| sleep.as_mut());
             let driver = Driver::new(
                 self.parts.wasmtime(),
@@ -78,7 +87,7 @@ impl Supervisor {
         }
     }
 
-    fn new_state(&self, logger: Logger) -> InstanceState {
+    fn new_state(&self, logger: Logger, notices: Notices) -> InstanceState {
         let config = self.config.clone();
         // Undone when the state is dropped.
         config.meter.instance_begins();
@@ -90,7 +99,14 @@ impl Supervisor {
                 tls: Arc::clone(&self.parts.tls),
                 policy: Arc::clone(&config.egress),
                 meter: Arc::clone(&config.meter),
+                descriptors: Arc::clone(&self.descriptors),
+                memory: Arc::clone(&self.host_memory),
+                notices,
+                machine: Arc::clone(&self.parts.machine),
+                deadlines: Deadlines::default(),
+                runtime: self.runtime.clone(),
             },
+            net_failure: None,
             trace: config.trace_calls,
             config,
             embedder: Arc::clone(&self.embedder),
@@ -105,6 +121,7 @@ impl Supervisor {
             status: Arc::clone(&self.status),
             memory: None,
             answer: None,
+            answer_charge: None,
             task: 0,
             call_gas: 0,
             call_gas_published: 0,

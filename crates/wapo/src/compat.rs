@@ -143,7 +143,7 @@ pub(crate) mod net {
 
     use crate::error::Result;
     use crate::handle::Handle;
-    use crate::net::{Attempt, TcpStream};
+    use crate::net::{Attempt, TcpStream, failure};
 
     #[cfg(feature = "hyper-v0")]
     pub use super::hyper_v0::{self, AddrIncoming, AddrStream, HttpConnector};
@@ -154,7 +154,8 @@ pub(crate) mod net {
         /// Connects, with TLS by the host when `tls` is set.
         #[deprecated(note = "use `wapo::net::connect` or `wapo::net::connect_tls`")]
         pub fn connect(host: impl AsRef<str>, port: u16, tls: bool) -> TcpConnector {
-            TcpConnector(Attempt::start(host.as_ref(), port, tls))
+            let attempt = Attempt::start(host.as_ref(), port, tls);
+            TcpConnector(attempt.map_err(|error| failure::remember(failure::NO_HANDLE, error)))
         }
 
         /// Takes over a stream by its number.
@@ -182,7 +183,10 @@ pub(crate) mod net {
 
         fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
             match &self.0 {
-                Ok(attempt) => attempt.poll(cx),
+                Ok(attempt) => {
+                    let outcome = attempt.poll(cx);
+                    outcome.map_err(|error| failure::remember(attempt.handle(), error))
+                }
                 Err(error) => Poll::Ready(Err(*error)),
             }
         }

@@ -1,12 +1,15 @@
 //! The one error type of this crate: why the host refused or failed.
 //!
 //! It is a number with a name. Functions say in their documentation which
-//! numbers they answer with; compare with the constants.
+//! numbers they answer with; compare with the constants. What the host tells of
+//! a failure of the network besides is shown with it.
 
 use std::{fmt, io};
 
 use parity_scale_codec::{Decode, Encode};
 use wapo_abi::Errno;
+
+use crate::net::failure::{self, NetError};
 
 /// Why a call to the host failed.
 ///
@@ -78,7 +81,24 @@ impl From<Errno> for Error {
 
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        Self::new(error.io_kind(), error)
+        match failure::recall(error) {
+            Some(reason) => reason.into(),
+            None => Self::new(error.io_kind(), error),
+        }
+    }
+}
+
+impl From<io::Error> for Error {
+    /// The number inside, or [`Error::IO_ERROR`].
+    fn from(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        let reason = inner.and_then(|inner| inner.downcast_ref::<NetError>());
+        let plain = inner.and_then(|inner| inner.downcast_ref::<Self>());
+        match (reason, plain) {
+            (Some(reason), _) => reason.error(),
+            (None, Some(plain)) => *plain,
+            (None, None) => Self::IO_ERROR,
+        }
     }
 }
 
@@ -93,7 +113,10 @@ impl fmt::Debug for Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        match failure::recall(*self) {
+            Some(reason) => reason.fmt(f),
+            None => self.0.fmt(f),
+        }
     }
 }
 

@@ -30,13 +30,13 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use hyper::Uri;
 
 use crate::error::{Error, Result};
-use crate::net::{Attempt, TcpStream};
+use crate::net::{Attempt, TcpStream, failure};
 use crate::sys;
 use crate::time;
 
@@ -257,8 +257,8 @@ impl Future for HttpConnecting {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &self.0 {
-            Ok(attempt) => Poll::Ready(Ok(ready!(attempt.poll(cx))?)),
-            Err(error) => Poll::Ready(Err((*error).into())),
+            Ok(attempt) => attempt.poll_io(cx),
+            Err(error) => Poll::Ready(Err(failure::io_error(failure::NO_HANDLE, *error))),
         }
     }
 }

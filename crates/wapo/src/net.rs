@@ -10,18 +10,22 @@
 //! and hyper with the features of these names. For HTTP that arrives through
 //! Wapo's gateway see [`crate::http`].
 
+pub(crate) mod failure;
 mod sni;
 mod stream;
 mod tls;
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+pub use wapo_abi::NetFailure;
 use wapo_abi::message::TlsClientConfig;
 pub use wapo_abi::message::TlsServerConfig;
 
+pub use self::failure::NetError;
 pub use self::sni::{SniTlsAcceptor, SniTlsListener};
 pub use self::stream::TcpStream;
 pub use self::tls::Identity;
@@ -36,9 +40,10 @@ use crate::task::poll_call;
 ///
 /// # Errors
 ///
-/// [`Error::FORBIDDEN`] when the operator's policy says no,
-/// [`Error::INVALID_PARAMETER`] for a name that is none, [`Error::IO_ERROR`]
-/// when nobody answers, [`Error::RESOURCE_LIMITED`] with too many connections.
+/// With the kind of [`io::Error`] that the standard library has for it, such as
+/// `ConnectionRefused`, `TimedOut`, `NotFound` for a name that does not exist
+/// and `PermissionDenied` when the operator's policy says no; `QuotaExceeded`
+/// with too many connections. The text says what to do. See [`NetError`].
 ///
 /// # Cancel safety
 ///
@@ -52,9 +57,8 @@ use crate::task::poll_call;
 /// # Ok(())
 /// # }
 /// ```
-pub async fn connect(host: &str, port: u16) -> Result<TcpStream> {
-    let attempt = Attempt::start(host, port, false)?;
-    poll_fn(|cx| attempt.poll(cx)).await
+pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
+    dial(host, port, false).await
 }
 
 /// As [`connect`], with TLS by the host, who checks the server's certificate
@@ -66,9 +70,14 @@ pub async fn connect(host: &str, port: u16) -> Result<TcpStream> {
 /// # Errors
 ///
 /// As [`connect`].
-pub async fn connect_tls(host: &str, port: u16) -> Result<TcpStream> {
-    let attempt = Attempt::start(host, port, true)?;
-    poll_fn(|cx| attempt.poll(cx)).await
+pub async fn connect_tls(host: &str, port: u16) -> io::Result<TcpStream> {
+    dial(host, port, true).await
+}
+
+async fn dial(host: &str, port: u16, is_tls: bool) -> io::Result<TcpStream> {
+    let attempt = Attempt::start(host, port, is_tls);
+    let attempt = attempt.map_err(|error| failure::io_error(failure::NO_HANDLE, error))?;
+    poll_fn(|cx| attempt.poll_io(cx)).await
 }
 
 /// A connection attempt that runs on the host.
@@ -97,6 +106,16 @@ impl Attempt {
             handle: number.into(),
             is_tls,
         })
+    }
+
+    pub(crate) fn handle(&self) -> i32 {
+        self.handle.get()
+    }
+
+    /// As [`Self::poll`], with the reason of a failure.
+    pub(crate) fn poll_io(&self, cx: &Context<'_>) -> Poll<io::Result<TcpStream>> {
+        let outcome = self.poll(cx);
+        outcome.map_err(|error| failure::io_error(self.handle.get(), error))
     }
 
     pub(crate) fn poll(&self, cx: &Context<'_>) -> Poll<Result<TcpStream>> {
@@ -164,7 +183,8 @@ impl TcpListener {
             return Err(cannot(Error::INVALID_PARAMETER));
         }
         let is_tls = tls.is_some();
-        let number = calls::tcp_listen(addr.to_owned(), tls).map_err(cannot)?;
+        let number = calls::tcp_listen(addr.to_owned(), tls)
+            .map_err(|error| cannot(failure::remember(failure::NO_HANDLE, error)))?;
         let handle = number.into();
         Ok(Self { handle, is_tls })
     }

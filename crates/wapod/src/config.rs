@@ -20,7 +20,9 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use wapo_host::net::policy::EgressRule;
-use wapo_host::{Allocation, LogLine, LogRate, ModuleCacheConfig, Resolver, RestartPolicy};
+use wapo_host::{
+    Allocation, DescriptorLimits, LogLine, LogRate, ModuleCacheConfig, Resolver, RestartPolicy,
+};
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
 use crate::limits::{
@@ -72,6 +74,9 @@ pub struct Config {
     pub listen_ports: Option<RangeInclusive<u16>>,
     /// Memory of all instances together, in bytes; `None` for no limit.
     pub memory_budget_bytes: Option<u64>,
+    /// File descriptors that guests may hold; `None` for what the limit of open
+    /// files leaves.
+    pub guest_descriptors: Option<DescriptorLimits>,
     /// Time that an instance on demand serves.
     pub on_demand_time: Duration,
     /// One more folder of blobs, each file named by its hash; only read.
@@ -113,6 +118,7 @@ impl Default for Config {
             connections_max: CONNECTIONS_MAX,
             listen_ports: None,
             memory_budget_bytes: None,
+            guest_descriptors: None,
             on_demand_time: ON_DEMAND_TIME,
             blob_dir: None,
             log_sink: None,

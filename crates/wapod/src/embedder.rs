@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::limits::LOCKS_MAX;
-use wapo_host::{BoxFuture, Embedder, InstanceId, LogLine};
+use wapo_host::{BoxFuture, Embedder, InstanceId, LogLine, MemoryCharge};
 use wapo_rpc::AppAddress;
 
 use crate::blobs::{BlobError, BlobFolder, BlobName};
@@ -48,6 +48,8 @@ pub(crate) struct AppState {
     /// Locks by name, each with the instance that holds it.
     locks: HashMap<String, InstanceId>,
     output: Vec<u8>,
+    /// The memory of the output, by the instances that wrote it.
+    output_charges: Vec<MemoryCharge>,
     daemon_lines: Lines,
 }
 
@@ -81,7 +83,9 @@ impl Lines {
 impl AppEmbedder {
     /// Takes the output that has come since the last time.
     pub(crate) fn take_output(&self) -> Vec<u8> {
-        std::mem::take(&mut self.state().output)
+        let mut state = self.state();
+        state.output_charges.clear();
+        std::mem::take(&mut state.output)
     }
 
     /// Writes a line into the daemon's log, unless there were too many.
@@ -119,10 +123,20 @@ impl Embedder for AppEmbedder {
         self.log.add(line);
     }
 
-    fn output(&self, _instance: InstanceId, data: &[u8]) {
-        let output = &mut self.state().output;
-        let room = OUTPUT_BYTES_KEPT.saturating_sub(output.len());
-        output.extend_from_slice(&data[..data.len().min(room)]);
+    fn output(&self, _instance: InstanceId, data: &[u8], charge: MemoryCharge) {
+        let mut state = self.state();
+        let room = OUTPUT_BYTES_KEPT.saturating_sub(state.output.len());
+        if room == 0 {
+            return;
+        }
+        state
+            .output
+            .extend_from_slice(&data[..data.len().min(room)]);
+        let mut charge = Some(charge);
+        for held in &mut state.output_charges {
+            charge = charge.and_then(|charge| held.absorb(charge).err());
+        }
+        state.output_charges.extend(charge);
     }
 
     fn worker_pubkey(&self) -> [u8; 32] {
@@ -139,6 +153,15 @@ impl Embedder for AppEmbedder {
 
     fn gas_consumed(&self) -> (u64, MetricsToken) {
         (self.ledger.totals().gas, self.session.token())
+    }
+
+    fn blob_size(&self, hash: &str) -> BoxFuture<Result<u64, Errno>> {
+        let blobs = self.blobs.clone();
+        let name = hash.parse::<BlobName>();
+        on_disk(move || {
+            let name = name.map_err(|_| Errno::IO_ERROR)?;
+            blobs.size(&name).ok_or(Errno::NOT_FOUND)
+        })
     }
 
     fn blob(&self, hash: &str, max_bytes: u64) -> BoxFuture<Result<Vec<u8>, Errno>> {
@@ -302,8 +325,8 @@ mod tests {
     #[tokio::test]
     async fn output_is_taken_once() {
         let app = embedder().await;
-        app.output(ONE, b"a");
-        app.output(TWO, b"b");
+        app.output(ONE, b"a", MemoryCharge::none());
+        app.output(TWO, b"b", MemoryCharge::none());
         assert_eq!(app.take_output(), b"ab");
         assert!(app.take_output().is_empty());
     }

@@ -71,8 +71,8 @@ pub use store::STORE_THREAD;
 pub use wapo_abi::message::LogLevel;
 pub use wapo_host::net::policy::{EgressRule, RuleError};
 pub use wapo_host::{
-    Allocation, ExitReason, ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase,
-    Resolver, RestartPolicy, Status, Usage, runtime_builder,
+    Allocation, DescriptorLimits, DescriptorUsage, ExitReason, ListenAddress, LogLine, LogRate,
+    LogSource, ModuleCacheConfig, Phase, Resolver, RestartPolicy, Status, Usage, runtime_builder,
 };
 pub use wapo_rpc::AppAddress;
 pub use worker::AppHandle;

@@ -111,6 +111,23 @@ pub const LOG_PART_BYTES_MAX: usize = 64 * 1024;
 /// There are fewer of them.
 pub const SIGNATURES_KEPT_MAX: usize = 64;
 
+/// Connections to the admin port at a time.
+///
+/// Apart from those to the user port, so that strangers cannot shut the operator
+/// out: some consoles, scrapers and followers of logs.
+pub const ADMIN_CONNECTIONS_MAX: u32 = 512;
+
+/// Files that one instance may have open, however few there are for all.
+///
+/// A listener and some connections; otherwise an instance has a quarter of what
+/// guests may have together.
+pub const INSTANCE_FILES_MIN: u64 = 64;
+
+/// Time between two warnings that no connection can be accepted.
+///
+/// Without files each attempt fails, twenty times a second and port.
+pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Time for a client to show which version of HTTP it speaks.
 ///
 /// Without it, connections that send nothing would stay for ever.

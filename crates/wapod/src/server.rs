@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
-use wapo_host::{Engine, EngineConfig, ExitReason, ModuleCacheConfig};
+use wapo_host::{
+    DescriptorLimits, DescriptorUsage, Engine, EngineConfig, ExitReason, Machine, ModuleCacheConfig,
+};
 use wapo_rpc::AppAddress;
 
 use crate::api::{self, AdminSettings, Clients, Frontend, UserSurface};
@@ -20,6 +22,7 @@ use crate::error::{AppError, StartError};
 use crate::identity::Identity;
 use crate::limits::COMPILE_THREADS;
 use crate::store::Store;
+use crate::system::Capacity;
 use crate::watchdog::Watchdog;
 use crate::worker::{AppHandle, Worker};
 
@@ -50,7 +53,10 @@ impl Server {
             None => None,
         };
 
-        let worker = open_worker(&config).await?;
+        let plan = Capacity::take().descriptors();
+        let admin_address = admin.as_ref().map(|(_, address)| *address);
+        let machine = machine(&config, user_address, admin_address);
+        let worker = open_worker(&config, plan.guests, machine).await?;
         let watchdog = watch(&worker)?;
         let background = Background {
             books: worker.run(),
@@ -67,20 +73,22 @@ impl Server {
 
         let exit = Arc::new(Notify::new());
         let users = Clients::of_users(
-            config.connections_max,
+            config.connections_max.min(plan.user_connections),
             config.trusted_proxies,
             config.patience,
         );
         let surface =
             UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
         let mut frontends = vec![Frontend::start(user_listener, surface, config.drain_grace)];
-        let admin_address = admin.as_ref().map(|(_, address)| *address);
         if let Some((listener, _)) = admin {
             let settings = AdminSettings {
                 token: config.admin_token.as_ref(),
                 user_address,
                 base_domain: config.base_domain,
-                clients: Clients::of_admin(config.connections_max, config.patience),
+                clients: Clients::of_admin(
+                    config.connections_max.min(plan.admin_connections),
+                    config.patience,
+                ),
                 users,
                 exit: Arc::clone(&exit),
             };
@@ -98,6 +106,23 @@ impl Server {
             drain_grace: config.drain_grace,
         })
     }
+}
+
+/// The machine with the worker's own ports on it. Says which ports of the range
+/// that apps are given they will not get.
+fn machine(config: &Config, user: SocketAddr, admin: Option<SocketAddr>) -> Arc<Machine> {
+    let own = std::iter::once(user).chain(admin);
+    let own_ports: Vec<u16> = own.map(|address| address.port()).collect();
+    if let Some(range) = &config.listen_ports {
+        for port in own_ports.iter().filter(|port| range.contains(port)) {
+            tracing::warn!(
+                "apps may listen on {}..{} (-l), but not on {port}, which is the worker's own: choose a range without it",
+                range.start(),
+                range.end()
+            );
+        }
+    }
+    Arc::new(Machine::new(own_ports))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -118,7 +143,11 @@ fn watch(worker: &Arc<Worker>) -> Result<Watchdog, StartError> {
 }
 
 /// Opens what the data folder has, or begins with nothing.
-async fn open_worker(config: &Config) -> Result<Arc<Worker>, StartError> {
+async fn open_worker(
+    config: &Config,
+    guests: DescriptorLimits,
+    machine: Arc<Machine>,
+) -> Result<Arc<Worker>, StartError> {
     let (data, identity, store) = match &config.data_dir {
         Some(path) => {
             let data = DataDir::open(path)?;
@@ -132,7 +161,10 @@ async fn open_worker(config: &Config) -> Result<Arc<Worker>, StartError> {
             Store::in_memory()?,
         ),
     };
-    let mut engine = engine_config(config);
+    let mut engine = EngineConfig {
+        machine,
+        ..engine_config(config, guests)
+    };
     if config.data_dir.is_some() && engine.module_cache.is_none() {
         engine.module_cache = Some(ModuleCacheConfig {
             dir: data.modules(),
@@ -143,12 +175,13 @@ async fn open_worker(config: &Config) -> Result<Arc<Worker>, StartError> {
     Worker::open(engine, identity, data, store, config).await
 }
 
-fn engine_config(config: &Config) -> EngineConfig {
+fn engine_config(config: &Config, guests: DescriptorLimits) -> EngineConfig {
     EngineConfig {
         memory_max_bytes: config.memory_max_bytes,
         instances_max: config.instances_max,
         allocation: config.allocation,
         memory_budget_bytes: config.memory_budget_bytes,
+        descriptors: config.guest_descriptors.unwrap_or(guests),
         compile_threads: COMPILE_THREADS,
         module_cache: config.module_cache.clone(),
         trust_roots: config.trust_roots.clone(),
@@ -223,6 +256,16 @@ impl Running {
     /// What is to be written when the process has to end at once.
     pub fn last_save(&self) -> LastSave {
         LastSave(Arc::downgrade(&self.background.worker))
+    }
+
+    /// File descriptors that guests hold, and may hold.
+    pub fn guest_descriptors(&self) -> DescriptorUsage {
+        self.background.worker.engine.descriptors()
+    }
+
+    /// Memory that guests, and the host for them, hold, in bytes.
+    pub fn guest_memory_bytes(&self) -> u64 {
+        self.background.worker.engine.memory_committed()
     }
 
     /// Waits until the operator asks the daemon to end.

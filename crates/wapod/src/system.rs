@@ -8,9 +8,11 @@ use std::fs;
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
+use wapo_host::DescriptorLimits;
+
 use crate::limits::{
-    CONNECTIONS_MAX, DAEMON_FILES, DAEMON_MAPPINGS, DAEMON_MEMORY_BYTES_MIN, FILES_PER_INSTANCE,
-    MAPPINGS_PER_INSTANCE,
+    ADMIN_CONNECTIONS_MAX, CONNECTIONS_MAX, DAEMON_FILES, DAEMON_MAPPINGS, DAEMON_MEMORY_BYTES_MIN,
+    FILES_PER_INSTANCE, INSTANCE_FILES_MIN, MAPPINGS_PER_INSTANCE,
 };
 
 /// Memory, in bytes.
@@ -66,7 +68,40 @@ pub struct Capacity {
     pub mappings: u64,
 }
 
+/// How the files that a process may have open are divided.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DescriptorPlan {
+    /// What guests may hold.
+    pub(crate) guests: DescriptorLimits,
+    /// Connections to the user port.
+    pub(crate) user_connections: u32,
+    /// Connections to the admin port.
+    pub(crate) admin_connections: u32,
+}
+
 impl Capacity {
+    /// Divides the open files: first the daemon's own (store, blobs, modules),
+    /// then the operator's and the users' connections, of few files half, and
+    /// what is left is the guests'. None can take what is another's.
+    pub(crate) fn descriptors(self) -> DescriptorPlan {
+        let own = DAEMON_FILES.min(self.open_files / 4);
+        let rest = self.open_files - own;
+        let part = |share: u64, max: u32| u32::try_from(share).unwrap_or(u32::MAX).clamp(1, max);
+        let user_connections = part(rest / 8 * 3, CONNECTIONS_MAX);
+        let admin_connections = part(rest / 8, ADMIN_CONNECTIONS_MAX);
+        let total = rest
+            .saturating_sub(u64::from(user_connections) + u64::from(admin_connections))
+            .min(DescriptorLimits::UNLIMITED.total);
+        DescriptorPlan {
+            guests: DescriptorLimits {
+                total,
+                per_instance: (total / 4).max(total.min(INSTANCE_FILES_MIN)),
+            },
+            user_connections,
+            admin_connections,
+        }
+    }
+
     /// Raises the soft limit of open files to the hard one, and reads what is to
     /// be had then. What cannot be read counts as unlimited.
     pub fn take() -> Self {
@@ -181,6 +216,22 @@ mod tests {
         assert!(warning.expect("a warning").contains("LimitNOFILE"));
         let error = few_files(256).check(128).expect_err("too few");
         assert!(error.contains("the limit is 256"), "{error}");
+    }
+
+    #[test]
+    fn open_files_are_divided_without_a_rest_and_never_shared() {
+        for open_files in [64, 1_024, 2_000, 20_000, 1 << 20, u64::MAX] {
+            let capacity = Capacity {
+                open_files,
+                mappings: 1 << 20,
+            };
+            let plan = capacity.descriptors();
+            let connections = plan.user_connections + plan.admin_connections;
+            let all = plan.guests.total + u64::from(connections) + DAEMON_FILES.min(open_files / 4);
+            assert!(all <= open_files, "{plan:?}");
+            assert!(plan.guests.per_instance <= plan.guests.total);
+            assert!(plan.guests.total >= open_files.min(1 << 40) / 3, "{plan:?}");
+        }
     }
 
     #[test]

@@ -62,3 +62,39 @@ async fn an_instance_costs_no_more_mappings_and_files_than_is_reckoned() {
     assert!(before.1 as u64 <= DAEMON_FILES, "{} files", before.1);
     running.shutdown().await;
 }
+
+/// Memory of this process that is resident, in bytes.
+fn resident_bytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    let kib: u64 = number.and_then(|text| text.parse().ok()).expect("a number");
+    kib * 1024
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_instance_without_the_pool_takes_only_what_it_touches() {
+    const SLACK_BYTES: u64 = 256 << 20;
+    let running = Server::start(Config {
+        allocation: wapod::Allocation::Enclave,
+        memory_max_bytes: 1 << 30,
+        instances_max: 64,
+        ..Config::default()
+    })
+    .await
+    .expect("starts");
+    let module = Module::new(wat::parse_str(GUEST).expect("a module"));
+    let before = resident_bytes();
+    for number in 0..4 {
+        let mut app = AppConfig::new(module.clone());
+        app.label = format!("app-{number}");
+        let app = running.start_app(app).await.expect("starts");
+        let mut status = app.status();
+        let runs = status.wait_for(|status| status.phase == Phase::Running);
+        let runs = tokio::time::timeout(TIME_LIMIT, runs).await;
+        runs.expect("in time").expect("the app runs");
+    }
+    let grown = resident_bytes().saturating_sub(before);
+    assert!(grown < SLACK_BYTES, "{grown} bytes for four idle instances");
+    running.shutdown().await;
+}

@@ -153,6 +153,15 @@ impl Probe {
         self.fast_with(215, &[], &input).await
     }
 
+    /// 306; the kind and the text.
+    pub async fn net_failure(&self, handle: u32) -> Result<(u8, String), Errno> {
+        let answer = self.slow(306, [handle, 0, 0, 0]).await?;
+        Ok(
+            parity_scale_codec::DecodeAll::decode_all(&mut answer.as_slice())
+                .expect("a kind and a text"),
+        )
+    }
+
     /// 220
     pub async fn log(&self, level: u32, text: &[u8]) -> Fast {
         self.fast_with(220, &[level], text).await

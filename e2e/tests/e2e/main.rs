@@ -10,6 +10,7 @@ mod admission;
 mod app_secrets;
 mod bad_input;
 mod billing;
+mod budgets;
 mod calls;
 mod compat;
 mod durable;

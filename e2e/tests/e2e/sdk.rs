@@ -149,9 +149,36 @@ async fn a_program_connects_by_name() {
     let payload: Vec<u8> = (0..=255).cycle().take(200_000).collect();
     assert!(app.query(&path, payload.clone()).await.unwrap() == payload);
     let denied = app.query(&format!("/connect/127.0.0.1/{port}"), []).await;
-    assert!(denied.unwrap_err().contains("forbidden"));
+    let denied = denied.unwrap_err();
+    assert!(
+        denied.contains(&format!("--allow-egress 127.0.0.1:{port}")),
+        "{denied}"
+    );
     let missing = app.query("/connect/missing.test/1", []).await;
-    assert!(missing.unwrap_err().contains("connect"));
+    assert!(
+        missing
+            .unwrap_err()
+            .contains("cannot connect to missing.test:1: no such name")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_learns_why_a_connection_failed() {
+    let dns = Dns::serve(&[("echo.test", IpAddr::from([127, 0, 0, 1]))]).await;
+    let servers = vec![dns.address()];
+    let daemon = Daemon::with(|config| config.resolver = Resolver::Servers(servers)).await;
+    let mut config = guest("sdk-suite");
+    config.egress = vec!["echo.test".parse().unwrap()];
+    let app = daemon.deploy(config).await;
+    let closed = ports::free();
+    for (host, port, kind) in [
+        ("echo.test", closed, "ConnectionRefused"),
+        ("missing.test", 1, "NotFound"),
+        ("127.0.0.1", closed, "PermissionDenied"),
+    ] {
+        let told = app.ask(&format!("/failure/{host}/{port}")).await;
+        assert_eq!(told, kind, "{host}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,12 @@ use e2e::{Errno, Probe, ports, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
+/// Kinds of failures, as the contract has them.
+const REFUSED: u8 = 1;
+const RESET: u8 = 2;
+const ADDRESS_IN_USE: u8 = 10;
+const BROKEN_PIPE: u8 = 13;
+
 /// A probe that may listen on one port and connect to loopback.
 async fn networked() -> (Probe, u16) {
     let port = ports::free();
@@ -159,6 +165,7 @@ async fn failures_of_the_network_are_errors() {
     let taken = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
     let busy = probe.tcp_listen(&format!("127.0.0.1:{port}"), None).await;
     assert_eq!(busy, Err(Errno::Io), "a busy port");
+    assert_eq!(probe.net_failure(u32::MAX).await.unwrap().0, ADDRESS_IN_USE);
     drop(taken);
     let refused = probe
         .tcp_connect("127.0.0.1", ports::free().into())
@@ -169,6 +176,10 @@ async fn failures_of_the_network_are_errors() {
         Err(Errno::Io),
         "nobody listens"
     );
+    let (kind, text) = probe.net_failure(refused).await.unwrap();
+    assert_eq!(kind, REFUSED);
+    assert!(text.contains("cannot connect to 127.0.0.1:"), "{text}");
+    assert_eq!(probe.net_failure(refused + 1).await, Err(Errno::NotFound));
 
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = server.local_addr().unwrap().port();
@@ -181,7 +192,9 @@ async fn failures_of_the_network_are_errors() {
     drop(peer);
     probe.until_woken(waker).await;
     assert_eq!(probe.poll_read(stream, 10).await, Err(Errno::Io), "a reset");
+    assert_eq!(probe.net_failure(stream).await.unwrap().0, RESET);
     assert_eq!(probe.poll_write(stream, b"x").await, Err(Errno::Io));
+    assert_eq!(probe.net_failure(stream).await.unwrap().0, BROKEN_PIPE);
     assert_eq!(probe.close(stream).await, Ok(0));
     probe.check_wakers(&[]).await;
 }

@@ -151,6 +151,7 @@ pub(crate) const LICENCES: &[&str] = &[
     "MIT OR Apache-2.0",
     "Apache-2.0 OR MIT",
     "MIT/Apache-2.0",
+    "MIT OR BSD-3-Clause",
     "Apache-2.0/MIT",
     "Apache-2.0 / MIT",
     "Unlicense OR MIT",

@@ -21,12 +21,12 @@ const HANDLES_PER_REQUEST: usize = 2;
 impl family::channel::Calls for InstanceState {
     fn oneshot_send(&mut self, handle: Handle, data: &[u8]) -> Result<(), Errno> {
         self.add_work(WORK_SYSCALL);
+        // Before the reply is used up: a shorter one may have room.
+        let charge = self.charge_memory(data.len() as u64)?;
         let reply = self.take_reply(handle)?;
         self.control.note_io();
-        reply
-            .sender
-            .send(Ok(data.to_vec()))
-            .map_err(|_| Errno::IO_ERROR)
+        let data = charge.keep(data.to_vec());
+        reply.sender.send(Ok(data)).map_err(|_| Errno::IO_ERROR)
     }
 
     fn oneshot_send_error(&mut self, handle: Handle, text: &str) -> Result<(), Errno> {
@@ -111,6 +111,7 @@ impl InstanceState {
                 origin,
                 path,
                 payload,
+                charge,
                 reply,
             } => {
                 let reply = Replier {
@@ -118,16 +119,18 @@ impl InstanceState {
                     _in_hand: Some(in_hand),
                 };
                 let reply_tx = self.resources.insert(Resource::Reply(Some(reply)))?.0;
-                Ok(QueryRequest {
+                let query = QueryRequest {
                     origin,
                     path,
                     payload,
                     reply_tx,
-                }
-                .encode())
+                };
+                self.answer_charge = Some(charge);
+                Ok(query.encode())
             }
             Command::Http {
                 head: mut message,
+                charge,
                 mut body,
                 reply,
             } => {
@@ -147,6 +150,7 @@ impl InstanceState {
                 };
                 // What follows the head in an `HttpRequest`.
                 (reply.0, stream.0).encode_to(&mut message);
+                self.answer_charge = Some(charge);
                 Ok(message)
             }
         }

@@ -146,10 +146,8 @@ fn finish_slow(
     let state = caller.data_mut();
     // A failing call leaves an answer that was not fetched yet where it is.
     let outcome = outcome.and_then(|answer| {
-        let len = u32::try_from(answer.len()).map_err(|_| Errno::RESOURCE_LIMITED)?;
         state.add_work(work_moved(answer.len()));
-        state.answer = Some(answer);
-        Ok(len)
+        state.keep_answer(answer)
     });
     if state.trace {
         trace(state, id, slots, outcome);

@@ -390,7 +390,7 @@ for_each_host_call!(dispatch);
 fn get_return(caller: &mut Caller<'_, InstanceState>, mut slots: Slots) -> Result<u32, Errno> {
     let (memory, state) = split(caller)?;
     let slice = GuestSlice::new(slots.take_slice());
-    let answer = state.answer.take().ok_or(Errno::NOT_FOUND)?;
+    let answer = state.answer.take().ok_or(Errno::NOT_FOUND)?.bytes;
     state.add_work(work_moved(answer.len()));
     if answer.len() != slice.len() as usize {
         return Err(Errno::INVALID_PARAMETER);

@@ -3,21 +3,31 @@
 //! Policy comes first: ports against the instance's range before anything is
 //! bound, names against the egress policy before anything is resolved.
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::task::Poll;
 
 use rustls::pki_types::ServerName;
 use tracing::debug;
 use wapo_abi::message::{TlsClientConfig, TlsServerConfig};
-use wapo_abi::{Errno, WakerId};
+use wapo_abi::{Errno, NetFailure, WakerId};
 
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_SOCKET, WORK_SYSCALL, family};
+use crate::descriptors::{DescriptorPermit, LISTENER_DESCRIPTORS, NoDescriptors};
+use crate::host_memory::MemoryCharge;
 use crate::limits::caps::{HOST_BYTES_MAX, PEM_BYTES_MAX};
-use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
-use crate::net::listener::Listener;
+use crate::limits::{TLS_LISTENER_BYTES, TLS_STREAM_BYTES};
+use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES, TlsClient};
+use crate::net::failure::Failure;
+use crate::net::listener::{Listener, Means};
+use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
+use crate::wake::LazyWaker;
+
+/// Stands for any handle, and for calls without one.
+pub(super) const ANY_HANDLE: Handle = Handle(-1);
 
 /// Host time of reading a key and checking it against its certificate, in fuel's worth.
 ///
@@ -33,30 +43,33 @@ impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
         self.add_work(WORK_SOCKET);
         let address: SocketAddr = addr.parse().map_err(|_| Errno::INVALID_PARAMETER)?;
-        let allowed = self.config.listen_ports.as_ref();
-        if !allowed.is_some_and(|ports| ports.contains(&address.port())) {
-            return Err(Errno::FORBIDDEN);
-        }
-        let address = match self.config.listen_on_loopback {
-            true => on_loopback(address).ok_or(Errno::FORBIDDEN)?,
-            false => address,
-        };
+        let address = self.allowed_address(address)?;
         self.resources.check_room()?;
+        let permit = self.take_descriptors(LISTENER_DESCRIPTORS)?;
         let tls = match tls {
             None => None,
             Some(config) => {
-                self.check_identity(&config)?;
-                Some(self.dialer.tls.server(&config)?)
+                let memory = self.identity_memory(&config)?;
+                Some(self.dialer.tls.server(&config, memory)?)
             }
         };
         let is_tls = tls.is_some();
         let bound = self.embedder.listen_tcp(self.id, address);
-        let listener = bound.and_then(|bound| Listener::tcp(bound, tls));
+        let listener = bound.and_then(|bound| {
+            let bound_to = bound.local_addr();
+            let listener = Listener::tcp(bound, tls, permit);
+            if let (Err(_), Ok(address)) = (&listener, bound_to) {
+                // What the embedder keeps of it must not outlive the failure.
+                self.embedder.unlisten_tcp(self.id, address);
+            }
+            listener
+        });
         let listener = listener.map_err(|error| {
-            self.log_event(
-                wapo_abi::message::LogLevel::Warn,
-                &format!("cannot listen on {address}: {error}"),
-            );
+            let mut failure = Failure::from(&error);
+            if failure.kind == NetFailure::DENIED {
+                failure.kind = NetFailure::LISTEN_DENIED;
+            }
+            self.refuse(failure.while_doing(&format!("cannot listen on {address}")));
             Errno::IO_ERROR
         })?;
         self.announce_listener(listener.local_address(), is_tls);
@@ -94,7 +107,17 @@ impl family::net::Calls for InstanceState {
         let name = ServerName::try_from(host.clone()).map_err(|_| Errno::INVALID_PARAMETER)?;
         self.add_work(WORK_CRYPTO);
         self.config.meter.add_egress(TLS_CONNECT_BYTES);
-        self.dial(host, port, Some(name))
+        let memory = self.charge_memory(TLS_STREAM_BYTES)?;
+        self.dial(host, port, Some((name, memory)))
+    }
+
+    fn net_failure(&mut self, handle: Handle) -> Result<(u8, String), Errno> {
+        match &self.net_failure {
+            Some((on, failure)) if handle == ANY_HANDLE || handle == *on => {
+                Ok((failure.kind.0, failure.text().to_owned()))
+            }
+            _ => Err(Errno::NOT_FOUND),
+        }
     }
 
     fn tls_listen_sni(&mut self, name: String, config: TlsServerConfig) -> Result<Handle, Errno> {
@@ -102,11 +125,15 @@ impl family::net::Calls for InstanceState {
             return Err(Errno::INVALID_PARAMETER);
         }
         self.resources.check_room()?;
-        self.check_identity(&config)?;
-        let listener = self.embedder.listen_sni(self.id, &name, config)?;
+        let permit = self.take_descriptors(1)?;
+        let _memory = self.identity_memory(&config)?;
+        let listener = Listener::Sni {
+            names: self.embedder.listen_sni(self.id, &name, config)?,
+            _permit: permit,
+        };
         self.charge(SNI_GAS);
         self.resources
-            .insert(Resource::Listener(Box::new(Listener::Sni(listener))))
+            .insert(Resource::Listener(Box::new(listener)))
     }
 }
 
@@ -125,27 +152,113 @@ fn on_loopback(address: SocketAddr) -> Option<SocketAddr> {
 }
 
 impl InstanceState {
+    /// The address that a guest listens on when it asks for this one.
+    fn allowed_address(&mut self, address: SocketAddr) -> Result<SocketAddr, Errno> {
+        if self.dialer.machine.owns_port(address.port()) {
+            return Err(self.deny_listening(address, "this port is the worker's own"));
+        }
+        let ports = self.config.listen_ports.as_ref();
+        if !ports.is_some_and(|ports| ports.contains(&address.port())) {
+            let given = match ports {
+                Some(ports) => format!(
+                    "this worker gives {}..{}; wapod -l or wapo run --listen-ports allow more",
+                    ports.start(),
+                    ports.end()
+                ),
+                None => {
+                    "this worker gives no ports; wapod -l or wapo run --listen-ports allow some"
+                        .to_owned()
+                }
+            };
+            return Err(self.deny_listening(address, &given));
+        }
+        if !self.config.listen_on_loopback {
+            return Ok(address);
+        }
+        match on_loopback(address) {
+            Some(address) => Ok(address),
+            None => Err(self.deny_listening(address, "this app listens on loopback only")),
+        }
+    }
+
+    fn deny_listening(&mut self, address: SocketAddr, reason: &str) -> Errno {
+        let text = format!("cannot listen on {address}: not allowed: {reason}");
+        self.refuse(Failure::new(NetFailure::LISTEN_DENIED, text));
+        Errno::FORBIDDEN
+    }
+
+    /// Takes descriptors of the instance's share.
+    fn take_descriptors(&mut self, count: u64) -> Result<DescriptorPermit, Errno> {
+        let taken = self.dialer.descriptors.take(count);
+        taken.map_err(|reason| self.lack(&reason))
+    }
+
+    /// Takes memory for a certificate and its key, if they are of bearable size.
+    fn identity_memory(&mut self, config: &TlsServerConfig) -> Result<MemoryCharge, Errno> {
+        self.check_identity(config)?;
+        let TlsServerConfig::V0 { cert, key } = config;
+        let bytes = (cert.len() + key.len()) as u64;
+        self.charge_memory(TLS_LISTENER_BYTES + bytes)
+    }
+
+    /// Says that there is no descriptor left.
+    fn lack(&mut self, reason: &NoDescriptors) -> Errno {
+        self.refuse(Failure::new(NetFailure::LIMIT, reason.to_string()));
+        Errno::RESOURCE_LIMITED
+    }
+
+    /// Keeps a failure for the guest and tells the app's log of it.
+    fn refuse(&mut self, failure: Failure) {
+        self.dialer.notices.warn(failure.text());
+        self.fail(ANY_HANDLE, failure);
+    }
+
     fn accept(&mut self, waker: WakerId, handle: Handle) -> Result<(Handle, SocketAddr), Errno> {
         self.add_work(WORK_SYSCALL);
-        let meter = std::sync::Arc::clone(&self.config.meter);
+        // Whoever shares the port takes it, or nobody does.
         let is_leaving = self.control.is_leaving();
-        let (lazy, resources) = self.lazy_waker(waker);
-        let room = resources.check_room();
-        let Resource::Listener(listener) = resources.get(handle)? else {
+        // Before the connection is taken: without a descriptor it would be lost.
+        let permit = self.take_descriptors(1);
+        let is_tls = match self.resources.get(handle)? {
+            Resource::Listener(listener) => listener.is_tls(),
+            _ => return Err(Errno::UNSUPPORTED_OPERATION),
+        };
+        let memory = match is_tls {
+            true => Some(self.charge_memory(TLS_STREAM_BYTES)?),
+            false => None,
+        };
+        let dialer = &self.dialer;
+        let lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
+        let room = self.resources.check_room();
+        let Resource::Listener(listener) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
         room?;
-        // Whoever shares the port takes it, or nobody does.
         if is_leaving {
             return Err(Errno::PENDING);
         }
-        match poll_lazily(lazy, |cx| listener.poll_accept(cx, &meter)) {
+        let mut means = Means {
+            permit: Some(permit?),
+            memory,
+        };
+        match poll_lazily(lazy, |cx| listener.poll_accept(cx, dialer, &mut means)) {
             Poll::Pending => Err(Errno::PENDING),
-            Poll::Ready(accepted) => {
-                let (stream, peer) = accepted?;
+            Poll::Ready(Ok((stream, peer))) => {
+                if matches!(stream, Stream::Tls(_)) {
+                    self.add_work(WORK_CRYPTO);
+                }
                 self.control.note_io();
                 let stream = stream.accepted(self.control.connections.add());
                 Ok((self.insert_stream(stream)?, peer))
+            }
+            Poll::Ready(Err(error)) => {
+                let ended = error.kind() == ErrorKind::UnexpectedEof;
+                self.fail(handle, Failure::from(&error));
+                Err(if ended {
+                    Errno::END_OF_FILE
+                } else {
+                    Errno::IO_ERROR
+                })
             }
         }
     }
@@ -172,18 +285,15 @@ impl InstanceState {
         }
         self.dialer.policy.check_name(host, port).map_err(|denied| {
             debug!(instance = self.id.0, %denied, "egress denied");
-            self.log_event(wapo_abi::message::LogLevel::Warn, &denied.to_string());
+            self.refuse(Failure::from(&denied));
             Errno::FORBIDDEN
         })
     }
 
-    fn dial(
-        &mut self,
-        host: String,
-        port: u16,
-        tls: Option<ServerName<'static>>,
-    ) -> Result<Handle, Errno> {
+    fn dial(&mut self, host: String, port: u16, tls: Option<TlsClient>) -> Result<Handle, Errno> {
+        self.resources.check_room()?;
         let attempt = Connecting::start(self.dialer.clone(), host, port, tls);
+        let attempt = attempt.map_err(|reason| self.lack(&reason))?;
         self.resources.insert(Resource::Connecting(attempt))
     }
 }

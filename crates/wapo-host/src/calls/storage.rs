@@ -4,7 +4,11 @@
 
 use std::sync::Arc;
 
+use wapo_abi::Errno;
+use wapo_abi::message::LogLevel;
+
 use super::{WORK_SYSCALL, WaitFuture, family};
+use crate::embedder::LogSource;
 use crate::limits::BLOB_GET_BYTES_MAX;
 use crate::state::InstanceState;
 
@@ -17,9 +21,22 @@ impl family::storage::Calls for InstanceState {
     fn blob_get(&mut self, hash: &str) -> WaitFuture<Vec<u8>> {
         self.add_work(WORK_SYSCALL);
         let meter = Arc::clone(&self.config.meter);
-        let blob = self.embedder.blob(hash, BLOB_GET_BYTES_MAX);
+        let embedder = Arc::clone(&self.embedder);
+        let (memory, logger) = (Arc::clone(&self.dialer.memory), self.logger.clone());
+        let hash = hash.to_owned();
         Box::pin(async move {
-            let blob = blob.await?;
+            let bytes = embedder.blob_size(&hash).await?;
+            if bytes > BLOB_GET_BYTES_MAX {
+                return Err(Errno::RESOURCE_LIMITED);
+            }
+            // Until it is read; then the answer that waits is charged.
+            let _charge = memory.charge(bytes).map_err(|reason| {
+                if memory.is_first_refusal() {
+                    logger.write(LogSource::Lifecycle, LogLevel::Warn, &reason.to_string());
+                }
+                Errno::RESOURCE_LIMITED
+            })?;
+            let blob = embedder.blob(&hash, bytes).await?;
             meter.add_gas(blob.len() as u64 / BLOB_BYTES_PER_GAS);
             meter.add_storage_read(blob.len() as u64);
             Ok(blob)

@@ -12,7 +12,9 @@ use wapo_abi::message::InputChannel;
 use wapo_abi::wake::EVENT_SIZE;
 use wapo_abi::{Errno, WakeCode, WakerId};
 
+use super::net::ANY_HANDLE;
 use super::{WORK_SYSCALL, family, work_moved};
+use crate::net::failure::Failure;
 use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::state::InstanceState;
@@ -35,12 +37,23 @@ pub(super) fn poll_lazily<T>(
     poll(&mut Context::from_waker(&waker))
 }
 
-/// Maps the outcome of I/O: one door from `io::Error` to the guest.
-pub(super) fn io_outcome<T>(outcome: Poll<io::Result<T>>) -> Result<T, Errno> {
-    match outcome {
-        Poll::Ready(Ok(value)) => Ok(value),
-        Poll::Ready(Err(_)) => Err(Errno::IO_ERROR),
-        Poll::Pending => Err(Errno::PENDING),
+impl InstanceState {
+    /// Maps the outcome of I/O: one door from `io::Error` to the guest.
+    fn io_outcome<T>(&mut self, handle: Handle, outcome: Poll<io::Result<T>>) -> Result<T, Errno> {
+        match outcome {
+            Poll::Ready(Ok(value)) => Ok(value),
+            Poll::Ready(Err(error)) => {
+                self.fail(handle, Failure::from(&error));
+                Err(Errno::IO_ERROR)
+            }
+            Poll::Pending => Err(Errno::PENDING),
+        }
+    }
+
+    /// Keeps why a call on the network failed, for a guest that asks.
+    #[cold]
+    pub(super) fn fail(&mut self, handle: Handle, failure: Failure) {
+        self.net_failure = Some((handle, failure));
     }
 }
 
@@ -54,6 +67,12 @@ fn stream(resources: &mut ResourceTable, handle: Handle) -> Result<&mut Stream, 
 impl family::task::Calls for InstanceState {
     fn close(&mut self, handle: Handle) -> Result<(), Errno> {
         self.add_work(WORK_SYSCALL);
+        if let Some((on, _)) = &mut self.net_failure
+            && *on == handle
+        {
+            // The number may soon stand for something else.
+            *on = ANY_HANDLE;
+        }
         match self.resources.remove(handle)? {
             Resource::Stream(stream) => stream.close(),
             Resource::Listener(listener) => self.close_listener(*listener),
@@ -98,7 +117,7 @@ impl family::task::Calls for InstanceState {
         match resources.get(handle)? {
             Resource::Stream(stream) => {
                 let read = poll_lazily(lazy, |cx| stream.poll_read(cx, buffer));
-                let read = io_outcome(read)?;
+                let read = self.io_outcome(handle, read)?;
                 self.add_work(work_moved(read));
                 self.config.meter.add_ingress(read as u64);
                 self.control.note_io();
@@ -116,7 +135,8 @@ impl family::task::Calls for InstanceState {
         self.add_work(WORK_SYSCALL);
         let (lazy, resources) = self.lazy_waker(waker);
         let stream = stream(resources, handle)?;
-        let written = io_outcome(poll_lazily(lazy, |cx| stream.poll_write(cx, data)))?;
+        let written = poll_lazily(lazy, |cx| stream.poll_write(cx, data));
+        let written = self.io_outcome(handle, written)?;
         self.add_work(work_moved(written));
         self.config.meter.add_egress(written as u64);
         self.control.note_io();
@@ -127,7 +147,8 @@ impl family::task::Calls for InstanceState {
         self.add_work(WORK_SYSCALL);
         let (lazy, resources) = self.lazy_waker(waker);
         let stream = stream(resources, handle)?;
-        io_outcome(poll_lazily(lazy, |cx| stream.poll_shutdown(cx)))?;
+        let shut = poll_lazily(lazy, |cx| stream.poll_shutdown(cx));
+        self.io_outcome(handle, shut)?;
         self.config.meter.add_egress(SHUTDOWN_BYTES);
         Ok(())
     }
@@ -144,8 +165,12 @@ impl family::task::Calls for InstanceState {
         match poll_lazily(lazy, |cx| connecting.poll(cx)) {
             Poll::Pending => Err(Errno::PENDING),
             Poll::Ready(Some(Ok(stream))) => self.insert_stream(stream),
-            // The attempt failed, or its outcome was handed over before.
-            Poll::Ready(Some(Err(_)) | None) => Err(Errno::IO_ERROR),
+            Poll::Ready(Some(Err(failure))) => {
+                self.fail(handle, failure);
+                Err(Errno::IO_ERROR)
+            }
+            // The outcome was handed over before.
+            Poll::Ready(None) => Err(Errno::IO_ERROR),
         }
     }
 
@@ -186,6 +211,7 @@ impl family::task::Calls for InstanceState {
         self.add_work(WORK_SYSCALL);
         let (lazy, resources) = self.lazy_waker(waker);
         let stream = stream(resources, handle)?;
-        io_outcome(poll_lazily(lazy, |cx| stream.poll_flush(cx)))
+        let flushed = poll_lazily(lazy, |cx| stream.poll_flush(cx));
+        self.io_outcome(handle, flushed)
     }
 }

@@ -22,7 +22,8 @@ impl family::worker::Calls for InstanceState {
 
     fn emit_program_output(&mut self, data: &[u8]) -> Result<(), Errno> {
         self.add_work(WORK_LOCK + work_moved(data.len()));
-        self.embedder.output(self.id, data);
+        let charge = self.charge_memory(data.len() as u64)?;
+        self.embedder.output(self.id, data, charge);
         Ok(())
     }
 

@@ -17,7 +17,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::limits::PIPE_BYTES;
+use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
+use crate::limits::{PIPE_BASE_BYTES, PIPE_BYTES};
 
 /// Fields behind a body, names and values.
 pub type Trailers = Vec<(String, String)>;
@@ -57,14 +58,16 @@ pub(crate) enum NoTrailers {
 }
 
 /// One direction.
-#[derive(Default)]
 struct Pipe(Mutex<State>);
 
-#[derive(Default)]
 struct State {
     buffer: BytesMut,
+    /// Memory of the instance for the buffer: the base, or more while it is used.
+    charge: MemoryCharge,
     end: End,
     trailers: Trailers,
+    /// Memory of the trailers until they are taken.
+    trailers_charge: Option<MemoryCharge>,
     is_reader_gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
@@ -82,17 +85,68 @@ enum End {
     Broken,
 }
 
+impl State {
+    fn new(charge: MemoryCharge) -> Self {
+        Self {
+            buffer: BytesMut::new(),
+            charge,
+            end: End::Open,
+            trailers: Trailers::new(),
+            trailers_charge: None,
+            is_reader_gone: false,
+            reader: None,
+            writer: None,
+        }
+    }
+
+    /// How many more bytes the buffer takes, of so many that are there.
+    fn room(&mut self, wanted: usize) -> usize {
+        let used = self.buffer.len();
+        let capacity = |charge: &MemoryCharge| usize::try_from(charge.bytes()).unwrap_or(0);
+        if wanted > capacity(&self.charge).saturating_sub(used) {
+            // Refused, the body goes on in smaller steps.
+            let _ = self.charge.resize(PIPE_BYTES as u64);
+        }
+        wanted.min(capacity(&self.charge).saturating_sub(used))
+    }
+
+    /// Gives memory back that an empty buffer does not need.
+    fn relax(&mut self) {
+        if self.buffer.is_empty() {
+            // Less is never refused.
+            let _ = self.charge.resize(PIPE_BASE_BYTES as u64);
+        }
+    }
+}
+
 impl Pipe {
+    fn new(memory: &Arc<HostMemory>) -> Result<Arc<Self>, NoMemory> {
+        let charge = memory.charge(PIPE_BASE_BYTES as u64)?;
+        Ok(Arc::new(Self(Mutex::new(State::new(charge)))))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // Nothing below leaves the state half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Ends the body, once; false when it had ended before or nobody reads it.
+    /// Ends the body, once; false when it had ended before, nobody reads it, or
+    /// the host may not keep the trailers.
     fn end(&self, end: End, trailers: Trailers) -> bool {
         let mut state = self.state();
         if state.end != End::Open {
             return false;
+        }
+        let bytes: usize = trailers
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        if bytes > 0 {
+            match state.charge.another(bytes as u64) {
+                Ok(charge) => state.trailers_charge = Some(charge),
+                // As if nobody read them: the body stays open.
+                Err(_) => return false,
+            }
         }
         state.end = end;
         state.trailers = trailers;
@@ -106,6 +160,7 @@ impl Pipe {
         let mut state = self.state();
         state.is_reader_gone = true;
         let unread = mem::take(&mut state.buffer);
+        state.relax();
         wake(state, |state| &mut state.writer);
         drop(unread);
     }
@@ -170,6 +225,7 @@ impl BodyReader {
             let taken = readable.map(|state| {
                 let mut state = state?;
                 let chunk = state.buffer.split().freeze();
+                state.relax();
                 wake(state, |state| &mut state.writer);
                 Some(chunk)
             });
@@ -193,6 +249,7 @@ impl BodyReader {
             return Err(NoTrailers::Early);
         }
         let trailers = mem::take(&mut state.trailers);
+        state.trailers_charge = None;
         match trailers.is_empty() {
             true => Err(NoTrailers::Absent),
             false => Ok(trailers),
@@ -224,14 +281,18 @@ impl BodyWriter {
 }
 
 impl BodyStream {
-    /// Both ends of a new exchange.
-    pub(crate) fn pair() -> (Self, Self) {
-        let (left, right) = (Arc::<Pipe>::default(), Arc::<Pipe>::default());
+    /// Both ends of a new exchange of an instance.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMemory`] when the host may not keep its buffers.
+    pub(crate) fn pair(memory: &Arc<HostMemory>) -> Result<(Self, Self), NoMemory> {
+        let (left, right) = (Pipe::new(memory)?, Pipe::new(memory)?);
         let end = |reads: &Arc<Pipe>, writes: &Arc<Pipe>| Self {
             reader: BodyReader(Arc::clone(reads)),
             writer: BodyWriter(Arc::clone(writes)),
         };
-        (end(&left, &right), end(&right, &left))
+        Ok((end(&left, &right), end(&right, &left)))
     }
 
     /// The two directions, for two owners.
@@ -285,6 +346,7 @@ impl AsyncRead for BodyReader {
                 let len = state.buffer.len().min(buffer.remaining());
                 buffer.put_slice(&state.buffer[..len]);
                 state.buffer.advance(len);
+                state.relax();
                 wake(state, |state| &mut state.writer);
             }
         })
@@ -301,7 +363,7 @@ impl AsyncWrite for BodyWriter {
         if state.is_reader_gone || state.end != End::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
-        let len = data.len().min(PIPE_BYTES - state.buffer.len());
+        let len = state.room(data.len());
         if len == 0 && !data.is_empty() {
             remember(state, cx.waker(), |state| &mut state.writer);
             return Poll::Pending;
@@ -356,6 +418,51 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+    use crate::budget::MemoryBudget;
+    use crate::limits::HOST_MEMORY_FREE_BYTES;
+
+    fn pair() -> (BodyStream, BodyStream) {
+        let memory = HostMemory::new(&MemoryBudget::new(None));
+        BodyStream::pair(&memory).expect("room")
+    }
+
+    #[tokio::test]
+    async fn a_body_moves_on_however_little_memory_is_left() {
+        let budget = MemoryBudget::new(Some(0));
+        let memory = HostMemory::new(&budget);
+        let (mut left, mut right) = BodyStream::pair(&memory).expect("room");
+        let rest = memory.charge(HOST_MEMORY_FREE_BYTES - 2 * PIPE_BASE_BYTES as u64);
+        let writing = tokio::spawn(async move {
+            left.write_all(&[7; 3 * PIPE_BYTES])
+                .await
+                .expect("all of it");
+            left.writer().finish();
+            left
+        });
+        let mut read = Vec::new();
+        right.read_to_end(&mut read).await.expect("an end");
+        assert_eq!(read.len(), 3 * PIPE_BYTES);
+        drop((writing.await.expect("no panic"), right, rest));
+        assert!(memory.charge(HOST_MEMORY_FREE_BYTES).is_ok(), "given back");
+    }
+
+    #[tokio::test]
+    async fn a_full_body_is_charged_until_it_is_read() {
+        let budget = MemoryBudget::new(None);
+        let memory = HostMemory::new(&budget);
+        let free = memory.charge(HOST_MEMORY_FREE_BYTES).expect("room");
+        let (mut left, mut right) = BodyStream::pair(&memory).expect("room");
+        let base = budget.committed_bytes();
+        left.write_all(&[7; PIPE_BYTES]).await.expect("room");
+        assert_eq!(
+            budget.committed_bytes() - base,
+            (PIPE_BYTES - PIPE_BASE_BYTES) as u64
+        );
+        right.read_exact(&mut [0; PIPE_BYTES]).await.expect("all");
+        assert_eq!(budget.committed_bytes(), base);
+        drop((left, right, free));
+        assert_eq!(budget.committed_bytes(), 0);
+    }
 
     async fn chunk(reader: &mut BodyReader) -> Option<io::Result<Bytes>> {
         std::future::poll_fn(|cx| reader.poll_chunk(cx)).await
@@ -364,7 +471,7 @@ mod tests {
     #[tokio::test]
     async fn an_end_and_a_loss_are_told_apart() {
         for orderly in [true, false] {
-            let (mut left, mut right) = BodyStream::pair();
+            let (mut left, mut right) = pair();
             left.write_all(b"some").await.expect("room");
             if orderly {
                 left.writer().finish();
@@ -379,7 +486,7 @@ mod tests {
 
     #[tokio::test]
     async fn each_direction_ends_by_itself() {
-        let (mut left, mut right) = BodyStream::pair();
+        let (mut left, mut right) = pair();
         left.shutdown().await.expect("an open pipe");
         let mut read = Vec::new();
         assert_eq!(right.read_to_end(&mut read).await.ok(), Some(0));
@@ -391,7 +498,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_writer_is_as_fast_as_its_reader() {
-        let (left, right) = BodyStream::pair();
+        let (left, right) = pair();
         let (_, mut writer) = left.into_split();
         let (mut reader, _) = right.into_split();
         let body: Vec<u8> = (0..=250).cycle().take(3 * PIPE_BYTES + 5).collect();
@@ -417,7 +524,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_reader_that_leaves_is_an_error_to_the_writer() {
-        let (left, right) = BodyStream::pair();
+        let (left, right) = pair();
         let (_reader, mut writer) = left.into_split();
         let (reader, _writer) = right.into_split();
         writer.write_all(&[0; PIPE_BYTES]).await.expect("room");
@@ -432,7 +539,7 @@ mod tests {
     #[tokio::test]
     async fn trailers_come_behind_the_body_and_are_taken_once() {
         let trailers = vec![("a".to_owned(), "b".to_owned())];
-        let (mut left, mut right) = BodyStream::pair();
+        let (mut left, mut right) = pair();
         assert_eq!(right.reader().trailers(), Err(NoTrailers::Early));
         left.write_all(b"x").await.expect("room");
         assert!(left.writer().finish_with_trailers(trailers.clone()));
@@ -448,7 +555,7 @@ mod tests {
         assert_eq!(right.reader().trailers(), Err(NoTrailers::Absent));
 
         right.shutdown().await.expect("an open pipe");
-        let (left, mut right) = BodyStream::pair();
+        let (left, mut right) = pair();
         drop(left);
         assert!(
             !right.writer().finish_with_trailers(Trailers::new()),
@@ -458,7 +565,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_aborted_exchange_is_over_for_both() {
-        let (mut left, mut right) = BodyStream::pair();
+        let (mut left, mut right) = pair();
         left.write_all(b"some").await.expect("room");
         let reading = tokio::spawn(async move {
             let mut read = Vec::new();
@@ -478,7 +585,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_abort_after_the_end_changes_nothing() {
-        let (mut left, mut right) = BodyStream::pair();
+        let (mut left, mut right) = pair();
         left.writer().finish();
         left.writer().abort();
         drop(left);

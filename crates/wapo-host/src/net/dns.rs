@@ -1,66 +1,241 @@
 //! Names to addresses.
 //!
 //! One resolver per engine, with a cache, shared by all instances. It never
-//! blocks a thread. Called by `connect`; what may be done with the answer is
-//! the policy's business.
+//! blocks a thread for longer than it takes to look at a file. The system's
+//! configuration is read again when it has changed. Called by `connect`; what
+//! may be done with the answer is the policy's business.
 
-use std::io;
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig};
+use hickory_resolver::config::{
+    ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
+};
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
+use hickory_resolver::net::{DnsError, NetError};
+use hickory_resolver::proto::rr::{Name, RData, RecordType};
+use hickory_resolver::system_conf::parse_resolv_conf;
+use tracing::{info, warn};
+use wapo_abi::NetFailure;
 
 use crate::engine::Resolver;
+use crate::limits::{DNS_TIMEOUT, RESOLV_CONF_BYTES_MAX};
+use crate::net::failure::Failure;
 
-/// Resolves names for all guests of an engine.
-pub(crate) struct Dns {
-    resolver: TokioResolver,
+/// Where the system says which servers resolve names.
+const SYSTEM_FILE: &str = "/etc/resolv.conf";
+
+/// Names that need no server.
+const HOSTS_FILE: &str = "/etc/hosts";
+
+/// Time between two looks at whether the configuration has changed.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One of the two kinds of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum AddressFamily {
+    V4,
+    V6,
 }
 
+/// Resolves names for all guests of an engine.
+pub(crate) struct Dns(Source);
+
+enum Source {
+    Fixed(TokioResolver),
+    File(Mutex<FromFile>),
+}
+
+/// A resolver that is set up by a file.
+struct FromFile {
+    path: PathBuf,
+    seen: [Option<Stamp>; 2],
+    looked: Instant,
+    /// The resolver by the last file that could be used, or why there is none.
+    resolver: Result<TokioResolver, String>,
+}
+
+/// What changes with the content of a file.
+type Stamp = (u64, u64, i64, i64, u64);
+
 impl Dns {
-    /// A resolver with its own cache.
+    /// A resolver with its own cache. A missing or unusable configuration of the
+    /// system is no error: names fail until there is one.
     ///
     /// # Errors
     ///
-    /// When the system's configuration cannot be read.
+    /// When no resolver can be set up for the servers that are given.
     pub(crate) fn new(config: &Resolver) -> Result<Self, String> {
-        let builder = match config {
-            Resolver::System => TokioResolver::builder_tokio()
-                .map_err(|error| format!("cannot read the system's DNS configuration: {error}"))?,
+        Ok(Self(match config {
+            Resolver::System => Source::File(Mutex::new(FromFile::new(SYSTEM_FILE.into()))),
+            Resolver::File(path) => Source::File(Mutex::new(FromFile::new(path.clone()))),
             Resolver::Servers(servers) => {
                 let servers = servers.iter().map(|server| name_server(*server)).collect();
-                TokioResolver::builder_with_config(
-                    ResolverConfig::from_parts(None, Vec::new(), servers),
-                    TokioRuntimeProvider::default(),
-                )
+                let config = ResolverConfig::from_parts(None, Vec::new(), servers);
+                Source::Fixed(build(config, ResolverOpts::default())?)
             }
-        };
-        let resolver = builder
-            .build()
-            .map_err(|error| format!("cannot set up name resolution: {error}"))?;
-        Ok(Self { resolver })
+        }))
     }
 
-    /// The addresses of a name, in the order they should be tried.
+    /// The addresses of one family that a name has, in the order of the answer.
     ///
     /// # Errors
     ///
-    /// When there is no such name or no server answers.
+    /// [`NetFailure::NO_SUCH_NAME`] when there are none,
+    /// [`NetFailure::LOOKUP_FAILED`] when nobody can be asked,
+    /// [`NetFailure::TIMED_OUT`] when no server answers.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            return Ok(vec![address]);
+    pub(crate) async fn lookup(
+        &self,
+        host: &str,
+        family: AddressFamily,
+    ) -> Result<Vec<IpAddr>, Failure> {
+        let name = parse_name(host).ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
+        let resolver = self.resolver()?;
+        let kind = match family {
+            AddressFamily::V4 => RecordType::A,
+            AddressFamily::V6 => RecordType::AAAA,
+        };
+        let looking = tokio::time::timeout(DNS_TIMEOUT, resolver.lookup(name, kind)).await;
+        let found = looking.map_err(|_| no_answer())?.map_err(lookup_failure)?;
+        let addresses: Vec<IpAddr> = found
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::A(address) => Some(IpAddr::V4(address.0)),
+                RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+                _ => None,
+            })
+            .collect();
+        match addresses.is_empty() {
+            true => Err(Failure::of(NetFailure::NO_SUCH_NAME)),
+            false => Ok(addresses),
         }
-        let lookup = self
-            .resolver
-            .lookup_ip(host)
-            .await
-            .map_err(|error| io::Error::new(io::ErrorKind::NotFound, error))?;
-        Ok(lookup.iter().collect())
+    }
+
+    fn resolver(&self) -> Result<TokioResolver, Failure> {
+        let file = match &self.0 {
+            Source::Fixed(resolver) => return Ok(resolver.clone()),
+            Source::File(file) => file,
+        };
+        let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.looked.elapsed() >= LOOK_INTERVAL {
+            file.look();
+        }
+        let resolver = file.resolver.clone();
+        resolver.map_err(|reason| Failure::new(NetFailure::LOOKUP_FAILED, reason))
+    }
+}
+
+impl FromFile {
+    fn new(path: PathBuf) -> Self {
+        let mut file = Self {
+            path,
+            seen: [None; 2],
+            looked: Instant::now(),
+            resolver: Err(String::new()),
+        };
+        file.read();
+        file
+    }
+
+    /// Reads the file again if it, or the file of hosts, has changed.
+    fn look(&mut self) {
+        self.looked = Instant::now();
+        if self.seen != self.stamps() {
+            self.read();
+        }
+    }
+
+    fn stamps(&self) -> [Option<Stamp>; 2] {
+        [stamp(&self.path), stamp(Path::new(HOSTS_FILE))]
+    }
+
+    fn read(&mut self) {
+        // Before the content, so that a change in between is seen later.
+        self.seen = self.stamps();
+        match (resolver_by(&self.path), &self.resolver) {
+            (Ok(resolver), _) => {
+                info!(file = %self.path.display(), "names are resolved as the file says");
+                self.resolver = Ok(resolver);
+            }
+            // It may be half written; what was there works as well as nothing.
+            (Err(reason), Ok(_)) => {
+                warn!("{reason}: names are resolved as before");
+            }
+            (Err(reason), Err(_)) => {
+                warn!("{reason}: guests cannot connect to names until it does");
+                self.resolver = Err(reason);
+            }
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let found = fs::metadata(path).ok()?;
+    Some((
+        found.dev(),
+        found.ino(),
+        found.mtime(),
+        found.mtime_nsec(),
+        found.len(),
+    ))
+}
+
+/// A resolver as a file in the form of resolv.conf says.
+fn resolver_by(path: &Path) -> Result<TokioResolver, String> {
+    let no_server = |reason: &dyn std::fmt::Display| {
+        format!("{} names no DNS server ({reason})", path.display())
+    };
+    let size = fs::metadata(path).map_err(|error| no_server(&error))?.len();
+    if size > RESOLV_CONF_BYTES_MAX {
+        return Err(no_server(&"it is too large"));
+    }
+    let content = fs::read(path).map_err(|error| no_server(&error))?;
+    let (config, options) = parse_resolv_conf(content).map_err(|error| no_server(&error))?;
+    build(config, options)
+}
+
+fn build(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, String> {
+    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+    *builder.options_mut() = options;
+    // Families are asked for one by one.
+    builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4Only;
+    builder
+        .build()
+        .map_err(|error| format!("cannot set up name resolution: {error}"))
+}
+
+/// A name as people and programs write it, also with `_`, which is no character
+/// of a host name and yet in use (RFC 2181, section 11, allows all).
+fn parse_name(host: &str) -> Option<Name> {
+    let name = match host.is_ascii() && host.contains('_') {
+        true => Name::from_ascii(host.to_ascii_lowercase()),
+        false => Name::from_utf8(host),
+    };
+    name.ok()
+}
+
+fn no_answer() -> Failure {
+    Failure::new(NetFailure::TIMED_OUT, "no DNS server answered in time")
+}
+
+fn lookup_failure(error: NetError) -> Failure {
+    match error {
+        NetError::Timeout => no_answer(),
+        NetError::Dns(DnsError::NoRecordsFound(_)) => Failure::of(NetFailure::NO_SUCH_NAME),
+        error => Failure::new(
+            NetFailure::LOOKUP_FAILED,
+            format!("{}: {error}", NetFailure::LOOKUP_FAILED),
+        ),
     }
 }
 
@@ -70,4 +245,54 @@ fn name_server(server: SocketAddr) -> NameServerConfig {
         connection.port = server.port();
     }
     NameServerConfig::new(server.ip(), true, connections)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_with_an_underscore_are_names() {
+        for text in [
+            "my_service",
+            "under_score.test",
+            "_sip.a_b.test",
+            "Plain.test",
+        ] {
+            let name = parse_name(text).expect(text);
+            assert_eq!(name.to_string(), text.to_lowercase());
+        }
+        assert!(parse_name("a b_c..").is_none());
+    }
+
+    #[tokio::test]
+    async fn a_file_that_comes_later_or_changes_is_used() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("resolv.conf");
+        let mut file = FromFile::new(path.clone());
+        assert!(file.resolver.is_err(), "there is none yet");
+        fs::write(&path, "nameserver 127.0.0.77\n").expect("write");
+        file.look();
+        assert!(file.resolver.is_ok());
+        let seen = file.seen;
+        fs::write(&path, "nameserver 127.0.0.7\nnameserver 127.0.0.8\n").expect("write");
+        file.look();
+        assert!(file.seen != seen && file.resolver.is_ok());
+        fs::write(&path, "").expect("write");
+        file.look();
+        assert!(file.resolver.is_ok(), "half a file changes nothing");
+    }
+
+    #[tokio::test]
+    async fn without_a_configuration_names_fail_and_say_why() {
+        let dns = Dns::new(&Resolver::File("/no/such/file".into())).expect("starts");
+        let failed = dns.lookup("name.test", AddressFamily::V4).await;
+        let failure = failed.expect_err("nobody to ask");
+        assert_eq!(failure.kind, NetFailure::LOOKUP_FAILED);
+        assert!(
+            failure.text().contains("/no/such/file"),
+            "{}",
+            failure.text()
+        );
+    }
 }

@@ -24,16 +24,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use rustls::ServerConfig;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
-use wapo_abi::Errno;
 
+use crate::descriptors::DescriptorPermit;
 use crate::embedder::SniListener;
+use crate::host_memory::MemoryCharge;
 use crate::limits::LISTEN_BACKLOG;
-use crate::meter::Meter;
+use crate::net::connect::Dialer;
 use crate::net::stream::Stream;
-use crate::net::tls::TlsStream;
+use crate::net::tls::{Held, ServerIdentity, TlsStream};
 
 /// Bytes charged for an accepted TCP connection.
 const ACCEPT_BYTES: u64 = 128;
@@ -60,16 +60,27 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// What a connection that is accepted needs; taken before it is accepted.
+pub(crate) struct Means {
+    pub(crate) permit: Option<DescriptorPermit>,
+    /// For TLS.
+    pub(crate) memory: Option<MemoryCharge>,
+}
+
 /// Yields streams to a guest.
 pub(crate) enum Listener {
     /// A port of its own.
     Tcp {
         listener: TcpListener,
         /// Speaks TLS on accepted connections.
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Arc<ServerIdentity>>,
+        _permit: DescriptorPermit,
     },
     /// A name on the shared TLS port.
-    Sni(Box<dyn SniListener>),
+    Sni {
+        names: Box<dyn SniListener>,
+        _permit: DescriptorPermit,
+    },
 }
 
 impl Listener {
@@ -80,13 +91,15 @@ impl Listener {
     /// When the system refuses to watch it.
     pub(crate) fn tcp(
         listener: std::net::TcpListener,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Arc<ServerIdentity>>,
+        permit: DescriptorPermit,
     ) -> io::Result<Self> {
         // An embedder may have forgotten to; the runtime would wait for ever.
         listener.set_nonblocking(true)?;
         Ok(Self::Tcp {
             listener: TcpListener::from_std(listener)?,
             tls,
+            _permit: permit,
         })
     }
 
@@ -94,43 +107,71 @@ impl Listener {
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp { listener, .. } => listener.local_addr().ok(),
-            Self::Sni(_) => None,
+            Self::Sni { .. } => None,
         }
     }
 
-    /// The next connection and its peer.
+    /// Whether what it yields speaks TLS of the host.
+    pub(crate) fn is_tls(&self) -> bool {
+        matches!(self, Self::Tcp { tls: Some(_), .. })
+    }
+
+    /// The next connection and its peer. What it needs is taken with it.
     ///
     /// # Errors
     ///
-    /// [`Errno::IO_ERROR`] when accepting failed (the listener lives on),
-    /// [`Errno::END_OF_FILE`] when an SNI name is gone.
+    /// As the system says when accepting failed (the listener lives on),
+    /// [`io::ErrorKind::UnexpectedEof`] when an SNI name is gone.
     pub(crate) fn poll_accept(
         &mut self,
         cx: &mut Context<'_>,
-        meter: &Meter,
-    ) -> Poll<Result<(Stream, SocketAddr), Errno>> {
+        dialer: &Dialer,
+        means: &mut Means,
+    ) -> Poll<io::Result<(Stream, SocketAddr)>> {
+        let meter = &dialer.meter;
         match self {
-            Self::Tcp { listener, tls } => {
-                let (tcp, peer) = ready!(listener.poll_accept(cx)).map_err(|_| Errno::IO_ERROR)?;
+            Self::Tcp { listener, tls, .. } => {
+                let (tcp, peer) = ready!(listener.poll_accept(cx))?;
+                let permit = take(&mut means.permit)?;
                 meter.add_ingress(ACCEPT_BYTES);
                 // As for outgoing connections; a failure shows at the first read.
                 let _ = tcp.set_nodelay(true);
                 let stream = match tls {
-                    None => Stream::Tcp(tcp),
-                    Some(config) => {
+                    None => Stream::Tcp {
+                        io: tcp,
+                        _permit: permit,
+                    },
+                    Some(identity) => {
                         meter.add_ingress(TLS_ACCEPT_BYTES);
                         meter.add_egress(TLS_ACCEPT_BYTES);
-                        Stream::Tls(Box::new(TlsStream::accept(Arc::clone(config), tcp)))
+                        let identity = Arc::clone(identity);
+                        let held = Held {
+                            permit,
+                            memory: take(&mut means.memory)?,
+                        };
+                        Stream::Tls(Box::new(TlsStream::accept(dialer, identity, tcp, held)))
                     }
                 };
                 Poll::Ready(Ok((stream, peer)))
             }
-            Self::Sni(listener) => {
-                let (connection, peer) = ready!(listener.poll_accept(cx))?;
+            Self::Sni { names, .. } => {
+                let accepted = ready!(names.poll_accept(cx));
+                let (connection, peer) =
+                    accepted.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
+                let permit = take(&mut means.permit)?;
                 meter.add_ingress(TLS_ACCEPT_BYTES);
                 meter.add_egress(TLS_ACCEPT_BYTES);
-                Poll::Ready(Ok((Stream::Handed(connection), peer)))
+                let stream = Stream::Handed {
+                    io: connection,
+                    _permit: permit,
+                };
+                Poll::Ready(Ok((stream, peer)))
             }
         }
     }
+}
+
+fn take<T>(what: &mut Option<T>) -> io::Result<T> {
+    what.take()
+        .ok_or_else(|| io::ErrorKind::QuotaExceeded.into())
 }

@@ -1,15 +1,18 @@
 //! The network as guests see it.
 //!
-//! `policy` decides who may be reached, `dns` finds addresses, `connect` dials,
-//! `tls` speaks TLS, `stream` and `listener` are what a guest's handles stand
+//! `policy` decides who may be reached, by what it knows of the `machine`, `dns` finds addresses, `connect` dials,
+//! `failure` says why something failed, `tls` speaks TLS, `stream` and `listener` are what a guest's handles stand
 //! for. Nothing here knows wasm.
 
 pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod dns;
+pub(crate) mod failure;
 pub(crate) mod listener;
+pub mod machine;
 pub mod policy;
 pub(crate) mod stream;
+pub(crate) mod task;
 pub(crate) mod tls;
 
 pub use listener::bind_tcp;

@@ -1,15 +1,19 @@
 //! Which addresses a guest may reach.
 //!
-//! A policy is asked three times: about the name as the guest wrote it, about
-//! every address the name resolved to, and about the address that is dialled.
-//! The default ([`EgressRules`]) denies everything that is not public unless a
-//! rule allows it. Called by `net::connect` only; knows no sockets.
+//! A policy is asked twice: about the name as the guest wrote it, and about each
+//! address right before it is dialled. The default ([`EgressRules`]) denies
+//! everything that is not public unless a rule allows it, the addresses of this
+//! machine included; the worker's own ports need a rule with that very port.
+//! Called by the `net` calls and by `net::connect`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+use crate::net::machine::Machine;
 
 /// Decides about outgoing connections of one app.
 pub trait EgressPolicy: Send + Sync + 'static {
@@ -30,12 +34,16 @@ pub trait EgressPolicy: Send + Sync + 'static {
 
 /// A connection that the policy refused, and why.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("egress to {target} denied: {reason}")]
+#[error(
+    "not allowed to connect to {target}: egress denied ({reason}); the rule {rule} allows it (wapo deploy --allow-egress {rule})"
+)]
 pub struct Denied {
     /// What the guest wanted to reach.
     pub target: String,
     /// Why it may not.
     pub reason: &'static str,
+    /// The narrowest rule that would allow it.
+    pub rule: String,
 }
 
 /// One entry of an allow list: who, and on which port.
@@ -97,7 +105,27 @@ fn parse_net(text: &str) -> Option<RuleTarget> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Some(RuleTarget::Net(IpNet::from(canonical(address))));
     }
-    text.parse::<IpNet>().ok().map(RuleTarget::Net)
+    let net = text.parse::<IpNet>().ok()?;
+    Some(RuleTarget::Net(canonical_net(net)))
+}
+
+/// The network that is really meant: IPv4 networks hide in IPv6 as addresses do,
+/// and addresses are compared in their IPv4 form.
+fn canonical_net(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else {
+        return net;
+    };
+    let hidden_bits = match v6.addr().segments() {
+        [0x2002, ..] => 16..=48,
+        _ => 96..=128,
+    };
+    match canonical(v6.addr().into()) {
+        IpAddr::V4(v4) if hidden_bits.contains(&v6.prefix_len()) => {
+            let prefix_len = v6.prefix_len() - hidden_bits.start();
+            Ipv4Net::new(v4, prefix_len.min(32)).map_or(net, IpNet::V4)
+        }
+        _ => net,
+    }
 }
 
 fn parse_name(text: &str) -> Option<RuleTarget> {
@@ -150,13 +178,37 @@ impl EgressRule {
 #[derive(Clone, Debug, Default)]
 pub struct EgressRules {
     allow: Vec<EgressRule>,
+    machine: Arc<Machine>,
 }
 
 impl EgressRules {
     /// Allows public addresses and what one of the rules names.
     pub fn new(allow: Vec<EgressRule>) -> Self {
-        Self { allow }
+        Self::on(Arc::default(), allow)
     }
+
+    /// The same for a worker on this machine.
+    pub fn on(machine: Arc<Machine>, allow: Vec<EgressRule>) -> Self {
+        Self { allow, machine }
+    }
+
+    /// Why an address needs a rule, and whether the rule has to name the port.
+    fn special(&self, address: SocketAddr) -> Option<(&'static str, NeedsPort)> {
+        if self.machine.owns_port(address.port()) && self.machine.has(address.ip()) {
+            return Some(("the worker's own port", NeedsPort::Yes));
+        }
+        if let Some(reason) = special_range(address.ip()) {
+            return Some((reason, NeedsPort::No));
+        }
+        let is_here = self.machine.has_interface(address.ip());
+        is_here.then_some(("address of this machine", NeedsPort::No))
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum NeedsPort {
+    Yes,
+    No,
 }
 
 impl EgressPolicy for EgressRules {
@@ -169,21 +221,29 @@ impl EgressPolicy for EgressRules {
     }
 
     fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Denied> {
-        let allowed = self.allow.iter().any(|rule| {
+        let Some((reason, needs_port)) = self.special(address) else {
+            return Ok(());
+        };
+        let is_allowed = self.allow.iter().any(|rule| {
             rule.allows_port(address.port())
+                && (needs_port == NeedsPort::No || rule.port.is_some())
                 && (rule.allows_name(host) || rule.allows_address(address.ip()))
         });
-        match special_range(address.ip()) {
-            Some(reason) if !allowed => Err(Denied {
-                target: if host.parse::<IpAddr>().is_ok() {
-                    address.to_string()
-                } else {
-                    format!("{host} ({address})")
-                },
-                reason,
-            }),
-            _ => Ok(()),
+        if is_allowed {
+            return Ok(());
         }
+        let (target, rule) = match host.parse::<IpAddr>() {
+            Ok(_) => (address.to_string(), address.to_string()),
+            Err(_) => (
+                format!("{host} ({address})"),
+                format!("{host}:{}", address.port()),
+            ),
+        };
+        Err(Denied {
+            target,
+            reason,
+            rule,
+        })
     }
 }
 
@@ -385,6 +445,92 @@ mod tests {
                 .check_address("evilinternal.example", loopback)
                 .is_err()
         );
+    }
+
+    fn allows(rules: &EgressRules, target: &str) -> bool {
+        let target: SocketAddr = target.parse().expect("an address and a port");
+        rules
+            .check_address(&target.ip().to_string(), target)
+            .is_ok()
+    }
+
+    #[test]
+    fn the_workers_own_ports_need_a_rule_with_the_port() {
+        let public: IpAddr = "1.2.3.4".parse().expect("an address");
+        let machine = Arc::new(Machine::with_addresses(vec![8001, 8002], vec![public]));
+        let rules = |texts: &[&str]| {
+            let rules = texts.iter().map(|text| text.parse().expect("rule"));
+            EgressRules::on(Arc::clone(&machine), rules.collect())
+        };
+        for broad in [
+            "*",
+            "127.0.0.1",
+            "127.0.0.0/8",
+            "::/0",
+            "0.0.0.0/0",
+            "1.2.3.4",
+        ] {
+            let broad = rules(&[broad]);
+            for target in [
+                "127.0.0.1:8001",
+                "[::1]:8001",
+                "0.0.0.0:8002",
+                "1.2.3.4:8001",
+            ] {
+                assert!(!allows(&broad, target), "{broad:?} {target}");
+            }
+        }
+        assert!(allows(&rules(&["*"]), "127.0.0.1:5432"), "other ports");
+        assert!(allows(&rules(&[]), "9.9.9.9:8001"), "other machines");
+        let named = rules(&["127.0.0.1:8001"]);
+        assert!(allows(&named, "127.0.0.1:8001"));
+        assert!(!allows(&named, "127.0.0.1:8002"));
+        let denied = rules(&["*"]).check_name("127.0.0.1", 8001);
+        let text = denied.expect_err("no port").to_string();
+        assert!(text.contains("--allow-egress 127.0.0.1:8001"), "{text}");
+    }
+
+    #[test]
+    fn addresses_of_this_machine_are_not_public() {
+        let public: IpAddr = "1.2.3.4".parse().expect("an address");
+        let machine = Arc::new(Machine::with_addresses(Vec::new(), vec![public]));
+        let without = EgressRules::on(Arc::clone(&machine), Vec::new());
+        assert!(!allows(&without, "1.2.3.4:80"));
+        assert!(!allows(&without, "[::ffff:1.2.3.4]:80"));
+        assert!(allows(&without, "1.2.3.5:80"));
+        let rule = "1.2.3.4".parse().expect("rule");
+        assert!(allows(&EgressRules::on(machine, vec![rule]), "1.2.3.4:80"));
+    }
+
+    #[test]
+    fn networks_that_hide_in_others_are_the_networks_they_mean() {
+        for (text, shown, inside, outside) in [
+            (
+                "::ffff:127.0.0.0/104",
+                "127.0.0.0/8",
+                "127.3.2.1:80",
+                "10.0.0.1:80",
+            ),
+            (
+                "::ffff:10.0.0.0/104",
+                "10.0.0.0/8",
+                "10.9.9.9:80",
+                "127.0.0.1:80",
+            ),
+            (
+                "64:ff9b::10.0.0.0/120",
+                "10.0.0.0/24",
+                "10.0.0.9:80",
+                "10.0.1.1:80",
+            ),
+            ("2002:a00::/24", "10.0.0.0/8", "10.9.9.9:80", "127.0.0.1:80"),
+            ("fc00::/7", "fc00::/7", "[fd00::1]:80", "[fe80::1]:80"),
+        ] {
+            let rule: EgressRule = text.parse().expect(text);
+            assert_eq!(rule.to_string(), shown);
+            assert!(allows(&rules(&[text]), inside), "{text} {inside}");
+            assert!(!allows(&rules(&[text]), outside), "{text} {outside}");
+        }
     }
 
     #[test]

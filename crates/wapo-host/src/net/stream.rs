@@ -12,6 +12,7 @@ use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 
 use crate::connections::Activity;
+use crate::descriptors::DescriptorPermit;
 use crate::embedder::Connection;
 use crate::net::body::GuestBody;
 use crate::net::tls::TlsStream;
@@ -19,13 +20,19 @@ use crate::net::tls::TlsStream;
 /// A stream of a guest.
 pub(crate) enum Stream {
     /// Plain TCP.
-    Tcp(TcpStream),
+    Tcp {
+        io: TcpStream,
+        _permit: DescriptorPermit,
+    },
     /// TLS that the host ends.
     Tls(Box<TlsStream>),
     /// Bodies of an HTTP request and its answer.
     Body(GuestBody),
     /// A connection that the embedder handed over.
-    Handed(Box<dyn Connection>),
+    Handed {
+        io: Box<dyn Connection>,
+        _permit: DescriptorPermit,
+    },
     /// One of those that came from outside, and whose turn it is on it.
     Accepted(Box<Accepted>),
 }
@@ -45,10 +52,10 @@ impl Stream {
 
     fn as_io(&mut self) -> Pin<&mut dyn Connection> {
         match self {
-            Self::Tcp(stream) => Pin::new(stream),
+            Self::Tcp { io, .. } => Pin::new(io),
             Self::Tls(stream) => Pin::new(stream.as_mut()),
             Self::Body(body) => Pin::new(&mut body.stream),
-            Self::Handed(stream) => Pin::new(stream.as_mut()),
+            Self::Handed { io, .. } => Pin::new(io.as_mut()),
             Self::Accepted(accepted) => accepted.stream.as_io(),
         }
     }
@@ -100,7 +107,7 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.set_flush_waker(make()),
             Self::Accepted(accepted) => accepted.stream.set_flush_waker(make),
-            Self::Tcp(_) | Self::Body(_) | Self::Handed(_) => {}
+            Self::Tcp { .. } | Self::Body(_) | Self::Handed { .. } => {}
         }
     }
 
@@ -109,7 +116,7 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.push_out(),
             Self::Accepted(accepted) => accepted.stream.push_out(),
-            Self::Tcp(_) | Self::Body(_) | Self::Handed(_) => {}
+            Self::Tcp { .. } | Self::Body(_) | Self::Handed { .. } => {}
         }
     }
 
@@ -120,7 +127,7 @@ impl Stream {
             Self::Accepted(accepted) => accepted.stream.close(),
             // For a guest, closing the stream is how an answer ends.
             Self::Body(mut body) => body.stream.writer().finish(),
-            Self::Tcp(_) | Self::Handed(_) => {}
+            Self::Tcp { .. } | Self::Handed { .. } => {}
         }
     }
 }

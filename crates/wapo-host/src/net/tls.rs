@@ -1,7 +1,7 @@
 //! TLS that the host ends, for guests that do not want to.
 //!
-//! A stream is handed to the guest before its handshake; the first read or
-//! write drives it, under a deadline. A guest may read from one task and write
+//! A stream is handed to the guest before its handshake, which a task of its
+//! own makes, under a deadline; reads and writes wait for it. A guest may read from one task and write
 //! from another, while TLS reads may need to write and the other way round:
 //! every I/O event therefore wakes both ([`Both`]). Trust roots and protocol
 //! versions are the engine's ([`TlsSettings`]).
@@ -19,11 +19,14 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::Sleep;
 use wapo_abi::Errno;
 use wapo_abi::message::TlsServerConfig;
 
-use crate::limits::{HANDSHAKE_TIMEOUT, LINGER_TIMEOUT, LINGERING_STREAMS_MAX};
+use crate::descriptors::DescriptorPermit;
+use crate::host_memory::MemoryCharge;
+use crate::limits::{LINGER_TIMEOUT, LINGERING_STREAMS_MAX};
+use crate::net::connect::Dialer;
+use crate::net::task::OwnedTask;
 
 /// Room for closed streams that still send.
 static LINGERING: Semaphore = Semaphore::const_new(LINGERING_STREAMS_MAX);
@@ -64,7 +67,11 @@ impl TlsSettings {
     /// # Errors
     ///
     /// [`Errno::INVALID_PARAMETER`] when certificate or key cannot be used.
-    pub(crate) fn server(&self, config: &TlsServerConfig) -> Result<Arc<ServerConfig>, Errno> {
+    pub(crate) fn server(
+        &self,
+        config: &TlsServerConfig,
+        memory: MemoryCharge,
+    ) -> Result<Arc<ServerIdentity>, Errno> {
         let TlsServerConfig::V0 { cert, key } = config;
         let chain = CertificateDer::pem_slice_iter(cert.as_bytes())
             .collect::<Result<Vec<_>, _>>()
@@ -76,7 +83,12 @@ impl TlsSettings {
             .map_err(|_| Errno::INVALID_PARAMETER)?
             .with_no_client_auth()
             .with_single_cert(chain, key)
-            .map(Arc::new)
+            .map(|config| {
+                Arc::new(ServerIdentity {
+                    config: Arc::new(config),
+                    _memory: memory,
+                })
+            })
             .map_err(|_| Errno::INVALID_PARAMETER)
     }
 }
@@ -125,13 +137,30 @@ impl Wake for Both {
     }
 }
 
+/// What a stream has of its instance's descriptors and memory.
+#[derive(Debug)]
+pub(crate) struct Held {
+    #[expect(dead_code, reason = "held until the stream is gone")]
+    pub(crate) permit: DescriptorPermit,
+    #[expect(dead_code, reason = "held until the stream is gone")]
+    pub(crate) memory: MemoryCharge,
+}
+
+/// A server's side of TLS, and the memory that it takes.
+pub(crate) struct ServerIdentity {
+    config: Arc<ServerConfig>,
+    _memory: MemoryCharge,
+}
+
+/// A stream whose handshake is done, and what it holds.
+type Opened = (Box<tokio_rustls::TlsStream<TcpStream>>, Held);
+
 enum State {
-    /// Nobody may wait longer than the deadline for the peer to finish.
-    Connecting(tokio_rustls::Connect<TcpStream>, Pin<Box<Sleep>>),
-    /// As `Connecting`, on the server's side.
-    Accepting(tokio_rustls::Accept<TcpStream>, Pin<Box<Sleep>>),
+    /// The peers agree on keys, in a task that ends at its deadline whether or
+    /// not the guest asks; socket and descriptor are free again then.
+    Handshaking(OwnedTask<io::Result<Opened>>),
     /// Bytes move.
-    Open(Box<tokio_rustls::TlsStream<TcpStream>>),
+    Open(Opened),
     /// The handshake failed; every use is an error.
     Failed,
 }
@@ -143,6 +172,7 @@ pub(crate) struct TlsStream {
     waker: Waker,
     /// Plaintext was taken that the socket has not.
     unsent: bool,
+    _identity: Option<Arc<ServerIdentity>>,
 }
 
 impl TlsStream {
@@ -153,23 +183,50 @@ impl TlsStream {
             waker: Waker::from(Arc::clone(&both)),
             both,
             unsent: false,
+            _identity: None,
         }
     }
 
     /// The client's side of a connection that stands.
     pub(crate) fn connect(
-        settings: &TlsSettings,
+        dialer: &Dialer,
         name: ServerName<'static>,
         tcp: TcpStream,
+        held: Held,
     ) -> Self {
-        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&settings.client));
-        Self::new(State::Connecting(connector.connect(name, tcp), deadline()))
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&dialer.tls.client));
+        let handshake = connector.connect(name, tcp);
+        Self::handshake(dialer, handshake, held)
     }
 
     /// The server's side of a connection that was accepted.
-    pub(crate) fn accept(config: Arc<ServerConfig>, tcp: TcpStream) -> Self {
-        let acceptor = tokio_rustls::TlsAcceptor::from(config);
-        Self::new(State::Accepting(acceptor.accept(tcp), deadline()))
+    pub(crate) fn accept(
+        dialer: &Dialer,
+        identity: Arc<ServerIdentity>,
+        tcp: TcpStream,
+        held: Held,
+    ) -> Self {
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&identity.config));
+        let mut stream = Self::handshake(dialer, acceptor.accept(tcp), held);
+        // Its connections use it also when the listener is gone.
+        stream._identity = Some(identity);
+        stream
+    }
+
+    fn handshake<T: Into<tokio_rustls::TlsStream<TcpStream>>>(
+        dialer: &Dialer,
+        handshake: impl Future<Output = io::Result<T>> + Send + 'static,
+        held: Held,
+    ) -> Self {
+        let time = dialer.deadlines.handshake;
+        Self::new(State::Handshaking(OwnedTask::spawn(
+            &dialer.runtime,
+            async move {
+                let done = tokio::time::timeout(time, handshake).await;
+                let io = done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+                Ok((Box::new(io.into()), held))
+            },
+        )))
     }
 
     pub(crate) fn set_flush_waker(&mut self, waker: Waker) {
@@ -182,7 +239,7 @@ impl TlsStream {
             return;
         }
         let waker = self.waker.clone();
-        if let State::Open(io) = &mut self.state
+        if let State::Open((io, _)) = &mut self.state
             && Pin::new(io)
                 .poll_flush(&mut Context::from_waker(&waker))
                 .is_ready()
@@ -193,54 +250,34 @@ impl TlsStream {
 
     /// Drops the stream after what it had buffered is sent.
     pub(crate) fn close(self) {
-        if let (true, State::Open(mut io)) = (self.unsent, self.state) {
+        if let (true, State::Open((mut io, held))) = (self.unsent, self.state) {
             let Ok(permit) = LINGERING.try_acquire() else {
                 return;
             };
             tokio::spawn(async move {
                 use tokio::io::AsyncWriteExt as _;
-                let _permit = permit;
+                let _held = (permit, held);
                 // The guest is no longer interested in how this ends.
                 let _ = tokio::time::timeout(LINGER_TIMEOUT, io.shutdown()).await;
             });
         }
     }
 
-    /// Runs the handshake to its end, then gives the open stream.
+    /// Waits for the end of the handshake, then gives the open stream.
     fn poll_open(&mut self) -> Poll<io::Result<&mut tokio_rustls::TlsStream<TcpStream>>> {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
-        let (outcome, deadline) = match &mut self.state {
-            State::Open(_) | State::Failed => (Poll::Pending, None),
-            State::Connecting(handshake, deadline) => (
-                Pin::new(handshake)
-                    .poll(&mut cx)
-                    .map_ok(tokio_rustls::TlsStream::from),
-                Some(deadline),
-            ),
-            State::Accepting(handshake, deadline) => (
-                Pin::new(handshake)
-                    .poll(&mut cx)
-                    .map_ok(tokio_rustls::TlsStream::from),
-                Some(deadline),
-            ),
-        };
-        if let Some(deadline) = deadline {
-            match outcome {
-                Poll::Ready(Ok(io)) => self.state = State::Open(Box::new(io)),
-                Poll::Ready(Err(error)) => {
+        if let State::Handshaking(task) = &mut self.state {
+            let waker = self.waker.clone();
+            let outcome = ready!(task.poll_outcome(&mut Context::from_waker(&waker)));
+            match outcome.flatten() {
+                Ok(opened) => self.state = State::Open(opened),
+                Err(error) => {
                     self.state = State::Failed;
                     return Poll::Ready(Err(error));
-                }
-                Poll::Pending => {
-                    ready!(deadline.as_mut().poll(&mut cx));
-                    self.state = State::Failed;
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
             }
         }
         match &mut self.state {
-            State::Open(io) => Poll::Ready(Ok(io)),
+            State::Open((io, _)) => Poll::Ready(Ok(io)),
             _ => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -267,10 +304,6 @@ impl TlsStream {
         }
         outcome
     }
-}
-
-fn deadline() -> Pin<Box<Sleep>> {
-    Box::pin(tokio::time::sleep(HANDSHAKE_TIMEOUT))
 }
 
 impl AsyncRead for TlsStream {
@@ -303,7 +336,7 @@ impl AsyncWrite for TlsStream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.state, State::Connecting(..) | State::Accepting(..)) {
+        if matches!(self.state, State::Handshaking(_)) {
             // Nothing was said yet, so there is nothing to end politely.
             self.state = State::Failed;
             return Poll::Ready(Ok(()));

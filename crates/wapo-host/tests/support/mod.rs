@@ -14,7 +14,7 @@ use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::{
     BoxFuture, Embedder, Engine, EngineConfig, ExitReason, InstanceConfig, InstanceHandle,
-    InstanceId, LogLine,
+    InstanceId, LogLine, MemoryCharge,
 };
 
 /// Remembers what guests log and emit; knows no secrets.
@@ -44,7 +44,7 @@ impl Embedder for Deaf {
         self.lines.lock().expect("lines").push(line);
     }
 
-    fn output(&self, _instance: InstanceId, data: &[u8]) {
+    fn output(&self, _instance: InstanceId, data: &[u8], _charge: MemoryCharge) {
         assert!(!self.breaks, "asked to break");
         self.output.lock().expect("output").extend_from_slice(data);
     }

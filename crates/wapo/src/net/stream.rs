@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
+use crate::net::failure;
 #[cfg(any(feature = "tokio", feature = "hyper"))]
 use crate::sys;
 use crate::sys::calls;
@@ -55,6 +56,11 @@ impl TcpStream {
         self.handle.get()
     }
 
+    /// The error of a call on this stream that has just failed.
+    fn io_error(&self, error: Error) -> io::Error {
+        failure::io_error(self.handle.get(), error)
+    }
+
     pub(crate) fn do_read(&self, cx: &Context<'_>, buffer: &mut [u8]) -> Poll<Result<usize>> {
         poll_call(cx, |waker| {
             calls::poll_read(waker, self.handle.get(), buffer)
@@ -96,7 +102,8 @@ impl futures_io::AsyncRead for TcpStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.do_read(cx, buffer).map_err(io::Error::from)
+        self.do_read(cx, buffer)
+            .map_err(|error| self.io_error(error))
     }
 }
 
@@ -106,15 +113,16 @@ impl futures_io::AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.do_write(cx, data).map_err(io::Error::from)
+        self.do_write(cx, data)
+            .map_err(|error| self.io_error(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.do_flush(cx).map_err(io::Error::from)
+        self.do_flush(cx).map_err(|error| self.io_error(error))
     }
 
     fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.do_shutdown(cx).map_err(io::Error::from)
+        self.do_shutdown(cx).map_err(|error| self.io_error(error))
     }
 }
 
@@ -129,7 +137,7 @@ impl tokio::io::AsyncRead for TcpStream {
             sys::read_tokio(waker, self.handle.get(), buffer)
         })
         .map_ok(|_| ())
-        .map_err(io::Error::from)
+        .map_err(|error| self.io_error(error))
     }
 }
 
@@ -140,15 +148,16 @@ impl tokio::io::AsyncWrite for TcpStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.do_write(cx, data).map_err(io::Error::from)
+        self.do_write(cx, data)
+            .map_err(|error| self.io_error(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.do_flush(cx).map_err(io::Error::from)
+        self.do_flush(cx).map_err(|error| self.io_error(error))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.do_shutdown(cx).map_err(io::Error::from)
+        self.do_shutdown(cx).map_err(|error| self.io_error(error))
     }
 }
 
@@ -163,7 +172,7 @@ impl hyper::rt::Read for TcpStream {
             sys::read_hyper(waker, self.handle.get(), buffer)
         })
         .map_ok(|_| ())
-        .map_err(io::Error::from)
+        .map_err(|error| self.io_error(error))
     }
 }
 
@@ -174,15 +183,16 @@ impl hyper::rt::Write for TcpStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.do_write(cx, data).map_err(io::Error::from)
+        self.do_write(cx, data)
+            .map_err(|error| self.io_error(error))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.do_flush(cx).map_err(io::Error::from)
+        self.do_flush(cx).map_err(|error| self.io_error(error))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.do_shutdown(cx).map_err(io::Error::from)
+        self.do_shutdown(cx).map_err(|error| self.io_error(error))
     }
 }
 

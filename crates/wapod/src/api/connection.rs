@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::rt::Executor;
@@ -27,7 +27,8 @@ use super::places::{Activity, Place, Places, Wait, Work};
 use super::watched_body::WatchedBody;
 use super::wire::{Presence, Wire};
 use crate::limits::{
-    FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME, STREAMS_MAX,
+    ACCEPT_WARNING_INTERVAL, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME,
+    STREAMS_MAX,
 };
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
@@ -166,12 +167,16 @@ impl Client {
 async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch::Receiver<Stage>) {
     let clients = Arc::clone(surface.clients());
     let mut draining = stage.clone();
+    let mut warned: Option<Instant> = None;
     let accepting = async {
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if warned.is_none_or(|at| at.elapsed() >= ACCEPT_WARNING_INTERVAL) {
+                        tracing::warn!(%error, "cannot accept connections");
+                        warned = Some(Instant::now());
+                    }
                     sleep(ACCEPT_PAUSE).await;
                     continue;
                 }

@@ -104,6 +104,7 @@ async fn ask(
     match outcome {
         Ok(output) => {
             let bytes = output.len();
+            let output = output.to_vec();
             call.large_answer(QueryResponse { output }, bytes).await
         }
         Err(error) => Err(Box::new(call_failed(call.encoding, &error))),

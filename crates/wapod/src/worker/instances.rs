@@ -214,7 +214,10 @@ impl Worker {
             },
             listen_ports,
             listen_on_loopback: settings.listen_on_loopback,
-            egress: Arc::new(EgressRules::new(egress_rules(app))),
+            egress: Arc::new(EgressRules::on(
+                Arc::clone(self.engine.machine()),
+                egress_rules(app),
+            )),
             meter: Arc::clone(app.ledger.meter()),
             history: Arc::clone(&app.scheduling),
             trace_calls: settings.trace_calls,

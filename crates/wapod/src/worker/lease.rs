@@ -6,6 +6,7 @@
 //! request for as long as it exists and undoes everything on drop, whatever
 //! becomes of the request. Called by `query` and by the gateway.
 
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -136,7 +137,7 @@ impl Lease {
         origin: Option<[u8; 32]>,
         path: String,
         payload: Vec<u8>,
-    ) -> Result<Vec<u8>, RequestError> {
+    ) -> Result<Bytes, RequestError> {
         self.room()?.query(origin, path, payload).await
     }
 }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use bytes::Bytes;
 use wapo_crypto::envelope;
 use wapo_crypto::query_signature::{self, Account, SignableQuery};
 use wapo_rpc::message::EncryptedQueryArgs;
@@ -78,7 +79,7 @@ impl Worker {
     /// # Cancel safety
     ///
     /// Dropping the future drops the answer; the app may have seen the question.
-    pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Vec<u8>, WorkerError> {
+    pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Bytes, WorkerError> {
         let mut lease = self.admit(query.app, Channel::Query).await?;
         let begun = Instant::now();
         let origin = query.origin.map(|account| account.0);

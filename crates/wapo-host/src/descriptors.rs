@@ -1,0 +1,351 @@
+//! The file descriptors that guests may hold, each and all together.
+//!
+//! Every socket that the host opens for a guest is on one budget: listeners,
+//! accepted connections, attempts to connect and their name lookups. What the
+//! daemon needs for itself (its own ports, the store, blobs) is not part of it,
+//! so no guest can take it. A permit travels with the socket and gives its
+//! descriptors back when it is dropped. Asked by the `net` calls.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::CONNECT_ATTEMPTS_MAX;
+
+/// Descriptors that a listener takes: its own, and the one that the embedder
+/// keeps to share the port with other instances.
+pub(crate) const LISTENER_DESCRIPTORS: u64 = 2;
+
+/// Descriptors that every instance gets, whatever others hold: a listener and
+/// some connections. Fewer where there are few for all.
+const GUARANTEED_MAX: u64 = 8;
+
+/// How many descriptors guests may hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DescriptorLimits {
+    /// All instances together.
+    pub total: u64,
+    /// One instance.
+    pub per_instance: u64,
+}
+
+impl DescriptorLimits {
+    /// No limit but the kernel's.
+    pub const UNLIMITED: Self = Self {
+        total: u64::MAX / 2,
+        per_instance: u64::MAX / 2,
+    };
+}
+
+/// What guests hold of a limit.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DescriptorUsage {
+    /// Descriptors that guests hold.
+    pub used: u64,
+    /// Descriptors that they may hold.
+    pub max: u64,
+    /// Requests for more that were refused since the start.
+    pub refused: u64,
+}
+
+/// Descriptors of all guests.
+#[derive(Debug)]
+pub(crate) struct DescriptorBudget {
+    limits: DescriptorLimits,
+    /// What each instance gets for certain.
+    guaranteed: u64,
+    /// What is left beside that, for whoever wants more.
+    shared_max: u64,
+    shared: AtomicU64,
+    used: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl DescriptorBudget {
+    pub(crate) fn new(limits: DescriptorLimits, instances_max: u32) -> Arc<Self> {
+        let instances = u64::from(instances_max.max(1));
+        // Half of all at most is promised.
+        let guaranteed = GUARANTEED_MAX.min(limits.total / 2 / instances);
+        Arc::new(Self {
+            limits,
+            guaranteed,
+            shared_max: limits.total - guaranteed * instances,
+            shared: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
+        })
+    }
+
+    pub(crate) fn usage(&self) -> DescriptorUsage {
+        DescriptorUsage {
+            used: self.used.load(Ordering::Relaxed),
+            max: self.limits.total,
+            refused: self.refused.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The part of what an instance holds that is not guaranteed.
+    fn shared_part(&self, held: u64) -> u64 {
+        held.saturating_sub(self.guaranteed)
+    }
+
+    /// Exchanges what an instance holds for more.
+    ///
+    /// Of the shared part an instance may hold as much as is left for all
+    /// others: one that takes what it can get leaves half, a second one a
+    /// quarter.
+    fn grow(&self, before: u64, after: u64) -> bool {
+        let part = self.shared_part(after);
+        let more = part - self.shared_part(before);
+        let add = |shared: u64| {
+            let sum = shared.checked_add(more)?;
+            let left = self.shared_max.checked_sub(sum)?;
+            (more == 0 || part <= left).then_some(sum)
+        };
+        // The numbers guard nothing but themselves.
+        let granted = self
+            .shared
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
+            .is_ok();
+        if granted {
+            self.used.fetch_add(after - before, Ordering::Relaxed);
+        }
+        granted
+    }
+
+    fn shrink(&self, before: u64, after: u64) {
+        let less = self.shared_part(before) - self.shared_part(after);
+        self.shared.fetch_sub(less, Ordering::Relaxed);
+        self.used.fetch_sub(before - after, Ordering::Relaxed);
+    }
+}
+
+/// A request for descriptors that was refused, for the app's log.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NoDescriptors {
+    #[error(
+        "no descriptor for a connection or listener: this instance holds {held} of {max} at most, and all apps together {used} of {total}"
+    )]
+    Used {
+        held: u64,
+        max: u64,
+        used: u64,
+        total: u64,
+    },
+    #[error("{max} attempts to connect are under way, which is the limit of an instance")]
+    Attempts { max: usize },
+}
+
+/// Descriptors of one instance, over all its starts.
+#[derive(Debug)]
+pub(crate) struct DescriptorShare {
+    budget: Arc<DescriptorBudget>,
+    held: Mutex<u64>,
+    attempts: Arc<Semaphore>,
+    attempts_max: usize,
+}
+
+impl DescriptorShare {
+    pub(crate) fn new(budget: &Arc<DescriptorBudget>) -> Arc<Self> {
+        let half = usize::try_from(budget.limits.per_instance / 2).unwrap_or(usize::MAX);
+        let attempts_max = half.clamp(1, CONNECT_ATTEMPTS_MAX);
+        Arc::new(Self {
+            budget: Arc::clone(budget),
+            held: Mutex::new(0),
+            attempts: Arc::new(Semaphore::new(attempts_max)),
+            attempts_max,
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, u64> {
+        // A number cannot be left half changed.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes descriptors.
+    ///
+    /// # Errors
+    ///
+    /// [`NoDescriptors`] with what is held, for the app's log.
+    pub(crate) fn take(self: &Arc<Self>, count: u64) -> Result<DescriptorPermit, NoDescriptors> {
+        let mut held = self.held();
+        let (before, after) = (*held, held.saturating_add(count));
+        let max = self.budget.limits.per_instance;
+        if after > max || !self.budget.grow(before, after) {
+            self.budget.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NoDescriptors::Used {
+                held: before,
+                max,
+                used: self.budget.used.load(Ordering::Relaxed),
+                total: self.budget.limits.total,
+            });
+        }
+        *held = after;
+        drop(held);
+        Ok(DescriptorPermit {
+            share: Arc::clone(self),
+            count,
+        })
+    }
+
+    fn give_back(&self, count: u64) {
+        let mut held = self.held();
+        let after = held.saturating_sub(count);
+        self.budget.shrink(*held, after);
+        *held = after;
+    }
+
+    /// Begins an attempt to connect with so many descriptors.
+    ///
+    /// # Errors
+    ///
+    /// [`NoDescriptors`], also when too many attempts are under way.
+    pub(crate) fn attempt(self: &Arc<Self>, count: u64) -> Result<AttemptPermit, NoDescriptors> {
+        let Ok(place) = Arc::clone(&self.attempts).try_acquire_owned() else {
+            self.budget.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(NoDescriptors::Attempts {
+                max: self.attempts_max,
+            });
+        };
+        Ok(AttemptPermit {
+            descriptors: self.take(count)?,
+            _place: place,
+        })
+    }
+}
+
+/// Descriptors that a socket has. Dropping it gives them back.
+#[derive(Debug)]
+pub(crate) struct DescriptorPermit {
+    share: Arc<DescriptorShare>,
+    count: u64,
+}
+
+impl DescriptorPermit {
+    /// One more for the same instance.
+    ///
+    /// # Errors
+    ///
+    /// [`NoDescriptors`]; nothing has changed then.
+    pub(crate) fn grow(&mut self) -> Result<(), NoDescriptors> {
+        let mut more = self.share.take(1)?;
+        self.count += std::mem::take(&mut more.count);
+        Ok(())
+    }
+
+    /// Gives back all but so many.
+    pub(crate) fn shrink(&mut self, count: u64) {
+        let less = self.count.saturating_sub(count);
+        if less > 0 {
+            self.share.give_back(less);
+            self.count -= less;
+        }
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+impl Drop for DescriptorPermit {
+    fn drop(&mut self) {
+        self.shrink(0);
+    }
+}
+
+/// What an attempt to connect holds while it is under way.
+#[derive(Debug)]
+pub(crate) struct AttemptPermit {
+    pub(crate) descriptors: DescriptorPermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AttemptPermit {
+    /// The attempt is over; its connection keeps one descriptor.
+    pub(crate) fn connected(mut self) -> DescriptorPermit {
+        self.descriptors.shrink(1);
+        self.descriptors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn budget(total: u64, per_instance: u64) -> Arc<DescriptorBudget> {
+        let limits = DescriptorLimits {
+            total,
+            per_instance,
+        };
+        DescriptorBudget::new(limits, 10)
+    }
+
+    #[test]
+    fn every_instance_gets_some_whatever_others_hold() {
+        let budget = budget(1_000, 1_000);
+        let shares: Vec<_> = (0..10).map(|_| DescriptorShare::new(&budget)).collect();
+        let greedy: Vec<_> = shares[..9].iter().map(take_all).collect();
+        let honest: Vec<_> = (0..GUARANTEED_MAX).map(|_| shares[9].take(1)).collect();
+        assert!(honest.iter().all(Result::is_ok), "{:?}", budget.usage());
+        assert!(budget.usage().used <= 1_000);
+        drop((greedy, honest));
+        assert_eq!(budget.usage().used, 0);
+        assert_eq!(budget.shared.load(Ordering::Relaxed), 0);
+    }
+
+    fn take_all(share: &Arc<DescriptorShare>) -> Vec<DescriptorPermit> {
+        std::iter::from_fn(|| share.take(1).ok()).collect()
+    }
+
+    #[test]
+    fn an_instance_gets_no_more_than_its_share_and_gives_it_back() {
+        let budget = budget(1_000, 10);
+        let share = DescriptorShare::new(&budget);
+        let held = take_all(&share);
+        assert_eq!(held.len(), 10);
+        assert_eq!(budget.usage().used, 10);
+        assert_eq!(budget.usage().refused, 1);
+        drop(held);
+        assert_eq!(budget.usage().used, 0);
+        assert_eq!(take_all(&share).len(), 10);
+    }
+
+    #[test]
+    fn greedy_instances_leave_half_of_what_is_left_to_others() {
+        let budget = budget(1_000, 1_000);
+        let (one, other) = (DescriptorShare::new(&budget), DescriptorShare::new(&budget));
+        // Ten times eight are guaranteed, the other 920 are shared.
+        assert_eq!(take_all(&one).len(), 8 + 460);
+        let held = take_all(&one);
+        assert_eq!(take_all(&other).len(), 8 + 230);
+        drop(held);
+        assert_eq!(budget.usage().used, 0);
+    }
+
+    #[test]
+    fn a_permit_grows_and_shrinks() {
+        let budget = budget(100, 3);
+        let share = DescriptorShare::new(&budget);
+        let mut permit = share.take(2).expect("room");
+        assert!(permit.grow().is_ok());
+        assert!(permit.grow().is_err());
+        permit.shrink(1);
+        assert_eq!((permit.count(), budget.usage().used), (1, 1));
+        drop(permit);
+        assert_eq!(budget.usage().used, 0);
+    }
+
+    #[test]
+    fn attempts_under_way_are_bounded_by_half_of_the_share() {
+        let budget = budget(1_000, 8);
+        let share = DescriptorShare::new(&budget);
+        let attempts: Vec<_> = std::iter::from_fn(|| share.attempt(1).ok()).collect();
+        assert_eq!(attempts.len(), 4);
+        let connected: Vec<_> = attempts.into_iter().map(AttemptPermit::connected).collect();
+        assert_eq!(budget.usage().used, 4);
+        assert!(share.attempt(1).is_ok(), "connections are no attempts");
+        drop(connected);
+        assert_eq!(budget.usage().used, 0);
+    }
+}
