@@ -214,7 +214,6 @@ impl<'a> Driver<'a> {
 
     async fn poll_loop(&mut self, poll: &TypedFunc<(), i32>) -> ExitReason {
         let meter = Arc::clone(&self.store.data().config.meter);
-        let mut is_ready = false;
         loop {
             let wakes = Arc::clone(&self.store.data().wakes);
             wakes.begin_poll();
@@ -243,7 +242,7 @@ impl<'a> Driver<'a> {
             if wakes.has_overflowed() {
                 return Interrupted::Overflowed.into();
             }
-            if !std::mem::replace(&mut is_ready, true) {
+            if !std::mem::replace(&mut self.store.data_mut().is_ready, true) {
                 let status = &self.store.data().status;
                 status.send_modify(|status| status.phase = Phase::Running);
             }

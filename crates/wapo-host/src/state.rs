@@ -60,6 +60,8 @@ pub(crate) struct InstanceState {
     pub(crate) requests: Inbox,
     /// Requests for both of them.
     pub(crate) intake: Arc<Intake>,
+    /// Whether the first poll has returned; before, the guest takes no requests.
+    pub(crate) is_ready: bool,
     pub(crate) dialer: Dialer,
     /// Why a call on the network failed last, and on which handle.
     pub(crate) net_failure: Option<(Handle, Failure)>,

@@ -117,6 +117,7 @@ impl Supervisor {
             queries: Inbox::default(),
             requests: Inbox::default(),
             intake: Arc::clone(&self.intake),
+            is_ready: false,
             logger,
             status: Arc::clone(&self.status),
             memory: None,

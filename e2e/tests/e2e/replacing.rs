@@ -81,35 +81,40 @@ async fn ask(gateway: std::net::SocketAddr) -> String {
     }
 }
 
-/// Asks by the app's name all the time.
-struct Customer {
+/// Customers who ask by the app's name all the time.
+struct Customers {
     is_over: Arc<AtomicBool>,
-    asking: tokio::task::JoinHandle<(u32, Vec<String>)>,
+    asking: Vec<tokio::task::JoinHandle<(u32, Vec<String>)>>,
 }
 
-impl Customer {
+impl Customers {
     fn start(operator: &Operator) -> Self {
         let gateway = operator.gateway();
         let is_over = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&is_over);
-        let asking = tokio::spawn(async move {
-            let (mut served, mut refused) = (0, Vec::new());
-            while !told.load(Ordering::Relaxed) {
-                match ask(gateway).await.as_str() {
-                    "200" => served += 1,
-                    other => refused.push(other.to_owned()),
+        let customers = (0..8).map(|_| {
+            let told = Arc::clone(&is_over);
+            tokio::spawn(async move {
+                let (mut served, mut refused) = (0, Vec::new());
+                while !told.load(Ordering::Relaxed) {
+                    match ask(gateway).await.as_str() {
+                        "200" => served += 1,
+                        other => refused.push(other.to_owned()),
+                    }
                 }
-            }
-            (served, refused)
+                (served, refused)
+            })
         });
+        let asking = customers.collect();
         Self { is_over, asking }
     }
 
     async fn expect_content(self) {
         self.is_over.store(true, Ordering::Relaxed);
-        let (served, refused) = within("the last answer", self.asking).await.unwrap();
-        assert!(served > 0);
-        assert!(refused.is_empty(), "{refused:?} beside {served} good ones");
+        for customer in self.asking {
+            let (served, refused) = within("the last answer", customer).await.unwrap();
+            assert!(served > 0);
+            assert!(refused.is_empty(), "{refused:?} beside {served} good ones");
+        }
     }
 }
 
@@ -118,7 +123,7 @@ async fn a_version_that_crashes_leaves_the_old_one_as_it_was() {
     let operator = Operator::start().await;
     let port = ports::free();
     let old = old(&operator, port).await;
-    let customer = Customer::start(&operator);
+    let customers = Customers::start(&operator);
     let listen = format!("listen=127.0.0.1:{port}");
     for (app, why) in [
         (
@@ -134,7 +139,7 @@ async fn a_version_that_crashes_leaves_the_old_one_as_it_was() {
         assert!(error.contains(why), "{error}");
         expect_as_it_was(&operator, old, port).await;
     }
-    customer.expect_content().await;
+    customers.expect_content().await;
     let info = operator.info(Empty {}).await.unwrap();
     assert_eq!(info.running_instances, 1, "nothing of the others is left");
 }
@@ -144,7 +149,7 @@ async fn a_version_that_lacks_what_the_old_one_had_leaves_it_as_it_was() {
     let operator = Operator::start().await;
     let port = ports::free();
     let old = old(&operator, port).await;
-    let customer = Customer::start(&operator);
+    let customers = Customers::start(&operator);
     // It takes HTTP requests, and would listen and take queries after a minute.
     let app = suite(&["wait=60000"], port);
     let wanted = version(&operator, app, Some(old)).await;
@@ -154,7 +159,7 @@ async fn a_version_that_lacks_what_the_old_one_had_leaves_it_as_it_was() {
     assert!(error.contains(&missing), "{error}");
     assert!(!error.contains("HTTP"), "{error}");
     expect_as_it_was(&operator, old, port).await;
-    customer.expect_content().await;
+    customers.expect_content().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,7 +167,7 @@ async fn a_version_takes_over_when_it_has_proved_itself_and_nobody_notices() {
     let operator = Operator::start().await;
     let port = ports::free();
     let old = old(&operator, port).await;
-    let customer = Customer::start(&operator);
+    let customers = Customers::start(&operator);
     let listen = format!("listen=127.0.0.1:{port}");
     let app = suite(&["wait=500", &listen], port);
     let mut wanted = version(&operator, app, Some(old)).await;
@@ -176,7 +181,7 @@ async fn a_version_takes_over_when_it_has_proved_itself_and_nobody_notices() {
     assert_eq!(apps[0].address, new.0);
     assert_eq!(apps[0].name, "shop");
     assert_eq!(operator.query(new, "/env/TOKEN").await.unwrap(), "kept");
-    customer.expect_content().await;
+    customers.expect_content().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

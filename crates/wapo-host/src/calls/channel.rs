@@ -91,7 +91,8 @@ impl InstanceState {
     /// Takes the next request out of a channel, as the message that the guest
     /// reads. It stays there while the guest has too few handles left.
     pub(crate) fn next_request(&mut self, channel: InputChannel) -> Option<Vec<u8>> {
-        if self.intake.is_empty(channel) || !self.resources.has_room(HANDLES_PER_REQUEST) {
+        let has_room = self.resources.has_room(HANDLES_PER_REQUEST);
+        if !self.is_ready || self.intake.is_empty(channel) || !has_room {
             return None;
         }
         let (command, in_hand) = self.intake.take(channel)?;

@@ -132,7 +132,13 @@ pub(super) async fn forward(
     };
 
     let app = target.app;
-    let admitted = surface.worker.admit(app.clone(), Channel::Http).await;
+    let may_probe = parts.version == Version::HTTP_11;
+    let admitted = tokio::select! {
+        biased;
+        admitted = surface.worker.admit(app.clone(), Channel::Http) => admitted,
+        // Whoever leaves the queue makes room in it at once.
+        () = departure(&client, may_probe) => return Err(ApiError::ClientLeft),
+    };
     let lease = admitted.map_err(|error| what.blame(&app, None, error.into()))?;
     let mut exchange = Exchange {
         lease,
@@ -148,7 +154,7 @@ pub(super) async fn forward(
         response,
         begun,
         cookies,
-        may_probe: parts.version == Version::HTTP_11,
+        may_probe,
         patience: surface.clients.patience,
     };
     if wants_upgrade {
@@ -309,6 +315,27 @@ impl Waiting {
             } else {
                 watch.look();
             }
+        }
+    }
+}
+
+/// Waits until the client has left.
+async fn departure(client: &Client, may_probe: bool) {
+    let mut watch = None;
+    let mut looks = 0;
+    loop {
+        sleep(PRESENCE_INTERVAL).await;
+        let watch = watch.get_or_insert_with(|| Watch::new(client.presence()));
+        if watch.is_gone() {
+            return;
+        }
+        if watch.is_half_closed() {
+            looks += 1;
+        }
+        if may_probe && PROBES.contains(&looks) {
+            watch.probe();
+        } else {
+            watch.look();
         }
     }
 }

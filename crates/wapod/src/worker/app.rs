@@ -78,6 +78,8 @@ pub(super) struct AppState {
     pub(super) offered: Offers,
     /// Whether another app is about to take the place of this one.
     pub(super) is_replaced: bool,
+    /// The app that has taken the place of this one.
+    pub(super) heir: Option<Arc<App>>,
     /// Whether all instances are leaving. New requests are refused then, those
     /// that wait are served.
     pub(super) is_closing: bool,
@@ -255,6 +257,7 @@ impl App {
                 waiting: WaitingRoom::default(),
                 offered: Offers::default(),
                 is_replaced: false,
+                heir: None,
                 is_closing: false,
                 last_end: None,
                 last_request: Instant::now(),

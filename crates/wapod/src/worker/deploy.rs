@@ -320,6 +320,8 @@ impl Worker {
             });
         }
         self.write_record(app, changes).await?;
+        // First, so that whoever finds the old one withdrawn finds this one.
+        old.state().heir = Some(Arc::clone(app));
         self.withdraw_for(old, Some(app));
         Ok(())
     }

@@ -20,7 +20,7 @@ use super::Worker;
 use super::app::{App, AppState, Instance, Kind};
 use super::instances::Start;
 use crate::error::WorkerError;
-use crate::limits::{CHANNEL_WAIT, QUEUE_WAIT, START_WAIT};
+use crate::limits::{APP_REQUESTS_MAX, CHANNEL_WAIT, QUEUE_WAIT, START_WAIT};
 
 /// Starts on demand of one app that one request may cause.
 ///
@@ -210,7 +210,9 @@ impl App {
             all.filter(|one| one.takes(channel, is_ending))
         };
         let reserve = |one: &Arc<Instance>| {
-            let room = one.handle.reserve(channel.input(), self.requests_max())?;
+            // Guests may never let go of requests whose clients have left: those
+            // do not count among the app's, but there is an end to them, too.
+            let room = one.handle.reserve(channel.input(), APP_REQUESTS_MAX)?;
             Some((Arc::clone(one), room))
         };
         let least_busy = open().min_by_key(|one| one.requests())?;
@@ -273,6 +275,11 @@ impl App {
         }
     }
 
+    /// The app that has taken the place of this one.
+    fn heir(&self) -> Option<Arc<Self>> {
+        self.state().heir.clone()
+    }
+
     fn outlook(&self, channel: Channel) -> Outlook {
         let state = self.state();
         let is_ending = state.is_ending();
@@ -293,7 +300,8 @@ impl App {
 
 impl Worker {
     /// Lets a request in: finds an instance, or starts one for it, and waits, for
-    /// a bounded time, until it has its turn.
+    /// a bounded time, until it has its turn. When another app has taken the
+    /// place of this one meanwhile, that one gets the request.
     ///
     /// # Errors
     ///
@@ -303,6 +311,27 @@ impl Worker {
     ///
     /// Cancel safe: whatever was counted is given back.
     pub(crate) async fn admit(
+        self: &Arc<Self>,
+        mut app: Arc<App>,
+        channel: Channel,
+    ) -> Result<Lease, WorkerError> {
+        loop {
+            let admitted = self.admit_to(Arc::clone(&app), channel).await;
+            let is_gone = matches!(
+                admitted,
+                Err(WorkerError::AppNotRunning
+                    | WorkerError::AppNotFound
+                    | WorkerError::NotStarted)
+            );
+            let heir = if is_gone { app.heir() } else { None };
+            match heir {
+                Some(heir) => app = heir,
+                None => return admitted,
+            }
+        }
+    }
+
+    async fn admit_to(
         self: &Arc<Self>,
         app: Arc<App>,
         channel: Channel,
