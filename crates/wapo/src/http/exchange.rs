@@ -5,6 +5,7 @@
 //! responder of this folder. A host that does not know the calls is no error:
 //! there are no trailers and no address then.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Weak;
 use std::task::{Context, Poll};
@@ -62,15 +63,28 @@ pub(super) fn trailers(stream: &TcpStream) -> Option<HeaderMap> {
     Some(map)
 }
 
-/// Names and values as they travel.
-pub(super) fn fields(map: &HeaderMap) -> Result<Vec<(&str, &str)>> {
-    // Collecting results would not know how many there are.
-    let mut fields = Vec::with_capacity(map.len());
-    for (name, value) in map {
-        let value = std::str::from_utf8(value.as_bytes()).map_err(|_| Error::INVALID_ENCODING)?;
-        fields.push((name.as_str(), value));
-    }
-    Ok(fields)
+/// Names and values of a head as they travel: as bytes, which the host passes on.
+pub(super) fn head_fields(map: &HeaderMap) -> Vec<(&[u8], &[u8])> {
+    let fields = map.iter();
+    fields
+        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
+        .collect()
+}
+
+/// Names and values of trailers as they travel: as text. Bytes that are not UTF-8
+/// are read as Latin-1, as the host does with those of a request.
+fn trailer_fields(map: &HeaderMap) -> Vec<(&str, Cow<'_, str>)> {
+    let fields = map.iter();
+    fields
+        .map(|(name, value)| {
+            let bytes = value.as_bytes();
+            let text = match std::str::from_utf8(bytes) {
+                Ok(text) => Cow::Borrowed(text),
+                Err(_) => bytes.iter().copied().map(char::from).collect(),
+            };
+            (name.as_str(), text)
+        })
+        .collect()
 }
 
 /// A response's body on its way. Dropping it before the end breaks the answer
@@ -106,7 +120,7 @@ impl Outgoing {
         cx: &Context<'_>,
         trailers: &HeaderMap,
     ) -> Poll<Result<()>> {
-        let trailers = fields(trailers)?.encode();
+        let trailers = trailer_fields(trailers).encode();
         match calls::http_finish(self.stream.handle(), &trailers) {
             Err(Error::UNKNOWN_CALL_NUMBER) => self.poll_finish(cx),
             outcome => {
@@ -168,6 +182,15 @@ mod tests {
     }
 
     #[test]
+    fn bytes_beyond_ascii_travel_in_heads_and_trailers() {
+        let mut map = HeaderMap::new();
+        map.insert("x", HeaderValue::from_bytes(b"caf\xe9").expect("a value"));
+        let head: [(&[u8], &[u8]); 1] = [(b"x", b"caf\xe9")];
+        assert_eq!(head_fields(&map), head);
+        assert_eq!(trailer_fields(&map), [("x", Cow::Borrowed("caf\u{e9}"))]);
+    }
+
+    #[test]
     fn trailers_that_http_does_not_allow_are_left_out() {
         fake::install();
         let stream = TcpStream::from_handle(3.into(), false);
@@ -180,7 +203,8 @@ mod tests {
         ];
         fake::answer("http_trailers", Answer::Bytes(sent.encode()));
         let map = trailers(&stream).expect("some");
-        assert_eq!(fields(&map), Ok(vec![("a", "1"), ("a", "2")]));
+        let field = |name, value| (name, Cow::Borrowed(value));
+        assert_eq!(trailer_fields(&map), [field("a", "1"), field("a", "2")]);
         fake::answer("http_trailers", Answer::Fails(Errno::END_OF_FILE));
         assert_eq!(trailers(&stream), None);
     }

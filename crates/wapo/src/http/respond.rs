@@ -104,9 +104,9 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// When the client is gone, the response's body fails, or a header is not
-    /// text. A body that fails breaks the answer off, and so does dropping the
-    /// future half-way: the client never takes a part for the whole.
+    /// When the client is gone or the response's body fails. A body that fails
+    /// breaks the answer off, and so does dropping the future half-way: the
+    /// client never takes a part for the whole.
     pub async fn send(mut self, response: impl IntoResponse) -> io::Result<()> {
         let mut response = response.into_response();
         let status = response.status();
@@ -118,17 +118,23 @@ impl Responder {
                 .or_insert_with(|| HeaderValue::from(len));
         }
         let (parts, body) = response.into_parts();
-        self.send_head(&parts)?;
         if status == StatusCode::SWITCHING_PROTOCOLS {
+            self.send_head(&parts)?;
             if let Some(promise) = self.upgrade.take() {
                 promise.keep(self.stream.share());
             }
             return Ok(());
         }
-        let body = match has_body && !self.is_head {
-            true => body,
-            false => Body::empty(),
-        };
+        let is_empty = !has_body || self.is_head || body.is_end_stream();
+        if is_empty {
+            // The end comes before the head, so that the head can say that nothing
+            // follows. Clients of gRPC tell an error by that.
+            let mut to = Outgoing::new(self.stream.share());
+            poll_fn(|cx| to.poll_finish(cx)).await?;
+            self.send_head(&parts)?;
+            return Ok(());
+        }
+        self.send_head(&parts)?;
         send_body(Outgoing::new(self.stream), body).await
     }
 
@@ -137,7 +143,7 @@ impl Responder {
     ///
     /// # Errors
     ///
-    /// When the client is gone or a header is not text.
+    /// When the client is gone.
     pub fn start(self, head: Response<()>) -> Result<TcpStream> {
         self.send_head(&head.into_parts().0)?;
         Ok(self.stream)
@@ -146,7 +152,7 @@ impl Responder {
     fn send_head(&self, parts: &http::response::Parts) -> Result<()> {
         let head = HttpResponseHeadOf {
             status: parts.status.as_u16(),
-            headers: exchange::fields(&parts.headers)?,
+            headers: exchange::head_fields(&parts.headers),
         };
         calls::oneshot_send(self.reply.get(), &head.encode())
     }
@@ -158,7 +164,13 @@ async fn send_body(mut to: Outgoing, mut body: Body) -> io::Result<()> {
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         match frame?.into_data() {
             Ok(data) => write_all(&mut to, &data).await?,
-            Err(last) => trailers = last.into_trailers().ok(),
+            // Trailers are the end; a body need not say so once more.
+            Err(last) => {
+                if let Ok(fields) = last.into_trailers() {
+                    trailers = Some(fields);
+                    break;
+                }
+            }
         }
     }
     match trailers {
@@ -234,6 +246,44 @@ mod tests {
             send(false, &[], (StatusCode::NO_CONTENT, "x")),
             head(204, &[])
         );
+    }
+
+    #[test]
+    fn an_empty_body_ends_before_its_head_is_sent() {
+        fake::install();
+        fake::answer("poll_shutdown", Answer::Fails(wapo_abi::Errno::IO_ERROR));
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let sending = pin!(responder.send(StatusCode::NOT_FOUND));
+        let outcome = sending.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
+        assert_eq!(fake::written(), b"", "no head went out before the end");
+    }
+
+    /// Trailers, and then nothing ever.
+    struct Endless(Option<http::HeaderMap>);
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<io::Result<http_body::Frame<Bytes>>>> {
+            let trailers = self.0.take().map(http_body::Frame::trailers);
+            trailers.map_or(Poll::Pending, |last| Poll::Ready(Some(Ok(last))))
+        }
+    }
+
+    #[test]
+    fn trailers_end_an_answer_whose_body_does_not_say_so() {
+        let trailers = http::HeaderMap::new();
+        fake::install();
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let sending = pin!(responder.send(Body::new(Endless(Some(trailers)))));
+        let outcome = sending.poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        assert_eq!(fake::calls("http_finish").len(), 1);
     }
 
     #[test]
