@@ -286,8 +286,8 @@ pub struct PendingResponse {
 }
 
 impl PendingResponse {
-    /// Waits for the head of the guest's answer. Its fields are texts that share
-    /// one piece of memory.
+    /// Waits for the head of the guest's answer. Its fields share one piece of
+    /// memory, and are not checked.
     ///
     /// # Errors
     ///
@@ -427,17 +427,13 @@ impl InstanceHandle {
     }
 }
 
-/// Decodes the head of an answer; `None` unless it is whole, and all of it text.
+/// Decodes the head of an answer; `None` unless it is whole. What is in it is
+/// checked by whoever sends it: header values are bytes.
 fn response_head(bytes: Bytes) -> Option<HttpResponseHeadOf<Bytes>> {
     let len = bytes.len();
     let head: HttpResponseHeadOf<Bytes> = decode_from_bytes(bytes).ok()?;
-    let is_text = |field: &Bytes| std::str::from_utf8(field).is_ok();
-    let fields = head.headers.iter();
-    let are_texts = fields
-        .clone()
-        .all(|(name, value)| is_text(name) && is_text(value));
     // Nothing may follow, as everywhere in the contract.
-    (are_texts && head.encoded_size() == len).then_some(head)
+    (head.encoded_size() == len).then_some(head)
 }
 
 impl Drop for InstanceHandle {

@@ -233,6 +233,22 @@ impl BodyReader {
         })
     }
 
+    /// Whether the body was read to its end and no trailers follow.
+    pub fn is_at_end(&self) -> bool {
+        let state = self.0.state();
+        state.end == End::Finished && state.buffer.is_empty() && state.trailers.is_empty()
+    }
+
+    /// Waits until the body has ended, in whatever way, or there is something to
+    /// read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Takes nothing, so nothing is lost when the future is dropped.
+    pub async fn ended(&mut self) {
+        std::future::poll_fn(|cx| self.0.poll_readable(cx).map(drop)).await;
+    }
+
     /// Takes the trailers; there are none before the body was read to its end.
     pub fn take_trailers(&mut self) -> Trailers {
         self.trailers().unwrap_or_default()
