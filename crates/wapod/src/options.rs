@@ -9,6 +9,7 @@ mod environment;
 mod layer;
 mod settings;
 mod small_file;
+mod timeouts;
 mod values;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use wapod::{AdminToken, ByteSize};
 
+use super::timeouts::Timeouts;
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
 
 const FOLDER: &str = "Folder and settings";
@@ -150,6 +151,9 @@ pub(crate) struct Layer {
     /// leaves [default: 1].
     #[arg(long, value_name = "SECONDS", help_heading = RUNNING)]
     pub(super) settle: Option<Seconds>,
+
+    #[command(flatten)]
+    pub(super) timeouts: Timeouts,
 }
 
 /// Takes any text: clap would repeat a refused one.
@@ -210,6 +214,24 @@ pub(super) const KEYS: &[(&str, Set)] = &[
         set(&mut layer.drain_grace, text)
     }),
     ("settle", |layer, text| set(&mut layer.settle, text)),
+    ("idle-timeout", |layer, text| {
+        set(&mut layer.timeouts.idle_timeout, text)
+    }),
+    ("head-timeout", |layer, text| {
+        set(&mut layer.timeouts.head_timeout, text)
+    }),
+    ("body-timeout", |layer, text| {
+        set(&mut layer.timeouts.body_timeout, text)
+    }),
+    ("write-timeout", |layer, text| {
+        set(&mut layer.timeouts.write_timeout, text)
+    }),
+    ("response-timeout", |layer, text| {
+        set(&mut layer.timeouts.response_timeout, text)
+    }),
+    ("query-timeout", |layer, text| {
+        set(&mut layer.timeouts.query_timeout, text)
+    }),
 ];
 
 /// How alike two names are for one to be taken for a slip of the other.

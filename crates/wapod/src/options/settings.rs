@@ -9,6 +9,7 @@ use wapod::{AdminToken, Allocation, ByteSize, Config, StartError, system};
 
 use super::layer::Layer;
 use super::small_file::read_small;
+use super::timeouts::{TIMEOUTS, Timeout};
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
 
 /// Folder of everything that lasts, unless the operator says otherwise.
@@ -184,6 +185,7 @@ pub(super) fn resolve(
     let settle = Seconds(SETTLE.as_secs());
     config.settle = picker.pick("settle", settle, |layer| layer.settle).time();
     config.safe_mode = picker.pick("safe-mode", false, |layer| layer.safe_mode);
+    timeouts(&mut picker, &mut config)?;
 
     check_admin(&config)?;
     if let Some(size) = enclave_bytes {
@@ -250,6 +252,20 @@ fn limits(
         warnings.push(
             "module-cache-size has no effect: compiled modules are kept on disk as well".to_owned(),
         );
+    }
+    Ok(())
+}
+
+/// How long the HTTP ports wait.
+fn timeouts(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+    for Timeout { name, of, at } in TIMEOUTS {
+        let slot = at(&mut config.patience);
+        let default = Seconds(slot.as_secs());
+        let time = picker.pick(name, default, |layer| of(&layer.timeouts));
+        if time.0 == 0 {
+            return Err(format!("{name}: without any time, nobody would be served"));
+        }
+        *slot = time.time();
     }
     Ok(())
 }

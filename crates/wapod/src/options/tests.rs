@@ -83,6 +83,29 @@ fn every_option_of_wapo_0_is_taken() {
     }
 }
 
+#[test]
+fn each_time_of_http_is_a_setting() {
+    let defaults = settings("", &[], "").expect("valid").config.patience;
+    assert_eq!(defaults.idle.as_secs(), 75);
+    let line = "--idle-timeout 1 --head-timeout 2 --body-timeout 3";
+    let variables = [
+        ("WAPOD_WRITE_TIMEOUT", "4"),
+        ("WAPOD_RESPONSE_TIMEOUT", "5"),
+    ];
+    let settings = settings(line, &variables, "query-timeout = \"6m\"").expect("valid");
+    let patience = settings.config.patience;
+    let times = [
+        patience.idle,
+        patience.head,
+        patience.body_window,
+        patience.write,
+        patience.response,
+        patience.query,
+    ];
+    assert_eq!(times.map(|time| time.as_secs()), [1, 2, 3, 4, 5, 360]);
+    assert!(error("--query-timeout 0", &[]).contains("query-timeout"));
+}
+
 fn settings_of_ports(ports: &str) -> Option<std::ops::RangeInclusive<u16>> {
     let settings = settings(
         &format!("-l {ports}"),

@@ -1,0 +1,84 @@
+//! How long the HTTP ports wait: for clients, and for apps.
+//!
+//! Each has a default that suits proxies and a reason beside it in
+//! `wapod::limits`. Part of a [`Layer`](super::Layer), resolved by `settings`.
+
+use std::time::Duration;
+
+use wapod::limits::Patience;
+
+use super::values::Seconds;
+
+const TIMES: &str = "Times of HTTP";
+
+/// The times of one source.
+#[derive(clap::Args, Clone, Default, Debug)]
+pub(crate) struct Timeouts {
+    /// Time that a connection stays without a request [default: 75]. Longer than
+    /// proxies keep theirs, which is 60 mostly.
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub(super) idle_timeout: Option<Seconds>,
+
+    /// Time for the head of a request, from its first byte [default: 30].
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub(super) head_timeout: Option<Seconds>,
+
+    /// Time for each KiB of a request's body, while the client is waited for
+    /// [default: 20].
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub(super) body_timeout: Option<Seconds>,
+
+    /// Time in which a client takes something of an answer [default: 60].
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub(super) write_timeout: Option<Seconds>,
+
+    /// Time for an app to begin an answer, from its last sign of life [default:
+    /// 60].
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub(super) response_timeout: Option<Seconds>,
+
+    /// Time for an app to answer a query [default: 60].
+    #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
+    pub(super) query_timeout: Option<Seconds>,
+}
+
+/// A time: its name, where a source has it, and where it takes effect.
+pub(super) struct Timeout {
+    pub(super) name: &'static str,
+    pub(super) of: fn(&Timeouts) -> Option<Seconds>,
+    pub(super) at: fn(&mut Patience) -> &mut Duration,
+}
+
+/// All of them.
+pub(super) const TIMEOUTS: &[Timeout] = &[
+    Timeout {
+        name: "idle-timeout",
+        of: |times| times.idle_timeout,
+        at: |patience| &mut patience.idle,
+    },
+    Timeout {
+        name: "head-timeout",
+        of: |times| times.head_timeout,
+        at: |patience| &mut patience.head,
+    },
+    Timeout {
+        name: "body-timeout",
+        of: |times| times.body_timeout,
+        at: |patience| &mut patience.body_window,
+    },
+    Timeout {
+        name: "write-timeout",
+        of: |times| times.write_timeout,
+        at: |patience| &mut patience.write,
+    },
+    Timeout {
+        name: "response-timeout",
+        of: |times| times.response_timeout,
+        at: |patience| &mut patience.response,
+    },
+    Timeout {
+        name: "query-timeout",
+        of: |times| times.query_timeout,
+        at: |patience| &mut patience.query,
+    },
+];
