@@ -17,6 +17,7 @@ mod durable;
 mod examples;
 mod exchange;
 mod gateway;
+mod grpc;
 mod handles;
 mod host_time;
 mod http;
