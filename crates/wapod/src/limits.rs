@@ -135,20 +135,27 @@ pub const FIRST_BYTES_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Time for a client to send the head of a request.
 ///
-/// Bounds clients that send one byte a minute. Idle keep-alive connections are
-/// closed by it, too.
+/// Bounds clients that send one byte a minute. Counts from the first byte; before
+/// that, the connection is idle ([`IDLE_TIMEOUT`]).
 pub const HEAD_READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of the head of a request.
 ///
 /// Browsers stay below 16 KiB; the head is kept in memory and copied to the
-/// guest. The number of headers is bounded to 100 by the HTTP library.
+/// guest.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Time that an HTTP/2 connection stays without a request.
+/// Headers of a request, in either version of HTTP.
 ///
-/// Idle connections of HTTP/1.1 are closed by [`HEAD_READ_TIMEOUT`].
-pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
+/// The cookies of HTTP/2, which come in a header each, count as one.
+pub const HEADERS_MAX: usize = 100;
+
+/// Time that a connection stays without a request, in either version of HTTP.
+///
+/// Longer than the 60 seconds for which proxies keep their connections: whoever
+/// closes first must be the proxy, or it sends a request into a connection that is
+/// being closed, and cannot send it again when it is a POST.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
 
 /// Time for a client to learn that its connection ends: to agree to it in
 /// HTTP/2, or to read that it was too slow.
@@ -186,6 +193,46 @@ pub const URL_BYTES_MAX: usize = 16 * 1024;
 ///
 /// Each may wait for a guest, so a connection must not start them by thousands.
 pub const STREAMS_MAX: u32 = 128;
+
+/// Bytes of a request's body that a client of HTTP/2 may send before they are taken.
+///
+/// With a round trip of 100 ms a client uploads 1.3 MB/s. What is not taken is kept
+/// in memory.
+pub const STREAM_WINDOW_BYTES: u32 = 128 * 1024;
+
+/// The same for all requests of one HTTP/2 connection.
+///
+/// More than all its streams can hold ([`STREAMS_MAX`] times [`STREAM_WINDOW_BYTES`],
+/// 16 MiB), so that bodies which one app does not read never keep another app's from
+/// coming: proxies put many clients on one connection. This is also what a client
+/// can make the worker keep with one connection: 16.25 MiB, if it sends all that and
+/// the apps read nothing of it.
+pub const CONNECTION_WINDOW_BYTES: u32 = (STREAMS_MAX + 2) * STREAM_WINDOW_BYTES;
+
+/// Bytes of an answer that wait for the socket of a client, for each stream of
+/// HTTP/2.
+///
+/// What comes from a guest is held back there.
+pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Frames of HTTP/2 that do no work (PING, SETTINGS, PRIORITY, WINDOW_UPDATE,
+/// RST_STREAM, empty DATA and unknown ones) that a client may send at once.
+///
+/// Each costs a microsecond and no flow control bounds them: a client could keep a
+/// core busy. Beyond this, the connection is closed. A request, and each frame that
+/// is sent to the client, allows for four more.
+pub const CONTROL_FRAMES_BURST: u32 = 1_000;
+
+/// The same per second, for as long as the connection lasts.
+///
+/// Programs that ask whether the other end is alive send one in some seconds.
+pub const CONTROL_FRAMES_PER_SECOND: u32 = 100;
+
+/// Time that the head of a gRPC error waits for the end of its empty body.
+///
+/// Guests send the head first, and the end in the same step. Clients take an error
+/// whose head does not say that it is the end for a broken connection.
+pub const EMPTY_BODY_WAIT: Duration = Duration::from_secs(1);
 
 /// Bytes of the body of one request through the gateway.
 ///
@@ -520,10 +567,12 @@ pub struct Patience {
     pub body: Duration,
     /// For a client to take some of an answer; see [`WRITE_TIMEOUT`].
     pub write: Duration,
-    /// For a request on an HTTP/2 connection; see [`IDLE_TIMEOUT`].
+    /// For a request on a connection; see [`IDLE_TIMEOUT`].
     pub idle: Duration,
     /// For the head of a guest's answer; see [`RESPONSE_TIMEOUT`].
     pub response: Duration,
+    /// For the answer to a query; see [`QUERY_TIMEOUT`].
+    pub query: Duration,
     /// For a word to a client that sends no more; see [`HALF_CLOSED_SILENCE`].
     pub half_closed: Duration,
 }
@@ -537,6 +586,7 @@ impl Default for Patience {
             write: WRITE_TIMEOUT,
             idle: IDLE_TIMEOUT,
             response: RESPONSE_TIMEOUT,
+            query: QUERY_TIMEOUT,
             half_closed: HALF_CLOSED_SILENCE,
         }
     }

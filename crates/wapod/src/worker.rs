@@ -76,6 +76,8 @@ pub(crate) struct WorkerLimits {
     pub(crate) drain_grace: Duration,
     /// Time that a new version has to stay alive before the old one leaves.
     pub(crate) settle: Duration,
+    /// Time for an app to answer a query.
+    pub(crate) query_time: Duration,
 }
 
 /// Everything that the worker of one server owns.
@@ -146,6 +148,7 @@ impl Worker {
                 log_rate: config.log_rate,
                 drain_grace: config.drain_grace,
                 settle: config.settle,
+                query_time: config.patience.query,
             },
             store,
             boot_data_dir: data.blobs(),

@@ -78,10 +78,7 @@ async fn an_answer_streams() {
 async fn an_answer_that_breaks_off_is_an_error() {
     let app = suite().await;
     let broken = client::try_send(Method::GET, &app.url("/break/3/1"), Vec::new()).await;
-    // The end comes before the last chunk, or all came and then the end.
-    if let Ok(answer) = broken {
-        assert_eq!(answer.text(), "0\n1\n2\n");
-    }
+    assert!(broken.is_err(), "{broken:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,12 +170,17 @@ async fn many_requests_at_a_time_are_answered() {
             (number, answer)
         })
     });
+    let mut answered = 0;
     for asked in asking.collect::<Vec<_>>() {
         let (number, answer) = asked.await.unwrap();
         // Beyond what waits for a guest, requests are refused, not lost.
-        match answer.status {
-            503 => assert_eq!(answer.header("retry-after"), Some("1")),
-            _ => drop(answer.expect_text(&format!("Hello, {number}!\n"))),
+        if answer.status == 503 {
+            assert_eq!(answer.header("retry-after"), Some("1"));
+        } else {
+            answer.expect_text(&format!("Hello, {number}!\n"));
+            answered += 1;
         }
     }
+    // As many as wait for a guest.
+    assert!(answered >= 128, "{answered} of 200");
 }

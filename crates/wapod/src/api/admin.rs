@@ -16,7 +16,6 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use tokio::sync::Notify;
@@ -30,6 +29,7 @@ use super::clients::Clients;
 use super::connection::{Client, Surface};
 use super::error::ApiError;
 use super::operation::Operator;
+use super::request_body::RequestBody;
 use super::{blob, console, figures, log_stream, operation};
 use crate::worker::Worker;
 
@@ -62,7 +62,7 @@ impl AdminSurface {
 
     async fn route(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         client: &Client,
     ) -> Result<Response<Body>, ApiError> {
         let path = request.uri().path().to_owned();
@@ -120,7 +120,7 @@ impl AdminSurface {
 }
 
 impl Surface for AdminSurface {
-    async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+    async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let is_head = request.method() == HttpMethod::HEAD;
         let mut response = match self.route(request, &client).await {
             Ok(response) => response,

@@ -7,7 +7,7 @@
 use std::io;
 
 use http_body_util::StreamBody;
-use hyper::body::{Body as _, Bytes, Frame, Incoming};
+use hyper::body::{Body as _, Bytes, Frame};
 use hyper::header::{CONTENT_LENGTH, EXPECT, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
@@ -19,6 +19,7 @@ use super::budget::Share;
 use super::collect::{NotCollected, Paced};
 use super::connection::Client;
 use super::error::ApiError;
+use super::request_body::RequestBody;
 use crate::blobs::{BlobError, BlobFolder, BlobName, WantedName};
 use crate::limits::{
     BLOB_BYTES_MAX, BLOB_PART_BYTES, BLOB_UPLOAD_TIMEOUT, DISCARD_TIMEOUT, GOODBYE_TIMEOUT,
@@ -31,7 +32,7 @@ const STOPPING: ApiError = ApiError::BadRequest("the daemon is stopping");
 pub(super) async fn answer(
     surface: &AdminSurface,
     name: &str,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     client: &Client,
 ) -> Result<Response<Body>, ApiError> {
     let blobs = &surface.worker.blobs;
@@ -70,7 +71,7 @@ pub(super) async fn answer(
 async fn put(
     blobs: &BlobFolder,
     name: &str,
-    content: &mut Incoming,
+    content: &mut RequestBody,
     mut paced: Paced<'_>,
 ) -> Result<Response<Body>, ApiError> {
     let wanted: WantedName = name.parse()?;

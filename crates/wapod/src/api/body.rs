@@ -91,7 +91,11 @@ impl hyper::body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Nothing | Self::Full(None))
+        match self {
+            Self::Nothing | Self::Full(None) => true,
+            Self::Guest(guest) => guest.is_end_stream(),
+            Self::Full(Some(_)) | Self::Stream(_) => false,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {

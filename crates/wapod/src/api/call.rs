@@ -7,7 +7,6 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, EXPECT, HeaderValue, RETRY_AFTER};
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use prost::Message;
@@ -20,6 +19,7 @@ use super::budget::{Share, Who};
 use super::clients::{Caller, Clients};
 use super::collect::{Collected, NotCollected, collect};
 use super::error::{ApiError, call_error};
+use super::request_body::RequestBody;
 use super::signing::Signed;
 use crate::limits::{AT_ONCE_BYTES_MAX, RETRY_AFTER_SECS};
 
@@ -47,7 +47,7 @@ pub(super) enum Read {
 /// Reads a call. `serves` says which methods exist here.
 pub(super) async fn read(
     name: &str,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     serves: fn(Method) -> bool,
     caller: &Caller<'_>,
 ) -> Result<Read, ApiError> {

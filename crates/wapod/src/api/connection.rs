@@ -5,18 +5,19 @@
 //! connection at all. The version of HTTP is told by the first bytes.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
-use hyper::rt::Executor;
-use hyper::server::conn::{http1, http2};
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -24,21 +25,15 @@ use tokio::time::{sleep, timeout};
 use super::body::Body;
 use super::clients::Clients;
 use super::places::{Activity, Place, Places, Wait, Work};
-use super::watched_body::WatchedBody;
+use super::request_body::RequestBody;
 use super::wire::{Presence, Wire};
+use super::{framing, http2};
 use crate::limits::{
-    ACCEPT_WARNING_INTERVAL, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, KEEPALIVE_TIME,
-    STREAMS_MAX,
+    ACCEPT_WARNING_INTERVAL, FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, KEEPALIVE_TIME,
 };
-
-/// What an HTTP/2 client sends first (RFC 9113, section 3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Pause after a failed accept, for instance without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// Pause before looking again at a preface that has not arrived completely.
-const PREFACE_PAUSE: Duration = Duration::from_millis(5);
 
 /// How far the way out the gateway is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -87,7 +82,7 @@ pub(crate) trait Surface: Send + Sync + 'static {
     /// Answers one request. Failures have become answers when this returns.
     fn answer(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         client: Client,
     ) -> impl Future<Output = Response<Body>> + Send;
 
@@ -109,10 +104,6 @@ pub(crate) struct Client {
 /// What all requests of a connection share.
 struct Link {
     presence: Arc<Presence>,
-    /// Requests whose answers are not complete; counted for HTTP/2.
-    requests: AtomicUsize,
-    /// Requests that have been begun; counted for HTTP/2.
-    begun: AtomicUsize,
     place: Place,
 }
 
@@ -141,12 +132,12 @@ impl Client {
     }
 
     /// Waits until there has been no request for some time.
-    async fn idle(&self, time: Duration) {
+    pub(super) async fn idle(&self, time: Duration) {
+        let presence = self.presence();
         loop {
-            let begun = self.link.begun.load(Ordering::Relaxed);
+            let begun = presence.begun();
             sleep(time).await;
-            let is_idle = self.link.requests.load(Ordering::Relaxed) == 0;
-            if is_idle && self.link.begun.load(Ordering::Relaxed) == begun {
+            if presence.requests() == 0 && presence.begun() == begun {
                 return;
             }
         }
@@ -190,8 +181,6 @@ async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch:
                 stage: stage.clone(),
                 link: Arc::new(Link {
                     presence: Arc::default(),
-                    requests: AtomicUsize::new(0),
-                    begun: AtomicUsize::new(0),
                     place,
                 }),
                 _work: None,
@@ -217,52 +206,46 @@ async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch:
 async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client) {
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
+    let patience = surface.clients().patience;
+    let mut wire = Wire::new(stream, Arc::clone(client.presence()), patience.write);
     let is_http2 = tokio::select! {
-        is_http2 = timeout(FIRST_BYTES_TIMEOUT, speaks_http2(&stream)) => match is_http2 {
+        is_http2 = timeout(FIRST_BYTES_TIMEOUT, wire.speaks_http2(patience.head)) => match is_http2 {
             Ok(Some(is_http2)) => is_http2,
             _ => return,
         },
         () = client.draining() => return,
     };
-    let patience = surface.clients().patience;
-    let presence = Arc::clone(client.presence());
-    let io = TokioIo::new(Wire::new(stream, presence, patience.write));
     if is_http2 {
-        let for_requests = client.clone();
-        let service = service_fn(move |request| {
-            let surface = Arc::clone(&surface);
-            let client = for_requests.with_request();
-            async move {
-                let counted = Counted::new(&client);
-                let response = surface.answer(request, client).await;
-                Ok::<_, Infallible>(
-                    response.map(|body| WatchedBody::new(body, patience.write, counted)),
-                )
-            }
-        });
-        let connection = http2::Builder::new(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS_MAX)
-            .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-            .serve_connection(io, service);
-        drive(connection, client, Some(patience.idle)).await;
-    } else {
-        let for_requests = client.clone();
-        let service = service_fn(move |request| {
-            let surface = Arc::clone(&surface);
-            let client = for_requests.with_request();
-            async move { Ok::<_, Infallible>(surface.answer(request, client).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(patience.head)
-            .max_buf_size(HEAD_BYTES_MAX)
-            .max_header_size(HEAD_BYTES_MAX)
-            .half_close(true)
-            .serve_connection(io, service)
-            .with_upgrades();
-        drive(connection, client, None).await;
+        // Boxed: it is larger than what most connections need.
+        return Box::pin(http2::serve(wire, surface, client)).await;
     }
+    let for_requests = client.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let surface = Arc::clone(&surface);
+        let client = for_requests.with_request();
+        let counted = Counted::new(&client);
+        async move {
+            let method = request.method().clone();
+            let request = request.map(RequestBody::Http1);
+            let response = surface.answer(request, client).await;
+            let response = framing::settle(&method, response);
+            Ok::<_, Infallible>(response.map(|body| CountedBody {
+                body,
+                _counted: counted,
+            }))
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        // The time for a head that has begun is shorter, and kept by the socket.
+        .header_read_timeout(patience.idle.max(patience.head))
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .max_header_size(HEAD_BYTES_MAX)
+        .half_close(true)
+        .serve_connection(TokioIo::new(wire), service)
+        .with_upgrades();
+    drive(connection, client).await;
 }
 
 /// Lets the kernel find out about clients that vanished. What it accepts from
@@ -278,77 +261,62 @@ fn keep_alive(listener: &TcpListener) {
     }
 }
 
-/// A request of an HTTP/2 connection, until its answer is complete.
-struct Counted(Arc<Link>);
+/// A request, until its answer is complete.
+pub(super) struct Counted(Arc<Link>);
 
 impl Counted {
-    fn new(client: &Client) -> Self {
-        client.link.requests.fetch_add(1, Ordering::Relaxed);
-        client.link.begun.fetch_add(1, Ordering::Relaxed);
+    pub(super) fn new(client: &Client) -> Self {
+        client.presence().begin_request();
         Self(Arc::clone(&client.link))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        self.0.presence.end_request();
     }
 }
 
-/// A connection of either version, as far as draining is concerned.
-trait Drainable: Future<Output = hyper::Result<()>> {
-    /// Finishes the requests that were begun and takes no other.
-    fn finish(self: Pin<&mut Self>);
+/// The body of an answer in HTTP/1.1.
+struct CountedBody {
+    body: Body,
+    _counted: Counted,
 }
 
-impl<S> Drainable for http1::UpgradeableConnection<TokioIo<Wire>, S>
+impl HttpBody for CountedBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Runs a connection of HTTP/1.1 to its end, or to the end that the stage demands.
+async fn drive<S>(connection: http1::UpgradeableConnection<TokioIo<Wire>, S>, mut client: Client)
 where
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,
 {
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-impl<S> Drainable for http2::Connection<TokioIo<Wire>, S, TokioExecutor>
-where
-    S: HttpService<Incoming, ResBody = WatchedBody<Counted>, Error = Infallible>,
-    S::Future: Send + 'static,
-    TokioExecutor: Executor<S::Future>,
-{
-    fn finish(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-}
-
-/// Runs a connection to its end, or to the end that the stage demands. `idle` is
-/// the time without a request after which it ends, too.
-async fn drive(connection: impl Drainable, mut client: Client, idle: Option<Duration>) {
     let mut connection = pin!(connection);
-    let for_idle = client.clone();
-    let is_idle = async {
-        match idle {
-            Some(time) => for_idle.idle(time).await,
-            None => std::future::pending().await,
-        }
-    };
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
         () = client.draining() => None,
-        () = is_idle => {
-            connection.as_mut().finish();
-            // Whoever does not agree by then is left, unless a request came.
-            tokio::select! {
-                ended = connection.as_mut() => Some(ended),
-                () = client.draining() => None,
-                () = for_idle.idle(GOODBYE_TIMEOUT) => return,
-            }
-        }
     };
     let ended = match ended {
         Some(ended) => ended,
         None => {
-            connection.as_mut().finish();
+            connection.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = connection => ended,
                 () = client.closed() => return,
@@ -360,52 +328,10 @@ async fn drive(connection: impl Drainable, mut client: Client, idle: Option<Dura
     }
 }
 
-/// Looks at the first bytes without taking them; `None` when the client left.
-async fn speaks_http2(stream: &TcpStream) -> Option<bool> {
-    let mut first = [0; HTTP2_PREFACE.len()];
-    loop {
-        let length = stream.peek(&mut first).await.ok()?;
-        match preface(&first[..length]) {
-            Preface::No if length == 0 => return None,
-            Preface::No => return Some(false),
-            Preface::Yes => return Some(true),
-            // Peeking again succeeds at once, so there is nothing to wait for.
-            Preface::Maybe => sleep(PREFACE_PAUSE).await,
-        }
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Preface {
-    Yes,
-    No,
-    Maybe,
-}
-
-fn preface(first: &[u8]) -> Preface {
-    if first.starts_with(HTTP2_PREFACE) {
-        Preface::Yes
-    } else if !first.is_empty() && HTTP2_PREFACE.starts_with(first) {
-        Preface::Maybe
-    } else {
-        Preface::No
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits::Patience;
-
-    #[test]
-    fn the_first_bytes_tell_the_version() {
-        assert_eq!(preface(HTTP2_PREFACE), Preface::Yes);
-        assert_eq!(preface(b"PRI * HT"), Preface::Maybe);
-        assert_eq!(preface(b"P"), Preface::Maybe);
-        assert_eq!(preface(b"PUT / HTTP/1.1"), Preface::No);
-        assert_eq!(preface(b"GET /"), Preface::No);
-        assert_eq!(preface(b""), Preface::No);
-    }
 
     /// Hears requests and answers none.
     struct Silent {
@@ -414,7 +340,7 @@ mod tests {
     }
 
     impl Surface for Silent {
-        async fn answer(&self, _: Request<Incoming>, _: Client) -> Response<Body> {
+        async fn answer(&self, _: Request<RequestBody>, _: Client) -> Response<Body> {
             self.asked.notify_one();
             std::future::pending().await
         }

@@ -8,18 +8,20 @@
 mod feed;
 pub(super) mod forwarded;
 mod guest_body;
+pub(super) mod origin_guard;
 pub(super) mod target;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::{Body as _, Incoming};
-use hyper::header::CONTENT_LENGTH;
+use hyper::body::Body as _;
+use hyper::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT};
 use hyper::http::uri::Authority;
 use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use wapo_abi::message::HttpResponseHeadOf;
 use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse};
 
@@ -29,20 +31,26 @@ use super::UserSurface;
 use super::body::Body;
 use super::connection::Client;
 use super::error::ApiError;
-use super::head::{self, Cookies};
+use super::framing;
+use super::head::{self, Switch};
+use super::request_body::RequestBody;
 use super::wire::Watch;
 use crate::error::WorkerError;
 use crate::limits::{
-    COMPLAINT_PATH_BYTES_MAX, PRESENCE_INTERVAL, Patience, REQUEST_BODY_BYTES_MAX,
+    COMPLAINT_PATH_BYTES_MAX, EMPTY_BODY_WAIT, PRESENCE_INTERVAL, Patience, REQUEST_BODY_BYTES_MAX,
 };
 use crate::worker::{App, Channel, Lease};
 use feed::Feeding;
 use forwarded::Origin;
+use origin_guard::OriginGuard;
 use target::Target;
 
 /// Looks at a client that sends no more with which one is sent a word that it
 /// has to skip. Few of them, because some clients count.
 const PROBES: [u32; 3] = [0, 10, 60];
+
+/// How a call of gRPC ended.
+const GRPC_STATUS: &str = "grpc-status";
 
 /// A request that an instance works on.
 struct Exchange {
@@ -105,7 +113,7 @@ pub(super) async fn forward(
     surface: &UserSurface,
     target: Target,
     host: Authority,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     client: Client,
 ) -> Result<Response<Body>, ApiError> {
     let begun = Instant::now();
@@ -115,7 +123,11 @@ pub(super) async fn forward(
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let path_and_query = target.path_and_query(&parts.uri)?;
-    let cookies = target.cookies;
+    let guard = OriginGuard {
+        place: target.place,
+        host: host.clone(),
+        base_domain: Arc::clone(&surface.base_domain),
+    };
     let origin = Origin::new(
         client.peer,
         surface.clients.trusted(),
@@ -123,9 +135,9 @@ pub(super) async fn forward(
         &parts.headers,
     );
     let peer = Some(origin.client);
-    let head = head::request_head(&parts, &host, path_and_query, cookies, origin)?;
+    let head = head::request_head(&parts, &host, &path_and_query, guard.place, origin)?;
     let call = HttpCall::new(&head, peer);
-    let wants_upgrade = head::wants_upgrade(&parts);
+    let switch = head::wants_switch(&parts);
     let what = What {
         method: parts.method,
         uri: parts.uri,
@@ -150,17 +162,17 @@ pub(super) async fn forward(
     let handed = exchange.lease.http(call);
     let HttpExchange { response, body: io } =
         handed.map_err(|error| exchange.blame(WorkerError::from(error)))?;
-    let patience = Waiting {
+    let waiting = Waiting {
         response,
         begun,
-        cookies,
+        guard,
         may_probe,
         patience: surface.clients.patience,
     };
-    if wants_upgrade {
-        Box::pin(switch(patience, exchange, io, on_upgrade)).await
-    } else {
-        relay(patience, exchange, io, body).await
+    match switch {
+        Switch::None => relay(waiting, exchange, io, body).await,
+        Switch::Upgrade => Box::pin(upgrade(waiting, exchange, io, on_upgrade)).await,
+        Switch::Connect => Box::pin(connect(waiting, exchange, io, body)).await,
     }
 }
 
@@ -169,15 +181,11 @@ async fn relay(
     waiting: Waiting,
     exchange: Exchange,
     io: BodyStream,
-    body: Incoming,
+    body: RequestBody,
 ) -> Result<Response<Body>, ApiError> {
-    let (reader, writer) = io.into_split();
-    let mut feeding = feed::feed(
-        body,
-        writer,
-        waiting.patience.body_window,
-        exchange.client.activity(),
-    );
+    let (mut reader, writer) = io.into_split();
+    let activity = exchange.client.activity();
+    let mut feeding = feed::feed(body, writer, waiting.patience.body_window, activity);
     let response = waiting.answer(&exchange, feeding.as_mut()).await?;
     if let Some(feeding) = &feeding {
         feeding.answered();
@@ -187,53 +195,89 @@ async fn relay(
         // Nobody asked for it.
         return Err(exchange.blame(WorkerError::InvalidAnswer));
     }
-    let has_no_body = exchange.what.method == Method::HEAD
-        || matches!(
-            status,
-            StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED | StatusCode::RESET_CONTENT
-        );
-    if has_no_body {
+    if framing::has_no_body(&exchange.what.method, status) {
         return Ok(response.map(|()| Body::Nothing));
+    }
+    if response.headers().contains_key(GRPC_STATUS) {
+        // The call has failed and there is nothing to say but that. Clients tell it
+        // by an end in the head, so it is worth a wait.
+        let _ = timeout(EMPTY_BODY_WAIT, reader.ended()).await;
     }
     let announced = announced(&response);
     let body = GuestBody::new(reader, announced, feeding, exchange);
     Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
-/// An exchange that may end in another protocol, in which both sides then speak
-/// as they like.
-async fn switch(
+/// An exchange in HTTP/1.1 that may end in another protocol, in which both sides
+/// then speak as they like.
+async fn upgrade(
     waiting: Waiting,
     exchange: Exchange,
-    mut io: BodyStream,
+    io: BodyStream,
     on_upgrade: OnUpgrade,
 ) -> Result<Response<Body>, ApiError> {
     let response = waiting.answer(&exchange, None).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        // A refusal; the request has no body.
-        io.writer().finish();
-        let (reader, _) = io.into_split();
-        let body = GuestBody::new(reader, announced(&response), None, exchange);
-        return Ok(response.map(|()| Body::Guest(Box::new(body))));
+        return Ok(refusal(response, exchange, io));
     }
-    tokio::spawn(async move {
-        let mut client = exchange.client.clone();
-        let tunnel = async {
-            let mut visitor = TokioIo::new(on_upgrade.await?);
-            let copied = tokio::io::copy_bidirectional(&mut visitor, &mut io).await;
-            if copied.is_err() {
-                exchange.client.presence().reset();
-            }
-            tracing::trace!(?copied, "a tunnel has ended");
-            Ok::<(), hyper::Error>(())
-        };
-        tokio::select! {
-            // A client that leaves before the switch leaves nothing behind.
-            _ = tunnel => {}
-            () = client.closed() => {}
-        }
-    });
+    exchange.client.presence().becomes_tunnel();
+    tokio::spawn(tunnel(exchange, io, on_upgrade));
     Ok(response.map(|()| Body::Nothing))
+}
+
+/// An answer to a request for another protocol that stays in this one. The request
+/// has no body.
+fn refusal(response: Response<()>, exchange: Exchange, mut io: BodyStream) -> Response<Body> {
+    io.writer().finish();
+    if framing::has_no_body(&exchange.what.method, response.status()) {
+        return response.map(|()| Body::Nothing);
+    }
+    let (reader, _) = io.into_split();
+    let body = GuestBody::new(reader, announced(&response), None, exchange);
+    response.map(|()| Body::Guest(Box::new(body)))
+}
+
+/// Passes bytes on between a client and a guest until both have ended.
+async fn tunnel(exchange: Exchange, mut io: BodyStream, on_upgrade: OnUpgrade) {
+    let mut client = exchange.client.clone();
+    let tunnel = async {
+        let mut visitor = TokioIo::new(on_upgrade.await?);
+        let copied = tokio::io::copy_bidirectional(&mut visitor, &mut io).await;
+        if copied.is_err() {
+            exchange.client.presence().reset();
+        }
+        tracing::trace!(?copied, "a tunnel has ended");
+        Ok::<(), hyper::Error>(())
+    };
+    tokio::select! {
+        // A client that leaves before the switch leaves nothing behind.
+        _ = tunnel => {}
+        () = client.closed() => {}
+    }
+}
+
+/// The same on one stream of HTTP/2: what both sides say are the bodies of the
+/// exchange.
+async fn connect(
+    waiting: Waiting,
+    exchange: Exchange,
+    io: BodyStream,
+    body: RequestBody,
+) -> Result<Response<Body>, ApiError> {
+    let window = waiting.patience.body_window;
+    let mut response = waiting.answer(&exchange, None).await?;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(refusal(response, exchange, io));
+    }
+    *response.status_mut() = StatusCode::OK;
+    response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
+    let (reader, writer) = io.into_split();
+    let feeding = feed::feed(body, writer, window, exchange.client.activity());
+    if let Some(feeding) = &feeding {
+        feeding.answered();
+    }
+    let body = GuestBody::new(reader, None, feeding, exchange);
+    Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
 /// The length that a head announces; it was checked to be one.
@@ -246,7 +290,7 @@ fn announced(response: &Response<()>) -> Option<u64> {
 struct Waiting {
     response: PendingResponse,
     begun: Instant,
-    cookies: Cookies,
+    guard: OriginGuard,
     /// Whether the client understands a word before the answer.
     may_probe: bool,
     patience: Patience,
@@ -263,7 +307,7 @@ impl Waiting {
         let head = head.map_err(|error| exchange.blame(error))?;
         let latency = &exchange.lease.app().latency;
         latency.observe(self.begun.elapsed());
-        head::response_head(head, self.cookies).map_err(|error| exchange.blame(error))
+        head::response_head(head, &self.guard).map_err(|error| exchange.blame(error))
     }
 
     /// Waits for the head, as long as the client is there, keeps up with its

@@ -12,23 +12,14 @@ use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
-use hyper::{Response, StatusCode, Uri, Version};
+use hyper::{Method, Response, StatusCode, Uri, Version};
 use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf};
 
 use super::error::ApiError;
 use super::gateway::forwarded::{self, Origin};
+use super::gateway::origin_guard::{OriginGuard, Place};
 use crate::error::WorkerError;
 use crate::limits::{RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, URL_BYTES_MAX};
-
-/// Whether cookies pass.
-///
-/// Apps below `/app/` share one origin, where a cookie of one app would be
-/// readable by every other.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Cookies {
-    Pass,
-    Strip,
-}
 
 /// The worker's signature over the body of an answer.
 pub(super) const SIGNATURE: &str = "x-phactory-signature";
@@ -66,7 +57,7 @@ pub(super) fn request_head<'a>(
     parts: &'a Parts,
     host: &'a Authority,
     path_and_query: &str,
-    cookies: Cookies,
+    place: Place,
     origin: Origin<'a>,
 ) -> Result<HttpHeadOf<Cow<'a, str>>, ApiError> {
     check_framing(parts)?;
@@ -79,12 +70,12 @@ pub(super) fn request_head<'a>(
     }
     let mut headers = Vec::with_capacity(parts.headers.len() + 5);
     let named = connection_options(&parts.headers);
-    let upgrade = wants_upgrade(parts);
+    let switch = wants_switch(parts);
     // One host for all: the URL's is the one that counts (RFC 9112, section 3.2.2).
     headers.push(("host".into(), host.as_str().into()));
     for (name, value) in &parts.headers {
-        let is_cookie = name == header::COOKIE && cookies == Cookies::Strip;
-        let is_upgrade = name == header::UPGRADE && upgrade;
+        let is_cookie = name == header::COOKIE && !place.passes_cookies();
+        let is_upgrade = name == header::UPGRADE && switch == Switch::Upgrade;
         let is_left_out = is_cookie
             || name == header::HOST
             || name == header::EXPECT
@@ -94,16 +85,22 @@ pub(super) fn request_head<'a>(
             headers.push((name.as_str().into(), text_of(value)));
         }
     }
-    if upgrade {
-        headers.push(("connection".into(), "upgrade".into()));
+    match switch {
+        Switch::None => {}
+        Switch::Upgrade => headers.push(("connection".into(), "upgrade".into())),
+        Switch::Connect => headers.extend(upgrade_fields(parts)),
     }
     if takes_trailers(parts) {
         headers.push(("te".into(), "trailers".into()));
     }
     let origin = origin.headers.into_iter();
     headers.extend(origin.map(|(name, value)| (name.into(), value)));
+    let method = match switch {
+        Switch::Connect => "GET",
+        Switch::None | Switch::Upgrade => parts.method.as_str(),
+    };
     Ok(HttpHeadOf {
-        method: parts.method.as_str().into(),
+        method: method.into(),
         url: url.into(),
         headers,
     })
@@ -128,23 +125,63 @@ fn check_framing(parts: &Parts) -> Result<(), ApiError> {
     }
 }
 
-/// Whether the client wants to speak another protocol on this connection.
+/// The protocol that a client of HTTP/2 wants to speak on one stream (RFC 8441).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ConnectProtocol(pub(super) String);
+
+/// Whether and how a client wants to speak another protocol.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Switch {
+    None,
+    /// On the connection, which is HTTP/1.1 so far.
+    Upgrade,
+    /// On one stream of HTTP/2.
+    Connect,
+}
+
+/// Reads it.
 ///
-/// Not when it sends a body first, and not for HTTP/2, which is spoken from the
-/// start or not at all: such a request is answered as if nothing had been asked.
-pub(super) fn wants_upgrade(parts: &Parts) -> bool {
+/// An upgrade is none when a body comes first, or when it is to HTTP/2, which is
+/// spoken from the start or not at all: such a request is answered as if nothing
+/// had been asked.
+pub(super) fn wants_switch(parts: &Parts) -> Switch {
+    if parts.method == Method::CONNECT && parts.extensions.get::<ConnectProtocol>().is_some() {
+        return Switch::Connect;
+    }
     let headers = &parts.headers;
     let Some(protocol) = headers.get(header::UPGRADE) else {
-        return false;
+        return Switch::None;
     };
     let length = headers.get(header::CONTENT_LENGTH);
-    parts.version == Version::HTTP_11
+    let is_upgrade = parts.version == Version::HTTP_11
         && !protocol.as_bytes().eq_ignore_ascii_case(b"h2c")
         && !headers.contains_key(header::TRANSFER_ENCODING)
         && length.is_none_or(|length| length.as_bytes() == b"0")
         && connection_options(headers)
             .iter()
-            .any(|option| option == "upgrade")
+            .any(|option| option == "upgrade");
+    match is_upgrade {
+        true => Switch::Upgrade,
+        false => Switch::None,
+    }
+}
+
+/// What an upgrade says in HTTP/1.1, which is what apps know. Over HTTP/2 there is
+/// no key of a WebSocket; programs that check one get a random one, and nobody
+/// looks at their answer to it (RFC 8441, section 5.1).
+fn upgrade_fields<'a>(parts: &'a Parts) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+    let protocol = parts.extensions.get::<ConnectProtocol>();
+    let protocol = protocol.map_or("", |protocol| protocol.0.as_str());
+    let mut fields = vec![
+        ("connection".into(), "upgrade".into()),
+        ("upgrade".into(), protocol.into()),
+    ];
+    let is_web_socket = protocol.eq_ignore_ascii_case("websocket");
+    if is_web_socket && !parts.headers.contains_key(header::SEC_WEBSOCKET_KEY) {
+        let key = data_encoding::BASE64.encode(&rand::random::<[u8; 16]>());
+        fields.push(("sec-websocket-key".into(), key.into()));
+    }
+    fields
 }
 
 /// Whether the client looks at trailers.
@@ -254,7 +291,7 @@ fn text_of(value: &HeaderValue) -> Cow<'_, str> {
 /// The answer that a guest's head describes, still without a body.
 pub(super) fn response_head(
     head: HttpResponseHeadOf<Bytes>,
-    cookies: Cookies,
+    guard: &OriginGuard,
 ) -> Result<Response<()>, WorkerError> {
     const INVALID: WorkerError = WorkerError::InvalidAnswer;
     let status = StatusCode::from_u16(head.status).map_err(|_| INVALID)?;
@@ -265,23 +302,27 @@ pub(super) fn response_head(
     let mut headers = header_map(head.headers)?;
     let named = connection_options(&headers);
     let is_left_out = |name: &HeaderName| {
-        let is_cookie = name == header::SET_COOKIE && cookies == Cookies::Strip;
         let is_upgrade = name == header::UPGRADE && is_switch;
         // Only the worker says what the worker has signed.
         let is_signature = name.as_str() == SIGNATURE;
-        is_cookie || is_signature || (is_hop_by_hop(name, &named) && !is_upgrade)
+        is_signature || (is_hop_by_hop(name, &named) && !is_upgrade)
     };
     let left_out = headers.keys().filter(|name| is_left_out(name));
     let left_out: Vec<HeaderName> = left_out.cloned().collect();
     for name in left_out {
         headers.remove(name);
     }
+    guard.clean(&mut headers);
     if headers.contains_key(header::CONTENT_LENGTH) && (is_switch || !has_length(&headers)) {
         return Err(INVALID);
     }
     if is_switch {
         let upgrade = HeaderValue::from_static("upgrade");
         headers.insert(header::CONNECTION, upgrade);
+    } else if named.iter().any(|option| option == "close") {
+        // An app may end a connection of HTTP/1.1.
+        let close = HeaderValue::from_static("close");
+        headers.insert(header::CONNECTION, close);
     }
     let mut response = Response::new(());
     *response.status_mut() = status;
@@ -308,6 +349,10 @@ mod tests {
 
     use super::*;
 
+    const SHARED: Place = Place::Shared {
+        passes_cookies: false,
+    };
+
     fn parts(request: hyper::http::request::Builder) -> Parts {
         request.body(()).expect("request").into_parts().0
     }
@@ -320,11 +365,11 @@ mod tests {
     }
 
     /// What a guest sees of a request of somebody at 192.0.2.1:5.
-    fn request_head(parts: &Parts, path: &str, cookies: Cookies) -> Result<HttpHead, ApiError> {
+    fn request_head(parts: &Parts, path: &str, place: Place) -> Result<HttpHead, ApiError> {
         let host = host(&parts.uri, &parts.headers, parts.version)?;
         let peer = "192.0.2.1:5".parse().expect("address");
         let origin = Origin::new(peer, &[], &host, &parts.headers);
-        let head = super::request_head(parts, &host, path, cookies, origin)?;
+        let head = super::request_head(parts, &host, path, place, origin)?;
         Ok(HttpHead::decode_all(&mut head.encode().as_slice()).expect("as a guest reads it"))
     }
 
@@ -339,7 +384,7 @@ mod tests {
     fn urls_stay_as_they_were_sent() {
         let parts = parts(Request::get("/app/x/").header("Host", "h:1"));
         let path = "/a%20b/x%3Fy//.well-known/../z/?q=1&b=%20";
-        let head = request_head(&parts, path, Cookies::Strip).expect("head");
+        let head = request_head(&parts, path, SHARED).expect("head");
         assert_eq!(head.url, format!("http://h:1{path}"));
         assert_eq!(head.method, "GET");
     }
@@ -358,7 +403,7 @@ mod tests {
             .header("Accept", "text/html")
             .header("Accept", "*/*");
         let parts = parts(request);
-        let head = request_head(&parts, "/", Cookies::Strip).expect("head");
+        let head = request_head(&parts, "/", SHARED).expect("head");
         let expected = [
             ("host", "h"),
             ("accept", "text/html"),
@@ -366,7 +411,7 @@ mod tests {
             ("te", "trailers"),
         ];
         assert_eq!(sent(&head), expected);
-        let head = request_head(&parts, "/", Cookies::Pass).expect("head");
+        let head = request_head(&parts, "/", Place::Own).expect("head");
         assert!(pairs(&head).contains(&("cookie", "a=b")));
     }
 
@@ -377,7 +422,7 @@ mod tests {
             .header("X-Forwarded-For", "10.0.0.1")
             .header("X-Forwarded-Proto", "https")
             .header("Forwarded", "for=10.0.0.1");
-        let head = request_head(&parts(request), "/", Cookies::Strip).expect("head");
+        let head = request_head(&parts(request), "/", SHARED).expect("head");
         let expected = [
             ("host", "h:1"),
             ("x-forwarded-for", "192.0.2.1"),
@@ -399,19 +444,19 @@ mod tests {
             let request = Request::get("/").header("Host", "h");
             let value = HeaderValue::from_bytes(value.as_bytes());
             let Ok(value) = value else { continue };
-            let refused = request_head(&parts(request.header(name, value)), "/", Cookies::Strip);
+            let refused = request_head(&parts(request.header(name, value)), "/", SHARED);
             assert!(refused.is_err(), "{name}");
         }
         let twice = Request::get("/")
             .header("Host", "h")
             .header("Transfer-Encoding", "chunked")
             .header("Transfer-Encoding", "chunked");
-        assert!(request_head(&parts(twice), "/", Cookies::Strip).is_err());
+        assert!(request_head(&parts(twice), "/", SHARED).is_err());
         let usual = Request::get("/")
             .header("Host", "h")
             .header("Transfer-Encoding", "Chunked")
             .header("Expect", "100-Continue");
-        let head = request_head(&parts(usual), "/", Cookies::Strip).expect("head");
+        let head = request_head(&parts(usual), "/", SHARED).expect("head");
         assert_eq!(sent(&head), [("host", "h")]);
     }
 
@@ -447,12 +492,12 @@ mod tests {
                 .header("Transfer-Encoding", "chunked"),
         ] {
             let parts = parts(request);
-            assert!(!wants_upgrade(&parts));
-            let head = request_head(&parts, "/", Cookies::Strip).expect("head");
+            assert_eq!(wants_switch(&parts), Switch::None);
+            let head = request_head(&parts, "/", SHARED).expect("head");
             assert!(!pairs(&head).iter().any(|(name, _)| *name == "upgrade"));
         }
         let plain = request().header("Upgrade", "x").header("Content-Length", 0);
-        assert!(wants_upgrade(&parts(plain)));
+        assert_eq!(wants_switch(&parts(plain)), Switch::Upgrade);
     }
 
     #[test]
@@ -462,8 +507,8 @@ mod tests {
             .header("Connection", "keep-alive, Upgrade")
             .header("Upgrade", "websocket");
         let parts = parts(request);
-        assert!(wants_upgrade(&parts));
-        let head = request_head(&parts, "/", Cookies::Strip).expect("head");
+        assert_eq!(wants_switch(&parts), Switch::Upgrade);
+        let head = request_head(&parts, "/", SHARED).expect("head");
         assert!(pairs(&head).contains(&("upgrade", "websocket")));
         assert!(pairs(&head).contains(&("connection", "upgrade")));
     }
@@ -472,14 +517,14 @@ mod tests {
     fn a_host_is_a_host_and_nothing_else() {
         for host in ["a/b", "a?b", "a#b", "user@host", "", "a b", "a:b:c"] {
             let parts = parts(Request::get("/").header("Host", host));
-            let head = request_head(&parts, "/", Cookies::Strip);
+            let head = request_head(&parts, "/", SHARED);
             assert!(matches!(head, Err(ApiError::BadRequest(_))), "{host}");
         }
         let twice = Request::get("/").header("Host", "a").header("Host", "b");
-        assert!(request_head(&parts(twice), "/", Cookies::Strip).is_err());
-        assert!(request_head(&parts(Request::get("/")), "/", Cookies::Strip).is_err());
+        assert!(request_head(&parts(twice), "/", SHARED).is_err());
+        assert!(request_head(&parts(Request::get("/")), "/", SHARED).is_err());
         let absolute = parts(Request::get("http://[::1]:80/"));
-        let head = request_head(&absolute, "/", Cookies::Strip).expect("head");
+        let head = request_head(&absolute, "/", SHARED).expect("head");
         assert_eq!(head.url, "http://[::1]:80/");
     }
 
@@ -487,7 +532,7 @@ mod tests {
     fn old_bytes_are_read_as_latin_1() {
         let value = HeaderValue::from_bytes(b"caf\xe9").expect("value");
         let parts = parts(Request::get("/").header("Host", "h").header("x", value));
-        let head = request_head(&parts, "/", Cookies::Strip).expect("head");
+        let head = request_head(&parts, "/", SHARED).expect("head");
         assert!(pairs(&head).contains(&("x", "caf\u{e9}")));
     }
 
@@ -495,7 +540,12 @@ mod tests {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
         let headers = headers.iter().map(|(n, v)| (bytes(n), bytes(v)));
         let headers = headers.collect();
-        response_head(HttpResponseHeadOf { status, headers }, Cookies::Strip)
+        let guard = OriginGuard {
+            place: SHARED,
+            host: Authority::from_static("h"),
+            base_domain: "localhost".into(),
+        };
+        response_head(HttpResponseHeadOf { status, headers }, &guard)
     }
 
     #[test]
@@ -513,7 +563,8 @@ mod tests {
             ],
         );
         let headers = response.expect("response").into_parts().0.headers;
-        assert_eq!(headers.len(), 2);
+        assert_eq!(headers.len(), 3);
+        assert_eq!(headers["connection"], "close");
         assert_eq!(headers["content-length"], "5");
         assert_eq!(headers["x-kept"], "1");
     }

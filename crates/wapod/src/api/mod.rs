@@ -29,21 +29,23 @@ mod connection;
 mod console;
 mod error;
 mod figures;
+mod frames;
+mod framing;
 mod gateway;
 mod head;
+mod http2;
 mod log_stream;
 mod operation;
 mod pace;
 mod places;
+mod request_body;
 mod signing;
 mod user;
-mod watched_body;
 mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Notify;
@@ -62,12 +64,13 @@ use connection::{Client, Surface};
 use error::ApiError;
 use gateway::forwarded::Origin;
 use gateway::target::{self, Target};
+use request_body::RequestBody;
 use signing::Signatures;
 
 /// What all connections of the user port share.
 pub(crate) struct UserSurface {
     worker: Arc<Worker>,
-    base_domain: String,
+    base_domain: Arc<str>,
     clients: Arc<Clients>,
     signatures: Signatures,
 }
@@ -76,7 +79,7 @@ impl UserSurface {
     pub(crate) fn new(worker: Arc<Worker>, base_domain: &str, clients: Arc<Clients>) -> Self {
         Self {
             worker,
-            base_domain: base_domain.trim_matches('.').to_owned(),
+            base_domain: base_domain.trim_matches('.').into(),
             clients,
             signatures: Signatures::default(),
         }
@@ -118,7 +121,7 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Su
 }
 
 impl Surface for UserSurface {
-    async fn answer(&self, request: Request<Incoming>, client: Client) -> Response<Body> {
+    async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let is_head = request.method() == Method::HEAD;
         match self.route(request, client).await {
             Ok(response) => response,
@@ -134,7 +137,7 @@ impl Surface for UserSurface {
 impl UserSurface {
     async fn route(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         client: Client,
     ) -> Result<Response<Body>, ApiError> {
         let host = head::host(request.uri(), request.headers(), request.version())?;
@@ -165,7 +168,7 @@ impl UserSurface {
         &self,
         method: &str,
         host: Authority,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         client: Client,
     ) -> Result<Response<Body>, ApiError> {
         let trusted = self.clients.trusted();

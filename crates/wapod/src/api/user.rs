@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use hyper::body::Incoming;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_MAX_AGE, HeaderValue,
@@ -18,6 +17,7 @@ use super::body::Body;
 use super::call::{self, Call, Read, Refusal};
 use super::clients::Caller;
 use super::error::{ApiError, call_failed};
+use super::request_body::RequestBody;
 use crate::error::WorkerError;
 use crate::worker::{Query, Worker};
 
@@ -28,7 +28,7 @@ const PREFLIGHT_SECS: u32 = 3600;
 pub(super) async fn call(
     worker: &Arc<Worker>,
     name: &str,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     caller: &Caller<'_>,
 ) -> Result<Response<Body>, ApiError> {
     let serves = |method| matches!(method, Method::User(_));

@@ -14,7 +14,7 @@ use wapo_rpc::{AppAddress, Encoding, QueryArgs};
 
 use super::{App, Channel, Worker, unix_ms};
 use crate::error::WorkerError;
-use crate::limits::{QUERY_BYTES_MAX_DEFAULT, QUERY_TIMEOUT};
+use crate::limits::QUERY_BYTES_MAX_DEFAULT;
 
 /// A query that was checked and not asked yet.
 pub(crate) struct Query {
@@ -84,7 +84,7 @@ impl Worker {
         let begun = Instant::now();
         let origin = query.origin.map(|account| account.0);
         let asked = lease.query(origin, query.path, query.payload);
-        let answer = tokio::time::timeout(QUERY_TIMEOUT, asked).await;
+        let answer = tokio::time::timeout(self.limits.query_time, asked).await;
         let answer = answer.map_err(|_| WorkerError::Timeout)?;
         lease.app().latency.observe(begun.elapsed());
         Ok(answer?)

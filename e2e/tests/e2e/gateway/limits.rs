@@ -231,20 +231,30 @@ async fn a_client_that_takes_nothing_is_given_up() {
     client.get(&to).await;
     in_work(&app).await;
     all_over(&app).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_takes_its_time_is_not_given_up() {
+    let patience = 5 * MOMENT;
+    let app = suite(|limits| limits.write = patience).await;
     let mut slow = Raw::connect(app.gateway()).await;
     let to = path(&app, "/big/30000000");
     slow.get(&to).await;
     slow.head().await;
-    let mut body = 0;
-    while body < 20_000_000 {
+    let begun = Instant::now();
+    let (mut body, mut pauses) = (0, 0);
+    while body < 30_000_000 {
         let line = slow.line().await;
-        body += usize::from_str_radix(line.trim(), 16).unwrap();
-        slow.exactly(usize::from_str_radix(line.trim(), 16).unwrap() + 2)
-            .await;
-        if body % 10 == 0 {
-            sleep(Duration::from_millis(5)).await;
+        let length = usize::from_str_radix(line.trim(), 16).unwrap();
+        slow.exactly(length + 2).await;
+        body += length;
+        // Less than the whole patience each time, and much more of it in all.
+        if body > (pauses + 1) * 2_500_000 {
+            sleep(MOMENT).await;
+            pauses += 1;
         }
     }
+    assert!(begun.elapsed() > 2 * patience, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]

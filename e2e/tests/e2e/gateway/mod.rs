@@ -4,7 +4,10 @@
 //! Here is what its tests share: a client that sends bytes as they are, and one
 //! that speaks HTTP/2.
 
+mod frames;
+mod framing;
 mod hosts;
+mod http2;
 mod instances;
 mod limits;
 mod smuggling;
@@ -16,7 +19,7 @@ use bytes::Bytes;
 use e2e::{Operator, Probe, within};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
+use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use parity_scale_codec::Decode;
@@ -178,7 +181,7 @@ struct Http2 {
 impl Http2 {
     async fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).await.unwrap();
-        let connecting = http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let connecting = handshake(TokioExecutor::new(), TokioIo::new(stream));
         let (sender, connection) = within("the handshake", connecting).await.unwrap();
         let connection = tokio::spawn(connection);
         Self { sender, connection }
@@ -225,5 +228,10 @@ impl Asked {
 
 /// A head as guests send it.
 fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
+    parity_scale_codec::Encode::encode(&(status, headers))
+}
+
+/// The same with values that are no text.
+fn head_of_bytes(status: u16, headers: &[(&str, &[u8])]) -> Vec<u8> {
     parity_scale_codec::Encode::encode(&(status, headers))
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Bytes, Frame, Incoming};
+use hyper::body::{Body as _, Bytes, Frame};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
@@ -20,6 +20,7 @@ use crate::api::error::ApiError;
 use crate::api::head;
 use crate::api::pace::Pace;
 use crate::api::places::Activity;
+use crate::api::request_body::RequestBody;
 use crate::limits::{DISCARD_TIMEOUT, GOODBYE_TIMEOUT, REQUEST_BODY_BYTES_MAX};
 
 /// A body that is being handed over. Dropping it says that the exchange is over.
@@ -91,7 +92,7 @@ impl Feeding {
 
 /// Hands a body to the guest; `None` when there is nothing to hand over.
 pub(super) fn feed(
-    body: Incoming,
+    body: RequestBody,
     mut writer: BodyWriter,
     window: Duration,
     activity: &Arc<Activity>,
@@ -118,7 +119,7 @@ pub(super) fn feed(
 }
 
 struct Feeder {
-    body: Incoming,
+    body: RequestBody,
     progress: Arc<Progress>,
     pace: Pace,
     activity: Arc<Activity>,

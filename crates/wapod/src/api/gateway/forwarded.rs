@@ -53,12 +53,11 @@ impl<'a> Origin<'a> {
             Some(ip) => SocketAddr::new(ip, 0),
             None => SocketAddr::new(ip, peer.port()),
         };
+        let scheme = scheme(&chain, &list(headers, PROTO), trusted);
         if !chain.is_empty() {
             chain += ", ";
         }
         chain += &ip.to_string();
-        let is_https = only(headers, PROTO).is_some_and(|text| text.eq_ignore_ascii_case("https"));
-        let scheme = if is_https { "https" } else { "http" };
         let asked = only(headers, HOST).filter(|text| is_host(text));
         Self {
             client,
@@ -88,8 +87,8 @@ pub(in crate::api) fn is_replaced(name: &HeaderName, is_trusted: bool) -> bool {
 /// before it may be invented.
 fn client(chain: &str, trusted: &[IpNet]) -> Option<IpAddr> {
     let mut client = None;
-    for entry in chain.rsplit(',') {
-        let Some(ip) = address(entry.trim()) else {
+    for entry in entries(chain).rev() {
+        let Some(ip) = address(entry) else {
             break;
         };
         client = Some(ip);
@@ -98,6 +97,33 @@ fn client(chain: &str, trusted: &[IpNet]) -> Option<IpAddr> {
         }
     }
     client
+}
+
+/// How the client speaks. Proxies that add to both lists say it beside the
+/// client's address; from others the first word is the client's.
+fn scheme(chain: &str, protocols: &str, trusted: &[IpNet]) -> &'static str {
+    let behind = entries(chain)
+        .rev()
+        .take_while(|entry| address(entry).is_some_and(|ip| contains(trusted, ip)))
+        .count();
+    let hops = entries(chain).count();
+    let protocol = match entries(protocols).count() == hops {
+        true => entries(protocols)
+            .rev()
+            .nth(behind.min(hops.saturating_sub(1))),
+        false => entries(protocols).next(),
+    };
+    match protocol {
+        Some(protocol) if protocol.eq_ignore_ascii_case("https") => "https",
+        _ => "http",
+    }
+}
+
+/// Elements of a list; empty ones are none (RFC 9110, section 5.6.1).
+fn entries(list: &str) -> impl DoubleEndedIterator<Item = &str> {
+    list.split(',')
+        .map(str::trim)
+        .filter(|entry| !entry.is_empty())
 }
 
 /// An entry of the chain: an address, with a port or without.
@@ -201,6 +227,9 @@ mod tests {
             ("10.0.0.3, 10.0.0.2", "10.0.0.3:0"),
             ("1.2.3.4, unknown", "10.0.0.1:5"),
             ("1.2.3.4, unknown, 10.0.0.2", "10.0.0.2:0"),
+            ("1.2.3.4, , 10.0.0.2", "1.2.3.4:0"),
+            ("1.2.3.4,", "1.2.3.4:0"),
+            (",, ,", "10.0.0.1:5"),
             ("", "10.0.0.1:5"),
         ] {
             let headers = [("x-forwarded-for", chain)];
@@ -214,10 +243,26 @@ mod tests {
         let claims = [("x-forwarded-proto", "gopher"), ("x-forwarded-host", "a/b")];
         let one = origin("10.0.0.1:5", "10.0.0.1/32", &claims);
         assert_eq!(values(&one), ["10.0.0.1", "http", "h:1"]);
-        let twice = [
-            ("x-forwarded-proto", "https"),
-            ("x-forwarded-proto", "http"),
-        ];
-        assert_eq!(origin("10.0.0.1:5", "10.0.0.1/32", &twice).scheme, "http");
+    }
+
+    #[test]
+    fn the_scheme_is_the_clients_and_not_that_of_a_proxy_in_between() {
+        for (chain, protocols, expected) in [
+            ("", "https", "https"),
+            ("", "https, http", "https"),
+            ("1.2.3.4", "HTTPS, http", "https"),
+            ("1.2.3.4, 10.0.0.2", "https", "https"),
+            ("1.2.3.4, 10.0.0.2", "https, http", "https"),
+            ("10.0.0.3, 10.0.0.2", "https, http", "https"),
+            // The first word is what a client said about itself.
+            ("6.6.6.6, 1.2.3.4", "https, http", "http"),
+            ("1.2.3.4", "http, https", "http"),
+            ("1.2.3.4", ", https", "https"),
+            ("1.2.3.4", "", "http"),
+        ] {
+            let headers = [("x-forwarded-for", chain), ("x-forwarded-proto", protocols)];
+            let origin = origin("10.0.0.1:5", "10.0.0.0/8", &headers);
+            assert_eq!(origin.scheme, expected, "{chain} / {protocols}");
+        }
     }
 }

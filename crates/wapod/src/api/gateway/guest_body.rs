@@ -71,6 +71,11 @@ impl GuestBody {
         Poll::Ready(frame)
     }
 
+    /// Whether nothing follows, as far as it is known.
+    pub(in crate::api) fn is_end_stream(&self) -> bool {
+        self.is_over || (self.left.is_none_or(|left| left == 0) && self.reader.is_at_end())
+    }
+
     fn data(&mut self, chunk: Bytes) -> io::Result<Frame<Bytes>> {
         if let Some(left) = &mut self.left {
             match left.checked_sub(chunk.len() as u64) {

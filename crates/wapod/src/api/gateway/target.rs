@@ -1,17 +1,18 @@
 //! Which app a request is for, by its host name or its path.
 //!
-//! No I/O. On a host name of its own an app has the whole path and its cookies.
-//! Below `/app/` apps share an origin, so cookies are left out unless the
-//! operator said otherwise.
+//! No I/O. On a host name of its own an app has the whole path; below `/app/` it
+//! has what follows its address. What that means for cookies and the like is in
+//! `origin_guard`.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::Uri;
 use hyper::http::uri::Authority;
 use wapo_rpc::AppAddress;
 
+use super::origin_guard::Place;
 use crate::api::error::ApiError;
-use crate::api::head::Cookies;
 use crate::error::WorkerError;
 use crate::worker::{App, Worker};
 
@@ -20,7 +21,7 @@ pub(in crate::api) struct Target {
     pub(super) app: Arc<App>,
     /// Where the guest's path begins in path and query of the request.
     pub(super) path_start: usize,
-    pub(super) cookies: Cookies,
+    pub(super) place: Place,
 }
 
 impl Target {
@@ -41,14 +42,11 @@ impl Target {
             return Err(ApiError::Moved(format!("/app/{text}/{query}")));
         }
         let app = worker.app(&address).ok_or(WorkerError::AppNotFound)?;
-        let cookies = match app.settings.pass_cookies {
-            true => Cookies::Pass,
-            false => Cookies::Strip,
-        };
+        let passes_cookies = app.settings.pass_cookies;
         Ok(Self {
             app,
             path_start: "/app/".len() + text.len(),
-            cookies,
+            place: Place::Shared { passes_cookies },
         })
     }
 
@@ -57,16 +55,18 @@ impl Target {
         Self {
             app,
             path_start: 0,
-            cookies: Cookies::Pass,
+            place: Place::Own,
         }
     }
 
-    /// The guest's path and query, as received. There is none in `CONNECT
-    /// host:port` and `OPTIONS *`, which are not for apps.
-    pub(super) fn path_and_query<'a>(&self, uri: &'a Uri) -> Result<&'a str, ApiError> {
+    /// The guest's path and query, as received; an empty path is `/` (RFC 9110,
+    /// section 4.2.3). There is none in `CONNECT host:port` and `OPTIONS *`, which
+    /// are not for apps.
+    pub(super) fn path_and_query<'a>(&self, uri: &'a Uri) -> Result<Cow<'a, str>, ApiError> {
         let whole = uri.path_and_query().map_or("", |both| both.as_str());
         match whole.get(self.path_start..) {
-            Some(text) if text.starts_with('/') => Ok(text),
+            Some(text) if text.starts_with('/') => Ok(text.into()),
+            Some(query) if query.starts_with('?') => Ok(format!("/{query}").into()),
             _ => Err(ApiError::BadRequest("the request has no path")),
         }
     }

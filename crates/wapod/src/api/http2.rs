@@ -1,0 +1,324 @@
+//! HTTP/2, server's side of one connection.
+//!
+//! Drives the `h2` library itself, because answers need more than hyper's server
+//! can say: `100 Continue`, an end in the same frame as the head, windows that no
+//! app can hold, and an end to clients that take nothing. A connection is one task
+//! that owns a task for each stream. Called by `connection`; what is asked is
+//! answered by a [`Surface`].
+
+mod download;
+mod upload;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use download::Outcome;
+pub(crate) use upload::Upload;
+
+use super::body;
+use super::connection::{Client, Counted, Surface};
+use super::framing;
+use super::head::ConnectProtocol;
+use super::request_body::RequestBody;
+use super::wire::Wire;
+use crate::limits::{
+    CONNECTION_WINDOW_BYTES, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX,
+    Patience, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
+};
+
+/// Fields that HTTP/2 does not have (RFC 9113, section 8.2.2).
+const NOT_IN_HTTP2: [HeaderName; 6] = [
+    header::CONNECTION,
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// Serves a connection whose client has sent the preface, to its end.
+pub(super) async fn serve(wire: Wire, surface: Arc<impl Surface>, mut client: Client) {
+    let handshake = Builder::new()
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BUFFER_BYTES)
+        .enable_connect_protocol()
+        .handshake(wire);
+    let connection = tokio::select! {
+        shaken = timeout(FIRST_BYTES_TIMEOUT, handshake) => match shaken {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(error)) => return tracing::debug!(%error, "a handshake of HTTP/2 failed"),
+            Err(_) => return,
+        },
+        () = client.closed() => return,
+    };
+    let served = Served {
+        connection,
+        streams: JoinSet::new(),
+        patience: surface.clients().patience,
+        surface,
+        client,
+    };
+    served.run().await;
+}
+
+/// A connection and its streams. The streams end with it.
+struct Served<S> {
+    connection: Connection<Wire, Bytes>,
+    streams: JoinSet<()>,
+    surface: Arc<S>,
+    client: Client,
+    patience: Patience,
+}
+
+/// Why a connection is asked to end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Farewell {
+    /// The daemon or this port is going.
+    Draining,
+    /// There was no request for some time.
+    Idle,
+}
+
+impl<S: Surface> Served<S> {
+    async fn run(mut self) {
+        let mut client = self.client.clone();
+        let mut for_end = self.client.clone();
+        let for_idle = self.client.clone();
+        let idle = self.patience.idle;
+        let farewell = tokio::select! {
+            () = self.accept() => return,
+            () = client.draining() => Farewell::Draining,
+            () = for_idle.idle(idle) => Farewell::Idle,
+            () = for_idle.presence().accused() => return self.refuse().await,
+        };
+        self.connection.graceful_shutdown();
+        let left = async {
+            match farewell {
+                // Whoever does not agree by then is left, unless a request came.
+                Farewell::Idle => for_idle.idle(GOODBYE_TIMEOUT).await,
+                Farewell::Draining => client.closed().await,
+            }
+        };
+        tokio::select! {
+            () = self.accept() => {}
+            () = left => {}
+            () = for_end.closed() => {}
+            () = for_idle.presence().accused() => self.refuse().await,
+        }
+    }
+
+    /// Takes streams until the connection ends.
+    async fn accept(&mut self) {
+        loop {
+            tokio::select! {
+                accepted = self.connection.accept() => match accepted {
+                    Some(Ok((request, reply))) => self.begin(request, reply),
+                    Some(Err(error)) => return tracing::debug!(%error, "a connection failed"),
+                    None => return,
+                },
+                Some(_) = self.streams.join_next() => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, request: Request<RecvStream>, reply: SendResponse<Bytes>) {
+        let surface = Arc::clone(&self.surface);
+        let client = self.client.with_request();
+        let patience = self.patience;
+        self.streams.spawn(async move {
+            let counted = Counted::new(&client);
+            let reply = Reply::new(reply);
+            let outcome = answer(&*surface, client.clone(), request, reply, patience).await;
+            // Counted no more when it is asked whether others are at work.
+            drop(counted);
+            if let Outcome::NotTaken(taken_before) = outcome {
+                client.presence().give_up(taken_before);
+            }
+        });
+    }
+
+    /// Ends the connection of a client that only makes work.
+    async fn refuse(&mut self) {
+        self.streams.shutdown().await;
+        self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
+        let goodbye = std::future::poll_fn(|cx| self.connection.poll_closed(cx));
+        // Whoever does not take that either is left.
+        let _ = timeout(GOODBYE_TIMEOUT, goodbye).await;
+    }
+}
+
+/// The place for a stream's answer, until it is used.
+#[derive(Clone)]
+struct Reply(Arc<Mutex<Option<SendResponse<Bytes>>>>);
+
+impl Reply {
+    fn new(reply: SendResponse<Bytes>) -> Self {
+        Self(Arc::new(Mutex::new(Some(reply))))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<SendResponse<Bytes>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a client that asked first send its body; not when it has an answer.
+    fn go_on(&self) {
+        if let Some(reply) = &mut *self.lock() {
+            let mut go_on = Response::new(());
+            *go_on.status_mut() = StatusCode::CONTINUE;
+            if let Err(error) = reply.send_informational(go_on) {
+                tracing::debug!(%error, "a client was not told to go on");
+            }
+        }
+    }
+
+    fn take(&self) -> Option<SendResponse<Bytes>> {
+        self.lock().take()
+    }
+
+    /// Ready when the client does not want an answer any more.
+    fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut *self.lock() {
+            Some(reply) => reply.poll_reset(cx).map(drop),
+            None => Poll::Pending,
+        }
+    }
+}
+
+/// Answers one stream.
+async fn answer(
+    surface: &impl Surface,
+    client: Client,
+    request: Request<RecvStream>,
+    reply: Reply,
+    patience: Patience,
+) -> Outcome {
+    let request = translate(request, &reply);
+    let method = request.method().clone();
+    let answering = async {
+        match request.headers().len() > HEADERS_MAX {
+            true => body::text(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "there are too many headers\n",
+            ),
+            false => surface.answer(request, client.clone()).await,
+        }
+    };
+    let response = tokio::select! {
+        biased;
+        () = std::future::poll_fn(|cx| reply.poll_reset(cx)) => {
+            tracing::debug!("a client has taken its request back");
+            return Outcome::Over;
+        }
+        response = answering => framing::settle(&method, response),
+    };
+    let Some(mut reply) = reply.take() else {
+        return Outcome::Over;
+    };
+    let (mut head, body) = response.into_parts();
+    finish_head(&mut head.headers);
+    let is_whole = hyper::body::Body::is_end_stream(&body);
+    match reply.send_response(Response::from_parts(head, ()), is_whole) {
+        Ok(_) if is_whole => Outcome::Over,
+        Ok(stream) => {
+            // Nothing holds the stream but what sends.
+            drop(reply);
+            download::send(body, stream, &client, patience.write).await
+        }
+        Err(error) => {
+            tracing::debug!(%error, "an answer could not be sent");
+            Outcome::Over
+        }
+    }
+}
+
+/// The request as a surface sees it, in whichever version it came.
+fn translate(request: Request<RecvStream>, reply: &Reply) -> Request<RequestBody> {
+    let (mut parts, stream) = request.into_parts();
+    if let Some(protocol) = parts.extensions.remove::<h2::ext::Protocol>() {
+        let protocol = ConnectProtocol(protocol.as_str().to_owned());
+        parts.extensions.insert(protocol);
+    }
+    join_cookies(&mut parts.headers);
+    let expects = parts.headers.get(header::EXPECT);
+    let expects = expects.is_some_and(|value| {
+        value.as_bytes().eq_ignore_ascii_case(b"100-continue") && parts.method != Method::CONNECT
+    });
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    let go_on = expects.then(|| reply.clone());
+    let body = Upload::new(stream, length, go_on);
+    Request::from_parts(parts, RequestBody::Http2(body))
+}
+
+/// Browsers send a field for each cookie; programs expect one (RFC 9113, section
+/// 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    if crumbs.next().is_none() || crumbs.next().is_none() {
+        return;
+    }
+    let crumbs = headers.get_all(header::COOKIE).iter();
+    let crumbs: Vec<_> = crumbs.map(HeaderValue::as_bytes).collect();
+    // Pieces of valid values make a valid one.
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
+}
+
+/// Leaves out what is for one connection of HTTP/1.1, and adds the date.
+fn finish_head(headers: &mut HeaderMap) {
+    for name in &NOT_IN_HTTP2 {
+        headers.remove(name);
+    }
+    if !headers.contains_key(header::DATE)
+        && let Ok(date) = HeaderValue::try_from(httpdate::fmt_http_date(SystemTime::now()))
+    {
+        headers.insert(header::DATE, date);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cookies_become_one_field() {
+        for (crumbs, expected) in [
+            (&["a=1", "b=2", "c=3"][..], Some("a=1; b=2; c=3")),
+            (&["a=1; b=2"][..], Some("a=1; b=2")),
+            (&[][..], None),
+        ] {
+            let mut headers = HeaderMap::new();
+            for crumb in crumbs {
+                headers.append(header::COOKIE, HeaderValue::from_static(crumb));
+            }
+            join_cookies(&mut headers);
+            let values: Vec<_> = headers.get_all(header::COOKIE).iter().collect();
+            assert_eq!(values, expected.into_iter().collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn heads_lose_what_is_for_one_connection() {
+        let mut headers = HeaderMap::new();
+        for name in ["connection", "te", "keep-alive", "upgrade", "x-kept"] {
+            headers.insert(name, HeaderValue::from_static("1"));
+        }
+        finish_head(&mut headers);
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["date", "x-kept"]);
+    }
+}
