@@ -47,6 +47,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) fresh: Option<bool>,
 
+    /// Let web pages of other origins use the app through the gateway, which also
+    /// answers their preflights.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) cors: Option<bool>,
+
     /// Memory that an instance may have, such as 64M or 1g.
     #[arg(short, long, value_name = "SIZE")]
     #[serde(deserialize_with = "parsed")]
@@ -127,6 +132,7 @@ impl Settings {
             resizable: self.resizable.or(other.resizable),
             instances: self.instances.or(other.instances),
             fresh: self.fresh.or(other.fresh),
+            cors: self.cors.or(other.cors),
             memory: self.memory.or(other.memory),
             gas: self.gas.or(other.gas),
             weight: self.weight.or(other.weight),
@@ -181,6 +187,7 @@ impl Settings {
                 egress: rules.collect(),
                 listen_ports: ports.unwrap_or_default(),
                 instances,
+                cors: self.cors.unwrap_or(false),
                 ..AppSettings::default()
             },
         })
@@ -204,6 +211,7 @@ impl Plan {
             theirs.restart_always == ours.restart_always,
             "--restart-always",
         );
+        compare(theirs.cors == ours.cors, "--cors");
         compare(theirs.memory_max == ours.memory_max, "--memory");
         compare(theirs.gas_max == ours.gas_max, "--gas");
         compare(theirs.weight.max(1) == ours.weight.max(1), "--weight");

@@ -235,6 +235,7 @@ impl AppConfig {
                 requests_max: 0,
                 trace_calls: self.trace_calls,
                 log_to_daemon: false,
+                cors: false,
             },
             instances: 1,
             replaces: None,

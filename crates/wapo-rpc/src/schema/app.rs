@@ -81,6 +81,9 @@ macro_rules! app_messages {
                 trace_calls: bool = 10,
                 /// Whether the app's log goes to the daemon's own log as well.
                 log_to_daemon: bool = 11,
+                /// Whether the gateway lets web pages of other origins use the app, and
+                /// answers their preflights.
+                cors: bool = 100,
             }
             /// Sets how many instances an app has.
             ResizeArgs {

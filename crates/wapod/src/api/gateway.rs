@@ -5,6 +5,7 @@
 //! and each side goes only as fast as the other takes it. Which app it is for is
 //! in `target`, the request's body in `feed`, the answer's in `guest_body`.
 
+mod cors;
 mod feed;
 pub(super) mod forwarded;
 mod guest_body;
@@ -40,6 +41,7 @@ use crate::limits::{
     COMPLAINT_PATH_BYTES_MAX, EMPTY_BODY_WAIT, PRESENCE_INTERVAL, Patience, REQUEST_BODY_BYTES_MAX,
 };
 use crate::worker::{App, Channel, Lease};
+use cors::Asking;
 use feed::Feeding;
 use forwarded::Origin;
 use origin_guard::OriginGuard;
@@ -110,6 +112,31 @@ impl Exchange {
 
 /// Lets an app answer a request.
 pub(super) async fn forward(
+    surface: &UserSurface,
+    target: Target,
+    host: Authority,
+    request: Request<RequestBody>,
+    client: Client,
+) -> Result<Response<Body>, ApiError> {
+    let asking = match target.app.settings.cors {
+        true => Asking::of(request.method(), request.headers()),
+        false => None,
+    };
+    let Some(asking) = asking else {
+        return exchange(surface, target, host, request, client).await;
+    };
+    if let Some(answer) = asking.preflight() {
+        return Ok(answer);
+    }
+    let is_head = request.method() == Method::HEAD;
+    let answered = exchange(surface, target, host, request, client).await;
+    let mut response = answered.unwrap_or_else(|error| error.into_response(is_head));
+    asking.allow(response.headers_mut());
+    Ok(response)
+}
+
+/// Hands a request over, and gives the answer.
+async fn exchange(
     surface: &UserSurface,
     target: Target,
     host: Authority,

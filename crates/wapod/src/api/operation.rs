@@ -343,6 +343,7 @@ fn settings(asked: AppSettings) -> Result<Settings, String> {
         requests_max: asked.requests_max,
         trace_calls: asked.trace_calls,
         log_to_daemon: asked.log_to_daemon,
+        cors: asked.cors,
     })
 }
 
@@ -396,6 +397,7 @@ fn app_settings(settings: &Settings) -> AppSettings {
         requests_max: settings.requests_max,
         trace_calls: settings.trace_calls,
         log_to_daemon: settings.log_to_daemon,
+        cors: settings.cors,
     }
 }
 

@@ -25,7 +25,19 @@ pub(super) trait Record: Encode + Decode {
     }
 }
 
-impl Record for AppRecord {}
+impl Record for AppRecord {
+    /// Version 1 had no `cors`, which is the last field of the settings.
+    const VERSION: u8 = 2;
+
+    fn older(version: u8, content: &[u8]) -> Option<Self> {
+        let whole = [content, &false.encode()].concat();
+        match version {
+            1 => Self::decode_all(&mut whole.as_slice()).ok(),
+            _ => None,
+        }
+    }
+}
+
 impl Record for SessionRecord {}
 impl Record for UsageRecord {}
 impl Record for DepartedRecord {}
@@ -145,6 +157,8 @@ pub(crate) struct Settings {
     pub(crate) trace_calls: bool,
     /// Whether the app's log lines appear in the daemon's own log as well.
     pub(crate) log_to_daemon: bool,
+    /// Whether the gateway lets pages of other origins use the app.
+    pub(crate) cors: bool,
 }
 
 impl Settings {

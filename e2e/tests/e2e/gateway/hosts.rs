@@ -106,6 +106,55 @@ async fn cookies_pass_on_host_names_and_where_the_operator_allows_them() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_use_an_app_where_the_operator_allows_it() {
+    let operator = Operator::start().await;
+    let mut config = guest("sdk-suite");
+    config.label = "closed".into();
+    operator.deploy(&config).await;
+    config.label = "open".into();
+    let settings = AppSettings {
+        cors: true,
+        ..AppSettings::default()
+    };
+    let open = operator
+        .deploy_with(&config, |args| args.settings = Some(settings))
+        .await;
+    let asks = "origin: https://page.example\r\naccess-control-request-method: PUT\r\n\
+                access-control-request-headers: x-one, x-two\r\n";
+    let gateway = operator.gateway();
+    let preflight = |host: &str| {
+        let request = format!("OPTIONS / HTTP/1.1\r\nhost: {host}\r\n{asks}\r\n");
+        raw(gateway, request)
+    };
+    // Without the setting it is the app's business.
+    let answer = preflight("closed.localhost").await;
+    assert!(answer.text().starts_with("OPTIONS "), "{answer:?}");
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+
+    let answer = preflight("open.localhost").await;
+    assert_eq!(answer.status, 204);
+    let allowed = |name: &str| answer.header(&format!("access-control-{name}"));
+    assert_eq!(allowed("allow-origin"), Some("https://page.example"));
+    assert_eq!(allowed("allow-credentials"), Some("true"));
+    assert_eq!(allowed("allow-headers"), Some("x-one, x-two"));
+    assert!(allowed("allow-methods").is_some_and(|all| all.contains("put")));
+    // Answers as well, those that the gateway gives in the app's place among them.
+    for path in ["/status/200", "/status/500", "/drop"] {
+        let from = "origin: https://page.example\r\n";
+        let answer = get_of(gateway, "open.localhost", path, from).await;
+        let origin = answer.header("access-control-allow-origin");
+        assert_eq!(origin, Some("https://page.example"), "{path}");
+        assert_eq!(answer.header("vary"), Some("origin"), "{path}");
+    }
+    let answer = get_of(gateway, "h", &format!("/app/{open}/"), "").await;
+    assert_eq!(
+        answer.header("access-control-allow-origin"),
+        None,
+        "no page asks"
+    );
+}
+
 const CLAIMS: &str = "x-forwarded-for: 203.0.113.7\r\nx-forwarded-proto: https\r\n\
                       x-forwarded-host: bank.example\r\nforwarded: for=203.0.113.7\r\n";
 
