@@ -7,6 +7,8 @@
 //! looks like the end of a body. One end is the embedder's, the other belongs
 //! to a guest's handle (`stream`); what HTTP is, nobody here knows.
 
+mod ends;
+
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
@@ -231,22 +233,6 @@ impl BodyReader {
             });
             taken.transpose()
         })
-    }
-
-    /// Whether the body was read to its end and no trailers follow.
-    pub fn is_at_end(&self) -> bool {
-        let state = self.0.state();
-        state.end == End::Finished && state.buffer.is_empty() && state.trailers.is_empty()
-    }
-
-    /// Waits until the body has ended, in whatever way, or there is something to
-    /// read.
-    ///
-    /// # Cancel safety
-    ///
-    /// Takes nothing, so nothing is lost when the future is dropped.
-    pub async fn ended(&mut self) {
-        std::future::poll_fn(|cx| self.0.poll_readable(cx).map(drop)).await;
     }
 
     /// Takes the trailers; there are none before the body was read to its end.
