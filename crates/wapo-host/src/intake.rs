@@ -8,7 +8,7 @@
 //! through [`InstanceHandle`](crate::InstanceHandle), emptied by `calls/channel`.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -42,15 +42,16 @@ struct Queue {
     held: AtomicUsize,
     /// Requests that wait.
     waiting: AtomicUsize,
+    /// Number of the next reservation: requests are taken in that order.
+    next: AtomicU64,
     entries: Mutex<Entries>,
 }
 
 #[derive(Default)]
 struct Entries {
-    /// In the order in which they came. Boxed, because nodes of the tree have
+    /// In the order of their reservations. Boxed, because nodes of the tree have
     /// room for several.
     by_number: BTreeMap<u64, Box<Command>>,
-    next: u64,
     is_closed: bool,
 }
 
@@ -112,10 +113,13 @@ impl Intake {
                 return None;
             }
         }
-        self.queue(channel).held.fetch_add(1, Ordering::SeqCst);
+        let queue = self.queue(channel);
+        queue.held.fetch_add(1, Ordering::SeqCst);
+        let number = queue.next.fetch_add(1, Ordering::SeqCst);
         Some(Reservation {
             intake: Arc::clone(self),
             channel,
+            number,
             is_used: false,
         })
     }
@@ -134,6 +138,7 @@ impl Intake {
     fn push(
         self: &Arc<Self>,
         channel: InputChannel,
+        number: u64,
         command: Command,
     ) -> Result<Place, RequestError> {
         let queue = self.queue(channel);
@@ -141,8 +146,6 @@ impl Intake {
         if entries.is_closed {
             return Err(RequestError::Ended);
         }
-        let number = entries.next;
-        entries.next += 1;
         entries.by_number.insert(number, Box::new(command));
         let is_first = queue.waiting.fetch_add(1, Ordering::SeqCst) == 0;
         drop(entries);
@@ -225,12 +228,13 @@ impl Intake {
 pub struct Reservation {
     intake: Arc<Intake>,
     channel: InputChannel,
+    number: u64,
     is_used: bool,
 }
 
 impl Reservation {
     fn send(mut self, command: Command) -> Result<Place, RequestError> {
-        let place = self.intake.push(self.channel, command)?;
+        let place = self.intake.push(self.channel, self.number, command)?;
         // The request has the room from here on.
         self.is_used = true;
         Ok(place)

@@ -88,22 +88,30 @@ impl family::task::Calls for InstanceState {
     }
 
     fn poll(&mut self, waker: WakerId, handle: Handle) -> Result<Vec<u8>, Errno> {
-        let Resource::Inbox(channel) = *self.resources.get(handle)? else {
-            return Err(Errno::UNSUPPORTED_OPERATION);
+        let channel = match self.resources.get(handle) {
+            Ok(Resource::Inbox(channel)) => Ok(*channel),
+            Ok(_) => Err(Errno::UNSUPPORTED_OPERATION),
+            Err(errno) => Err(errno),
         };
-        if let Some(message) = self.next_request(channel) {
-            self.inbox(channel).waiting = None;
-            self.control.note_io();
-            return Ok(message);
-        }
-        // The fields are borrowed one by one: the waker holds two of them.
+        let message = channel.ok().and_then(|channel| self.next_request(channel));
+        // The fields are borrowed one by one: the waker holds two of them. It is
+        // made whatever follows, so that the guest hears of its release.
         let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
-        let inbox = match channel {
+        let inbox = match channel? {
             InputChannel::Query => &mut self.queries,
             InputChannel::HttpRequest => &mut self.requests,
         };
-        inbox.waiting = Some(lazy.make());
-        Err(Errno::PENDING)
+        match message {
+            Some(message) => {
+                inbox.waiting = None;
+                self.control.note_io();
+                Ok(message)
+            }
+            None => {
+                inbox.waiting = Some(lazy.make());
+                Err(Errno::PENDING)
+            }
+        }
     }
 
     fn poll_read(
