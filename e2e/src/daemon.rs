@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use wapod::{AppConfig, AppError, Config, ModuleCacheConfig, Running, Server};
+use wapod::{AppConfig, AppError, CacheKind, Compiler, Config, ModuleCacheConfig, Running, Server};
 
 use crate::app::App;
 use crate::{guests, within};
 
 /// Key of the shared folder of compiled modules; it protects nothing here.
 const CACHE_KEY: [u8; 32] = [0xe2; 32];
+
+/// Bytes of the shared folder; the guests of all tests have a third of it.
+const CACHE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 
 /// A running daemon.
 pub struct Daemon {
@@ -68,9 +71,28 @@ pub fn config() -> Config {
         module_cache: Some(ModuleCacheConfig {
             dir: guests::root().join("target/e2e-module-cache"),
             key: CACHE_KEY,
+            kind: CacheKind::Shared {
+                bytes_max: CACHE_BYTES_MAX,
+            },
         }),
         // Requests that nobody answers are left behind in many tests.
         drain_grace: Duration::from_secs(1),
+        compiler: compiler(),
         ..Config::default()
+    }
+}
+
+/// The daemon of the tests as the compiler: the process that runs a test has no
+/// subcommands. Cargo builds it before the tests of this package.
+pub fn compiler() -> Compiler {
+    let this = std::env::current_exe().expect("this executable");
+    let folders = this.ancestors().skip(1).take(2);
+    let found = folders
+        .map(|folder| folder.join("e2e-daemon"))
+        .find(|path| path.exists());
+    match found {
+        Some(path) => Compiler::command(vec![path.into(), wapod::compile::COMPILE_COMMAND.into()]),
+        // Fuzz targets are built without it, and run modules of the tests only.
+        None => Compiler::InProcess,
     }
 }

@@ -85,6 +85,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = wapod::compile::compile_if_asked() {
+        return code;
+    }
     let terminal = Terminal::new();
     let result = match Options::parse().command {
         Command::New(options) => command::new::run(&options, &terminal),

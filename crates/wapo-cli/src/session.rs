@@ -84,7 +84,16 @@ pub(crate) async fn run(
                 // Why, the log has said already.
                 terminal.note("Waiting", "for a change");
             }
-            Event::Built(Ok(module)) => session.replace(module).await,
+            Event::Built(Ok(module)) => {
+                let is_interrupted = tokio::select! {
+                    () = session.replace(module) => false,
+                    _ = signals.next() => true,
+                };
+                if is_interrupted {
+                    session.stop(&mut signals).await;
+                    return Ok(ExitCode::SUCCESS);
+                }
+            }
             Event::Built(Err(error)) => {
                 terminal.error(&format!("{error:#}"));
                 terminal.note("Waiting", "for a change");

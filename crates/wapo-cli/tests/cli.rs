@@ -5,6 +5,9 @@
 //! a test of the same package is promised its binary. Guests are those that
 //! `cargo xtask guests` built.
 
+#[path = "../../wapo-host/tests/support/bombs.rs"]
+#[allow(dead_code, reason = "only the large program is used")]
+mod bombs;
 mod support;
 
 use std::path::Path;
@@ -289,4 +292,40 @@ async fn mistakes_are_explained() {
     }
     let unknown = output(folder.path(), &["run", "--memory", "lots"]).await;
     assert_eq!(unknown.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn ctrl_c_does_not_wait_for_the_compiler() {
+    let folder = tempfile::tempdir().expect("folder");
+    // Compiling it takes half a minute and more.
+    let wasm = bombs::large_program(30_000, 300, "wapo_poll");
+    std::fs::write(folder.path().join("large.wasm"), wasm).expect("written");
+    let arguments = ["run", "large.wasm", "--address", "127.0.0.1:0"];
+    let running = Running::start(folder.path(), &arguments);
+    let id = running.child.id().expect("it runs");
+    let compiler = async {
+        loop {
+            let threads = std::fs::read_dir(format!("/proc/{id}/task")).expect("threads");
+            let children = threads.flatten().find_map(|thread| {
+                let children = std::fs::read_to_string(thread.path().join("children"));
+                children.ok().filter(|children| !children.is_empty())
+            });
+            match children {
+                Some(children) => return children.trim().to_owned(),
+                None => tokio::time::sleep(std::time::Duration::from_millis(5)).await,
+            }
+        }
+    };
+    let compiler = tokio::time::timeout(PATIENCE, compiler).await;
+    let compiler = compiler.expect("the compiler is started in time");
+    running.interrupt().await;
+    // It had not started yet.
+    assert_eq!(running.ended().await, Some(130));
+    let gone = async {
+        while Path::new(&format!("/proc/{compiler}")).exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+    };
+    let gone = tokio::time::timeout(PATIENCE, gone).await;
+    gone.expect("the compiler ends with the command");
 }

@@ -4,11 +4,13 @@
 //! the resolver and TLS settings, and the runtime for hogs. Does not know any
 //! app. Made by the daemon at start.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -18,15 +20,19 @@ use wasmtime::{
 };
 
 use crate::budget::MemoryBudget;
+use crate::compiler::Compiler;
 use crate::control::Control;
 use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare, DescriptorUsage};
 use crate::embedder::{Embedder, InstanceId};
 use crate::host_memory::HostMemory;
 use crate::instance::{InstanceConfig, InstanceHandle, Phase, Status};
 use crate::intake::Intake;
-use crate::limits::{FIBER_STACK_BYTES, TABLE_ELEMENTS_MAX, WASM_STACK_BYTES};
+use crate::limits::{
+    FIBER_STACK_BYTES, INSTANCE_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX, WASM_STACK_BYTES,
+};
+use crate::load_error::LoadError;
 use crate::memory_pool::MemoryPool;
-use crate::module_cache::{CompilerLoad, LoadError, ModuleCache, Program};
+use crate::module_cache::{CompilerLoad, LoadFor, ModuleCache, Program};
 use crate::net::dns::Dns;
 use crate::net::machine::Machine;
 use crate::net::tls::TlsSettings;
@@ -34,14 +40,6 @@ use crate::schedule::LowPriority;
 use crate::state::InstanceState;
 use crate::steps::{StepMarker, Steps};
 use crate::supervise::Supervisor;
-
-/// Tables that a module may have; compilers make one.
-pub(crate) const TABLES_MAX: u32 = 4;
-
-/// Bytes of wasmtime's own data about an instance (globals, function pointers).
-///
-/// About 16 bytes for each function whose address is taken and each import.
-const INSTANCE_BYTES_MAX: usize = 1 << 20;
 
 /// Address space of one memory in the pool: with it no access needs a check.
 const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
@@ -73,8 +71,10 @@ pub struct EngineConfig {
     pub machine: Arc<Machine>,
     /// How linear memories are allocated.
     pub allocation: Allocation,
-    /// Threads that compile modules.
+    /// Modules that are compiled at a time.
     pub compile_threads: usize,
+    /// Who compiles them.
+    pub compiler: Compiler,
     /// Low-priority threads for guests that hog the CPU.
     pub hog_threads: usize,
     /// Where compiled modules are kept; `None` keeps them in memory only.
@@ -96,6 +96,7 @@ impl Default for EngineConfig {
             machine: Arc::default(),
             allocation: Allocation::Pooled,
             compile_threads: 2,
+            compiler: Compiler::InProcess,
             hog_threads: 2,
             module_cache: None,
             trust_roots: Vec::new(),
@@ -120,6 +121,22 @@ pub struct ModuleCacheConfig {
     pub dir: PathBuf,
     /// Authenticates the files. Who knows it can run native code in the host.
     pub key: [u8; 32],
+    /// Who uses the folder.
+    pub kind: CacheKind,
+}
+
+/// Who uses a folder of compiled modules, which decides what is removed from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheKind {
+    /// One worker: what is removed is what it no longer names
+    /// ([`Engine::keep_only`]).
+    Own,
+    /// Several programs: what was not used for the longest time is removed when
+    /// all files have more bytes than this.
+    Shared {
+        /// Bytes of all files together.
+        bytes_max: u64,
+    },
 }
 
 impl std::fmt::Debug for ModuleCacheConfig {
@@ -127,6 +144,7 @@ impl std::fmt::Debug for ModuleCacheConfig {
         f.debug_struct("ModuleCacheConfig")
             .field("dir", &self.dir)
             .field("key", &"(hidden)")
+            .field("kind", &self.kind)
             .finish()
     }
 }
@@ -187,12 +205,20 @@ impl Engine {
         let mut linker = Linker::<InstanceState>::new(&wasmtime);
         crate::calls::add_to_linker(&mut linker).map_err(text)?;
         crate::wasi::add_to_linker(&mut linker).map_err(text)?;
+        let settings = CompileSettings::of(&config);
         let modules = ModuleCache::new(
             &wasmtime,
             linker,
             config.module_cache,
+            // An enclave has no other process.
+            match config.allocation {
+                Allocation::Enclave => Compiler::InProcess,
+                Allocation::Pooled => config.compiler,
+            },
+            settings,
             config.compile_threads,
-        );
+        )
+        .map_err(text)?;
         let low_priority = LowPriority::new(config.hog_threads)
             .map_err(|error| EngineError(format!("cannot start threads: {error}")))?;
         Ok(Self {
@@ -220,9 +246,47 @@ impl Engine {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe.
+    /// Cancel safe. A compilation that nobody waits for any more is stopped.
     pub async fn load(&self, wasm: &[u8]) -> Result<Program, LoadError> {
-        self.parts.modules.load(wasm).await
+        let wasm = Bytes::copy_from_slice(wasm);
+        self.parts.modules.load(None, wasm).await
+    }
+
+    /// As [`load`](Self::load), for an app: it takes turns with other apps, and
+    /// the module must fit into the memory of its instances.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`load`](Self::load).
+    pub async fn load_for(&self, wanted: LoadFor, wasm: Vec<u8>) -> Result<Program, LoadError> {
+        self.parts.modules.load(Some(wanted), wasm.into()).await
+    }
+
+    /// Checks whether a file would be compiled, without compiling it. Takes some
+    /// milliseconds for each megabyte.
+    ///
+    /// # Errors
+    ///
+    /// [`LoadError`], as [`load`](Self::load) would give it.
+    pub fn check(&self, wasm: &[u8]) -> Result<(), LoadError> {
+        self.parts.modules.check(wasm)
+    }
+
+    /// Stops all compilations at once; from then on only what is compiled
+    /// already can be loaded. For the shutdown.
+    pub fn stop_compiling(&self) {
+        self.parts.modules.stop_compiling();
+    }
+
+    /// Removes compiled modules whose hash is not among `live` from the folder
+    /// of this worker alone ([`CacheKind::Own`]), and what interrupted writers
+    /// have left. Blocks.
+    pub fn keep_only(&self, live: &HashSet<[u8; 32]>) {
+        self.parts.modules.keep_only(live);
     }
 
     /// How busy the compiler is.
@@ -311,45 +375,71 @@ impl Engine {
     }
 }
 
-fn wasmtime_config(config: &EngineConfig) -> Config {
-    let mut wasmtime = Config::new();
-    wasmtime
-        .strategy(Strategy::Cranelift)
-        .cranelift_opt_level(OptLevel::Speed)
-        .consume_fuel(true)
-        .concurrency_support(false)
-        .max_wasm_stack(WASM_STACK_BYTES)
-        .async_stack_size(FIBER_STACK_BYTES)
-        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-        // What compilers emit today, and nothing with a large attack surface.
-        // Function references in tables are always on; garbage-collected ones
-        // are not even compiled into this engine.
-        .wasm_bulk_memory(true)
-        .wasm_multi_value(true)
-        .wasm_simd(true)
-        .wasm_extended_const(true)
-        .wasm_tail_call(true)
-        .wasm_relaxed_simd(false)
-        .wasm_multi_memory(false)
-        .wasm_memory64(false);
-    match config.allocation {
-        Allocation::Pooled => {
-            wasmtime
-                .memory_reservation(MEMORY_RESERVATION_BYTES.max(config.memory_max_bytes))
-                .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+/// The settings that compiled code depends on: what the compiler needs to know
+/// of an engine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CompileSettings {
+    pub(crate) is_enclave: bool,
+    pub(crate) memory_max_bytes: u64,
+}
+
+impl CompileSettings {
+    fn of(config: &EngineConfig) -> Self {
+        Self {
+            is_enclave: config.allocation == Allocation::Enclave,
+            memory_max_bytes: config.memory_max_bytes,
         }
-        Allocation::Enclave => {
-            let capacity = usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX);
-            let buffers = usize::try_from(config.instances_max).unwrap_or(usize::MAX);
+    }
+
+    /// wasmtime's settings, without an allocator.
+    pub(crate) fn config(self) -> Config {
+        let mut wasmtime = Config::new();
+        wasmtime
+            .strategy(Strategy::Cranelift)
+            .cranelift_opt_level(OptLevel::Speed)
+            .consume_fuel(true)
+            .concurrency_support(false)
+            .max_wasm_stack(WASM_STACK_BYTES)
+            .async_stack_size(FIBER_STACK_BYTES)
+            .wasm_backtrace_details(WasmBacktraceDetails::Enable)
+            // What compilers emit today, and nothing with a large attack surface.
+            // Function references in tables are always on; garbage-collected ones
+            // are not even compiled into this engine.
+            .wasm_bulk_memory(true)
+            .wasm_multi_value(true)
+            .wasm_simd(true)
+            .wasm_extended_const(true)
+            .wasm_tail_call(true)
+            .wasm_relaxed_simd(false)
+            .wasm_multi_memory(false)
+            .wasm_memory64(false);
+        if self.is_enclave {
             wasmtime
-                .allocation_strategy(InstanceAllocationStrategy::OnDemand)
-                .with_host_memory(Arc::new(MemoryPool::new(capacity, buffers)))
                 .memory_reservation(0)
                 .memory_guard_size(0)
                 .memory_reservation_for_growth(0)
                 .guard_before_linear_memory(false)
                 .memory_init_cow(false)
                 .signals_based_traps(false);
+        } else {
+            wasmtime.memory_reservation(MEMORY_RESERVATION_BYTES.max(self.memory_max_bytes));
+        }
+        wasmtime
+    }
+}
+
+fn wasmtime_config(config: &EngineConfig) -> Config {
+    let mut wasmtime = CompileSettings::of(config).config();
+    match config.allocation {
+        Allocation::Pooled => {
+            wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));
+        }
+        Allocation::Enclave => {
+            let capacity = usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX);
+            let buffers = usize::try_from(config.instances_max).unwrap_or(usize::MAX);
+            wasmtime
+                .allocation_strategy(InstanceAllocationStrategy::OnDemand)
+                .with_host_memory(Arc::new(MemoryPool::new(capacity, buffers)));
         }
     }
     wasmtime

@@ -21,25 +21,30 @@
 mod budget;
 mod bulk;
 mod calls;
+mod compiler;
 mod connections;
 mod control;
 mod descriptors;
 mod drive;
 pub mod embedder;
 pub mod engine;
+mod externref;
 mod host_memory;
 pub mod instance;
 mod intake;
 pub mod limits;
 pub mod line;
+mod load_error;
 mod logs;
 mod memory;
 mod memory_pool;
 pub mod meter;
 mod module_cache;
+mod module_files;
 pub mod net;
 mod notices;
 mod output;
+mod precheck;
 mod resource;
 mod schedule;
 mod state;
@@ -49,12 +54,14 @@ mod trap;
 mod wake;
 mod wasi;
 
+pub use compiler::{ChildCompiler, Compiler, compile_child};
 pub use descriptors::{DescriptorLimits, DescriptorUsage};
 pub use embedder::{
     Accepted, BoxFuture, Connection, Embedder, InstanceId, LogLine, LogSource, SniListener,
 };
 pub use engine::{
-    Allocation, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver, runtime_builder,
+    Allocation, CacheKind, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver,
+    runtime_builder,
 };
 pub use host_memory::MemoryCharge;
 pub use instance::{
@@ -63,8 +70,9 @@ pub use instance::{
 };
 pub use intake::Reservation;
 pub use line::LineText;
+pub use load_error::LoadError;
 pub use meter::{Meter, Usage};
-pub use module_cache::{CompilerLoad, LoadError, Program};
+pub use module_cache::{CompilerLoad, LoadFor, Program};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};
 pub use net::machine::Machine;
 pub use net::policy::{Denied, EgressPolicy, EgressRule, EgressRules, RuleError};

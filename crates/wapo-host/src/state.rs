@@ -306,7 +306,7 @@ impl ResourceLimiter for InstanceState {
     }
 
     fn tables(&self) -> usize {
-        crate::engine::TABLES_MAX as usize
+        crate::limits::TABLES_MAX as usize
     }
 }
 

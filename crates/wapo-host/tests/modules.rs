@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use support::{Deaf, ended, module};
-use wapo_host::{Allocation, Engine, EngineConfig, ExitReason, InstanceConfig, ModuleCacheConfig};
+use wapo_host::{
+    Allocation, CacheKind, Engine, EngineConfig, ExitReason, InstanceConfig, ModuleCacheConfig,
+};
 
 fn engine_with_cache(dir: &Path, key: u8) -> Engine {
     Engine::new(EngineConfig {
@@ -14,6 +16,7 @@ fn engine_with_cache(dir: &Path, key: u8) -> Engine {
         module_cache: Some(ModuleCacheConfig {
             dir: dir.to_owned(),
             key: [key; 32],
+            kind: CacheKind::Own,
         }),
         ..EngineConfig::default()
     })
@@ -94,6 +97,40 @@ async fn a_folder_that_cannot_be_written_costs_only_time() {
     let file = dir.path().join("file");
     std::fs::write(&file, "in the way").expect("write");
     runs(&engine_with_cache(&file.join("below"), 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shared_folder_keeps_what_was_used_last() {
+    let dir = tempfile::tempdir().expect("folder");
+    let wasm = |number: u32| {
+        module(&format!(
+            r#"(func (export "wapo_poll") (result i32) (i32.const 1))
+               (func (result i32) (i32.const {number}))"#
+        ))
+    };
+    let load = async |number: u32, bytes_max: u64| {
+        let engine = Engine::new(EngineConfig {
+            instances_max: 4,
+            module_cache: Some(ModuleCacheConfig {
+                dir: dir.path().to_owned(),
+                key: [1; 32],
+                kind: CacheKind::Shared { bytes_max },
+            }),
+            ..EngineConfig::default()
+        })
+        .expect("engine");
+        engine.load(&wasm(number)).await.expect("loads");
+    };
+    load(0, u64::MAX).await;
+    let (first, bytes) = only_file(dir.path());
+    let room_for_three = 3 * bytes.len() as u64 + 1_000;
+    for number in [1, 2, 0, 3] {
+        load(number, room_for_three).await;
+    }
+    // The second was used before the first was used again.
+    let files: Vec<_> = std::fs::read_dir(dir.path()).expect("folder").collect();
+    assert_eq!(files.len(), 3);
+    assert!(first.exists(), "used a moment ago");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,12 +21,14 @@ use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use wapo_host::net::policy::EgressRule;
 use wapo_host::{
-    Allocation, DescriptorLimits, LogLine, LogRate, ModuleCacheConfig, Resolver, RestartPolicy,
+    Allocation, CacheKind, Compiler, DescriptorLimits, LogLine, LogRate, ModuleCacheConfig,
+    Resolver, RestartPolicy,
 };
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
+    SHARED_CACHE_BYTES_MAX,
 };
 use crate::store::Settings;
 use crate::worker::{Deployment, Name};
@@ -51,6 +53,9 @@ pub struct Config {
     pub allocation: Allocation,
     /// Where compiled modules are kept; `None` for memory only.
     pub module_cache: Option<ModuleCacheConfig>,
+    /// Who compiles modules (see [`crate::compile`]). The default has no limits
+    /// of memory and time, and suits programs that run their own modules only.
+    pub compiler: Compiler,
     /// Certificates that guests trust besides the Mozilla roots.
     pub trust_roots: Vec<CertificateDer<'static>>,
     /// Who resolves names for guests.
@@ -107,6 +112,7 @@ impl Default for Config {
             instances_max: engine.instances_max,
             allocation: engine.allocation,
             module_cache: None,
+            compiler: engine.compiler,
             trust_roots: Vec::new(),
             resolver: engine.resolver,
             data_dir: None,
@@ -334,8 +340,8 @@ pub fn read_trust_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, Str
     Ok(roots)
 }
 
-/// Opens a folder for compiled modules, with a key of its own that is made when
-/// there is none. Blocks.
+/// Opens a folder for compiled modules that several programs share, with a key
+/// of its own that is made when there is none. Blocks.
 ///
 /// # Errors
 ///
@@ -359,7 +365,10 @@ pub fn module_cache(dir: PathBuf) -> io::Result<ModuleCacheConfig> {
     let key = key.try_into().map_err(|_| {
         io::Error::other(format!("{} is damaged: delete the folder", path.display()))
     })?;
-    Ok(ModuleCacheConfig { dir, key })
+    let kind = CacheKind::Shared {
+        bytes_max: SHARED_CACHE_BYTES_MAX,
+    };
+    Ok(ModuleCacheConfig { dir, key, kind })
 }
 
 /// Digits after the point in a size. More mean nothing, and would overflow.

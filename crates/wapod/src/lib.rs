@@ -44,6 +44,7 @@ mod api;
 pub mod backup;
 mod blobs;
 mod boot_data;
+pub mod compile;
 pub mod config;
 mod data_dir;
 mod embedder;
@@ -71,8 +72,9 @@ pub use store::STORE_THREAD;
 pub use wapo_abi::message::LogLevel;
 pub use wapo_host::net::policy::{EgressRule, RuleError};
 pub use wapo_host::{
-    Allocation, DescriptorLimits, DescriptorUsage, ExitReason, ListenAddress, LogLine, LogRate,
-    LogSource, ModuleCacheConfig, Phase, Resolver, RestartPolicy, Status, Usage, runtime_builder,
+    Allocation, CacheKind, ChildCompiler, Compiler, DescriptorLimits, DescriptorUsage, ExitReason,
+    ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase, Resolver, RestartPolicy,
+    Status, Usage, runtime_builder,
 };
 pub use wapo_rpc::AppAddress;
 pub use worker::AppHandle;

@@ -34,6 +34,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
+    if let Some(code) = wapod::compile::compile_if_asked() {
+        return code;
+    }
     let options = Options::parse();
     // What this process makes is for its owner only: key, state, secrets.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
@@ -62,7 +65,8 @@ fn run(options: &Options) -> Result<Ended, Refused> {
         let done = carry_out(command, &sources.data_dir());
         return done.map(|()| Ended::AsTold).map_err(Refused::Settings);
     }
-    let settings = sources.settings().map_err(Refused::Settings)?;
+    let mut settings = sources.settings().map_err(Refused::Settings)?;
+    settings.config.compiler = wapod::compile::this_program();
     if options.check_config {
         let warning = serve::check_machine(&settings.config).map_err(Refused::Settings)?;
         for warning in settings.warnings.iter().chain(&warning) {

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use wapo_host::{
-    DescriptorLimits, DescriptorUsage, Engine, EngineConfig, ExitReason, Machine, ModuleCacheConfig,
+    CacheKind, DescriptorLimits, DescriptorUsage, Engine, EngineConfig, ExitReason, Machine,
+    ModuleCacheConfig,
 };
 use wapo_rpc::AppAddress;
 
@@ -169,6 +170,7 @@ async fn open_worker(
         engine.module_cache = Some(ModuleCacheConfig {
             dir: data.modules(),
             key: identity.key().purpose_key("module cache"),
+            kind: CacheKind::Own,
         });
     }
     let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
@@ -183,6 +185,7 @@ fn engine_config(config: &Config, guests: DescriptorLimits) -> EngineConfig {
         memory_budget_bytes: config.memory_budget_bytes,
         descriptors: config.guest_descriptors.unwrap_or(guests),
         compile_threads: COMPILE_THREADS,
+        compiler: config.compiler.clone(),
         module_cache: config.module_cache.clone(),
         trust_roots: config.trust_roots.clone(),
         resolver: config.resolver.clone(),
@@ -359,6 +362,8 @@ impl Running {
             drain_grace,
             ..
         } = self;
+        // Who waits for the compiler would hold up the end.
+        background.worker.engine.stop_compiling();
         // All stop accepting before any is waited for.
         let mut draining = tokio::task::JoinSet::new();
         for frontend in frontends {

@@ -12,6 +12,7 @@
 //! * `query`: questions to apps.
 
 mod app;
+mod compiled;
 mod deploy;
 mod instances;
 mod latency;
@@ -180,6 +181,7 @@ impl Worker {
         // Looked up here: what is deployed from now on starts by itself.
         let adopted = self.apps();
         tokio::spawn(async move {
+            starting.remove_unused_code().await;
             starting.start_adopted(adopted).await;
             starting.is_ready.store(true, Ordering::Relaxed);
         });

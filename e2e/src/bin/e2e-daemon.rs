@@ -7,10 +7,24 @@
 #![forbid(unsafe_code)]
 
 use std::io::Write as _;
+use std::process::ExitCode;
 
 use wapod::{Running, Server};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> ExitCode {
+    if let Some(code) = wapod::compile::compile_if_asked() {
+        return code;
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("e2e-daemon: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::args().nth(1).ok_or("which folder?")?;
     let runtime = wapod::runtime_builder().build()?;
     runtime.block_on(serve(folder))

@@ -13,6 +13,7 @@ mod billing;
 mod budgets;
 mod calls;
 mod compat;
+mod compiling;
 mod durable;
 mod examples;
 mod exchange;

@@ -142,6 +142,7 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         blob_dir: options.blobs.clone(),
         // Whoever runs a program wants to see what it says.
         log_rate: LogRate::Unlimited,
+        compiler: wapod::compile::this_program(),
         ..Config::default()
     };
     for file in &options.trust_root {

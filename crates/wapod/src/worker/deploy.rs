@@ -336,6 +336,7 @@ impl Worker {
             self.strike(old);
         }
         self.bound_departed().await;
+        self.remove_unused_code().await;
     }
 
     /// Takes back a deployment that failed. The store has nothing of it.
@@ -345,6 +346,7 @@ impl Worker {
             stop_now(app, &app.instances()).await;
             self.strike(app);
         }
+        self.remove_unused_code().await;
     }
 }
 

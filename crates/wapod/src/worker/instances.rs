@@ -11,7 +11,7 @@ use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout, timeout_at};
 use wapo_host::net::policy::{EgressRule, EgressRules};
-use wapo_host::{Embedder, ExitReason, InstanceConfig, Phase, Program, RestartPolicy};
+use wapo_host::{Embedder, ExitReason, InstanceConfig, LoadFor, Phase, Program, RestartPolicy};
 
 use super::Worker;
 use super::app::{App, Instance, Kind};
@@ -59,12 +59,22 @@ impl Worker {
             return Ok(program.clone());
         }
         let wasm = self.read_code(&app.manifest.code_hash).await?;
-        let program = timeout_at(deadline, self.engine.load(&wasm)).await;
+        let wanted = LoadFor {
+            app: app.address.0,
+            memory_max_bytes: self.memory_max_bytes(app),
+        };
+        let program = timeout_at(deadline, self.engine.load_for(wanted, wasm)).await;
         let program = program
             .map_err(too_late)?
             .map_err(|error| WorkerError::Code(error.to_string()))?;
         *slot = Some(program.clone());
         Ok(program)
+    }
+
+    /// Linear memory that an instance of an app may have.
+    fn memory_max_bytes(&self, app: &App) -> u64 {
+        let asked = app.settings.memory_max_bytes;
+        asked.unwrap_or(self.limits.memory_max_bytes)
     }
 
     /// Keeps the code of an app that an embedding program brings along.
@@ -202,9 +212,7 @@ impl Worker {
         InstanceConfig {
             args,
             env,
-            memory_max_bytes: settings
-                .memory_max_bytes
-                .unwrap_or(self.limits.memory_max_bytes),
+            memory_max_bytes: self.memory_max_bytes(app),
             gas_max: settings.gas_max,
             time_max,
             weight: settings.weight(),

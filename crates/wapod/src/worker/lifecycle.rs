@@ -221,6 +221,7 @@ impl Worker {
             return Err(error.into());
         }
         self.bound_departed().await;
+        self.remove_unused_code().await;
         Ok(())
     }
 

@@ -1,0 +1,187 @@
+//! The parent's side of the child process that compiles: starts it, feeds it,
+//! reads what it prints, and tells from its end which limit it met.
+//!
+//! Runs on a thread of the queue that lives as long as the child does: the
+//! kernel ends a child with the *thread* that has started it. Whoever holds the
+//! [`Stop`] can end the child from any other thread.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
+
+use parity_scale_codec::Encode as _;
+use rustix::process::Signal;
+use tracing::warn;
+
+use super::ChildCompiler;
+use super::child::{EXIT_INVALID, Order};
+use crate::engine::CompileSettings;
+use crate::limits::COMPILED_BYTES_MAX;
+use crate::load_error::LoadError;
+
+/// Bytes of a child's message that are read.
+///
+/// Texts about invalid modules have a few hundred; the child's memory bounds
+/// what else it could print.
+const MESSAGE_BYTES_MAX: u64 = 4 * 1024;
+
+/// Ends one compilation. Without effect once it has ended.
+#[derive(Default)]
+pub(crate) struct Stop(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    is_stopped: bool,
+    child: Option<Child>,
+}
+
+impl Stop {
+    /// Kills the child, or keeps it from being started.
+    pub(crate) fn stop(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_stopped = true;
+        if let Some(child) = &mut state.child {
+            // It is waited for by the thread that has started it.
+            let _ = child.kill();
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        state.is_stopped
+    }
+
+    /// Hands over a child that was just started.
+    fn begin(&self, mut child: Child) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.is_stopped {
+            let _ = child.kill();
+        }
+        state.child = Some(child);
+    }
+
+    /// Waits for the child, which has closed its output.
+    fn end(&self) -> Option<ExitStatus> {
+        // Taken out first: nobody who wants to stop it waits for the lock.
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = state.child.take();
+        drop(state);
+        child?.wait().ok()
+    }
+}
+
+/// Has a child compile a module.
+///
+/// # Errors
+///
+/// [`LoadError`]: what the child says of the module, or the limit that it met.
+pub(super) fn compile(
+    compiler: &ChildCompiler,
+    engine: &wasmtime::Engine,
+    settings: CompileSettings,
+    wasm: &[u8],
+    stop: &Stop,
+) -> Result<Vec<u8>, LoadError> {
+    let fingerprint = super::fingerprint(engine);
+    let order = Order {
+        parent: std::process::id(),
+        fingerprint,
+        is_enclave: settings.is_enclave,
+        engine_memory_bytes: settings.memory_max_bytes,
+        memory_max_bytes: compiler.memory_max_bytes,
+        time_max_seconds: compiler.time_max.as_secs().max(1),
+    };
+    let answer = converse(compiler, &order.encode(), wasm, stop).map_err(|error| {
+        warn!(%error, command = ?compiler.command, "cannot start the compiler");
+        LoadError::Compiler
+    })?;
+    if stop.is_stopped() {
+        return Err(LoadError::Stopping);
+    }
+    if answer.status.is_some_and(|status| status.success()) {
+        let (printed, code) = answer.output.split_at_checked(8).unwrap_or_default();
+        if printed == fingerprint && !code.is_empty() {
+            return Ok(code.to_vec());
+        }
+    }
+    Err(compiler.explain(&answer))
+}
+
+/// What a child has printed, and how it ended.
+struct Answer {
+    output: Vec<u8>,
+    message: String,
+    status: Option<ExitStatus>,
+}
+
+fn converse(
+    compiler: &ChildCompiler,
+    order: &[u8],
+    wasm: &[u8],
+    stop: &Stop,
+) -> std::io::Result<Answer> {
+    let (program, arguments) = compiler
+        .command
+        .split_first()
+        .ok_or_else(|| std::io::Error::other("the command is empty"))?;
+    let mut child = Command::new(program)
+        .args(arguments)
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    stop.begin(child);
+    let (Some(mut input), Some(output), Some(messages)) = pipes else {
+        stop.stop();
+        stop.end();
+        return Err(std::io::Error::other("a pipe is missing"));
+    };
+    // A child that ends early does not read all; its end tells why.
+    let _ = input.write_all(order).and_then(|()| input.write_all(wasm));
+    drop(input);
+    let mut answer = Answer {
+        output: Vec::new(),
+        message: String::new(),
+        status: None,
+    };
+    let read = output
+        .take(COMPILED_BYTES_MAX)
+        .read_to_end(&mut answer.output);
+    let mut message = Vec::new();
+    let read = read.and_then(|_| messages.take(MESSAGE_BYTES_MAX).read_to_end(&mut message));
+    if read.is_err() {
+        stop.stop();
+    }
+    answer.message = String::from_utf8_lossy(&message).into_owned();
+    answer.status = stop.end();
+    Ok(answer)
+}
+
+impl ChildCompiler {
+    /// Which limit a child met, or what else went wrong.
+    fn explain(&self, answer: &Answer) -> LoadError {
+        let Some(status) = answer.status else {
+            return LoadError::Compiler;
+        };
+        if status.code() == Some(EXIT_INVALID.into()) {
+            return LoadError::Invalid(answer.message.clone());
+        }
+        let ended_by = status.signal();
+        let is = |signal: Signal| ended_by == Some(signal.as_raw());
+        if is(Signal::XCPU) {
+            return LoadError::CompileTime(self.time_max.as_secs().max(1));
+        }
+        // Who cannot allocate aborts; who is killed although nobody here did it
+        // has met the kernel, whose reason is memory.
+        let is_out_of_memory = answer.message.contains("memory allocation of");
+        if is(Signal::KILL) || (is(Signal::ABORT) && is_out_of_memory) {
+            return LoadError::CompileMemory(self.memory_max_bytes >> 20);
+        }
+        warn!(%status, message = answer.message, "the compiler failed");
+        LoadError::Compiler
+    }
+}

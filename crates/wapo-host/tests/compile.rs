@@ -1,0 +1,235 @@
+//! Compiling: what is refused before it, and what it may take.
+
+#[path = "support/bombs.rs"]
+mod bombs;
+mod support;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bombs::large_program;
+use wapo_host::{
+    CacheKind, ChildCompiler, Compiler, Engine, EngineConfig, InstanceConfig, LoadError,
+    ModuleCacheConfig,
+};
+
+/// Tests that count this process's children take turns, where they share one.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Time that a refusal may take in a build without optimisation, on a machine
+/// that does something else: far from what compiling would take. The bench
+/// holds the number that is promised.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+fn child(change: impl FnOnce(&mut ChildCompiler)) -> Compiler {
+    let command = vec![env!("CARGO_BIN_EXE_wapo-compile").into()];
+    let mut compiler = Compiler::command(command);
+    if let Compiler::Child(child) = &mut compiler {
+        change(child);
+    }
+    compiler
+}
+
+fn engine_with(compiler: Compiler, dir: &Path) -> Engine {
+    Engine::new(EngineConfig {
+        instances_max: 4,
+        compile_threads: 1,
+        compiler,
+        module_cache: Some(ModuleCacheConfig {
+            dir: dir.to_owned(),
+            key: [7; 32],
+            kind: CacheKind::Own,
+        }),
+        ..EngineConfig::default()
+    })
+    .expect("engine")
+}
+
+/// Processes of the compiler that this process has started and that still live.
+fn compilers() -> Vec<u32> {
+    let of_this_process = format!("/proc/{0}/task", std::process::id());
+    let threads = std::fs::read_dir(of_this_process).expect("threads");
+    let children = |thread: std::io::Result<std::fs::DirEntry>| {
+        let path = thread.ok()?.path().join("children");
+        std::fs::read_to_string(path).ok()
+    };
+    let listed: Vec<String> = threads.filter_map(children).collect();
+    let pids = listed.iter().flat_map(|line| line.split_whitespace());
+    pids.filter_map(|pid| pid.parse().ok()).collect()
+}
+
+async fn until(what: &str, reached: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !reached() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn files(dir: &Path) -> usize {
+    std::fs::read_dir(dir).map_or(0, Iterator::count)
+}
+
+/// Takes far longer to compile than any test: every function is harmless.
+fn takes_long() -> Vec<u8> {
+    large_program(30_000, 300, "wapo_poll")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bombs_are_refused_before_they_are_compiled() {
+    let dir = tempfile::tempdir().expect("folder");
+    // Nothing may be started, not even the compiler.
+    let engine = engine_with(Compiler::command(vec!["/nowhere".into()]), dir.path());
+    for (kind, wasm) in bombs::all() {
+        let begun = Instant::now();
+        let error = engine.load(&wasm).await.expect_err(kind);
+        assert!(begun.elapsed() < AT_ONCE, "{kind}: {:?}", begun.elapsed());
+        assert!(matches!(error, LoadError::TooCostly(_)), "{kind}: {error}");
+    }
+    assert_eq!(files(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_program_passes_the_check_and_can_be_cancelled() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let dir = tempfile::tempdir().expect("folder");
+    let engine = engine_with(child(|_| {}), dir.path());
+    let wasm = takes_long();
+    assert!(wasm.len() > 10_000_000);
+    {
+        let load = engine.load(&wasm);
+        let begun = until("a compiler", || !compilers().is_empty());
+        tokio::select! {
+            outcome = load => panic!("the compiler was not started: {outcome:?}"),
+            () = begun => {}
+        }
+        assert_eq!(engine.compiler_load().compiling, 1);
+        let [compiler] = compilers()[..] else {
+            panic!("one compiler");
+        };
+        let nice = std::fs::read_to_string(format!("/proc/{compiler}/stat")).expect("stat");
+        // The fields after the name, which is in parentheses.
+        let fields = nice.rsplit(')').next().expect("fields").split_whitespace();
+        assert_eq!(
+            fields.clone().nth(16),
+            Some("19"),
+            "the lowest priority: {nice}"
+        );
+        let environment = std::fs::read(format!("/proc/{compiler}/environ"));
+        assert_eq!(environment.expect("environment"), b"");
+        let descriptors = std::fs::read_dir(format!("/proc/{compiler}/fd"));
+        let descriptors = descriptors.expect("descriptors").flatten();
+        let names: Vec<_> = descriptors.map(|entry| entry.file_name()).collect();
+        assert!(names.len() <= 3, "{names:?}");
+    }
+    // The future is dropped: nobody waits any more.
+    until("the end", || compilers().is_empty()).await;
+    until("a free place", || engine.compiler_load().compiling == 0).await;
+    assert_eq!(files(dir.path()), 0, "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_meets_a_limit_of_the_compiler_says_which() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let dir = tempfile::tempdir().expect("folder");
+    let engine = engine_with(child(|child| child.memory_max_bytes = 48 << 20), dir.path());
+    let wasm = takes_long();
+    let error = engine.load(&wasm).await.expect_err("too little memory");
+    assert_eq!(error, LoadError::CompileMemory(48));
+    assert!(error.to_string().contains("more than 48 MiB"), "{error}");
+
+    let engine = engine_with(
+        child(|child| child.time_max = Duration::from_secs(1)),
+        dir.path(),
+    );
+    let error = engine.load(&wasm).await.expect_err("too little time");
+    assert_eq!(error, LoadError::CompileTime(1));
+    assert!(error.to_string().contains("more than 1 s"), "{error}");
+    assert_eq!(files(dir.path()), 0, "nothing is left behind");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stopping_and_dropping_an_engine_end_its_compilers() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let dir = tempfile::tempdir().expect("folder");
+    for drops in [false, true] {
+        let engine = engine_with(child(|_| {}), dir.path());
+        let wasm = takes_long();
+        let other = engine.clone();
+        let loading = tokio::spawn(async move { other.load(&wasm).await });
+        until("a compiler", || !compilers().is_empty()).await;
+        if drops {
+            loading.abort();
+            drop(engine);
+            drop(loading.await);
+        } else {
+            engine.stop_compiling();
+            let refused = loading.await.expect("task").expect_err("stopped");
+            assert_eq!(refused, LoadError::Stopping);
+            assert_eq!(
+                engine
+                    .load(&support::module(
+                        r#"(func (export "wapo_poll") (result i32) (i32.const 1))"#,
+                    ))
+                    .await
+                    .err(),
+                Some(LoadError::Stopping)
+            );
+        }
+        until("the end", || compilers().is_empty()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_child_has_compiled_runs_and_is_found_again() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let dir = tempfile::tempdir().expect("folder");
+    let wasm = support::module(
+        r#"(func (export "wapo_poll") (result i32) (memory.fill (i32.const 0) (i32.const 1)
+            (i32.mul (i32.const 2) (i32.const 9))) (i32.const 1))"#,
+    );
+    for _ in 0..2 {
+        let engine = engine_with(child(|_| {}), dir.path());
+        let program = engine.load(&wasm).await.expect("loads");
+        let handle = engine.start(
+            &program,
+            InstanceConfig::default(),
+            std::sync::Arc::new(support::Deaf::default()),
+        );
+        assert_eq!(
+            support::ended(&handle).await,
+            wapo_host::ExitReason::Finished
+        );
+        assert_eq!(files(dir.path()), 1);
+    }
+    // Found without a compiler.
+    let engine = engine_with(Compiler::command(vec!["/nowhere".into()]), dir.path());
+    engine.load(&wasm).await.expect("loads");
+    // A compiler that cannot be started, or is no compiler, is an error.
+    for command in ["/nowhere", "/bin/cat", "/bin/false"] {
+        let other = tempfile::tempdir().expect("folder");
+        let engine = engine_with(Compiler::command(vec![command.into()]), other.path());
+        assert_eq!(engine.load(&wasm).await.err(), Some(LoadError::Compiler));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invalid_code_is_found_by_the_child_and_its_reason_is_told() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let dir = tempfile::tempdir().expect("folder");
+    let engine = engine_with(child(|_| {}), dir.path());
+    let mut wasm = support::module(
+        r#"(func (export "wapo_poll") (result i32) (i32.const 1)) (func (drop (i32.const 77)))"#,
+    );
+    let drop_at = wasm
+        .windows(3)
+        .rposition(|bytes| bytes == [0xcd, 0x00, 0x1a]);
+    // `drop` becomes `f64.sqrt`.
+    wasm[drop_at.expect("code") + 2] = 0x9f;
+    let error = engine.load(&wasm).await.expect_err("invalid");
+    assert!(
+        matches!(&error, LoadError::Invalid(text) if text.contains("type mismatch")),
+        "{error}"
+    );
+    assert_eq!(files(dir.path()), 0);
+}
