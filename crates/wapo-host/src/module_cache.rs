@@ -224,7 +224,7 @@ impl ModuleCache {
         wasm: Bytes,
     ) -> Result<Program, LoadError> {
         check_header(&wasm)?;
-        let (hash, found) = self.find(wasm.clone()).await?;
+        let (hash, found) = self.find(wanted, wasm.clone()).await?;
         let program = match found {
             Some(program) => program,
             None => {
@@ -237,15 +237,16 @@ impl ModuleCache {
                 })??
             }
         };
-        if let Some(wanted) = wanted {
-            let needed = program.inner.memory_min_bytes;
-            crate::precheck::check_memory_of_app(needed, wanted.memory_max_bytes)?;
-        }
+        fits(wanted, program.inner.memory_min_bytes)?;
         Ok(program)
     }
 
     /// Looks at a module, and whether it was compiled before.
-    async fn find(&self, wasm: Bytes) -> Result<([u8; 32], Option<Program>), LoadError> {
+    async fn find(
+        &self,
+        wanted: Option<LoadFor>,
+        wasm: Bytes,
+    ) -> Result<([u8; 32], Option<Program>), LoadError> {
         // Goes along with the work: its bound holds when whoever asked is gone.
         let permit = Arc::clone(&self.prechecks).acquire_owned().await;
         let loader = Arc::clone(&self.loader);
@@ -258,7 +259,7 @@ impl ModuleCache {
                 return Ok((hash, Some(program)));
             }
             drop(programs);
-            let found = loader.find(hash, &wasm)?.map(|program| {
+            let found = loader.find(hash, wanted, &wasm)?.map(|program| {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.put(program)
             });
@@ -289,8 +290,14 @@ impl ModuleCache {
 
 impl Loader {
     /// Checks a module and gives it if it was compiled before.
-    fn find(&self, hash: [u8; 32], wasm: &[u8]) -> Result<Option<Program>, LoadError> {
+    fn find(
+        &self,
+        hash: [u8; 32],
+        wanted: Option<LoadFor>,
+        wasm: &[u8],
+    ) -> Result<Option<Program>, LoadError> {
         let outline = self.precheck.outline(wasm)?;
+        fits(wanted, outline.memory_min_bytes())?;
         let files = self.files.as_ref();
         if let Some(module) = files.and_then(|files| self.load_file(files, hash)) {
             return self.link(hash, &module).map(Some);
@@ -343,6 +350,16 @@ impl Loader {
                 None
             }
         }
+    }
+}
+
+/// Checks the memory that a module begins with against that of its app.
+fn fits(wanted: Option<LoadFor>, memory_min_bytes: u64) -> Result<(), LoadError> {
+    match wanted {
+        Some(wanted) => {
+            crate::precheck::check_memory_of_app(memory_min_bytes, wanted.memory_max_bytes)
+        }
+        None => Ok(()),
     }
 }
 

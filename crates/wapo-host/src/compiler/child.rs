@@ -17,6 +17,8 @@ use crate::limits::{COMPILE_NICENESS, MODULE_BYTES_MAX};
 
 /// Exit code: the module is not valid, the reason is on standard error.
 pub(super) const EXIT_INVALID: u8 = 3;
+/// Exit code: there is not enough memory, and it was noticed in time to say so.
+pub(super) const EXIT_MEMORY: u8 = 5;
 /// Exit code: this program cannot compile for its parent.
 const EXIT_UNFIT: u8 = 4;
 
@@ -45,6 +47,7 @@ pub fn compile_child() -> ExitCode {
             eprint!("{text}");
             ExitCode::from(EXIT_INVALID)
         }
+        Err(Failure::Memory) => ExitCode::from(EXIT_MEMORY),
         Err(Failure::Unfit(text)) => {
             eprint!("{text}");
             ExitCode::from(EXIT_UNFIT)
@@ -54,6 +57,7 @@ pub fn compile_child() -> ExitCode {
 
 enum Failure {
     Invalid(String),
+    Memory,
     Unfit(String),
 }
 
@@ -78,7 +82,10 @@ fn run() -> Result<(), Failure> {
     input
         .take(most)
         .read_to_end(&mut wasm)
-        .map_err(|error| unfit(&error))?;
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::OutOfMemory => Failure::Memory,
+            _ => unfit(&error),
+        })?;
     let settings = CompileSettings {
         is_enclave: order.is_enclave,
         memory_max_bytes: order.engine_memory_bytes,
@@ -92,7 +99,12 @@ fn run() -> Result<(), Failure> {
             hex::encode(order.fingerprint)
         )));
     }
-    let code = super::translate(&engine, &wasm).map_err(Failure::Invalid)?;
+    let code = super::translate(&engine, &wasm).map_err(|error| {
+        match error.is::<wasmtime::OutOfMemory>() {
+            true => Failure::Memory,
+            false => Failure::Invalid(format!("{error:#}")),
+        }
+    })?;
     let mut output = std::io::stdout().lock();
     output
         .write_all(&fingerprint)

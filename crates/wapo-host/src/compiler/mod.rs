@@ -73,7 +73,9 @@ impl Compiler {
         stop: &Stop,
     ) -> Result<Vec<u8>, LoadError> {
         match self {
-            Self::InProcess => translate(engine, wasm).map_err(LoadError::Invalid),
+            Self::InProcess => {
+                translate(engine, wasm).map_err(|error| LoadError::Invalid(format!("{error:#}")))
+            }
             Self::Child(child) => process::compile(child, engine, settings, wasm, stop),
         }
     }
@@ -83,14 +85,12 @@ impl Compiler {
 ///
 /// # Errors
 ///
-/// What is wrong with the module.
-fn translate(engine: &wasmtime::Engine, wasm: &[u8]) -> Result<Vec<u8>, String> {
+/// What is wrong with the module, or [`wasmtime::OutOfMemory`].
+fn translate(engine: &wasmtime::Engine, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
     let nulls = crate::externref::replace(wasm);
     let wasm = nulls.as_deref().unwrap_or(wasm);
     let split = crate::bulk::split(wasm);
-    engine
-        .precompile_module(split.as_deref().unwrap_or(wasm))
-        .map_err(|error| format!("{error:#}"))
+    engine.precompile_module(split.as_deref().unwrap_or(wasm))
 }
 
 /// Identifies what an engine can load: its version and settings.

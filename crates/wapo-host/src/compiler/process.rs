@@ -15,7 +15,7 @@ use rustix::process::Signal;
 use tracing::warn;
 
 use super::ChildCompiler;
-use super::child::{EXIT_INVALID, Order};
+use super::child::{EXIT_INVALID, EXIT_MEMORY, Order};
 use crate::engine::CompileSettings;
 use crate::limits::COMPILED_BYTES_MAX;
 use crate::load_error::LoadError;
@@ -169,6 +169,9 @@ impl ChildCompiler {
         };
         if status.code() == Some(EXIT_INVALID.into()) {
             return LoadError::Invalid(answer.message.clone());
+        }
+        if status.code() == Some(EXIT_MEMORY.into()) {
+            return LoadError::CompileMemory(self.memory_max_bytes >> 20);
         }
         let ended_by = status.signal();
         let is = |signal: Signal| ended_by == Some(signal.as_raw());

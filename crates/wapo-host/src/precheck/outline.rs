@@ -319,6 +319,12 @@ impl<'a> Outline<'a> {
         Ok(())
     }
 
+    /// Bytes of memory that the module begins with.
+    pub(crate) fn memory_min_bytes(&self) -> u64 {
+        let pages = self.memory.map_or(0, |memory| memory.initial);
+        pages.saturating_mul(PAGE_BYTES)
+    }
+
     /// Checks that segments with a known place fit there.
     ///
     /// # Errors
