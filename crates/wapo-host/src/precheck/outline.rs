@@ -22,6 +22,8 @@ const PAGE_BYTES: u64 = 65_536;
 const FUNCTION_REFERENCE_BYTES: usize = 32;
 /// Bytes that the engine keeps for a global.
 const GLOBAL_BYTES: usize = 16;
+/// Globals that the engine has room for.
+const GLOBALS_MAX: usize = INSTANCE_BYTES_MAX / GLOBAL_BYTES;
 /// Bytes that the engine keeps for anything else of an instance: imports,
 /// memory, tables, pointers.
 const INSTANCE_BASE_BYTES: usize = 64 * 1024;
@@ -109,24 +111,20 @@ impl<'a> Outline<'a> {
                     self.tables.push(table.map_err(invalid)?.ty);
                 }
             }
+            Payload::MemorySection(memories) if memories.count() > 1 => {
+                return Err(Feature::MultiMemory.refused());
+            }
             Payload::MemorySection(memories) => {
-                if memories.count() > 1 {
-                    return Err(Feature::MultiMemory.refused());
-                }
                 for memory in memories {
                     self.memory = Some(memory.map_err(invalid)?);
                 }
             }
-            Payload::TagSection(tags) if tags.count() > 0 => {
-                return Err(Feature::Exceptions.refused());
-            }
+            Payload::TagSection(_) => return Err(Feature::Exceptions.refused()),
             Payload::GlobalSection(globals) => {
-                let max = INSTANCE_BYTES_MAX / GLOBAL_BYTES;
-                at_most("globals", globals.count(), max)?;
+                at_most("globals", globals.count(), GLOBALS_MAX)?;
                 for global in globals {
-                    let global = global.map_err(invalid)?;
                     self.globals += 1;
-                    self.refer_in(&global.init_expr)?;
+                    self.refer_in(&global.map_err(invalid)?.init_expr)?;
                 }
             }
             Payload::ExportSection(exports) => {
