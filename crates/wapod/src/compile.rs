@@ -11,6 +11,12 @@ use wapo_host::Compiler;
 /// The subcommand. People never need it.
 pub const COMPILE_COMMAND: &str = "__compile";
 
+/// Bytes of compiled modules in a folder that several programs share.
+///
+/// `wapo run` compiles a program each time that it was built anew; what was not
+/// used for the longest time is removed.
+pub const SHARED_CACHE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// Does the work of the hidden subcommand, if this process was started for it.
 pub fn compile_if_asked() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);

@@ -28,7 +28,6 @@ use wapo_rpc::{AppAddress, AppManifest, HostName};
 
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
-    SHARED_CACHE_BYTES_MAX,
 };
 use crate::store::Settings;
 use crate::worker::{Deployment, Name};
@@ -366,7 +365,7 @@ pub fn module_cache(dir: PathBuf) -> io::Result<ModuleCacheConfig> {
         io::Error::other(format!("{} is damaged: delete the folder", path.display()))
     })?;
     let kind = CacheKind::Shared {
-        bytes_max: SHARED_CACHE_BYTES_MAX,
+        bytes_max: crate::compile::SHARED_CACHE_BYTES_MAX,
     };
     Ok(ModuleCacheConfig { dir, key, kind })
 }

@@ -371,12 +371,6 @@ pub const CODE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// Bytes of any blob.
 pub const BLOB_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
-/// Bytes of compiled modules in a folder that several programs share.
-///
-/// `wapo run` compiles a program each time that it was built anew; what was not
-/// used for the longest time is removed.
-pub const SHARED_CACHE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
-
 /// Modules that are compiled at a time.
 pub const COMPILE_THREADS: usize = 2;
 
