@@ -112,17 +112,17 @@ impl Connections {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_guest_that_owes_an_answer_is_busy_and_closed_connections_are_not() {
+    #[tokio::test]
+    async fn a_guest_that_owes_an_answer_is_busy_and_closed_connections_are_not() {
         let connections = Connections::default();
         let activity = connections.add();
         activity.note_read();
         assert_eq!(connections.busy(), 1);
-        std::thread::sleep(CONNECTION_QUIET + CONNECTION_QUIET / 4);
+        tokio::time::sleep(CONNECTION_QUIET + CONNECTION_QUIET / 4).await;
         assert_eq!(connections.busy(), 1, "however long it takes");
         activity.note_written();
         assert_eq!(connections.busy(), 1, "it moved just now");
-        std::thread::sleep(CONNECTION_QUIET + CONNECTION_QUIET / 4);
+        tokio::time::sleep(CONNECTION_QUIET + CONNECTION_QUIET / 4).await;
         assert_eq!(connections.busy(), 0);
         activity.note_read();
         assert_eq!(connections.busy(), 1);

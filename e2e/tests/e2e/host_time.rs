@@ -10,9 +10,11 @@ use wapod::{AppConfig, ExitReason};
 /// Longer than any slice may be.
 const HUGE: u32 = 17 << 20;
 
-/// Calls with a slice that is too long: number, whether slow, the slots before
-/// the slice, and what they answer.
-const TOO_LONG: &[(u32, bool, &[u32], Result<u32, Errno>)] = &[
+/// A call with a slice that is too long: number, whether slow, the slots before
+/// the slice, and what it answers.
+type TooLong = (u32, bool, &'static [u32], Result<u32, Errno>);
+
+const TOO_LONG: &[TooLong] = &[
     // Reads and writes look at the handle after they have cut the slice.
     (103, false, &[1, 7777], Err(Errno::NotFound)),
     (104, false, &[1, 7777], Err(Errno::NotFound)),

@@ -220,7 +220,7 @@ impl Sums {
     fn branch(&mut self, frames: &Frames, depth: u32) {
         let depth = usize::try_from(depth).unwrap_or(usize::MAX);
         let target = frames.open.iter().rev().nth(depth);
-        let target = target.or(frames.open.first());
+        let target = target.or_else(|| frames.open.first());
         self.blocks += 1;
         self.passed_values += target.map_or(0, |(values, _)| *values);
     }

@@ -277,7 +277,7 @@ impl Daemon {
         let begun = std::time::Instant::now();
         while !is_so() {
             assert!(begun.elapsed() < 3 * TIME_LIMIT, "it does not come to that");
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 
