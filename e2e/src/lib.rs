@@ -14,6 +14,7 @@ pub mod certificates;
 pub mod client;
 pub mod daemon;
 pub mod dns;
+pub mod fuzz;
 pub mod guests;
 pub mod operator;
 pub mod ports;

@@ -14,6 +14,7 @@
 //! * `api`: the user port. `api::error` is the only place where an error becomes
 //!   an answer.
 //! * `identity`: the secret key lives here and nowhere else.
+//! * `fuzz`: what fuzzers call.
 //! * [`signals`], `watchdog`: threads that work when the runtime does not.
 //! * [`backup`]: data folders in a file, while no daemon runs. [`system`]: what
 //!   the machine has to give.
@@ -60,6 +61,8 @@ pub mod system;
 mod watchdog;
 mod worker;
 
+#[doc(hidden)]
+pub use api::fuzz;
 pub use config::{
     AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange,
 };

@@ -121,15 +121,15 @@ fn check_page<B>(request: &Request<B>, host: &Host<'_>, room: Room) -> Result<()
 }
 
 /// A host as a client names it: `name`, `name:port`, `[address]:port`.
-struct Host<'a> {
+pub(super) struct Host<'a> {
     whole: &'a str,
-    name: &'a str,
+    pub(super) name: &'a str,
 }
 
 impl<'a> Host<'a> {
     /// Reads it strictly: whatever two readers could take for different hosts is
     /// none.
-    fn parse(whole: &'a str) -> Option<Self> {
+    pub(super) fn parse(whole: &'a str) -> Option<Self> {
         let is_name = |name: &str| {
             let is_known = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
             !name.is_empty() && name.bytes().all(is_known)
@@ -157,7 +157,7 @@ impl<'a> Host<'a> {
 
     /// Whether it is an address or `localhost`: a page is never served under a
     /// bare address that is not its own.
-    fn is_ours(&self) -> bool {
+    pub(super) fn is_ours(&self) -> bool {
         let name = self.name.strip_suffix('.').unwrap_or(self.name);
         name.parse::<std::net::IpAddr>().is_ok() || name.eq_ignore_ascii_case("localhost")
     }

@@ -264,7 +264,7 @@ fn translate(request: Request<RecvStream>, reply: &Reply) -> Request<RequestBody
 
 /// Browsers send a field for each cookie; programs expect one (RFC 9113, section
 /// 8.2.3).
-fn join_cookies(headers: &mut HeaderMap) {
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
     let mut crumbs = headers.get_all(header::COOKIE).iter();
     if crumbs.next().is_none() || crumbs.next().is_none() {
         return;

@@ -31,6 +31,7 @@ mod error;
 mod figures;
 mod frames;
 mod framing;
+pub mod fuzz;
 mod gateway;
 mod head;
 mod http2;

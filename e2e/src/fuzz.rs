@@ -1,0 +1,291 @@
+//! Fuzz targets: readers of strangers' bytes, each with what must hold.
+//!
+//! A target is a function that takes any bytes and panics when a promise is
+//! broken. `fuzz/fuzz_targets` hands each one to libFuzzer, which needs a nightly
+//! compiler; `tests/fuzz.rs` runs all of them over the seeds in `fuzz/seeds` and
+//! over changes of these, which a seeded generator makes. What reads HTTP is in
+//! `wapod::fuzz`, because it is private there; the rest is public and here.
+
+use std::fmt::Debug;
+use std::fs;
+use std::path::PathBuf;
+
+use parity_scale_codec::{Decode, Encode};
+use wapo_rpc::message::Manifest;
+use wapo_rpc::statement::{
+    self, AppMetrics, AttestationReport, SignedAppsMetrics, SignedSessionUpdate,
+    SignedWorkerDescription, VersionedAppsMetrics, WorkerDescription, WorkerEndpointPayload,
+    WorkerRegistrationInfoV2,
+};
+use wapo_rpc::{AppAddress, AppManifest, Encoding, HostName, ss58};
+
+/// Bytes of a manifest and of its label, as SPECIFICATION.md has them.
+const MANIFEST_BYTES_MAX: usize = 16 * 1024;
+const LABEL_BYTES_MAX: usize = 64;
+
+/// A reader under test.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// Name of the file in `fuzz/fuzz_targets`, and of the folder of seeds.
+    pub name: &'static str,
+    /// Reads any bytes; panics when a promise is broken.
+    pub run: fn(&[u8]),
+}
+
+/// All of them but `dispatch`, which needs a daemon (`probe::noise`), and
+/// `precheck`, whose seeds the tests of `wapo-host` use.
+pub const TARGETS: &[Target] = &[
+    Target {
+        name: "request_head",
+        run: wapod::fuzz::request_head,
+    },
+    Target {
+        name: "answer_head",
+        run: wapod::fuzz::answer_head,
+    },
+    Target {
+        name: "forwarded",
+        run: wapod::fuzz::forwarded,
+    },
+    Target {
+        name: "authority",
+        run: wapod::fuzz::authority,
+    },
+    Target {
+        name: "manifest",
+        run: manifest,
+    },
+    Target {
+        name: "rpc",
+        run: rpc,
+    },
+    Target {
+        name: "statements",
+        run: statements,
+    },
+];
+
+impl Target {
+    /// The target of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        TARGETS.iter().find(|target| target.name == name).copied()
+    }
+
+    /// The seeds, by the names of their files, in the order of these.
+    pub fn seeds(&self) -> Vec<(String, Vec<u8>)> {
+        let folder = seeds_folder().join(self.name);
+        let files = fs::read_dir(&folder).expect("a folder of seeds");
+        let mut seeds: Vec<_> = files
+            .map(|file| {
+                let file = file.expect("a seed");
+                let bytes = fs::read(file.path()).expect("a seed");
+                (file.file_name().to_string_lossy().into_owned(), bytes)
+            })
+            .collect();
+        seeds.sort();
+        seeds
+    }
+}
+
+/// Where the seeds of all targets are.
+pub fn seeds_folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds"))
+}
+
+/// Changes seeds. The same number gives the same changes (xorshift64*).
+#[derive(Clone, Debug)]
+pub struct Changes(u64);
+
+/// What is put into the midst of other bytes: ends of things, and edges.
+const PIECES: &[&[u8]] = &[
+    b"\r\n",
+    b"\n",
+    b"\0",
+    b": ",
+    b",",
+    b";",
+    b"@",
+    b"[",
+    b"]",
+    b".",
+    b"..",
+    b"/",
+    b"%00",
+    b"\"",
+    b"{",
+    b"}",
+    b"0x",
+    b"-1",
+    b"65536",
+    b"18446744073709551616",
+    b"\xff\xff\xff\xff\x0f",
+    b"\x03\xff\xff\xff\xff",
+    "\u{202e}".as_bytes(),
+    "\u{85}".as_bytes(),
+    b"\xe9",
+];
+
+impl Changes {
+    /// Begins with any number but 0.
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() >> 33).expect("31 bits") % bound.max(1)
+    }
+
+    /// One seed, changed in one to four places.
+    pub fn of(&mut self, seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let mut bytes = seeds[self.below(seeds.len())].1.clone();
+        for _ in 0..=self.below(4) {
+            bytes = self.change(&bytes, seeds);
+        }
+        bytes
+    }
+
+    fn change(&mut self, bytes: &[u8], seeds: &[(String, Vec<u8>)]) -> Vec<u8> {
+        let start = self.below(bytes.len() + 1);
+        let end = (start + self.below(12)).min(bytes.len());
+        let (head, middle, tail) = (&bytes[..start], &bytes[start..end], &bytes[end..]);
+        match self.below(7) {
+            0 => [head, tail].concat(),
+            1 => [head, middle, middle, tail].concat(),
+            2 => [head, PIECES[self.below(PIECES.len())], middle, tail].concat(),
+            3 => [head, PIECES[self.below(PIECES.len())], tail].concat(),
+            4 => {
+                let mask = self.next().to_be_bytes()[0];
+                let flipped: Vec<u8> = middle.iter().map(|byte| byte ^ mask).collect();
+                [head, &flipped, tail].concat()
+            }
+            5 => {
+                let other = &seeds[self.below(seeds.len())].1;
+                [head, &other[self.below(other.len())..]].concat()
+            }
+            _ => head.to_vec(),
+        }
+    }
+}
+
+/// A manifest in JSON, or a text that could be a label, a name, an address, an
+/// account.
+fn manifest(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        names(text.trim());
+    }
+    for encoding in [Encoding::Json, Encoding::Protobuf] {
+        let message = encoding.decode::<Manifest>(bytes);
+        let Some(Ok(manifest)) = message.ok().map(AppManifest::try_from) else {
+            continue;
+        };
+        let label = manifest.label.as_str();
+        let is_bounded = label.len() <= LABEL_BYTES_MAX && label.chars().count() <= 64;
+        assert!(is_bounded, "{label:?}");
+        assert!(!label.contains(['\0', '\n', '\u{1b}', '\u{85}', '\u{202e}', '\u{2066}']));
+        names(label);
+        let bytes = manifest.encode();
+        assert!(bytes.len() <= MANIFEST_BYTES_MAX);
+        assert!(!(manifest.on_demand && manifest.resizable));
+        assert_eq!(statement::decode(&bytes), Ok(manifest.clone()));
+        let again = AppManifest::try_from(Manifest::from(manifest.clone()));
+        assert_eq!(again, Ok(manifest));
+    }
+}
+
+/// What is made of a text is the same when it is read again.
+fn names(text: &str) {
+    if let Some(name) = HostName::from_label(text) {
+        let name = name.as_str();
+        assert_eq!(
+            HostName::from_label(name).as_ref().map(HostName::as_str),
+            Some(name)
+        );
+        assert_eq!(name.parse::<HostName>().expect("a name").as_str(), name);
+        assert!(name.len() <= 63 && AppAddress::from_base32(name).is_none());
+    }
+    for address in [text.parse().ok(), AppAddress::from_base32(text)] {
+        let Some(address) = address else { continue };
+        assert_eq!(address.to_string().parse(), Ok(address));
+        assert_eq!(AppAddress::from_base32(&address.to_base32()), Some(address));
+    }
+    if let Ok(account) = ss58::decode(text) {
+        assert_eq!(ss58::decode(text), Ok(account));
+    }
+}
+
+/// Every message of the interface, in both encodings.
+fn rpc(bytes: &[u8]) {
+    macro_rules! messages {
+        ($service:ident $(
+            $(#[doc = $doc:literal])*
+            $name:ident: $function:ident($argument:ident) -> $answer:ident, $verb:ident, $size:ident;
+        )*) => {
+            $(
+                message!($argument);
+                message!($answer);
+            )*
+        };
+    }
+    macro_rules! message {
+        ($message:ident) => {
+            for encoding in [Encoding::Protobuf, Encoding::Json] {
+                let Ok(read) = encoding.decode::<wapo_rpc::message::$message>(bytes) else {
+                    continue;
+                };
+                for other in [Encoding::Protobuf, Encoding::Json] {
+                    let again = other.decode(&other.encode(&read));
+                    assert_eq!(
+                        again,
+                        Ok(read.clone()),
+                        "{} in {other:?}",
+                        stringify!($message)
+                    );
+                }
+            }
+        };
+    }
+    wapo_rpc::for_each_user_method!(messages);
+    wapo_rpc::for_each_operation_method!(messages);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Encoding::choose(Some(text), Some(text));
+        for encoding in [Encoding::Protobuf, Encoding::Json] {
+            let error = encoding.encode_error(text);
+            assert!(encoding == Encoding::Protobuf || std::str::from_utf8(&error).is_ok());
+        }
+    }
+}
+
+/// Everything that is signed, and what operators send in SCALE.
+fn statements(bytes: &[u8]) {
+    scale::<statement::SessionUpdate>(bytes);
+    scale::<SignedSessionUpdate>(bytes);
+    scale::<WorkerDescription>(bytes);
+    scale::<SignedWorkerDescription>(bytes);
+    scale::<WorkerEndpointPayload>(bytes);
+    scale::<WorkerRegistrationInfoV2>(bytes);
+    scale::<AttestationReport>(bytes);
+    scale::<VersionedAppsMetrics>(bytes);
+    scale::<SignedAppsMetrics>(bytes);
+    scale::<AppMetrics>(bytes);
+    scale::<AppManifest>(bytes);
+    scale::<Option<[u8; 32]>>(bytes);
+    scale::<Vec<String>>(bytes);
+}
+
+/// There is one way to write a value: what was read is what would be written.
+/// Otherwise one statement could have two hashes.
+fn scale<T: Decode + Encode + PartialEq + Debug>(bytes: &[u8]) {
+    if let Ok(value) = statement::decode::<T>(bytes) {
+        assert_eq!(value.encode(), bytes, "{value:?}");
+    }
+    if let Ok(value) = statement::decode_prefix::<T>(bytes) {
+        assert!(bytes.starts_with(&value.encode()), "{value:?}");
+    }
+}

@@ -1,0 +1,11 @@
+//! What proxies and clients say about the client: the target `forwarded` of `e2e::fuzz`.
+
+#![no_main]
+
+use e2e::fuzz::Target;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let target = Target::named("forwarded").expect("a target");
+    (target.run)(bytes);
+});
