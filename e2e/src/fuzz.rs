@@ -71,15 +71,20 @@ impl Target {
         TARGETS.iter().find(|target| target.name == name).copied()
     }
 
-    /// The seeds, by the names of their files, in the order of these.
+    /// The seeds, by the names of their files, in the order of these. What is no
+    /// text is written in hex.
     pub fn seeds(&self) -> Vec<(String, Vec<u8>)> {
         let folder = seeds_folder().join(self.name);
         let files = fs::read_dir(&folder).expect("a folder of seeds");
         let mut seeds: Vec<_> = files
             .map(|file| {
                 let file = file.expect("a seed");
-                let bytes = fs::read(file.path()).expect("a seed");
-                (file.file_name().to_string_lossy().into_owned(), bytes)
+                let name = file.file_name().to_string_lossy().into_owned();
+                let mut bytes = fs::read(file.path()).expect("a seed");
+                if name.ends_with(".hex") {
+                    bytes = hex::decode(bytes.trim_ascii()).expect("hex digits");
+                }
+                (name, bytes)
             })
             .collect();
         seeds.sort();

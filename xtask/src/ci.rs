@@ -3,6 +3,8 @@
 //! One profile, one target folder, one feature set: two cores finish within 40
 //! minutes. The order is that of cost, so that a slip shows early.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -128,14 +130,31 @@ fn fuzz() -> Result<()> {
     for target in process::read(&mut fuzz(&["list"]))?.lines() {
         println!("-- {target}, {FUZZ_SECONDS} s");
         let corpus = format!("corpus/{target}");
-        let seeds = format!("seeds/{target}");
-        let mut arguments = vec!["run", target, &corpus];
-        std::fs::create_dir_all(folder.join(&corpus))?;
-        if folder.join(&seeds).exists() {
-            arguments.push(&seeds);
+        plant(&folder.join("seeds").join(target), &folder.join(&corpus))?;
+        process::run(&mut fuzz(&["run", target, &corpus, "--", &limit]))?;
+    }
+    Ok(())
+}
+
+/// Puts the seeds of a target, if there are any, into its corpus. What is no text
+/// is written in hex there, and as bytes here.
+fn plant(seeds: &Path, corpus: &Path) -> Result<()> {
+    fs::create_dir_all(corpus)?;
+    if !seeds.exists() {
+        return Ok(());
+    }
+    for file in fs::read_dir(seeds)? {
+        let path = file?.path();
+        let mut bytes = fs::read(&path)?;
+        if path.extension().is_some_and(|extension| extension == "hex") {
+            let text = String::from_utf8(bytes)?;
+            let digits = text.trim().as_bytes().chunks(2);
+            let byte = |pair: &[u8]| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?);
+            bytes = digits.map(byte).collect::<Result<_>>()?;
         }
-        arguments.extend(["--", &limit]);
-        process::run(&mut fuzz(&arguments))?;
+        if let Some(name) = path.file_name() {
+            fs::write(corpus.join(name), bytes)?;
+        }
     }
     Ok(())
 }
