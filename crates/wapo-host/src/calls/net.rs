@@ -215,31 +215,27 @@ impl InstanceState {
 
     fn accept(&mut self, waker: WakerId, handle: Handle) -> Result<(Handle, SocketAddr), Errno> {
         self.add_work(WORK_SYSCALL);
-        // Whoever shares the port takes it, or nobody does.
-        let is_leaving = self.control.is_leaving();
-        // Before the connection is taken: without a descriptor it would be lost.
-        let permit = self.take_descriptors(1);
-        let is_tls = match self.resources.get(handle)? {
-            Resource::Listener(listener) => listener.is_tls(),
-            _ => return Err(Errno::UNSUPPORTED_OPERATION),
-        };
-        let memory = match is_tls {
-            true => Some(self.charge_memory(TLS_STREAM_BYTES)?),
-            false => None,
-        };
-        let dialer = &self.dialer;
+        // The fields are borrowed one by one: the waker holds two of them. It is
+        // made whatever follows, so that the guest hears of its release.
         let lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
         let room = self.resources.check_room();
         let Resource::Listener(listener) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
         room?;
-        if is_leaving {
+        // Whoever shares the port takes it, or nobody does.
+        if self.control.is_leaving() {
             return Err(Errno::PENDING);
         }
-        let mut means = Means {
-            permit: Some(permit?),
-            memory,
+        let dialer = &self.dialer;
+        // Before the connection is taken: without them it would be lost.
+        let mut means = match Means::take(dialer, listener.is_tls()) {
+            Ok(means) => means,
+            Err(reason) => {
+                drop(lazy);
+                self.refuse(Failure::new(NetFailure::LIMIT, reason));
+                return Err(Errno::RESOURCE_LIMITED);
+            }
         };
         match poll_lazily(lazy, |cx| listener.poll_accept(cx, dialer, &mut means)) {
             Poll::Pending => Err(Errno::PENDING),

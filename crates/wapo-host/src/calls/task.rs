@@ -14,6 +14,7 @@ use wapo_abi::{Errno, WakeCode, WakerId};
 
 use super::net::ANY_HANDLE;
 use super::{WORK_SYSCALL, family, work_moved};
+use crate::net::connect::{TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
 use crate::net::failure::Failure;
 use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource, ResourceTable};
@@ -172,7 +173,15 @@ impl family::task::Calls for InstanceState {
         room?;
         match poll_lazily(lazy, |cx| connecting.poll(cx)) {
             Poll::Pending => Err(Errno::PENDING),
-            Poll::Ready(Some(Ok(stream))) => self.insert_stream(stream),
+            Poll::Ready(Some(Ok(stream))) => {
+                // The guest pays for a connection that it takes.
+                let bytes = match &stream {
+                    Stream::Tls(_) => TLS_CONNECT_BYTES,
+                    _ => TCP_CONNECT_BYTES,
+                };
+                self.config.meter.add_ingress(bytes);
+                self.insert_stream(stream)
+            }
             Poll::Ready(Some(Err(failure))) => {
                 self.fail(handle, failure);
                 Err(Errno::IO_ERROR)

@@ -125,15 +125,11 @@ impl Connecting {
                 _ => failure.while_doing(&target()),
             })?;
             Ok(match tls {
-                None => {
-                    dialer.meter.add_ingress(TCP_CONNECT_BYTES);
-                    Stream::Tcp {
-                        io: tcp,
-                        _permit: permit,
-                    }
-                }
+                None => Stream::Tcp {
+                    io: tcp,
+                    _permit: permit,
+                },
                 Some((name, memory)) => {
-                    dialer.meter.add_ingress(TLS_CONNECT_BYTES);
                     let held = Held { permit, memory };
                     Stream::Tls(Box::new(TlsStream::connect(&dialer, name, tcp, held)))
                 }

@@ -30,7 +30,7 @@ use tokio::net::TcpListener;
 use crate::descriptors::DescriptorPermit;
 use crate::embedder::SniListener;
 use crate::host_memory::MemoryCharge;
-use crate::limits::LISTEN_BACKLOG;
+use crate::limits::{LISTEN_BACKLOG, TLS_STREAM_BYTES};
 use crate::net::connect::Dialer;
 use crate::net::stream::Stream;
 use crate::net::tls::{Held, ServerIdentity, TlsStream};
@@ -65,6 +65,22 @@ pub(crate) struct Means {
     pub(crate) permit: Option<DescriptorPermit>,
     /// For TLS.
     pub(crate) memory: Option<MemoryCharge>,
+}
+
+impl Means {
+    /// Takes what a connection needs.
+    ///
+    /// # Errors
+    ///
+    /// What there is too little of, for the app's log.
+    pub(crate) fn take(dialer: &Dialer, is_tls: bool) -> Result<Self, String> {
+        let permit = dialer.descriptors.take(1);
+        let memory = is_tls.then(|| dialer.memory.charge(TLS_STREAM_BYTES));
+        Ok(Self {
+            permit: Some(permit.map_err(|reason| reason.to_string())?),
+            memory: memory.transpose().map_err(|reason| reason.to_string())?,
+        })
+    }
 }
 
 /// Yields streams to a guest.
