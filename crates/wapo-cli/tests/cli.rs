@@ -269,7 +269,7 @@ async fn mistakes_are_explained() {
             vec!["run", "script.wasm"],
             vec!["script.wasm", "not a wasm file"],
         ),
-        (vec!["run", "empty.wasm"], vec!["`memory`"]),
+        (vec!["run", "empty.wasm"], vec!["wapo_poll"]),
         (
             vec!["run", "no-poll.wasm"],
             vec!["wapo_poll", "#[wapo::main]"],

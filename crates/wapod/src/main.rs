@@ -28,7 +28,7 @@ pub(crate) const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 /// Gives memory back when a load has ended. The C library keeps what thousands of
 /// connections had until the daemon ends.
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Exit code for wrong usage, as clap has it.
 const USAGE: u8 = 2;

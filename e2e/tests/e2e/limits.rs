@@ -37,12 +37,9 @@ async fn a_module_that_begins_above_the_limit_does_not_start() {
             (func (export "wapo_poll") (result i32) (i32.const 0)))"#,
     );
     config.memory_max_bytes = Some(99 * PAGE);
-    let app = Daemon::start().await.deploy(config).await;
-    let reason = app.exited().await;
-    assert!(
-        matches!(&reason, ExitReason::FailedToStart(text) if text.contains("memory")),
-        "{reason}"
-    );
+    let error = Daemon::start().await.try_deploy(config).await;
+    let text = error.err().unwrap().to_string();
+    assert!(text.contains("6400 KiB of memory"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -271,12 +271,11 @@ impl Daemon {
             * 1024
     }
 
-    /// Looks again and again until it is so. Memory takes up to a minute to go
-    /// back: the allocator returns it as the threads that had it come by.
+    /// Looks again and again until it is so.
     pub(crate) fn wait_until(&self, is_so: impl Fn() -> bool) {
         let begun = std::time::Instant::now();
         while !is_so() {
-            assert!(begun.elapsed() < 3 * TIME_LIMIT, "it does not come to that");
+            assert!(begun.elapsed() < TIME_LIMIT, "it does not come to that");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
