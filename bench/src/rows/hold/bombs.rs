@@ -131,7 +131,7 @@ fn deploy(worker: &Worker, wasm: &[u8], memory: &mut Memory) -> Result<(f64, Ans
             if text.contains("does not answer") {
                 bail!("{text}");
             }
-            match text.contains("to compile") {
+            match text.contains("needs more than") {
                 true => Answer::AtLimit(text),
                 false => Answer::Refused(text),
             }
