@@ -281,6 +281,23 @@ impl Probe {
         events
     }
 
+    /// Takes events until they are all there: what a script causes may be heard
+    /// a poll later than the next script is read.
+    ///
+    /// # Panics
+    ///
+    /// When they do not come.
+    pub async fn events_until(&self, are_all: impl Fn(&[Event]) -> bool) -> Vec<Event> {
+        let mut events = Vec::new();
+        within("the events", async {
+            while !are_all(&events) {
+                events.extend(self.events().await);
+            }
+        })
+        .await;
+        events
+    }
+
     /// Whether each waker but those in `waiting` was released.
     async fn has_heard_of_all(&self, waiting: &[u32]) -> bool {
         self.events().await;

@@ -243,12 +243,13 @@ async fn tasks_become_ready_in_order_and_once() {
     let mark = |script: Script, task| script.fast(109, [task, 0, 0, 0]);
     let script = [5, 6, 5, 7, 6].into_iter().fold(Script::new(), mark);
     probe.run(&script).await;
-    let tasks: Vec<Event> = probe.events().await;
-    let tasks: Vec<Event> = tasks
-        .into_iter()
-        .filter(|event| matches!(event, Event::Task(task) if *task > 0))
-        .collect();
-    assert_eq!(tasks, [5, 6, 7].map(Event::Task));
+    let tasks = |events: &[Event]| -> Vec<Event> {
+        let is_marked = |event: &&Event| matches!(event, Event::Task(task) if *task > 0);
+        events.iter().filter(is_marked).copied().collect()
+    };
+    let events = probe.events_until(|seen| tasks(seen).len() >= 3).await;
+    assert_eq!(tasks(&events), [5, 6, 7].map(Event::Task));
+    assert_eq!(tasks(&probe.events().await), [], "each of them once");
 }
 
 #[tokio::test(flavor = "multi_thread")]

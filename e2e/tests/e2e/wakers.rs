@@ -87,9 +87,10 @@ async fn a_wait_marks_the_task_that_waits() {
     probe.count_waker(waker, result);
     assert_eq!(result, Err(Errno::Pending));
     probe.until_woken(waker).await;
-    let events = probe.events().await;
-    let position = |event| events.iter().position(|seen| *seen == event);
     let waker = waker.cast_signed();
+    let is_over = |events: &[Event]| events.contains(&Event::Released(waker));
+    let events = probe.events_until(is_over).await;
+    let position = |event| events.iter().position(|seen| *seen == event);
     assert!(position(Event::Task(77)).is_some(), "{events:?}");
     let (wake, release) = (
         position(Event::Wake(waker)),
@@ -106,8 +107,8 @@ async fn a_task_may_wait_without_a_waker() {
     let script = Script::new().task(5).fast(103, [u32::MAX, timer, 1, 0]);
     assert_eq!(probe.run(&script).await.result(), Err(Errno::Pending));
     probe.poll_timer(marker).await.unwrap();
-    let events = probe.events().await;
-    assert!(events.contains(&Event::Task(5)), "{events:?}");
+    let events = probe.events_until(|seen| seen.contains(&Event::Task(5)));
+    events.await;
     probe.check_wakers(&[]).await;
 }
 
