@@ -25,7 +25,7 @@ use crate::control::Control;
 use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare, DescriptorUsage};
 use crate::embedder::{Embedder, InstanceId};
 use crate::host_memory::HostMemory;
-use crate::instance::{InstanceConfig, InstanceHandle, Phase, Status};
+use crate::instance::{InstanceConfig, InstanceHandle, Status};
 use crate::intake::Intake;
 use crate::limits::{
     FIBER_STACK_BYTES, INSTANCE_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX, WASM_STACK_BYTES,
@@ -328,14 +328,7 @@ impl Engine {
     ) -> InstanceHandle {
         let id = InstanceId(self.parts.instances.fetch_add(1, Ordering::Relaxed));
         let control = Arc::new(Control::default());
-        let (status, status_seen) = watch::channel(Status {
-            phase: Phase::Starting,
-            has_run: false,
-            restarts: 0,
-            takes_queries: false,
-            takes_http: false,
-            listening: Vec::new(),
-        });
+        let (status, status_seen) = watch::channel(Status::starting());
         let memory = HostMemory::new(&self.parts.budget);
         let intake = Intake::new(
             id,

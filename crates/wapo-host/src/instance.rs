@@ -174,6 +174,20 @@ pub struct Status {
     pub listening: Vec<ListenAddress>,
 }
 
+impl Status {
+    /// Of an instance that is being made.
+    pub fn starting() -> Self {
+        Self {
+            phase: Phase::Starting,
+            has_run: false,
+            restarts: 0,
+            takes_queries: false,
+            takes_http: false,
+            listening: Vec::new(),
+        }
+    }
+}
+
 /// An address a guest listens on.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ListenAddress {

@@ -8,10 +8,12 @@
 use std::pin::pin;
 use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use wapo_host::net::policy::{EgressRule, EgressRules};
-use wapo_host::{Embedder, ExitReason, InstanceConfig, LoadFor, Phase, Program, RestartPolicy};
+use wapo_host::{
+    Embedder, ExitReason, InstanceConfig, LoadFor, Phase, Program, RestartPolicy, Status,
+};
 
 use super::Worker;
 use super::app::{App, Instance, Kind};
@@ -409,20 +411,29 @@ async fn watch(
     instance: Arc<Instance>,
     slot: OwnedSemaphorePermit,
 ) {
-    let mut status = instance.status.clone();
-    let reason = loop {
+    let tell = || {
         app.note_offers();
         app.dispatch();
         app.changed.notify_waiters();
-        if let Phase::Ended(reason) = &status.borrow_and_update().phase {
-            break reason.clone();
+    };
+    let reason = follow(instance.status.clone(), tell).await;
+    worker.retire(&app, &instance, reason, slot);
+}
+
+/// Tells of every state of an instance, until it has ended for this reason.
+async fn follow(mut status: watch::Receiver<Status>, tell: impl Fn()) -> ExitReason {
+    loop {
+        // Seen before it is told of: a change while others are told is told next.
+        let phase = status.borrow_and_update().phase.clone();
+        tell();
+        if let Phase::Ended(reason) = phase {
+            return reason;
         }
         if status.changed().await.is_err() {
             // Its task is gone without a word: the runtime shuts down.
-            break ExitReason::Stopped;
+            return ExitReason::Stopped;
         }
-    };
-    worker.retire(&app, &instance, reason, slot);
+    }
 }
 
 /// The rules were checked when the app was deployed; one that cannot be read
@@ -453,5 +464,31 @@ impl Drop for Starting<'_> {
     fn drop(&mut self) {
         self.0.state().starting -= 1;
         self.0.changed.notify_waiters();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_while_others_are_told_is_told_next() {
+        let (sender, status) = watch::channel(Status::starting());
+        let told = Cell::new(0);
+        // Each time it is told, the instance is a step further already.
+        let tell = || {
+            told.set(told.get() + 1);
+            match told.get() {
+                1 => sender.send_modify(|status| status.phase = Phase::Running),
+                2 => sender.send_modify(|status| status.phase = Phase::Ended(ExitReason::Finished)),
+                _ => {}
+            }
+        };
+        let followed = timeout(Duration::from_secs(10), follow(status, tell)).await;
+        assert_eq!(followed, Ok(ExitReason::Finished));
+        assert_eq!(told.get(), 3);
     }
 }
