@@ -2,7 +2,7 @@
 
 mod support;
 
-use wapo_host::{Compiler, Engine, EngineConfig, InstanceConfig, LoadError, LoadFor};
+use wapo_host::{Compiler, Engine, EngineConfig, LoadError, LoadFor};
 
 /// An engine that cannot compile anything: what it refuses, it has not compiled.
 fn engine() -> Engine {
@@ -183,25 +183,12 @@ async fn a_module_must_fit_into_the_memory_of_its_app() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn external_references_are_null_and_otherwise_work() {
-    let engine = support::engine();
-    let program = engine
-        .load(&wasm(&format!(
-            "(module {MEMORY} (table $t 10 externref)
-                (func $is_null (param externref) (result i32) (ref.is_null (local.get 0)))
-                (func (export \"wapo_poll\") (result i32)
-                    (call $is_null (table.get $t (i32.const 3)))))"
-        )))
-        .await
-        .expect("loads");
-    let handle = engine.start(
-        &program,
-        InstanceConfig::default(),
-        std::sync::Arc::new(support::Deaf::default()),
-    );
-    assert_eq!(
-        support::ended(&handle).await,
-        wapo_host::ExitReason::Finished
-    );
+    let body = r#"(table $t 10 externref)
+        (func $is_null (param externref) (result i32) (ref.is_null (local.get 0)))
+        (func (export "wapo_poll") (result i32)
+            (call $is_null (table.get $t (i32.const 3))))"#;
+    let reason = support::run(&support::engine(), body).await;
+    assert_eq!(reason, wapo_host::ExitReason::Finished);
 }
 
 /// The fuzz target `precheck` starts from the same files.

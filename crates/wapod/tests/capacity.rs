@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use wapod::limits::{DAEMON_FILES, DAEMON_MAPPINGS, MAPPINGS_PER_INSTANCE};
-use wapod::{AppConfig, Config, Module, Phase, Server};
+use wapod::{AppConfig, Config, Module, Phase, Running, Server};
 
 /// Instances that are started for a mean.
 const INSTANCES: usize = 50;
@@ -31,6 +31,17 @@ fn files() -> usize {
     fs::read_dir("/proc/self/fd").expect("files").count()
 }
 
+/// Starts one more app of a module, and waits until it runs.
+async fn start(running: &Running, module: &Module, number: usize) {
+    let mut app = AppConfig::new(module.clone());
+    app.label = format!("app-{number}");
+    let app = running.start_app(app).await.expect("starts");
+    let mut status = app.status();
+    let runs = status.wait_for(|status| status.phase == Phase::Running);
+    let runs = tokio::time::timeout(TIME_LIMIT, runs).await;
+    runs.expect("in time").expect("the app runs");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_instance_costs_no_more_mappings_and_files_than_is_reckoned() {
     let running = Server::start(Config {
@@ -45,13 +56,7 @@ async fn an_instance_costs_no_more_mappings_and_files_than_is_reckoned() {
         if number == 1 {
             before = (mappings(), files());
         }
-        let mut app = AppConfig::new(module.clone());
-        app.label = format!("app-{number}");
-        let app = running.start_app(app).await.expect("starts");
-        let mut status = app.status();
-        let runs = status.wait_for(|status| status.phase == Phase::Running);
-        let runs = tokio::time::timeout(TIME_LIMIT, runs).await;
-        runs.expect("in time").expect("the app runs");
+        start(&running, &module, number).await;
     }
     let instances = INSTANCES as u64;
     let maps = (mappings() - before.0) as u64;
@@ -86,13 +91,7 @@ async fn an_instance_without_the_pool_takes_only_what_it_touches() {
     let module = Module::new(wat::parse_str(GUEST).expect("a module"));
     let before = resident_bytes();
     for number in 0..4 {
-        let mut app = AppConfig::new(module.clone());
-        app.label = format!("app-{number}");
-        let app = running.start_app(app).await.expect("starts");
-        let mut status = app.status();
-        let runs = status.wait_for(|status| status.phase == Phase::Running);
-        let runs = tokio::time::timeout(TIME_LIMIT, runs).await;
-        runs.expect("in time").expect("the app runs");
+        start(&running, &module, number).await;
     }
     let grown = resident_bytes().saturating_sub(before);
     assert!(grown < SLACK_BYTES, "{grown} bytes for four idle instances");

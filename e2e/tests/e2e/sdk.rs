@@ -136,14 +136,19 @@ async fn echo_server() -> u16 {
     port
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_program_connects_by_name() {
+/// The suite, which may reach `echo.test`; the name server knows that name alone.
+async fn suite_that_reaches_echo_test() -> (Dns, App) {
     let dns = Dns::serve(&[("echo.test", IpAddr::from([127, 0, 0, 1]))]).await;
     let servers = vec![dns.address()];
     let daemon = Daemon::with(|config| config.resolver = Resolver::Servers(servers)).await;
     let mut config = guest("sdk-suite");
     config.egress = vec!["echo.test".parse().unwrap()];
-    let app = daemon.deploy(config).await;
+    (dns, daemon.deploy(config).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_connects_by_name() {
+    let (_dns, app) = suite_that_reaches_echo_test().await;
     let port = echo_server().await;
     let path = format!("/connect/echo.test/{port}");
     let payload: Vec<u8> = (0..=255).cycle().take(200_000).collect();
@@ -164,12 +169,7 @@ async fn a_program_connects_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_learns_why_a_connection_failed() {
-    let dns = Dns::serve(&[("echo.test", IpAddr::from([127, 0, 0, 1]))]).await;
-    let servers = vec![dns.address()];
-    let daemon = Daemon::with(|config| config.resolver = Resolver::Servers(servers)).await;
-    let mut config = guest("sdk-suite");
-    config.egress = vec!["echo.test".parse().unwrap()];
-    let app = daemon.deploy(config).await;
+    let (_dns, app) = suite_that_reaches_echo_test().await;
     let closed = ports::free();
     for (host, port, kind) in [
         ("echo.test", closed, "ConnectionRefused"),

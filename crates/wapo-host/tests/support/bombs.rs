@@ -50,6 +50,13 @@ impl Builder {
         self.table = self.functions.len();
     }
 
+    /// Ends a last function and, with it, a module that can be polled.
+    fn finish_with(mut self, ty: u32, mut body: Function) -> Vec<u8> {
+        body.instruction(&Instruction::End);
+        self.function(ty, &body);
+        self.finish("wapo_poll")
+    }
+
     pub(crate) fn finish(self, poll: &str) -> Vec<u8> {
         let mut module = Module::new();
         module.section(&self.types).section(&self.functions);
@@ -118,9 +125,7 @@ fn targets_times_results() -> Vec<u8> {
     times(&mut body, RESULTS, &NUMBER);
     times(&mut body, DEPTH, &Instruction::End);
     times(&mut body, RESULTS, &Instruction::Drop);
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Conditions that pass many values on, one after the other.
@@ -138,9 +143,7 @@ fn values_through_conditions() -> Vec<u8> {
         body.instruction(&Instruction::End);
     }
     times(&mut body, VALUES, &Instruction::Drop);
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Loops one in the other that carry many values.
@@ -156,9 +159,7 @@ fn values_through_loops() -> Vec<u8> {
     body.instruction(&Instruction::BrIf(0));
     times(&mut body, 400, &Instruction::End);
     times(&mut body, VALUES, &Instruction::Drop);
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Branches to the same place with many values each.
@@ -176,9 +177,7 @@ fn values_through_branches() -> Vec<u8> {
     }
     body.instruction(&Instruction::End);
     times(&mut body, VALUES, &Instruction::Drop);
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Calls that take and give many values.
@@ -197,9 +196,7 @@ fn values_through_calls() -> Vec<u8> {
     times(&mut body, VALUES, &NUMBER);
     times(&mut body, 2_000, &Instruction::Call(callee));
     times(&mut body, VALUES, &Instruction::Drop);
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Many functions with many parameters and results, all callable by anybody.
@@ -232,9 +229,7 @@ fn locals_times_loops() -> Vec<u8> {
         body.instruction(&Instruction::BrIf(0));
         body.instruction(&Instruction::End);
     }
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Blocks without end in one function.
@@ -249,9 +244,7 @@ fn many_blocks() -> Vec<u8> {
         body.instruction(&Instruction::LocalSet(0));
         body.instruction(&Instruction::End);
     }
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Blocks one in the other, far deeper than any program.
@@ -266,9 +259,7 @@ fn deep_nesting() -> Vec<u8> {
         body.instruction(&Instruction::BrIf(0));
         body.instruction(&Instruction::End);
     }
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// One function of several megabytes.
@@ -282,9 +273,7 @@ fn one_large_function() -> Vec<u8> {
         body.instruction(&Instruction::I32Add);
     }
     body.instruction(&Instruction::LocalSet(0));
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// Instructions that become many blocks of machine code each.
@@ -296,9 +285,7 @@ fn instructions_that_expand() -> Vec<u8> {
         times(&mut body, 3, &NUMBER);
         body.instruction(&Instruction::MemoryFill(0));
     }
-    body.instruction(&Instruction::End);
-    builder.function(ty, &body);
-    builder.finish("wapo_poll")
+    builder.finish_with(ty, body)
 }
 
 /// All kinds, with the name of what they abuse.
