@@ -33,6 +33,9 @@
 //! one with `INVALID_PARAMETER`, `max N else ERRNO` with another error, `cut N`
 //! takes the part in front. The input of a `fast_encoded` row has its cap behind
 //! the parentheses.
+//!
+//! `errors` names what a call itself answers. Any call that makes the host keep
+//! bytes, an answer among them, may answer `RESOURCE_LIMITED` besides.
 
 use crate::caps::Cap;
 

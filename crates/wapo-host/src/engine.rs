@@ -1,8 +1,8 @@
 //! The engine: one per process, configured once, shared by all instances.
 //!
 //! Wraps wasmtime's engine, the linker with every host call, the module cache,
-//! the resolver and TLS settings, and the runtime for hogs. Does not know any
-//! app. Made by the daemon at start.
+//! the resolver and TLS settings, and the threads of low priority. Does not know
+//! any app. Made by the daemon at start.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;

@@ -38,11 +38,7 @@ impl LineText {
 
 /// The beginning of a text, in whole characters.
 fn cut(text: &str, bytes_max: usize) -> &str {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 impl Deref for LineText {

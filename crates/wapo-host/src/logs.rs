@@ -188,14 +188,14 @@ impl Logger {
 
 /// Cuts a line to its limit, and says so.
 pub(crate) fn cut(text: &str) -> String {
-    if text.len() <= LOG_LINE_BYTES_MAX {
-        return text.to_owned();
-    }
-    let mut end = LOG_LINE_BYTES_MAX;
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}…", &text[..end])
+    cut_to(text, LOG_LINE_BYTES_MAX)
+}
+
+/// Cuts a text to a limit, and says so.
+pub(crate) fn cut_to(text: &str, bytes_max: usize) -> String {
+    let end = text.floor_char_boundary(bytes_max);
+    let mark = if end < text.len() { "…" } else { "" };
+    format!("{}{mark}", &text[..end])
 }
 
 /// Takes colours and the like out and makes control characters visible.

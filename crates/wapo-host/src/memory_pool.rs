@@ -3,7 +3,8 @@
 //! An enclave cannot reserve terabytes of address space or catch faults, so its
 //! guests run with explicit bounds checks on buffers of a fixed capacity. A
 //! buffer never moves; it takes the pages that were touched and no others, and
-//! before it is used again everything a guest could have written is zero. Handed to wasmtime by `engine`; nothing else calls in here.
+//! before it is used again everything a guest could have written is zero. Handed
+//! to wasmtime by `engine`; nothing else calls in here.
 
 #![allow(
     unsafe_code,

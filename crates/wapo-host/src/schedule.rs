@@ -119,7 +119,10 @@ fn since_epoch_ms(now: Instant) -> u64 {
 
 impl SchedulingHistory {
     fn note_wait(&self) {
-        self.has_waited.store(true, Ordering::Relaxed);
+        // All instances of the app read it; most of them find it set.
+        if !self.has_waited.load(Ordering::Relaxed) {
+            self.has_waited.store(true, Ordering::Relaxed);
+        }
     }
 
     fn note_strike(&self, now: Instant) {
@@ -249,7 +252,7 @@ impl Scheduled {
             return false;
         }
         self.last_suspicion = Some(now);
-        let measured = begun.cpu.zip(thread_time());
+        let measured = begun.cpu.and_then(|before| Some((before, thread_time()?)));
         measured.is_some_and(|(before, after)| after.saturating_sub(before) > HOG_STEP)
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct InstanceState {
     pub(crate) requests: Inbox,
     /// Requests for both of them.
     pub(crate) intake: Arc<Intake>,
+    /// Whether no start of the instance preceded this one.
+    pub(crate) is_first_start: bool,
     /// Whether the first poll has returned; before, the guest takes no requests.
     pub(crate) is_ready: bool,
     pub(crate) dialer: Dialer,

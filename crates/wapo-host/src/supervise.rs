@@ -89,6 +89,7 @@ impl Supervisor {
 
     fn new_state(&self, logger: Logger, notices: Notices) -> InstanceState {
         let config = self.config.clone();
+        let is_first_start = self.status.borrow().restarts == 0;
         // Undone when the state is dropped.
         config.meter.instance_begins();
         InstanceState {
@@ -117,6 +118,7 @@ impl Supervisor {
             queries: Inbox::default(),
             requests: Inbox::default(),
             intake: Arc::clone(&self.intake),
+            is_first_start,
             is_ready: false,
             logger,
             status: Arc::clone(&self.status),

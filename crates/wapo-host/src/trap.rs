@@ -8,10 +8,19 @@
 
 use wasmtime::WasmBacktrace;
 
+use crate::logs::cut_to;
+
 /// Frames that are shown unless all are asked for.
 ///
 /// Guests of async runtimes have deep stacks, of which the end says where.
 const FRAMES_MAX: usize = 8;
+
+/// Bytes of the text of a trap; longer ones are cut.
+///
+/// The names in it are the module's, of a hundred thousand bytes each if it
+/// likes, and the text is kept with the status of the instance. A whole
+/// backtrace of ordinary names has some 4 KiB.
+const TRAP_TEXT_BYTES_MAX: usize = 8 * 1024;
 
 /// Beginnings of the names of functions that are not the author's.
 const FOREIGN: &[&str] = &[
@@ -50,8 +59,12 @@ impl Frames {
     }
 }
 
-/// Cause and place of a trap.
+/// Cause and place of a trap, cut to [`TRAP_TEXT_BYTES_MAX`].
 pub(crate) fn text(error: &wasmtime::Error, frames: Frames) -> String {
+    cut_to(&whole_text(error, frames), TRAP_TEXT_BYTES_MAX)
+}
+
+fn whole_text(error: &wasmtime::Error, frames: Frames) -> String {
     let cause = error.root_cause().to_string();
     let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
         return cause;
@@ -159,6 +172,14 @@ error while executing at wasm backtrace:
         );
         let nameless = "    0:   0xacb7 - <unknown>!<wasm function 168>\n";
         assert_eq!(own_frames(nameless), "");
+    }
+
+    #[test]
+    fn a_long_text_is_cut() {
+        let error = wasmtime::Error::msg("ä".repeat(TRAP_TEXT_BYTES_MAX));
+        let text = text(&error, Frames::Own);
+        assert!(text.len() <= TRAP_TEXT_BYTES_MAX + '…'.len_utf8());
+        assert!(text.ends_with("ä…"));
     }
 
     #[test]

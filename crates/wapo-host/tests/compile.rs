@@ -9,8 +9,7 @@ use std::time::{Duration, Instant};
 
 use bombs::large_program;
 use wapo_host::{
-    CacheKind, ChildCompiler, Compiler, Engine, EngineConfig, InstanceConfig, LoadError,
-    ModuleCacheConfig, Program,
+    CacheKind, ChildCompiler, Compiler, Engine, EngineConfig, LoadError, ModuleCacheConfig, Program,
 };
 
 /// Tests that count this process's children take turns, where they share one.
@@ -212,22 +211,13 @@ async fn stopping_and_dropping_an_engine_end_its_compilers() {
 async fn what_a_child_has_compiled_runs_and_is_found_again() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let dir = tempfile::tempdir().expect("folder");
-    let wasm = support::module(
-        r#"(func (export "wapo_poll") (result i32) (memory.fill (i32.const 0) (i32.const 1)
-            (i32.mul (i32.const 2) (i32.const 9))) (i32.const 1))"#,
-    );
+    let body = r#"(func (export "wapo_poll") (result i32) (memory.fill (i32.const 0) (i32.const 1)
+            (i32.mul (i32.const 2) (i32.const 9))) (i32.const 1))"#;
+    let wasm = support::module(body);
     for _ in 0..2 {
         let engine = engine_with(child(|_| {}), dir.path());
-        let program = engine.load(&wasm).await.expect("loads");
-        let handle = engine.start(
-            &program,
-            InstanceConfig::default(),
-            std::sync::Arc::new(support::Deaf::default()),
-        );
-        assert_eq!(
-            support::ended(&handle).await,
-            wapo_host::ExitReason::Finished
-        );
+        let reason = support::run(&engine, body).await;
+        assert_eq!(reason, wapo_host::ExitReason::Finished);
         assert_eq!(files(dir.path()), 1);
     }
     // Found without a compiler.
@@ -259,5 +249,29 @@ async fn invalid_code_is_found_by_the_child_and_its_reason_is_told() {
         matches!(&error, LoadError::Invalid(text) if text.contains("type mismatch")),
         "{error}"
     );
+    assert_eq!(files(dir.path()), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_message_of_the_child_is_cut_and_keeps_nobody_waiting() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let dir = tempfile::tempdir().expect("folder");
+    let name = "n".repeat(100_000);
+    let wasm = support::module(&format!(
+        r#"(func (export "wapo_poll") (result i32) (i32.const 1))
+            (export "{name}" (memory 0)) (export "{name}" (memory 0))"#
+    ));
+    // Another program's message is longer than a pipe holds, and is not cut by it.
+    let script = "printf '%0200000d' 0 >&2; exit 3";
+    let other = Compiler::command(vec!["/bin/sh".into(), "-c".into(), script.into()]);
+    for (compiler, text) in [(child(|_| {}), "duplicate export name"), (other, "0000")] {
+        let engine = engine_with(compiler, dir.path());
+        let loaded = tokio::time::timeout(Duration::from_secs(30), engine.load(&wasm)).await;
+        let error = loaded.expect("in time").expect_err("invalid");
+        let LoadError::Invalid(told) = error else {
+            panic!("{error}");
+        };
+        assert!(told.contains(text) && told.len() <= 4096, "{told}");
+    }
     assert_eq!(files(dir.path()), 0);
 }

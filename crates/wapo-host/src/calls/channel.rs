@@ -72,7 +72,7 @@ impl InstanceState {
     /// Whether nobody will ever take what waits. After a restart, the guest may
     /// open its channel in a later poll than before.
     fn refuses(&self, inbox: &Inbox) -> bool {
-        inbox.closed || (inbox.handle.is_none() && self.status.borrow().restarts == 0)
+        inbox.closed || (inbox.handle.is_none() && self.is_first_start)
     }
 
     /// Wakes the guest for requests that wait, or refuses them.

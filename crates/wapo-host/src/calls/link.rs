@@ -212,13 +212,16 @@ fn attend(
     balance(caller)
 }
 
-/// What precedes an import that is no host call of the table.
+/// What precedes an import that is no host call of the table: it counts, however
+/// it ends.
 ///
 /// # Errors
 ///
 /// When the guest has to end.
-pub(crate) fn begin_import(caller: &Caller<'_, InstanceState>) -> wasmtime::Result<()> {
-    Ok(check_goes_on(caller.data())?)
+pub(crate) fn begin_import(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
+    let state = caller.data_mut();
+    state.add_work(WORK_CALL);
+    Ok(check_goes_on(state)?)
 }
 
 /// What follows an import that cannot suspend the guest: see [`attend`].

@@ -126,10 +126,11 @@ impl family::net::Calls for InstanceState {
         }
         self.resources.check_room()?;
         let permit = self.take_descriptors(1)?;
-        let _memory = self.identity_memory(&config)?;
+        let memory = self.identity_memory(&config)?;
         let listener = Listener::Sni {
             names: self.embedder.listen_sni(self.id, &name, config)?,
             _permit: permit,
+            _memory: memory,
         };
         self.charge(SNI_GAS);
         self.resources

@@ -22,6 +22,12 @@ pub(super) const EXIT_MEMORY: u8 = 5;
 /// Exit code: this program cannot compile for its parent.
 const EXIT_UNFIT: u8 = 4;
 
+/// Bytes of the message about what is wrong.
+///
+/// Texts about invalid modules have a few hundred, but may quote a name of the
+/// module's, which can have a hundred thousand. The parent reads no more either.
+pub(super) const MESSAGE_BYTES_MAX: usize = 4 * 1024;
+
 /// Bytes of an encoded [`Order`].
 const ORDER_BYTES: usize = 37;
 
@@ -44,15 +50,20 @@ pub fn compile_child() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Invalid(text)) => {
-            eprint!("{text}");
+            complain(&text);
             ExitCode::from(EXIT_INVALID)
         }
         Err(Failure::Memory) => ExitCode::from(EXIT_MEMORY),
         Err(Failure::Unfit(text)) => {
-            eprint!("{text}");
+            complain(&text);
             ExitCode::from(EXIT_UNFIT)
         }
     }
+}
+
+/// Prints the beginning of a message.
+fn complain(text: &str) {
+    eprint!("{}", &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)]);
 }
 
 enum Failure {

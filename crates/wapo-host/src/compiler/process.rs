@@ -5,26 +5,21 @@
 //! kernel ends a child with the *thread* that has started it. Whoever holds the
 //! [`Stop`] can end the child from any other thread.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use parity_scale_codec::Encode as _;
 use rustix::process::Signal;
 use tracing::warn;
 
 use super::ChildCompiler;
-use super::child::{EXIT_INVALID, EXIT_MEMORY, Order};
+use super::child::{EXIT_INVALID, EXIT_MEMORY, MESSAGE_BYTES_MAX, Order};
 use crate::engine::CompileSettings;
 use crate::limits::COMPILED_BYTES_MAX;
 use crate::load_error::LoadError;
-
-/// Bytes of a child's message that are read.
-///
-/// Texts about invalid modules have a few hundred; the child's memory bounds
-/// what else it could print.
-const MESSAGE_BYTES_MAX: u64 = 4 * 1024;
 
 /// Ends one compilation. Without effect once it has ended.
 #[derive(Default)]
@@ -99,18 +94,17 @@ pub(super) fn compile(
     if stop.is_stopped() {
         return Err(LoadError::Stopping);
     }
-    if answer.status.is_some_and(|status| status.success()) {
-        let (printed, code) = answer.output.split_at_checked(8).unwrap_or_default();
-        if printed == fingerprint && !code.is_empty() {
-            return Ok(code.to_vec());
-        }
+    let is_success = answer.status.is_some_and(|status| status.success());
+    if is_success && answer.fingerprint == fingerprint && !answer.code.is_empty() {
+        return Ok(answer.code);
     }
     Err(compiler.explain(&answer))
 }
 
 /// What a child has printed, and how it ended.
 struct Answer {
-    output: Vec<u8>,
+    fingerprint: [u8; 8],
+    code: Vec<u8>,
     message: String,
     status: Option<ExitStatus>,
 }
@@ -140,25 +134,57 @@ fn converse(
         stop.end();
         return Err(std::io::Error::other("a pipe is missing"));
     };
-    // A child that ends early does not read all; its end tells why.
-    let _ = input.write_all(order).and_then(|()| input.write_all(wasm));
-    drop(input);
-    let mut answer = Answer {
-        output: Vec::new(),
-        message: String::new(),
-        status: None,
-    };
-    let read = output
-        .take(COMPILED_BYTES_MAX)
-        .read_to_end(&mut answer.output);
-    let mut message = Vec::new();
-    let read = read.and_then(|_| messages.take(MESSAGE_BYTES_MAX).read_to_end(&mut message));
+    let read = thread::scope(|scope| {
+        // Beside all else: a child whose pipe is full waits until somebody reads.
+        let reader = thread::Builder::new().name("compiler-says".to_owned());
+        let reader = reader.spawn_scoped(scope, move || read_message(messages))?;
+        // A child that ends early does not read all; its end tells why.
+        let _ = input.write_all(order).and_then(|()| input.write_all(wasm));
+        drop(input);
+        let printed = read_code(output);
+        if printed.is_err() {
+            stop.stop();
+        }
+        let message = reader.join().unwrap_or_default();
+        std::io::Result::Ok((printed.unwrap_or_default(), message))
+    });
     if read.is_err() {
         stop.stop();
     }
-    answer.message = String::from_utf8_lossy(&message).into_owned();
-    answer.status = stop.end();
-    Ok(answer)
+    let status = stop.end();
+    let ((fingerprint, code), message) = read?;
+    Ok(Answer {
+        fingerprint,
+        code,
+        message,
+        status,
+    })
+}
+
+/// Reads what a child prints: the fingerprint of its engine, then native code.
+/// One that has failed prints neither.
+fn read_code(output: impl Read) -> std::io::Result<([u8; 8], Vec<u8>)> {
+    let mut output = output.take(COMPILED_BYTES_MAX);
+    let mut fingerprint = [0; 8];
+    let mut code = Vec::new();
+    match output.read_exact(&mut fingerprint) {
+        Ok(()) => {
+            output.read_to_end(&mut code)?;
+        }
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {}
+        Err(error) => return Err(error),
+    }
+    Ok((fingerprint, code))
+}
+
+/// Reads a message to its end, and keeps its beginning.
+fn read_message(mut messages: impl Read) -> String {
+    let mut kept = Vec::new();
+    let mut beginning = messages.by_ref().take(MESSAGE_BYTES_MAX as u64);
+    // What was read before a failure says something, too.
+    let _ = beginning.read_to_end(&mut kept);
+    let _ = std::io::copy(&mut messages, &mut std::io::sink());
+    String::from_utf8_lossy(&kept).into_owned()
 }
 
 impl ChildCompiler {

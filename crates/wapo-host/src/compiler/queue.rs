@@ -7,6 +7,7 @@
 //! `module_cache`; knows nothing about modules but their hash and bytes.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +75,21 @@ struct Job<T> {
     wasm: Bytes,
     stop: Stop,
     progress: watch::Sender<Progress<T>>,
+    /// Tickets for it; counted under the lock of the queue only.
+    tickets: AtomicUsize,
+}
+
+impl<T> Job<T> {
+    /// Tells how it goes on, unless it was stopped.
+    fn tell(&self, next: Progress<T>) {
+        self.progress.send_if_modified(|progress| {
+            let goes_on = !matches!(progress, Progress::Stopped);
+            if goes_on {
+                *progress = next;
+            }
+            goes_on
+        });
+    }
 }
 
 #[derive(Clone)]
@@ -185,6 +201,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
             wasm: wasm.clone(),
             stop: Stop::default(),
             progress: watch::Sender::new(Progress::Waiting),
+            tickets: AtomicUsize::new(0),
         });
         if state.threads < self.bounds.threads {
             let shared = Arc::clone(self);
@@ -211,29 +228,22 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
                 return;
             };
             drop(state);
-            job.progress.send_replace(Progress::Working);
+            job.tell(Progress::Working);
             let result = (self.run)(job.key, &job.wasm, &job.stop);
             let mut state = self.state();
             if state.is_current(&job) {
                 state.jobs.remove(&job.key);
             }
             drop(state);
-            job.progress.send_if_modified(|progress| {
-                let is_wanted = matches!(progress, Progress::Working);
-                if is_wanted {
-                    *progress = Progress::Done(result);
-                }
-                is_wanted
-            });
+            job.tell(Progress::Done(result));
         }
     }
 
     /// Somebody waits no more. The last one to go ends the work.
     fn leave(&self, job: &Arc<Job<T>>) {
         let mut state = self.state();
-        // Tickets come and go under this lock only; the one that leaves is
-        // still counted.
-        if job.progress.receiver_count() > 1 || !state.is_current(job) {
+        let is_last = job.tickets.fetch_sub(1, Ordering::Relaxed) == 1;
+        if !is_last || !state.is_current(job) {
             return;
         }
         state.jobs.remove(&job.key);
@@ -268,7 +278,9 @@ struct Ticket<T: Clone + Send + Sync + 'static> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Ticket<T> {
+    /// Called under the lock of the queue.
     fn new(shared: &Arc<Shared<T>>, job: &Arc<Job<T>>) -> Self {
+        job.tickets.fetch_add(1, Ordering::Relaxed);
         Self {
             shared: Arc::clone(shared),
             job: Arc::clone(job),
@@ -436,6 +448,33 @@ mod tests {
         let begun = tokio::task::spawn_blocking(move || begun.recv());
         assert_eq!(begun.await.expect("thread"), Ok(2), "the next one's turn");
         next.abort();
+        until(&queue, (0, 0)).await;
+    }
+
+    #[tokio::test]
+    async fn the_last_to_leave_ends_the_work_while_others_are_still_on_their_way_out() {
+        let (queue, _go, _begun) = queue(BOUNDS);
+        let wasm = Bytes::from_static(&[0; 10]);
+        let ticket = || queue.shared.ask(key(1), key(1), &wasm).expect("room");
+        let (one, other) = (ticket(), ticket());
+        let job = Arc::clone(&one.job);
+        // What one that has left drops last of all.
+        let receiver = one.progress.clone();
+        drop((one, other));
+        assert!(job.stop.is_stopped());
+        until(&queue, (0, 0)).await;
+        drop(receiver);
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_stopped_stays_stopped() {
+        let (queue, _go, _begun) = queue(BOUNDS);
+        let wasm = Bytes::from_static(&[0; 10]);
+        let ticket = queue.shared.ask(key(1), key(1), &wasm).expect("room");
+        queue.close();
+        // As by a thread that took the job out of the line just before.
+        ticket.job.tell(Progress::Working);
+        assert!(matches!(*ticket.progress.borrow(), Progress::Stopped));
         until(&queue, (0, 0)).await;
     }
 

@@ -47,8 +47,9 @@ pub(crate) const TCP_CONNECT_BYTES: u64 = 512;
 /// Bytes charged for an outgoing TLS connection, at its start and when it stands.
 pub(crate) const TLS_CONNECT_BYTES: u64 = 4096;
 
-/// Descriptors of an attempt by name: a question for each family of addresses,
-/// afterwards two addresses at a time.
+/// Descriptors that an attempt by name begins with: a question for each family
+/// of addresses. Afterwards two addresses have them; each one more that is
+/// dialled beside those takes one more, up to [`CONNECT_ADDRESSES_MAX`].
 const DESCRIPTORS_BY_NAME: u64 = 2;
 
 /// What an attempt needs from the host.

@@ -172,7 +172,7 @@ impl FromFile {
                 warn!("{reason}: names are resolved as before");
             }
             (Err(reason), Err(_)) => {
-                warn!("{reason}: guests cannot connect to names until it does");
+                warn!("{reason}: guests cannot connect to names until the file names a server");
                 self.resolver = Err(reason);
             }
         }

@@ -96,6 +96,8 @@ pub(crate) enum Listener {
     Sni {
         names: Box<dyn SniListener>,
         _permit: DescriptorPermit,
+        /// For the certificate and its key, which the embedder keeps.
+        _memory: MemoryCharge,
     },
 }
 

@@ -1,10 +1,10 @@
 //! TLS that the host ends, for guests that do not want to.
 //!
 //! A stream is handed to the guest before its handshake, which a task of its
-//! own makes, under a deadline; reads and writes wait for it. A guest may read from one task and write
-//! from another, while TLS reads may need to write and the other way round:
-//! every I/O event therefore wakes both ([`Both`]). Trust roots and protocol
-//! versions are the engine's ([`TlsSettings`]).
+//! own makes, under a deadline; reads and writes wait for it. A guest may read
+//! from one task and write from another, while TLS reads may need to write and
+//! the other way round: every I/O event therefore wakes both ([`Both`]). Trust
+//! roots and protocol versions are the engine's ([`TlsSettings`]).
 
 use std::future::Future;
 use std::io;

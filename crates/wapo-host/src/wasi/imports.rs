@@ -1,11 +1,11 @@
 //! The imports of WASI, each wrapped so that the host's time is the guest's.
 //!
 //! The functions themselves are wasmtime's. In front of each stands what they
-//! lack: the call counts as work, a guest that was asked to stop is ended, and a
-//! number of the guest's that drives the time of a call (vectors, subscriptions,
-//! lengths of paths) has a bound beyond which the call is refused with an error
-//! of WASI. Output is handed over in bounded parts, and random bytes are filled
-//! in pieces, between which the instance can be suspended.
+//! lack: the call counts as work (a refused one, too), a guest that was asked to
+//! stop is ended, and a number of the guest's that drives the time of a call
+//! (vectors, subscriptions, lengths of paths) has a bound beyond which the call
+//! is refused with an error of WASI. Output is handed over in bounded parts, and
+//! random bytes are filled in pieces, between which the instance can be suspended.
 //!
 //! Linked by the engine, for both releases of WASI that guests import.
 
@@ -40,9 +40,11 @@ const WORK_ENVIRONMENT: u64 = 16 * 1024;
 /// Host time of one subscription: a clock and an entry of two tables.
 const WORK_SUBSCRIPTION: u64 = 20_000;
 
+// What calls take beyond `WORK_CALL`, which each one takes, refused or not.
+
 /// The work of a call that no number of the guest's drives.
 fn plain() -> Result<u64, Errno> {
-    Ok(WORK_CALL)
+    Ok(0)
 }
 
 /// The work of a call that copies what the app was started with.
@@ -90,14 +92,16 @@ macro_rules! at_once {
             stringify!($module),
             stringify!($name),
             |mut caller: Caller<'_, InstanceState>, $($arg: $type),*| -> wasmtime::Result<Errno> {
-                let work = match $admit {
-                    Ok(work) => work,
-                    Err(errno) => return Ok(errno),
+                caller.data_mut().add_work(WORK_CALL);
+                let errno = match $admit {
+                    Ok(work) => {
+                        caller.data_mut().add_work(work);
+                        let (memory, state) = split(&mut caller).map_err(no_memory)?;
+                        let mut memory = GuestMemory::Unshared(memory);
+                        $module::$name(&mut state.wasi, &mut memory $(, $arg)*)?
+                    }
+                    Err(errno) => errno,
                 };
-                caller.data_mut().add_work(work);
-                let (memory, state) = split(&mut caller).map_err(no_memory)?;
-                let mut memory = GuestMemory::Unshared(memory);
-                let errno = $module::$name(&mut state.wasi, &mut memory $(, $arg)*)?;
                 end_import(&mut caller)?;
                 Ok(errno)
             },
@@ -113,19 +117,22 @@ macro_rules! may_wait {
             stringify!($name),
             |mut caller: Caller<'_, InstanceState>, ($($arg,)*): ($($type,)*)| {
                 Box::new(async move {
-                    begin_import(&caller)?;
-                    let work = match $admit {
-                        Ok(work) => work,
-                        Err(errno) => return Ok(errno),
+                    begin_import(&mut caller)?;
+                    let errno = match $admit {
+                        Ok(work) => {
+                            caller.data_mut().add_work(work);
+                            let (memory, state) = split(&mut caller).map_err(no_memory)?;
+                            let mut memory = GuestMemory::Unshared(memory);
+                            // The bounds above stand in place of wasmtime's own.
+                            state.wasi.set_hostcall_fuel(usize::MAX);
+                            let waits = state.control.wait_in_host();
+                            let errno =
+                                $module::$name(&mut state.wasi, &mut memory $(, $arg)*).await?;
+                            drop(waits);
+                            errno
+                        }
+                        Err(errno) => errno,
                     };
-                    caller.data_mut().add_work(work);
-                    let (memory, state) = split(&mut caller).map_err(no_memory)?;
-                    let mut memory = GuestMemory::Unshared(memory);
-                    // The bounds above stand in place of wasmtime's own.
-                    state.wasi.set_hostcall_fuel(usize::MAX);
-                    let waits = state.control.wait_in_host();
-                    let errno = $module::$name(&mut state.wasi, &mut memory $(, $arg)*).await?;
-                    drop(waits);
                     work_off(&mut caller).await?;
                     wasmtime::Result::<Errno>::Ok(errno)
                 })
@@ -189,20 +196,21 @@ macro_rules! link {
             "fd_write",
             |mut caller: Caller<'_, InstanceState>, (fd, list, count, size): (i32, i32, i32, i32)| {
                 Box::new(async move {
-                    begin_import(&caller)?;
-                    let mut parcel = match collect(&mut caller, list, count).map_err(no_memory)? {
-                        Ok(parcel) => parcel,
-                        Err(errno) => return Ok(errno),
-                    };
-                    let wasi = &mut caller.data_mut().wasi;
-                    wasi.set_hostcall_fuel(usize::MAX);
-                    let mut memory = GuestMemory::Unshared(&mut parcel);
-                    let errno =
-                        $module::fd_write(wasi, &mut memory, fd, PARCEL_VECTOR, 1, PARCEL_SIZE)
-                            .await?;
-                    let errno = match errno {
-                        0 => deliver_size(&mut caller, &parcel, size),
-                        failed => failed,
+                    begin_import(&mut caller)?;
+                    let errno = match collect(&mut caller, list, count).map_err(no_memory)? {
+                        Ok(mut parcel) => {
+                            let wasi = &mut caller.data_mut().wasi;
+                            wasi.set_hostcall_fuel(usize::MAX);
+                            let mut memory = GuestMemory::Unshared(&mut parcel);
+                            let (at, to) = (PARCEL_VECTOR, PARCEL_SIZE);
+                            let errno =
+                                $module::fd_write(wasi, &mut memory, fd, at, 1, to).await?;
+                            match errno {
+                                0 => deliver_size(&mut caller, &parcel, size),
+                                failed => failed,
+                            }
+                        }
+                        Err(errno) => errno,
                     };
                     work_off(&mut caller).await?;
                     wasmtime::Result::<Errno>::Ok(errno)
@@ -221,15 +229,15 @@ macro_rules! link {
 pub(crate) fn add_to_linker(linker: &mut Linker<InstanceState>) -> wasmtime::Result<()> {
     link!(linker, wasi_snapshot_preview1);
     link!(linker, wasi_unstable);
-    let no_sockets = |_: Caller<'_, InstanceState>, _: i32, _: i32, _: i32| BADF;
-    linker.func_wrap("wasi_snapshot_preview1", "sock_accept", no_sockets)?;
+    linker.func_wrap(
+        "wasi_snapshot_preview1",
+        "sock_accept",
+        |caller: Caller<'_, InstanceState>, _: i32, _: i32, _: i32| no_sockets(caller),
+    )?;
     Ok(())
 }
 
 /// Links the functions that need nothing of wasmtime's.
-///
-/// There are no sockets: wasmtime says the same, and a line in the daemon's log
-/// besides, as often as a guest asks.
 fn link_own(linker: &mut Linker<InstanceState>, module: &str) -> wasmtime::Result<()> {
     linker.func_wrap_async(module, "random_get", |caller, (buffer, len): (i32, i32)| {
         Box::new(random_get(caller, buffer, len))
@@ -237,19 +245,31 @@ fn link_own(linker: &mut Linker<InstanceState>, module: &str) -> wasmtime::Resul
     linker.func_wrap(
         module,
         "sock_recv",
-        |_: Caller<'_, InstanceState>, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32| BADF,
+        |caller: Caller<'_, InstanceState>, _: i32, _: i32, _: i32, _: i32, _: i32, _: i32| {
+            no_sockets(caller)
+        },
     )?;
     linker.func_wrap(
         module,
         "sock_send",
-        |_: Caller<'_, InstanceState>, _: i32, _: i32, _: i32, _: i32, _: i32| BADF,
+        |caller: Caller<'_, InstanceState>, _: i32, _: i32, _: i32, _: i32, _: i32| {
+            no_sockets(caller)
+        },
     )?;
     linker.func_wrap(
         module,
         "sock_shutdown",
-        |_: Caller<'_, InstanceState>, _: i32, _: i32| BADF,
+        |caller: Caller<'_, InstanceState>, _: i32, _: i32| no_sockets(caller),
     )?;
     Ok(())
+}
+
+/// There are no sockets: wasmtime says the same, and a line in the daemon's log
+/// besides, as often as a guest asks.
+fn no_sockets(mut caller: Caller<'_, InstanceState>) -> wasmtime::Result<Errno> {
+    caller.data_mut().add_work(WORK_CALL);
+    end_import(&mut caller)?;
+    Ok(BADF)
 }
 
 /// Fills a buffer of any size with random bytes.
@@ -258,12 +278,13 @@ async fn random_get(
     buffer: i32,
     len: i32,
 ) -> wasmtime::Result<Errno> {
-    begin_import(&caller)?;
+    begin_import(&mut caller)?;
     let slice = GuestSlice::new((buffer.cast_unsigned(), len.cast_unsigned()));
     let mut filled = 0;
     loop {
         let (memory, state) = split(&mut caller).map_err(no_memory)?;
         let Ok(bytes) = slice.write(memory) else {
+            work_off(&mut caller).await?;
             return Ok(FAULT);
         };
         let left = &mut bytes[filled..];
