@@ -26,7 +26,7 @@ use crate::error::StartError;
 use crate::reserve::Reserve;
 
 /// Only the owner of the worker has business in its folder.
-const FOLDER_MODE: u32 = 0o700;
+pub(crate) const FOLDER_MODE: u32 = 0o700;
 
 /// What is in it is for nobody else either.
 pub(crate) const FILE_MODE: u32 = 0o600;

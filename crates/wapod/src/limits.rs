@@ -219,8 +219,8 @@ pub const SEND_BUFFER_BYTES: usize = 128 * 1024;
 /// RST_STREAM, empty DATA and unknown ones) that a client may send at once.
 ///
 /// Each costs a microsecond and no flow control bounds them: a client could keep a
-/// core busy. Beyond this, the connection is closed. A request, and each frame that
-/// is sent to the client, allows for four more.
+/// core busy. Beyond this, the connection is closed. A request allows for four more,
+/// and what is sent to the client for as many as its updates need (`api::frames`).
 pub const CONTROL_FRAMES_BURST: u32 = 1_000;
 
 /// The same per second, for as long as the connection lasts.

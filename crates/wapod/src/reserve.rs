@@ -11,6 +11,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use crate::data_dir::FILE_MODE;
 use crate::limits::{RESERVE_BYTES, RESERVE_INTERVAL};
 
 /// Name of the file, below the data folder.
@@ -76,7 +77,7 @@ fn make(path: &Path) -> io::Result<()> {
         .write(true)
         .create(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(FILE_MODE)
         .open(path)?;
     // Not zeros: file systems that compress would keep no room for them.
     let mut piece = [0_u8; 64 * 1024];

@@ -70,7 +70,7 @@ impl Shared {
 
 /// The signals of this process, for the program to wait for.
 pub struct Signals {
-    /// How many came, and the last of them.
+    /// The last of those that came.
     told: watch::Receiver<Option<Told>>,
     shared: Arc<Shared>,
 }

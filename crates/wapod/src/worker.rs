@@ -2,8 +2,9 @@
 //!
 //! Knows nothing of HTTP. A request is let in by [`Worker::admit`], which gives
 //! a [`Lease`] on an instance, and leaves when the lease is dropped. An instance
-//! leaves through `drain` and `retire` only, an app through `remove`. Locks are held for a
-//! look into a table, never while anything is awaited.
+//! leaves through `drain` and `retire` only, an app through `remove`, a replacement
+//! or a deployment that fails. Locks are held for a look into a table, never while
+//! anything is awaited.
 //!
 //! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
 //! * `deploy`, `ready`, `lifecycle`, `names`, `ports`, `secrets`: what people do
@@ -187,8 +188,11 @@ impl Worker {
             self.is_ready.store(true, Ordering::Relaxed);
         }
         tokio::spawn(async move {
-            starting.remove_unused_code().await;
-            starting.start_adopted(adopted).await;
+            // At the same time: no app waits for a folder to be tidied up.
+            tokio::join!(
+                starting.remove_unused_code(),
+                starting.start_adopted(adopted)
+            );
             starting.is_ready.store(true, Ordering::Relaxed);
         });
         tokio::spawn(Arc::clone(self).keep_books())

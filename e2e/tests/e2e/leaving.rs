@@ -128,6 +128,56 @@ async fn a_stopped_app_answers_what_was_asked_before_and_nothing_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_being_stopped_is_not_started() {
+    let operator = operator().await;
+    let app = deploy(&operator, 1).await;
+    let load = Load::start(&operator, app, 5).await;
+    let starting = async {
+        operator
+            .until("no more to come", app, |app| app.target == 0)
+            .await;
+        operator.app_start(app.into()).await
+    };
+    let stopping = within("a stop", operator.app_stop(app.into()));
+    let (stopped, started) = tokio::join!(stopping, starting);
+    stopped.unwrap();
+    let error = started.unwrap_err().to_string();
+    assert!(error.contains("is being changed"), "{error}");
+    load.expect_answers().await;
+    let info = operator.find(app).await.unwrap();
+    assert_eq!((info.target, info.instances), (0, 0));
+    let started = within("a start", operator.app_start(app.into())).await;
+    started.unwrap();
+    let answer = client::get(&operator.app_url(app, "")).await;
+    answer.expect_status(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_grows_while_instances_leave_has_as_many_as_it_should() {
+    let operator = operator().await;
+    let app = deploy(&operator, 3).await;
+    let load = Load::start(&operator, app, 9).await;
+    let resize = |instances| {
+        operator.app_resize(ResizeArgs {
+            address: app.0.to_vec(),
+            instances,
+        })
+    };
+    let growing = async {
+        operator
+            .until("a smaller target", app, |app| app.target == 1)
+            .await;
+        resize(3).await
+    };
+    let (shrunk, grown) = within("both", async { tokio::join!(resize(1), growing) }).await;
+    shrunk.unwrap();
+    assert_eq!(grown.unwrap().value, 3);
+    load.expect_answers().await;
+    let info = operator.find(app).await.unwrap();
+    assert_eq!((info.target, info.instances), (3, 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_removed_app_answers_what_was_asked_before() {
     let operator = operator().await;
     let app = deploy(&operator, 1).await;

@@ -212,6 +212,30 @@ async fn an_app_is_replaced_by_one_deployment_at_a_time() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_keeps_its_own_name_when_the_old_one_is_removed_meanwhile() {
+    let operator = Operator::start().await;
+    let port = ports::free();
+    let old = old(&operator, port).await;
+    let listen = format!("listen=127.0.0.1:{port}");
+    let mut wanted = version(&operator, suite(&[&listen], port), Some(old)).await;
+    wanted.name = "stall".to_owned();
+    wanted.settle_ms = 2000;
+    let deploying = operator.try_deploy(wanted);
+    let removing = async {
+        while operator.apps().await.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        operator.remove(old).await;
+    };
+    let (deployed, ()) = within("both", async { tokio::join!(deploying, removing) }).await;
+    let new = address(&deployed.unwrap());
+    let apps = operator.apps().await;
+    assert_eq!(apps.len(), 1, "{apps:?}");
+    let seen = (apps[0].address.as_slice(), apps[0].name.as_str());
+    assert_eq!(seen, (new.0.as_slice(), "stall"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failed_deployment_does_not_come_back_with_the_daemon() {
     let folder = tempfile::tempdir().unwrap();
     let operator = Operator::in_folder(folder.path()).await;
@@ -266,22 +290,53 @@ async fn a_start_function_that_never_ends_keeps_nobody_waiting() {
     assert_eq!(operator.info(Empty {}).await.unwrap().running_instances, 0);
 }
 
+/// The only app, as soon as its first instance is there.
+async fn being_deployed(operator: &Operator) -> AppAddress {
+    loop {
+        if let Some(app) = operator.apps().await.first()
+            && app.instances == 1
+        {
+            return AppAddress::from_bytes(&app.address).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_being_deployed_can_only_be_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let operator = Operator::in_folder(folder.path()).await;
+    let app = text_guest(START_LOOP);
+    operator.put_code(&app).await;
+    let deploying = operator.try_deploy(args(&app));
+    let changing = async {
+        let app = being_deployed(&operator).await;
+        let secret = SecretSetArgs {
+            address: app.0.to_vec(),
+            name: "A".to_owned(),
+            value: b"a".to_vec(),
+        };
+        let (stopped, set) =
+            tokio::join!(operator.app_stop(app.into()), operator.secret_set(secret));
+        for error in [stopped.map(drop).unwrap_err(), set.map(drop).unwrap_err()] {
+            let error = error.to_string();
+            assert!(error.contains("is being changed"), "{error}");
+        }
+        operator.remove(app).await;
+    };
+    let (deployed, ()) = within("both", async { tokio::join!(deploying, changing) }).await;
+    deployed.unwrap_err();
+    operator.shutdown().await;
+    let operator = Operator::in_folder(folder.path()).await;
+    assert!(operator.apps().await.is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deployment_whose_app_was_removed_meanwhile_has_failed() {
     let operator = Operator::start().await;
     let app = text_guest(START_LOOP);
     operator.put_code(&app).await;
     let deploying = operator.try_deploy(args(&app));
-    let removing = async {
-        loop {
-            if let Some(app) = operator.apps().await.first()
-                && app.instances == 1
-            {
-                let address = AppAddress::from_bytes(&app.address).unwrap();
-                return operator.remove(address).await;
-            }
-        }
-    };
+    let removing = async { operator.remove(being_deployed(&operator).await).await };
     let (deployed, ()) = within("both", async { tokio::join!(deploying, removing) }).await;
     let error = deployed.unwrap_err().to_string();
     assert!(error.contains("app not found"), "{error}");

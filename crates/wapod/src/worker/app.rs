@@ -94,6 +94,12 @@ impl AppState {
     pub(super) fn is_ending(&self) -> bool {
         self.is_closing || self.is_removed
     }
+
+    /// Instances that nobody's request has started, and that stay; the oldest first.
+    pub(super) fn standing(&self) -> impl Iterator<Item = &Arc<Instance>> {
+        let all = self.instances.iter();
+        all.filter(|one| one.kind == Kind::Standing && !one.is_leaving())
+    }
 }
 
 /// For whom an instance runs.
@@ -396,11 +402,9 @@ impl App {
         }
     }
 
-    /// Instances that nobody's request has started.
+    /// Instances that nobody's request has started, and that stay.
     pub(super) fn standing_count(&self) -> u32 {
-        let state = self.state();
-        let standing = state.instances.iter();
-        let count = standing.filter(|one| one.kind == Kind::Standing).count();
+        let count = self.state().standing().count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 

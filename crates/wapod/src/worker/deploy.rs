@@ -57,7 +57,8 @@ pub(crate) enum Name {
 }
 
 impl Worker {
-    /// Deploys an app and waits until its first instance runs.
+    /// Deploys an app. One that replaces another has proved itself when this
+    /// returns; of one that `waits`, the first polls have returned, or take long.
     ///
     /// # Errors
     ///
@@ -278,7 +279,7 @@ impl Worker {
         settle: Option<Duration>,
     ) -> Result<(), AppError> {
         // One on demand is started by its first request.
-        if instances.is_empty() {
+        if app.manifest.on_demand {
             return Ok(());
         }
         let expected = Expected::in_place_of(old);
@@ -309,7 +310,12 @@ impl Worker {
     ) -> Result<(), AppError> {
         // Whoever removes the old one at this moment waits for it to be written.
         let _not_otherwise = old.writing.lock().await;
-        if old.is_removed() {
+        let is_removed = old.is_removed();
+        // Looked at second: when the daemon ends, every app looks removed.
+        if self.is_closing() {
+            return Err(AppError::Interrupted);
+        }
+        if is_removed {
             // Its name was free for everybody.
             self.claim_name(app);
         } else if old.is_written.load(Ordering::Relaxed) {
@@ -322,7 +328,10 @@ impl Worker {
         self.write_record(app, changes).await?;
         // First, so that whoever finds the old one withdrawn finds this one.
         old.state().heir = Some(Arc::clone(app));
-        self.withdraw_for(old, Some(app));
+        if !self.withdraw_for(old, Some(app)) {
+            // Whoever removed it meanwhile has made its name free.
+            self.claim_name(app);
+        }
         Ok(())
     }
 

@@ -308,6 +308,7 @@ impl Worker {
                 continue;
             }
             let state = app.state();
+            let mut has_begun = false;
             for one in state
                 .instances
                 .iter()
@@ -317,11 +318,16 @@ impl Worker {
                 let is_idle = !one.is_busy();
                 let is_forgotten = is_idle && one.idle_since().elapsed() >= ON_DEMAND_LINGER;
                 if is_over || is_forgotten {
+                    has_begun |= !one.is_leaving();
                     one.leave();
                 }
                 if is_idle && one.is_leaving() {
                     one.handle.stop();
                 }
+            }
+            drop(state);
+            if has_begun {
+                app.changed.notify_waiters();
             }
         }
     }

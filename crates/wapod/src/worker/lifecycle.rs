@@ -45,13 +45,14 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`AppError`].
+    /// [`AppError`]; [`AppError::Changing`] while the app is still being deployed.
     ///
     /// # Cancel safety
     ///
     /// As [`deploy`](Self::deploy).
     pub(crate) async fn stop_app(self: &Arc<Self>, address: AppAddress) -> Result<(), AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
+        already_deployed(&app)?;
         let worker = Arc::clone(self);
         in_background(async move { worker.stop_to_end(&app).await }).await
     }
@@ -84,7 +85,8 @@ impl Worker {
     /// # Errors
     ///
     /// [`AppError`] when more are wanted and not a single one could be started,
-    /// or for more than one instance of an app that is not resizable.
+    /// or for more than one instance of an app that is not resizable;
+    /// [`AppError::Changing`] while the app is being deployed or stopped.
     ///
     /// # Cancel safety
     ///
@@ -101,6 +103,7 @@ impl Worker {
         if instances > 0 && app.manifest.on_demand {
             return Err(AppError::OnDemand);
         }
+        already_deployed(&app)?;
         let worker = Arc::clone(self);
         in_background(async move {
             match instances {
@@ -118,10 +121,15 @@ impl Worker {
     ) -> Result<u32, AppError> {
         let one_at_a_time = change(app, Instant::now() + READY_WAIT).await?;
         still_here(app)?;
-        let generation = app.generation();
+        // A stop that begins after this is seen by the generation.
+        let start = Start::new(app, Kind::Standing, Instant::now() + LOAD_WAIT);
+        if app.state().is_closing {
+            return Err(AppError::Changing);
+        }
         let before = app.instances();
         let standing = app.standing_count();
-        let (started, failure) = self.grow(app, instances.saturating_sub(standing)).await;
+        let more = instances.saturating_sub(standing);
+        let (started, failure) = self.grow(app, start, more).await;
         let ready = match started.is_empty() {
             true => Ok(()),
             false => {
@@ -138,11 +146,10 @@ impl Worker {
             Err(NotReady::Missing(what)) => (failure, Some(what)),
             Ok(()) => (failure, None),
         };
-        drop(one_at_a_time);
         let now = app.standing_count();
-        let target_before = {
+        let (target_before, surplus) = {
             let mut state = app.state();
-            if state.generation != generation {
+            if state.generation != start.generation {
                 return Err(AppError::Changing);
             }
             let target = match failure {
@@ -150,9 +157,14 @@ impl Worker {
                 Some(_) => instances.min(now),
                 None => instances,
             };
-            std::mem::replace(&mut state.target, target)
+            // The newest. Whoever sees the target finds them leaving.
+            let surplus = state.standing().skip(instances as usize);
+            let surplus: Vec<_> = surplus.cloned().collect();
+            surplus.iter().for_each(|one| one.leave());
+            (std::mem::replace(&mut state.target, target), surplus)
         };
-        self.shrink(app, instances).await;
+        drop(one_at_a_time);
+        drain(app, &surplus, Instant::now() + self.limits.drain_grace).await;
         if let Err(error) = self.write_record(app, Vec::new()).await {
             app.state().target = target_before;
             return Err(error);
@@ -167,9 +179,9 @@ impl Worker {
     async fn grow(
         self: &Arc<Self>,
         app: &Arc<App>,
+        start: Start,
         count: u32,
     ) -> (Vec<Arc<Instance>>, Option<AppError>) {
-        let start = Start::new(app, Kind::Standing, Instant::now() + LOAD_WAIT);
         let mut started = Vec::new();
         // Not until so many are there: some have done their work in no time.
         for _ in 0..count {
@@ -179,17 +191,6 @@ impl Worker {
             }
         }
         (started, None)
-    }
-
-    /// Lets instances beyond a number leave, the newest first.
-    async fn shrink(&self, app: &App, instances: u32) {
-        let standing = app.instances().into_iter();
-        let surplus: Vec<_> = standing
-            .filter(|one| one.kind == Kind::Standing)
-            .skip(instances as usize)
-            .collect();
-        let deadline = Instant::now() + self.limits.drain_grace;
-        drain(app, &surplus, deadline).await;
     }
 
     /// Removes an app: no request finds it any more, its instances are stopped,
@@ -209,6 +210,7 @@ impl Worker {
     }
 
     async fn remove_to_end(self: &Arc<Self>, app: Arc<App>) -> Result<(), AppError> {
+        let was_root = self.root().is_some_and(|root| root.serial == app.serial);
         if !self.withdraw(&app) {
             return Err(AppError::NotFound(app.address));
         }
@@ -217,6 +219,10 @@ impl Worker {
         if let Err(error) = self.write_off(&app).await {
             app.reinstate();
             self.claim_name(&app);
+            if was_root {
+                let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
+                root.get_or_insert_with(|| Arc::clone(&app));
+            }
             self.start_one_adopted(&app).await;
             return Err(error.into());
         }
@@ -297,10 +303,13 @@ impl Worker {
         true
     }
 
-    /// Takes a withdrawn app out of the table.
+    /// Takes a withdrawn app out of the table, where an equal one may be already.
     pub(super) fn strike(&self, app: &App) {
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
-        apps.remove(&app.address);
+        let is_there = |one: &Arc<App>| one.serial == app.serial;
+        if apps.get(&app.address).is_some_and(is_there) {
+            apps.remove(&app.address);
+        }
         drop(apps);
         app.changed.notify_waiters();
     }
@@ -377,6 +386,15 @@ fn still_here(app: &App) -> Result<(), AppError> {
     match app.is_removed() {
         true => Err(AppError::NotFound(app.address)),
         false => Ok(()),
+    }
+}
+
+/// Refuses to change an app that the store does not have yet: its deployment may
+/// fail, and nothing of it may stay then.
+pub(super) fn already_deployed(app: &App) -> Result<(), AppError> {
+    match app.is_written.load(Ordering::Relaxed) {
+        true => Ok(()),
+        false => Err(AppError::Changing),
     }
 }
 

@@ -1,8 +1,8 @@
 //! Host names of apps: a label below the base domain, or their address.
 //!
 //! A label belongs to the app that had it first and is free again when the app
-//! goes. The base32 form of an address always works. Called by `lifecycle` and
-//! by the gateway.
+//! goes. The base32 form of an address always works. Called by `lifecycle`,
+//! `deploy` and the gateway.
 
 use std::sync::{Arc, PoisonError};
 
@@ -62,7 +62,8 @@ impl Worker {
             return;
         }
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if names.contains_key(&state.name) {
+        let owner = names.get(&state.name);
+        if owner.is_some_and(|owner| owner.serial != app.serial) {
             state.name.clear();
         } else {
             names.insert(state.name.clone(), Arc::clone(app));

@@ -3,7 +3,8 @@
 //! An instance is ready when its first poll has returned and it offers what those
 //! offer that it stands beside, or in whose place it comes: addresses that it
 //! listens on, HTTP requests, queries. Whatever is missing at the deadline is said
-//! in words. Called by `lifecycle` after each start that somebody waits for.
+//! in words. Called by `lifecycle` and `deploy` after each start that somebody
+//! waits for.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -11,6 +11,7 @@ use wapo_rpc::AppAddress;
 
 use super::Worker;
 use super::app::App;
+use super::lifecycle::already_deployed;
 use crate::error::AppError;
 use crate::limits::{SECRET_BYTES_MAX, SECRET_NAME_BYTES_MAX, SECRETS_MAX};
 use crate::store::Change;
@@ -20,7 +21,8 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`AppError`] for a bad name or value, or when the store cannot be written.
+    /// [`AppError`] for a bad name or value, or when the store cannot be written;
+    /// [`AppError::Changing`] while the app is still being deployed.
     pub(crate) async fn set_secret(
         &self,
         address: AppAddress,
@@ -37,6 +39,7 @@ impl Worker {
         if app.is_removed() {
             return Err(AppError::NotFound(address));
         }
+        already_deployed(&app)?;
         let is_new = !app.secrets().contains_key(&name);
         if is_new && app.secrets().len() >= SECRETS_MAX {
             return Err(AppError::BadSecret("the app has too many already"));
@@ -67,6 +70,7 @@ impl Worker {
         if app.is_removed() {
             return Err(AppError::NotFound(address));
         }
+        already_deployed(&app)?;
         let change = Change::RemoveSecret {
             app: address,
             name: name.clone(),

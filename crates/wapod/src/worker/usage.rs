@@ -153,7 +153,8 @@ impl Worker {
     }
 
     /// Moves a withdrawn app, none of whose instances is left, from the books of
-    /// those that are here to the books of those that have gone.
+    /// those that are here to the books of those that have gone, unless somebody
+    /// else has done that: an equal app may be there already.
     ///
     /// # Errors
     ///
@@ -163,6 +164,10 @@ impl Worker {
         let _one_at_a_time = app.writing.lock().await;
         // Held to the end: nobody writes usage of the app after its removal.
         let mut written = self.usage_written.lock().await;
+        let here = self.any_app(&app.address);
+        if here.is_none_or(|here| here.serial != app.serial) {
+            return Ok(());
+        }
         let departed = departed(app);
         let changes = vec![
             Change::PutDeparted(departed.clone()),
