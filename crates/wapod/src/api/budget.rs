@@ -3,8 +3,8 @@
 //! A [`Budget`] counts bytes, or whatever else a client can make the daemon
 //! keep. A [`Share`] is what one request has taken of it, and gives it back when
 //! it is dropped, however the request ends. No waiting: what does not fit is
-//! refused with the reason. Made by `clients`, used by `collect`, `call`,
-//! `log_stream` and `blob`.
+//! refused with the reason. Made by `clients` and by the parent module, used by
+//! `collect`, `call`, `log_stream` and `blob`.
 
 use std::collections::HashMap;
 use std::hash::Hash;

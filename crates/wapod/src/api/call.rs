@@ -166,15 +166,15 @@ impl Call {
         }
     }
 
-    /// An answer whose message has about `bytes`. It is counted before it is
-    /// encoded.
+    /// An answer whose message has about `bytes`. It is counted before it is made
+    /// and encoded.
     ///
     /// # Errors
     ///
     /// The answer when there is no room for it.
     pub(super) async fn large_answer<M>(
         &self,
-        message: M,
+        message: impl FnOnce() -> M + Send + 'static,
         bytes: usize,
     ) -> Result<Response<Body>, Refusal>
     where
@@ -189,7 +189,8 @@ impl Call {
         let share = self.clients.answer_share(self.who, encoded_bytes);
         let share =
             share.map_err(|full| self.busy(&format!("the app has answered, but {full}")))?;
-        let content = self.work(bytes, move || encoding.encode(&message)).await?;
+        let encode = move || encoding.encode(&message());
+        let content = self.work(bytes, encode).await?;
         Ok(self.success(share.around(content)))
     }
 

@@ -95,7 +95,6 @@ pub(crate) trait Surface: Send + Sync + 'static {
 pub(crate) struct Client {
     /// Address of the other end, as the kernel says.
     pub(super) peer: SocketAddr,
-    stage: watch::Receiver<Stage>,
     link: Arc<Link>,
     /// The request that this belongs to: it is worked on as long as that.
     _work: Option<Arc<Work>>,
@@ -105,6 +104,8 @@ pub(crate) struct Client {
 struct Link {
     presence: Arc<Presence>,
     place: Place,
+    /// Copied by whoever waits for it only: each copy is counted for the whole port.
+    stage: watch::Receiver<Stage>,
 }
 
 impl Client {
@@ -136,22 +137,26 @@ impl Client {
         let presence = self.presence();
         loop {
             let begun = presence.begun();
+            // One that ends meanwhile is followed by the whole time.
+            let was_idle = presence.requests() == 0;
             sleep(time).await;
-            if presence.requests() == 0 && presence.begun() == begun {
+            if was_idle && presence.requests() == 0 && presence.begun() == begun {
                 return;
             }
         }
     }
 
     /// Waits until requests are not taken any more.
-    pub(super) async fn draining(&mut self) {
+    pub(super) async fn draining(&self) {
+        let mut stage = self.link.stage.clone();
         // An error means that the frontend is gone, which is the same.
-        let _ = self.stage.wait_for(|stage| *stage >= Stage::Draining).await;
+        let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     }
 
     /// Waits until nothing is served any more.
-    pub(super) async fn closed(&mut self) {
-        let _ = self.stage.wait_for(|stage| *stage == Stage::Closed).await;
+    pub(super) async fn closed(&self) {
+        let mut stage = self.link.stage.clone();
+        let _ = stage.wait_for(|stage| *stage == Stage::Closed).await;
     }
 }
 
@@ -178,10 +183,10 @@ async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch:
             };
             let client = Client {
                 peer,
-                stage: stage.clone(),
                 link: Arc::new(Link {
                     presence: Arc::default(),
                     place,
+                    stage: stage.clone(),
                 }),
                 _work: None,
             };
@@ -203,7 +208,7 @@ async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch:
     }
 }
 
-async fn serve(stream: TcpStream, surface: Arc<impl Surface>, mut client: Client) {
+async fn serve(stream: TcpStream, surface: Arc<impl Surface>, client: Client) {
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let patience = surface.clients().patience;
@@ -304,7 +309,7 @@ impl HttpBody for CountedBody {
 }
 
 /// Runs a connection of HTTP/1.1 to its end, or to the end that the stage demands.
-async fn drive<S>(connection: http1::UpgradeableConnection<TokioIo<Wire>, S>, mut client: Client)
+async fn drive<S>(connection: http1::UpgradeableConnection<TokioIo<Wire>, S>, client: Client)
 where
     S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,
 {
@@ -329,6 +334,24 @@ where
 }
 
 #[cfg(test)]
+impl Client {
+    /// One that has a place, and no connection.
+    pub(super) async fn of_test(places: &Arc<Places>) -> Self {
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let who = super::budget::Who::new(peer.ip(), &[]);
+        Self {
+            peer,
+            link: Arc::new(Link {
+                presence: Arc::default(),
+                place: places.take(who).await.expect("a place"),
+                stage: watch::channel(Stage::Open).1,
+            }),
+            _work: None,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::limits::Patience;
@@ -348,6 +371,20 @@ mod tests {
         fn clients(&self) -> &Arc<Clients> {
             &self.clients
         }
+    }
+
+    #[tokio::test]
+    async fn a_client_is_idle_when_the_whole_time_has_passed_since_its_last_request() {
+        let client = Client::of_test(&Places::new(1, 1)).await;
+        let time = Duration::from_millis(100);
+        let request = Counted::new(&client);
+        let mut idle = pin!(client.idle(time));
+        // The wait has begun when the request ends.
+        assert!(timeout(time / 2, idle.as_mut()).await.is_err());
+        drop(request);
+        let ended = Instant::now();
+        idle.await;
+        assert!(ended.elapsed() >= time);
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@
 //! by `wire` and `http2`.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -19,9 +20,29 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const END_STREAM: u8 = 1;
 
-/// Control frames that a request, or a frame sent to the client, makes usual: two
-/// updates of windows, a priority and a reset.
-const FRAMES_PER_FRAME: u32 = 4;
+/// Control frames that a request makes usual: two updates of windows, a priority and
+/// a reset.
+const FRAMES_PER_REQUEST: u32 = 4;
+
+/// Control frames that a piece of an answer makes usual, however short it is: an
+/// update of each window.
+const FRAMES_PER_PIECE: u32 = 2;
+
+/// The same for each started [`SENT_BYTES`] of it.
+///
+/// Usual clients update their windows some eight times in 64 KiB; this allows for
+/// four times as many.
+const FRAMES_PER_SENT_BYTES: u32 = 2;
+
+/// Bytes of an answer that [`FRAMES_PER_SENT_BYTES`] are for.
+const SENT_BYTES: usize = 4 * 1024;
+
+/// Control frames that requests and what was sent may allow for at a time.
+///
+/// A client updates its windows for all that is on its way to it, which may be many
+/// megabytes. Without a bound, a client that says little about a long download could
+/// keep a core busy afterwards; so many frames take 65 ms of it.
+const EARNED_FRAMES_MAX: u32 = 65_536;
 
 /// Frames that a client may still send.
 #[derive(Debug)]
@@ -34,13 +55,22 @@ impl Default for FrameBudget {
 }
 
 impl FrameBudget {
-    /// A frame was sent, or a request came: the client has reason to say something.
-    pub(super) fn grant(&self) {
-        self.add(FRAMES_PER_FRAME);
+    /// Bytes of an answer were sent: the client has reason to say something.
+    pub(super) fn grant_sent(&self, bytes: usize) {
+        let started = u32::try_from(bytes.div_ceil(SENT_BYTES)).unwrap_or(u32::MAX);
+        let frames = started.saturating_mul(FRAMES_PER_SENT_BYTES);
+        let frames = frames.saturating_add(FRAMES_PER_PIECE);
+        self.add(frames, EARNED_FRAMES_MAX);
     }
 
-    fn add(&self, frames: u32) {
-        let update = |left: u32| Some(left.saturating_add(frames).min(CONTROL_FRAMES_BURST));
+    /// A request came.
+    fn grant_request(&self) {
+        self.add(FRAMES_PER_REQUEST, EARNED_FRAMES_MAX);
+    }
+
+    /// Adds frames, but not beyond `max`. What is there already stays.
+    fn add(&self, frames: u32, max: u32) {
+        let update = |left: u32| Some(left.saturating_add(frames).min(max).max(left));
         // The closure always gives a value.
         let _ = self
             .0
@@ -65,6 +95,7 @@ pub(super) struct FrameMeter {
     head_bytes: usize,
     /// Bytes until the next head.
     skip: usize,
+    /// Up to when time has allowed for frames.
     refilled: Instant,
 }
 
@@ -81,7 +112,6 @@ impl FrameMeter {
 
     /// Counts what came; false when it was too much.
     pub(super) fn count(&mut self, mut bytes: &[u8], budget: &FrameBudget) -> bool {
-        self.refill(budget);
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
@@ -110,22 +140,28 @@ impl FrameMeter {
         self.skip = usize::from(long) << 16 | usize::from(middle) << 8 | usize::from(short);
         match kind {
             HEADERS => {
-                budget.grant();
+                budget.grant_request();
                 true
             }
             DATA if self.skip > 0 || flags & END_STREAM != 0 => true,
-            _ => budget.take(),
+            _ if budget.take() => true,
+            // The clock is read only when it matters.
+            _ => {
+                self.refill(budget, Instant::now());
+                budget.take()
+            }
         }
     }
 
-    fn refill(&mut self, budget: &FrameBudget) {
-        let per_frame = 1_000 / CONTROL_FRAMES_PER_SECOND;
-        let passed = self.refilled.elapsed().as_millis();
-        let frames = u32::try_from(passed / u128::from(per_frame)).unwrap_or(u32::MAX);
-        if frames > 0 {
-            budget.add(frames);
-            self.refilled = Instant::now();
-        }
+    /// Adds what time allows for. The part of a frame that is left counts the next
+    /// time.
+    fn refill(&mut self, budget: &FrameBudget, now: Instant) {
+        let per_frame = Duration::from_secs(1) / CONTROL_FRAMES_PER_SECOND;
+        let passed = now.saturating_duration_since(self.refilled);
+        let frames = passed.as_nanos() / per_frame.as_nanos();
+        let frames = u32::try_from(frames).unwrap_or(u32::MAX);
+        budget.add(frames, CONTROL_FRAMES_BURST);
+        self.refilled += per_frame * frames;
     }
 }
 
@@ -187,8 +223,53 @@ mod tests {
         let mut meter = FrameMeter::new(0);
         let update = frame(8, 0, &[0; 4]);
         for _ in 0..10 * CONTROL_FRAMES_BURST {
-            budget.grant();
+            budget.grant_sent(1);
             assert!(meter.count(&update, &budget) && meter.count(&update, &budget));
         }
+    }
+
+    /// Frames that may be taken now.
+    fn taken(budget: &FrameBudget) -> u32 {
+        let mut taken = 0;
+        while budget.take() {
+            taken += 1;
+        }
+        taken
+    }
+
+    #[test]
+    fn a_fast_download_allows_for_the_updates_of_all_that_is_on_its_way() {
+        let budget = FrameBudget::default();
+        let mut meter = FrameMeter::new(0);
+        let update = frame(8, 0, &[0; 4]);
+        // What is handed over in one piece is answered with eight frames per 64 KiB.
+        for _ in 0..100 {
+            for _ in 0..100 {
+                budget.grant_sent(128 * 1024);
+            }
+            for _ in 0..100 * 16 {
+                assert!(meter.count(&update, &budget));
+            }
+        }
+        budget.grant_sent(usize::MAX);
+        assert_eq!(taken(&budget), EARNED_FRAMES_MAX);
+    }
+
+    #[test]
+    fn time_allows_for_more_up_to_a_bound_and_no_part_of_it_is_lost() {
+        let budget = FrameBudget::default();
+        let mut meter = FrameMeter::new(0);
+        let begun = meter.refilled;
+        assert_eq!(taken(&budget), CONTROL_FRAMES_BURST);
+        for (at_ms, frames) in [(9, 0), (19, 1), (20, 1), (20, 0), (59, 3), (60, 1)] {
+            meter.refill(&budget, begun + Duration::from_millis(at_ms));
+            assert_eq!(taken(&budget), frames, "after {at_ms} ms");
+        }
+        meter.refill(&budget, begun + Duration::from_secs(3600));
+        assert_eq!(taken(&budget), CONTROL_FRAMES_BURST);
+        // What was earned is more than that, and stays.
+        budget.grant_sent(64 * 1024 * 1024);
+        meter.refill(&budget, begun + Duration::from_secs(7200));
+        assert!(taken(&budget) > 2 * CONTROL_FRAMES_BURST);
     }
 }

@@ -29,7 +29,7 @@ use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse}
 pub(super) use guest_body::GuestBody;
 
 use super::UserSurface;
-use super::body::Body;
+use super::body::{self, Body};
 use super::connection::Client;
 use super::error::ApiError;
 use super::framing;
@@ -266,7 +266,6 @@ fn refusal(response: Response<()>, exchange: Exchange, mut io: BodyStream) -> Re
 
 /// Passes bytes on between a client and a guest until both have ended.
 async fn tunnel(exchange: Exchange, mut io: BodyStream, on_upgrade: OnUpgrade) {
-    let mut client = exchange.client.clone();
     let tunnel = async {
         let mut visitor = TokioIo::new(on_upgrade.await?);
         let copied = tokio::io::copy_bidirectional(&mut visitor, &mut io).await;
@@ -279,7 +278,7 @@ async fn tunnel(exchange: Exchange, mut io: BodyStream, on_upgrade: OnUpgrade) {
     tokio::select! {
         // A client that leaves before the switch leaves nothing behind.
         _ = tunnel => {}
-        () = client.closed() => {}
+        () = exchange.client.closed() => {}
     }
 }
 
@@ -293,7 +292,17 @@ async fn connect(
 ) -> Result<Response<Body>, ApiError> {
     let window = waiting.patience.body_window;
     let mut response = waiting.answer(&exchange, None).await?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+    let status = response.status();
+    if status.is_success() {
+        // The client would take it for the other protocol.
+        let refused = StatusCode::NOT_IMPLEMENTED;
+        let (said, code) = (refused.as_u16(), status.as_u16());
+        let why = "for another protocol an app says 101, and this one said";
+        exchange.complain(&format!("was answered with {said}: {why} {code}"));
+        let text = "the app does not speak this protocol\n";
+        return Ok(body::text(refused, text));
+    }
+    if status != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(refusal(response, exchange, io));
     }
     *response.status_mut() = StatusCode::OK;
@@ -344,8 +353,7 @@ impl Waiting {
         client: &Client,
         mut feeding: Option<&mut Feeding>,
     ) -> Result<HttpResponseHeadOf<Bytes>, ApiError> {
-        let mut watch = None;
-        let mut looks = 0;
+        let mut lookout = Lookout::new(client, self.may_probe);
         let mut silent = Duration::ZERO;
         let mut bytes_before = 0;
         loop {
@@ -374,17 +382,8 @@ impl Waiting {
             if silent >= self.patience.response {
                 return Err(WorkerError::Timeout.into());
             }
-            let watch = watch.get_or_insert_with(|| Watch::new(client.presence()));
-            if watch.is_gone() {
+            if lookout.sees_nobody() {
                 return Err(ApiError::ClientLeft);
-            }
-            if watch.is_half_closed() {
-                looks += 1;
-            }
-            if self.may_probe && PROBES.contains(&looks) {
-                watch.probe();
-            } else {
-                watch.look();
             }
         }
     }
@@ -392,22 +391,52 @@ impl Waiting {
 
 /// Waits until the client has left.
 async fn departure(client: &Client, may_probe: bool) {
-    let mut watch = None;
-    let mut looks = 0;
+    let mut lookout = Lookout::new(client, may_probe);
     loop {
         sleep(PRESENCE_INTERVAL).await;
-        let watch = watch.get_or_insert_with(|| Watch::new(client.presence()));
-        if watch.is_gone() {
+        if lookout.sees_nobody() {
             return;
         }
-        if watch.is_half_closed() {
-            looks += 1;
+    }
+}
+
+/// Looks from time to time whether a client still waits.
+struct Lookout<'a> {
+    client: &'a Client,
+    may_probe: bool,
+    watch: Option<Watch>,
+    /// Looks at a client that sends no more.
+    looks: u32,
+}
+
+impl<'a> Lookout<'a> {
+    fn new(client: &'a Client, may_probe: bool) -> Self {
+        Self {
+            client,
+            may_probe,
+            watch: None,
+            looks: 0,
         }
-        if may_probe && PROBES.contains(&looks) {
+    }
+
+    /// Whether the client had left at the last look; asks for the next one.
+    fn sees_nobody(&mut self) -> bool {
+        let client = self.client;
+        let watch = self
+            .watch
+            .get_or_insert_with(|| Watch::new(client.presence()));
+        if watch.is_gone() {
+            return true;
+        }
+        if watch.is_half_closed() {
+            self.looks += 1;
+        }
+        if self.may_probe && PROBES.contains(&self.looks) {
             watch.probe();
         } else {
             watch.look();
         }
+        false
     }
 }
 

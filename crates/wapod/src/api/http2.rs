@@ -46,7 +46,7 @@ const NOT_IN_HTTP2: [HeaderName; 6] = [
 ];
 
 /// Serves a connection whose client has sent the preface, to its end.
-pub(super) async fn serve(wire: Wire, surface: Arc<impl Surface>, mut client: Client) {
+pub(super) async fn serve(wire: Wire, surface: Arc<impl Surface>, client: Client) {
     let handshake = Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -93,29 +93,27 @@ enum Farewell {
 
 impl<S: Surface> Served<S> {
     async fn run(mut self) {
-        let mut client = self.client.clone();
-        let mut for_end = self.client.clone();
-        let for_idle = self.client.clone();
+        let client = self.client.clone();
         let idle = self.patience.idle;
         let farewell = tokio::select! {
             () = self.accept() => return,
             () = client.draining() => Farewell::Draining,
-            () = for_idle.idle(idle) => Farewell::Idle,
-            () = for_idle.presence().accused() => return self.refuse().await,
+            () = client.idle(idle) => Farewell::Idle,
+            () = client.presence().accused() => return self.refuse().await,
         };
         self.connection.graceful_shutdown();
         let left = async {
             match farewell {
                 // Whoever does not agree by then is left, unless a request came.
-                Farewell::Idle => for_idle.idle(GOODBYE_TIMEOUT).await,
+                Farewell::Idle => client.idle(GOODBYE_TIMEOUT).await,
                 Farewell::Draining => client.closed().await,
             }
         };
         tokio::select! {
             () = self.accept() => {}
             () = left => {}
-            () = for_end.closed() => {}
-            () = for_idle.presence().accused() => self.refuse().await,
+            () = client.closed() => {}
+            () = client.presence().accused() => self.refuse().await,
         }
     }
 

@@ -13,9 +13,9 @@
 //!
 //! With a root app, `/health` is the app's. `connection` accepts and drains,
 //! `error` is the only place where a failure becomes an answer. No web
-//! framework: bytes of a request go straight between hyper and the guest. What
-//! each port spends on its clients is in `clients`. What calls at the user port
-//! are answered with is signed (`signing`).
+//! framework: bytes of a request go straight between hyper, or h2 (`http2`), and
+//! the guest. What each port spends on its clients is in `clients`. What calls at
+//! the user port are answered with is signed (`signing`).
 
 mod admin;
 mod auth;

@@ -3,9 +3,10 @@
 //! A port serves a bounded number of connections, and a bounded number of each
 //! client. When there is no place left, the connection leaves for which the
 //! daemon waits the longest: one that has sent no head, or not the rest of a
-//! body, or that is idle. A connection whose request is being worked on keeps its
-//! place. Asked by `connection` for each newcomer, told by it, `collect` and the
-//! gateway what a connection is doing.
+//! body, or (in HTTP/2) takes nothing of its answers, or that is idle. A connection
+//! whose request is being worked on keeps its place. Asked by `connection` for each
+//! newcomer, told by it, `collect`, `http2` and the gateway what a connection is
+//! doing.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -104,8 +104,10 @@ async fn ask(
     match outcome {
         Ok(output) => {
             let bytes = output.len();
-            let output = output.to_vec();
-            call.large_answer(QueryResponse { output }, bytes).await
+            let message = move || QueryResponse {
+                output: output.to_vec(),
+            };
+            call.large_answer(message, bytes).await
         }
         Err(error) => Err(Box::new(call_failed(call.encoding, &error))),
     }

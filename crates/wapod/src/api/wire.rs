@@ -1,10 +1,11 @@
 //! A client's socket, and what can be told from it about the client.
 //!
-//! hyper owns the socket and, while it waits for an answer to a request, asks it
-//! nothing: a client may close its own side and still listen. Whoever wants to
-//! know whether there is still somebody asks through [`Presence`]; the socket
-//! looks when hyper comes by the next time, which is in the same step. Called by
-//! `connection`, asked by `gateway`.
+//! hyper, or h2, owns the socket. hyper asks it nothing while it waits for an answer
+//! to a request: a client may close its own side and still listen. Whoever wants to
+//! know whether there is still somebody asks through [`Presence`]; the socket looks
+//! when its owner comes by the next time, which is in the same step. What comes is
+//! watched here, too: the time for a head of HTTP/1.1, and frames of HTTP/2 that do
+//! no work. Called by `connection` and `http2`, asked by `gateway` and `log_stream`.
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};

@@ -286,19 +286,6 @@ async fn a_web_socket_is_spoken_on_one_stream() {
     client.send(DATA, END_STREAM, stream, b"").await;
     assert!(client.until(|frame| frame.stream == stream).await.is_last());
     app.expect_log("the upgraded stream ended: Ok").await;
-    // What the guest sees is what it knows from HTTP/1.1, and it may refuse.
-    let stream = client
-        .request("CONNECT", &host(&app), "/", &wishes, false)
-        .await;
-    let seen = text(&client.answer(stream).await);
-    assert!(seen.starts_with("GET "), "{seen}");
-    for field in [
-        "upgrade: websocket",
-        "connection: upgrade",
-        "sec-websocket-key: ",
-    ] {
-        assert!(seen.lines().any(|line| line.starts_with(field)), "{seen}");
-    }
     // Both ends hear of one that breaks off.
     let stream = client
         .request("CONNECT", &host(&app), "/upgrade", &wishes, false)
@@ -306,6 +293,43 @@ async fn a_web_socket_is_spoken_on_one_stream() {
     client.until(|frame| frame.stream == stream).await;
     client.send(RST_STREAM, 0, stream, &[0, 0, 0, 8]).await;
     app.expect_log("the upgraded stream ended: Err").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_refuses_a_web_socket_is_understood() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let mut client = Frames::connect(probe.app().gateway(), &[]).await;
+    let wishes = [(":protocol", "websocket"), ("sec-websocket-version", "13")];
+    let to = host(probe.app());
+    for (status, is_passed_on) in [(404, true), (200, false), (206, false), (204, false)] {
+        let stream = client.request("CONNECT", &to, "/", &wishes, false).await;
+        // What the guest sees is what it knows from HTTP/1.1.
+        let asked = Asked::next(&probe, channel).await;
+        assert_eq!(asked.method, "GET");
+        assert_eq!(asked.header("upgrade"), Some("websocket"));
+        assert_eq!(asked.header("connection"), Some("upgrade"));
+        assert!(asked.header("sec-websocket-key").is_some());
+        probe.write_all(asked.stream, b"a page").await;
+        probe
+            .oneshot_send(asked.reply, &head(status, &[]))
+            .await
+            .unwrap();
+        probe.close(asked.stream).await.unwrap();
+        let answer = client.answer(stream).await;
+        let (first, text) = (&answer[0], text(&answer));
+        assert_eq!(first.has_status(status), is_passed_on, "{first:?}");
+        if is_passed_on {
+            assert_eq!(text, "a page");
+        } else {
+            // A success would be taken for the other protocol.
+            let is_success = [200, 204, 206].iter().any(|code| first.has_status(*code));
+            assert!(!is_success, "{first:?}");
+            assert_eq!(text, "the app does not speak this protocol\n");
+            let line = probe.app().expect_log("was answered with 501").await;
+            assert!(line.text.starts_with("CONNECT / "), "{line:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

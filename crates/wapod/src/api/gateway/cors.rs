@@ -1,8 +1,9 @@
 //! Answers for web pages of other origins, where the operator asked for them.
 //!
 //! No I/O. Apps of Wapo 0.x got these headers from the gateway; an app with the
-//! setting `cors` gets them here: each origin may ask and read, credentials
-//! included. What an app says itself is left as it is. Called by `gateway`.
+//! setting `cors` gets them here: each origin may ask with any header and the six
+//! methods of `METHODS`, and read, credentials included. What an app says itself is
+//! left as it is. Called by `gateway`.
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};

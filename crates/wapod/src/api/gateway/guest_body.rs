@@ -3,7 +3,8 @@
 //! Reads from the guest only when the client has taken what came before, so a
 //! slow client slows the guest down and memory stays flat. Says as many bytes as
 //! the head announced or breaks the answer off: an answer never looks complete
-//! when it is not. Made by `gateway`, driven by hyper.
+//! when it is not. Made by `gateway`, driven by hyper
+//! or, in HTTP/2, by `http2` with h2.
 
 use std::io;
 use std::pin::Pin;

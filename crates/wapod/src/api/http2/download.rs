@@ -118,8 +118,9 @@ async fn send_data(
         stream.reserve_capacity(data.len());
         let room = room(stream, client, patience).await?;
         let piece = data.split_to(room.min(data.len()));
+        let bytes = piece.len();
         stream.send_data(piece, is_last && data.is_empty())?;
-        client.presence().budget.grant();
+        client.presence().budget.grant_sent(bytes);
         client.presence().took_something();
     }
     Ok(())
@@ -135,6 +136,8 @@ async fn room(
     if stream.capacity() > 0 {
         return Ok(stream.capacity());
     }
+    // Whoever takes nothing makes room for newcomers.
+    let _wait = client.waits();
     let taken_before = client.presence().taken();
     let waiting = poll_fn(|cx| stream.poll_capacity(cx));
     match timeout(patience, waiting).await {
@@ -142,5 +145,46 @@ async fn room(
         // The stream was reset.
         Ok(None) => Err(Broken::Unwanted),
         Err(_) => Err(Broken::NotTaken(taken_before)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::{Request, Response};
+
+    use super::*;
+    use crate::api::budget::Who;
+    use crate::api::places::Places;
+
+    #[tokio::test]
+    async fn a_connection_whose_client_takes_nothing_leaves_for_a_newcomer() {
+        let places = Places::new(1, 1);
+        let client = Client::of_test(&places).await.with_request();
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let mut asking = h2::client::Builder::new();
+        let asking = asking.initial_window_size(0).handshake::<_, Bytes>(near);
+        let (asking, answering) = tokio::join!(asking, h2::server::handshake(far));
+        let (requests, connection) = asking.expect("the client's side");
+        let mut server = answering.expect("the server's side");
+        tokio::spawn(connection);
+        let mut requests = requests.ready().await.expect("ready");
+        let request = Request::get("http://h/").body(()).expect("a request");
+        let asked = requests.send_request(request, true).expect("asked");
+        let accepted = server.accept().await.expect("not the end");
+        let (_request, mut reply) = accepted.expect("a request");
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+        let stream = reply.send_response(Response::new(()), false);
+        let stream = stream.expect("a head was sent");
+
+        let body = Body::Full(Some(Bytes::from_static(b"body")));
+        let newcomer = Who::new(client.peer.ip(), &[]);
+        tokio::select! {
+            outcome = send(body, stream, &client, Duration::from_secs(30)) => {
+                panic!("nobody left: {outcome:?}");
+            }
+            place = places.take(newcomer) => assert!(place.is_some()),
+        }
+        assert_eq!(places.displaced(), 1);
+        drop(asked);
     }
 }

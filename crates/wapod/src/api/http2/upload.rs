@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream};
+use h2::RecvStream;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Reply;
@@ -37,7 +37,8 @@ impl Upload {
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let data = match ready!(self.stream.poll_data(cx)) {
             Some(Ok(data)) => data,
-            Some(Err(error)) => return Poll::Ready(broken(error).map(Err)),
+            // A reset without an error, too: only the end of the stream is one.
+            Some(Err(error)) => return Poll::Ready(Some(Err(io::Error::other(error)))),
             None => {
                 self.is_data_over = true;
                 return self.poll_trailers(cx);
@@ -54,16 +55,8 @@ impl Upload {
     fn poll_trailers(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         Poll::Ready(match ready!(self.stream.poll_trailers(cx)) {
             Ok(trailers) => trailers.map(|fields| Ok(Frame::trailers(fields))),
-            Err(error) => broken(error).map(Err),
+            Err(error) => Some(Err(io::Error::other(error))),
         })
-    }
-}
-
-/// A stream that was reset without an error has ended (RFC 9113, section 8.1).
-fn broken(error: h2::Error) -> Option<io::Error> {
-    match error.reason() {
-        Some(Reason::NO_ERROR) => None,
-        _ => Some(io::Error::other(error)),
     }
 }
 
@@ -94,5 +87,40 @@ impl HttpBody for Upload {
             Some(left) => SizeHint::with_exact(left),
             None => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use h2::Reason;
+    use http_body_util::BodyExt as _;
+    use hyper::Request;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_is_reset_without_an_error_is_not_complete() {
+        let (near, far) = tokio::io::duplex(64 * 1024);
+        let asking = h2::client::handshake(near);
+        let (asking, answering) = tokio::join!(asking, h2::server::handshake(far));
+        let (requests, connection) = asking.expect("the client's side");
+        let mut server = answering.expect("the server's side");
+        tokio::spawn(connection);
+        let mut requests = requests.ready().await.expect("ready");
+        let request = Request::post("http://h/").body(()).expect("a request");
+        let (_answer, mut body) = requests.send_request(request, false).expect("asked");
+        let some = Bytes::from_static(b"some");
+        body.send_data(some.clone(), false).expect("sent");
+        let accepted = server.accept().await.expect("not the end");
+        let (request, _reply) = accepted.expect("a request");
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+
+        let mut upload = Upload::new(request.into_body(), None, None);
+        let first = upload.frame().await.expect("not the end");
+        let first = first.expect("no error");
+        assert_eq!(first.into_data().ok(), Some(some));
+        body.send_reset(Reason::NO_ERROR);
+        let last = upload.frame().await;
+        assert!(matches!(last, Some(Err(_))), "{last:?}");
     }
 }
