@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use wapo_rpc::client::Upload;
-use wapo_rpc::message::{AppSettings, DeployArgs, Manifest};
+use wapo_rpc::message::{AppListArgs, AppSettings, DeployArgs, Manifest};
 use wapo_rpc::{AppAddress, Client};
 use wapod::Module;
 
@@ -193,11 +193,49 @@ impl Worker {
     ///
     /// The process is gone.
     pub(crate) fn resident_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmRSS")
+    }
+
+    /// The most that the process has had in memory since
+    /// [`forget_peak`](Self::forget_peak), in bytes.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone.
+    pub(crate) fn peak_bytes(&self) -> Result<u64> {
+        self.status_bytes("VmHWM")
+    }
+
+    /// Begins the peak anew with what is in memory at the moment.
+    ///
+    /// # Errors
+    ///
+    /// The process is gone, or the system does not allow it.
+    pub(crate) fn forget_peak(&self) -> Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.process.id());
+        // proc(5): 5 resets the peak resident set size, and nothing else.
+        std::fs::write(&path, "5").with_context(|| format!("cannot write to {path}"))
+    }
+
+    /// A size that the system tells of the process.
+    fn status_bytes(&self, name: &str) -> Result<u64> {
         let path = format!("/proc/{}/status", self.process.id());
-        let field =
-            machine::field(&path, "VmRSS").with_context(|| format!("no VmRSS in {path}"))?;
+        let field = machine::field(&path, name).with_context(|| format!("no {name} in {path}"))?;
         let kibibytes: u64 = field.trim_end_matches("kB").trim().parse()?;
         Ok(kibibytes * 1024)
+    }
+
+    /// Requests that the instances of an app have at the moment.
+    ///
+    /// # Errors
+    ///
+    /// The daemon does not answer, or the app is not there.
+    pub(crate) fn requests(&self, app: AppAddress) -> Result<u64> {
+        let listing = self.client.app_list(AppListArgs::default());
+        let apps = self.runtime.block_on(listing)?.apps;
+        let app = apps.iter().find(|one| one.address == app.0);
+        let app = app.context("the app is not there")?;
+        Ok(app.instance_list.iter().map(|one| one.requests).sum())
     }
 
     /// Asks the process to end as an operator does (SIGTERM).

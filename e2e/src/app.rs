@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
 use wapo_rpc::{Encoding, ErrorMessage, QueryArgs, QueryResponse};
 use wapod::{AppHandle, ExitReason, LogEvent, LogLine, Phase, Running, Status, Usage};
 
@@ -108,6 +110,20 @@ impl App {
         let mut status = self.handle.status();
         let seen = within(what, status.wait_for(condition)).await;
         seen.expect("the instance's task lives").clone()
+    }
+
+    /// Waits until so many requests are in the app's hands or wait for it.
+    ///
+    /// # Panics
+    ///
+    /// When there are not so many in time, with how many there are.
+    pub async fn until_requests(&self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.handle.requests() != count {
+            let requests = self.handle.requests();
+            assert!(Instant::now() < deadline, "{requests} and not {count}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Waits until the guest runs.

@@ -204,7 +204,8 @@ fn manifest(bytes: &[u8]) {
     }
 }
 
-/// What is made of a text is the same when it is read again.
+/// What is made of a text is the same when it is read again; an account is only
+/// read.
 fn names(text: &str) {
     if let Some(name) = HostName::from_label(text) {
         let name = name.as_str();
@@ -220,9 +221,7 @@ fn names(text: &str) {
         assert_eq!(address.to_string().parse(), Ok(address));
         assert_eq!(AppAddress::from_base32(&address.to_base32()), Some(address));
     }
-    if let Ok(account) = ss58::decode(text) {
-        assert_eq!(ss58::decode(text), Ok(account));
-    }
+    let _ = ss58::decode(text);
 }
 
 /// Every message of the interface, in both encodings.

@@ -137,7 +137,8 @@ fn fuzz() -> Result<()> {
 }
 
 /// Puts the seeds of a target, if there are any, into its corpus. What is no text
-/// is written in hex there, and as bytes here.
+/// is written in hex there, and as bytes here; texts of modules stay what they are,
+/// and their target translates them.
 fn plant(seeds: &Path, corpus: &Path) -> Result<()> {
     fs::create_dir_all(corpus)?;
     if !seeds.exists() {

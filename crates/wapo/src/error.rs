@@ -56,7 +56,7 @@ impl Error {
         self.0.0
     }
 
-    fn io_kind(self) -> io::ErrorKind {
+    pub(crate) fn io_kind(self) -> io::ErrorKind {
         match self {
             Self::UNKNOWN_CALL_NUMBER | Self::UNSUPPORTED_OPERATION => io::ErrorKind::Unsupported,
             Self::INVALID_PARAMETER => io::ErrorKind::InvalidInput,

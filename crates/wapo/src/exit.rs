@@ -35,6 +35,12 @@ pub(crate) fn failed_to(error: Error, attempt: impl FnOnce() -> String) -> Error
     error
 }
 
+/// Forgets what was tried: another call has failed since.
+pub(crate) fn forget() {
+    // A handle may be closed, in vain, when the thread's own values are gone.
+    let _ = LAST_FAILURE.try_with(RefCell::take);
+}
+
 /// What a main function returned.
 #[derive(Debug)]
 pub struct Returned<T>(pub T);
@@ -156,7 +162,11 @@ fn fail(text: &str) -> ! {
 mod tests {
     use std::fmt;
 
+    use wapo_abi::Errno;
+
     use super::*;
+    use crate::sys::calls;
+    use crate::sys::fake::{self, Answer};
 
     #[derive(Debug)]
     struct Outer(io::Error, bool);
@@ -209,5 +219,20 @@ mod tests {
         }
         let told = with_attempt("cannot listen on 1.2.3.4:5: forbidden by policy");
         assert_eq!(with_attempt(&told), told, "once");
+    }
+
+    #[test]
+    fn what_was_tried_is_not_told_of_a_later_failure_with_the_same_number() {
+        fake::install();
+        let pending = || calls::poll_res(1, 2).expect_err("pending");
+        failed_to(Error::FORBIDDEN, || "cannot listen on 1.2.3.4:5".to_owned());
+        assert_eq!(pending(), Error::PENDING);
+        assert_eq!(
+            with_attempt("forbidden by policy"),
+            "cannot listen on 1.2.3.4:5: forbidden by policy"
+        );
+        fake::answer("tcp_accept", Answer::Fails(Errno::FORBIDDEN));
+        assert_eq!(calls::tcp_accept(1, 2), Err(Error::FORBIDDEN));
+        assert_eq!(with_attempt("forbidden by policy"), "forbidden by policy");
     }
 }

@@ -21,6 +21,11 @@ use wapo_abi::message::{InputChannel, LogLevel, MetricsToken, TlsClientConfig, T
 use wapo_abi::{Errno, WakeCode, wire};
 
 use crate::error::{Error, Result};
+use crate::exit;
+use crate::net::failure;
+
+/// The call that asks why the call before it has failed.
+const NET_FAILURE: u32 = 306;
 
 /// Answers up to this size are fetched to the stack.
 ///
@@ -171,18 +176,30 @@ mod import {
 
 #[inline(always)]
 fn call_fast(id: u32, slots: Slots) -> Result<u32> {
-    wire::unpack(import::fast(id, slots)).map_err(Error::from)
+    wire::unpack(import::fast(id, slots)).map_err(|errno| failed(id, errno))
 }
 
 #[inline(never)]
 fn call_slow<T: Decode>(id: u32, slots: Slots) -> Result<T> {
-    let len = wire::unpack(import::slow(id, slots))? as usize;
+    let len = wire::unpack(import::slow(id, slots)).map_err(|errno| failed(id, errno))? as usize;
     if len <= INLINE_ANSWER {
         let mut answer = [0; INLINE_ANSWER];
         fetch_answer(&mut answer[..len])
     } else {
         fetch_answer(&mut vec![0; len])
     }
+}
+
+/// The error of a call that has failed. What is remembered of an earlier failure
+/// is forgotten, or it would be told as the reason of this one.
+#[inline(never)]
+fn failed(id: u32, errno: Errno) -> Error {
+    // A call that waits has not failed, and who asks for a reason needs the rest.
+    if errno != Errno::PENDING && id != NET_FAILURE {
+        failure::forget();
+        exit::forget();
+    }
+    errno.into()
 }
 
 fn fetch_answer<T: Decode>(answer: &mut [u8]) -> Result<T> {
@@ -489,6 +506,12 @@ mod tests {
     fn u64_takes_two_slots_high_half_first() {
         let slots = Slots::EMPTY.u64(0x1_0000_0005);
         assert_eq!(slots.values, [1, 5, 0, 0]);
+    }
+
+    #[test]
+    fn the_call_that_asks_for_reasons_is_that_of_the_contract() {
+        let row = wapo_abi::CALLS.iter().find(|row| row.id == NET_FAILURE);
+        assert_eq!(row.map(|row| row.name), Some("net_failure"));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! Requests wait for their turn, in one queue of the app, and nobody works for
 //! clients that have left.
 
-use e2e::operator::{address, args, manifest, settings};
-use e2e::{App, Daemon, Operator, PATIENCE, client, guest, within};
+use e2e::operator::{manifest, settings};
+use e2e::{App, Daemon, Operator, client, guest, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
 use wapo_rpc::AppAddress;
 use wapo_rpc::message::*;
 
@@ -15,12 +14,12 @@ async fn deploy(
     change: impl FnOnce(&mut DeployArgs),
 ) -> AppAddress {
     let app = guest("sdk-suite");
-    operator.put_code(&app).await;
-    let mut wanted = args(&app);
-    manifest(&mut wanted).resizable = true;
-    settings(&mut wanted).instances = instances;
-    change(&mut wanted);
-    address(&operator.try_deploy(wanted).await.unwrap())
+    let deploying = operator.deploy_with(&app, |wanted| {
+        manifest(wanted).resizable = true;
+        settings(wanted).instances = instances;
+        change(wanted);
+    });
+    deploying.await
 }
 
 /// A request on a connection of its own.
@@ -71,15 +70,6 @@ async fn suite() -> App {
     let app = Daemon::start().await.deploy(guest("sdk-suite")).await;
     app.until("its channel", |status| status.takes_http).await;
     app
-}
-
-/// Waits until so many requests are in the app's hands or wait for it.
-async fn until_requests(app: &App, count: usize) {
-    let deadline = Instant::now() + PATIENCE;
-    while app.handle().requests() != count {
-        assert!(Instant::now() < deadline, "{}", app.handle().requests());
-        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    }
 }
 
 /// Makes the guest look at nothing for six seconds.
@@ -154,10 +144,10 @@ async fn requests_of_clients_that_left_reach_no_guest() {
     for _ in 0..300 {
         gone.push(request(&app.url("count")).await);
     }
-    until_requests(&app, 301).await;
+    app.until_requests(301).await;
     drop(gone);
     // Those in the app's queue, too, and while the guest looks at nothing.
-    until_requests(&app, 1).await;
+    app.until_requests(1).await;
     assert_eq!(app.usage().requests, 1);
     assert_eq!(answer(busy).await.0, "200");
     burst(&app.url("count"), 20).await;
@@ -172,7 +162,7 @@ async fn requests_that_wait_have_their_turns_in_order() {
     let mut waiting = Vec::new();
     for number in 0..200 {
         waiting.push(request(&app.url("count")).await);
-        until_requests(&app, 2 + number).await;
+        app.until_requests(2 + number).await;
     }
     assert_eq!(answer(busy).await.0, "200");
     for (number, stream) in waiting.into_iter().enumerate() {

@@ -173,14 +173,8 @@ async fn many_requests_at_a_time_are_answered() {
     let mut answered = 0;
     for asked in asking.collect::<Vec<_>>() {
         let (number, answer) = asked.await.unwrap();
-        // Beyond what waits for a guest, requests are refused, not lost.
-        if answer.status == 503 {
-            assert_eq!(answer.header("retry-after"), Some("1"));
-        } else {
-            answer.expect_text(&format!("Hello, {number}!\n"));
-            answered += 1;
-        }
+        answer.expect_text(&format!("Hello, {number}!\n"));
+        answered += 1;
     }
-    // As many as wait for a guest.
-    assert!(answered >= 128, "{answered} of 200");
+    assert_eq!(answered, 200);
 }

@@ -4,37 +4,45 @@ use std::time::{Duration, Instant};
 
 use e2e::probe::Script;
 use e2e::{App, Daemon, Probe, guest, within};
+use tokio::task::JoinHandle;
 use wapod::{AppConfig, ExitReason};
 
-/// Makes a probe loop for ever.
+/// Makes a probe loop for ever, and who asked it to leave.
 async fn spin(daemon: &Daemon, change: impl FnOnce(&mut AppConfig)) -> App {
+    let (app, asking) = spin_for(daemon, change).await;
+    asking.abort();
+    app
+}
+
+/// Makes a probe loop for ever, and who asked it to wait for the answer; whether
+/// there was one.
+async fn spin_for(daemon: &Daemon, change: impl FnOnce(&mut AppConfig)) -> (App, JoinHandle<bool>) {
     let probe = Probe::on(daemon, change).await;
     let app = probe.app().clone();
     probe.run(&Script::new()).await;
     let before = app.usage().requests;
-    let asking = tokio::spawn(async move { probe.try_run(&Script::new().spin()).await });
+    let asking = tokio::spawn(async move { probe.try_run(&Script::new().spin()).await.is_ok() });
     let begun = async {
         while app.usage().requests == before {
             tokio::task::yield_now().await;
         }
     };
     within("the loop", begun).await;
-    asking.abort();
-    app
+    (app, asking)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_looping_guest_stops_when_its_grace_is_over() {
     let grace = Duration::from_millis(200);
     let daemon = Daemon::with(|config| config.drain_grace = grace).await;
-    let app = spin(&daemon, |_| {}).await;
+    // Without somebody who waits for the answer there is nothing to finish.
+    let (app, asking) = spin_for(&daemon, |_| {}).await;
     let begun = Instant::now();
     assert_eq!(app.stop().await, ExitReason::Stopped);
-    assert!(
-        begun.elapsed() < grace + Duration::from_secs(1),
-        "{:?}",
-        begun.elapsed()
-    );
+    let took = begun.elapsed();
+    assert!(took >= grace, "{took:?}");
+    assert!(took < grace + Duration::from_secs(1), "{took:?}");
+    assert!(!within("the query", asking).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 //! daemon does not grow, and the neighbour does not notice.
 
 #[path = "../../../../crates/wapo-host/tests/support/bombs.rs"]
-mod bombs;
+mod kinds;
 
 use std::time::Instant;
 
@@ -24,12 +24,12 @@ const GROWTH_BYTES: u64 = 64 << 20;
 const LARGE: (u32, u32) = (20_000, 100);
 
 pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
-    let mut modules = bombs::all();
+    let mut modules = kinds::all();
     if plan.smoke {
         modules.truncate(1);
     } else {
         let (functions, statements) = LARGE;
-        let program = bombs::large_program(functions, statements, wapo_abi::POLL_EXPORT);
+        let program = kinds::large_program(functions, statements, wapo_abi::POLL_EXPORT);
         modules.push(("a large program", program));
     }
     for (what, wasm) in &modules {

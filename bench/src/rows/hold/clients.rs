@@ -3,7 +3,7 @@
 //! daemon's memory, the neighbour, and how soon an honest client is served.
 
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -30,8 +30,19 @@ struct Attack {
     what: &'static str,
     /// How much of the daemon's memory it may take, in bytes.
     budget_bytes: u64,
-    begin: fn(SocketAddr, usize) -> Result<Vec<TcpStream>>,
+    begin: fn(SocketAddr, usize) -> Result<Vec<Held>>,
     count: usize,
+}
+
+/// A connection of a hostile client. Shut down when it is dropped, and not only
+/// closed: a thread that still writes to a copy of it has to end.
+struct Held(TcpStream);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The daemon may have been first.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
 }
 
 const ATTACKS: &[Attack] = &[
@@ -104,7 +115,7 @@ fn call_head(method: &str, length: usize) -> String {
     format!("POST /prpc/{method} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n")
 }
 
-fn unfinished_calls(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+fn unfinished_calls(address: SocketAddr, count: usize) -> Result<Vec<Held>> {
     let body = vec![0; BODY_BYTES - 1];
     let mut connections = Vec::new();
     for _ in 0..count {
@@ -113,22 +124,22 @@ fn unfinished_calls(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>>
         let _ = stream
             .write_all(call_head("User.Query", BODY_BYTES).as_bytes())
             .and_then(|()| stream.write_all(&body));
-        connections.push(stream);
+        connections.push(Held(stream));
     }
     Ok(connections)
 }
 
-fn unread_downloads(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+fn unread_downloads(address: SocketAddr, count: usize) -> Result<Vec<Held>> {
     let mut connections = Vec::new();
     for _ in 0..count {
         let mut stream = connect(address)?;
         let _ = stream.write_all(b"GET /download HTTP/1.1\r\nhost: neighbour.localhost\r\n\r\n");
-        connections.push(stream);
+        connections.push(Held(stream));
     }
     Ok(connections)
 }
 
-fn no_window(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+fn no_window(address: SocketAddr, count: usize) -> Result<Vec<Held>> {
     let mut connections = Vec::new();
     for _ in 0..count {
         let mut stream = connect(address)?;
@@ -137,12 +148,12 @@ fn no_window(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
             bytes.extend(get(1 + 2 * number, "x", "/nosuch"));
         }
         let _ = stream.write_all(&bytes);
-        connections.push(stream);
+        connections.push(Held(stream));
     }
     Ok(connections)
 }
 
-fn ping_flood(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+fn ping_flood(address: SocketAddr, count: usize) -> Result<Vec<Held>> {
     let pings = ping().repeat(10_000);
     let mut connections = Vec::new();
     for _ in 0..count {
@@ -151,9 +162,9 @@ fn ping_flood(address: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
         let bytes = [PREFACE, &settings()].concat();
         let _ = stream.write_all(&bytes);
         let pings = pings.clone();
-        // Ends when the daemon closes the connection or takes no more.
+        // Ends when either side closes the connection, or the daemon takes no more.
         std::thread::spawn(move || while flooding.write_all(&pings).is_ok() {});
-        connections.push(stream);
+        connections.push(Held(stream));
     }
     Ok(connections)
 }

@@ -9,12 +9,15 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::worker::{Deploy, pause};
 
-/// Instances of each hostile guest: as many as there are cores here or more.
-const INSTANCES: u64 = 2;
+/// Instances of each hostile guest where there are fewer cores; else as many as
+/// there are cores, so that a loop could run on each of them.
+const INSTANCES_MIN: usize = 2;
 /// Attacks that a smoke test tries.
 const SMOKE_ATTACKS: usize = 2;
 
 pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let instances = cores.max(INSTANCES_MIN);
     let count = if plan.smoke {
         SMOKE_ATTACKS
     } else {
@@ -29,12 +32,12 @@ pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
             // there all the same, or is not deployed.
             let app = app.ok();
             if let Some(app) = app {
-                let _ = worker.resize(app, INSTANCES);
+                let _ = worker.resize(app, instances as u64);
             }
             pause(sampling_time(plan) / 2);
             Ok(app)
         })?;
-        let what = format!("{INSTANCES} × {}", attack.what);
+        let what = format!("{instances} × {}", attack.what);
         report_neighbour(report, "hostile-guests", &what, &scene.idle, &samples);
         report_ends(report, "hostile-guests", &what, scene.worker, app)?;
     }

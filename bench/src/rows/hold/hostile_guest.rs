@@ -23,7 +23,7 @@ enum Pace {
     Start,
 }
 
-/// Every kind of host work that a guest's number can drive.
+/// Some kinds of host work that a guest's number can drive.
 pub(super) const ATTACKS: &[Attack] = &[
     Attack {
         what: "a loop",

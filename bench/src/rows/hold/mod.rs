@@ -115,6 +115,7 @@ struct Memory {
 
 impl Memory {
     fn begin(worker: &Worker) -> Result<Self> {
+        worker.forget_peak()?;
         let before = worker.resident_bytes()?;
         Ok(Self {
             before,
@@ -123,13 +124,11 @@ impl Memory {
         })
     }
 
-    /// Looks for so long.
+    /// Waits for so long, and asks how much it was at most since the beginning:
+    /// also while the load was being made.
     fn watch(&mut self, worker: &Worker, time: Duration) -> Result<()> {
-        let begun = Instant::now();
-        while begun.elapsed() < time {
-            self.peak = self.peak.max(worker.resident_bytes()?);
-            pause(MEMORY_PAUSE);
-        }
+        pause(time);
+        self.peak = self.peak.max(worker.peak_bytes()?);
         Ok(())
     }
 
@@ -163,7 +162,7 @@ impl Memory {
         });
         report.add(Line {
             row,
-            what: format!("resident memory 30 s after {what}, beside before"),
+            what: format!("resident memory within 30 s after {what}, beside before"),
             beside: format!("{} MB", number(mb(self.before))),
             ours: format!("{} MB", number(mb(self.after))),
             value: self.after as f64 / self.before as f64,

@@ -64,9 +64,14 @@ impl Former {
                 "--tick-time-ms, --epoch-deadline: slices are counted in instructions; leave the option out"
             );
         }
-        if self.tls_port.is_some() || self.verify_tls_server_cert {
+        if self.verify_tls_server_cert {
             bail!(
-                "--tls-port, --verify-tls-server-cert: the shared TLS port comes with a later version; an app can listen with TLS on a port of its own"
+                "--verify-tls-server-cert: certificates are always checked; leave the option out"
+            );
+        }
+        if self.tls_port.is_some() {
+            bail!(
+                "--tls-port: the shared TLS port comes with a later version; an app can listen with TLS on a port of its own"
             );
         }
         Ok(())
@@ -158,6 +163,14 @@ mod tests {
                 ..Former::default()
             })
             .contains("later version")
+        );
+        let verify_tls_server_cert = true;
+        assert_eq!(
+            refused(Former {
+                verify_tls_server_cert,
+                ..Former::default()
+            }),
+            "--verify-tls-server-cert: certificates are always checked; leave the option out"
         );
         let max_memory_pages = Some(256);
         let former = Former {

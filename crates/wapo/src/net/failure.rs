@@ -96,7 +96,8 @@ fn reason(handle: i32, error: Error) -> Option<NetError> {
 pub(crate) fn io_error(handle: i32, error: Error) -> io::Error {
     match reason(handle, error) {
         Some(reason) => reason.into(),
-        None => error.into(),
+        // Without what is remembered: that may be another call's.
+        None => io::Error::new(error.io_kind(), error),
     }
 }
 
@@ -105,6 +106,12 @@ pub(crate) fn io_error(handle: i32, error: Error) -> io::Error {
 pub(crate) fn remember(handle: i32, error: Error) -> Error {
     LAST.set(reason(handle, error));
     error
+}
+
+/// Forgets the reason of the last failure: another call has failed since.
+pub(crate) fn forget() {
+    // A handle may be closed, in vain, when the thread's own values are gone.
+    let _ = LAST.try_with(RefCell::take);
 }
 
 /// What is known of an error besides its number.
@@ -170,5 +177,33 @@ mod tests {
         assert_eq!(Error::NOT_FOUND.to_string(), "not found");
         let error = io::Error::from(error);
         assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+    }
+
+    #[test]
+    fn a_later_failure_with_the_same_number_has_nothing_of_an_earlier_one() {
+        fake::install();
+        let refused = "cannot listen on 127.0.0.1:1: not allowed";
+        answer(NetFailure::LISTEN_DENIED, refused);
+        let error = remember(NO_HANDLE, Error::FORBIDDEN);
+        // A call that waits has not failed.
+        assert_eq!(calls::poll_res(1, 2), Err(Error::PENDING));
+        assert_eq!(error.to_string(), refused);
+        fake::answer("tcp_accept", Answer::Fails(Errno::FORBIDDEN));
+        let error = calls::tcp_accept(1, 2).expect_err("forbidden");
+        assert_eq!(error.to_string(), "forbidden by policy");
+        let inner = io::Error::from(error);
+        let inner = inner.get_ref().and_then(|inner| inner.downcast_ref());
+        assert_eq!(inner, Some(&Error::FORBIDDEN));
+    }
+
+    #[test]
+    fn a_call_whose_reason_is_not_known_has_not_that_of_another_handle() {
+        fake::install();
+        answer(NetFailure::LIMIT, "too many connections");
+        remember(3, Error::RESOURCE_LIMITED);
+        fake::answer("net_failure", Answer::Fails(Errno::UNKNOWN_CALL_NUMBER));
+        let error = io_error(4, Error::RESOURCE_LIMITED);
+        let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+        assert_eq!(inner, Some(&Error::RESOURCE_LIMITED));
     }
 }
