@@ -50,6 +50,13 @@ pub(crate) const ROOMS: &[Room] = &[
         blind_to: "HTTP servers, RPC, keys, environment variables",
     },
     Room {
+        name: "wapo-sni",
+        job: "names on a shared TLS port: ClientHello bytes in, name out",
+        may_use: &[],
+        never: &["tokio", "rustls", "wasmtime"],
+        blind_to: "the contract, RPC, sockets, the clock",
+    },
+    Room {
         name: "wapo-crypto",
         job: "keys, signatures, sealing, attestation: bytes in, bytes out",
         may_use: &[],
