@@ -11,6 +11,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use parity_scale_codec::{Decode, Encode};
+use rustls::server::Acceptor;
 use wapo_rpc::message::Manifest;
 use wapo_rpc::statement::{
     self, AppMetrics, AttestationReport, SignedAppsMetrics, SignedSessionUpdate,
@@ -18,6 +19,8 @@ use wapo_rpc::statement::{
     WorkerRegistrationInfoV2,
 };
 use wapo_rpc::{AppAddress, AppManifest, Encoding, HostName, ss58};
+use wapo_sni::limits::HELLO_BYTES_MAX;
+use wapo_sni::{HelloError, HelloReader, Progress, ServerName};
 
 /// Bytes of a manifest and of its label, as SPECIFICATION.md has them.
 const MANIFEST_BYTES_MAX: usize = 16 * 1024;
@@ -50,6 +53,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "authority",
         run: wapod::fuzz::authority,
+    },
+    Target {
+        name: "client_hello",
+        run: client_hello,
     },
     Target {
         name: "manifest",
@@ -176,6 +183,66 @@ impl Changes {
             }
             _ => head.to_vec(),
         }
+    }
+}
+
+/// What a client says first: the server's name, and protocols.
+type Hello = (Option<String>, Vec<Vec<u8>>);
+
+/// The first bytes of a connection to a TLS port. How they are cut into pieces
+/// changes nothing, and where the library that ends TLS takes a hello as well, it
+/// reads the same in it: nobody is served by one app with the name of another.
+fn client_hello(bytes: &[u8]) {
+    let bytes = &bytes[..bytes.len().min(HELLO_BYTES_MAX)];
+    let whole = read_hello(bytes, HELLO_BYTES_MAX);
+    for piece in [1, 7] {
+        assert_eq!(read_hello(bytes, piece), whole, "in pieces of {piece}");
+    }
+    let Ok(Some(hello)) = whole else { return };
+    if let Some(name) = &hello.0 {
+        let again = name.parse::<ServerName>().expect("a name");
+        assert_eq!(again.as_str(), name, "a name has one form");
+    }
+    if let Some(other) = rustls_hello(bytes) {
+        assert_eq!(hello, other);
+    }
+}
+
+fn read_hello(mut bytes: &[u8], piece: usize) -> Result<Option<Hello>, HelloError> {
+    let mut reader = HelloReader::default();
+    while !bytes.is_empty() {
+        let count = piece.min(reader.room()).min(bytes.len());
+        let (some, behind) = bytes.split_at(count);
+        bytes = behind;
+        match reader.read(some)? {
+            Progress::More(again) => reader = again,
+            Progress::Done(hello) => {
+                let name = hello.server_name().map(ToString::to_string);
+                let protocols = hello.protocols().map(<[u8]>::to_vec);
+                return Ok(Some((name, protocols.collect())));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The same by rustls; `None` when it takes no hello.
+fn rustls_hello(mut bytes: &[u8]) -> Option<Hello> {
+    let mut acceptor = Acceptor::default();
+    loop {
+        if acceptor.read_tls(&mut bytes).ok()? == 0 {
+            return None;
+        }
+        let Some(accepted) = acceptor.accept().ok()? else {
+            continue;
+        };
+        let hello = accepted.client_hello();
+        let name = hello.server_name().map(|name| {
+            let name = name.strip_suffix('.').unwrap_or(name);
+            name.to_ascii_lowercase()
+        });
+        let protocols = hello.alpn().into_iter().flatten();
+        return Some((name, protocols.map(<[u8]>::to_vec).collect()));
     }
 }
 

@@ -66,6 +66,11 @@ fn names_of_hosts_are_read_as_promised() {
 }
 
 #[test]
+fn first_bytes_of_tls_are_read_as_promised() {
+    holds("client_hello");
+}
+
+#[test]
 fn manifests_and_labels_are_read_as_promised() {
     holds("manifest");
 }

@@ -87,7 +87,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         name: "e2e",
         job: "tests from outside: real daemon, real guests, real clients",
-        may_use: &["wapod", "wapo-rpc", "wapo-cli"],
+        may_use: &["wapod", "wapo-rpc", "wapo-cli", "wapo-sni"],
         never: &[],
         blind_to: "the host directly",
     },
