@@ -1,16 +1,16 @@
 //! A throw-away worker for programs that test it from outside, or for a look at
 //! the console: `cargo run -p e2e --example worker`.
 //!
-//! Deploys the console's sample, prints one line of JSON with where it is, and
-//! runs until its standard input ends or it is asked to exit. Keeps nothing. Used
-//! by `cargo xtask ci`; no test uses it.
+//! Deploys the console's sample and the guests that its arguments name, prints one
+//! line of JSON with where the sample is, and runs until its standard input ends or
+//! it is asked to exit. Keeps nothing. Used by `cargo xtask ci`; no test uses it.
 
 #![allow(clippy::expect_used, reason = "a tool for tests fails by panicking")]
 #![allow(clippy::print_stdout, reason = "what starts it reads where it is")]
 
 use std::time::Duration;
 
-use e2e::{Daemon, guests, text_guest};
+use e2e::{Daemon, guest, guests, text_guest};
 use tokio::io::{AsyncReadExt as _, stdin};
 
 /// Pause after which a request is given up that comes without its end: programs
@@ -29,6 +29,11 @@ async fn main() {
     let mut config = text_guest(&sample);
     config.label = "sample".to_owned();
     let app = daemon.deploy(config).await;
+    for name in std::env::args().skip(1) {
+        let mut config = guest(&name);
+        config.label.clone_from(&name);
+        daemon.deploy(config).await;
+    }
     let running = daemon.running();
     let admin = running.admin_address().expect("an admin port");
     println!(

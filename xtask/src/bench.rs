@@ -31,13 +31,10 @@ fn full_command() -> Result<Command> {
     let packages = ["--package", "bench", "--package", "wapod"];
     let build = [&["build", "--release"], packages.as_slice()].concat();
     process::run(&mut process::cargo(&build))?;
-    Ok(process::cargo(&[
-        "run",
-        "--release",
-        "--package",
-        "bench",
-        "--",
-    ]))
+    let mut command = process::cargo(&["run", "--release", "--package", "bench", "--"]);
+    // With it, every error takes a backtrace, also those by which instances end.
+    command.env_remove("RUST_BACKTRACE");
+    Ok(command)
 }
 
 /// The bench as the tests' profile builds it. Built with the whole workspace:

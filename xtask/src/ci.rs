@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
-use crate::{bench, codegen, openapi, test, tidy, toolchain};
+use crate::{bench, codegen, grpc, openapi, test, tidy, toolchain};
 
 /// A longer run is a defect: people stop waiting for it.
 const MINUTES_MAX: u64 = 40;
@@ -59,6 +59,7 @@ pub(crate) fn checks() -> Result<()> {
 pub(crate) fn rest() -> Result<()> {
     stage("docs", docs)?;
     openapi::run()?;
+    grpc::run()?;
     bench::run(&["--smoke"])
 }
 

@@ -12,9 +12,11 @@
 mod bench;
 mod ci;
 mod codegen;
+mod grpc;
 mod guests;
 mod openapi;
 mod process;
+mod python;
 mod setup;
 mod test;
 mod tidy;

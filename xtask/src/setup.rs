@@ -134,7 +134,8 @@ pub(crate) fn python() -> Result<()> {
     if probe.status().is_ok_and(|status| status.success()) {
         return Ok(());
     }
-    install_packages(PYTHON_PACKAGES).context("schemathesis needs Python")
+    install_packages(PYTHON_PACKAGES)
+        .context("programs that test a worker from outside need Python")
 }
 
 fn install_packages(packages: &[&str]) -> Result<()> {
