@@ -4,18 +4,24 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::raw_http2::{PREFACE, get, ping, settings, settings_without_window};
-use super::{Memory, Scene, report_neighbour, sampling_time};
+use super::{Memory, NEIGHBOUR, Scene, report_neighbour, sampling_time};
 use crate::client::Client;
+use crate::guests;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report, number};
-use crate::worker::{Worker, pause};
+use crate::worker::{Deploy, Worker, pause};
 
 const ROW: &str = "hostile-clients";
+/// The app whose answers are not read; another one than the neighbour.
+const DOWNLOADS: &str = "downloads";
+/// Priority of the hostile clients' threads.
+const STRANGERS_NICENESS: i32 = 19;
 /// Bytes of a body that is announced, and of which the last never comes.
 const BODY_BYTES: usize = 10 << 20;
 /// Connections that announce a body and send nothing: more than the daemon has.
@@ -91,9 +97,11 @@ pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
 
 fn measure(attack: &Attack, plan: &Plan, report: &mut Report) -> Result<()> {
     let scene = Scene::open(plan, &["-m", "128m"])?;
+    let wasm = guests::read(NEIGHBOUR)?;
+    scene.worker.deploy(Deploy::new(DOWNLOADS, &wasm))?;
     let mut memory = Memory::begin(&scene.worker)?;
     let (samples, ()) = scene.beside(plan, |worker| {
-        let connections = (attack.begin)(worker.user, attack.count)?;
+        let connections = strangers(|| (attack.begin)(worker.user, attack.count))?;
         memory.watch(worker, sampling_time(plan))?;
         drop(connections);
         Ok(())
@@ -102,6 +110,18 @@ fn measure(attack: &Attack, plan: &Plan, report: &mut Report) -> Result<()> {
     memory.report(report, ROW, attack.what, attack.budget_bytes);
     report_neighbour(report, ROW, attack.what, &scene.idle, &samples);
     Ok(())
+}
+
+/// Does what strangers do, at a low priority: they have machines of their own.
+fn strangers<T: Send>(act: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    thread::scope(|scope| {
+        let acting = scope.spawn(|| {
+            let thread = rustix::thread::gettid();
+            rustix::process::setpriority_process(Some(thread), STRANGERS_NICENESS)?;
+            act()
+        });
+        acting.join().map_err(|_| anyhow!("the clients panicked"))?
+    })
 }
 
 fn connect(address: SocketAddr) -> Result<TcpStream> {
@@ -133,7 +153,8 @@ fn unread_downloads(address: SocketAddr, count: usize) -> Result<Vec<Held>> {
     let mut connections = Vec::new();
     for _ in 0..count {
         let mut stream = connect(address)?;
-        let _ = stream.write_all(b"GET /download HTTP/1.1\r\nhost: neighbour.localhost\r\n\r\n");
+        let head = format!("GET /download HTTP/1.1\r\nhost: {DOWNLOADS}.localhost\r\n\r\n");
+        let _ = stream.write_all(head.as_bytes());
         connections.push(Held(stream));
     }
     Ok(connections)
@@ -163,7 +184,7 @@ fn ping_flood(address: SocketAddr, count: usize) -> Result<Vec<Held>> {
         let _ = stream.write_all(&bytes);
         let pings = pings.clone();
         // Ends when either side closes the connection, or the daemon takes no more.
-        std::thread::spawn(move || while flooding.write_all(&pings).is_ok() {});
+        thread::spawn(move || while flooding.write_all(&pings).is_ok() {});
         connections.push(Held(stream));
     }
     Ok(connections)
@@ -228,7 +249,7 @@ fn dear_json(plan: &Plan, report: &mut Report) -> Result<()> {
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 let (body, address) = (body.clone(), worker.user);
-                std::thread::spawn(move || {
+                thread::spawn(move || {
                     while Instant::now() < end {
                         // What it is answered does not matter here.
                         if let Ok(mut client) = Client::connect(address) {
