@@ -75,6 +75,11 @@ impl ModuleFiles {
         Some(Genuine(file))
     }
 
+    /// Whether there is a file for a module; says nothing of its content. Blocks.
+    pub(crate) fn has(&self, hash: [u8; 32]) -> bool {
+        self.path(hash).is_file()
+    }
+
     /// The order of removal is that of last use, whatever the file system
     /// records by itself.
     fn mark_used(&self, path: &Path) {

@@ -4,6 +4,7 @@
 mod bombs;
 mod support;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -229,6 +230,22 @@ async fn what_a_child_has_compiled_runs_and_is_found_again() {
         let engine = engine_with(Compiler::command(vec![command.into()]), other.path());
         assert_eq!(engine.load(&wasm).await.err(), Some(LoadError::Compiler));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_removed_from_the_folder_is_written_again_when_an_app_needs_it() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let dir = tempfile::tempdir().expect("folder");
+    let wasm = support::module(r#"(func (export "wapo_poll") (result i32) (i32.const 1))"#);
+    let engine = engine_with(child(|_| {}), dir.path());
+    engine.load(&wasm).await.expect("loads");
+    engine.keep_only(&HashSet::new());
+    assert_eq!(files(dir.path()), 0);
+    engine.load(&wasm).await.expect("is in memory");
+    assert_eq!(files(dir.path()), 1);
+    let nobody = Compiler::command(vec!["/nonexistent".into()]);
+    let after_a_restart = engine_with(nobody, dir.path());
+    after_a_restart.load(&wasm).await.expect("is genuine");
 }
 
 #[tokio::test(flavor = "multi_thread")]
