@@ -1,10 +1,11 @@
 //! Threads of low priority, for guests that hog the CPU and for beginners.
 //!
 //! A queue and a few threads, and no more: tasks here compute, so what they need
-//! is to get in line again cheaply after each slice. A
-//! runtime with sockets of its own would look at them, and wake its other
-//! threads, at every slice; that is a tenth of all time. Sockets and timers
-//! belong to the runtime that an instance came from. Called by `schedule`.
+//! is to get in line again cheaply after each slice. A runtime with sockets of its
+//! own would look at them, and wake its other threads, at every slice; that is a
+//! tenth of all time. Sockets and timers belong to the runtime that an instance
+//! came from. After each step a thread offers its core to other threads of the
+//! system (`Core`). Called by `schedule`.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::{Duration, Instant};
 
 /// Nothing woke the task.
 const WAITING: u8 = 0;
@@ -24,6 +26,13 @@ const RUNNING: u8 = 2;
 const WOKEN: u8 = 3;
 /// Over; wakes mean nothing any more.
 const DONE: u8 = 4;
+
+/// Of the time that others took a thread's core when it yielded, the thread runs
+/// one part in so many before it yields again.
+///
+/// A thread that always yields gets almost nothing of a core that others keep
+/// busy. With 9 it has about the tenth that its priority stands for.
+const OTHERS_PER_OWN: u32 = 9;
 
 type TaskFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -152,8 +161,10 @@ impl Shared {
 
     /// Polls one task after the other until the queue is closed.
     fn work(&self) {
+        let mut core = Core::new();
         while let Some(task) = self.next() {
             task.run(self);
+            core.offer();
         }
     }
 
@@ -173,6 +184,49 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner);
             queue.sleeping -= 1;
         }
+    }
+}
+
+/// A thread's hold on its core, which it offers to other threads after each step.
+///
+/// A low priority alone is not enough: a kernel without preemption lets a thread
+/// of any priority run on for milliseconds while one of a higher priority waits.
+struct Core {
+    /// When the thread last began to run.
+    since: Instant,
+    /// Time that it runs before it offers the core again.
+    own: Duration,
+}
+
+impl Core {
+    fn new() -> Self {
+        Self {
+            since: Instant::now(),
+            own: Duration::ZERO,
+        }
+    }
+
+    /// Lets a thread run that waits for this core, if it is its turn.
+    fn offer(&mut self) {
+        let now = Instant::now();
+        let is_due = self.has_run(now - self.since);
+        self.since = now;
+        if is_due {
+            std::thread::yield_now();
+            self.since = Instant::now();
+            self.was_taken(self.since - now);
+        }
+    }
+
+    /// Counts time that the thread has run; says whether others are next.
+    fn has_run(&mut self, time: Duration) -> bool {
+        self.own = self.own.saturating_sub(time);
+        self.own.is_zero()
+    }
+
+    /// Counts time that others had the core.
+    fn was_taken(&mut self, time: Duration) {
+        self.own = time / OTHERS_PER_OWN;
     }
 }
 
@@ -266,6 +320,18 @@ mod tests {
             cx.waker().wake_by_ref();
             Poll::Pending
         }
+    }
+
+    #[test]
+    fn a_core_is_offered_after_each_step_until_others_keep_it_for_long() {
+        let mut core = Core::new();
+        let step = Duration::from_micros(100);
+        assert!(core.has_run(step));
+        core.was_taken(step);
+        assert!(core.has_run(step));
+        core.was_taken(900 * step);
+        let steps = (1..).find(|_| core.has_run(step));
+        assert_eq!(steps, Some(100));
     }
 
     #[test]
