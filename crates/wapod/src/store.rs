@@ -20,6 +20,7 @@ use std::time::Instant;
 
 use redb::backends::InMemoryBackend;
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{mpsc, oneshot};
 use wapo_rpc::AppAddress;
 
@@ -72,6 +73,7 @@ pub(crate) enum Change {
     },
     /// The daemon lived at this moment, and all usage up to it is in the store.
     PutClock(u64),
+    /// The last word about an app; usage that was written of it before is in there.
     PutDeparted(DepartedRecord),
     RemoveDeparted(u64),
     PutSecret {
@@ -99,6 +101,23 @@ pub(crate) struct Contents {
     pub(crate) session: Option<SessionRecord>,
     pub(crate) next_serial: u64,
     pub(crate) bench: BenchRecord,
+}
+
+impl Contents {
+    /// Puts together what is known of apps whose places others had taken, and that
+    /// had not left yet when the daemon ended: what they had used when it was the
+    /// others' turn, and what they went on using. Gives what has to be written
+    /// before time goes on.
+    pub(crate) fn settle_departed(&mut self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for (serial, record) in &mut self.departed {
+            if let Some(totals) = self.usage.remove(serial) {
+                record.totals = record.totals.max_of_each(&totals);
+                changes.push(Change::PutDeparted(record.clone()));
+            }
+        }
+        changes
+    }
 }
 
 /// A change could not be written; nothing of it was.
@@ -203,12 +222,55 @@ impl Store {
     ///
     /// Dropping the future leaves open whether the changes were written.
     pub(crate) async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
-        let closed = || StoreError("the store is closed".to_owned());
-        let (done, outcome) = oneshot::channel();
+        self.slot().await?.send(changes).outcome().await
+    }
+
+    /// A place in the queue, for whoever decides under a lock what is written: the
+    /// lock need not be held while the queue is full or the disk works.
+    ///
+    /// # Errors
+    ///
+    /// The store is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn slot(&self) -> Result<Slot, StoreError> {
         let queue = self.queue().clone().ok_or_else(closed)?;
-        let request = Request { changes, done };
-        queue.send(request).await.map_err(|_| closed())?;
-        outcome.await.unwrap_or_else(|_| Err(closed()))
+        let slot = queue.reserve_owned().await.map_err(|_| closed())?;
+        Ok(Slot(slot))
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError("the store is closed".to_owned())
+}
+
+/// A place in the queue of the store.
+pub(crate) struct Slot(OwnedPermit<Request>);
+
+impl Slot {
+    /// Queues changes, of which all or none are written, behind those that were
+    /// queued before. Waits for nothing.
+    pub(crate) fn send(self, changes: Vec<Change>) -> Queued {
+        let (done, outcome) = oneshot::channel();
+        self.0.send(Request { changes, done });
+        Queued(outcome)
+    }
+}
+
+/// Changes on their way to the disk. They are written also when this is dropped.
+#[must_use = "nobody knows yet whether they can be written"]
+pub(crate) struct Queued(oneshot::Receiver<Result<(), StoreError>>);
+
+impl Queued {
+    /// Waits until they are durable.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::commit`].
+    pub(crate) async fn outcome(self) -> Result<(), StoreError> {
+        self.0.await.unwrap_or_else(|_| Err(closed()))
     }
 }
 
@@ -471,6 +533,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
         }
         Change::PutDeparted(departed) => {
             let value = records::encode(departed);
+            transaction.open_table(USAGE)?.remove(departed.serial)?;
             let mut table = transaction.open_table(DEPARTED)?;
             table.insert(departed.serial, value.as_slice())?;
         }

@@ -9,10 +9,11 @@
 //! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
 //! * `deploy`, `ready`, `lifecycle`, `names`, `ports`, `secrets`: what people do
 //!   with apps, and what apps share;
-//! * `ledger`, `usage`, `session`, `statements`: the bill;
+//! * `ledger`, `books`, `usage`, `session`, `statements`: the bill;
 //! * `query`: questions to apps.
 
 mod app;
+mod books;
 mod compiled;
 mod deploy;
 mod instances;
@@ -41,6 +42,7 @@ use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
 pub(crate) use app::{App, Instance};
+use books::Books;
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use latency::BOUNDS_US;
 pub(crate) use lease::{Channel, Lease};
@@ -58,7 +60,7 @@ use crate::error::StartError;
 use crate::identity::Identity;
 use crate::limits::{DRAIN_LOOK_INTERVAL, STOP_WAIT};
 use crate::logs::LogBook;
-use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store, UsageRecord};
+use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store};
 use crate::watchdog::Stalls;
 
 /// What an app may have at most, as the operator decided.
@@ -101,8 +103,9 @@ pub(crate) struct Worker {
     bench: Mutex<BenchRecord>,
     next_serial: AtomicU64,
     slots: Arc<Semaphore>,
-    /// Usage by serial number as the store has it.
-    usage_written: tokio::sync::Mutex<BTreeMap<u64, UsageRecord>>,
+    books: Books,
+    /// Apps that have left and whose last usage could not be written yet.
+    left_over: Mutex<Vec<Arc<App>>>,
     usage_changed: Notify,
     is_ready: AtomicBool,
     /// Set when the daemon ends: nothing is started any more.
@@ -133,8 +136,15 @@ impl Worker {
         let known = apps.chain(contents.departed.keys().copied()).max();
         let next_serial = contents.next_serial.max(known.map_or(0, |last| last + 1));
         let store = Arc::new(store);
+        // Before time goes on, and would be counted for them.
+        let settled = contents.settle_departed();
+        if !settled.is_empty() {
+            let written = store.commit(settled).await;
+            written.map_err(|error| StartError::Store(error.to_string()))?;
+        }
         let session = Session::open(Arc::clone(&store), contents.session.take()).await;
         let session = session.map_err(|error| StartError::Store(error.to_string()))?;
+        let books = Books::new(Arc::clone(&store));
         let worker = Arc::new(Self {
             engine,
             identity: Arc::new(identity),
@@ -164,7 +174,8 @@ impl Worker {
             bench: Mutex::new(contents.bench),
             next_serial: AtomicU64::new(next_serial),
             slots: Arc::new(Semaphore::new(config.instances_max as usize)),
-            usage_written: tokio::sync::Mutex::default(),
+            books,
+            left_over: Mutex::default(),
             usage_changed: Notify::new(),
             is_ready: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),

@@ -8,6 +8,7 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use wapod::{Running, Server};
 
@@ -34,6 +35,8 @@ async fn serve(folder: String) -> Result<(), Box<dyn std::error::Error>> {
     let mut config = e2e::daemon::config();
     config.data_dir = Some(folder.into());
     config.admin_address = Some(([127, 0, 0, 1], 0).into());
+    // Long enough to be killed within it.
+    config.drain_grace = Duration::from_secs(10);
     let running: Running = Server::start(config).await?;
     let admin = running.admin_address().ok_or("no admin port")?;
     let mut out = std::io::stdout();

@@ -169,6 +169,7 @@ fn makes_room(changes: &[Change]) -> bool {
         Change::RemoveApp { .. }
         | Change::RemoveDeparted(_)
         | Change::RemoveSecret { .. }
+        | Change::PutDeparted(_)
         | Change::PutSession(_) => true,
         Change::PutApp(app) => app.target == 0,
         _ => false,

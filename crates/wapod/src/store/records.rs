@@ -245,6 +245,25 @@ impl Totals {
         }
     }
 
+    /// Of each number the larger one: of two readings of one app, the later is
+    /// nowhere smaller.
+    pub(crate) fn max_of_each(&self, other: &Self) -> Self {
+        Self {
+            gas: self.gas.max(other.gas),
+            network_ingress_bytes: self.network_ingress_bytes.max(other.network_ingress_bytes),
+            network_egress_bytes: self.network_egress_bytes.max(other.network_egress_bytes),
+            storage_read_bytes: self.storage_read_bytes.max(other.storage_read_bytes),
+            storage_write_bytes: self.storage_write_bytes.max(other.storage_write_bytes),
+            tip: self.tip.max(other.tip),
+            starts: self.starts.max(other.starts),
+            restarts: self.restarts.max(other.restarts),
+            requests: self.requests.max(other.requests),
+            running_us: self.running_us.max(other.running_us),
+            memory_byte_us: self.memory_byte_us.max(other.memory_byte_us),
+            storage_byte_us: self.storage_byte_us.max(other.storage_byte_us),
+        }
+    }
+
     /// Life times of all instances in whole milliseconds.
     pub(crate) fn running_ms(&self) -> u64 {
         self.running_us / 1000

@@ -89,6 +89,61 @@ async fn what_was_committed_is_there_again() {
 }
 
 #[tokio::test]
+async fn usage_after_the_last_word_about_an_app_is_added_to_it_once() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("state.redb");
+    let (store, _) = Store::open(&path).expect("made");
+    let totals = |gas, tip| Totals {
+        gas,
+        tip,
+        ..Totals::default()
+    };
+    let departed = DepartedRecord {
+        serial: 3,
+        address: [3; 32],
+        session: [4; 32],
+        totals: totals(10, 5),
+    };
+    // An instance that was leaving when the daemon ended.
+    let usage = UsageRecord {
+        totals: totals(12, 4),
+        at_ms: 1_000,
+        instances: 1,
+        ..UsageRecord::default()
+    };
+    let exchange = vec![
+        Change::PutUsage { serial: 3, usage },
+        Change::PutDeparted(departed.clone()),
+    ];
+    store.commit(exchange).await.expect("written");
+    let later = vec![
+        Change::PutUsage { serial: 3, usage },
+        Change::PutClock(1_250),
+    ];
+    store.commit(later).await.expect("written");
+    drop(store);
+
+    let together = Totals {
+        running_us: 250_000,
+        ..totals(12, 5)
+    };
+    let (store, mut contents) = Store::open(&path).expect("opened");
+    let changes = contents.settle_departed();
+    assert_eq!(contents.departed[&3].totals, together);
+    assert!(contents.usage.is_empty());
+    store.commit(changes).await.expect("written");
+    let clock = vec![Change::PutClock(9_000)];
+    store.commit(clock).await.expect("written");
+    drop(store);
+    let (_store, mut contents) = Store::open(&path).expect("opened");
+    assert!(contents.settle_departed().is_empty());
+    assert_eq!(
+        contents.departed[&3].totals, together,
+        "time goes on without it"
+    );
+}
+
+#[tokio::test]
 async fn the_next_serial_number_never_falls() {
     let folder = tempfile::tempdir().expect("folder");
     let path = folder.path().join("state.redb");

@@ -22,7 +22,6 @@ use super::lifecycle::{change, in_background};
 use super::ready::{Expected, NotReady};
 use super::usage::departed;
 use super::{Family, Worker, unix_ms};
-use crate::blobs::BlobName;
 use crate::error::AppError;
 use crate::limits::{APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT};
 use crate::store::{AppRecord, Change, Settings, Totals};
@@ -79,7 +78,7 @@ impl Worker {
         self: &Arc<Self>,
         deployment: Deployment,
     ) -> Result<(Arc<App>, Option<Arc<Instance>>), AppError> {
-        self.check(&deployment).await?;
+        let stored_bytes = self.check(&deployment).await?;
         let replacing = match deployment.replaces {
             Some(address) => {
                 let old = self.app(&address).ok_or(AppError::NotFound(address))?;
@@ -89,7 +88,7 @@ impl Worker {
         };
         let old = replacing.as_ref().map(|one| &one.0);
         self.wait_until_left(&deployment.manifest.address()).await?;
-        let app = self.register(&deployment, old.map(AsRef::as_ref))?;
+        let app = self.register(&deployment, old.map(AsRef::as_ref), stored_bytes)?;
         let instance = match self.begin(&app, &deployment, old).await {
             Ok(instance) => instance,
             Err(error) => {
@@ -103,8 +102,9 @@ impl Worker {
         Ok((app, instance))
     }
 
-    /// Checks what can be known before anything is changed.
-    async fn check(&self, deployment: &Deployment) -> Result<(), AppError> {
+    /// Checks what can be known before anything is changed. Gives the bytes of the
+    /// blobs that the manifest names.
+    async fn check(&self, deployment: &Deployment) -> Result<u64, AppError> {
         let settings = &deployment.settings;
         if let Some(asked) = settings.memory_max_bytes
             && asked > self.limits.memory_max_bytes
@@ -128,27 +128,33 @@ impl Worker {
                 allowed: format!("{}..{}", allowed.start(), allowed.end()),
             });
         }
-        let missing = self.missing_blobs(&deployment.manifest).await?;
-        if missing.is_empty() {
-            Ok(())
-        } else {
-            Err(AppError::MissingBlobs(missing))
-        }
+        self.look_at_blobs(&deployment.manifest).await
     }
 
-    /// Blobs that the manifest names and that are not here.
-    async fn missing_blobs(&self, manifest: &AppManifest) -> Result<Vec<String>, AppError> {
-        let mut names = vec![manifest.code_hash.clone()];
-        names.extend(manifest.required_blobs.iter().map(|(hash, _)| hash.clone()));
+    /// Bytes of the blobs that a manifest names.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::MissingBlobs`] with those that are not here.
+    async fn look_at_blobs(&self, manifest: &AppManifest) -> Result<u64, AppError> {
+        let names: Vec<String> = blobs_of(manifest).cloned().collect();
         let blobs = self.blobs.clone();
         let looking = tokio::task::spawn_blocking(move || {
-            let is_missing = |text: &String| {
-                let name = text.parse::<BlobName>();
-                !name.is_ok_and(|name| blobs.exists(&name))
-            };
-            names.into_iter().filter(is_missing).collect()
+            let mut bytes = 0;
+            let mut missing = Vec::new();
+            for text in names {
+                match text.parse().ok().and_then(|name| blobs.size(&name)) {
+                    Some(size) => bytes += size,
+                    None => missing.push(text),
+                }
+            }
+            (bytes, missing)
         });
-        looking.await.map_err(|_| AppError::Interrupted)
+        match looking.await {
+            Ok((bytes, missing)) if missing.is_empty() => Ok(bytes),
+            Ok((_, missing)) => Err(AppError::MissingBlobs(missing)),
+            Err(_) => Err(AppError::Interrupted),
+        }
     }
 
     /// Waits while an equal app is on its way out: what the store has of it must
@@ -176,6 +182,7 @@ impl Worker {
         &self,
         deployment: &Deployment,
         replaced: Option<&App>,
+        stored_bytes: u64,
     ) -> Result<Arc<App>, AppError> {
         let address = deployment.manifest.address();
         let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
@@ -202,7 +209,8 @@ impl Worker {
             settings: deployment.settings.clone(),
         };
         let family = replaced.map_or(Family(record.serial), App::family);
-        let app = self.assemble(record, family, Totals::default(), BTreeMap::new());
+        let ledger = Ledger::new(Totals::default(), stored_bytes);
+        let app = self.assemble(record, family, ledger, BTreeMap::new());
         // A name that the old app has is handed over when the new one runs.
         if replaced.is_none_or(|old| old.name() != app.name()) {
             self.claim_name(&app);
@@ -216,10 +224,10 @@ impl Worker {
         &self,
         record: AppRecord,
         family: Family,
-        before: Totals,
+        ledger: Ledger,
         secrets: BTreeMap<String, String>,
     ) -> Arc<App> {
-        let ledger = Arc::new(Ledger::new(before, self.stored_bytes(&record.manifest)));
+        let ledger = Arc::new(ledger);
         let embedder = self.embedder(record.address(), family, &record.settings, &ledger);
         let app = Arc::new(App::new(record, Arc::clone(&embedder), ledger, secrets));
         // Set here only.
@@ -228,11 +236,9 @@ impl Worker {
     }
 
     /// Bytes of the blobs that a manifest names. Looks at the disk, briefly.
-    fn stored_bytes(&self, manifest: &AppManifest) -> u64 {
-        let required = manifest.required_blobs.iter().map(|(hash, _)| hash);
-        let names = required.chain([&manifest.code_hash]);
+    pub(super) fn stored_bytes(&self, manifest: &AppManifest) -> u64 {
         let size = |text: &String| self.blobs.size(&text.parse().ok()?);
-        names.filter_map(size).sum()
+        blobs_of(manifest).filter_map(size).sum()
     }
 
     /// Starts what should run of a new app, lets it prove itself if it is to take
@@ -326,6 +332,8 @@ impl Worker {
             });
         }
         self.write_record(app, changes).await?;
+        // What it uses while it leaves is written as before.
+        self.books.forget(old.serial);
         // First, so that whoever finds the old one withdrawn finds this one.
         old.state().heir = Some(Arc::clone(app));
         if !self.withdraw_for(old, Some(app)) {
@@ -340,9 +348,9 @@ impl Worker {
         let deadline = Instant::now() + self.limits.drain_grace;
         drain(old, &old.instances(), deadline).await;
         if let Err(error) = self.write_off(old).await {
-            // Its record is gone already, and its bill is short by the last seconds.
-            tracing::error!(app = %old.address, %error, "the last usage of an app is lost");
-            self.strike(old);
+            // An equal one cannot come before.
+            tracing::error!(app = %old.address, %error, "the last usage of an app is written later");
+            self.left_over().push(Arc::clone(old));
         }
         self.bound_departed().await;
         self.remove_unused_code().await;
@@ -357,6 +365,12 @@ impl Worker {
         }
         self.remove_unused_code().await;
     }
+}
+
+/// Names of the blobs that a manifest names, the code first.
+fn blobs_of(manifest: &AppManifest) -> impl Iterator<Item = &String> {
+    let required = manifest.required_blobs.iter().map(|(hash, _)| hash);
+    std::iter::once(&manifest.code_hash).chain(required)
 }
 
 /// Marks an app whose place another one is about to take, until it is dropped.

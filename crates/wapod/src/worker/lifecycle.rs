@@ -16,6 +16,7 @@ use wapo_rpc::AppAddress;
 
 use super::app::{App, Instance, Kind};
 use super::instances::{Start, drain, stop_now};
+use super::ledger::Ledger;
 use super::ready::{Expected, NotReady};
 use super::{Family, Worker};
 use crate::error::AppError;
@@ -327,7 +328,8 @@ impl Worker {
             let sealed = secrets.remove(&address).unwrap_or_default();
             let opened = self.open_secrets(&address, sealed);
             let family = Family(record.serial);
-            let app = self.assemble(record, family, before, opened);
+            let ledger = Ledger::new(before, self.stored_bytes(&record.manifest));
+            let app = self.assemble(record, family, ledger, opened);
             app.is_written.store(true, Ordering::Relaxed);
             self.claim_name(&app);
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);

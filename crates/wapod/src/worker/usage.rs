@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use tokio::time::{Instant, sleep, timeout};
 
@@ -81,6 +81,7 @@ impl Worker {
             }
             // On failure the store has said so; the next round tries again.
             let _ = self.write_usage().await;
+            self.write_off_left_over().await;
             if woken.is_ok() {
                 // Instances may end by thousands in a second.
                 sleep(USAGE_INTERVAL / 10).await;
@@ -95,28 +96,15 @@ impl Worker {
     ///
     /// The store cannot be written; what was used is not forgotten.
     pub(crate) async fn write_usage(&self) -> Result<(), StoreError> {
-        let mut written = self.usage_written.lock().await;
         let now_ms = unix_ms();
-        let mut changes = Vec::new();
-        let mut records = BTreeMap::new();
-        for app in self.written_apps() {
-            let serial = app.serial;
-            let usage = app.ledger.record(now_ms);
-            let known = written.get(&serial);
-            match known.filter(|known| usage.says_no_more_than(known)) {
-                Some(known) => drop(records.insert(serial, *known)),
-                None => {
-                    records.insert(serial, usage);
-                    changes.push(Change::PutUsage { serial, usage });
-                }
-            }
-        }
-        if !records.is_empty() {
-            changes.push(Change::PutClock(now_ms));
-            self.store.commit(changes).await?;
-        }
-        *written = records;
-        Ok(())
+        let read = || {
+            let apps = self.written_apps();
+            let records = apps
+                .iter()
+                .map(|app| (app.serial, app.ledger.record(now_ms)));
+            records.collect()
+        };
+        self.books.write_all(now_ms, read).await
     }
 
     /// Reads what apps have used, those that are named or a page of all, and
@@ -131,25 +119,18 @@ impl Worker {
         addresses: &[AppAddress],
         start: u64,
     ) -> Result<(Vec<Reading>, Option<u64>), StoreError> {
-        let mut written = self.usage_written.lock().await;
-        let (readings, next) = match addresses {
-            [] => self.readings_from(start, METRICS_APPS_MAX),
-            some => (self.readings_of(some), None),
-        };
-        // Read and written under one lock: nothing older comes after it.
-        let live: Vec<_> = readings
-            .iter()
-            .filter_map(|reading| Some((reading.serial, reading.live?)))
-            .collect();
-        if !live.is_empty() {
-            let put = |(serial, usage): &(u64, UsageRecord)| Change::PutUsage {
-                serial: *serial,
-                usage: *usage,
+        let read = || {
+            let (readings, next) = match addresses {
+                [] => self.readings_from(start, METRICS_APPS_MAX),
+                some => (self.readings_of(some), None),
             };
-            self.store.commit(live.iter().map(put).collect()).await?;
-            written.extend(live);
-        }
-        Ok((readings, next))
+            let live = readings
+                .iter()
+                .filter_map(|reading| Some((reading.serial, reading.live?)))
+                .collect();
+            ((readings, next), live)
+        };
+        self.books.write_told(read).await
     }
 
     /// Moves a withdrawn app, none of whose instances is left, from the books of
@@ -162,30 +143,58 @@ impl Worker {
     pub(super) async fn write_off(&self, app: &App) -> Result<(), StoreError> {
         // Whoever changes the app has written that, and finds it withdrawn later.
         let _one_at_a_time = app.writing.lock().await;
-        // Held to the end: nobody writes usage of the app after its removal.
-        let mut written = self.usage_written.lock().await;
-        let here = self.any_app(&app.address);
-        if here.is_none_or(|here| here.serial != app.serial) {
-            return Ok(());
+        let _moving = self.books.moving().await;
+        let mut last_word = None;
+        let leave = || {
+            let here = self.any_app(&app.address)?;
+            if here.serial != app.serial {
+                return None;
+            }
+            // Nobody writes usage of the app after its removal.
+            app.is_written.store(false, Ordering::Relaxed);
+            let departed = last_word.insert(departed(app));
+            Some(vec![
+                Change::PutDeparted(departed.clone()),
+                Change::RemoveApp {
+                    app: app.address,
+                    serial: app.serial,
+                },
+            ])
+        };
+        if let Err(error) = self.books.take_out(app.serial, leave).await {
+            if last_word.is_some() {
+                app.is_written.store(true, Ordering::Relaxed);
+            }
+            return Err(error);
         }
-        let departed = departed(app);
-        let changes = vec![
-            Change::PutDeparted(departed.clone()),
-            Change::RemoveApp {
-                app: app.address,
-                serial: app.serial,
-            },
-        ];
-        self.store.commit(changes).await?;
-        written.remove(&app.serial);
-        let mut gone = self
-            .departed
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        gone.insert(departed.serial, departed);
-        drop(gone);
-        self.strike(app);
+        if let Some(record) = last_word {
+            let gone = self.departed.write();
+            let mut gone = gone.unwrap_or_else(PoisonError::into_inner);
+            gone.insert(record.serial, record);
+            drop(gone);
+            self.strike(app);
+        }
         Ok(())
+    }
+
+    /// Tries again where [`write_off`](Self::write_off) has failed.
+    async fn write_off_left_over(&self) {
+        let take = || self.left_over().pop();
+        let mut again = Vec::new();
+        while let Some(app) = take() {
+            if self.write_off(&app).await.is_err() {
+                again.push(app);
+            }
+        }
+        self.left_over().extend(again);
+    }
+
+    /// Apps that have left and whose last usage could not be written yet.
+    pub(super) fn left_over(&self) -> MutexGuard<'_, Vec<Arc<App>>> {
+        // A list is whole between two statements.
+        self.left_over
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Serial numbers of the removed apps.
