@@ -3,59 +3,11 @@
 //! What an operator chooses is a field of [`crate::Config`] or
 //! [`crate::AppConfig`]; bounds of guests are in [`wapo_host::limits`].
 
+mod clients;
+
 use std::time::Duration;
 
-/// Connections to a port at a time.
-///
-/// Each costs a file descriptor and some ten KiB. For a further one, a connection
-/// leaves for whose client the daemon waits; while it waits for none, newcomers
-/// wait in the kernel's queue.
-pub const CONNECTIONS_MAX: u32 = 4096;
-
-/// Connections of one client to a port at a time: of an IPv4 address, or of a
-/// network of 64 bits in IPv6.
-///
-/// Offices behind one address have some hundred. Loopback and trusted proxies
-/// have no bound of their own.
-pub const CLIENT_CONNECTIONS_MAX: usize = 512;
-
-/// Connections that leave at once, at most, when there is no place for a newcomer.
-///
-/// Finding who waits the longest is a look at all of them, which newcomers of a
-/// flood share in this way.
-pub const CONNECTIONS_DISPLACED_AT_ONCE: usize = 32;
-
-/// Bytes of bodies of calls at the user port that the daemon holds, from when
-/// they arrive until the call is answered.
-///
-/// A dozen of the largest queries. Without it, strangers fill the memory with
-/// calls that they never finish. Bodies for apps are streamed and not counted.
-pub const BODIES_BYTES_MAX: u64 = 128 * 1024 * 1024;
-
-/// The same of one client.
-pub const BODIES_CLIENT_BYTES_MAX: u64 = 32 * 1024 * 1024;
-
-/// What of a budget only small bodies may take; see [`SMALL_BODY_BYTES_MAX`].
-///
-/// Five hundred of them, while large ones have taken the rest.
-pub const BODIES_SMALL_BYTES: u64 = 32 * 1024 * 1024;
-
-/// Bytes of a body that counts as small, which nearly all of them are.
-pub const SMALL_BODY_BYTES_MAX: usize = 64 * 1024;
-
-/// Bytes of bodies of calls at the admin port.
-///
-/// Two of the largest blobs that fit a call. Others are streamed to the disk.
-pub const ADMIN_BODIES_BYTES_MAX: u64 = 160 * 1024 * 1024;
-
-/// Bytes of answers of a port that wait for their clients to take them.
-///
-/// An answer to a query may have 16 MiB, and twice as much in JSON. Without it,
-/// clients that ask and do not read fill the memory.
-pub const ANSWERS_BYTES_MAX: u64 = 128 * 1024 * 1024;
-
-/// The same of one client.
-pub const ANSWERS_CLIENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub use clients::*;
 
 /// Time for the whole body of a call, which is collected in memory.
 ///

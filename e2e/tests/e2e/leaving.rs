@@ -245,6 +245,17 @@ async fn ask(stream: &mut TcpStream) {
     stream.write_all(b"ping").await.unwrap();
 }
 
+/// Asks, and waits until the guest has read the question: it owes the answer then.
+async fn ask_until_read(operator: &Operator, app: AppAddress, stream: &mut TcpStream) {
+    let read = |info: &AppInfo| info.usage.as_ref().unwrap().network_ingress;
+    let before = read(&operator.find(app).await.unwrap());
+    ask(stream).await;
+    let taken = operator.until("the question to be read", app, |info| {
+        read(info) >= before + 4
+    });
+    taken.await;
+}
+
 async fn expect_answer(stream: &mut TcpStream) {
     let mut answer = [0; 4];
     let read = within("an echo", stream.read_exact(&mut answer)).await;
@@ -265,9 +276,10 @@ async fn connections_to_a_port_of_its_own_get_their_answers_before_an_instance_l
         ask(stream).await;
         expect_answer(stream).await;
     }
+    // Longer than a connection on which nothing moves is waited for: what is asked
+    // now is the only reason to wait.
     tokio::time::sleep(Duration::from_millis(700)).await;
-    ask(&mut asked).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    ask_until_read(&operator, app, &mut asked).await;
     let begun = Instant::now();
     let mut wanted = slow_echo(&operator, "new", port).await;
     wanted.replaces = app.0.to_vec();
@@ -280,7 +292,8 @@ async fn connections_to_a_port_of_its_own_get_their_answers_before_an_instance_l
     assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
     let mut fresh = connect().await;
     ask(&mut fresh).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    expect_answer(&mut fresh).await;
+    ask_until_read(&operator, new, &mut fresh).await;
     let (stopped, ()) = tokio::join!(operator.app_stop(new.into()), expect_answer(&mut fresh));
     stopped.unwrap();
 }
@@ -290,11 +303,10 @@ async fn connections_to_a_port_of_its_own_get_their_answers_before_the_daemon_en
     let operator = operator().await;
     let port = ports::free();
     let wanted = slow_echo(&operator, "", port).await;
-    operator.try_deploy(wanted).await.unwrap();
+    let app = address(&operator.try_deploy(wanted).await.unwrap());
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     ask(&mut stream).await;
     expect_answer(&mut stream).await;
-    ask(&mut stream).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    ask_until_read(&operator, app, &mut stream).await;
     let ((), ()) = tokio::join!(operator.shutdown(), expect_answer(&mut stream));
 }

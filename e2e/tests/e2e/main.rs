@@ -22,6 +22,7 @@ mod grpc;
 mod handles;
 mod host_time;
 mod http;
+mod kept;
 mod leaving;
 mod lifecycle;
 mod lifecycle_apps;

@@ -20,7 +20,7 @@ use super::collect::{NotCollected, Paced};
 use super::connection::Client;
 use super::error::ApiError;
 use super::request_body::RequestBody;
-use crate::blobs::{BlobError, BlobFolder, BlobName, WantedName};
+use crate::blobs::{BlobError, BlobFolder, BlobName, Upload, WantedName};
 use crate::limits::{
     BLOB_BYTES_MAX, BLOB_PART_BYTES, BLOB_UPLOAD_TIMEOUT, DISCARD_TIMEOUT, GOODBYE_TIMEOUT,
 };
@@ -44,10 +44,19 @@ pub(super) async fn answer(
             let mut content = request.into_body();
             let window = surface.clients.patience.body_window;
             let paced = Paced::new(client, window);
-            let outcome = put(blobs, name, &mut content, paced).await;
+            let upload = match begin(blobs, name, &content).await {
+                Ok(upload) => upload,
+                Err(error) => {
+                    // Such a client sends nothing before it was asked to, and reading
+                    // would ask it.
+                    if !waits_for_word {
+                        tokio::spawn(body::discard(content, DISCARD_TIMEOUT));
+                    }
+                    return Err(error);
+                }
+            };
+            let outcome = receive(upload, &mut content, paced).await;
             match &outcome {
-                // Such a client sends nothing before it was asked to.
-                Err(ApiError::BodyTooLarge) if waits_for_word => {}
                 Err(ApiError::BodyTooSlow) => {
                     tokio::spawn(body::discard(content, GOODBYE_TIMEOUT));
                 }
@@ -67,19 +76,22 @@ pub(super) async fn answer(
     }
 }
 
-/// Stores a body under its hash.
-async fn put(
-    blobs: &BlobFolder,
-    name: &str,
-    content: &mut RequestBody,
-    mut paced: Paced<'_>,
-) -> Result<Response<Body>, ApiError> {
+/// Begins to store a body under its hash. Reads nothing of it.
+async fn begin(blobs: &BlobFolder, name: &str, content: &RequestBody) -> Result<Upload, ApiError> {
     let wanted: WantedName = name.parse()?;
     if content.size_hint().lower() > BLOB_BYTES_MAX {
         return Err(ApiError::BodyTooLarge);
     }
     let blobs = blobs.clone();
-    let mut upload = on_disk(move || blobs.upload(wanted, BLOB_BYTES_MAX)).await?;
+    on_disk(move || blobs.upload(wanted, BLOB_BYTES_MAX)).await
+}
+
+/// Stores a body.
+async fn receive(
+    mut upload: Upload,
+    content: &mut RequestBody,
+    mut paced: Paced<'_>,
+) -> Result<Response<Body>, ApiError> {
     let ends = Instant::now() + BLOB_UPLOAD_TIMEOUT;
     let mut is_over = false;
     while !is_over {

@@ -2,18 +2,22 @@
 //!
 //! A [`Budget`] counts bytes, or whatever else a client can make the daemon
 //! keep. A [`Share`] is what one request has taken of it, and gives it back when
-//! it is dropped, however the request ends. No waiting: what does not fit is
-//! refused with the reason. Made by `clients` and by the parent module, used by
-//! `collect`, `call`, `log_stream` and `blob`.
+//! it is dropped, however the request ends. What does not fit is refused with the
+//! reason, unless somebody says that it can wait. Made by `clients` and by the
+//! parent module, used by `collect`, `call`, `log_stream` and `blob`, and by
+//! `presence` and `unread` for what a connection keeps; read by `all_budgets`.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hyper::body::Bytes;
 use ipnet::IpNet;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::limits::SMALL_BODY_BYTES_MAX;
 
@@ -63,9 +67,9 @@ pub(super) struct Bounds {
 /// Something does not fit into a budget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Full {
-    #[error("the worker holds as much for all clients as it may; try again later")]
+    #[error("the worker holds as much for all clients as it may")]
     Total,
-    #[error("the worker holds as much for this client as it may; try again later")]
+    #[error("the worker holds as much for this client as it may")]
     Each,
 }
 
@@ -74,6 +78,8 @@ pub(super) struct Budget<K = IpAddr> {
     bounds: Bounds,
     ledger: Mutex<Ledger<K>>,
     refused: AtomicU64,
+    /// Something was given back.
+    freed: Notify,
 }
 
 struct Ledger<K> {
@@ -98,6 +104,7 @@ impl<K: Copy + Eq + Hash> Budget<K> {
                 each: HashMap::new(),
             }),
             refused: AtomicU64::new(0),
+            freed: Notify::new(),
         })
     }
 
@@ -153,13 +160,16 @@ impl<K: Copy + Eq + Hash> Budget<K> {
     fn give_back(&self, key: Option<K>, amount: u64) {
         let mut ledger = self.ledger();
         ledger.used = ledger.used.saturating_sub(amount);
-        let Some(key) = key else { return };
-        if let Some(each) = ledger.each.get_mut(&key) {
+        if let Some(key) = key
+            && let Some(each) = ledger.each.get_mut(&key)
+        {
             *each = each.saturating_sub(amount);
             if *each == 0 {
                 ledger.each.remove(&key);
             }
         }
+        drop(ledger);
+        self.freed.notify_waiters();
     }
 }
 
@@ -188,6 +198,52 @@ impl<K: Copy + Eq + Hash> Share<K> {
         self.budget.take(self.key, self.amount, more)?;
         self.amount += more;
         Ok(())
+    }
+
+    /// Takes what is missing to so much.
+    ///
+    /// # Errors
+    ///
+    /// As [`grow`](Self::grow).
+    pub(super) fn grow_to(&mut self, amount: u64) -> Result<(), Full> {
+        let more = amount.saturating_sub(self.amount);
+        if more > 0 {
+            self.budget.take(self.key, self.amount, more)?;
+            self.amount = amount;
+        }
+        Ok(())
+    }
+
+    /// The same, as soon as there is room.
+    ///
+    /// # Errors
+    ///
+    /// [`Full`], when there is none at the deadline.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn grow_later(&mut self, amount: u64, deadline: Instant) -> Result<(), Full> {
+        loop {
+            let budget = Arc::clone(&self.budget);
+            let mut freed = pin!(budget.freed.notified());
+            freed.as_mut().enable();
+            let Err(full) = self.grow_to(amount) else {
+                return Ok(());
+            };
+            if timeout_at(deadline, freed).await.is_err() {
+                return Err(full);
+            }
+        }
+    }
+
+    /// Gives back all but so much.
+    pub(super) fn shrink(&mut self, amount: u64) {
+        let less = self.amount.saturating_sub(amount);
+        if less > 0 {
+            self.budget.give_back(self.key, less);
+            self.amount = amount;
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use prost::Message;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use wapo_rpc::{Encoding, Method};
 
 use super::body::{self, Body};
@@ -21,7 +22,7 @@ use super::collect::{Collected, NotCollected, collect};
 use super::error::{ApiError, call_error};
 use super::request_body::RequestBody;
 use super::signing::Signed;
-use crate::limits::{AT_ONCE_BYTES_MAX, RETRY_AFTER_SECS};
+use crate::limits::{ANSWER_ROOM_BYTES, ANSWER_WAIT, AT_ONCE_BYTES_MAX, RETRY_AFTER_SECS};
 
 /// An answer that says what was wrong; rare, so it need not be quick.
 pub(super) type Refusal = Box<Response<Body>>;
@@ -144,38 +145,45 @@ impl Call {
         heavy.run(work).await.map_err(|busy| self.busy(&busy))
     }
 
-    /// Whether there is room for a small answer at least.
+    /// Room for a small answer at least, before something is done for it.
     ///
     /// # Errors
     ///
     /// The answer when there is none.
-    pub(super) fn expects_answer(&self) -> Result<(), Refusal> {
-        let room = self.clients.answer_share(self.who, 1);
-        room.map(drop).map_err(|full| self.busy(&full))
+    pub(super) fn room_for_answer(&self) -> Result<Share, Refusal> {
+        let room = self.clients.answer_share(self.who, ANSWER_ROOM_BYTES);
+        room.map_err(|full| self.busy(&full))
     }
 
     /// An answer.
-    pub(super) fn answer<M: Message + Serialize>(&self, message: &M) -> Response<Body> {
+    pub(super) async fn answer<M: Message + Serialize>(&self, message: &M) -> Response<Body> {
         let content = self.encoding.encode(message);
         if content.len() <= AT_ONCE_BYTES_MAX {
             return self.success(content);
         }
-        match self.clients.answer_share(self.who, content.len()) {
-            Ok(share) => self.success(share.around(content)),
-            Err(full) => *self.busy(&full),
+        let mut share = self.clients.answers.share(self.who.key());
+        let bytes = content.len() as u64;
+        let grown = match self.method.is_read_only() {
+            true => share.grow_to(bytes).map_err(|full| self.busy(&full)),
+            false => self.grow_later(&mut share, bytes).await,
+        };
+        match grown {
+            Ok(()) => self.success(share.around(content)),
+            Err(refusal) => *refusal,
         }
     }
 
-    /// An answer whose message has about `bytes`. It is counted before it is made
-    /// and encoded.
+    /// An answer whose message has about `bytes`, when an app has given it. It is
+    /// counted before it is made and encoded, and waits for its turn.
     ///
     /// # Errors
     ///
-    /// The answer when there is no room for it.
+    /// The answer when its turn did not come.
     pub(super) async fn large_answer<M>(
         &self,
         message: impl FnOnce() -> M + Send + 'static,
         bytes: usize,
+        mut room: Share,
     ) -> Result<Response<Body>, Refusal>
     where
         M: Message + Serialize + 'static,
@@ -186,12 +194,31 @@ impl Call {
             // Two digits for each byte.
             Encoding::Json => bytes.saturating_mul(2),
         };
-        let share = self.clients.answer_share(self.who, encoded_bytes);
-        let share =
-            share.map_err(|full| self.busy(&format!("the app has answered, but {full}")))?;
+        self.grow_later(&mut room, encoded_bytes as u64).await?;
         let encode = move || encoding.encode(&message());
-        let content = self.work(bytes, encode).await?;
-        Ok(self.success(share.around(content)))
+        let content = match bytes <= AT_ONCE_BYTES_MAX {
+            true => encode(),
+            false => {
+                let encoded = self.clients.heavy.run_within(ANSWER_WAIT, encode).await;
+                encoded.map_err(|busy| self.not_sent(&busy))?
+            }
+        };
+        room.shrink(content.capacity() as u64);
+        Ok(self.success(room.around(content)))
+    }
+
+    /// Waits until there is room for an answer to what has been done.
+    async fn grow_later(&self, share: &mut Share, bytes: u64) -> Result<(), Refusal> {
+        let grown = share.grow_later(bytes, Instant::now() + ANSWER_WAIT).await;
+        grown.map_err(|full| self.not_sent(&full))
+    }
+
+    /// What was asked has been done, and the answer cannot be sent. Whoever was
+    /// told to come back would have it done twice.
+    fn not_sent(&self, why: &impl std::fmt::Display) -> Refusal {
+        let text = format!("what was asked has been done, but the answer could not be sent: {why}");
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
+        Box::new(call_error(self.encoding, status, &text))
     }
 
     fn success(&self, content: impl Into<hyper::body::Bytes>) -> Response<Body> {
@@ -213,7 +240,8 @@ impl Call {
 }
 
 fn busy(encoding: Encoding, why: &str) -> Response<Body> {
-    let mut answer = call_error(encoding, StatusCode::SERVICE_UNAVAILABLE, why);
+    let text = format!("{why}; try again later");
+    let mut answer = call_error(encoding, StatusCode::SERVICE_UNAVAILABLE, &text);
     let headers = answer.headers_mut();
     headers.insert(RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECS));
     answer

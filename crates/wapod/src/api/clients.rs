@@ -1,4 +1,4 @@
-//! What one port spends on its clients: connections, bytes of bodies and of
+//! What one port spends on its clients: connections, bytes of heads, bodies and
 //! answers, and time of threads for large messages.
 //!
 //! Each port has its own, so that strangers at the user port cannot use up what
@@ -8,6 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{Semaphore, oneshot};
@@ -16,10 +17,12 @@ use tokio::time::timeout;
 use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
 use super::connection::Client;
 use super::places::Places;
+use super::presence::Presence;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,
-    BODIES_CLIENT_BYTES_MAX, BODIES_SMALL_BYTES, CLIENT_CONNECTIONS_MAX, HEAVY_NICENESS,
-    HEAVY_WAIT, HEAVY_WORK_MAX, Patience,
+    BODIES_CLIENT_BYTES_MAX, BODIES_SMALL_BYTES, CLIENT_CONNECTIONS_MAX, HEADS_BYTES_MAX,
+    HEADS_CLIENT_BYTES_MAX, HEAVY_NICENESS, HEAVY_WAIT, HEAVY_WORK_MAX, Patience,
+    UPLOADS_BYTES_MAX, UPLOADS_CLIENT_BYTES_MAX, UPLOADS_SMALL_BYTES,
 };
 
 /// The clients of one port.
@@ -30,6 +33,10 @@ pub(crate) struct Clients {
     pub(super) places: Arc<Places>,
     pub(super) bodies: Arc<Budget>,
     pub(super) answers: Arc<Budget>,
+    /// Heads that have not come to their end.
+    heads: Arc<Budget>,
+    /// Bodies in HTTP/2 that nobody has taken.
+    uploads: Arc<Budget>,
     pub(super) heavy: Heavy,
 }
 
@@ -77,8 +84,23 @@ impl Clients {
                 each: ANSWERS_CLIENT_BYTES_MAX,
                 for_small: BODIES_SMALL_BYTES,
             }),
+            heads: Budget::new(Bounds {
+                total: HEADS_BYTES_MAX,
+                each: HEADS_CLIENT_BYTES_MAX,
+                for_small: 0,
+            }),
+            uploads: Budget::new(Bounds {
+                total: UPLOADS_BYTES_MAX,
+                each: UPLOADS_CLIENT_BYTES_MAX,
+                for_small: UPLOADS_SMALL_BYTES,
+            }),
             heavy: Heavy::default(),
         })
+    }
+
+    /// What is known about a client that has connected.
+    pub(super) fn presence(&self, who: Who) -> Presence {
+        Presence::new(self.heads.share(who.key()), self.uploads.share(who.key()))
     }
 
     /// Whom a connection is counted for.
@@ -116,11 +138,13 @@ impl Clients {
     }
 
     /// Each budget under its name, for figures.
-    pub(super) fn readings(&self) -> [(&'static str, &'static str, Reading); 4] {
+    pub(super) fn readings(&self) -> [(&'static str, &'static str, Reading); 6] {
         [
             (self.port, "connections", self.places.reading()),
             (self.port, "body_bytes", self.bodies.reading()),
             (self.port, "answer_bytes", self.answers.reading()),
+            (self.port, "head_bytes", self.heads.reading()),
+            (self.port, "upload_bytes", self.uploads.reading()),
             (self.port, "large_messages", self.heavy.reading()),
         ]
     }
@@ -128,6 +152,17 @@ impl Clients {
     /// Connections that had to leave for others.
     pub(super) fn displaced(&self) -> (&'static str, u64) {
         (self.port, self.places.displaced())
+    }
+}
+
+#[cfg(test)]
+impl Clients {
+    /// Those of a port with so much room for bodies that nobody takes.
+    pub(super) fn of_test(uploads: Arc<Budget>) -> Arc<Self> {
+        let clients = Self::of_admin(8, Patience::default());
+        let mut clients = Arc::into_inner(clients).expect("nobody else has it");
+        clients.uploads = uploads;
+        Arc::new(clients)
     }
 }
 
@@ -153,7 +188,7 @@ pub(super) struct Heavy {
 
 /// Other large messages come first, for too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("other large messages are being worked on; try again later")]
+#[error("other large messages are being worked on")]
 pub(super) struct TooBusy;
 
 impl Default for Heavy {
@@ -179,7 +214,24 @@ impl Heavy {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, TooBusy> {
-        let place = timeout(HEAVY_WAIT, Arc::clone(&self.places).acquire_owned()).await;
+        self.run_within(HEAVY_WAIT, work).await
+    }
+
+    /// The same for whoever waits longer.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`run`](Self::run).
+    pub(super) async fn run_within<T: Send + 'static>(
+        &self,
+        time: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, TooBusy> {
+        let place = timeout(time, Arc::clone(&self.places).acquire_owned()).await;
         let Ok(Ok(place)) = place else {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Err(TooBusy);
@@ -210,5 +262,47 @@ fn lower_priority() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), HEAVY_NICENESS) {
         tracing::debug!(%error, "a thread keeps its priority");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn large_messages_have_threads_of_their_own_and_no_more_than_they_may() {
+        const WORKS: usize = 5 * HEAVY_WORK_MAX;
+        let heavy = Arc::new(Heavy::default());
+        let (begun, at_work) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let work = || {
+            let (begun, at_work) = (Arc::clone(&begun), Arc::clone(&at_work));
+            move || {
+                let before = begun.fetch_add(1, Ordering::SeqCst);
+                let beside = at_work.fetch_add(1, Ordering::SeqCst);
+                // Long enough for whoever may begin beside it.
+                let since = Instant::now();
+                while begun.load(Ordering::SeqCst) <= before + HEAVY_WORK_MAX
+                    && since.elapsed() < Duration::from_millis(50)
+                {
+                    thread::yield_now();
+                }
+                at_work.fetch_sub(1, Ordering::SeqCst);
+                (beside, thread::current().name().map(str::to_owned))
+            }
+        };
+        let mut all = tokio::task::JoinSet::new();
+        for _ in 0..WORKS {
+            let (heavy, work) = (Arc::clone(&heavy), work());
+            all.spawn(async move { heavy.run(work).await });
+        }
+        for done in all.join_all().await {
+            let (beside, name) = done.expect("its turn comes");
+            assert!(beside < HEAVY_WORK_MAX, "{beside} were at work");
+            assert_eq!(name.as_deref(), Some("wapod-large"));
+        }
+        assert_eq!(begun.load(Ordering::SeqCst), WORKS);
     }
 }

@@ -61,7 +61,9 @@ where
     let time = match &outcome {
         Ok(_) | Err(NotCollected::BrokeOff) => return outcome,
         // Such a client sends nothing before it was asked to.
-        Err(NotCollected::TooLarge) if waits_for_word => return outcome,
+        Err(NotCollected::TooLarge) if waits_for_word && announced > bytes_max as u64 => {
+            return outcome;
+        }
         Err(NotCollected::TooSlow) => GOODBYE_TIMEOUT,
         Err(_) => DISCARD_TIMEOUT,
     };
@@ -77,16 +79,58 @@ async fn read(
     let patience = caller.clients.patience;
     let mut paced = Paced::new(caller.client, patience.body_window);
     let ends = Instant::now() + patience.body;
-    let mut share = caller.body_share();
-    let mut content = Vec::new();
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut kept = Kept {
+        content: Vec::new(),
+        share: caller.body_share(),
+        announced,
+        bytes_max,
+    };
     while let Some(piece) = paced.next(body, ends).await? {
-        if content.len() + piece.len() > bytes_max {
+        kept.add(&piece)?;
+    }
+    Ok(kept.finish())
+}
+
+/// What has come of a body. Its part of the budget is for the whole buffer, which
+/// grows ahead of what comes.
+struct Kept {
+    content: Vec<u8>,
+    share: Share,
+    announced: usize,
+    bytes_max: usize,
+}
+
+impl Kept {
+    fn add(&mut self, piece: &[u8]) -> Result<(), NotCollected> {
+        let content = &mut self.content;
+        let len = content.len() + piece.len();
+        if len > self.bytes_max {
             return Err(NotCollected::TooLarge);
         }
-        share.grow(piece.len())?;
-        content.extend_from_slice(&piece);
+        if len > content.capacity() {
+            // Doubled, so that nothing is copied often; but not beyond the end, as
+            // far as it is known.
+            let end = match self.announced {
+                0 => self.bytes_max,
+                announced => announced.min(self.bytes_max),
+            };
+            let capacity = (2 * content.capacity()).min(end).max(len);
+            self.share.grow_to(capacity as u64)?;
+            content.reserve_exact(capacity - content.len());
+        }
+        content.extend_from_slice(piece);
+        Ok(())
     }
-    Ok(Collected { content, share })
+
+    fn finish(mut self) -> Collected {
+        self.content.shrink_to_fit();
+        self.share.shrink(self.content.capacity() as u64);
+        Collected {
+            content: self.content,
+            share: self.share,
+        }
+    }
 }
 
 /// Reads pieces of a body from a client that has to keep up.
@@ -132,5 +176,48 @@ impl<'a> Paced<'a> {
                 return Err(NotCollected::TooSlow);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::api::budget::{Bounds, Budget};
+
+    #[test]
+    fn a_body_is_counted_by_the_buffer_that_it_has() {
+        let budget: Arc<Budget> = Budget::new(Bounds {
+            total: 5_000,
+            each: 5_000,
+            for_small: 0,
+        });
+        let kept = |announced| Kept {
+            content: Vec::new(),
+            share: budget.share(None),
+            announced,
+            bytes_max: 4_000,
+        };
+        for announced in [0, 2_500] {
+            let mut body = kept(announced);
+            for _ in 0..25 {
+                body.add(&[0; 100]).expect("room");
+                let capacity = body.content.capacity() as u64;
+                assert_eq!(budget.reading().used, capacity);
+                assert!(capacity <= 4_000 && (announced == 0 || capacity <= 2_500));
+            }
+            let collected = body.finish();
+            assert_eq!(collected.content.len(), 2_500);
+            assert_eq!(budget.reading().used, collected.content.capacity() as u64);
+            drop(collected);
+            assert_eq!(budget.reading().used, 0);
+        }
+        let mut body = kept(0);
+        assert!(body.add(&[0; 4_000]).is_ok());
+        assert_eq!(body.add(&[0]), Err(NotCollected::TooLarge));
+        let mut other = kept(0);
+        let full = other.add(&[0; 1_001]);
+        assert!(matches!(full, Err(NotCollected::Full(_))), "{full:?}");
     }
 }

@@ -25,8 +25,9 @@ use tokio::time::{sleep, timeout};
 use super::body::Body;
 use super::clients::Clients;
 use super::places::{Activity, Place, Places, Wait, Work};
+use super::presence::Presence;
 use super::request_body::RequestBody;
-use super::wire::{Presence, Wire};
+use super::wire::Wire;
 use super::{framing, http2};
 use crate::limits::{
     ACCEPT_WARNING_INTERVAL, FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, KEEPALIVE_TIME,
@@ -177,14 +178,15 @@ async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch:
                     continue;
                 }
             };
-            let Some(place) = clients.places.take(clients.who(peer.ip())).await else {
+            let who = clients.who(peer.ip());
+            let Some(place) = clients.places.take(who).await else {
                 tracing::debug!(client = %peer.ip(), "a client has too many connections");
                 continue;
             };
             let client = Client {
                 peer,
                 link: Arc::new(Link {
-                    presence: Arc::default(),
+                    presence: Arc::new(clients.presence(who)),
                     place,
                     stage: stage.clone(),
                 }),
@@ -212,7 +214,8 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, client: Client) {
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
     let patience = surface.clients().patience;
-    let mut wire = Wire::new(stream, Arc::clone(client.presence()), patience.write);
+    let (presence, activity) = (client.presence(), client.activity());
+    let mut wire = Wire::new(stream, presence.clone(), activity.clone(), patience.write);
     let is_http2 = tokio::select! {
         is_http2 = timeout(FIRST_BYTES_TIMEOUT, wire.speaks_http2(patience.head)) => match is_http2 {
             Ok(Some(is_http2)) => is_http2,

@@ -40,8 +40,8 @@ pub(super) enum ApiError {
     BodyTooLarge,
     #[error("as many clients follow logs as may; try again later")]
     TooManyFollowers,
-    #[error("{0}")]
-    TooBusy(#[from] TooBusy),
+    #[error("what was asked has been done, but the answer could not be sent: {0}")]
+    NotSent(#[from] TooBusy),
     #[error("as many blobs are on their way as may be; try again later")]
     TooManyTransfers,
     #[error("{1}")]
@@ -85,9 +85,9 @@ impl ApiError {
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManyFollowers | Self::TooManyTransfers | Self::TooBusy(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::TooManyFollowers | Self::TooManyTransfers => StatusCode::SERVICE_UNAVAILABLE,
+            // Whoever tried again would ask for it twice.
+            Self::NotSent(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Blob(status, _) => *status,
             Self::Denied(denied) => (*denied).into(),
             Self::Worker(error) => gateway_status(error),

@@ -4,13 +4,14 @@
 //! makes the library read, lock and perhaps answer, and none of them is bounded by
 //! flow control. So they are counted on their way from the socket, before the
 //! library sees them. Requests and what is sent to the client allow for more. Used
-//! by `wire` and `http2`.
+//! by `wire` and `http2`. Bodies and unfinished heads are counted on the way, too.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::unread::Unread;
 use crate::limits::{CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_SECOND};
 
 /// Bytes of the head of a frame (RFC 9113, section 4.1).
@@ -18,7 +19,9 @@ const FRAME_HEAD_BYTES: usize = 9;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 /// Control frames that a request makes usual: two updates of windows, a priority and
 /// a reset.
@@ -95,6 +98,8 @@ pub(super) struct FrameMeter {
     head_bytes: usize,
     /// Bytes until the next head.
     skip: usize,
+    /// Bytes of the head of a request whose end has not begun to come.
+    request_head_bytes: usize,
     /// Up to when time has allowed for frames.
     refilled: Instant,
 }
@@ -106,12 +111,24 @@ impl FrameMeter {
             head: [0; FRAME_HEAD_BYTES],
             head_bytes: 0,
             skip: preface,
+            request_head_bytes: 0,
             refilled: Instant::now(),
         }
     }
 
+    /// Bytes of the head of a request that has not come to its end, but for its last
+    /// frame.
+    pub(super) fn unfinished_head_bytes(&self) -> usize {
+        self.request_head_bytes
+    }
+
     /// Counts what came; false when it was too much.
-    pub(super) fn count(&mut self, mut bytes: &[u8], budget: &FrameBudget) -> bool {
+    pub(super) fn count(
+        &mut self,
+        mut bytes: &[u8],
+        budget: &FrameBudget,
+        unread: &Unread,
+    ) -> bool {
         while !bytes.is_empty() {
             if self.skip > 0 {
                 let skipped = self.skip.min(bytes.len());
@@ -126,7 +143,7 @@ impl FrameMeter {
             bytes = &bytes[taken..];
             if self.head_bytes == FRAME_HEAD_BYTES {
                 self.head_bytes = 0;
-                if !self.frame(budget) {
+                if !self.frame(budget, unread) {
                     return false;
                 }
             }
@@ -135,15 +152,27 @@ impl FrameMeter {
     }
 
     /// Counts the frame whose head has come.
-    fn frame(&mut self, budget: &FrameBudget) -> bool {
-        let [long, middle, short, kind, flags, ..] = self.head;
+    fn frame(&mut self, budget: &FrameBudget, unread: &Unread) -> bool {
+        let [long, middle, short, kind, flags, stream @ ..] = self.head;
         self.skip = usize::from(long) << 16 | usize::from(middle) << 8 | usize::from(short);
+        // The first bit says nothing.
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+        if matches!(kind, HEADERS | CONTINUATION) {
+            let before = self.request_head_bytes;
+            self.request_head_bytes = match flags & END_HEADERS {
+                0 => before.saturating_add(self.skip),
+                _ => 0,
+            };
+        }
         match kind {
             HEADERS => {
                 budget.grant_request();
+                flags & END_STREAM != 0 || unread.begin(stream)
+            }
+            DATA if self.skip > 0 || flags & END_STREAM != 0 => {
+                unread.arrived(stream, self.skip as u64);
                 true
             }
-            DATA if self.skip > 0 || flags & END_STREAM != 0 => true,
             _ if budget.take() => true,
             // The clock is read only when it matters.
             _ => {
@@ -182,10 +211,13 @@ mod tests {
     fn passing(frame: &[u8], piece: usize) -> u32 {
         let budget = FrameBudget::default();
         let mut meter = FrameMeter::new(24);
-        assert!(meter.count(&[0; 24], &budget));
+        assert!(meter.count(&[0; 24], &budget, &Unread::default()));
         let mut passed = 0;
         while passed < 10 * CONTROL_FRAMES_BURST {
-            if !frame.chunks(piece).all(|piece| meter.count(piece, &budget)) {
+            if !frame
+                .chunks(piece)
+                .all(|piece| meter.count(piece, &budget, &Unread::default()))
+            {
                 break;
             }
             passed += 1;
@@ -218,13 +250,36 @@ mod tests {
     }
 
     #[test]
+    fn heads_and_bodies_are_counted_however_they_are_cut() {
+        let mut bytes = frame(HEADERS, 0, &[0; 100]);
+        bytes.extend(frame(CONTINUATION, 0, &[0; 50]));
+        for piece in [1, 7, 1000] {
+            let (budget, unread) = (FrameBudget::default(), Unread::default());
+            let mut meter = FrameMeter::new(0);
+            let mut count = |bytes: &[u8]| {
+                let mut pieces = bytes.chunks(piece);
+                assert!(pieces.all(|piece| meter.count(piece, &budget, &unread)));
+                meter.unfinished_head_bytes()
+            };
+            assert_eq!(count(&bytes), 150);
+            assert_eq!(count(&frame(CONTINUATION, END_HEADERS, &[0; 9])), 0);
+            count(&frame(DATA, 0, &[0; 30]));
+            count(&frame(DATA, END_STREAM, &[0; 3]));
+            assert_eq!(unread.bytes(), 33);
+        }
+    }
+
+    #[test]
     fn what_is_sent_allows_for_more() {
         let budget = FrameBudget::default();
         let mut meter = FrameMeter::new(0);
         let update = frame(8, 0, &[0; 4]);
         for _ in 0..10 * CONTROL_FRAMES_BURST {
             budget.grant_sent(1);
-            assert!(meter.count(&update, &budget) && meter.count(&update, &budget));
+            assert!(
+                meter.count(&update, &budget, &Unread::default())
+                    && meter.count(&update, &budget, &Unread::default())
+            );
         }
     }
 
@@ -248,7 +303,7 @@ mod tests {
                 budget.grant_sent(128 * 1024);
             }
             for _ in 0..100 * 16 {
-                assert!(meter.count(&update, &budget));
+                assert!(meter.count(&update, &budget, &Unread::default()));
             }
         }
         budget.grant_sent(usize::MAX);

@@ -34,8 +34,8 @@ use super::connection::Client;
 use super::error::ApiError;
 use super::framing;
 use super::head::{self, Switch};
+use super::presence::Watch;
 use super::request_body::RequestBody;
-use super::wire::Watch;
 use crate::error::WorkerError;
 use crate::limits::{
     COMPLAINT_PATH_BYTES_MAX, EMPTY_BODY_WAIT, PRESENCE_INTERVAL, Patience, REQUEST_BODY_BYTES_MAX,
@@ -279,6 +279,8 @@ async fn tunnel(exchange: Exchange, mut io: BodyStream, on_upgrade: OnUpgrade) {
         // A client that leaves before the switch leaves nothing behind.
         _ = tunnel => {}
         () = exchange.client.closed() => {}
+        // It takes nothing, and others have no place.
+        () = exchange.client.activity().displaced() => {}
     }
 }
 

@@ -28,6 +28,7 @@ use super::body;
 use super::connection::{Client, Counted, Surface};
 use super::framing;
 use super::head::ConnectProtocol;
+use super::presence::Presence;
 use super::request_body::RequestBody;
 use super::wire::Wire;
 use crate::limits::{
@@ -202,7 +203,7 @@ async fn answer(
     reply: Reply,
     patience: Patience,
 ) -> Outcome {
-    let request = translate(request, &reply);
+    let request = translate(request, &reply, client.presence());
     let method = request.method().clone();
     let answering = async {
         match request.headers().len() > HEADERS_MAX {
@@ -242,7 +243,11 @@ async fn answer(
 }
 
 /// The request as a surface sees it, in whichever version it came.
-fn translate(request: Request<RecvStream>, reply: &Reply) -> Request<RequestBody> {
+fn translate(
+    request: Request<RecvStream>,
+    reply: &Reply,
+    presence: &Arc<Presence>,
+) -> Request<RequestBody> {
     let (mut parts, stream) = request.into_parts();
     if let Some(protocol) = parts.extensions.remove::<h2::ext::Protocol>() {
         let protocol = ConnectProtocol(protocol.as_str().to_owned());
@@ -256,7 +261,7 @@ fn translate(request: Request<RecvStream>, reply: &Reply) -> Request<RequestBody
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let go_on = expects.then(|| reply.clone());
-    let body = Upload::new(stream, length, go_on);
+    let body = Upload::new(stream, length, go_on, presence);
     Request::from_parts(parts, RequestBody::Http2(body))
 }
 
@@ -289,7 +294,116 @@ fn finish_head(headers: &mut HeaderMap) {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+    use tokio::net::{TcpListener, TcpStream};
+
     use super::*;
+    use crate::api::budget::{Bounds, Budget};
+    use crate::api::clients::Clients;
+    use crate::api::connection::Frontend;
+    use crate::limits::UNREAD_FREE_BYTES;
+
+    /// Reads bodies for `/read`, and nothing of all others.
+    struct Reader(Arc<Clients>);
+
+    impl Surface for Reader {
+        async fn answer(&self, request: Request<RequestBody>, _: Client) -> Response<body::Body> {
+            if request.uri().path() != "/read" {
+                let _unread = request.into_body();
+                return std::future::pending().await;
+            }
+            let read = request.into_body().collect().await;
+            let bytes = read.map_or(0, |body| body.to_bytes().len());
+            body::text(StatusCode::OK, bytes.to_string())
+        }
+
+        fn clients(&self) -> &Arc<Clients> {
+            &self.0
+        }
+    }
+
+    /// Sends a body of so many bytes, as fast as it may, and gives the answer's.
+    async fn upload(
+        requests: &h2::client::SendRequest<Bytes>,
+        path: &str,
+        bytes: usize,
+    ) -> Result<Bytes, h2::Error> {
+        let mut requests = requests.clone().ready().await?;
+        let request = Request::post(format!("http://h{path}")).body(());
+        let request = request.expect("a request");
+        let (answer, mut body) = requests.send_request(request, false)?;
+        let mut left = bytes;
+        while left > 0 {
+            body.reserve_capacity(left);
+            let room = std::future::poll_fn(|cx| body.poll_capacity(cx)).await;
+            let piece = room.expect("not the end")?.min(left);
+            left -= piece;
+            body.send_data(Bytes::from(vec![0; piece]), left == 0)?;
+        }
+        let mut answer = answer.await?.into_body();
+        answer.data().await.unwrap_or(Ok(Bytes::new()))
+    }
+
+    /// A connection, in a set of which it is a task.
+    async fn connect(
+        address: std::net::SocketAddr,
+        connections: &mut JoinSet<()>,
+    ) -> h2::client::SendRequest<Bytes> {
+        let stream = TcpStream::connect(address).await.expect("accepted");
+        // Its end comes at once, however much is on the way.
+        stream.set_zero_linger().expect("set");
+        let (requests, connection) = h2::client::handshake(stream).await.expect("HTTP/2");
+        connections.spawn(async move { drop(connection.await) });
+        requests
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn bodies_that_nobody_reads_are_bounded_together_and_what_is_read_gets_through() {
+        const TOTAL: u64 = 100_000;
+        let budget = Budget::new(Bounds {
+            total: TOTAL,
+            each: TOTAL,
+            for_small: 0,
+        });
+        let clients = Clients::of_test(Arc::clone(&budget));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let surface = Reader(Arc::clone(&clients));
+        let frontend = Frontend::start(listener, surface, std::time::Duration::ZERO);
+        let (mut leaving, mut staying) = (JoinSet::new(), JoinSet::new());
+        let greedy = connect(address, &mut leaving).await;
+        let mut holding = JoinSet::new();
+        for _ in 0..20 {
+            let requests = greedy.clone();
+            holding.spawn(async move { upload(&requests, "/hold", 120_000).await });
+        }
+        let is_full = async {
+            while budget.reading().refused == 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let waited = timeout(FIRST_BYTES_TIMEOUT, is_full).await;
+        waited.expect("there is no room at some time");
+        let used = budget.reading().used;
+        assert!(used <= TOTAL && used > TOTAL / 2, "{used}");
+        // Larger than the free part and than what is left.
+        let bytes = usize::try_from(20 * UNREAD_FREE_BYTES).expect("small");
+        let requests = connect(address, &mut staying).await;
+        let read = timeout(FIRST_BYTES_TIMEOUT, upload(&requests, "/read", bytes)).await;
+        let read = read.expect("it is read").expect("an answer");
+        assert_eq!(read, bytes.to_string());
+        // Its end is noticed though it is not read.
+        leaving.shutdown().await;
+        holding.shutdown().await;
+        let given_back = async {
+            while budget.reading().used > 0 {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+        };
+        let waited = timeout(FIRST_BYTES_TIMEOUT, given_back).await;
+        waited.expect("nothing is left");
+        frontend.drain().await;
+    }
 
     #[test]
     fn cookies_become_one_field() {

@@ -21,7 +21,7 @@ use super::body::{self, Body};
 use super::budget::Share;
 use super::connection::Client;
 use super::error::ApiError;
-use super::wire::Watch;
+use super::presence::Watch;
 use crate::error::WorkerError;
 use crate::limits::{EVENT_STREAM_PING, LOG_PART_BYTES_MAX, LOG_PART_INTERVAL, PRESENCE_INTERVAL};
 use crate::logs::{KeptEvent, LogEvent, LogReader};

@@ -39,8 +39,10 @@ mod log_stream;
 mod operation;
 mod pace;
 mod places;
+mod presence;
 mod request_body;
 mod signing;
+mod unread;
 mod user;
 mod wire;
 

@@ -115,7 +115,7 @@ macro_rules! dispatch {
         let arguments: $argument = $call.arguments().await?;
         let answer: Result<$answer, Fault> = $operator.$function(arguments).await;
         match answer {
-            Ok(answer) => Ok($call.answer(&answer)),
+            Ok(answer) => Ok($call.answer(&answer).await),
             Err(Fault(text)) => Err($call.refuse(&text)),
         }
     }};

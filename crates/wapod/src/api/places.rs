@@ -3,7 +3,7 @@
 //! A port serves a bounded number of connections, and a bounded number of each
 //! client. When there is no place left, the connection leaves for which the
 //! daemon waits the longest: one that has sent no head, or not the rest of a
-//! body, or (in HTTP/2) takes nothing of its answers, or that is idle. A connection
+//! body, or takes nothing of its answers, or that is idle. A connection
 //! whose request is being worked on keeps its place. Asked by `connection` for each
 //! newcomer, told by it, `collect`, `http2` and the gateway what a connection is
 //! doing.
@@ -117,7 +117,7 @@ impl Places {
         if let Some(ip) = who.key() {
             *taken.each.entry(ip).or_default() += 1;
         }
-        let activity = Arc::new(Activity::new());
+        let activity = Arc::<Activity>::default();
         let entry = Entry {
             who,
             activity: Arc::clone(&activity),
@@ -208,15 +208,17 @@ impl Drop for Place {
     }
 }
 
-impl Activity {
-    fn new() -> Self {
+impl Default for Activity {
+    fn default() -> Self {
         Self {
             at_work: AtomicIsize::new(0),
             waits_since_ms: AtomicU64::new(now_ms()),
             displaced: Notify::new(),
         }
     }
+}
 
+impl Activity {
     /// A request has come.
     pub(super) fn work(self: &Arc<Self>) -> Work {
         self.at_work.fetch_add(1, Ordering::Relaxed);

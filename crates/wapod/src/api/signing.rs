@@ -17,7 +17,7 @@ use super::body::Body;
 use super::clients::{Heavy, TooBusy};
 use super::head;
 use crate::identity::Identity;
-use crate::limits::{AT_ONCE_BYTES_MAX, SIGNATURES_KEPT_MAX, SIGNED_BODY_BYTES_MAX};
+use crate::limits::{ANSWER_WAIT, AT_ONCE_BYTES_MAX, SIGNATURES_KEPT_MAX, SIGNED_BODY_BYTES_MAX};
 
 /// What is signed of the answers; a mark on an answer. Without one it is not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,9 @@ impl Signatures {
             Signed::Each if content.len() <= AT_ONCE_BYTES_MAX => signature(identity, &content),
             Signed::Each if content.len() <= SIGNED_BODY_BYTES_MAX => {
                 let identity = Arc::clone(identity);
-                heavy.run(move || signature(&identity, &content)).await?
+                // What was asked has been done.
+                let sign = move || signature(&identity, &content);
+                heavy.run_within(ANSWER_WAIT, sign).await?
             }
             Signed::Each => None,
         };

@@ -62,7 +62,7 @@ fn preflight() -> Response<Body> {
 /// Makes the call; an error is an answer, too.
 async fn run(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Refusal> {
     match call.method {
-        Method::User(UserMethod::Info) => Ok(call.answer(&worker.info())),
+        Method::User(UserMethod::Info) => Ok(call.answer(&worker.info()).await),
         Method::User(UserMethod::Query) => query(worker, call).await,
         Method::User(UserMethod::EncryptedQuery) => encrypted_query(worker, call).await,
         Method::Operation(_) => Err(call.refuse("method Not Found")),
@@ -96,7 +96,7 @@ async fn ask(
     checked: Result<Query, WorkerError>,
 ) -> Result<Response<Body>, Refusal> {
     // Told before the app is asked: whoever tries again would ask it twice.
-    call.expects_answer()?;
+    let room = call.room_for_answer()?;
     let outcome = match checked {
         Ok(query) => worker.query(query).await,
         Err(error) => Err(error),
@@ -107,7 +107,7 @@ async fn ask(
             let message = move || QueryResponse {
                 output: output.to_vec(),
             };
-            call.large_answer(message, bytes).await
+            call.large_answer(message, bytes, room).await
         }
         Err(error) => Err(Box::new(call_failed(call.encoding, &error))),
     }

@@ -4,22 +4,29 @@
 //! to a request: a client may close its own side and still listen. Whoever wants to
 //! know whether there is still somebody asks through [`Presence`]; the socket looks
 //! when its owner comes by the next time, which is in the same step. What comes is
-//! watched here, too: the time for a head of HTTP/1.1, and frames of HTTP/2 that do
-//! no work. Called by `connection` and `http2`, asked by `gateway` and `log_stream`.
+//! watched here, too: heads that do not come to their end, frames of HTTP/2 that do no
+//! work, bodies that nobody takes. Called by `connection` and `http2`.
+
+mod heads;
+mod stall;
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
-use super::frames::{FrameBudget, FrameMeter};
+use super::budget::Full;
+use super::frames::FrameMeter;
+use super::places::Activity;
+use super::presence::{MayProbe, Presence};
+use crate::limits::RETRY_AFTER_SECS;
+use heads::{GivenUp, HeadWatch};
+use stall::Stall;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -28,152 +35,6 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// 15.2). A client that is gone refuses the packet, and the kernel tells us.
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
-/// Somebody wants to know.
-const ASKED: u8 = 1;
-/// A [`PROBE`] may be sent to find out.
-const MAY_PROBE: u8 = 2;
-/// The client sends no more.
-const HALF_CLOSED: u8 = 4;
-/// The client is not there any more.
-const GONE: u8 = 8;
-/// The connection shall end with a reset.
-const RESET: u8 = 16;
-/// HTTP is not spoken any more.
-const TUNNEL: u8 = 32;
-
-/// What is known about the client of one connection, and what it has going on.
-#[derive(Default, Debug)]
-pub(super) struct Presence {
-    bits: AtomicU8,
-    /// Requests whose answers are not complete.
-    requests: AtomicUsize,
-    /// Requests that have been begun.
-    begun: AtomicUsize,
-    /// Pieces of answers that streams of HTTP/2 took.
-    taken: AtomicU64,
-    /// Streams that were given up since something was taken.
-    given_up: AtomicUsize,
-    /// Frames of HTTP/2 that do no work.
-    pub(super) budget: FrameBudget,
-    /// The client only makes work.
-    accusation: Notify,
-}
-
-impl Presence {
-    pub(super) fn begin_request(&self) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn end_request(&self) {
-        self.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-
-    /// Requests whose answers are not complete.
-    pub(super) fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
-    }
-
-    /// Requests that have been begun.
-    pub(super) fn begun(&self) -> usize {
-        self.begun.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn took_something(&self) {
-        self.taken.fetch_add(1, Ordering::Relaxed);
-        self.given_up.store(0, Ordering::Relaxed);
-    }
-
-    /// A stream was given up because nothing of it was taken. So is the connection,
-    /// when this is all that there is to say of it: `taken_before` is what was taken
-    /// when the wait began.
-    pub(super) fn give_up(&self, taken_before: u64) {
-        let streams = self.given_up.fetch_add(1, Ordering::Relaxed) + 1;
-        let took_nothing = self.taken() == taken_before;
-        // Nobody waits for an app, and it is not one download that was forgotten.
-        if took_nothing && self.requests() == 0 && (streams > 1 || taken_before == 0) {
-            self.accuse();
-        }
-    }
-
-    /// Pieces of answers that were taken.
-    pub(super) fn taken(&self) -> u64 {
-        self.taken.load(Ordering::Relaxed)
-    }
-
-    /// The connection has to end.
-    pub(super) fn accuse(&self) {
-        self.accusation.notify_one();
-    }
-
-    /// Waits until the connection has to end.
-    pub(super) async fn accused(&self) {
-        self.accusation.notified().await;
-    }
-
-    /// What follows is not HTTP.
-    pub(super) fn becomes_tunnel(&self) {
-        self.bits.fetch_or(TUNNEL, Ordering::Relaxed);
-    }
-
-    /// Wants to know. With `may_probe`, a client of HTTP/1.1 that waits for the
-    /// head of an answer gets a word that it has to skip.
-    fn ask(&self, may_probe: bool) {
-        let bits = if may_probe { ASKED | MAY_PROBE } else { ASKED };
-        self.bits.fetch_or(bits, Ordering::Relaxed);
-    }
-
-    /// Takes back what was asked.
-    fn hush(&self) {
-        self.bits.fetch_and(!(ASKED | MAY_PROBE), Ordering::Relaxed);
-    }
-
-    fn has(&self, bit: u8) -> bool {
-        self.bits.load(Ordering::Relaxed) & bit != 0
-    }
-
-    /// Lets the connection end with a reset, which no client takes for an end.
-    pub(super) fn reset(&self) {
-        self.bits.fetch_or(RESET, Ordering::Relaxed);
-    }
-}
-
-/// Somebody who looks after the client from time to time. Nothing is asked any
-/// more when this is gone: a probe must not get into an answer.
-pub(super) struct Watch(Arc<Presence>);
-
-impl Watch {
-    pub(super) fn new(presence: &Arc<Presence>) -> Self {
-        Self(Arc::clone(presence))
-    }
-
-    /// Asks for a look, with a probe where the client may have left.
-    pub(super) fn probe(&self) {
-        self.0.ask(true);
-    }
-
-    /// Asks for a look.
-    pub(super) fn look(&self) {
-        self.0.ask(false);
-    }
-
-    /// Whether the client closed its side, when it was looked at last.
-    pub(super) fn is_half_closed(&self) -> bool {
-        self.0.has(HALF_CLOSED)
-    }
-
-    /// Whether the client has left, when it was looked at last.
-    pub(super) fn is_gone(&self) -> bool {
-        self.0.has(GONE)
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.hush();
-    }
-}
-
 /// The socket.
 pub(super) struct Wire {
     stream: TcpStream,
@@ -181,52 +42,25 @@ pub(super) struct Wire {
     first: Vec<u8>,
     limits: Limits,
     presence: Arc<Presence>,
-    /// Time in which a client takes something.
-    patience: Duration,
-    /// Runs while the client takes nothing.
-    watchdog: Option<Pin<Box<Sleep>>>,
-    /// The client has taken something since the watchdog was set.
-    has_moved: bool,
+    activity: Arc<Activity>,
+    stall: Stall,
+    /// Runs while there is no room for what has come.
+    pause: Option<Pin<Box<Sleep>>>,
 }
+
+/// Time after which a connection that found no room is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// What is watched while reading.
 enum Limits {
     /// Nothing; the version is not known.
     None,
-    /// Time for the head of a request, once it has begun.
-    Http1(HeadTimer),
+    /// The head of a request, once it has begun.
+    Http1(HeadWatch),
     /// Frames that do no work.
     Http2(FrameMeter),
     /// The client sent too many of them; it is not read any more.
     Flooded,
-}
-
-/// The time for one head of HTTP/1.1.
-struct HeadTimer {
-    patience: Duration,
-    /// Runs from the first byte, with the number of requests before it.
-    running: Option<(Pin<Box<Sleep>>, usize)>,
-}
-
-impl HeadTimer {
-    /// Some bytes came.
-    fn received(&mut self, presence: &Presence) {
-        let begun = presence.begun();
-        let is_known = self.running.as_ref().is_some_and(|(_, of)| *of == begun);
-        if presence.requests() > 0 || presence.has(TUNNEL) {
-            self.running = None;
-        } else if !is_known {
-            self.running = Some((Box::pin(sleep(self.patience)), begun));
-        }
-    }
-
-    /// Ready when the time for a head that has begun is over.
-    fn poll(&mut self, cx: &mut Context<'_>, presence: &Presence) -> Poll<()> {
-        match &mut self.running {
-            Some((sleep, begun)) if *begun == presence.begun() => sleep.as_mut().poll(cx),
-            _ => Poll::Pending,
-        }
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -269,12 +103,10 @@ impl Wire {
         self.limits = match is_http2 {
             true => Limits::Http2(FrameMeter::new(0)),
             false => {
-                let mut timer = HeadTimer {
-                    patience: head,
-                    running: None,
-                };
-                timer.received(&self.presence);
-                Limits::Http1(timer)
+                self.stall.tell(Arc::clone(&self.activity));
+                let mut watch = HeadWatch::new(head);
+                watch.received(self.first.len(), &self.presence);
+                Limits::Http1(watch)
             }
         };
         Some(is_http2)
@@ -283,92 +115,136 @@ impl Wire {
     /// Looks at what came.
     fn received(&mut self, bytes: &[u8]) {
         let is_flood = match &mut self.limits {
-            Limits::Http1(timer) => {
-                timer.received(&self.presence);
+            Limits::Http1(watch) => {
+                watch.received(bytes.len(), &self.presence);
                 false
             }
-            Limits::Http2(meter) => !meter.count(bytes, &self.presence.budget),
+            Limits::Http2(meter) => {
+                let presence = &self.presence;
+                !meter.count(bytes, &presence.budget, &presence.unread)
+            }
             Limits::None | Limits::Flooded => false,
         };
         if is_flood {
             tracing::debug!("a client sent too many frames that do no work");
-            self.limits = Limits::Flooded;
-            self.presence.accuse();
+            self.accuse();
         }
     }
 
-    pub(super) fn new(stream: TcpStream, presence: Arc<Presence>, patience: Duration) -> Self {
+    /// Lets the connection end, and reads no more of it.
+    fn accuse(&mut self) {
+        self.limits = Limits::Flooded;
+        self.presence.accuse();
+    }
+
+    /// Nothing more has come at the moment.
+    fn nothing_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.limits {
+            Limits::Http1(watch) => match ready!(watch.poll(cx, &self.presence)) {
+                GivenUp::TooSlow => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                GivenUp::NoRoom(full) => {
+                    self.refuse(full);
+                    Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()))
+                }
+            },
+            Limits::Http2(meter) => {
+                if let Err(full) = self.presence.keep_head(meter.unfinished_head_bytes()) {
+                    tracing::debug!(%full, "a head in HTTP/2 is refused");
+                    self.accuse();
+                }
+                Poll::Pending
+            }
+            Limits::None | Limits::Flooded => Poll::Pending,
+        }
+    }
+
+    /// Says why the head of a request of HTTP/1.1 is not read to its end. No answer
+    /// is on its way, so this stands between two messages.
+    fn refuse(&self, full: Full) {
+        let text = format!("{full}; try again later\n");
+        let answer = format!(
+            "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
+             content-type: text/plain; charset=utf-8\r\nretry-after: {RETRY_AFTER_SECS}\r\n\
+             content-length: {}\r\n\r\n{text}",
+            text.len()
+        );
+        tracing::debug!(%full, "a head is refused");
+        // A client that does not take it now does not get it.
+        let _ = self.stream.try_write(answer.as_bytes());
+    }
+
+    pub(super) fn new(
+        stream: TcpStream,
+        presence: Arc<Presence>,
+        activity: Arc<Activity>,
+        patience: Duration,
+    ) -> Self {
         Self {
             stream,
             first: Vec::new(),
             limits: Limits::None,
             presence,
-            patience,
-            watchdog: None,
-            has_moved: false,
+            activity,
+            stall: Stall::new(patience),
+            pause: None,
         }
+    }
+
+    /// Ready when there is room for more of the bodies that come in HTTP/2.
+    ///
+    /// # Errors
+    ///
+    /// When the client has left meanwhile, as far as that can be seen: an end behind
+    /// more than the kernel keeps cannot.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !matches!(self.limits, Limits::Http2(_)) {
+            return Poll::Ready(Ok(()));
+        }
+        while !self.presence.unread.has_room(cx) {
+            if let Poll::Ready(Ok(ready)) = pin!(self.stream.ready(Interest::READABLE)).poll(cx)
+                && ready.is_read_closed()
+            {
+                return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+            }
+            // Others may give something back, and do not tell.
+            let pause = self
+                .pause
+                .get_or_insert_with(|| Box::pin(sleep(LOOK_AGAIN)));
+            ready!(pause.as_mut().poll(cx));
+            self.pause = None;
+        }
+        self.pause = None;
+        Poll::Ready(Ok(()))
     }
 
     /// Answers whoever asked. Everything that hyper had to say is said at this
     /// point, so a probe stands between two messages.
     fn look(&self, cx: &mut Context<'_>) {
-        let may_probe = self.presence.has(MAY_PROBE);
+        let Some(MayProbe(may_probe)) = self.presence.asked() else {
+            return;
+        };
         self.presence.hush();
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
         let Poll::Ready(Ok(ready)) = pin!(self.stream.ready(interest)).poll(cx) else {
             return;
         };
-        let mut found = 0;
-        if ready.is_read_closed() {
-            found |= HALF_CLOSED;
-        }
-        if ready.is_write_closed() || ready.is_error() {
-            found |= GONE;
-        }
-        if found == HALF_CLOSED && may_probe {
+        let is_half_closed = ready.is_read_closed();
+        let mut is_gone = ready.is_write_closed() || ready.is_error();
+        if is_half_closed && !is_gone && may_probe {
             match self.stream.try_write(PROBE) {
                 Ok(written) if written == PROBE.len() => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // A part of it cannot be taken back.
-                Ok(_) | Err(_) => found |= GONE,
+                Ok(_) | Err(_) => is_gone = true,
             }
         }
-        self.presence.bits.fetch_or(found, Ordering::Relaxed);
-    }
-
-    /// Follows a write up.
-    fn written(
-        &mut self,
-        outcome: Poll<io::Result<usize>>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if outcome.is_ready() {
-            self.has_moved = true;
-            return outcome;
-        }
-        loop {
-            let watchdog = match &mut self.watchdog {
-                Some(watchdog) => watchdog,
-                none => {
-                    self.has_moved = false;
-                    none.insert(Box::pin(sleep(self.patience)))
-                }
-            };
-            if watchdog.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            if !self.has_moved {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-            }
-            self.has_moved = false;
-            watchdog.as_mut().reset(Instant::now() + self.patience);
-        }
+        self.presence.found(is_half_closed, is_gone);
     }
 }
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        if self.presence.has(RESET) {
+        if self.presence.wants_reset() {
             // Without it the client sees an orderly end.
             let _ = self.stream.set_zero_linger();
         }
@@ -391,18 +267,16 @@ impl AsyncRead for Wire {
         if matches!(this.limits, Limits::Flooded) {
             return Poll::Pending;
         }
+        ready!(this.poll_room(cx))?;
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.stream).poll_read(cx, buffer);
         match outcome {
-            Poll::Ready(Ok(())) => this.received(&buffer.filled()[before..]),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => {
-                if let Limits::Http1(timer) = &mut this.limits
-                    && timer.poll(cx, &this.presence).is_ready()
-                {
-                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                }
+            Poll::Ready(Ok(())) => {
+                let received = &buffer.filled()[before..];
+                this.received(received);
             }
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => return this.nothing_more(cx),
         }
         outcome
     }
@@ -415,7 +289,7 @@ impl AsyncWrite for Wire {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write(cx, data);
-        self.written(outcome, cx)
+        self.stall.follow(outcome, cx)
     }
 
     fn poll_write_vectored(
@@ -424,7 +298,7 @@ impl AsyncWrite for Wire {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        self.written(outcome, cx)
+        self.stall.follow(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -432,14 +306,12 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.presence.has(ASKED) {
-            self.look(cx);
-        }
+        self.look(cx);
         Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.presence.has(RESET) {
+        if self.presence.wants_reset() {
             return Poll::Ready(Ok(()));
         }
         Pin::new(&mut self.stream).poll_shutdown(cx)
@@ -452,16 +324,24 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::api::budget::{Bounds, Budget};
+    use crate::api::presence::Watch;
+    use crate::limits::HEAD_FREE_BYTES;
 
     const PATIENCE: Duration = Duration::from_secs(30);
 
     async fn pair(patience: Duration) -> (Wire, Arc<Presence>, TcpStream) {
+        pair_with(Presence::default(), patience).await
+    }
+
+    async fn pair_with(presence: Presence, patience: Duration) -> (Wire, Arc<Presence>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listener");
         let address = listener.local_addr().expect("address");
         let client = TcpStream::connect(address).await.expect("client");
         let (stream, _) = listener.accept().await.expect("accepted");
-        let presence = Arc::new(Presence::default());
-        let wire = Wire::new(stream, Arc::clone(&presence), patience);
+        let presence = Arc::new(presence);
+        let activity = Arc::<Activity>::default();
+        let wire = Wire::new(stream, Arc::clone(&presence), activity, patience);
         (wire, presence, client)
     }
 
@@ -532,6 +412,45 @@ mod tests {
             let silence = tokio::time::timeout(4 * moment, wire.read_u8()).await;
             assert!(silence.is_err(), "{silence:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_head_for_which_there_is_no_room_is_refused_with_the_reason() {
+        let budget: Arc<Budget> = Budget::new(Bounds {
+            total: 1000,
+            each: 1000,
+            for_small: 0,
+        });
+        // So much of a head comes, and not its end.
+        let begin = async |bytes: usize| {
+            let presence = Presence::new(budget.share(None), budget.share(None));
+            let (mut wire, presence, mut client) = pair_with(presence, PATIENCE).await;
+            client.write_all(&vec![b'x'; bytes]).await.expect("sent");
+            assert_eq!(wire.speaks_http2(PATIENCE).await, Some(false));
+            let reading = async {
+                let mut left = vec![0; bytes];
+                wire.read_exact(&mut left).await?;
+                wire.read_u8().await
+            };
+            let read = tokio::time::timeout(Duration::from_millis(100), reading).await;
+            (read.ok().map(|read| read.map(drop)), presence, wire, client)
+        };
+        let (read, first, _wire, _client) = begin(HEAD_FREE_BYTES + 600).await;
+        assert!(read.is_none(), "it is waited for");
+        assert_eq!(budget.reading().used, 600);
+        let (read, ..) = begin(HEAD_FREE_BYTES).await;
+        assert!(read.is_none(), "most heads are not counted");
+        let (read, _, wire, mut client) = begin(HEAD_FREE_BYTES + 401).await;
+        let error = read.expect("no wait").expect_err("no room");
+        assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
+        drop(wire);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+        assert!(answer.contains("\r\nretry-after: 1\r\n"), "{answer}");
+        assert!(answer.ends_with("try again later\n"), "{answer}");
+        first.begin_request();
+        assert_eq!(budget.reading().used, 0, "it came to its end");
     }
 
     #[tokio::test]

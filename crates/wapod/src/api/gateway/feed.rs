@@ -11,7 +11,7 @@ use std::time::Duration;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Bytes, Frame};
 use tokio::io::AsyncWriteExt as _;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use wapo_host::BodyWriter;
 
@@ -39,6 +39,8 @@ struct Progress {
     is_clients_turn: AtomicBool,
     /// Whether the app has answered.
     is_answered: AtomicBool,
+    /// Tells the feeder of that.
+    answered: Notify,
 }
 
 /// Why a body did not get through to its end.
@@ -70,6 +72,7 @@ impl Feeding {
     /// The app has answered: the client may take its time from here on.
     pub(super) fn answered(&self) {
         self.progress.is_answered.store(true, Ordering::Relaxed);
+        self.progress.answered.notify_one();
     }
 
     /// Waits until the client turns out to be at fault.
@@ -197,7 +200,12 @@ impl Feeder {
             }
             let _wait = self.activity.wait();
             let begun = Instant::now();
-            let frame = timeout(self.pace.left(), self.body.frame()).await;
+            let frame = tokio::select! {
+                biased;
+                frame = timeout(self.pace.left(), self.body.frame()) => frame,
+                // From here on the daemon works on the answer, and waits for nobody.
+                () = self.progress.answered.notified() => continue,
+            };
             let bytes = match &frame {
                 Ok(Some(Ok(frame))) => frame.data_ref().map_or(0, |data| data.len() as u64),
                 _ => 0,
@@ -205,7 +213,7 @@ impl Feeder {
             let keeps_up = self.pace.count(bytes, begun.elapsed());
             match frame {
                 Ok(frame) => break frame,
-                Err(_) if keeps_up || self.progress.is_answered.load(Ordering::Relaxed) => {}
+                Err(_) if keeps_up => {}
                 Err(_) => return Err(Trouble::TooSlow),
             }
         };

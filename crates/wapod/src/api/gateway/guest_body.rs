@@ -19,7 +19,7 @@ use wapo_host::BodyReader;
 use super::Exchange;
 use super::feed::Feeding;
 use crate::api::head;
-use crate::api::wire::Watch;
+use crate::api::presence::Watch;
 
 /// Time between two looks at a client to which nothing is sent.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);

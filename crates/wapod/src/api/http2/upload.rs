@@ -5,6 +5,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -12,10 +13,13 @@ use h2::RecvStream;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Reply;
+use crate::api::presence::Presence;
 
 /// The body of a request.
 pub(crate) struct Upload {
     stream: RecvStream,
+    /// Where it is counted what was not taken.
+    presence: Arc<Presence>,
     /// Bytes that were announced and have not come.
     left: Option<u64>,
     /// A client that waits to be told to go on.
@@ -25,8 +29,14 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    pub(super) fn new(stream: RecvStream, length: Option<u64>, go_on: Option<Reply>) -> Self {
+    pub(super) fn new(
+        stream: RecvStream,
+        length: Option<u64>,
+        go_on: Option<Reply>,
+        presence: &Arc<Presence>,
+    ) -> Self {
         Self {
+            presence: Arc::clone(presence),
             left: length,
             go_on: go_on.filter(|_| !stream.is_end_stream()),
             is_data_over: false,
@@ -46,6 +56,8 @@ impl Upload {
         };
         // Fails only if more is given back than came.
         let _ = self.stream.flow_control().release_capacity(data.len());
+        let unread = &self.presence.unread;
+        unread.taken(self.stream.stream_id().as_u32(), data.len() as u64);
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(data.len() as u64);
         }
@@ -57,6 +69,13 @@ impl Upload {
             Ok(trailers) => trailers.map(|fields| Ok(Frame::trailers(fields))),
             Err(error) => Some(Err(io::Error::other(error))),
         })
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let unread = &self.presence.unread;
+        unread.over(self.stream.stream_id().as_u32());
     }
 }
 
@@ -115,7 +134,7 @@ mod tests {
         let (request, _reply) = accepted.expect("a request");
         tokio::spawn(async move { while server.accept().await.is_some() {} });
 
-        let mut upload = Upload::new(request.into_body(), None, None);
+        let mut upload = Upload::new(request.into_body(), None, None, &Arc::default());
         let first = upload.frame().await.expect("not the end");
         let first = first.expect("no error");
         assert_eq!(first.into_data().ok(), Some(some));
