@@ -250,11 +250,12 @@ macro_rules! for_each_host_call {
                 fast_encoded 210 tcp_listen(addr: (String), tls: (Option<TlsServerConfig>)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
 
-                /// Accepts a connection: its stream and the peer as `ip:port`.
+                /// Accepts a connection: its stream and the peer as `ip:port`. Waits also while
+                /// the guest may not hold another one.
                 slow 211 tcp_accept(waker: waker, handle: handle) -> ((i32, String)), gas 1000,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR, END_OF_FILE, RESOURCE_LIMITED];
 
-                /// Accepts a connection without asking for the peer.
+                /// Accepts a connection without asking for the peer. Waits as 211 does.
                 fast 212 tcp_accept_no_addr(waker: waker, handle: handle) -> handle, gas 1000,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, IO_ERROR, END_OF_FILE, RESOURCE_LIMITED];
 

@@ -208,8 +208,10 @@ impl DescriptorShare {
                 max: self.attempts_max,
             });
         };
+        let taken: Result<_, _> = (0..count).map(|_| self.take(1)).collect();
         Ok(AttemptPermit {
-            descriptors: self.take(count)?,
+            share: Arc::clone(self),
+            spare: taken?,
             _place: place,
         })
     }
@@ -222,50 +224,35 @@ pub(crate) struct DescriptorPermit {
     count: u64,
 }
 
-impl DescriptorPermit {
-    /// One more for the same instance.
-    ///
-    /// # Errors
-    ///
-    /// [`NoDescriptors`]; nothing has changed then.
-    pub(crate) fn grow(&mut self) -> Result<(), NoDescriptors> {
-        let mut more = self.share.take(1)?;
-        self.count += std::mem::take(&mut more.count);
-        Ok(())
-    }
-
-    /// Gives back all but so many.
-    pub(crate) fn shrink(&mut self, count: u64) {
-        let less = self.count.saturating_sub(count);
-        if less > 0 {
-            self.share.give_back(less);
-            self.count -= less;
-        }
-    }
-
-    pub(crate) fn count(&self) -> u64 {
-        self.count
-    }
-}
-
 impl Drop for DescriptorPermit {
     fn drop(&mut self) {
-        self.shrink(0);
+        self.share.give_back(self.count);
     }
 }
 
-/// What an attempt to connect holds while it is under way.
+/// What an attempt to connect holds while it is under way: a place among the
+/// attempts, and a descriptor for each socket that it will have for certain.
 #[derive(Debug)]
 pub(crate) struct AttemptPermit {
-    pub(crate) descriptors: DescriptorPermit,
+    share: Arc<DescriptorShare>,
+    spare: Vec<DescriptorPermit>,
     _place: OwnedSemaphorePermit,
 }
 
 impl AttemptPermit {
-    /// The attempt is over; its connection keeps one descriptor.
-    pub(crate) fn connected(mut self) -> DescriptorPermit {
-        self.descriptors.shrink(1);
-        self.descriptors
+    /// A descriptor for one socket, which has it until it is closed.
+    ///
+    /// There is one for certain when the attempt has no socket open.
+    pub(crate) fn take(&mut self) -> Option<DescriptorPermit> {
+        let spare = self.spare.pop();
+        spare.or_else(|| self.share.take(1).ok())
+    }
+
+    /// A socket of the attempt is closed. One descriptor is kept for the next.
+    pub(crate) fn give_back(&mut self, permit: DescriptorPermit) {
+        if self.spare.is_empty() {
+            self.spare.push(permit);
+        }
     }
 }
 
@@ -324,15 +311,22 @@ mod tests {
     }
 
     #[test]
-    fn a_permit_grows_and_shrinks() {
-        let budget = budget(100, 3);
+    fn an_attempt_keeps_one_descriptor_whatever_others_hold() {
+        let budget = budget(100, 4);
         let share = DescriptorShare::new(&budget);
-        let mut permit = share.take(2).expect("room");
-        assert!(permit.grow().is_ok());
-        assert!(permit.grow().is_err());
-        permit.shrink(1);
-        assert_eq!((permit.count(), budget.usage().used), (1, 1));
-        drop(permit);
+        let mut attempt = share.attempt(2).expect("room");
+        let sockets: Vec<_> = std::iter::from_fn(|| attempt.take()).collect();
+        assert_eq!((sockets.len(), budget.usage().used), (4, 4));
+        for socket in sockets {
+            attempt.give_back(socket);
+        }
+        assert_eq!(budget.usage().used, 1);
+        let others = take_all(&share);
+        let socket = attempt.take().expect("its own");
+        assert!(attempt.take().is_none());
+        drop((attempt, others));
+        assert_eq!(budget.usage().used, 1, "the connection's");
+        drop(socket);
         assert_eq!(budget.usage().used, 0);
     }
 
@@ -342,7 +336,8 @@ mod tests {
         let share = DescriptorShare::new(&budget);
         let attempts: Vec<_> = std::iter::from_fn(|| share.attempt(1).ok()).collect();
         assert_eq!(attempts.len(), 4);
-        let connected: Vec<_> = attempts.into_iter().map(AttemptPermit::connected).collect();
+        let connected = attempts.into_iter().filter_map(|mut one| one.take());
+        let connected: Vec<_> = connected.collect();
         assert_eq!(budget.usage().used, 4);
         assert!(share.attempt(1).is_ok(), "connections are no attempts");
         drop(connected);

@@ -18,6 +18,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::control::Control;
 use crate::instance::{ExitReason, Phase};
+use crate::intake::Intake;
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
@@ -151,11 +152,12 @@ impl<'a> Driver<'a> {
 
     async fn start(&mut self, program: &Program) -> Result<TypedFunc<(), i32>, ExitReason> {
         let meter = Arc::clone(&self.store.data().config.meter);
+        let intake = Arc::clone(&self.store.data().intake);
         let instantiating = program.pre().instantiate_async(&mut self.store);
         let instantiated = interruptible(
             &self.control,
             &mut self.deadline,
-            metered(&self.control, self.gas, &meter, instantiating),
+            metered(&self.control, self.gas, &meter, &intake, instantiating),
         )
         .await;
         self.settle();
@@ -173,11 +175,12 @@ impl<'a> Driver<'a> {
         let Ok(initialize) = initialize else {
             return Ok(());
         };
+        let intake = Arc::clone(&self.store.data().intake);
         let initializing = initialize.call_async(&mut self.store, ());
         let returned = interruptible(
             &self.control,
             &mut self.deadline,
-            metered(&self.control, self.gas, meter, initializing),
+            metered(&self.control, self.gas, meter, &intake, initializing),
         )
         .await;
         self.settle();
@@ -214,6 +217,7 @@ impl<'a> Driver<'a> {
 
     async fn poll_loop(&mut self, poll: &TypedFunc<(), i32>) -> ExitReason {
         let meter = Arc::clone(&self.store.data().config.meter);
+        let intake = Arc::clone(&self.store.data().intake);
         loop {
             let wakes = Arc::clone(&self.store.data().wakes);
             wakes.begin_poll();
@@ -221,7 +225,7 @@ impl<'a> Driver<'a> {
             let returned = interruptible(
                 &self.control,
                 &mut self.deadline,
-                metered(&self.control, self.gas, &meter, polling),
+                metered(&self.control, self.gas, &meter, &intake, polling),
             )
             .await;
             self.settle();
@@ -401,11 +405,13 @@ pub(crate) async fn interruptible<F: Future>(
     .await
 }
 
-/// Runs a future that is guest code, and publishes its gas whenever it is suspended.
+/// Runs a future that is guest code. Whenever it is suspended its gas is published,
+/// and whoever waits for room hears of what the guest has made.
 async fn metered<F: Future>(
     control: &Control,
     gas: &mut GasAccount,
     meter: &Meter,
+    intake: &Intake,
     guest: F,
 ) -> F::Output {
     let mut guest = pin!(guest);
@@ -415,6 +421,7 @@ async fn metered<F: Future>(
             control.fuel().note_suspension();
             gas.publish(meter, control.fuel().burnt());
         }
+        intake.tell_freed();
         polled
     })
     .await

@@ -34,6 +34,8 @@ pub(crate) struct Intake {
     in_hand: AtomicUsize,
     /// Whether somebody looked for room and found none.
     is_missed: AtomicBool,
+    /// Whether the guest has made room and that was not told.
+    is_freed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -78,6 +80,7 @@ impl Intake {
             requests: Queue::default(),
             in_hand: AtomicUsize::new(0),
             is_missed: AtomicBool::new(false),
+            is_freed: AtomicBool::new(false),
         })
     }
 
@@ -177,7 +180,7 @@ impl Intake {
                 self.in_hand.fetch_add(1, Ordering::SeqCst);
             }
             queue.held.fetch_sub(1, Ordering::SeqCst);
-            self.tell();
+            self.is_freed.store(true, Ordering::SeqCst);
             if !is_abandoned {
                 let in_hand = InHand(Arc::clone(self));
                 return Some((*command, in_hand));
@@ -212,6 +215,15 @@ impl Intake {
         if removed.is_some() {
             queue.waiting.fetch_sub(1, Ordering::SeqCst);
             queue.held.fetch_sub(1, Ordering::SeqCst);
+            self.tell();
+        }
+    }
+
+    /// Tells the embedder of room that the guest has made. Called by the instance's
+    /// task between two steps of the guest, and not by the host calls that make the
+    /// room: what the embedder does then takes its own locks.
+    pub(crate) fn tell_freed(&self) {
+        if self.is_freed.load(Ordering::Relaxed) && self.is_freed.swap(false, Ordering::SeqCst) {
             self.tell();
         }
     }
@@ -336,6 +348,75 @@ pub(crate) struct InHand(Arc<Intake>);
 impl Drop for InHand {
     fn drop(&mut self) {
         self.0.in_hand.fetch_sub(1, Ordering::SeqCst);
-        self.0.tell();
+        self.0.is_freed.store(true, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use wapo_abi::message::MetricsToken;
+
+    use super::*;
+    use crate::budget::MemoryBudget;
+    use crate::embedder::LogLine;
+
+    /// Counts how often it is told of room.
+    #[derive(Default)]
+    struct Told(AtomicUsize);
+
+    impl Embedder for Told {
+        fn app_address(&self) -> [u8; 32] {
+            [0; 32]
+        }
+        fn log(&self, _line: LogLine) {}
+        fn worker_pubkey(&self) -> [u8; 32] {
+            [0; 32]
+        }
+        fn sign(&self, _data: &[u8]) -> Vec<u8> {
+            Vec::new()
+        }
+        fn derive_secret(&self, _path: &[u8]) -> [u8; 64] {
+            [0; 64]
+        }
+        fn gas_consumed(&self) -> (u64, MetricsToken) {
+            unreachable!("no guest asks")
+        }
+        fn try_lock(&self, _instance: InstanceId, _name: &str) -> bool {
+            false
+        }
+        fn unlock(&self, _instance: InstanceId, _name: &str) -> bool {
+            false
+        }
+        fn has_room(&self, _instance: InstanceId) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn instance_ended(&self, _instance: InstanceId) {}
+    }
+
+    #[test]
+    fn room_that_a_guest_makes_is_told_between_its_steps_and_only_if_it_was_missed() {
+        let told = Arc::<Told>::default();
+        let memory = HostMemory::new(&MemoryBudget::new(None));
+        let intake = Intake::new(InstanceId(1), told.clone(), Arc::default(), memory);
+        let told = || told.0.load(Ordering::Relaxed);
+        let room = intake.reserve(InputChannel::Query, 1).expect("room");
+        let mut asking = pin!(room.query(None, String::new(), Vec::new()));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(asking.as_mut().poll(&mut cx).is_pending());
+        assert!(intake.reserve(InputChannel::Query, 1).is_none());
+        let (_command, in_hand) = intake.take(InputChannel::Query).expect("the query");
+        drop(in_hand);
+        assert_eq!(told(), 0, "a host call tells nobody");
+        intake.tell_freed();
+        assert_eq!(told(), 1);
+        let room = intake.reserve(InputChannel::Query, 1).expect("room again");
+        intake.tell_freed();
+        assert_eq!(told(), 1, "nobody has missed any");
+        assert!(intake.reserve(InputChannel::Query, 1).is_none());
+        drop(room);
+        assert_eq!(told(), 2, "who gives room back is no guest");
     }
 }

@@ -218,6 +218,16 @@ pub const FAILURE_TEXT_BYTES_MAX: usize = 512;
 /// A guest can be refused as often as it asks; its own lines must stay readable.
 pub const NOTICES_PER_SECOND: u32 = 10;
 
+/// Time between two looks of a listener whose guest may hold no more.
+///
+/// What the guest closes itself wakes it at once; this is for what others give back.
+pub const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Time between two lines that connections wait because a guest may hold no more.
+///
+/// A busy server may be at its limit all day.
+pub const ROOM_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// Addresses of one name that are tried.
 ///
 /// A name may resolve to thousands; each attempt costs a socket.

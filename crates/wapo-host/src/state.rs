@@ -24,6 +24,7 @@ use crate::logs::Logger;
 use crate::net::connect::Dialer;
 use crate::net::failure::Failure;
 use crate::net::listener::Listener;
+use crate::net::room::RoomWaits;
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
 
@@ -65,6 +66,8 @@ pub(crate) struct InstanceState {
     /// Whether the first poll has returned; before, the guest takes no requests.
     pub(crate) is_ready: bool,
     pub(crate) dialer: Dialer,
+    /// Listeners that wait until the guest may hold more.
+    pub(crate) room_waits: RoomWaits,
     /// Why a call on the network failed last, and on which handle.
     pub(crate) net_failure: Option<(Handle, Failure)>,
     pub(crate) wasi: WasiP1Ctx,

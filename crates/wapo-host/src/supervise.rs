@@ -26,6 +26,7 @@ use crate::limits::{RESTART_BACKOFF_MAX, RESTART_BACKOFF_MIN, RESTART_BACKOFF_RE
 use crate::logs::Logger;
 use crate::module_cache::Program;
 use crate::net::connect::{Deadlines, Dialer};
+use crate::net::room::RoomWaits;
 use crate::notices::Notices;
 use crate::resource::ResourceTable;
 use crate::state::{Inbox, InstanceState};
@@ -125,6 +126,7 @@ impl Supervisor {
             memory: None,
             answer: None,
             answer_charge: None,
+            room_waits: RoomWaits::default(),
             task: 0,
             call_gas: 0,
             call_gas_published: 0,

@@ -189,12 +189,13 @@ impl TcpListener {
         Ok(Self { handle, is_tls })
     }
 
-    /// Waits for the next connection: its stream and where it comes from.
+    /// Waits for the next connection: its stream and where it comes from. With
+    /// as many open streams as the worker allows, waits until one is closed.
     ///
     /// # Errors
     ///
-    /// [`Error::RESOURCE_LIMITED`] with too many open streams; the listener
-    /// stays usable. [`Error::IO_ERROR`] when the host failed to accept.
+    /// [`Error::IO_ERROR`] when the host failed to accept; the listener stays
+    /// usable.
     ///
     /// # Cancel safety
     ///

@@ -6,6 +6,7 @@ use std::time::Duration;
 use e2e::probe::{SCRATCH, Script};
 use e2e::{App, Daemon, Errno, Probe, guest, ports, text_guest, within};
 use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use wapod::DescriptorLimits;
 
@@ -162,7 +163,7 @@ async fn an_attempt_that_fails_is_over_although_nobody_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn accepted_connections_count_and_are_refused_beyond_the_share() {
+async fn accepted_connections_count_and_wait_beyond_the_share() {
     let daemon = small_daemon().await;
     let port = ports::free();
     let probe = Probe::on(&daemon, |app| app.listen_ports = ports::only(port)).await;
@@ -175,11 +176,53 @@ async fn accepted_connections_count_and_are_refused_beyond_the_share() {
         streams.push(probe.tcp_accept_no_addr(listener).await.unwrap());
     }
     clients.push(TcpStream::connect(&address).await.unwrap());
-    let refused = probe.tcp_accept_no_addr(listener).await;
-    assert_eq!(refused, Err(Errno::Limited));
+    let (waker, waits) = probe.try_wait(212, [listener, 0, 0]).await;
+    assert_eq!(waits, Err(Errno::Pending));
+    let line = probe.app().expect_log("connections wait").await;
+    assert!(line.text.contains("of 16 at most"), "{}", line.text);
     // With a descriptor free again, the same connection is accepted.
     assert_eq!(probe.close(streams[0]).await, Ok(0));
+    within("a wake", probe.until_woken(waker)).await;
     assert!(probe.tcp_accept_no_addr(listener).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_at_its_limit_waits_without_work_and_serves_whoever_waited() {
+    let daemon = small_daemon().await;
+    let port = ports::free();
+    let mut config = guest("sdk-suite");
+    config.listen_ports = ports::only(port);
+    config.args = vec![format!("listen=127.0.0.1:{port}")];
+    let app = daemon.deploy(config).await;
+    app.until("its port", |status| !status.listening.is_empty())
+        .await;
+    let ask = async |stream: &mut TcpStream| {
+        let mut answer = [0; 4];
+        stream.write_all(b"ping").await.unwrap();
+        within("an echo", stream.read_exact(&mut answer))
+            .await
+            .unwrap();
+    };
+    let connect = async || TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let mut served = Vec::new();
+    for _ in 0..14 {
+        let mut stream = connect().await;
+        ask(&mut stream).await;
+        served.push(stream);
+    }
+    let mut waiting = connect().await;
+    waiting.write_all(b"ping").await.unwrap();
+    app.expect_log("connections wait").await;
+    let before = app.usage().gas;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let used = app.usage().gas - before;
+    assert!(used < 1_000_000, "{used} gas for waiting");
+    drop(served);
+    let mut answer = [0; 4];
+    within("an echo", waiting.read_exact(&mut answer))
+        .await
+        .unwrap();
+    ask(&mut connect().await).await;
 }
 
 /// Bytes of a blob in the tests below.

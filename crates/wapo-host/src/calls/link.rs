@@ -76,6 +76,10 @@ fn ocall_slow<'a>(
                 let waits = control.wait_in_host();
                 let outcome = future.await;
                 drop(waits);
+                let outcome = outcome.map(|waited| {
+                    caller.data_mut().answer_charge = waited.charge;
+                    waited.value
+                });
                 let result = finish_slow(&mut caller, id, slots, outcome);
                 work_off(&mut caller).await?;
                 result

@@ -21,18 +21,55 @@ pub(crate) use link::{add_to_linker, begin_import, end_import, split, work_off};
 use std::future::Future;
 use std::pin::Pin;
 
-use parity_scale_codec::Encode as _;
+use parity_scale_codec::Encode;
 use wapo_abi::message::{InputChannel, LogLevel, TlsClientConfig, TlsServerConfig};
 use wapo_abi::wire::Slots;
 use wapo_abi::{Cap, Errno, for_each_host_call};
 use wasmtime::Caller;
 
+use crate::host_memory::MemoryCharge;
 use crate::memory::GuestSlice;
 use crate::resource::Handle;
 use crate::state::InstanceState;
 
 /// A future that outlives the borrow of the state while the instance waits.
-pub(crate) type WaitFuture<T> = Pin<Box<dyn Future<Output = Result<T, Errno>> + Send>>;
+pub(crate) type WaitFuture<T> = Pin<Box<dyn Future<Output = Result<Waited<T>, Errno>> + Send>>;
+
+/// What a call answers with that had to wait, and the memory that it has.
+pub(crate) struct Waited<T> {
+    pub(crate) value: T,
+    pub(crate) charge: Option<MemoryCharge>,
+}
+
+impl<T> From<T> for Waited<T> {
+    fn from(value: T) -> Self {
+        Self {
+            value,
+            charge: None,
+        }
+    }
+}
+
+impl<T: Encode> Waited<T> {
+    /// Encodes it. The memory is for both while they are there, and then for the
+    /// copy.
+    ///
+    /// # Errors
+    ///
+    /// [`Errno::RESOURCE_LIMITED`] when there is none for the copy.
+    fn encode(self) -> Result<Waited<Vec<u8>>, Errno> {
+        let Self { value, mut charge } = self;
+        if let Some(charge) = &mut charge {
+            let both = charge.bytes() + value.encoded_size() as u64;
+            charge.resize(both).map_err(|_| Errno::RESOURCE_LIMITED)?;
+        }
+        let encoded = value.encode();
+        Ok(Waited {
+            value: encoded,
+            charge,
+        })
+    }
+}
 
 // Host time in fuel's worth: 2000 units are a microsecond, as of ordinary wasm code.
 
@@ -317,7 +354,7 @@ macro_rules! slow_arm {
         charge!(state, $slots, $base, $per, $($arg: $kind),*);
         $(let $arg = lift!($slots, memory, state, $kind, $cap);)*
         let future = family::$family::Calls::$name(state $(, $arg)*);
-        Ok(SlowOutcome::Wait(Box::pin(async move { Ok(future.await?.encode()) })))
+        Ok(SlowOutcome::Wait(Box::pin(async move { future.await?.encode() })))
     }};
     ($other:ident, $($rest:tt)*) => { Err(Errno::UNKNOWN_CALL_NUMBER) };
 }
@@ -397,4 +434,30 @@ fn get_return(caller: &mut Caller<'_, InstanceState>, mut slots: Slots) -> Resul
     }
     slice.write(memory)?.copy_from_slice(&answer);
     Ok(slice.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::budget::MemoryBudget;
+    use crate::host_memory::HostMemory;
+    use crate::limits::HOST_MEMORY_FREE_BYTES;
+
+    #[test]
+    fn an_answer_and_its_copy_are_charged_while_both_are_there() {
+        let answer = |budget| {
+            let memory = HostMemory::new(&MemoryBudget::new(Some(budget)));
+            let charge = memory.charge(HOST_MEMORY_FREE_BYTES + 1000).expect("room");
+            let waited = Waited {
+                value: vec![7_u8; 1000],
+                charge: Some(charge),
+            };
+            waited.encode()
+        };
+        let encoded = answer(3000).expect("room for both");
+        let charge = encoded.charge.expect("a charge");
+        assert_eq!(encoded.value.len(), 1002);
+        assert_eq!(charge.bytes(), HOST_MEMORY_FREE_BYTES + 1000 + 1002);
+        assert_eq!(answer(2001).err(), Some(Errno::RESOURCE_LIMITED));
+    }
 }

@@ -10,7 +10,7 @@ use std::task::Poll;
 use rustls::pki_types::ServerName;
 use tracing::debug;
 use wapo_abi::message::{TlsClientConfig, TlsServerConfig};
-use wapo_abi::{Errno, NetFailure, WakerId};
+use wapo_abi::{Errno, HANDLES_MAX, NetFailure, WakerId};
 
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_SOCKET, WORK_SYSCALL, family};
@@ -218,26 +218,32 @@ impl InstanceState {
         self.add_work(WORK_SYSCALL);
         // The fields are borrowed one by one: the waker holds two of them. It is
         // made whatever follows, so that the guest hears of its release.
-        let lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
+        let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
         let room = self.resources.check_room();
         let Resource::Listener(listener) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
-        room?;
         // Whoever shares the port takes it, or nobody does.
         if self.control.is_leaving() {
             return Err(Errno::PENDING);
         }
         let dialer = &self.dialer;
         // Before the connection is taken: without them it would be lost.
-        let mut means = match Means::take(dialer, listener.is_tls()) {
+        let means = match room {
+            Ok(()) => Means::take(dialer, listener.is_tls()),
+            Err(_) => Err(format!("{HANDLES_MAX} handles are in use, which is all")),
+        };
+        let mut means = match means {
             Ok(means) => means,
             Err(reason) => {
-                drop(lazy);
-                self.refuse(Failure::new(NetFailure::LIMIT, reason));
-                return Err(Errno::RESOURCE_LIMITED);
+                if self.room_waits.wait(handle, lazy.make()) {
+                    let text = format!("connections wait to be accepted: {reason}");
+                    dialer.notices.warn(&text);
+                }
+                return Err(Errno::PENDING);
             }
         };
+        self.room_waits.over(handle);
         match poll_lazily(lazy, |cx| listener.poll_accept(cx, dialer, &mut means)) {
             Poll::Pending => Err(Errno::PENDING),
             Poll::Ready(Ok((stream, peer))) => {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wapo_abi::Errno;
 use wapo_abi::message::LogLevel;
 
-use super::{WORK_SYSCALL, WaitFuture, family};
+use super::{WORK_SYSCALL, WaitFuture, Waited, family};
 use crate::embedder::LogSource;
 use crate::limits::BLOB_GET_BYTES_MAX;
 use crate::state::InstanceState;
@@ -29,8 +29,7 @@ impl family::storage::Calls for InstanceState {
             if bytes > BLOB_GET_BYTES_MAX {
                 return Err(Errno::RESOURCE_LIMITED);
             }
-            // Until it is read; then the answer that waits is charged.
-            let _charge = memory.charge(bytes).map_err(|reason| {
+            let charge = memory.charge(bytes).map_err(|reason| {
                 if memory.is_first_refusal() {
                     logger.write(LogSource::Lifecycle, LogLevel::Warn, &reason.to_string());
                 }
@@ -39,7 +38,10 @@ impl family::storage::Calls for InstanceState {
             let blob = embedder.blob(&hash, bytes).await?;
             meter.add_gas(blob.len() as u64 / BLOB_BYTES_PER_GAS);
             meter.add_storage_read(blob.len() as u64);
-            Ok(blob)
+            Ok(Waited {
+                value: blob,
+                charge: Some(charge),
+            })
         })
     }
 
@@ -53,7 +55,7 @@ impl family::storage::Calls for InstanceState {
                 meter.add_gas(BOOT_DATA_READ_GAS);
                 meter.add_storage_read(record.len() as u64);
             }
-            Ok(record)
+            Ok(record.into())
         })
     }
 
@@ -65,7 +67,7 @@ impl family::storage::Calls for InstanceState {
         Box::pin(async move {
             writing.await?;
             meter.add_storage_written(bytes);
-            Ok(())
+            Ok(().into())
         })
     }
 }

@@ -76,7 +76,10 @@ impl family::task::Calls for InstanceState {
         }
         match self.resources.remove(handle)? {
             Resource::Stream(stream) => stream.close(),
-            Resource::Listener(listener) => self.close_listener(*listener),
+            Resource::Listener(listener) => {
+                self.room_waits.over(handle);
+                self.close_listener(*listener);
+            }
             Resource::Inbox(channel) => {
                 let inbox = self.inbox(channel);
                 inbox.closed = true;
@@ -85,6 +88,8 @@ impl family::task::Calls for InstanceState {
             }
             Resource::Timer(_) | Resource::Reply(_) | Resource::Connecting(_) => {}
         }
+        // What was closed has given back what it had.
+        self.room_waits.closed_something();
         Ok(())
     }
 

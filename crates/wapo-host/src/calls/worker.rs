@@ -39,7 +39,7 @@ impl family::worker::Calls for InstanceState {
     fn sgx_quote(&mut self, data: &[u8]) -> WaitFuture<Option<Vec<u8>>> {
         self.add_work(WORK_CRYPTO + WORK_PARSED_BYTE * data.len() as u64);
         let quote = self.embedder.quote(data.to_vec());
-        Box::pin(async move { Ok(quote.await) })
+        Box::pin(async move { Ok(quote.await.into()) })
     }
 
     fn tip(&mut self, amount: u64) -> Result<(), Errno> {

@@ -14,6 +14,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -48,8 +49,8 @@ pub(crate) const TCP_CONNECT_BYTES: u64 = 512;
 pub(crate) const TLS_CONNECT_BYTES: u64 = 4096;
 
 /// Descriptors that an attempt by name begins with: a question for each family
-/// of addresses. Afterwards two addresses have them; each one more that is
-/// dialled beside those takes one more, up to [`CONNECT_ADDRESSES_MAX`].
+/// of addresses. One is kept for the first address; each one more that is dialled
+/// beside others takes one more, up to [`CONNECT_ADDRESSES_MAX`].
 const DESCRIPTORS_BY_NAME: u64 = 2;
 
 /// What an attempt needs from the host.
@@ -166,21 +167,40 @@ impl Dialer {
         permit: AttemptPermit,
     ) -> Result<(TcpStream, DescriptorPermit), Failure> {
         let mut race = Race::new(self, host, port, permit);
-        let stream = match host.parse::<IpAddr>() {
+        let (stream, permit) = match host.parse::<IpAddr>() {
             Ok(address) => {
                 race.add(vec![address]);
                 race.run(Lookups::none()).await?
             }
-            Err(_) => race.run(Lookups::of(&self.dns, host)).await?,
+            Err(_) => {
+                let lookups = Lookups::of(&self.dns, host, &mut race.permit);
+                race.run(lookups).await?
+            }
         };
         // Small writes are the guest's own choice; delaying them helps nobody.
         stream.set_nodelay(true).map_err(Failure::from)?;
-        Ok((stream, race.permit.connected()))
+        Ok((stream, permit))
     }
 }
 
 type Answer = Result<Vec<IpAddr>, Failure>;
-type Lookup<'a> = Pin<Box<dyn Future<Output = (AddressFamily, Answer)> + Send + 'a>>;
+/// Both have the descriptor of their socket.
+type Lookup<'a> =
+    Pin<Box<dyn Future<Output = (AddressFamily, Answer, Option<DescriptorPermit>)> + Send + 'a>>;
+type Connection = (TcpStream, DescriptorPermit);
+
+/// What became of an address, and the descriptor of its socket.
+type Dialled = (io::Result<TcpStream>, DescriptorPermit);
+
+/// The next address.
+enum Dial<F> {
+    /// It is being dialled.
+    Begun(F),
+    /// There is no descriptor for it now.
+    LacksDescriptor,
+    /// None is left that may be dialled.
+    None,
+}
 
 /// Questions to name servers that are not answered yet.
 struct Lookups<'a> {
@@ -196,9 +216,10 @@ impl<'a> Lookups<'a> {
         }
     }
 
-    fn of(dns: &'a Dns, host: &'a str) -> Self {
-        let ask = |family| -> Lookup<'a> {
-            Box::pin(async move { (family, dns.lookup(host, family).await) })
+    fn of(dns: &'a Dns, host: &'a str, permit: &mut AttemptPermit) -> Self {
+        let mut ask = |family| -> Lookup<'a> {
+            let permit = permit.take();
+            Box::pin(async move { (family, dns.lookup(host, family).await, permit) })
         };
         Self {
             pending: [ask(AddressFamily::V6), ask(AddressFamily::V4)]
@@ -252,40 +273,49 @@ impl<'a> Race<'a> {
     }
 
     /// Dials until one address answers or none is left.
-    async fn run(&mut self, mut lookups: Lookups<'_>) -> Result<TcpStream, Failure> {
+    async fn run(&mut self, mut lookups: Lookups<'_>) -> Result<Connection, Failure> {
         let mut dials = FuturesUnordered::new();
         loop {
-            let has_room = self.has_addresses() && self.has_room(dials.len());
             let is_due = dials.is_empty() || self.next_at <= Instant::now();
-            if !lookups.waits_for_v6
-                && is_due
-                && has_room
-                && let Some(address) = self.next_allowed()
-            {
-                self.next_at = Instant::now() + ATTEMPT_DELAY;
-                dials.push(TcpStream::connect(address));
-                continue;
+            // Without a descriptor more, the next address waits for a socket to close.
+            let mut lacks_descriptor = false;
+            if !lookups.waits_for_v6 && is_due && self.has_addresses() {
+                match self.next_dial() {
+                    Dial::Begun(dial) => {
+                        self.next_at = Instant::now() + ATTEMPT_DELAY;
+                        dials.push(dial);
+                        continue;
+                    }
+                    Dial::LacksDescriptor => lacks_descriptor = true,
+                    Dial::None => {}
+                }
             }
             if dials.is_empty() && lookups.pending.is_empty() {
                 let failure = self.failure.take();
                 return Err(failure.unwrap_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME)));
             }
             let timer = pin!(sleep_until(self.next_at));
+            let may_be_due = match lookups.waits_for_v6 {
+                true => !self.v4.is_empty(),
+                false => self.has_addresses() && !lacks_descriptor,
+            };
             tokio::select! {
-                Some(dialled) = dials.next(), if !dials.is_empty() => match dialled {
-                    Ok(stream) => return Ok(stream),
+                Some((dialled, permit)) = dials.next(), if !dials.is_empty() => match dialled {
+                    Ok(stream) => return Ok((stream, permit)),
                     // The next one need not wait any more.
                     Err(error) => {
+                        self.permit.give_back(permit);
                         self.next_at = Instant::now();
                         self.note(Failure::from(error));
                     }
                 },
-                Some((family, answer)) = lookups.pending.next(), if !lookups.pending.is_empty() => {
+                Some((family, answer, permit)) = lookups.pending.next(),
+                    if !lookups.pending.is_empty() =>
+                {
+                    permit.into_iter().for_each(|permit| self.permit.give_back(permit));
                     self.take_answer(family, answer, &mut lookups);
                 }
-                () = timer, if has_room || lookups.waits_for_v6 && !self.v4.is_empty() => {
-                    lookups.waits_for_v6 = false;
-                }
+                () = timer, if may_be_due => lookups.waits_for_v6 = false,
             }
         }
     }
@@ -308,11 +338,20 @@ impl<'a> Race<'a> {
         !(self.v4.is_empty() && self.v6.is_empty())
     }
 
-    /// Whether one more address may be dialled beside so many others.
-    fn has_room(&mut self, under_way: usize) -> bool {
-        let descriptors = &mut self.permit.descriptors;
-        // Without a descriptor more, the next address waits for one to fail.
-        (under_way as u64) < descriptors.count() || descriptors.grow().is_ok()
+    /// Dials the next address that the policy allows.
+    fn next_dial(&mut self) -> Dial<impl Future<Output = Dialled> + use<>> {
+        let Some(permit) = self.permit.take() else {
+            return Dial::LacksDescriptor;
+        };
+        match self.next_allowed() {
+            Some(address) => {
+                Dial::Begun(async move { (TcpStream::connect(address).await, permit) })
+            }
+            None => {
+                self.permit.give_back(permit);
+                Dial::None
+            }
+        }
     }
 
     /// The next address that the policy allows.
@@ -364,173 +403,4 @@ impl<'a> Race<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use tokio::net::{TcpListener, TcpSocket};
-    use tokio::time::sleep;
-    use wapo_abi::message::MetricsToken;
-
-    use super::*;
-    use crate::budget::MemoryBudget;
-    use crate::descriptors::{DescriptorBudget, DescriptorLimits};
-    use crate::embedder::{Embedder, InstanceId, LogLine};
-    use crate::engine::Resolver;
-    use crate::instance::LogRate;
-    use crate::logs::Logger;
-    use crate::net::policy::EgressRules;
-
-    struct Nobody;
-
-    impl Embedder for Nobody {
-        fn app_address(&self) -> [u8; 32] {
-            [0; 32]
-        }
-        fn log(&self, _line: LogLine) {}
-        fn worker_pubkey(&self) -> [u8; 32] {
-            [0; 32]
-        }
-        fn sign(&self, _data: &[u8]) -> Vec<u8> {
-            Vec::new()
-        }
-        fn derive_secret(&self, _path: &[u8]) -> [u8; 64] {
-            [0; 64]
-        }
-        fn gas_consumed(&self) -> (u64, MetricsToken) {
-            unreachable!("no guest asks")
-        }
-        fn try_lock(&self, _instance: InstanceId, _name: &str) -> bool {
-            false
-        }
-        fn unlock(&self, _instance: InstanceId, _name: &str) -> bool {
-            false
-        }
-        fn instance_ended(&self, _instance: InstanceId) {}
-    }
-
-    fn dialer(budget: &Arc<DescriptorBudget>, rule: &str) -> Dialer {
-        let rules = vec![rule.parse().expect("rule")];
-        Dialer {
-            dns: Arc::new(Dns::new(&Resolver::Servers(Vec::new())).expect("a resolver")),
-            tls: Arc::new(TlsSettings::new(&[]).expect("settings")),
-            policy: Arc::new(EgressRules::new(rules)),
-            meter: Arc::default(),
-            descriptors: DescriptorShare::new(budget),
-            memory: HostMemory::new(&MemoryBudget::new(None)),
-            notices: Notices::new(Logger::new(
-                InstanceId(0),
-                Arc::new(Nobody),
-                LogRate::Limited,
-            )),
-            machine: Arc::default(),
-            deadlines: Deadlines {
-                connect: Duration::from_millis(400),
-                handshake: Duration::from_millis(50),
-            },
-            runtime: Handle::current(),
-        }
-    }
-
-    fn budget() -> Arc<DescriptorBudget> {
-        let limits = DescriptorLimits {
-            total: 100,
-            per_instance: 10,
-        };
-        DescriptorBudget::new(limits, 1)
-    }
-
-    /// Drops whatever comes, because its queue is full.
-    async fn silent(address: SocketAddr) -> (SocketAddr, TcpListener, Vec<TcpStream>) {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        socket.bind(address).expect("a port");
-        let listener = socket.listen(0).expect("listens");
-        let address = listener.local_addr().expect("bound");
-        let mut clients = Vec::new();
-        loop {
-            let connecting = timeout(Duration::from_millis(200), TcpStream::connect(address));
-            match connecting.await {
-                Ok(client) => clients.push(client.expect("connects")),
-                Err(_) => return (address, listener, clients),
-            }
-        }
-    }
-
-    async fn until_given_back(budget: &DescriptorBudget) {
-        let given_back = async {
-            while budget.usage().used > 0 {
-                sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let waited = timeout(Duration::from_secs(20), given_back).await;
-        assert!(waited.is_ok(), "{:?}", budget.usage());
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn an_attempt_ends_at_its_deadline_without_being_asked() {
-        let budget = budget();
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let (address, _listener, _clients) = silent(any).await;
-        let host = address.ip().to_string();
-        let dialer = dialer(&budget, "*");
-        let mut attempt = Connecting::start(dialer, host, address.port(), None).expect("room");
-        assert_eq!(budget.usage().used, 1);
-        until_given_back(&budget).await;
-        let outcome = std::future::poll_fn(|cx| attempt.poll(cx)).await;
-        let failure = outcome
-            .expect("not asked before")
-            .err()
-            .expect("nobody answered");
-        assert_eq!(failure.kind, NetFailure::TIMED_OUT);
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_handshake_ends_at_its_deadline_without_being_asked() {
-        let budget = budget();
-        let dialer = dialer(&budget, "*");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
-        let address = listener.local_addr().expect("bound");
-        let tcp = TcpStream::connect(address).await.expect("connects");
-        let permit = dialer.descriptors.take(1).expect("room");
-        let name = ServerName::try_from("name.test").expect("a name");
-        let memory = dialer.memory.charge(1).expect("room");
-        let held = Held { permit, memory };
-        let stream = TlsStream::connect(&dialer, name, tcp, held);
-        until_given_back(&budget).await;
-        drop(stream);
-    }
-
-    /// Two addresses of one name, and a port at which the first is silent.
-    async fn race(rule: &str) -> (Result<IpAddr, Failure>, Duration) {
-        let budget = budget();
-        let dialer = dialer(&budget, rule);
-        let good = TcpListener::bind("127.0.0.1:0").await.expect("port");
-        let port = good.local_addr().expect("bound").port();
-        let first = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 77), port));
-        let (first, _listener, _clients) = silent(first).await;
-        let permit = dialer.descriptors.attempt(2).expect("room");
-        let mut race = Race::new(&dialer, "name.test", port, permit);
-        race.add(vec![first.ip(), Ipv4Addr::LOCALHOST.into()]);
-        let begun = Instant::now();
-        let running = timeout(Duration::from_secs(10), race.run(Lookups::none()));
-        let outcome = running.await.expect("the second address answers");
-        // While the listener is there: its end ends the connection.
-        let reached = outcome.map(|stream| stream.peer_addr().expect("a peer").ip());
-        (reached, begun.elapsed())
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_silent_address_does_not_keep_the_next_one_waiting() {
-        let (outcome, time) = race("*").await;
-        assert_eq!(outcome.expect("connected"), Ipv4Addr::LOCALHOST);
-        assert!(time >= ATTEMPT_DELAY, "both at once: {time:?}");
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn each_address_that_is_tried_passes_the_policy() {
-        let (outcome, _) = race("127.0.0.1").await;
-        assert!(outcome.is_ok(), "the one that is allowed");
-        let (outcome, _) = race("10.0.0.1").await;
-        let failure = outcome.expect_err("none is allowed");
-        assert_eq!(failure.kind, NetFailure::DENIED);
-    }
-}
+mod tests;

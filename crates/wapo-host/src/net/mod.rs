@@ -11,6 +11,7 @@ pub(crate) mod failure;
 pub(crate) mod listener;
 pub mod machine;
 pub mod policy;
+pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod task;
 pub(crate) mod tls;
