@@ -11,6 +11,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Bytes of lines that wait for standard output.
@@ -18,8 +19,12 @@ use tracing_subscriber::fmt::MakeWriter;
 /// Some ten thousand lines: more than a service manager that restarts misses.
 const QUEUE_BYTES_MAX: usize = 4 << 20;
 
-/// Bytes of one line as text. An app's line has 16 KiB at most.
+/// Bytes of one line. An app's line has 16 KiB at most.
 const LINE_BYTES_MAX: usize = 32 << 10;
+
+/// Bytes that are left of a field when a line of JSON is cut. Of nine long ones not
+/// all can stay.
+const FIELD_BYTES_MIN: usize = LINE_BYTES_MAX / 8;
 
 /// What a line may have in it besides text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,7 +33,7 @@ pub(crate) enum Shape {
     Plain,
     /// Text with colours.
     Coloured,
-    /// JSON, which has its own way to write control characters.
+    /// JSON, which has its own way to write such characters.
     Json,
 }
 
@@ -76,7 +81,7 @@ impl LogPipe {
     /// Takes one line, with its line break at the end.
     fn add(&self, line: &[u8]) {
         let line = match self.shape {
-            Shape::Json => line.to_vec(),
+            Shape::Json => clean_json(line),
             Shape::Plain => clean(line, true),
             Shape::Coloured => clean(line, false),
         };
@@ -160,6 +165,89 @@ fn clean(line: &[u8], escapes: bool) -> Vec<u8> {
     clean.into_bytes()
 }
 
+/// The same for a line of JSON, which stays one.
+fn clean_json(line: &[u8]) -> Vec<u8> {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    let mut clean = escape_json(&String::from_utf8_lossy(text));
+    if clean.len() > LINE_BYTES_MAX {
+        clean = match serde_json::from_str(&clean) {
+            Ok(fields) => shorten(fields),
+            // The formatter writes objects only.
+            Err(_) => LEFT_OUT.to_owned(),
+        };
+    }
+    clean.push('\n');
+    clean.into_bytes()
+}
+
+/// What stands for a line that cannot be shortened.
+const LEFT_OUT: &str =
+    r#"{"level":"WARN","target":"wapod","message":"a line was left out: it is too long"}"#;
+
+/// Escapes what a terminal obeys. In JSON it is in strings only.
+fn escape_json(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match wapo_host::line::is_hidden(character) {
+            // None of them needs a second unit.
+            true => escaped.push_str(&format!("\\u{:04x}", u32::from(character))),
+            false => escaped.push(character),
+        }
+    }
+    escaped
+}
+
+/// Cuts the longest texts of an object until it fits.
+fn shorten(mut fields: serde_json::Map<String, Value>) -> String {
+    loop {
+        let line = escape_json(&Value::Object(fields.clone()).to_string());
+        let Some(excess) = line
+            .len()
+            .checked_sub(LINE_BYTES_MAX)
+            .filter(|excess| *excess > 0)
+        else {
+            return line;
+        };
+        let texts = fields.values_mut().filter_map(|value| match value {
+            Value::String(text) => Some(text),
+            _ => None,
+        });
+        let Some((bytes, longest)) = texts.map(|text| (json_bytes(text), text)).max() else {
+            return LEFT_OUT.to_owned();
+        };
+        if bytes <= FIELD_BYTES_MIN {
+            return LEFT_OUT.to_owned();
+        }
+        let room = bytes.saturating_sub(excess + '…'.len_utf8());
+        *longest = cut_json(longest, room.max(FIELD_BYTES_MIN - '…'.len_utf8()));
+    }
+}
+
+/// Bytes that a text takes in a line of JSON.
+fn json_bytes(text: &str) -> usize {
+    text.chars().map(json_bytes_of).sum()
+}
+
+fn json_bytes_of(character: char) -> usize {
+    match character {
+        '"' | '\\' | '\n' | '\r' | '\t' => 2,
+        hidden if wapo_host::line::is_hidden(hidden) => 6,
+        other => other.len_utf8(),
+    }
+}
+
+/// The beginning of a text that takes at most so many bytes in a line of JSON.
+fn cut_json(text: &str, bytes_max: usize) -> String {
+    let mut bytes = 0;
+    let fits = |character: &char| {
+        bytes += json_bytes_of(*character);
+        bytes <= bytes_max
+    };
+    let mut cut: String = text.chars().take_while(fits).collect();
+    cut.push('…');
+    cut
+}
+
 impl<'a> MakeWriter<'a> for LogPipe {
     type Writer = Line<'a>;
 
@@ -185,6 +273,7 @@ impl Write for Line<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
     /// Writes as long as somebody lets it.
@@ -225,6 +314,32 @@ mod tests {
         drop(open);
         pipe.flush(Duration::from_secs(60));
         assert!(pipe.shared.queue().lines.is_empty());
+    }
+
+    #[test]
+    fn a_line_of_json_is_cut_and_stays_json() {
+        let clean = |line: &Value| {
+            let clean = clean_json(format!("{line}\n").as_bytes());
+            let text = String::from_utf8(clean).expect("text");
+            assert!(text.len() <= LINE_BYTES_MAX + 1, "{} bytes", text.len());
+            let line = text.strip_suffix('\n').expect("its end");
+            assert!(!line.contains(wapo_host::line::is_hidden), "{line}");
+            serde_json::from_str::<Value>(line).expect("JSON")
+        };
+        let plain =
+            json!({"level": "INFO", "message": "a\u{1b}[2J\u{9b}2J\n\u{202e}b", "count": 7});
+        assert_eq!(clean(&plain), plain, "nothing is lost");
+        for character in ["x", "ä", "\"", "\u{1}", "\u{202e}"] {
+            let long = character.repeat(LINE_BYTES_MAX);
+            let line = json!({"level": "INFO", "message": long, "target": "wapod", "url": long});
+            let kept = clean(&line);
+            assert_eq!(kept["level"], "INFO");
+            let message = kept["message"].as_str().expect("a text");
+            assert!(message.starts_with(character) && message.ends_with('…'));
+            assert!(message.len() > 500, "{character}: {} bytes", message.len());
+        }
+        let numbers: Vec<usize> = (0..LINE_BYTES_MAX).collect();
+        assert_eq!(clean(&json!({"list": numbers}))["level"], "WARN");
     }
 
     #[test]
