@@ -356,7 +356,9 @@ async fn what_a_replaced_app_used_while_it_left_survives_a_kill() {
         apps.find(|app| app.address == wanted.0)
     };
     let asked = async {
-        while find(old).await.is_none_or(|app| app.instance_list[0].requests != 1)
+        while find(old)
+            .await
+            .is_none_or(|app| app.instance_list[0].requests != 1)
         {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
