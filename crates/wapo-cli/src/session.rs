@@ -283,7 +283,7 @@ fn exit_number(reason: &ExitReason) -> u8 {
             byte => byte,
         },
         ExitReason::Trapped(_) | ExitReason::Violation(_) => EXIT_TRAP,
-        ExitReason::GasExhausted | ExitReason::TimeExceeded => EXIT_LIMIT,
+        ExitReason::GasExhausted(_) | ExitReason::TimeExceeded(_) => EXIT_LIMIT,
         ExitReason::FailedToStart(_) => 1,
     }
 }
@@ -299,6 +299,6 @@ mod tests {
         }
         assert_eq!(exit_number(&ExitReason::Finished), 0);
         assert_eq!(exit_number(&ExitReason::Trapped("x".into())), EXIT_TRAP);
-        assert_eq!(exit_number(&ExitReason::GasExhausted), EXIT_LIMIT);
+        assert_eq!(exit_number(&ExitReason::GasExhausted(5)), EXIT_LIMIT);
     }
 }

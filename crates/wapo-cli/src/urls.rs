@@ -71,10 +71,7 @@ mod tests {
         let mut status = Status {
             phase: Phase::Running,
             has_run: true,
-            restarts: 0,
-            takes_queries: false,
-            takes_http: false,
-            listening: vec![],
+            ..Status::starting()
         };
         let gateway = address("127.0.0.1:8100");
         let mut urls = Urls::default();

@@ -10,11 +10,23 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+/// What guests hold of something that is bounded for all of them together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct BudgetUsage {
+    /// How much they hold.
+    pub used: u64,
+    /// How much they may hold; `None` for no limit.
+    pub max: Option<u64>,
+    /// Requests for more that were refused since the start.
+    pub refused: u64,
+}
+
 /// What may be committed, and what is.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
     max_bytes: u64,
     committed_bytes: AtomicU64,
+    refused: AtomicU64,
 }
 
 impl MemoryBudget {
@@ -23,11 +35,20 @@ impl MemoryBudget {
         Arc::new(Self {
             max_bytes: max_bytes.unwrap_or(u64::MAX),
             committed_bytes: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
         })
     }
 
     pub(crate) fn committed_bytes(&self) -> u64 {
         self.committed_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn usage(&self) -> BudgetUsage {
+        BudgetUsage {
+            used: self.committed_bytes(),
+            max: (self.max_bytes < u64::MAX).then_some(self.max_bytes),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
     }
 
     pub(crate) fn commit(&self, bytes: u64) -> bool {
@@ -36,9 +57,13 @@ impl MemoryBudget {
             (sum <= self.max_bytes).then_some(sum)
         };
         // The number guards nothing but itself.
-        self.committed_bytes
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
-            .is_ok()
+        let committed =
+            self.committed_bytes
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        if committed.is_err() {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        committed.is_ok()
     }
 
     pub(crate) fn give_back(&self, bytes: u64) {
@@ -112,7 +137,12 @@ mod tests {
         assert!(!other.exchange(0, 41));
         assert!(other.exchange(0, 40));
         assert!(!one.exchange(60, 61));
-        assert_eq!(budget.committed_bytes(), 100);
+        let usage = BudgetUsage {
+            used: 100,
+            max: Some(100),
+            refused: 2,
+        };
+        assert_eq!(budget.usage(), usage);
         assert!(one.exchange(60, 50), "less is always granted");
         assert!(other.exchange(40, 50));
         drop(one);
@@ -127,6 +157,7 @@ mod tests {
         let mut share = MemoryShare::new(&budget);
         assert!(share.exchange(0, u64::MAX));
         assert!(!share.exchange(0, 1));
+        assert_eq!(budget.usage().max, None);
         drop(share);
         assert_eq!(budget.committed_bytes(), 0);
     }

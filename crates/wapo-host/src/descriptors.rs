@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::budget::BudgetUsage;
 use crate::limits::CONNECT_ATTEMPTS_MAX;
 
 /// Descriptors that a listener takes: its own, and the one that the embedder
@@ -36,17 +37,6 @@ impl DescriptorLimits {
         total: u64::MAX / 2,
         per_instance: u64::MAX / 2,
     };
-}
-
-/// What guests hold of a limit.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct DescriptorUsage {
-    /// Descriptors that guests hold.
-    pub used: u64,
-    /// Descriptors that they may hold.
-    pub max: u64,
-    /// Requests for more that were refused since the start.
-    pub refused: u64,
 }
 
 /// Descriptors of all guests.
@@ -77,10 +67,11 @@ impl DescriptorBudget {
         })
     }
 
-    pub(crate) fn usage(&self) -> DescriptorUsage {
-        DescriptorUsage {
+    pub(crate) fn usage(&self) -> BudgetUsage {
+        BudgetUsage {
             used: self.used.load(Ordering::Relaxed),
-            max: self.limits.total,
+            max: (self.limits.total < DescriptorLimits::UNLIMITED.total)
+                .then_some(self.limits.total),
             refused: self.refused.load(Ordering::Relaxed),
         }
     }
@@ -161,6 +152,11 @@ impl DescriptorShare {
     fn held(&self) -> MutexGuard<'_, u64> {
         // A number cannot be left half changed.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Descriptors that the instance holds right now.
+    pub(crate) fn held_count(&self) -> u64 {
+        *self.held()
     }
 
     /// Takes descriptors.

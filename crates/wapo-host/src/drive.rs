@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::Sleep;
 use wapo_abi::message::InputChannel;
@@ -41,8 +42,8 @@ pub(crate) enum Interrupted {
     Stopped,
     #[error("the guest made more waits than it ever asked about")]
     Overflowed,
-    #[error("the gas limit is reached")]
-    GasExhausted,
+    #[error("the gas limit of {0} is reached")]
+    GasExhausted(u64),
 }
 
 impl From<Interrupted> for ExitReason {
@@ -50,7 +51,7 @@ impl From<Interrupted> for ExitReason {
         match interrupted {
             Interrupted::Stopped => Self::Stopped,
             Interrupted::Overflowed => Self::Violation(interrupted.to_string()),
-            Interrupted::GasExhausted => Self::GasExhausted,
+            Interrupted::GasExhausted(max) => Self::GasExhausted(max),
         }
     }
 }
@@ -85,14 +86,28 @@ impl GasAccount {
 /// Ends that do not come from the guest.
 pub(crate) enum Halt {
     Stopped,
-    TimeExceeded,
+    TimeExceeded(Duration),
+}
+
+/// The time that an instance may take, over all its starts.
+pub(crate) struct TimeLimit {
+    max: Duration,
+    over: Pin<Box<Sleep>>,
+}
+
+impl TimeLimit {
+    /// Begins to count.
+    pub(crate) fn new(max: Duration) -> Self {
+        let over = Box::pin(tokio::time::sleep(max));
+        Self { max, over }
+    }
 }
 
 impl From<Halt> for ExitReason {
     fn from(halt: Halt) -> Self {
         match halt {
             Halt::Stopped => Self::Stopped,
-            Halt::TimeExceeded => Self::TimeExceeded,
+            Halt::TimeExceeded(max) => Self::TimeExceeded(max),
         }
     }
 }
@@ -102,7 +117,7 @@ pub(crate) struct Driver<'a> {
     store: Store<InstanceState>,
     control: Arc<Control>,
     gas: &'a mut GasAccount,
-    deadline: Option<Pin<&'a mut Sleep>>,
+    time_limit: Option<&'a mut TimeLimit>,
     /// Fuel in the store at the last settlement.
     fuel_left: u64,
     /// Fuel burnt since the guest last let others run.
@@ -114,7 +129,7 @@ impl<'a> Driver<'a> {
         engine: &wasmtime::Engine,
         state: InstanceState,
         gas: &'a mut GasAccount,
-        deadline: Option<Pin<&'a mut Sleep>>,
+        time_limit: Option<&'a mut TimeLimit>,
     ) -> Self {
         let control = Arc::clone(&state.control);
         let mut store = Store::new(engine, state);
@@ -123,7 +138,7 @@ impl<'a> Driver<'a> {
             store,
             control,
             gas,
-            deadline,
+            time_limit,
             fuel_left: 0,
             slice_used: 0,
         }
@@ -156,7 +171,7 @@ impl<'a> Driver<'a> {
         let instantiating = program.pre().instantiate_async(&mut self.store);
         let instantiated = interruptible(
             &self.control,
-            &mut self.deadline,
+            &mut self.time_limit,
             metered(&self.control, self.gas, &meter, &intake, instantiating),
         )
         .await;
@@ -179,7 +194,7 @@ impl<'a> Driver<'a> {
         let initializing = initialize.call_async(&mut self.store, ());
         let returned = interruptible(
             &self.control,
-            &mut self.deadline,
+            &mut self.time_limit,
             metered(&self.control, self.gas, meter, &intake, initializing),
         )
         .await;
@@ -191,7 +206,7 @@ impl<'a> Driver<'a> {
     /// Why the guest did not come to life.
     fn start_failure(&self, error: &wasmtime::Error, place: &str) -> ExitReason {
         let state = self.store.data();
-        match exit_reason(error, self.frames()) {
+        match self.exit_reason(error) {
             ExitReason::Trapped(message) if error.is::<Trap>() => {
                 ExitReason::Trapped(format!("in {place}: {message}"))
             }
@@ -224,14 +239,14 @@ impl<'a> Driver<'a> {
             let polling = poll.call_async(&mut self.store, ());
             let returned = interruptible(
                 &self.control,
-                &mut self.deadline,
+                &mut self.time_limit,
                 metered(&self.control, self.gas, &meter, &intake, polling),
             )
             .await;
             self.settle();
             let outcome = match returned {
                 Ok(Ok(number)) => PollOutcome::from_i32(number),
-                Ok(Err(error)) => return exit_reason(&error, self.frames()),
+                Ok(Err(error)) => return self.exit_reason(&error),
                 Err(halt) => return halt.into(),
             };
             match outcome {
@@ -263,7 +278,12 @@ impl<'a> Driver<'a> {
     async fn next_work(&mut self) -> Result<(), Halt> {
         if self.slice_used >= self.store.data().slice_fuel() {
             self.slice_used = 0;
-            interruptible(&self.control, &mut self.deadline, tokio::task::yield_now()).await?;
+            interruptible(
+                &self.control,
+                &mut self.time_limit,
+                tokio::task::yield_now(),
+            )
+            .await?;
         }
         loop {
             self.store.data_mut().announce_requests();
@@ -300,11 +320,13 @@ impl<'a> Driver<'a> {
         let wanted = [InputChannel::Query, InputChannel::HttpRequest]
             .map(|channel| state.wants_requests(channel).then_some(channel));
         let Self {
-            control, deadline, ..
+            control,
+            time_limit,
+            ..
         } = self;
         std::future::poll_fn(|cx| {
             control.register(cx);
-            check_halt(control, deadline, cx)?;
+            check_halt(control, time_limit, cx)?;
             if wakes.wants_poll()
                 || wakes.wants_flush()
                 || wanted
@@ -351,7 +373,7 @@ impl<'a> Driver<'a> {
             Some(gas_max) => {
                 let gas_left = gas_max.saturating_sub(self.gas.total);
                 if gas_left == 0 {
-                    return Err(ExitReason::GasExhausted);
+                    return Err(ExitReason::GasExhausted(gas_max));
                 }
                 gas_left.saturating_mul(FUEL_PER_GAS).min(FUEL_TANK)
             }
@@ -375,9 +397,23 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// What is shown of the guest's stack when it traps.
-    fn frames(&self) -> Frames {
-        Frames::asked_for(&self.store.data().config.env)
+    /// Why the guest ended that did not return from a call into it.
+    fn exit_reason(&self, error: &wasmtime::Error) -> ExitReason {
+        let config = &self.store.data().config;
+        if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+            return (*interrupted).into();
+        }
+        if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
+            return if *code < FIRST_CRASH_CODE {
+                ExitReason::Exited(*code)
+            } else {
+                ExitReason::Trapped(format!("exit with code {code}"))
+            };
+        }
+        match (error.downcast_ref::<Trap>(), config.gas_max) {
+            (Some(Trap::OutOfFuel), Some(gas_max)) => ExitReason::GasExhausted(gas_max),
+            _ => ExitReason::Trapped(trap::text(error, Frames::asked_for(&config.env))),
+        }
     }
 
     /// Settles what is left and lets go of everything the guest held.
@@ -390,7 +426,7 @@ impl<'a> Driver<'a> {
 /// Runs a future that a stop request or the deadline may end.
 pub(crate) async fn interruptible<F: Future>(
     control: &Control,
-    deadline: &mut Option<Pin<&mut Sleep>>,
+    time_limit: &mut Option<&mut TimeLimit>,
     future: F,
 ) -> Result<F::Output, Halt> {
     let mut future = pin!(future);
@@ -399,7 +435,7 @@ pub(crate) async fn interruptible<F: Future>(
             return Poll::Ready(Ok(output));
         }
         control.register(cx);
-        check_halt(control, deadline, cx)?;
+        check_halt(control, time_limit, cx)?;
         Poll::Pending
     })
     .await
@@ -430,36 +466,18 @@ async fn metered<F: Future>(
 /// Whether the guest has to end now; registers for the deadline.
 fn check_halt(
     control: &Control,
-    deadline: &mut Option<Pin<&mut Sleep>>,
+    time_limit: &mut Option<&mut TimeLimit>,
     cx: &mut Context<'_>,
 ) -> Result<(), Halt> {
     if control.is_stopped() {
         return Err(Halt::Stopped);
     }
-    if let Some(deadline) = deadline
-        && deadline.as_mut().poll(cx).is_ready()
+    if let Some(limit) = time_limit
+        && limit.over.as_mut().poll(cx).is_ready()
     {
-        return Err(Halt::TimeExceeded);
+        return Err(Halt::TimeExceeded(limit.max));
     }
     Ok(())
-}
-
-/// Why a guest ended that did not return from its poll export.
-fn exit_reason(error: &wasmtime::Error, frames: Frames) -> ExitReason {
-    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
-        return (*interrupted).into();
-    }
-    if let Some(I32Exit(code)) = error.downcast_ref::<I32Exit>() {
-        return if *code < FIRST_CRASH_CODE {
-            ExitReason::Exited(*code)
-        } else {
-            ExitReason::Trapped(format!("exit with code {code}"))
-        };
-    }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::OutOfFuel) => ExitReason::GasExhausted,
-        _ => ExitReason::Trapped(trap::text(error, frames)),
-    }
 }
 
 #[cfg(test)]

@@ -19,10 +19,10 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
-use crate::budget::MemoryBudget;
+use crate::budget::{BudgetUsage, MemoryBudget};
 use crate::compiler::Compiler;
 use crate::control::Control;
-use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare, DescriptorUsage};
+use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare};
 use crate::embedder::{Embedder, InstanceId};
 use crate::host_memory::HostMemory;
 use crate::instance::{InstanceConfig, InstanceHandle, Status};
@@ -300,6 +300,11 @@ impl Engine {
         self.parts.budget.committed_bytes()
     }
 
+    /// The same as a budget.
+    pub fn memory(&self) -> BudgetUsage {
+        self.parts.budget.usage()
+    }
+
     /// Which instances run on a thread at this moment.
     pub fn steps(&self) -> &Arc<Steps> {
         &self.parts.steps
@@ -311,7 +316,7 @@ impl Engine {
     }
 
     /// File descriptors that instances hold, and may hold.
-    pub fn descriptors(&self) -> DescriptorUsage {
+    pub fn descriptors(&self) -> BudgetUsage {
         self.parts.descriptors.usage()
     }
 
@@ -336,19 +341,22 @@ impl Engine {
             Arc::clone(&control),
             Arc::clone(&memory),
         );
+        let descriptors = DescriptorShare::new(&self.parts.descriptors);
         let handle = InstanceHandle {
             id,
             control: Arc::clone(&control),
             intake: Arc::clone(&intake),
             status: status_seen,
             meter: Arc::clone(&config.meter),
+            descriptors: Arc::clone(&descriptors),
+            host_memory: Arc::clone(&memory),
         };
         let history = Arc::clone(&config.history);
         let supervisor = Supervisor {
             id,
             parts: Arc::clone(&self.parts),
             program: program.clone(),
-            descriptors: DescriptorShare::new(&self.parts.descriptors),
+            descriptors,
             host_memory: memory,
             runtime: Handle::current(),
             config,

@@ -64,6 +64,11 @@ impl HostMemory {
         Ok(charge)
     }
 
+    /// What is kept right now, in bytes.
+    pub(crate) fn held_bytes(&self) -> u64 {
+        *self.held()
+    }
+
     /// Whether this is the first refusal, which the app's log is told.
     pub(crate) fn is_first_refusal(&self) -> bool {
         !self.told.swap(true, Ordering::Relaxed)

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use parity_scale_codec::{Encode, decode_from_bytes};
@@ -16,8 +16,9 @@ use tokio::sync::{oneshot, watch};
 use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf, InputChannel};
 
 use crate::control::Control;
+use crate::descriptors::DescriptorShare;
 use crate::embedder::InstanceId;
-use crate::host_memory::MemoryCharge;
+use crate::host_memory::{HostMemory, MemoryCharge};
 use crate::intake::{Intake, Place, Reservation};
 use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
@@ -113,10 +114,10 @@ pub enum ExitReason {
     Trapped(String),
     /// The guest broke the contract or a limit of the host.
     Violation(String),
-    /// [`InstanceConfig::gas_max`] is used up.
-    GasExhausted,
-    /// [`InstanceConfig::time_max`] is over.
-    TimeExceeded,
+    /// This much gas, [`InstanceConfig::gas_max`], is used up.
+    GasExhausted(u64),
+    /// This time, [`InstanceConfig::time_max`], is over.
+    TimeExceeded(Duration),
     /// The guest never ran: no memory left, bad start function, no slot.
     FailedToStart(String),
 }
@@ -136,8 +137,8 @@ impl std::fmt::Display for ExitReason {
             Self::Stopped => write!(f, "stopped"),
             Self::Trapped(message) => write!(f, "trapped: {message}"),
             Self::Violation(message) => write!(f, "ended by the host: {message}"),
-            Self::GasExhausted => write!(f, "gas limit reached"),
-            Self::TimeExceeded => write!(f, "time limit reached"),
+            Self::GasExhausted(max) => write!(f, "gas limit of {max} reached"),
+            Self::TimeExceeded(max) => write!(f, "time limit of {max:?} reached"),
             Self::FailedToStart(message) => write!(f, "failed to start: {message}"),
         }
     }
@@ -166,6 +167,8 @@ pub struct Status {
     pub has_run: bool,
     /// Times it was started again.
     pub restarts: u32,
+    /// When it is started again, while it waits for that.
+    pub next_start: Option<Instant>,
     /// Whether the guest takes queries now.
     pub takes_queries: bool,
     /// Whether the guest takes HTTP requests now.
@@ -181,6 +184,7 @@ impl Status {
             phase: Phase::Starting,
             has_run: false,
             restarts: 0,
+            next_start: None,
             takes_queries: false,
             takes_http: false,
             listening: Vec::new(),
@@ -325,6 +329,8 @@ pub struct InstanceHandle {
     pub(crate) intake: Arc<Intake>,
     pub(crate) status: watch::Receiver<Status>,
     pub(crate) meter: Arc<Meter>,
+    pub(crate) descriptors: Arc<DescriptorShare>,
+    pub(crate) host_memory: Arc<HostMemory>,
 }
 
 impl InstanceHandle {
@@ -341,6 +347,16 @@ impl InstanceHandle {
     /// Linear memory of the instance right now, in bytes.
     pub fn memory_bytes(&self) -> u64 {
         self.control.memory_bytes()
+    }
+
+    /// Memory that the host keeps for the instance right now, in bytes.
+    pub fn host_memory_bytes(&self) -> u64 {
+        self.host_memory.held_bytes()
+    }
+
+    /// File descriptors that the instance holds right now.
+    pub fn descriptors(&self) -> u64 {
+        self.descriptors.held_count()
     }
 
     /// Counters of the instance.

@@ -54,8 +54,9 @@ mod trap;
 mod wake;
 mod wasi;
 
+pub use budget::BudgetUsage;
 pub use compiler::{ChildCompiler, Compiler, compile_child};
-pub use descriptors::{DescriptorLimits, DescriptorUsage};
+pub use descriptors::DescriptorLimits;
 pub use embedder::{
     Accepted, BoxFuture, Connection, Embedder, InstanceId, LogLine, LogSource, SniListener,
 };

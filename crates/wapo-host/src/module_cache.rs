@@ -100,6 +100,13 @@ pub struct CompilerLoad {
     pub waiting: usize,
     /// Most that may wait.
     pub waiting_max: usize,
+    /// Bytes of the modules that wait.
+    pub waiting_bytes: usize,
+    /// Most bytes that may wait, but for one module alone.
+    pub waiting_bytes_max: usize,
+    /// Modules that found no room, or whose turn did not come in time, since the
+    /// start.
+    pub refused: u64,
 }
 
 /// Programs by the hash of their file.
@@ -198,14 +205,17 @@ impl ModuleCache {
     pub(crate) fn compiler_load(&self) -> CompilerLoad {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.programs.len();
-        let (compiling, waiting) = self.queue.load();
+        let load = self.queue.load();
         CompilerLoad {
             kept,
             kept_max: MODULES_MAX,
-            compiling,
+            compiling: load.working,
             compiling_max: self.threads_max,
-            waiting,
+            waiting: load.waiting,
             waiting_max: COMPILE_QUEUE_MAX,
+            waiting_bytes: load.waiting_bytes,
+            waiting_bytes_max: COMPILE_QUEUE_BYTES_MAX,
+            refused: load.refused,
         }
     }
 

@@ -4,19 +4,17 @@
 //! or another start after a pause. Everything an ended guest held is free
 //! before the next start, memory slot and locks included. Spawned by the engine.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::time::Sleep;
 use wapo_abi::message::LogLevel;
 
 use crate::budget::MemoryShare;
 use crate::control::Control;
 use crate::descriptors::DescriptorShare;
-use crate::drive::{Driver, GasAccount, Halt, interruptible};
+use crate::drive::{Driver, GasAccount, Halt, TimeLimit, interruptible};
 use crate::embedder::{Embedder, InstanceId};
 use crate::engine::EngineParts;
 use crate::host_memory::HostMemory;
@@ -56,20 +54,12 @@ impl Supervisor {
         let embedder = Arc::clone(&self.embedder);
         let logger = Logger::new(self.id, embedder, self.config.log_rate);
         let notices = Notices::new(logger.clone());
-        let mut deadline = self
-            .config
-            .time_max
-            .map(|limit| Box::pin(tokio::time::sleep(limit)));
+        let mut time_limit = self.config.time_max.map(TimeLimit::new);
         loop {
             let begun = Instant::now();
             let state = self.new_state(logger.clone(), notices.clone());
-            let mut deadline = deadline.as_mut().map(|sleep| sleep.as_mut());
-            let driver = Driver::new(
-                self.parts.wasmtime(),
-                state,
-                &mut gas,
-                deadline.as_mut().map(|sleep| sleep.as_mut()),
-            );
+            let wasmtime = self.parts.wasmtime();
+            let driver = Driver::new(wasmtime, state, &mut gas, time_limit.as_mut());
             let reason = driver.run(&self.program).await;
             self.log_end(&logger, &reason);
             self.clear_status();
@@ -80,7 +70,7 @@ impl Supervisor {
             if begun.elapsed() >= RESTART_BACKOFF_RESET {
                 backoff = RESTART_BACKOFF_MIN;
             }
-            if let Err(halt) = self.pause(reason, backoff, &mut deadline).await {
+            if let Err(halt) = self.pause(reason, backoff, &mut time_limit.as_mut()).await {
                 self.end(halt.into());
                 return;
             }
@@ -146,7 +136,9 @@ impl Supervisor {
     fn restarts_after(&self, reason: &ExitReason) -> bool {
         match reason {
             // Neither the operator's word nor a limit is undone by a restart.
-            ExitReason::Stopped | ExitReason::GasExhausted | ExitReason::TimeExceeded => false,
+            ExitReason::Stopped | ExitReason::GasExhausted(_) | ExitReason::TimeExceeded(_) => {
+                false
+            }
             // What ran before may lack a slot or memory for the moment only.
             ExitReason::FailedToStart(_) if self.status.borrow().restarts == 0 => false,
             ended => match self.config.restart {
@@ -191,13 +183,16 @@ impl Supervisor {
         &self,
         reason: ExitReason,
         backoff: Duration,
-        deadline: &mut Option<Pin<&mut Sleep>>,
+        time_limit: &mut Option<&mut TimeLimit>,
     ) -> Result<(), Halt> {
-        self.status
-            .send_modify(|status| status.phase = Phase::Waiting(reason));
+        self.status.send_modify(|status| {
+            status.phase = Phase::Waiting(reason);
+            status.next_start = Some(Instant::now() + backoff);
+        });
         self.control.set_idle(true);
-        let waited = interruptible(&self.control, deadline, tokio::time::sleep(backoff)).await;
+        let waited = interruptible(&self.control, time_limit, tokio::time::sleep(backoff)).await;
         self.control.set_idle(false);
+        self.status.send_modify(|status| status.next_start = None);
         waited?;
         self.config.meter.add_restart();
         self.status.send_modify(|status| {

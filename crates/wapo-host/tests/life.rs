@@ -89,7 +89,7 @@ async fn the_gas_limit_ends_a_loop_exactly() {
     };
     let meter = Arc::clone(&config.meter);
     let (handle, _) = start(&engine(), SPIN, config).await;
-    assert_eq!(ended(&handle).await, ExitReason::GasExhausted);
+    assert_eq!(ended(&handle).await, ExitReason::GasExhausted(1_000));
     let gas = meter.read().gas;
     assert!((999..=1_001).contains(&gas), "{gas}");
 }
@@ -101,7 +101,9 @@ async fn the_time_limit_ends_a_loop() {
         ..InstanceConfig::default()
     };
     let (handle, _) = start(&engine(), SPIN, config).await;
-    assert_eq!(ended(&handle).await, ExitReason::TimeExceeded);
+    let reason = ended(&handle).await;
+    assert_eq!(reason, ExitReason::TimeExceeded(Duration::from_millis(100)));
+    assert_eq!(reason.to_string(), "time limit of 100ms reached");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -299,7 +301,9 @@ async fn a_gas_limit_that_a_crash_used_up_ends_the_restarts() {
         config,
     )
     .await;
-    assert_eq!(ended(&handle).await, ExitReason::GasExhausted);
+    let reason = ended(&handle).await;
+    assert_eq!(reason, ExitReason::GasExhausted(100));
+    assert_eq!(reason.to_string(), "gas limit of 100 reached");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,6 +320,9 @@ async fn the_time_limit_holds_between_two_starts() {
     )
     .await;
     // The limit falls into the pause of 200 ms after the second crash.
-    assert_eq!(ended(&handle).await, ExitReason::TimeExceeded);
+    assert_eq!(
+        ended(&handle).await,
+        ExitReason::TimeExceeded(Duration::from_millis(150))
+    );
     assert!(matches!(handle.status().borrow().restarts, 0..=1));
 }

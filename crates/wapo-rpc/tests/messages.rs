@@ -33,6 +33,7 @@ const MESSAGES: &[(&str, Check)] = &[
     ("AppUsage", check::<AppUsage>),
     ("Blob", check::<Blob>),
     ("Boolean", check::<Boolean>),
+    ("Budget", check::<Budget>),
     ("DeployArgs", check::<DeployArgs>),
     ("DeployResponse", check::<DeployResponse>),
     ("EncryptedQueryArgs", check::<EncryptedQueryArgs>),

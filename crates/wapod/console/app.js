@@ -52,6 +52,7 @@ function settingsFacts(app) {
     ["May connect to", settings.egress?.length > 0 ? `public addresses\n${settings.egress.join("\n")}` : "public addresses"],
     ["Starts again after a normal end", yesNo(settings.restart_always)],
     ["Cookies below /app/", settings.pass_cookies ? "passed" : "removed"],
+    ["Web pages of other origins", settings.cors ? "may use it" : "as the app says"],
     ["Host calls in its log", yesNo(settings.trace_calls)],
     ["Log copied to the daemon’s", yesNo(settings.log_to_daemon)],
   ];

@@ -124,6 +124,7 @@ export function readRequest() {
       requests_max: whole("deploy-requests", "Requests at a time", U32_MAX),
       trace_calls: isChecked("deploy-trace"),
       log_to_daemon: isChecked("deploy-log"),
+      cors: isChecked("deploy-cors"),
     },
   };
 }

@@ -44,10 +44,10 @@ export function setFacts(list, facts) {
 }
 
 /** A bar that shows how full something is; `max` is 0 where there is no limit. */
-export function createMeter(name) {
+export function createMeter(name, spoken = name) {
   const text = h("span", { class: "meter-text" });
   const fill = h("span", { class: "meter-fill" });
-  const bar = h("div", { class: "meter-bar", role: "meter", "aria-label": name, "aria-valuemin": 0 }, fill);
+  const bar = h("div", { class: "meter-bar", role: "meter", "aria-label": spoken, "aria-valuemin": 0 }, fill);
   return {
     element: h("div", { class: "meter" }, h("span", {}, name), text, bar),
     set(value, max, format) {

@@ -1,12 +1,13 @@
 // The page about the worker itself.
 
 import { newSession, removeAll } from "./actions.js";
-import { byId, setText } from "./dom.js";
+import { byId, h, keyed, setShown, setText } from "./dom.js";
 import { formatBytes, formatExact } from "./format.js";
 import { store } from "./store.js";
 import { createMeter, setFacts } from "./view.js";
 
-const meters = {};
+/** Who shares a limit, in the order of the page. */
+const SCOPES = { guests: "Apps", daemon: "Daemon", user: "User port", admin: "Admin port" };
 
 function identity(info) {
   return [
@@ -53,10 +54,31 @@ function modules(info) {
   const loader = info.module_loader_info ?? {};
   return [
     ["Compiled, kept in memory", `${formatExact(loader.cache_used)} of ${formatExact(loader.cache_cap)}`],
-    ["Being compiled", `${formatExact(loader.compiling_tasks)}, at most ${formatExact(loader.max_compilation_tasks)} at a time`],
-    ["Waiting to be compiled", `${formatExact(loader.queue_used)} of ${formatExact(loader.queue_cap)}`],
     ["Instances waiting for them", formatExact(loader.compiling_handles_len)],
   ];
+}
+
+/** Shows one limit: a bar, and how often it was reached. */
+function limitMeter({ scope, name, title }) {
+  const meter = createMeter(title, `${SCOPES[scope] ?? scope}: ${title}`);
+  const refused = h("span", { class: "meter-refused" });
+  meter.element.append(refused);
+  const format = name.endsWith("_bytes") ? formatBytes : formatExact;
+  meter.element.update = ({ used, max, refused: count }) => {
+    meter.set(Number(used), Number(max), format);
+    setShown(refused, Number(count) > 0);
+    setText(refused, `${formatExact(count)} refused`);
+  };
+  return meter.element;
+}
+
+/** Shows everything of which there is a bounded amount, by who shares it. */
+function updateLimits(budgets) {
+  const scopes = [...new Set(budgets.map(({ scope }) => scope))];
+  keyed(byId("worker-meters"), scopes, (scope) => scope,
+    (scope) => h("section", { "data-scope": scope }, h("h3", {}, SCOPES[scope] ?? scope), h("div", { class: "meters" })),
+    (section, scope) => keyed(section.lastChild, budgets.filter((one) => one.scope === scope), ({ name }) => name,
+      limitMeter, (element, budget) => element.update(budget)));
 }
 
 /** Shows what the last poll said. */
@@ -67,8 +89,7 @@ export function updateWorker() {
   setFacts(byId("worker-capacity-facts"), capacity(info));
   setFacts(byId("worker-ports-facts"), ports(info));
   setFacts(byId("worker-modules-facts"), modules(info));
-  meters.instances.set(Number(info.running_instances), Number(info.max_instances), formatExact);
-  meters.memory.set(Number(info.memory_committed ?? 0), Number(info.memory_budget ?? 0), formatBytes);
+  updateLimits(info.budgets ?? []);
   const hasApps = Number(info.deployed_apps) > 0;
   byId("worker-session").disabled = hasApps;
   byId("worker-remove-all").disabled = !hasApps;
@@ -77,9 +98,6 @@ export function updateWorker() {
 
 /** Makes what does not change. */
 export function startWorker() {
-  meters.instances = createMeter("Instances");
-  meters.memory = createMeter("Memory of instances");
-  byId("worker-meters").append(meters.instances.element, meters.memory.element);
   byId("worker-session").addEventListener("click", newSession);
   byId("worker-remove-all").addEventListener("click", removeAll);
   byId("worker-json").closest("details").addEventListener("toggle", updateWorker);

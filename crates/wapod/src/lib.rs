@@ -14,6 +14,7 @@
 //! * `api`: the user port. `api::error` is the only place where an error becomes
 //!   an answer.
 //! * `identity`: the secret key lives here and nowhere else.
+//! * [`mistakes`]: words for what is wrong with a setting.
 //! * `fuzz`: what fuzzers call.
 //! * [`signals`], `watchdog`: threads that work when the runtime does not.
 //! * [`backup`]: data folders in a file, while no daemon runs. [`system`]: what
@@ -53,6 +54,7 @@ mod error;
 mod identity;
 pub mod limits;
 mod logs;
+pub mod mistakes;
 mod reserve;
 mod server;
 pub mod signals;
@@ -75,7 +77,7 @@ pub use store::STORE_THREAD;
 pub use wapo_abi::message::LogLevel;
 pub use wapo_host::net::policy::{EgressRule, RuleError};
 pub use wapo_host::{
-    Allocation, CacheKind, ChildCompiler, Compiler, DescriptorLimits, DescriptorUsage, ExitReason,
+    Allocation, BudgetUsage, CacheKind, ChildCompiler, Compiler, DescriptorLimits, ExitReason,
     ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase, Resolver, RestartPolicy,
     Status, Usage, runtime_builder,
 };

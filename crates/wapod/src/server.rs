@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use wapo_host::{
-    CacheKind, DescriptorLimits, DescriptorUsage, Engine, EngineConfig, ExitReason, Machine,
+    BudgetUsage, CacheKind, DescriptorLimits, Engine, EngineConfig, ExitReason, Machine,
     ModuleCacheConfig,
 };
 use wapo_rpc::AppAddress;
@@ -54,7 +54,7 @@ impl Server {
             None => None,
         };
 
-        let plan = Capacity::take().descriptors();
+        let plan = Capacity::take().descriptors(config.instances_max);
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let machine = machine(&config, user_address, admin_address);
         let worker = open_worker(&config, plan.guests, machine).await?;
@@ -82,15 +82,15 @@ impl Server {
             UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
         let mut frontends = vec![Frontend::start(user_listener, surface, config.drain_grace)];
         if let Some((listener, _)) = admin {
+            let connections_max = config.connections_max.min(plan.admin_connections);
             let settings = AdminSettings {
                 token: config.admin_token.as_ref(),
                 user_address,
                 base_domain: config.base_domain,
-                clients: Clients::of_admin(
-                    config.connections_max.min(plan.admin_connections),
-                    config.patience,
-                ),
+                clients: Clients::of_admin(connections_max, config.patience),
                 users,
+                daemon_descriptors: plan.daemon,
+                instance_descriptors: config.guest_descriptors.unwrap_or(plan.guests).per_instance,
                 exit: Arc::clone(&exit),
             };
             let surface = api::admin(Arc::clone(&worker), settings);
@@ -262,7 +262,7 @@ impl Running {
     }
 
     /// File descriptors that guests hold, and may hold.
-    pub fn guest_descriptors(&self) -> DescriptorUsage {
+    pub fn guest_descriptors(&self) -> BudgetUsage {
         self.background.worker.engine.descriptors()
     }
 

@@ -287,6 +287,13 @@ impl Store {
         }
     }
 
+    /// Changes that wait for the writer, and how many may.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let free = self.queue().as_ref().map_or(0, mpsc::Sender::capacity);
+        let waiting = STORE_QUEUE_MAX.saturating_sub(free);
+        (waiting as u64, STORE_QUEUE_MAX as u64)
+    }
+
     fn queue(&self) -> RwLockReadGuard<'_, Option<mpsc::Sender<Request>>> {
         // There is nothing to leave half done.
         self.queue.read().unwrap_or_else(PoisonError::into_inner)

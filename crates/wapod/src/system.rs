@@ -39,6 +39,14 @@ pub(crate) fn memory() -> Memory {
     }
 }
 
+/// Files that this process has open; `None` when the system does not say. Blocks,
+/// for some microseconds for each of them.
+pub(crate) fn open_files() -> Option<u64> {
+    let entries = fs::read_dir("/proc/self/fd").ok()?;
+    // One of them is the folder itself.
+    Some((entries.count() as u64).saturating_sub(1))
+}
+
 /// Memory that this process may have: of its control group, else of the machine.
 pub(crate) fn memory_limit_bytes() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -71,6 +79,8 @@ pub struct Capacity {
 /// How the files that a process may have open are divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DescriptorPlan {
+    /// What the daemon keeps for itself.
+    pub(crate) daemon: u64,
     /// What guests may hold.
     pub(crate) guests: DescriptorLimits,
     /// Connections to the user port.
@@ -80,12 +90,13 @@ pub(crate) struct DescriptorPlan {
 }
 
 impl Capacity {
-    /// Divides the open files: first the daemon's own (store, blobs, modules),
-    /// then the operator's and the users' connections, of few files half, and
-    /// what is left is the guests'. None can take what is another's.
-    pub(crate) fn descriptors(self) -> DescriptorPlan {
-        let own = DAEMON_FILES.min(self.open_files / 4);
-        let rest = self.open_files - own;
+    /// Divides the open files: first the daemon's own (store, blobs, and for each
+    /// instance the image of its module), then the operator's and the users'
+    /// connections, of few files half, and what is left is the guests'. None can
+    /// take what is another's.
+    pub(crate) fn descriptors(self, instances_max: u32) -> DescriptorPlan {
+        let daemon = (DAEMON_FILES + u64::from(instances_max)).min(self.open_files / 4);
+        let rest = self.open_files - daemon;
         let part = |share: u64, max: u32| u32::try_from(share).unwrap_or(u32::MAX).clamp(1, max);
         let user_connections = part(rest / 8 * 3, CONNECTIONS_MAX);
         let admin_connections = part(rest / 8, ADMIN_CONNECTIONS_MAX);
@@ -93,6 +104,7 @@ impl Capacity {
             .saturating_sub(u64::from(user_connections) + u64::from(admin_connections))
             .min(DescriptorLimits::UNLIMITED.total);
         DescriptorPlan {
+            daemon,
             guests: DescriptorLimits {
                 total,
                 per_instance: (total / 4).max(total.min(INSTANCE_FILES_MIN)),
@@ -225,12 +237,15 @@ mod tests {
                 open_files,
                 mappings: 1 << 20,
             };
-            let plan = capacity.descriptors();
+            let plan = capacity.descriptors(100);
             let connections = plan.user_connections + plan.admin_connections;
-            let all = plan.guests.total + u64::from(connections) + DAEMON_FILES.min(open_files / 4);
+            let all = plan.guests.total + u64::from(connections) + plan.daemon;
             assert!(all <= open_files, "{plan:?}");
             assert!(plan.guests.per_instance <= plan.guests.total);
             assert!(plan.guests.total >= open_files.min(1 << 40) / 3, "{plan:?}");
+            // Each instance may run another module, whose image is a file.
+            let modules = DAEMON_FILES + 100;
+            assert!(plan.daemon == modules || plan.daemon == open_files / 4);
         }
     }
 
@@ -240,6 +255,16 @@ mod tests {
         let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
         assert_eq!(capacity.open_files, limit.current.unwrap_or(u64::MAX));
+    }
+
+    #[test]
+    fn open_files_are_counted() {
+        let before = open_files().expect("a number");
+        let files: Vec<_> = (0..100).map(|_| fs::File::open("/dev/null")).collect();
+        let after = open_files().expect("a number");
+        // Other tests of this process open and close some, too.
+        assert!(before >= 3 && after >= before + 50, "{before}, {after}");
+        drop(files);
     }
 
     #[test]

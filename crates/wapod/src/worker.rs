@@ -330,6 +330,11 @@ impl Worker {
         u64::from(self.limits.instances_max).saturating_sub(free)
     }
 
+    /// Changes that wait for the store, and how many may.
+    pub(crate) fn store_queue(&self) -> (u64, u64) {
+        self.store.waiting()
+    }
+
     /// A number that no deployment has had.
     fn take_serial(&self) -> u64 {
         self.next_serial.fetch_add(1, Ordering::Relaxed)

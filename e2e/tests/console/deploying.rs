@@ -31,6 +31,9 @@ async fn a_file_is_deployed_under_the_address_that_was_shown() {
     let before = page.until(&other).await;
     page.screenshot("deploy").await;
 
+    // A setting that is no part of the address.
+    page.click("#deploy-more summary").await;
+    page.click("#deploy-cors").await;
     page.click("#deploy-submit").await;
     page.until_shown("#deploy-result").await;
     let after = page
@@ -47,6 +50,8 @@ async fn a_file_is_deployed_under_the_address_that_was_shown() {
     page.click("#deploy-result a.primary").await;
     page.until_state("#app-state", "running").await;
     page.until_says("#manifest-facts", "GREETING=Grüße").await;
+    let origins = "[...document.querySelectorAll('#settings-facts > div')].find((row) => row.innerText.includes('other origins'))?.innerText.includes('may use it')";
+    page.until(origins).await;
     page.close(&[]).await;
 }
 

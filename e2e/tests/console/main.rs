@@ -13,6 +13,7 @@ mod page;
 
 mod apps;
 mod deploying;
+mod limits;
 mod looks;
 mod outage;
 mod parts;

@@ -17,6 +17,7 @@ async fn the_token_is_asked_for_kept_and_forgotten() {
     .await;
     let page = Page::open(&daemon).await;
     page.until_shown("#token-dialog").await;
+    page.until_says("#token-text", "WAPOD_ADMIN_TOKEN").await;
     page.screenshot("token").await;
 
     page.write("#token-input", "a wrong one").await;

@@ -1,7 +1,7 @@
 //! Compiling: what is refused before it, what it may take, what it leaves.
 
 #[path = "../../../crates/wapo-host/tests/support/bombs.rs"]
-mod bombs;
+pub(crate) mod bombs;
 
 use std::path::Path;
 use std::time::Duration;

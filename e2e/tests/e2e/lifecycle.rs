@@ -186,7 +186,7 @@ async fn requests_do_not_extend_the_time_limit() {
         }
     };
     within("the end", asking).await;
-    assert_eq!(probe.app().exited().await, ExitReason::TimeExceeded);
+    assert_eq!(probe.app().exited().await, ExitReason::TimeExceeded(limit));
     let took = begun.elapsed();
     assert!(took >= limit && took < limit * 6, "{took:?}");
 }

@@ -123,7 +123,7 @@ async fn an_app_that_reached_its_gas_limit_has_failed() {
     settings(&mut wanted).gas_max = 100_000;
     let address = address(&operator.try_deploy(wanted).await.unwrap());
     let info = operator.until("the end", address, |app| app.state == "failed");
-    assert_eq!(info.await.reason, "gas limit reached");
+    assert_eq!(info.await.reason, "gas limit of 100000 reached");
 }
 
 #[tokio::test(flavor = "multi_thread")]

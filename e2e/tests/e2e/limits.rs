@@ -67,7 +67,10 @@ async fn gas_ends_a_guest_that_loops() {
     let probe = Probe::with(|app| app.gas_max = Some(100_000)).await;
     let asked = probe.try_run(&Script::new().spin()).await;
     assert!(asked.is_err());
-    assert_eq!(probe.app().exited().await, ExitReason::GasExhausted);
+    assert_eq!(
+        probe.app().exited().await,
+        ExitReason::GasExhausted(100_000)
+    );
     let gas = probe.app().usage().gas;
     assert!((99_999..102_000).contains(&gas), "{gas}");
 }
@@ -78,7 +81,10 @@ async fn gas_ends_a_guest_that_calls_the_host() {
     // 10 gas for each byte.
     let script = Script::new().fast_times(1_000, 113, [SCRATCH, 10_000, 0, 0]);
     let _answer = probe.try_run(&script).await;
-    assert_eq!(probe.app().exited().await, ExitReason::GasExhausted);
+    assert_eq!(
+        probe.app().exited().await,
+        ExitReason::GasExhausted(1_000_000)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +102,7 @@ async fn gas_ends_a_guest_that_calls_the_host_and_never_returns() {
     let mut config = text_guest(text);
     config.gas_max = Some(10_000_000);
     let app = Daemon::start().await.deploy(config).await;
-    assert_eq!(app.exited().await, ExitReason::GasExhausted);
+    assert_eq!(app.exited().await, ExitReason::GasExhausted(10_000_000));
     // A slice of work more: some twenty calls.
     let gas = app.usage().gas;
     assert!((10_000_000..13_000_000).contains(&gas), "{gas}");

@@ -17,6 +17,7 @@ mod compiling;
 mod durable;
 mod examples;
 mod exchange;
+mod figures;
 mod gateway;
 mod grpc;
 mod handles;

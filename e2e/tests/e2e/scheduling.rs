@@ -50,7 +50,7 @@ async fn the_time_limit_ends_a_loop() {
     let daemon = Daemon::start().await;
     let limit = Duration::from_millis(500);
     let app = spin(&daemon, |app| app.time_max = Some(limit)).await;
-    assert_eq!(app.exited().await, ExitReason::TimeExceeded);
+    assert_eq!(app.exited().await, ExitReason::TimeExceeded(limit));
 }
 
 // One thread for everything: whoever blocks it blocks the test.

@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use wapo_rpc::message::{Empty, WorkerInfo};
+use wapo_rpc::message::{Budget, Empty, WorkerInfo};
 use wapod::ByteSize;
 
 use crate::human;
-use crate::table::Table;
+use crate::table::{Align, Table};
 use crate::terminal::Terminal;
 use crate::worker::{self, Common};
 
@@ -29,6 +29,11 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         let info = session.client.info(Empty {}).await?;
         if !session.print_json(&info)? {
             terminal.table(&summary(&info, session.client.base_url()));
+            // Workers of earlier versions name none.
+            if !info.budgets.is_empty() {
+                terminal.result("");
+                terminal.table(&limits(&info.budgets));
+            }
         }
         Ok(ExitCode::SUCCESS)
     })
@@ -99,6 +104,44 @@ fn summary(info: &WorkerInfo, url: &str) -> Table {
         );
     }
     table
+}
+
+/// Everything of which there is a bounded amount.
+fn limits(budgets: &[Budget]) -> Table {
+    let mut table = Table::new(&[
+        ("SHARED BY", Align::Left),
+        ("LIMIT", Align::Left),
+        ("USED", Align::Right),
+        ("OF", Align::Right),
+        ("REFUSED", Align::Right),
+    ]);
+    for budget in budgets {
+        let amount = |amount: u64| match budget.name.ends_with("_bytes") {
+            true => ByteSize(amount).to_string(),
+            false => human::count(amount),
+        };
+        let max = match budget.max {
+            0 => "no limit".to_owned(),
+            max => amount(max),
+        };
+        table.row([
+            scope(&budget.scope).into(),
+            budget.title.clone().into(),
+            amount(budget.used).into(),
+            max.into(),
+            human::count(budget.refused).into(),
+        ]);
+    }
+    table
+}
+
+/// Who shares a budget, for people.
+fn scope(name: &str) -> String {
+    match name {
+        "guests" => "apps".to_owned(),
+        "user" | "admin" => format!("{name} port"),
+        other => other.to_owned(),
+    }
 }
 
 /// How often the worker stood still, and for how long.

@@ -131,10 +131,10 @@ pub(crate) async fn work_off(caller: &mut Caller<'_, InstanceState>) -> wasmtime
 /// [`Interrupted::GasExhausted`].
 fn check_gas(caller: &Caller<'_, InstanceState>) -> wasmtime::Result<()> {
     let state = caller.data();
-    if state.config.gas_max.is_some() {
+    if let Some(gas_max) = state.config.gas_max {
         let gas_left = caller.as_context().get_fuel()? / FUEL_PER_GAS;
         if state.call_gas >= gas_left {
-            return Err(Interrupted::GasExhausted.into());
+            return Err(Interrupted::GasExhausted(gas_max).into());
         }
     }
     Ok(())

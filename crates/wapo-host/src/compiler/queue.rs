@@ -36,6 +36,18 @@ pub(crate) struct Bounds {
     pub(crate) work: Duration,
 }
 
+/// How much there is to do.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Load {
+    /// Modules that are being worked on.
+    pub(crate) working: usize,
+    /// Modules that wait.
+    pub(crate) waiting: usize,
+    pub(crate) waiting_bytes: usize,
+    /// Modules that found no room, or whose turn did not come in time.
+    pub(crate) refused: u64,
+}
+
 /// Why there is no result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Refusal {
@@ -66,6 +78,7 @@ struct State<T> {
     line: Line,
     waiting_bytes: usize,
     threads: usize,
+    refused: u64,
     is_closed: bool,
 }
 
@@ -114,16 +127,21 @@ impl<T: Clone + Send + Sync + 'static> Queue<T> {
                     line: Line::default(),
                     waiting_bytes: 0,
                     threads: 0,
+                    refused: 0,
                     is_closed: false,
                 }),
             }),
         }
     }
 
-    /// Modules that are being worked on, and modules that wait.
-    pub(crate) fn load(&self) -> (usize, usize) {
+    pub(crate) fn load(&self) -> Load {
         let state = self.shared.state();
-        (state.threads, state.line.len())
+        Load {
+            working: state.threads,
+            waiting: state.line.len(),
+            waiting_bytes: state.waiting_bytes,
+            refused: state.refused,
+        }
     }
 
     /// Gives the result of a job, which is begun unless it has been.
@@ -141,6 +159,7 @@ impl<T: Clone + Send + Sync + 'static> Queue<T> {
         let is_waiting = |progress: &Progress<T>| matches!(progress, Progress::Waiting);
         let began = ticket.progress.wait_for(|progress| !is_waiting(progress));
         if timeout(bounds.wait, began).await.is_err() {
+            self.shared.state().refused += 1;
             return Err(Refusal::Busy);
         }
         let is_working = |progress: &Progress<T>| matches!(progress, Progress::Working);
@@ -193,6 +212,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
             || state.line.len_of(&asker) >= self.bounds.waiting_of_one
             || (state.waiting_bytes > 0 && bytes > self.bounds.waiting_bytes)
         {
+            state.refused += 1;
             return Err(Refusal::Busy);
         }
         let job = Arc::new(Job {
@@ -209,6 +229,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
             if thread.spawn(move || shared.work()).is_ok() {
                 state.threads += 1;
             } else if state.threads == 0 {
+                state.refused += 1;
                 return Err(Refusal::Busy);
             }
         }
@@ -403,9 +424,15 @@ mod tests {
         })
     }
 
+    /// Jobs that are worked on, and that wait.
+    fn load_of(queue: &Queue<u8>) -> (usize, usize) {
+        let load = queue.load();
+        (load.working, load.waiting)
+    }
+
     async fn until(queue: &Queue<u8>, load: (usize, usize)) {
         let reached = async {
-            while queue.load() != load {
+            while load_of(queue) != load {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
@@ -441,7 +468,11 @@ mod tests {
         one.abort();
         let _ = one.await;
         assert_eq!(begun.recv(), Ok(1));
-        assert_eq!(queue.load(), (1, 1), "somebody still waits for the first");
+        assert_eq!(
+            load_of(&queue),
+            (1, 1),
+            "somebody still waits for the first"
+        );
         other.abort();
         let _ = other.await;
         until(&queue, (1, 0)).await;

@@ -185,6 +185,8 @@ macro_rules! usage_messages {
                 takes_http: bool = 9,
                 /// Whether it takes queries at the moment.
                 takes_queries: bool = 10,
+                /// Time until its next start, in milliseconds, while it waits for that.
+                next_start_ms: u64 = 11,
             }
             /// What an app has used since it was deployed. For looking at; `AppMetrics`
             /// has the signed figures.

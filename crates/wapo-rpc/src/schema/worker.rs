@@ -51,6 +51,25 @@ macro_rules! worker_messages {
                 stalls: u64 = 111,
                 /// The longest of those times, in milliseconds; on the admin port only.
                 longest_stall_ms: u64 = 112,
+                /// Everything of which there is a bounded amount for all together; on the
+                /// admin port only.
+                budgets: [Budget] = 113,
+            }
+            /// Something of which there is a bounded amount.
+            Budget {
+                /// Who shares it: `guests` (all apps), `daemon`, or the clients of a port,
+                /// `user` or `admin`.
+                scope: string = 1,
+                /// Its name within the scope; that of a number of bytes ends in `_bytes`.
+                name: string = 2,
+                /// Its name for people.
+                title: string = 3,
+                /// How much is used at the moment.
+                used: u64 = 4,
+                /// How much there is; 0 for no limit.
+                max: u64 = 5,
+                /// How often more was refused since the start.
+                refused: u64 = 6,
             }
             /// Memory of a worker, in bytes.
             MemoryUsage {

@@ -19,11 +19,11 @@ use std::sync::Arc;
 use hyper::header::{HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use tokio::sync::Notify;
-use wapo_rpc::{AppAddress, Method};
+use wapo_rpc::Method;
 
+use super::all_budgets::AllBudgets;
 use super::auth::{Denied, Gate, Room};
 use super::body::{self, Body};
-use super::budget::Budget;
 use super::call::{self, Read};
 use super::clients::Clients;
 use super::connection::{Client, Surface};
@@ -37,13 +37,9 @@ use crate::worker::Worker;
 pub(crate) struct AdminSurface {
     pub(super) worker: Arc<Worker>,
     pub(super) gate: Gate,
-    pub(super) clients: Arc<Clients>,
-    /// Those of the user port, for figures.
-    pub(super) users: Arc<Clients>,
-    /// Who follows logs, of each app.
-    pub(super) followers: Arc<Budget<AppAddress>>,
-    /// Blobs that come and go.
-    pub(super) transfers: Arc<Budget>,
+    pub(super) budgets: Arc<AllBudgets>,
+    /// Descriptors that one instance may hold.
+    pub(super) instance_descriptors: u64,
     pub(super) user_address: SocketAddr,
     pub(super) base_domain: String,
     /// Somebody wants the daemon to end.
@@ -54,6 +50,7 @@ impl AdminSurface {
     fn operator(&self) -> Operator {
         Operator {
             worker: Arc::clone(&self.worker),
+            budgets: Arc::clone(&self.budgets),
             user_address: self.user_address,
             base_domain: self.base_domain.clone(),
             exit: Arc::clone(&self.exit),
@@ -82,7 +79,7 @@ impl AdminSurface {
         enter(Room::Office)?;
         if let Some(name) = path.strip_prefix("/prpc/") {
             let serves = |method| matches!(method, Method::Operation(_));
-            let caller = self.clients.caller(client, client.peer);
+            let caller = self.budgets.clients.caller(client, client.peer);
             return match call::read(name, request, serves, &caller).await? {
                 Read::Call(call) => Ok(operation::run(self.operator(), call).await),
                 Read::Answer(answer) => Ok(answer),
@@ -98,7 +95,7 @@ impl AdminSurface {
             return log_stream::answer(self, address, request.uri().query(), client);
         }
         match path.as_str() {
-            "/metrics" => Ok(figures::answer(self)),
+            "/metrics" => Ok(figures::answer(self).await),
             "/openapi.json" => Ok(body::full(
                 StatusCode::OK,
                 "application/json",
@@ -135,7 +132,7 @@ impl Surface for AdminSurface {
     }
 
     fn clients(&self) -> &Arc<Clients> {
-        &self.clients
+        &self.budgets.clients
     }
 }
 

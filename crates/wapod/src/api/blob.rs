@@ -36,13 +36,13 @@ pub(super) async fn answer(
     client: &Client,
 ) -> Result<Response<Body>, ApiError> {
     let blobs = &surface.worker.blobs;
-    let mut transfer = surface.transfers.share(None);
+    let mut transfer = surface.budgets.transfers.share(None);
     transfer.grow(1).map_err(|_| ApiError::TooManyTransfers)?;
     match *request.method() {
         Method::POST | Method::PUT => {
             let waits_for_word = request.headers().contains_key(EXPECT);
             let mut content = request.into_body();
-            let window = surface.clients.patience.body_window;
+            let window = surface.budgets.clients.patience.body_window;
             let paced = Paced::new(client, window);
             let upload = match begin(blobs, name, &content).await {
                 Ok(upload) => upload,

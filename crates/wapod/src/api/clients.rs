@@ -2,7 +2,7 @@
 //! answers, and time of threads for large messages.
 //!
 //! Each port has its own, so that strangers at the user port cannot use up what
-//! the operator needs at the other one. Made by `server`, shown by `figures`.
+//! the operator needs at the other one. Made by `server`, shown by `all_budgets`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -147,6 +147,11 @@ impl Clients {
             (self.port, "upload_bytes", self.uploads.reading()),
             (self.port, "large_messages", self.heavy.reading()),
         ]
+    }
+
+    /// Connections at this moment.
+    pub(super) fn connections(&self) -> u64 {
+        self.places.reading().used
     }
 
     /// Connections that had to leave for others.

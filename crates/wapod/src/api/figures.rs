@@ -9,17 +9,21 @@ use std::sync::Arc;
 use hyper::{Response, StatusCode};
 
 use super::admin::AdminSurface;
+use super::all_budgets::{AllBudgets, Row, Scope};
 use super::body::{self, Body};
-use super::budget::Reading;
 use crate::store::Totals;
-use crate::worker::{App, BOUNDS_US, Worker};
+use crate::worker::{App, BOUNDS_US, Instance, Worker};
 
 /// The text format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers `/metrics`.
-pub(super) fn answer(surface: &AdminSurface) -> Response<Body> {
+pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     let worker = &*surface.worker;
+    let rows = {
+        let (worker, budgets) = (Arc::clone(&surface.worker), Arc::clone(&surface.budgets));
+        tokio::task::spawn_blocking(move || budgets.rows(&worker)).await
+    };
     let mut page = Page::default();
     let info = worker.operator_info();
     page.one("wapo_apps", "gauge", "Deployed apps.", info.deployed_apps);
@@ -53,7 +57,18 @@ pub(super) fn answer(surface: &AdminSurface) -> Response<Body> {
         "Whether every app was started.",
         u8::from(worker.is_ready()),
     );
-    budgets(&mut page, surface);
+    let most = "Linear memory of one instance at most.";
+    let memory_max = worker.limits.memory_max_bytes;
+    page.one("wapo_instance_memory_max_bytes", "gauge", most, memory_max);
+    page.one(
+        "wapo_instance_descriptors_max",
+        "gauge",
+        "Descriptors of one instance at most.",
+        surface.instance_descriptors,
+    );
+    // Without them only while the daemon ends.
+    budgets(&mut page, &rows.unwrap_or_default());
+    displaced(&mut page, &surface.budgets);
     stalls(&mut page, worker);
     let apps: Vec<_> = worker
         .apps_in_order()
@@ -66,44 +81,56 @@ pub(super) fn answer(surface: &AdminSurface) -> Response<Body> {
     body::full(StatusCode::OK, CONTENT_TYPE, page.text)
 }
 
-/// What is kept for clients, and how much was refused.
-fn budgets(page: &mut Page, surface: &AdminSurface) {
-    const DISPLACED: &str = "wapo_client_connections_displaced_total";
-    type Read = fn(&Reading) -> u64;
-    let mut rows = surface.users.readings().to_vec();
-    rows.extend(surface.clients.readings());
-    rows.push(("admin", "log_followers", surface.followers.reading()));
-    rows.push(("admin", "blob_transfers", surface.transfers.reading()));
-    let figures: [(&str, &str, &str, Read); 3] = [
-        (
-            "wapo_client_budget_used",
-            "gauge",
-            "What is kept for clients.",
-            |one| one.used,
-        ),
-        (
-            "wapo_client_budget_max",
-            "gauge",
-            "How much may be kept for clients.",
-            |one| one.total,
-        ),
-        (
-            "wapo_client_budget_refused_total",
-            "counter",
-            "Refusals because a budget was used up.",
-            |one| one.refused,
-        ),
-    ];
-    for (name, kind, help, read) in figures {
-        page.head(name, kind, help);
-        for (port, budget, reading) in &rows {
-            let labels = format!("port=\"{port}\",budget=\"{budget}\"");
-            page.line(name, &labels, read(reading));
+/// How much of each budget is used, how much there is, how much was refused.
+fn budgets(page: &mut Page, rows: &[Row]) {
+    let of_guests = |row: &&Row| row.scope == Scope::Guests;
+    let of_daemon = |row: &&Row| row.scope == Scope::Daemon;
+    let of_clients = |row: &&Row| matches!(row.scope, Scope::Clients(_));
+    family(page, "guest", "apps", rows.iter().filter(of_guests));
+    family(page, "daemon", "the daemon", rows.iter().filter(of_daemon));
+    family(page, "client", "clients", rows.iter().filter(of_clients));
+}
+
+/// The budgets of one kind of holder.
+fn family<'a>(page: &mut Page, kind: &str, whose: &str, rows: impl Iterator<Item = &'a Row>) {
+    let rows: Vec<_> = rows.map(|row| (budget_labels(row), row)).collect();
+    let name = format!("wapo_{kind}_budget_used");
+    page.head(&name, "gauge", &format!("What is kept for {whose}."));
+    for (labels, row) in &rows {
+        page.line(&name, labels, row.used);
+    }
+    let name = format!("wapo_{kind}_budget_max");
+    let help = format!("How much may be kept for {whose}.");
+    page.head(&name, "gauge", &help);
+    for (labels, row) in &rows {
+        let max = row
+            .max
+            .map_or_else(|| "+Inf".to_owned(), |max| max.to_string());
+        page.line(&name, labels, max);
+    }
+    let name = format!("wapo_{kind}_budget_refused_total");
+    let help = "Refusals because a budget was used up.";
+    page.head(&name, "counter", help);
+    for (labels, row) in &rows {
+        if let Some(refused) = row.refused {
+            page.line(&name, labels, refused);
         }
     }
+}
+
+fn budget_labels(row: &Row) -> String {
+    let budget = row.name;
+    match row.scope {
+        Scope::Clients(port) => format!("port=\"{port}\",budget=\"{budget}\""),
+        Scope::Guests | Scope::Daemon => format!("budget=\"{budget}\""),
+    }
+}
+
+fn displaced(page: &mut Page, budgets: &AllBudgets) {
+    const DISPLACED: &str = "wapo_client_connections_displaced_total";
     let help = "Connections that waited and had to leave for others.";
     page.head(DISPLACED, "counter", help);
-    for (port, count) in [surface.users.displaced(), surface.clients.displaced()] {
+    for (port, count) in [budgets.users.displaced(), budgets.clients.displaced()] {
         page.line(DISPLACED, &format!("port=\"{port}\""), count);
     }
 }
@@ -130,13 +157,13 @@ fn stalls(page: &mut Page, worker: &Worker) {
     );
 }
 
-type Row = (String, Totals, Arc<App>);
+type AppRow = (String, Totals, Arc<App>);
 
 fn labels(app: &App) -> String {
     format!("app=\"{}\",name=\"{}\"", app.address, app.name())
 }
 
-fn counters(page: &mut Page, apps: &[Row]) {
+fn counters(page: &mut Page, apps: &[AppRow]) {
     type Read = fn(&Totals) -> f64;
     let rows: [(&str, &str, Read); 9] = [
         (
@@ -183,11 +210,19 @@ fn counters(page: &mut Page, apps: &[Row]) {
     }
 }
 
-fn gauges(page: &mut Page, apps: &[Row]) {
+fn gauges(page: &mut Page, apps: &[AppRow]) {
     type Read = fn(&App) -> u64;
-    let rows: [(&str, &str, Read); 3] = [
+    let rows: [(&str, &str, Read); 6] = [
         ("wapo_app_memory_bytes", "Linear memory in use.", |app| {
             app.ledger.live().memory_bytes
+        }),
+        (
+            "wapo_app_host_memory_bytes",
+            "Memory that the host keeps for instances.",
+            |app| sum(app, |one| one.handle().host_memory_bytes()),
+        ),
+        ("wapo_app_descriptors", "Descriptors in use.", |app| {
+            sum(app, |one| one.handle().descriptors())
         }),
         ("wapo_app_instances", "Instances.", |app| {
             app.instances().len() as u64
@@ -196,6 +231,11 @@ fn gauges(page: &mut Page, apps: &[Row]) {
             "wapo_app_requests_in_flight",
             "Requests that wait or are worked on.",
             |app| app.requests() as u64,
+        ),
+        (
+            "wapo_app_requests_max",
+            "Requests that may wait or be worked on.",
+            |app| app.requests_max() as u64,
         ),
     ];
     for (name, help, read) in rows {
@@ -206,7 +246,12 @@ fn gauges(page: &mut Page, apps: &[Row]) {
     }
 }
 
-fn latencies(page: &mut Page, apps: &[Row]) {
+/// Of all instances of an app together.
+fn sum(app: &App, of_one: impl Fn(&Instance) -> u64) -> u64 {
+    app.instances().iter().map(|one| of_one(one)).sum()
+}
+
+fn latencies(page: &mut Page, apps: &[AppRow]) {
     const NAME: &str = "wapo_app_answer_seconds";
     page.head(NAME, "histogram", "Time until the app answered.");
     for (labels, _, app) in apps {

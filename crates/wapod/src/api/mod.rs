@@ -18,6 +18,7 @@
 //! the user port are answered with is signed (`signing`).
 
 mod admin;
+mod all_budgets;
 mod auth;
 mod blob;
 mod body;
@@ -60,6 +61,7 @@ use crate::config::AdminToken;
 use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
 use crate::worker::Worker;
 use admin::AdminSurface;
+use all_budgets::AllBudgets;
 use auth::Gate;
 use body::Body;
 use budget::{Bounds, Budget};
@@ -97,6 +99,10 @@ pub(crate) struct AdminSettings<'a> {
     pub(crate) clients: Arc<Clients>,
     /// The clients of the user port.
     pub(crate) users: Arc<Clients>,
+    /// Descriptors that are kept for the daemon itself.
+    pub(crate) daemon_descriptors: u64,
+    /// Descriptors that one instance may hold.
+    pub(crate) instance_descriptors: u64,
     pub(crate) exit: Arc<Notify>,
 }
 
@@ -105,18 +111,22 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Su
     AdminSurface {
         worker,
         gate: Gate::new(settings.token),
-        clients: settings.clients,
-        users: settings.users,
-        followers: Budget::new(Bounds {
-            total: LOG_FOLLOWERS_MAX,
-            each: APP_LOG_FOLLOWERS_MAX,
-            for_small: 0,
+        budgets: Arc::new(AllBudgets {
+            clients: settings.clients,
+            users: settings.users,
+            followers: Budget::new(Bounds {
+                total: LOG_FOLLOWERS_MAX,
+                each: APP_LOG_FOLLOWERS_MAX,
+                for_small: 0,
+            }),
+            transfers: Budget::new(Bounds {
+                total: BLOB_TRANSFERS_MAX,
+                each: BLOB_TRANSFERS_MAX,
+                for_small: 0,
+            }),
+            daemon_descriptors: settings.daemon_descriptors,
         }),
-        transfers: Budget::new(Bounds {
-            total: BLOB_TRANSFERS_MAX,
-            each: BLOB_TRANSFERS_MAX,
-            for_small: 0,
-        }),
+        instance_descriptors: settings.instance_descriptors,
         user_address: settings.user_address,
         base_domain: settings.base_domain,
         exit: settings.exit,
@@ -160,10 +170,26 @@ impl UserSurface {
             return match (request.method(), path) {
                 (&Method::GET | &Method::HEAD, "/health") => Ok(body::text(StatusCode::OK, "ok\n")),
                 (_, "/health") => Err(ApiError::MethodNotAllowed("GET, HEAD")),
-                _ => Err(ApiError::NotFound),
+                _ => Err(ApiError::NoAppHere(self.about(&host))),
             };
         };
         gateway::forward(self, target, host, request, client).await
+    }
+
+    /// What a visitor reads who has not come to an app: what this is, and where
+    /// apps are.
+    fn about(&self, host: &Authority) -> String {
+        let port = host.port_u16().map(|port| format!(":{port}"));
+        let port = port.unwrap_or_default();
+        let by_name = match &*self.base_domain {
+            "" => String::new(),
+            domain => format!("at http://<name>.{domain}{port}/ and "),
+        };
+        format!(
+            "This is the gateway of a Wapo worker, which serves apps. There is no app at this address.\n\n\
+             Apps answer {by_name}below /app/<address>/ at this address.\n\
+             Which apps there are, their operator sees in the worker's console and with `wapo list`."
+        )
     }
 
     /// Answers a call to the worker.

@@ -5,13 +5,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::{Response, StatusCode};
 use tokio::sync::Notify;
 use wapo_rpc::message::{
     Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
-    AppUsage, Blob, Boolean, DeployArgs, DeployResponse, Empty, InitArgs, InitResponse,
+    AppUsage, Blob, Boolean, Budget, DeployArgs, DeployResponse, Empty, InitArgs, InitResponse,
     InstanceInfo, Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs,
     SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
     SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
@@ -20,6 +20,7 @@ use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
 };
 
+use super::all_budgets::{AllBudgets, Row};
 use super::body::Body;
 use super::call::{Call, Refusal};
 use super::error::call_error;
@@ -34,6 +35,7 @@ use crate::worker::{App, Deployment, Instance, Name, Worker};
 /// What the operator's calls are about.
 pub(super) struct Operator {
     pub(super) worker: Arc<Worker>,
+    pub(super) budgets: Arc<AllBudgets>,
     pub(super) user_address: SocketAddr,
     pub(super) base_domain: String,
     /// Somebody wants the daemon to end.
@@ -125,9 +127,12 @@ wapo_rpc::for_each_operation_method!(dispatch);
 /// One function for each row of the schema, of the same name.
 impl Operator {
     async fn info(&self, _: Empty) -> Result<WorkerInfo, Fault> {
+        let (worker, budgets) = (Arc::clone(&self.worker), Arc::clone(&self.budgets));
+        let rows = on_disk(move || budgets.rows(&worker)).await?;
         Ok(WorkerInfo {
             user_address: self.user_address.to_string(),
             base_domain: self.base_domain.clone(),
+            budgets: rows.iter().map(budget).collect(),
             ..self.worker.operator_info()
         })
     }
@@ -288,6 +293,17 @@ fn bench_address(bytes: &[u8]) -> Result<Option<AppAddress>, String> {
     Ok(read.map(AppAddress))
 }
 
+fn budget(row: &Row) -> Budget {
+    Budget {
+        scope: row.scope.name().to_owned(),
+        name: row.name.to_owned(),
+        title: row.title.to_owned(),
+        used: row.used,
+        max: row.max.unwrap_or_default(),
+        refused: row.refused.unwrap_or_default(),
+    }
+}
+
 /// Checks what a deployment asks for.
 fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
     let refused = |text: String| AppError::Refused(format!("failed to deploy app: {text}"));
@@ -416,7 +432,14 @@ fn instance_info(instance: &Instance) -> InstanceInfo {
         listening_tls: with_tls.map(shown).collect(),
         takes_http: status.takes_http,
         takes_queries: status.takes_queries,
+        next_start_ms: status.next_start.map_or(0, until_ms),
     }
+}
+
+/// Milliseconds until a moment.
+fn until_ms(moment: Instant) -> u64 {
+    let left = moment.saturating_duration_since(Instant::now());
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn phase_name(phase: &wapo_host::Phase) -> &'static str {

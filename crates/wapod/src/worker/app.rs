@@ -294,6 +294,13 @@ impl App {
         self.state().is_removed
     }
 
+    /// Whether it was removed and its last instance has ended: nothing comes of it
+    /// any more.
+    pub(crate) fn has_left(&self) -> bool {
+        let state = self.state();
+        state.is_removed && state.instances.is_empty()
+    }
+
     /// The record that the store should have.
     pub(super) fn record(&self) -> AppRecord {
         let state = self.state();
@@ -337,6 +344,14 @@ impl App {
                 format!("app {} ({})", self.address, state.name)
             }
             _ => format!("app {}", self.address),
+        }
+    }
+
+    /// What people call it: its host name label, else its address.
+    pub(crate) fn shown(&self) -> String {
+        match self.name() {
+            name if name.is_empty() => format!("app {}", self.address),
+            name => name,
         }
     }
 
@@ -395,7 +410,8 @@ impl App {
         self.state().last_request.elapsed()
     }
 
-    pub(super) fn requests_max(&self) -> usize {
+    /// Requests that it may have at a time.
+    pub(crate) fn requests_max(&self) -> usize {
         match self.settings.requests_max {
             0 => APP_REQUESTS_MAX,
             max => max as usize,
