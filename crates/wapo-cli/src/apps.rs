@@ -45,6 +45,36 @@ impl FoundApp {
         self.info.instance_list.iter().map(|one| one.restarts).sum()
     }
 
+    /// Why it answers nothing at the moment, and what to do; `None` when it runs.
+    pub(crate) fn why_silent(&self) -> Option<String> {
+        let name = self.shown();
+        let reason = match self.info.reason.as_str() {
+            "" => String::new(),
+            reason => format!(" ({})", human::first_line(reason)),
+        };
+        let logs = format!("`wapo logs {name}` says more");
+        Some(match self.info.state.as_str() {
+            state if state == "waiting" || (state == "starting" && self.restarts() > 0) => {
+                // The last crash is no restart yet.
+                let crashes = self.restarts() + u64::from(state == "waiting");
+                let times = match crashes {
+                    1 => "once".to_owned(),
+                    times => format!("{times} times"),
+                };
+                let starts = self.info.instance_list.iter().map(|one| one.next_start_ms);
+                let next = match starts.filter(|ms| *ms > 0).min() {
+                    Some(ms) => format!("; its next start is in {}", human::millis(ms)),
+                    None => String::new(),
+                };
+                format!("{name} has crashed {times}{reason}{next}; {logs}")
+            }
+            "failed" => format!("{name} has failed{reason}; {logs}"),
+            "finished" => format!("{name} has finished; `wapo start {name}` starts it again"),
+            "stopped" => format!("{name} is stopped; `wapo start {name}` starts it"),
+            _ => return None,
+        })
+    }
+
     /// Addresses that its instances listen on, each once, and whether the worker
     /// ends TLS there.
     pub(crate) fn listening(&self) -> BTreeMap<&str, bool> {
@@ -95,7 +125,12 @@ pub(crate) async fn by_address(client: &Client, address: AppAddress) -> Result<O
     Ok(apps.into_iter().find(|app| app.address == address))
 }
 
-fn choose(apps: Vec<FoundApp>, word: &str) -> Result<FoundApp> {
+/// The one of these apps that a person means.
+///
+/// # Errors
+///
+/// None or several.
+pub(crate) fn choose(apps: Vec<FoundApp>, word: &str) -> Result<FoundApp> {
     let lower = word.to_ascii_lowercase();
     let digits = lower.strip_prefix("0x").unwrap_or(&lower);
     let whole = digits
@@ -172,6 +207,43 @@ mod tests {
         let whole = apps()[1].address;
         assert_eq!(address(&whole.to_string()), 0xa2);
         assert_eq!(address(&whole.to_base32()), 0xa2);
+    }
+
+    #[test]
+    fn an_app_that_answers_nothing_has_a_reason() {
+        let mut app = app(1, "payments", "Payments");
+        let mut silent = |state: &str, reason: &str, restarts, next_start_ms| {
+            app.info.state = state.to_owned();
+            app.info.reason = reason.to_owned();
+            app.info.instance_list = vec![InstanceInfo {
+                restarts,
+                next_start_ms,
+                ..InstanceInfo::default()
+            }];
+            app.why_silent()
+        };
+        assert_eq!(
+            silent("waiting", "exited with code 7", 6, 12_000).as_deref(),
+            Some(
+                "payments has crashed 7 times (exited with code 7); its next start is in 12s; `wapo logs payments` says more"
+            )
+        );
+        assert_eq!(
+            silent("starting", "", 1, 0).as_deref(),
+            Some("payments has crashed once; `wapo logs payments` says more")
+        );
+        let failed = silent("failed", "gas limit of 5000 reached", 0, 0).expect("a reason");
+        assert!(
+            failed.contains("has failed (gas limit of 5000 reached)"),
+            "{failed}"
+        );
+        for state in ["stopped", "finished"] {
+            let text = silent(state, "", 0, 0).expect(state);
+            assert!(text.contains("`wapo start payments`"), "{text}");
+        }
+        for state in ["running", "starting", "idle"] {
+            assert_eq!(silent(state, "", 0, 0), None, "{state}");
+        }
     }
 
     #[test]

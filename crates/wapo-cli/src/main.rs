@@ -33,6 +33,7 @@ mod terminal;
 
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
 use crate::terminal::Terminal;
@@ -89,7 +90,8 @@ fn main() -> ExitCode {
         return code;
     }
     let terminal = Terminal::new();
-    let result = match Options::parse().command {
+    let options = Options::try_parse().unwrap_or_else(|error| refuse(&error, &terminal));
+    let result = match options.command {
         Command::New(options) => command::new::run(&options, &terminal),
         Command::Build(options) => command::build::run(&options, &terminal),
         Command::Run(options) => command::run::run(&options, &terminal),
@@ -115,10 +117,41 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends the program after a bad command line.
+fn refuse(error: &clap::Error, terminal: &Terminal) -> ! {
+    // A closed pipe changes nothing.
+    let _ = error.print();
+    if let Some(advice) = advice(error) {
+        terminal.hint(&advice);
+    }
+    std::process::exit(error.exit_code())
+}
+
+/// What to do about a value of yes or no that does not follow `=`.
+fn advice(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let is_value = matches!(word.as_str(), "true" | "false");
+    let is_left_over = error.kind() == ErrorKind::UnknownArgument;
+    (is_value && is_left_over)
+        .then(|| format!("the value of an option follows `=`, as in --resizable={word}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use clap::CommandFactory as _;
+
+    #[test]
+    fn a_value_of_yes_or_no_belongs_behind_its_option() {
+        let line = ["wapo", "deploy", "hello", "--resizable", "false"];
+        let error = Options::try_parse_from(line).expect_err("two apps");
+        let advice = advice(&error).expect("advice");
+        assert!(advice.contains("--resizable=false"), "{advice}");
+        let error = Options::try_parse_from(["wapo", "deploy", "--no"]).expect_err("unknown");
+        assert_eq!(super::advice(&error), None);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
@@ -160,7 +193,27 @@ mod tests {
             ("wapo run --env =x", "NAME=VALUE"),
             ("wapo run --allow-egress a..b:x", "is not an egress rule"),
             ("wapo deploy --name A_B", "no name for a host"),
-            ("wapo deploy --instances 0", "0 is not in 1.."),
+            ("wapo deploy --instances 0", "`0` is too small"),
+            (
+                "wapo deploy --instances many",
+                "--instances <N>': `many` is not a number",
+            ),
+            (
+                "wapo deploy --gas lots",
+                "--gas <GAS>': `lots` is not a number",
+            ),
+            ("wapo deploy --weight 1.5", "`1.5` is not a whole number"),
+            ("wapo deploy --resizable=maybe", "--resizable[=<BOOL>]"),
+            ("wapo run --gas=-1", "`-1` is negative"),
+            ("wapo run -T soon", "`soon` is not a number"),
+            (
+                "wapo resize app few",
+                "'<INSTANCES>': `few` is not a number",
+            ),
+            (
+                "wapo logs app --tail all",
+                "--tail <N>': `all` is not a number",
+            ),
             ("wapo query a b --hex 123", "pairs of hex digits"),
             ("wapo query a b --hex 12 --data x", "cannot be used with"),
             ("wapo list --worker x --profile y", "cannot be used with"),

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::{Value, json};
 use wapo_rpc::message::AppSettings;
 use wapo_rpc::{AppManifest, HostName};
 use wapod::limits::QUERY_BYTES_MAX_DEFAULT;
+use wapod::mistakes::{self, count, value};
 use wapod::{ByteSize, EgressRule, PortRange};
 
 /// Settings, as far as they were given.
@@ -40,7 +42,8 @@ pub(crate) struct Settings {
     pub(crate) resizable: Option<bool>,
 
     /// Instances to start; more than one make the app resizable.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = count)]
+    #[serde(deserialize_with = "counted")]
     pub(crate) instances: Option<u32>,
 
     /// Give each request or query an instance of its own.
@@ -58,11 +61,13 @@ pub(crate) struct Settings {
     pub(crate) memory: Option<ByteSize>,
 
     /// End an instance when it has used this much gas.
-    #[arg(long, value_name = "GAS")]
+    #[arg(long, value_name = "GAS", value_parser = value::<u64>)]
+    #[serde(deserialize_with = "parsed")]
     pub(crate) gas: Option<u64>,
 
     /// Share of the processor, compared with other apps.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = count)]
+    #[serde(deserialize_with = "counted")]
     pub(crate) weight: Option<u32>,
 
     /// Let the app connect to an address that is not public: a name, *.name, an
@@ -111,12 +116,15 @@ impl Settings {
     /// # Errors
     ///
     /// An unknown name or a bad value.
-    pub(crate) fn of_project(metadata: &serde_json::Value) -> Result<Self> {
+    pub(crate) fn of_project(metadata: &Value) -> Result<Self> {
         if metadata.is_null() {
             return Ok(Self::default());
         }
-        serde_json::from_value(metadata.clone())
-            .context("[package.metadata.wapo] in Cargo.toml is not as it should be")
+        let read = serde_json::from_value(metadata.clone());
+        read.map_err(|error: serde_json::Error| {
+            let mistake = mistake(metadata).unwrap_or_else(|| error.to_string());
+            anyhow!("[package.metadata.wapo] in Cargo.toml: {mistake}")
+        })
     }
 
     /// These settings, and for what they do not say, others.
@@ -161,6 +169,16 @@ impl Settings {
                 .with_context(|| format!("--query-max {size} is more than 4 GiB"))?,
         };
         let instances = self.instances.unwrap_or(1);
+        if instances > 1 && self.on_demand == Some(true) {
+            bail!(
+                "an app on demand has as many instances as requests need: leave out --on-demand or --instances {instances}"
+            );
+        }
+        if instances > 1 && self.resizable == Some(false) {
+            bail!(
+                "an app that is not resizable has one instance: leave out --resizable=false or --instances {instances}"
+            );
+        }
         let manifest = AppManifest {
             version: AppManifest::VERSION,
             code_hash,
@@ -223,6 +241,29 @@ impl Plan {
     }
 }
 
+/// The first setting of a project that cannot be read, and why.
+fn mistake(metadata: &Value) -> Option<String> {
+    let command = Settings::augment_args(clap::Command::new("deploy"));
+    let names: Vec<&str> = command
+        .get_arguments()
+        .filter_map(|argument| argument.get_long())
+        .chain(["args"])
+        .collect();
+    metadata.as_object()?.iter().find_map(|(name, value)| {
+        if !names.contains(&name.as_str()) {
+            return Some(match mistakes::similar(name, names.iter().copied()) {
+                Some(known) => format!("unknown setting `{name}`; did you mean `{known}`?"),
+                None => format!(
+                    "unknown setting `{name}`: they are the long options of `wapo deploy --help`"
+                ),
+            });
+        }
+        let alone = json!({ name: value });
+        let error = serde_json::from_value::<Settings>(alone).err()?;
+        Some(format!("`{name}`: {error}"))
+    })
+}
+
 /// Reads `NAME=VALUE`.
 pub(crate) fn parse_env(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
@@ -236,13 +277,26 @@ fn variables<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(String, String)
     Ok(variables.into_iter().collect())
 }
 
-/// Reads a text as the command line does.
+/// Reads a text or a number as the command line does.
 fn parsed<'de, D: Deserializer<'de>, T>(input: D) -> Result<Option<T>, D::Error>
 where
     T: FromStr<Err: std::fmt::Display>,
 {
-    let text = String::deserialize(input)?;
-    text.parse().map(Some).map_err(D::Error::custom)
+    value(&text(input)?).map(Some).map_err(D::Error::custom)
+}
+
+fn counted<'de, D: Deserializer<'de>>(input: D) -> Result<Option<u32>, D::Error> {
+    count(&text(input)?).map(Some).map_err(D::Error::custom)
+}
+
+fn text<'de, D: Deserializer<'de>>(input: D) -> Result<String, D::Error> {
+    match Value::deserialize(input)? {
+        Value::String(text) => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        other => Err(D::Error::custom(format!(
+            "{other} is no text and no number"
+        ))),
+    }
 }
 
 fn rules<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<EgressRule>, D::Error> {
@@ -254,7 +308,6 @@ fn rules<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<EgressRule>, D::Erro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     fn hash() -> String {
         format!("sha256:{}", "00".repeat(32))
@@ -317,8 +370,24 @@ mod tests {
     #[test]
     fn mistakes_in_a_project_are_named() {
         for (metadata, part) in [
-            (json!({ "memroy": "64M" }), "unknown field `memroy`"),
-            (json!({ "memory": "lots" }), "is not a size"),
+            (
+                json!({ "memroy": "64M" }),
+                "unknown setting `memroy`; did you mean `memory`?",
+            ),
+            (
+                json!({ "colour": "red" }),
+                "unknown setting `colour`: they are the long options",
+            ),
+            (
+                json!({ "memory": "lots" }),
+                "`memory`: `lots` is not a size",
+            ),
+            (json!({ "memory": true }), "`memory`: true is no text"),
+            (json!({ "gas": "many" }), "`gas`: `many` is not a number"),
+            (json!({ "gas": 1.5 }), "`gas`: `1.5` is not a whole number"),
+            (json!({ "instances": 0 }), "`instances`: `0` is too small"),
+            (json!({ "weight": -1 }), "`weight`: `-1` is negative"),
+            (json!({ "cors": "yes" }), "`cors`: invalid type: string"),
             (json!({ "listen-ports": "9..1" }), "9 is above 1"),
             (json!({ "name": "A B" }), "no name for a host"),
         ] {
@@ -329,12 +398,39 @@ mod tests {
                 "{error}"
             );
         }
-        let both = Settings {
-            on_demand: Some(true),
+    }
+
+    #[test]
+    fn settings_that_exclude_each_other_are_named() {
+        let refused = |settings: Settings| {
+            let refused = settings.plan(hash(), "x").expect_err("both");
+            refused.to_string()
+        };
+        let several = Settings {
             instances: Some(2),
             ..Settings::default()
         };
-        let error = both.plan(hash(), "x").expect_err("both").to_string();
+        let error = refused(Settings {
+            on_demand: Some(true),
+            ..several.clone()
+        });
+        assert!(
+            error.contains("leave out --on-demand or --instances 2"),
+            "{error}"
+        );
+        let error = refused(Settings {
+            resizable: Some(false),
+            ..several
+        });
+        assert!(
+            error.contains("--resizable=false or --instances 2"),
+            "{error}"
+        );
+        let error = refused(Settings {
+            on_demand: Some(true),
+            resizable: Some(true),
+            ..Settings::default()
+        });
         assert!(error.contains("can not be resizable"), "{error}");
     }
 

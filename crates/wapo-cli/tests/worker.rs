@@ -4,14 +4,12 @@
 mod support;
 
 use std::path::PathBuf;
-use std::process::{Output, Stdio};
 
 use serde_json::Value;
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use wapod::{AdminToken, Config, Running, Server};
+use wapod::{AdminToken, Config};
 
-use support::{PATIENCE, ended, get, guest, output, text, wapo};
+use support::place::Place;
+use support::{ended, get, guest, output, text};
 
 /// A program that says a word and traps.
 const CRASHES: &str = r#"(module
@@ -24,95 +22,6 @@ const CRASHES: &str = r#"(module
     (drop (call $fast (i32.const 0) (i32.const 220) (i32.const 3)
       (i32.const 16) (i32.const 12) (i32.const 0)))
     unreachable))"#;
-
-/// A worker and a person in front of it.
-struct Place {
-    folder: TempDir,
-    worker: Running,
-}
-
-impl Place {
-    async fn new() -> Self {
-        Self::with(Config::default()).await
-    }
-
-    async fn with(config: Config) -> Self {
-        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-        let config = Config {
-            admin_address: Some(any),
-            memory_max_bytes: 64 << 20,
-            ..config
-        };
-        Self {
-            folder: tempfile::tempdir().expect("folder"),
-            worker: Server::start(config).await.expect("a worker"),
-        }
-    }
-
-    fn url(&self) -> String {
-        let address = self.worker.admin_address().expect("an admin port");
-        format!("http://{address}")
-    }
-
-    fn command(&self, arguments: &[&str]) -> tokio::process::Command {
-        let mut command = wapo(self.folder.path(), arguments);
-        command.env("WAPO_WORKER", self.url());
-        command
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Output {
-        ended(self.command(arguments)).await
-    }
-
-    /// Runs what must succeed; gives standard output.
-    async fn good(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments).await;
-        let error = text(&output.stderr);
-        assert!(output.status.success(), "{arguments:?}: {error}");
-        text(&output.stdout)
-    }
-
-    /// Runs what must fail; gives standard error.
-    async fn bad(&self, arguments: &[&str]) -> String {
-        let output = self.run(arguments).await;
-        let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {error}");
-        assert!(!error.contains("panicked at crates"), "{error}");
-        error
-    }
-
-    async fn json(&self, arguments: &[&str]) -> Value {
-        let text = self.good(&[arguments, &["--json"]].concat()).await;
-        serde_json::from_str(&text).expect("JSON")
-    }
-
-    /// State of each app, by host name.
-    async fn states(&self) -> Vec<(String, String)> {
-        let list = self.json(&["list"]).await;
-        let field = |app: &Value, name: &str| app[name].as_str().expect("text").to_owned();
-        let apps = list.as_array().expect("a list").iter();
-        apps.map(|app| (field(app, "name"), field(app, "state")))
-            .collect()
-    }
-
-    /// Runs a command with something on its standard input.
-    async fn fed(&self, arguments: &[&str], input: &[u8]) -> Output {
-        let mut command = self.command(arguments);
-        let mut child = command.stdin(Stdio::piped()).spawn().expect("it runs");
-        let mut stdin = child.stdin.take().expect("piped");
-        // A command that wants nothing may have closed it.
-        let _ = stdin.write_all(input).await;
-        drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
-        output.expect("in time").expect("it ran")
-    }
-
-    fn write(&self, name: &str, content: &[u8]) -> String {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, content).expect("write");
-        path.to_str().expect("a text").to_owned()
-    }
-}
 
 fn state(name: &str, state: &str) -> (String, String) {
     (name.to_owned(), state.to_owned())
@@ -240,6 +149,62 @@ async fn an_app_that_crashes_is_a_failure_with_its_last_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_answers_nothing_is_explained() {
+    let place = Place::new().await;
+    let wasm = place.write("crashes.wasm", &wat::parse_str(CRASHES).expect("wat"));
+    place.bad(&["deploy", &wasm]).await;
+    let error = place.bad(&["query", "crashes", "/", "--data", ""]).await;
+    assert!(error.contains("crashes has crashed "), "{error}");
+    assert!(error.contains("(trapped: "), "{error}");
+    assert!(error.contains("`wapo logs crashes` says more"), "{error}");
+    place.good(&["stop", "crashes"]).await;
+    let error = place.bad(&["query", "crashes", "/", "--data", ""]).await;
+    assert!(error.contains("`wapo start crashes` starts it"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_that_are_reached_are_told_with_their_number() {
+    let place = Place::new().await;
+    // An app that begins with more than this is ended before it runs.
+    let error = place
+        .bad(&["deploy", &guest("hello-http"), "--gas", "3"])
+        .await;
+    assert!(error.contains("gas limit of 3 reached"), "{error}");
+    place.good(&["deploy", &guest("query")]).await;
+    let error = place.bad(&["resize", "query", "2"]).await;
+    assert!(
+        error.contains("query was deployed without --resizable"),
+        "{error}"
+    );
+    let error = place.bad(&["deploy", "--resizable", "false"]).await;
+    assert!(error.contains("as in --resizable=false"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_budgets_of_a_worker_are_shown() {
+    let place = Place::with(Config {
+        memory_budget_bytes: Some(256 << 20),
+        ..Config::default()
+    })
+    .await;
+    place.good(&["deploy", &guest("query")]).await;
+    let info = place.good(&["info"]).await;
+    let row = |words: &[&str]| {
+        let mut lines = info.lines();
+        let found = lines.find(|line| words.iter().all(|word| line.contains(word)));
+        assert!(found.is_some(), "{words:?} in {info}");
+    };
+    row(&["SHARED BY", "LIMIT", "USED", "OF", "REFUSED"]);
+    row(&["apps", "Instances", "1", "1,000"]);
+    row(&["apps", "Memory", "256 MiB"]);
+    row(&["daemon", "Compile queue", "64"]);
+    row(&["user port", "Connections", "4,096"]);
+    row(&["admin port", "Followers of logs", "0", "128"]);
+    let info = place.json(&["info"]).await;
+    assert_eq!(info["budgets"][0]["name"], "instances");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_new_version_that_crashes_is_a_failure_and_the_old_one_stays() {
     let place = Place::new().await;
     let good = std::fs::read(guest("hello-http")).expect("built");
@@ -282,37 +247,6 @@ async fn a_query_takes_its_payload_from_anywhere() {
     assert_eq!(json["output"], "0x61");
     let error = place.bad(&["query", "ask", "/nowhere"]).await;
     assert_eq!(error, "error: no such path: /nowhere\n");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn logs_are_shown_and_followed() {
-    let place = Place::new().await;
-    place.good(&["deploy", &guest("query")]).await;
-    place
-        .good(&["query", "query", "/echo", "--data", "abc"])
-        .await;
-    let log = place.good(&["logs", "query", "--tail", "1"]).await;
-    assert!(log.ends_with("INFO query: /echo with 3 bytes\n"), "{log}");
-    assert_eq!(log.lines().count(), 1);
-
-    let mut command = place.command(&["logs", "query", "-f", "--tail", "1", "--json"]);
-    let mut following = command.spawn().expect("it runs");
-    let out = following.stdout.take().expect("piped");
-    let mut lines = BufReader::new(out).lines();
-    let next = async |lines: &mut tokio::io::Lines<_>| -> Value {
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
-        let line = line.expect("in time").expect("text").expect("a line");
-        serde_json::from_str(&line).expect("JSON")
-    };
-    let first = next(&mut lines).await;
-    assert_eq!(first["source"], "guest");
-    place
-        .good(&["query", "query", "/echo", "--data", "abcd"])
-        .await;
-    let second = next(&mut lines).await;
-    let said = second["text"].as_str().expect("text");
-    assert!(said.ends_with("/echo with 4 bytes"), "{said}");
-    following.kill().await.expect("killed");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -423,7 +357,8 @@ async fn a_project_is_built_configured_and_given_a_secret() {
 
     configure("memroy = \"1M\"", &manifest);
     let error = place.bad(&["deploy", "greeter"]).await;
-    assert!(error.contains("unknown field `memroy`"), "{error}");
+    let words = "unknown setting `memroy`; did you mean `memory`?";
+    assert!(error.contains(words), "{error}");
     configure("env = { GREETING = \"hi\" }\nname = \"hall\"", &manifest);
     let report = place.json(&["deploy", "greeter"]).await;
     assert_eq!(report["name"], "hall");

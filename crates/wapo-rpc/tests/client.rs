@@ -10,7 +10,8 @@ use std::task::{Context, Poll};
 
 use futures_util::StreamExt;
 use prost::Message as _;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf};
+use tokio::net::TcpListener;
 use wapo_rpc::client::{LogEvent, Tail, Upload};
 use wapo_rpc::message::*;
 use wapo_rpc::{AppAddress, Client, ClientError, UserClient};
@@ -86,6 +87,43 @@ async fn who_does_not_answer_is_named() {
     assert!(error.contains(&url), "{error}");
     assert!(error.contains("connection refused"), "{error}");
     assert!(error.contains("is wapod running"), "{error}");
+}
+
+/// A server that answers each request with these bytes and goes away.
+async fn cut_off(answer: &'static str) -> Client {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 1024];
+            // A client that leaves is no concern of the test.
+            let _ = stream.read(&mut request).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    Client::new(&url, None).expect("a client")
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_off_is_told_in_words() {
+    const WORDS: &str = "the worker ended it before its answer was complete";
+    for answer in [
+        "",
+        "HTTP/1.1 20",
+        "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhalf",
+    ] {
+        let client = cut_off(answer).await;
+        let error = client.info(Empty {}).await.expect_err("no answer");
+        assert!(error.is_of_connection(), "{answer:?}: {error:?}");
+        assert!(error.to_string().contains(WORDS), "{answer:?}: {error}");
+    }
+    let following = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\n:\n\n\r\n";
+    let client = cut_off(following).await;
+    let mut log = client.follow_logs(APP, Tail::All).await.expect("a log");
+    let error = refusal(log.next().await);
+    assert!(error.contains(WORDS), "{error}");
 }
 
 #[tokio::test]

@@ -151,8 +151,10 @@ pub enum AppError {
     #[error("on-demand app cannot be started directly: send it a request")]
     OnDemand,
     /// One instance at most.
-    #[error("Instance already started: the app is not resizable, it has one instance at most")]
-    NotResizable,
+    #[error(
+        "{0} was deployed without --resizable (`resizable` in its manifest) and has one instance at most: deploy it again with it"
+    )]
+    NotResizable(String),
     /// The first instance ended instead of running.
     #[error("instance stopped unexpectedly: {0}")]
     DidNotStart(wapo_host::ExitReason),

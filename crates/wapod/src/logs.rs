@@ -141,15 +141,17 @@ impl LogReader {
             let mut changed = std::pin::pin!(self.book.changed.notified());
             // Registered before looking, so that no line slips through between.
             changed.as_mut().enable();
-            let end = {
-                let pages = self.book.pages();
-                pages.first + pages.lines.len() as u64
-            };
-            if self.next < end {
+            if self.has_next() {
                 return;
             }
             changed.await;
         }
+    }
+
+    /// Whether there is a next line already.
+    pub(crate) fn has_next(&self) -> bool {
+        let pages = self.book.pages();
+        self.next < pages.first + pages.lines.len() as u64
     }
 
     /// Waits for the next line. Never returns when there is none any more.

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use wapod::ByteSize;
+use wapod::mistakes::value;
 
 pub(crate) use environment::Environment;
 pub(crate) use layer::Layer;
@@ -52,7 +53,7 @@ pub(crate) struct Options {
     pub(crate) check_config: bool,
 
     /// Port shared by the apps' TLS services. Not in this version.
-    #[arg(long, value_name = "PORT", hide = true)]
+    #[arg(long, value_name = "PORT", value_parser = value::<u16>, hide = true)]
     tls_port: Option<u16>,
 
     /// Not in this version.

@@ -276,6 +276,28 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
         let refused = folder.run(options);
         assert_eq!(refused.code, Some(2), "{options:?}: {}", refused.errors);
     }
+    for (options, words) in [
+        (
+            ["-c", "many"],
+            "'--max-instances <N>': `many` is not a number",
+        ),
+        (
+            ["--user-port", "70000"],
+            "'--user-port <PORT>': `70000` is too large",
+        ),
+        (
+            ["--admin-port", "x"],
+            "'--admin-port <PORT>': `x` is not a number",
+        ),
+    ] {
+        let refused = folder.run(&options);
+        assert_eq!(refused.code, Some(2), "{options:?}");
+        assert!(
+            refused.errors.contains(words),
+            "{words}: {}",
+            refused.errors
+        );
+    }
     let refused = folder.run(&["--admin-address", "0.0.0.0"]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.only_error().contains("set a token"));
@@ -368,11 +390,9 @@ fn a_log_that_nobody_reads_holds_up_nothing() {
     let begun = std::time::Instant::now();
     // More lines than a pipe and the queue hold.
     for _ in 0..400 {
-        assert!(
-            daemon
-                .get(&format!("/health?{}", "x".repeat(4000)))
-                .contains("200 OK")
-        );
+        let answer = daemon.get(&format!("/health?{}", "x".repeat(4000)));
+        // Whether it is ready at once, too, is another question.
+        assert!(answer.contains(r#""live":true"#), "{answer}");
     }
     assert_eq!(daemon.stop("TERM").code, Some(0));
     assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());

@@ -1,7 +1,8 @@
 //! What guests print and log, and what becomes of it.
 
 use e2e::probe::{SCRATCH, Script};
-use e2e::{Daemon, Errno, Probe, guest};
+use e2e::{Daemon, Errno, Operator, Probe, guest, within};
+use wapo_rpc::client::{LogEvent, Tail};
 use wapod::{LogLevel, LogSource};
 
 const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -63,7 +64,7 @@ async fn lines_are_cut_escaped_and_limited() {
             tokio::time::sleep(std::time::Duration::from_millis(100)).await;
         }
     };
-    let dropped = e2e::within("the note", next).await;
+    let dropped = within("the note", next).await;
     assert_eq!(dropped.source, LogSource::Lifecycle);
 }
 
@@ -89,4 +90,23 @@ async fn the_guests_logger_filters_by_environment() {
     app.expect_log("a line at debug").await;
     let lines = app.log_lines();
     assert!(lines.iter().all(|line| !line.text.contains("at trace")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_gets_the_last_line_and_the_end_when_the_app_is_removed() {
+    let operator = Operator::start().await;
+    let app = operator.deploy(&guest("query")).await;
+    let mut log = operator.follow_logs(app, Tail::All).await.unwrap();
+    operator.app_remove(app.into()).await.unwrap();
+    let reading = async {
+        let mut last = None;
+        while let Some(event) = log.next().await.unwrap() {
+            last = Some(event);
+        }
+        last
+    };
+    match within("the end of the log", reading).await {
+        Some(LogEvent::Line(line)) => assert_eq!(line.text, "stopped"),
+        other => panic!("{other:?}"),
+    }
 }

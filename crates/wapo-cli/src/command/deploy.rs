@@ -97,6 +97,13 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
 
 /// Builds the module and puts the settings together. Blocks.
 fn prepare(options: &Options, terminal: &Terminal) -> Result<(Plan, Module)> {
+    if !options.app.exists()
+        && let Some(word @ ("true" | "false")) = options.app.to_str()
+    {
+        bail!(
+            "there is no app `{word}` here; the value of an option follows `=`, as in --resizable={word}"
+        );
+    }
     let build = BuildOptions {
         is_debug: options.debug,
         bin: options.bin.clone(),

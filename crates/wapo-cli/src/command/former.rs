@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use wapod::ByteSize;
+use wapod::mistakes::value;
 
 /// A page of linear memory.
 const PAGE_BYTES: u64 = 64 << 10;
@@ -18,13 +19,14 @@ pub(crate) struct Former {
         short = 'M',
         long,
         value_name = "N",
+        value_parser = value::<u32>,
         conflicts_with = "memory",
         hide = true
     )]
     max_memory_pages: Option<u32>,
 
     /// End the app after so many seconds.
-    #[arg(short = 'T', long, value_name = "SECONDS", hide = true)]
+    #[arg(short = 'T', long, value_name = "SECONDS", value_parser = value::<u64>, hide = true)]
     kill_timeout: Option<u64>,
 
     #[arg(short = 'j', long, hide = true)]
@@ -33,13 +35,13 @@ pub(crate) struct Former {
     #[arg(short = 'c', long, value_name = "NAME", hide = true)]
     compiler: Option<String>,
 
-    #[arg(long, value_name = "PORT", hide = true)]
+    #[arg(long, value_name = "PORT", value_parser = value::<u16>, hide = true)]
     tls_port: Option<u16>,
 
-    #[arg(long, value_name = "N", hide = true)]
+    #[arg(long, value_name = "N", value_parser = value::<u64>, hide = true)]
     tick_time_ms: Option<u64>,
 
-    #[arg(long, value_name = "N", hide = true)]
+    #[arg(long, value_name = "N", value_parser = value::<u64>, hide = true)]
     epoch_deadline: Option<u64>,
 
     #[arg(long, hide = true)]

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
 use wapo_rpc::message::QueryArgs;
+use wapo_rpc::{AppAddress, Client, ClientError};
 
 use crate::apps;
 use crate::terminal::Terminal;
@@ -69,7 +70,10 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
             payload,
             encoded_signature: Vec::new(),
         };
-        let output = session.client.app_query(args).await?.output;
+        let output = match session.client.app_query(args).await {
+            Ok(answer) => answer.output,
+            Err(error) => return Err(explained(&session.client, app.address, error).await),
+        };
         let digits = hex::encode(&output);
         if session.print_json(&json!({ "output": format!("0x{digits}") }))? {
             return Ok(ExitCode::SUCCESS);
@@ -85,6 +89,18 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Why there is no answer. Of an app that takes no queries at the moment, the
+/// worker's list of apps knows more than its refusal.
+async fn explained(client: &Client, address: AppAddress, error: ClientError) -> anyhow::Error {
+    if error.is_for_now()
+        && let Ok(Some(app)) = apps::by_address(client, address).await
+        && let Some(reason) = app.why_silent()
+    {
+        return anyhow::Error::msg(reason);
+    }
+    error.into()
 }
 
 fn payload(options: &Options) -> Result<Vec<u8>> {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use serde_json::json;
 use wapo_rpc::message::ResizeArgs;
+use wapod::mistakes::value;
 
 use crate::apps;
 use crate::terminal::Terminal;
@@ -18,6 +19,7 @@ pub(crate) struct Options {
     app: String,
 
     /// Instances wanted; 0 stops the app.
+    #[arg(value_parser = value::<u32>)]
     instances: u32,
 
     #[command(flatten)]

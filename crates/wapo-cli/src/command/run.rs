@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use wapod::mistakes::value;
 use wapod::{AppConfig, ByteSize, Config, EgressRule, LogRate, Module, PortRange};
 
 use super::former::{self, Former};
@@ -82,7 +83,7 @@ pub(crate) struct Options {
     address: Option<SocketAddr>,
 
     /// End the app when it has used this much gas.
-    #[arg(long, value_name = "GAS")]
+    #[arg(long, value_name = "GAS", value_parser = value::<u64>)]
     gas: Option<u64>,
 
     /// Build and start again when a file changes.

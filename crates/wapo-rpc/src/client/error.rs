@@ -78,11 +78,37 @@ pub enum ClientError {
     Copy(#[source] io::Error),
 }
 
+impl ClientError {
+    /// Whether the worker is there and cannot do it at the moment.
+    pub fn is_for_now(&self) -> bool {
+        matches!(self, Self::Refused { status, .. } if *status == StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// Whether it is the connection's fault, so that another one may help.
+    pub fn is_of_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Timeout { .. }
+        )
+    }
+}
+
+/// What is said of a connection that the other side has closed half-way. Clients
+/// see it as an end where something was to come, or as a reset.
+const CUT_OFF: &str =
+    "the worker ended it before its answer was complete; it may have been stopped or restarted";
+
 /// The last cause of an error, which says most.
 pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
     let mut cause = error;
-    while let Some(next) = inner(cause) {
-        cause = next;
+    loop {
+        if is_cut_off(cause) {
+            return CUT_OFF.to_owned();
+        }
+        match inner(cause) {
+            Some(next) => cause = next,
+            None => break,
+        }
     }
     match cause.downcast_ref::<rustls::Error>() {
         Some(rustls::Error::InvalidMessage(_)) => {
@@ -97,6 +123,23 @@ pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
         Some(io::ErrorKind::ConnectionRefused) => "connection refused".to_owned(),
         _ => cause.to_string(),
     }
+}
+
+/// Whether an error says that the other side has closed the connection.
+fn is_cut_off(error: &(dyn Error + 'static)) -> bool {
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return error.is_incomplete_message();
+    }
+    let kind = error.downcast_ref::<io::Error>().map(io::Error::kind);
+    matches!(
+        kind,
+        Some(
+            io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        )
+    )
 }
 
 /// The cause of an error. What an I/O error wraps is not its source: it is left

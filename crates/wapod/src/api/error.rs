@@ -20,6 +20,8 @@ use crate::limits::RETRY_AFTER_SECS;
 pub(super) enum ApiError {
     #[error("not found")]
     NotFound,
+    #[error("{0}")]
+    NoAppHere(String),
     #[error("moved to {0}")]
     Moved(String),
     #[error("{0}")]
@@ -77,7 +79,7 @@ impl From<AddressError> for ApiError {
 impl ApiError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::NotFound | Self::UnknownHost(_) => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::NoAppHere(_) | Self::UnknownHost(_) => StatusCode::NOT_FOUND,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::BodyTooSlow | Self::ClientLeft => StatusCode::REQUEST_TIMEOUT,
             Self::Moved(_) => StatusCode::PERMANENT_REDIRECT,

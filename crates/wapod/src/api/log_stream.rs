@@ -7,6 +7,7 @@
 //! Called by `admin`.
 
 use std::io;
+use std::sync::Arc;
 
 use http_body_util::StreamBody;
 use hyper::body::{Bytes, Frame};
@@ -25,7 +26,7 @@ use super::presence::Watch;
 use crate::error::WorkerError;
 use crate::limits::{EVENT_STREAM_PING, LOG_PART_BYTES_MAX, LOG_PART_INTERVAL, PRESENCE_INTERVAL};
 use crate::logs::{KeptEvent, LogEvent, LogReader};
-use crate::worker::unix_ms_of;
+use crate::worker::{App, unix_ms_of};
 
 /// Answers `/logs/<address>?<query>`.
 pub(super) fn answer(
@@ -43,9 +44,9 @@ pub(super) fn answer(
         reader.skip_to_last(lines);
     }
     if options.follow {
-        let mut share = surface.followers.share(Some(address));
+        let mut share = surface.budgets.followers.share(Some(address));
         share.grow(1).map_err(|_| ApiError::TooManyFollowers)?;
-        return Ok(follow(Follower::new(reader, client, share)));
+        return Ok(follow(Follower::new(app, reader, client, share)));
     }
     let mut lines = Vec::new();
     while let Some(event) = reader.try_next() {
@@ -98,6 +99,7 @@ fn follow(follower: Follower) -> Response<Body> {
 
 /// Somebody who follows a log.
 struct Follower {
+    app: Arc<App>,
     reader: LogReader,
     client: Client,
     watch: Watch,
@@ -108,8 +110,9 @@ struct Follower {
 }
 
 impl Follower {
-    fn new(reader: LogReader, client: &Client, share: Share<AppAddress>) -> Self {
+    fn new(app: Arc<App>, reader: LogReader, client: &Client, share: Share<AppAddress>) -> Self {
         Self {
+            app,
             reader,
             watch: Watch::new(client.presence()),
             client: client.clone(),
@@ -120,10 +123,14 @@ impl Follower {
     }
 
     /// The next part of the stream; `None` when the client has left, or sends no
-    /// more, as those do that leave, or when the daemon stops.
+    /// more, as those do that leave, when the app has left, or when the daemon
+    /// stops.
     async fn part(&mut self) -> Option<Bytes> {
         loop {
             if self.watch.is_half_closed() || self.watch.is_gone() {
+                return None;
+            }
+            if self.app.has_left() && !self.reader.has_next() {
                 return None;
             }
             self.watch.look();

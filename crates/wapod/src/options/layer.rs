@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use wapod::mistakes::{self, value};
 use wapod::{AdminToken, ByteSize};
 
 use super::timeouts::Timeouts;
@@ -37,7 +38,7 @@ pub(crate) struct Layer {
     pub(super) instance_memory_size: Option<ByteSize>,
 
     /// Instances that may exist at a time [default: 128].
-    #[arg(short = 'c', long, value_name = "N", help_heading = APPS)]
+    #[arg(short = 'c', long, value_name = "N", value_parser = value::<u32>, help_heading = APPS)]
     pub(super) max_instances: Option<u32>,
 
     /// Memory that all instances may have together [default: what the machine or
@@ -78,7 +79,13 @@ pub(crate) struct Layer {
 
     /// Without effect: the worker decides how many compiled modules stay in
     /// memory, and has all of them on disk.
-    #[arg(long, value_name = "N", help_heading = APPS, hide_short_help = true)]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = value::<u32>,
+        help_heading = APPS,
+        hide_short_help = true
+    )]
     pub(super) module_cache_size: Option<u32>,
 
     /// Where the console and the operator's interface listen [default:
@@ -87,7 +94,7 @@ pub(crate) struct Layer {
     pub(super) admin_address: Option<Place>,
 
     /// Port of the console and the operator's interface [default: 8001].
-    #[arg(long, value_name = "PORT", help_heading = ADDRESSES)]
+    #[arg(long, value_name = "PORT", value_parser = value::<u16>, help_heading = ADDRESSES)]
     pub(super) admin_port: Option<u16>,
 
     /// File with the token of the operator's interface.
@@ -115,7 +122,7 @@ pub(crate) struct Layer {
     pub(super) user_address: Option<Place>,
 
     /// Port of the gateway to the apps [default: 8002].
-    #[arg(long, value_name = "PORT", help_heading = ADDRESSES)]
+    #[arg(long, value_name = "PORT", value_parser = value::<u16>, help_heading = ADDRESSES)]
     pub(super) user_port: Option<u16>,
 
     /// Domain below which each app has a host name [default: localhost].
@@ -234,39 +241,13 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     }),
 ];
 
-/// How alike two names are for one to be taken for a slip of the other.
-const SIMILAR_MIN: f64 = 0.85;
-
 /// The setting that somebody may have meant.
 pub(super) fn similar(name: &str) -> Option<&'static str> {
-    let name = name.to_ascii_lowercase().replace('_', "-");
-    let alike = KEYS
-        .iter()
-        .map(|(known, _)| (strsim::jaro_winkler(&name, known), *known));
-    let best = alike.max_by(|(one, _), (other, _)| one.total_cmp(other));
-    best.filter(|(alike, _)| *alike >= SIMILAR_MIN)
-        .map(|(_, known)| known)
+    mistakes::similar(name, KEYS.iter().map(|(known, _)| *known))
 }
 
 fn set<T: FromStr<Err: Display>>(slot: &mut Option<T>, text: &str) -> Result<(), String> {
-    let value = text.parse().map_err(|error: T::Err| {
-        // The words of the standard library help nobody.
-        let error = match error.to_string() {
-            text if text.contains("digit found") || text.contains("integer from empty") => {
-                "is not a number".to_owned()
-            }
-            text if text.contains("number too large") => "is too large".to_owned(),
-            text if text.contains("`true` or `false`") => "is neither true nor false".to_owned(),
-            text => text,
-        };
-        // Errors of the standard library do not repeat the value.
-        if error.contains(text) && !text.is_empty() {
-            error
-        } else {
-            format!("`{text}` {error}")
-        }
-    })?;
-    *slot = Some(value);
+    *slot = Some(value(text)?);
     Ok(())
 }
 

@@ -98,11 +98,11 @@ impl Worker {
         instances: u32,
     ) -> Result<u32, AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
-        if instances > 1 && !app.manifest.resizable {
-            return Err(AppError::NotResizable);
-        }
         if instances > 0 && app.manifest.on_demand {
             return Err(AppError::OnDemand);
+        }
+        if instances > 1 && !app.manifest.resizable {
+            return Err(AppError::NotResizable(app.shown()));
         }
         already_deployed(&app)?;
         let worker = Arc::clone(self);

@@ -58,6 +58,27 @@ async fn host_names_that_nobody_has_say_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_visitor_who_is_at_no_app_reads_what_this_is_and_where_apps_are() {
+    let app = greeter(|_| {}).await;
+    for path in ["/", "/favicon.ico"] {
+        let answer = get_of(app.gateway(), "127.0.0.1:8002", path, "").await;
+        assert_eq!(answer.status, 404);
+        let text = answer.text();
+        for words in [
+            "the gateway of a Wapo worker",
+            "at http://<name>.localhost:8002/ and below /app/<address>/",
+            "`wapo list`",
+        ] {
+            assert!(text.contains(words), "{words} in {text}");
+        }
+        let kind = answer.header("content-type");
+        assert_eq!(kind, Some("text/plain; charset=utf-8"));
+    }
+    let answer = get_of(app.gateway(), "localhost", "/", "").await;
+    assert!(answer.text().contains("http://<name>.localhost/ and"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_base_domain_is_the_operators_choice() {
     let app = greeter(|config| config.base_domain = "apps.example".into()).await;
     let answer = get_of(app.gateway(), "greeter.apps.example", "/a", "").await;
