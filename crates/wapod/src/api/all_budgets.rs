@@ -181,7 +181,7 @@ fn client(port: &'static str, name: &'static str, reading: Reading) -> Row {
             "body_bytes" => "Bodies of calls",
             "answer_bytes" => "Answers to calls",
             "head_bytes" => "Heads of requests",
-            "upload_bytes" => "Bodies nobody has read",
+            "upload_bytes" => "Unread bodies",
             "large_messages" => "Large messages at a time",
             "log_followers" => "Followers of logs",
             "blob_transfers" => "Blobs on their way",
