@@ -21,8 +21,9 @@ use crate::human;
 /// How long an app is watched that seems to run. What crashes does so in its
 /// first seconds, and longer nobody likes to wait.
 const WATCH_TIME: Duration = Duration::from_secs(2);
-/// Longest wait for an app that is still starting.
-const START_TIME: Duration = Duration::from_secs(60);
+/// Longest wait for an app that is still starting. Its worker has waited some
+/// seconds before; what then still computes may do so for ever.
+const START_TIME: Duration = Duration::from_secs(5);
 /// Time between two looks.
 const INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two attempts to read along. An app that is deployed has its log

@@ -4,6 +4,7 @@
 mod support;
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wapod::{AdminToken, Config};
@@ -146,6 +147,26 @@ async fn an_app_that_crashes_is_a_failure_with_its_last_words() {
     let wrong = place.write("no-poll.wasm", &wat::parse_str("(module)").expect("wat"));
     let error = place.bad(&["deploy", &wrong]).await;
     assert!(error.contains("no-poll was not deployed"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_starts_for_ever_keeps_nobody_waiting() {
+    let place = Place::new().await;
+    let endless = r#"(module (memory (export "memory") 1) (func $start (loop $l (br $l))) (start $start)
+        (func (export "wapo_poll") (result i32) (i32.const 0)))"#;
+    let wasm = place.write("endless.wasm", &wat::parse_str(endless).expect("wat"));
+    let begin = Instant::now();
+    let output = place.run(&["deploy", &wasm]).await;
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    assert!(output.status.success());
+    let told = text(&output.stderr);
+    assert!(told.contains("Starting endless"), "{told}");
+    assert!(
+        told.contains("its first poll has not returned yet"),
+        "{told}"
+    );
+    assert_eq!(place.states().await, [state("endless", "starting")]);
+    place.good(&["stop", "endless"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

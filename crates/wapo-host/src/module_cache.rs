@@ -265,10 +265,12 @@ impl ModuleCache {
             let _permit = permit;
             let hash: [u8; 32] = Sha256::digest(&wasm).into();
             let mut programs = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(program) = programs.get(hash) {
+            let kept_program = programs.get(hash);
+            drop(programs);
+            if let Some(program) = kept_program {
+                loader.write_again(&program);
                 return Ok((hash, Some(program)));
             }
-            drop(programs);
             let found = loader.find(hash, wanted, &wasm)?.map(|program| {
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
                 kept.put(program)
@@ -331,6 +333,20 @@ impl Loader {
             files.write(hash, &code);
         }
         Ok(program)
+    }
+
+    /// Puts a module that memory has kept back into the folder, if it was removed
+    /// there: an app came that needs it after the last one had gone.
+    fn write_again(&self, program: &Program) {
+        let hash = program.hash();
+        let Some(files) = self.files.as_ref().filter(|files| !files.has(hash)) else {
+            return;
+        };
+        match program.pre().module().serialize() {
+            Ok(code) => files.write(hash, &code),
+            // It is compiled once more after the next start.
+            Err(error) => debug!(%error, "a compiled module cannot be written"),
+        }
     }
 
     fn link(&self, hash: [u8; 32], module: &Module) -> Result<Program, LoadError> {

@@ -34,7 +34,8 @@ Settings can also stand in the project's Cargo.toml, with the same names:
 What the command line says comes first.
 
 Standard output has a line for each URL of the app. The exit code is 0 when it
-runs, or 1 when it does not; its last log lines are on standard error then.")]
+runs or still starts, or 1 when it does not; its last log lines are on standard
+error then.")]
 pub(crate) struct Options {
     /// Folder of a project, or a wasm file.
     #[arg(default_value = ".")]
@@ -141,10 +142,10 @@ async fn deploy(
     };
     upload(session, &label, module).await?;
     let app = bring(session, &label, &plan, replaced.as_ref()).await?;
-    let verb = if app.info.state == "finished" {
-        "Finished"
-    } else {
-        "Running"
+    let verb = match app.info.state.as_str() {
+        "finished" => "Finished",
+        "starting" => "Starting",
+        _ => "Running",
     };
     let place = replaced
         .as_ref()
@@ -155,6 +156,12 @@ async fn deploy(
     );
     if app.info.state == "idle" {
         terminal.hint("on demand: it starts with its first request");
+    }
+    if app.info.state == "starting" {
+        terminal.hint(&format!(
+            "its first poll has not returned yet; `wapo list` shows when it has, `wapo logs {}` what it says",
+            app.shown()
+        ));
     }
     show(session, info, &app, Some(replaced.as_ref()))
 }

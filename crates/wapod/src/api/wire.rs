@@ -9,6 +9,7 @@
 
 mod heads;
 mod stall;
+mod turn;
 
 use std::io::{self, IoSlice};
 use std::pin::{Pin, pin};
@@ -27,6 +28,7 @@ use super::presence::{MayProbe, Presence};
 use crate::limits::RETRY_AFTER_SECS;
 use heads::{GivenUp, HeadWatch};
 use stall::Stall;
+use turn::Turn;
 
 /// What an HTTP/2 client sends first (RFC 9113, section 3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -44,6 +46,7 @@ pub(super) struct Wire {
     presence: Arc<Presence>,
     activity: Arc<Activity>,
     stall: Stall,
+    turn: Turn,
     /// Runs while there is no room for what has come.
     pause: Option<Pin<Box<Sleep>>>,
 }
@@ -131,6 +134,20 @@ impl Wire {
         }
     }
 
+    /// Looks at what became of a write.
+    fn written(
+        &mut self,
+        outcome: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        match &outcome {
+            Poll::Ready(Ok(count)) => self.turn.moved(*count),
+            Poll::Ready(Err(_)) => {}
+            Poll::Pending => self.turn.ended(),
+        }
+        self.stall.follow(outcome, cx)
+    }
+
     /// Lets the connection end, and reads no more of it.
     fn accuse(&mut self) {
         self.limits = Limits::Flooded;
@@ -186,6 +203,7 @@ impl Wire {
             presence,
             activity,
             stall: Stall::new(patience),
+            turn: Turn::default(),
             pause: None,
         }
     }
@@ -268,15 +286,20 @@ impl AsyncRead for Wire {
             return Poll::Pending;
         }
         ready!(this.poll_room(cx))?;
+        ready!(this.turn.poll_goes_on(cx));
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut this.stream).poll_read(cx, buffer);
         match outcome {
             Poll::Ready(Ok(())) => {
                 let received = &buffer.filled()[before..];
+                this.turn.moved(received.len());
                 this.received(received);
             }
             Poll::Ready(Err(_)) => {}
-            Poll::Pending => return this.nothing_more(cx),
+            Poll::Pending => {
+                this.turn.ended();
+                return this.nothing_more(cx);
+            }
         }
         outcome
     }
@@ -288,8 +311,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.turn.poll_goes_on(cx));
         let outcome = Pin::new(&mut self.stream).poll_write(cx, data);
-        self.stall.follow(outcome, cx)
+        self.written(outcome, cx)
     }
 
     fn poll_write_vectored(
@@ -297,8 +321,9 @@ impl AsyncWrite for Wire {
         cx: &mut Context<'_>,
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.turn.poll_goes_on(cx));
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
-        self.stall.follow(outcome, cx)
+        self.written(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
