@@ -4,8 +4,8 @@
 //! goes as fast as the guest reads; a client has to keep a minimum pace until
 //! the app has answered. Started by `gateway`, ended by dropping [`Feeding`].
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -19,7 +19,7 @@ use crate::api::body::discard;
 use crate::api::error::ApiError;
 use crate::api::head;
 use crate::api::pace::Pace;
-use crate::api::places::Activity;
+use crate::api::places::{Activity, Wait};
 use crate::api::request_body::RequestBody;
 use crate::limits::{DISCARD_TIMEOUT, GOODBYE_TIMEOUT, REQUEST_BODY_BYTES_MAX};
 
@@ -41,6 +41,19 @@ struct Progress {
     is_answered: AtomicBool,
     /// Tells the feeder of that.
     answered: Notify,
+    /// Says that the client is waited for. Not when the app has answered.
+    wait: Mutex<Option<Wait>>,
+}
+
+impl Progress {
+    fn wait(&self) -> MutexGuard<'_, Option<Wait>> {
+        // A single value is always whole.
+        self.wait.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_answered(&self) -> bool {
+        self.is_answered.load(Ordering::Relaxed)
+    }
 }
 
 /// Why a body did not get through to its end.
@@ -71,7 +84,11 @@ impl Feeding {
 
     /// The app has answered: the client may take its time from here on.
     pub(super) fn answered(&self) {
+        let mut wait = self.progress.wait();
         self.progress.is_answered.store(true, Ordering::Relaxed);
+        // At once: before anybody sees the answer.
+        drop(wait.take());
+        drop(wait);
         self.progress.answered.notify_one();
     }
 
@@ -119,6 +136,25 @@ pub(super) fn feed(
         failed: Some(failed),
         _over: feeding,
     })
+}
+
+/// The client is waited for, until this is dropped or the app has answered.
+struct Waits<'a>(&'a Progress);
+
+impl<'a> Waits<'a> {
+    fn new(progress: &'a Progress, activity: &Arc<Activity>) -> Self {
+        let mut wait = progress.wait();
+        if !progress.is_answered() {
+            *wait = Some(activity.wait());
+        }
+        Self(progress)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        drop(self.0.wait().take());
+    }
 }
 
 struct Feeder {
@@ -195,10 +231,10 @@ impl Feeder {
         let turn = &self.progress.is_clients_turn;
         turn.store(true, Ordering::Relaxed);
         let frame = loop {
-            if self.progress.is_answered.load(Ordering::Relaxed) {
+            if self.progress.is_answered() {
                 break self.body.frame().await;
             }
-            let _wait = self.activity.wait();
+            let _waits = Waits::new(&self.progress, &self.activity);
             let begun = Instant::now();
             let frame = tokio::select! {
                 biased;
