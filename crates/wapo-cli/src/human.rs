@@ -100,6 +100,13 @@ pub(crate) fn printable(text: &str) -> String {
     shown
 }
 
+/// What to do about a value of yes or no that stands apart from its option; `None`
+/// for any other word.
+pub(crate) fn stray_value(word: &str) -> Option<String> {
+    matches!(word, "true" | "false")
+        .then(|| format!("the value of an option follows `=`, as in --resizable={word}"))
+}
+
 /// The first line of a text. Reasons of a trap go on with a backtrace, which is
 /// in the log.
 pub(crate) fn first_line(text: &str) -> String {

@@ -132,10 +132,10 @@ fn advice(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg) else {
         return None;
     };
-    let is_value = matches!(word.as_str(), "true" | "false");
-    let is_left_over = error.kind() == ErrorKind::UnknownArgument;
-    (is_value && is_left_over)
-        .then(|| format!("the value of an option follows `=`, as in --resizable={word}"))
+    match error.kind() {
+        ErrorKind::UnknownArgument => human::stray_value(word),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

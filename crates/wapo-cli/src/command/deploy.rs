@@ -99,11 +99,9 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
 /// Builds the module and puts the settings together. Blocks.
 fn prepare(options: &Options, terminal: &Terminal) -> Result<(Plan, Module)> {
     if !options.app.exists()
-        && let Some(word @ ("true" | "false")) = options.app.to_str()
+        && let Some(advice) = options.app.to_str().and_then(human::stray_value)
     {
-        bail!(
-            "there is no app `{word}` here; the value of an option follows `=`, as in --resizable={word}"
-        );
+        bail!("there is no app `{}` here; {advice}", options.app.display());
     }
     let build = BuildOptions {
         is_debug: options.debug,

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use clap::Args;
 use tokio::time::sleep;
-use wapo_rpc::ClientError;
 use wapo_rpc::client::{LogEvent, LogStream, Tail};
 use wapo_rpc::log::LogLine;
+use wapo_rpc::{AppAddress, ClientError};
 use wapod::mistakes::value;
 
-use crate::apps::{self, FoundApp};
+use crate::apps;
 use crate::terminal::Terminal;
 use crate::worker::{self, Common, Session};
 
@@ -57,7 +57,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         let app = apps::find(&session.client, &options.app).await?;
         let tail = options.tail.map_or(Tail::All, Tail::Last);
         if options.follow {
-            follow(session, &options.app, app, tail).await?;
+            follow(session, &options.app, app.address, tail).await?;
             return Ok(ExitCode::SUCCESS);
         }
         for line in session.client.logs(app.address, tail).await? {
@@ -71,8 +71,13 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
 
 /// Follows the log until the app is gone, or nobody reads any more. A connection
 /// that breaks is made again.
-async fn follow(session: &Session<'_>, word: &str, mut app: FoundApp, tail: Tail) -> Result<()> {
-    let mut log = session.client.follow_logs(app.address, tail).await?;
+async fn follow(
+    session: &Session<'_>,
+    word: &str,
+    mut address: AppAddress,
+    tail: Tail,
+) -> Result<()> {
+    let mut log = session.client.follow_logs(address, tail).await?;
     let mut last = None;
     loop {
         let end = match log.next().await {
@@ -99,11 +104,11 @@ async fn follow(session: &Session<'_>, word: &str, mut app: FoundApp, tail: Tail
             session.terminal.hint("the app is not there any more");
             return Ok(());
         };
-        if found.0.address != app.address {
+        if found.0 != address {
             // Its numbers and times begin anew.
             last = None;
         }
-        (app, log) = found;
+        (address, log) = found;
         let text = format!("to {}, the log goes on", session.client.base_url());
         session.terminal.note("Connected", &text);
     }
@@ -121,7 +126,7 @@ fn is_new(line: &LogLine, last: Option<(u64, u64)>) -> bool {
 /// # Errors
 ///
 /// The worker refuses, or is away for longer than [`AWAY_MAX`].
-async fn again(session: &Session<'_>, word: &str) -> Result<Option<(FoundApp, LogStream)>> {
+async fn again(session: &Session<'_>, word: &str) -> Result<Option<(AppAddress, LogStream)>> {
     let begun = Instant::now();
     let mut pause = PAUSE_MIN;
     loop {
@@ -133,7 +138,7 @@ async fn again(session: &Session<'_>, word: &str) -> Result<Option<(FoundApp, Lo
                     return Ok(None);
                 };
                 match session.client.follow_logs(app.address, Tail::All).await {
-                    Ok(log) => return Ok(Some((app, log))),
+                    Ok(log) => return Ok(Some((app.address, log))),
                     Err(error) => error.into(),
                 }
             }
