@@ -206,3 +206,42 @@ pub trait Embedder: Send + Sync + 'static {
     /// An instance is gone: its locks and names are free again.
     fn instance_ended(&self, instance: InstanceId);
 }
+
+/// Stands in for the daemon in unit tests: has nothing, does nothing, and counts
+/// how often it is told of room.
+#[cfg(test)]
+#[derive(Default)]
+pub(crate) struct Bystander {
+    pub(crate) told_of_room: std::sync::atomic::AtomicUsize,
+}
+
+#[cfg(test)]
+impl Embedder for Bystander {
+    fn app_address(&self) -> [u8; 32] {
+        [0; 32]
+    }
+    fn log(&self, _line: LogLine) {}
+    fn worker_pubkey(&self) -> [u8; 32] {
+        [0; 32]
+    }
+    fn sign(&self, _data: &[u8]) -> Vec<u8> {
+        Vec::new()
+    }
+    fn derive_secret(&self, _path: &[u8]) -> [u8; 64] {
+        [0; 64]
+    }
+    fn gas_consumed(&self) -> (u64, MetricsToken) {
+        unreachable!("no guest asks")
+    }
+    fn try_lock(&self, _instance: InstanceId, _name: &str) -> bool {
+        false
+    }
+    fn unlock(&self, _instance: InstanceId, _name: &str) -> bool {
+        false
+    }
+    fn has_room(&self, _instance: InstanceId) {
+        self.told_of_room
+            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    fn instance_ended(&self, _instance: InstanceId) {}
+}

@@ -295,12 +295,7 @@ impl Engine {
     }
 
     /// Memory that all instances together were granted, and that the host keeps
-    /// for them, in bytes.
-    pub fn memory_committed(&self) -> u64 {
-        self.parts.budget.committed_bytes()
-    }
-
-    /// The same as a budget.
+    /// for them, in bytes; and how much there is.
     pub fn memory(&self) -> BudgetUsage {
         self.parts.budget.usage()
     }

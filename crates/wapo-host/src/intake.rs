@@ -357,51 +357,16 @@ mod tests {
     use std::pin::pin;
     use std::task::{Context, Waker};
 
-    use wapo_abi::message::MetricsToken;
-
     use super::*;
     use crate::budget::MemoryBudget;
-    use crate::embedder::LogLine;
-
-    /// Counts how often it is told of room.
-    #[derive(Default)]
-    struct Told(AtomicUsize);
-
-    impl Embedder for Told {
-        fn app_address(&self) -> [u8; 32] {
-            [0; 32]
-        }
-        fn log(&self, _line: LogLine) {}
-        fn worker_pubkey(&self) -> [u8; 32] {
-            [0; 32]
-        }
-        fn sign(&self, _data: &[u8]) -> Vec<u8> {
-            Vec::new()
-        }
-        fn derive_secret(&self, _path: &[u8]) -> [u8; 64] {
-            [0; 64]
-        }
-        fn gas_consumed(&self) -> (u64, MetricsToken) {
-            unreachable!("no guest asks")
-        }
-        fn try_lock(&self, _instance: InstanceId, _name: &str) -> bool {
-            false
-        }
-        fn unlock(&self, _instance: InstanceId, _name: &str) -> bool {
-            false
-        }
-        fn has_room(&self, _instance: InstanceId) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-        fn instance_ended(&self, _instance: InstanceId) {}
-    }
+    use crate::embedder::Bystander;
 
     #[test]
     fn room_that_a_guest_makes_is_told_between_its_steps_and_only_if_it_was_missed() {
-        let told = Arc::<Told>::default();
+        let told = Arc::<Bystander>::default();
         let memory = HostMemory::new(&MemoryBudget::new(None));
         let intake = Intake::new(InstanceId(1), told.clone(), Arc::default(), memory);
-        let told = || told.0.load(Ordering::Relaxed);
+        let told = || told.told_of_room.load(Ordering::Relaxed);
         let room = intake.reserve(InputChannel::Query, 1).expect("room");
         let mut asking = pin!(room.query(None, String::new(), Vec::new()));
         let mut cx = Context::from_waker(Waker::noop());

@@ -54,7 +54,7 @@ async fn growth_beyond_the_budget_is_refused_to_the_guest() {
         .duration_since(said.time)
         .expect("in the past");
     assert!(age < Duration::from_secs(10), "{age:?}");
-    assert_eq!(engine.memory_committed(), 0);
+    assert_eq!(engine.memory().used, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,14 +62,14 @@ async fn one_guest_cannot_have_what_another_has() {
     let engine = engine(Some(3 * PAGE));
     let (first, _) = start(&engine, IDLE, InstanceConfig::default()).await;
     running(&first).await;
-    assert_eq!(engine.memory_committed(), PAGE);
+    assert_eq!(engine.memory().used, PAGE);
     let (second, embedder) = start(&engine, GROWS, InstanceConfig::default()).await;
     assert_eq!(ended(&second).await, ExitReason::Finished);
     let output = embedder.output.lock().expect("output").clone();
     assert_eq!(output, [255; 8], "neither growth fits");
     first.stop();
     ended(&first).await;
-    assert_eq!(engine.memory_committed(), 0);
+    assert_eq!(engine.memory().used, 0);
     let (third, embedder) = start(&engine, GROWS, InstanceConfig::default()).await;
     assert_eq!(ended(&third).await, ExitReason::Finished);
     assert_eq!(embedder.output.lock().expect("output")[..4], [1, 0, 0, 0]);
@@ -87,7 +87,7 @@ async fn a_first_memory_that_does_not_fit_says_so() {
             && text.contains("64 KiB are wanted and 32 of 96 KiB")),
         "{reason}"
     );
-    assert_eq!(engine.memory_committed(), PAGE);
+    assert_eq!(engine.memory().used, PAGE);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,7 +96,7 @@ async fn tables_count_as_well() {
     let table = |elements: u32| format!("(table {elements} funcref) {IDLE}");
     let (fits, _) = start(&engine, &table(1_000), InstanceConfig::default()).await;
     running(&fits).await;
-    assert_eq!(engine.memory_committed(), PAGE + 8_000);
+    assert_eq!(engine.memory().used, PAGE + 8_000);
     fits.stop();
     ended(&fits).await;
     let (large, _) = start(&engine, &table(1_251), InstanceConfig::default()).await;
@@ -105,7 +105,7 @@ async fn tables_count_as_well() {
         matches!(&reason, ExitReason::FailedToStart(text) if text.contains("memory budget")),
         "{reason}"
     );
-    assert_eq!(engine.memory_committed(), 0);
+    assert_eq!(engine.memory().used, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,7 +136,7 @@ async fn every_end_gives_memory_back() {
     ] {
         let (handle, _) = start(&engine, body, InstanceConfig::default()).await;
         ended(&handle).await;
-        assert_eq!(engine.memory_committed(), 0, "{what}");
+        assert_eq!(engine.memory().used, 0, "{what}");
     }
     let broken = Deaf {
         breaks: true,
@@ -147,7 +147,7 @@ async fn every_end_gives_memory_back() {
     let (handle, _) = start_with(&engine, emits, config, broken).await;
     let reason = ended(&handle).await;
     assert!(matches!(reason, ExitReason::Violation(_)), "{reason}");
-    assert_eq!(engine.memory_committed(), 0, "a panic of the host");
+    assert_eq!(engine.memory().used, 0, "a panic of the host");
     assert_eq!(meter.read().memory_bytes, 0, "a panic of the host");
 }
 
@@ -180,7 +180,7 @@ async fn an_instance_is_charged_no_more_than_the_engine_can_give() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(*embedder.output.lock().expect("output"), [255; 4]);
-    assert_eq!(engine.memory_committed(), PAGE);
+    assert_eq!(engine.memory().used, PAGE);
     assert_eq!(meter.read().memory_bytes, PAGE);
 }
 

@@ -268,7 +268,7 @@ impl Running {
 
     /// Memory that guests, and the host for them, hold, in bytes.
     pub fn guest_memory_bytes(&self) -> u64 {
-        self.background.worker.engine.memory_committed()
+        self.background.worker.engine.memory().used
     }
 
     /// Waits until the operator asks the daemon to end.

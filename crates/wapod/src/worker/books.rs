@@ -115,8 +115,8 @@ impl Books {
     }
 
     /// Takes an app out of the books of those that are here, with the changes that
-    /// `decide` gives. `None` when it gives none. No usage of the app may be read
-    /// afterwards.
+    /// `decide` gives; when it gives none, nothing happens. No usage of the app may
+    /// be read afterwards.
     ///
     /// # Errors
     ///
@@ -125,12 +125,12 @@ impl Books {
         &self,
         serial: u64,
         decide: impl FnOnce() -> Option<Vec<Change>>,
-    ) -> Result<Option<()>, StoreError> {
+    ) -> Result<(), StoreError> {
         let slot = self.store.slot().await?;
         let (queued, known) = {
             let mut written = self.written();
             let Some(changes) = decide() else {
-                return Ok(None);
+                return Ok(());
             };
             (slot.send(changes), written.remove(&serial))
         };
@@ -138,7 +138,7 @@ impl Books {
         if let (Err(_), Some(known)) = (&outcome, known) {
             self.written().insert(serial, known);
         }
-        outcome.map(Some)
+        outcome
     }
 
     /// What the store has of an app is gone; usage that follows is written anew.

@@ -56,7 +56,7 @@ impl Worker {
     pub(crate) fn operator_info(&self) -> WorkerInfo {
         let bench = *self.bench.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = system::memory();
-        let committed = self.engine.memory_committed();
+        let committed = self.engine.memory().used;
         let stalls = self.stalls.read();
         let own = memory.resident_bytes.saturating_sub(committed);
         WorkerInfo {

@@ -4,44 +4,15 @@ use std::net::Ipv4Addr;
 
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::sleep;
-use wapo_abi::message::MetricsToken;
 
 use super::*;
 use crate::budget::MemoryBudget;
 use crate::descriptors::{DescriptorBudget, DescriptorLimits};
-use crate::embedder::{Embedder, InstanceId, LogLine};
+use crate::embedder::{Bystander, InstanceId};
 use crate::engine::Resolver;
 use crate::instance::LogRate;
 use crate::logs::Logger;
 use crate::net::policy::EgressRules;
-
-struct Nobody;
-
-impl Embedder for Nobody {
-    fn app_address(&self) -> [u8; 32] {
-        [0; 32]
-    }
-    fn log(&self, _line: LogLine) {}
-    fn worker_pubkey(&self) -> [u8; 32] {
-        [0; 32]
-    }
-    fn sign(&self, _data: &[u8]) -> Vec<u8> {
-        Vec::new()
-    }
-    fn derive_secret(&self, _path: &[u8]) -> [u8; 64] {
-        [0; 64]
-    }
-    fn gas_consumed(&self) -> (u64, MetricsToken) {
-        unreachable!("no guest asks")
-    }
-    fn try_lock(&self, _instance: InstanceId, _name: &str) -> bool {
-        false
-    }
-    fn unlock(&self, _instance: InstanceId, _name: &str) -> bool {
-        false
-    }
-    fn instance_ended(&self, _instance: InstanceId) {}
-}
 
 fn dialer(budget: &Arc<DescriptorBudget>, rule: &str) -> Dialer {
     let rules = vec![rule.parse().expect("rule")];
@@ -54,7 +25,7 @@ fn dialer(budget: &Arc<DescriptorBudget>, rule: &str) -> Dialer {
         memory: HostMemory::new(&MemoryBudget::new(None)),
         notices: Notices::new(Logger::new(
             InstanceId(0),
-            Arc::new(Nobody),
+            Arc::<Bystander>::default(),
             LogRate::Limited,
         )),
         machine: Arc::default(),
