@@ -108,3 +108,21 @@ async fn a_client_that_gets_its_answer_keeps_its_place_whatever_it_still_has_to_
     }
     assert_eq!(newcomer.await.unwrap().status, 200, "when it is over");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_body_is_read_on_and_is_no_head_of_the_next_request() {
+    const BODY: usize = 20 << 20;
+    const HEAD_TIME: Duration = Duration::from_millis(200);
+    let operator = Operator::with(|config| config.patience.head = HEAD_TIME).await;
+    let mut client = Raw::connect(operator.gateway()).await;
+    client.post("/prpc/User.Query", BODY).await;
+    assert_eq!(client.answer().await.status, 413);
+    for _ in 0..2 {
+        client.send(vec![b'x'; BODY / 2]).await;
+        tokio::time::sleep(3 * HEAD_TIME).await;
+        let used = figure(&operator, "used", "user", "head_bytes").await;
+        assert_eq!(used, 0);
+    }
+    client.get("/health").await;
+    assert_eq!(client.answer().await.status, 200);
+}

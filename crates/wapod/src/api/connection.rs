@@ -234,7 +234,7 @@ async fn serve(stream: TcpStream, surface: Arc<impl Surface>, client: Client) {
         let counted = Counted::new(&client);
         async move {
             let method = request.method().clone();
-            let request = request.map(RequestBody::Http1);
+            let request = request.map(|body| RequestBody::http1(body, &client));
             let response = surface.answer(request, client).await;
             let response = framing::settle(&method, response);
             Ok::<_, Infallible>(response.map(|body| CountedBody {

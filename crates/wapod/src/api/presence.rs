@@ -34,6 +34,8 @@ pub(super) struct Presence {
     requests: AtomicUsize,
     /// Requests that have been begun.
     begun: AtomicUsize,
+    /// Bodies of HTTP/1.1 that are being read, some of them after their answers.
+    bodies: AtomicUsize,
     /// Pieces of answers that streams of HTTP/2 took.
     taken: AtomicU64,
     /// Streams that were given up since something was taken.
@@ -101,6 +103,11 @@ impl Presence {
     /// Requests whose answers are not complete.
     pub(super) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Whether what comes belongs to a request, so that it is no head of the next one.
+    pub(super) fn is_inside_request(&self) -> bool {
+        self.requests() > 0 || self.bodies.load(Ordering::Relaxed) > 0 || self.is_tunnel()
     }
 
     /// Requests that have been begun.
@@ -186,6 +193,23 @@ impl Presence {
     /// Lets the connection end with a reset, which no client takes for an end.
     pub(super) fn reset(&self) {
         self.bits.fetch_or(RESET, Ordering::Relaxed);
+    }
+}
+
+/// The body of a request of HTTP/1.1, as long as it is read. Its answer may be complete
+/// before that: what is refused is read on for a moment.
+pub(crate) struct ReadingBody(Arc<Presence>);
+
+impl ReadingBody {
+    pub(super) fn new(presence: &Arc<Presence>) -> Self {
+        presence.bodies.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(presence))
+    }
+}
+
+impl Drop for ReadingBody {
+    fn drop(&mut self) {
+        self.0.bodies.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

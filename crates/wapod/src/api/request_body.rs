@@ -11,14 +11,28 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
+use super::connection::Client;
 use super::http2::Upload;
+use super::presence::ReadingBody;
 
 /// The body of a request.
 pub(crate) enum RequestBody {
     /// Of HTTP/1.1.
-    Http1(Incoming),
+    Http1 {
+        body: Incoming,
+        /// Until the body has come to its end, or is not read any more.
+        reading: Option<ReadingBody>,
+    },
     /// Of one stream of HTTP/2.
     Http2(Upload),
+}
+
+impl RequestBody {
+    /// A body of HTTP/1.1. Until it has been read, what comes on the connection is no head.
+    pub(super) fn http1(body: Incoming, client: &Client) -> Self {
+        let reading = (!body.is_end_stream()).then(|| ReadingBody::new(client.presence()));
+        Self::Http1 { body, reading }
+    }
 }
 
 impl HttpBody for RequestBody {
@@ -30,8 +44,11 @@ impl HttpBody for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         match self.get_mut() {
-            Self::Http1(body) => {
-                let frame = ready!(Pin::new(body).poll_frame(cx));
+            Self::Http1 { body, reading } => {
+                let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
+                if body.is_end_stream() || !matches!(frame, Some(Ok(_))) {
+                    *reading = None;
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
             }
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
@@ -40,14 +57,14 @@ impl HttpBody for RequestBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Http1(body) => body.is_end_stream(),
+            Self::Http1 { body, .. } => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Http1(body) => body.size_hint(),
+            Self::Http1 { body, .. } => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }
     }

@@ -44,7 +44,7 @@ impl HeadWatch {
     /// Some bytes came.
     pub(super) fn received(&mut self, bytes: usize, presence: &Presence) {
         let begun = presence.begun();
-        if presence.requests() > 0 || presence.is_tunnel() {
+        if presence.is_inside_request() {
             self.running = None;
             return;
         }
