@@ -8,7 +8,9 @@
 
 use std::fmt::Debug;
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use parity_scale_codec::{Decode, Encode};
 use rustls::server::Acceptor;
@@ -21,6 +23,7 @@ use wapo_rpc::statement::{
 use wapo_rpc::{AppAddress, AppManifest, Encoding, HostName, ss58};
 use wapo_sni::limits::HELLO_BYTES_MAX;
 use wapo_sni::{HelloError, HelloReader, Progress, ServerName};
+use wapod::{AppEgress, EgressPolicy as _, EgressRule, EgressRules, Host, special_range};
 
 /// Bytes of a manifest and of its label, as SPECIFICATION.md has them.
 const MANIFEST_BYTES_MAX: usize = 16 * 1024;
@@ -53,6 +56,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "authority",
         run: wapod::fuzz::authority,
+    },
+    Target {
+        name: "egress_rule",
+        run: egress_rule,
     },
     Target {
         name: "client_hello",
@@ -183,6 +190,55 @@ impl Changes {
             }
             _ => head.to_vec(),
         }
+    }
+}
+
+/// A host that a guest wants to reach, and rules, each in a line. The same rule is read
+/// from what it shows; a host has one form; without a rule no address that is not
+/// public passes; and what the same rules deny and allow is denied.
+fn egress_rule(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let (host, rules) = text.split_once('\n').unwrap_or((text, ""));
+    let rules: Vec<EgressRule> = rules
+        .lines()
+        .filter_map(|rule| rule.parse().ok())
+        .collect();
+    for rule in &rules {
+        let shown = rule.to_string();
+        assert_eq!(shown.parse().as_ref(), Ok(rule), "{shown}");
+    }
+    let Ok(host) = Host::parse(host) else {
+        return;
+    };
+    let shown = host.to_string();
+    assert_eq!(Host::parse(&shown), Ok(host.clone()), "{shown}");
+    let address = match &host {
+        Host::Address(address) => *address,
+        Host::Name(name) => {
+            assert!(name.is_ascii() && *name == name.to_ascii_lowercase());
+            Ipv4Addr::LOCALHOST.into()
+        }
+    };
+    let without = EgressRules::default();
+    let checked = without.check_address(&shown, (address, 80).into());
+    assert!(checked.is_err() || special_range(address).is_none(), "{shown}");
+    let app = |deny: &[EgressRule], allow: &[EgressRule]| {
+        let app = AppEgress {
+            deny: deny.iter().cloned().collect(),
+            allow: allow.iter().cloned().collect(),
+            ..AppEgress::default()
+        };
+        let rules = EgressRules::of(Arc::default(), Arc::default(), app);
+        rules.check_address(&shown, (address, 80).into())
+    };
+    let is_special = checked.is_err();
+    if is_special && app(&[], &rules).is_ok() {
+        assert!(app(&rules, &rules).is_err(), "{shown}: {rules:?}");
+    }
+    if app(&rules, &[]).is_ok() {
+        assert!(checked.is_ok(), "{shown}: a rule that denies opened it");
     }
 }
 

@@ -14,11 +14,14 @@ pub mod certificates;
 pub mod client;
 pub mod daemon;
 pub mod dns;
+pub mod forbidden;
 pub mod fuzz;
 pub mod guests;
+pub mod namespace;
 pub mod operator;
 pub mod ports;
 pub mod probe;
+pub mod proxy;
 
 pub use app::App;
 pub use certificates::Authority;

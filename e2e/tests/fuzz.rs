@@ -66,6 +66,11 @@ fn names_of_hosts_are_read_as_promised() {
 }
 
 #[test]
+fn hosts_and_rules_of_the_egress_policy_are_read_as_promised() {
+    holds("egress_rule");
+}
+
+#[test]
 fn first_bytes_of_tls_are_read_as_promised() {
     holds("client_hello");
 }

@@ -2,6 +2,7 @@
 
 mod cpu;
 mod daemon;
+mod egress;
 mod gateway;
 mod hold;
 mod host_call;
@@ -55,6 +56,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "host-call",
         group: Group::Speed,
         run: host_call::run,
+    },
+    Row {
+        name: "egress",
+        group: Group::Speed,
+        run: egress::run,
     },
     Row {
         name: "instantiation",

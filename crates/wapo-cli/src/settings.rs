@@ -15,7 +15,7 @@ use wapo_rpc::message::AppSettings;
 use wapo_rpc::{AppManifest, HostName};
 use wapod::limits::QUERY_BYTES_MAX_DEFAULT;
 use wapod::mistakes::{self, count, value};
-use wapod::{ByteSize, EgressRule, PortRange};
+use wapod::{ByteSize, EgressDefault, EgressRule, PortRange};
 
 /// Settings, as far as they were given.
 #[derive(Args, serde::Deserialize, Clone, Debug, Default)]
@@ -75,6 +75,16 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "RULE")]
     #[serde(deserialize_with = "rules")]
     pub(crate) allow_egress: Vec<EgressRule>,
+
+    /// Do not let the app connect to this, whatever else it may; written in the same way.
+    #[arg(long, value_name = "RULE")]
+    #[serde(deserialize_with = "rules")]
+    pub(crate) deny_egress: Vec<EgressRule>,
+
+    /// What the app may connect to where no rule says anything: public or none.
+    #[arg(long, value_name = "WHAT")]
+    #[serde(deserialize_with = "parsed")]
+    pub(crate) egress_default: Option<EgressDefault>,
 
     /// Ports that the app may listen on by itself, both included.
     #[arg(long, value_name = "A..B")]
@@ -148,6 +158,11 @@ impl Settings {
                 own if own.is_empty() => other.allow_egress,
                 own => own,
             },
+            deny_egress: match self.deny_egress {
+                own if own.is_empty() => other.deny_egress,
+                own => own,
+            },
+            egress_default: self.egress_default.or(other.egress_default),
             listen_ports: self.listen_ports.or(other.listen_ports),
             restart_always: self.restart_always.or(other.restart_always),
             name: self.name.or(other.name),
@@ -193,6 +208,7 @@ impl Settings {
         manifest.check()?;
         let ports = self.listen_ports.map(|ports| ports.to_string());
         let rules = self.allow_egress.iter().map(ToString::to_string);
+        let denied = self.deny_egress.iter().map(ToString::to_string);
         Ok(Plan {
             manifest,
             name: self.name,
@@ -203,6 +219,8 @@ impl Settings {
                 gas_max: self.gas.unwrap_or(0),
                 weight: self.weight.unwrap_or(0),
                 egress: rules.collect(),
+                egress_deny: denied.collect(),
+                egress_only_allowed: self.egress_default == Some(EgressDefault::Nothing),
                 listen_ports: ports.unwrap_or_default(),
                 instances,
                 cors: self.cors.unwrap_or(false),
@@ -234,6 +252,11 @@ impl Plan {
         compare(theirs.gas_max == ours.gas_max, "--gas");
         compare(theirs.weight.max(1) == ours.weight.max(1), "--weight");
         compare(theirs.egress == ours.egress, "--allow-egress");
+        compare(theirs.egress_deny == ours.egress_deny, "--deny-egress");
+        compare(
+            theirs.egress_only_allowed == ours.egress_only_allowed,
+            "--egress-default",
+        );
         compare(theirs.listen_ports == ours.listen_ports, "--listen-ports");
         let name = self.name.as_ref();
         compare(name.is_none_or(|name| name.as_str() == app.name), "--name");

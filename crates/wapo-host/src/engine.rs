@@ -35,6 +35,7 @@ use crate::memory_pool::MemoryPool;
 use crate::module_cache::{CompilerLoad, LoadFor, ModuleCache, Program};
 use crate::net::dns::Dns;
 use crate::net::machine::Machine;
+use crate::net::proxy::Proxies;
 use crate::net::tls::TlsSettings;
 use crate::schedule::LowPriority;
 use crate::state::InstanceState;
@@ -83,6 +84,8 @@ pub struct EngineConfig {
     pub trust_roots: Vec<CertificateDer<'static>>,
     /// Who resolves names.
     pub resolver: Resolver,
+    /// Through whom guests connect; without any, directly.
+    pub proxies: Proxies,
 }
 
 impl Default for EngineConfig {
@@ -101,6 +104,7 @@ impl Default for EngineConfig {
             module_cache: None,
             trust_roots: Vec::new(),
             resolver: Resolver::System,
+            proxies: Proxies::default(),
         }
     }
 }
@@ -175,6 +179,7 @@ pub(crate) struct EngineParts {
     pub(crate) budget: Arc<MemoryBudget>,
     descriptors: Arc<DescriptorBudget>,
     pub(crate) machine: Arc<Machine>,
+    pub(crate) proxies: Proxies,
     /// Linear memory of one instance at most, whatever its own limit.
     pub(crate) memory_max_bytes: u64,
     instances: AtomicU64,
@@ -231,6 +236,7 @@ impl Engine {
                 budget: MemoryBudget::new(config.memory_budget_bytes),
                 descriptors: DescriptorBudget::new(config.descriptors, config.instances_max),
                 machine: config.machine,
+                proxies: config.proxies,
                 memory_max_bytes: config.memory_max_bytes,
                 instances: AtomicU64::new(0),
                 steps: Arc::default(),

@@ -22,6 +22,7 @@ use crate::host_memory::{HostMemory, MemoryCharge};
 use crate::intake::{Intake, Place, Reservation};
 use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
+use crate::net::names::NameShare;
 use crate::net::policy::{EgressPolicy, EgressRules};
 use crate::schedule::SchedulingHistory;
 
@@ -52,6 +53,8 @@ pub struct InstanceConfig {
     pub meter: Arc<Meter>,
     /// How the app's instances have used the processor so far; one for each app.
     pub history: Arc<SchedulingHistory>,
+    /// The app's answers about names, and how often it may ask; one for each app.
+    pub names: Arc<NameShare>,
     /// Whether host calls are logged from the start.
     pub trace_calls: bool,
     /// How many lines of log may pass.
@@ -74,6 +77,7 @@ impl Default for InstanceConfig {
             egress: Arc::new(EgressRules::default()),
             meter: Arc::new(Meter::default()),
             history: Arc::default(),
+            names: Arc::default(),
             trace_calls: false,
             log_rate: LogRate::Limited,
         }

@@ -72,9 +72,14 @@ pub use instance::{
 pub use intake::Reservation;
 pub use line::LineText;
 pub use load_error::LoadError;
-pub use meter::{Meter, Usage};
+pub use meter::{EgressRefusals, Meter, Usage};
 pub use module_cache::{CompilerLoad, LoadFor, Program};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};
 pub use net::machine::Machine;
-pub use net::policy::{Denied, EgressPolicy, EgressRule, EgressRules, RuleError};
+pub use net::names::NameShare;
+pub use net::policy::{
+    AppEgress, Denied, DenyReason, EgressDefault, EgressPolicy, EgressRule, EgressRules, RuleError,
+    RuleSet, WorkerEgress,
+};
+pub use net::proxy::{Proxies, Proxy, ProxyError};
 pub use schedule::SchedulingHistory;

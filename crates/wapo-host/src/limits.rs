@@ -228,6 +228,56 @@ pub const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// A busy server may be at its limit all day.
 pub const ROOM_NOTICE_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Bytes of the head with which a proxy answers CONNECT.
+///
+/// They are read one by one, because what follows is the connection's. Proxies send
+/// some hundred.
+pub const PROXY_HEAD_BYTES_MAX: usize = 4 * 1024;
+
+/// Addresses of one answer that are kept.
+///
+/// A name may have thousands. More than [`CONNECT_ADDRESSES_MAX`] are never tried; the
+/// others are spare for those that the policy denies.
+pub const ANSWER_ADDRESSES_MAX: usize = 16;
+
+/// Answers about names that one app keeps.
+///
+/// With a name, [`ANSWER_ADDRESSES_MAX`] addresses and the table, one takes 700 bytes
+/// at most: 360 KB for an app.
+pub const APP_ANSWERS_MAX: usize = 512;
+
+/// Answers that an app may keep however many others keep.
+pub const APP_ANSWERS_MIN: usize = 8;
+
+/// Answers that all apps together keep: 11 MB at most.
+pub const ANSWERS_MAX: usize = 16 * 1024;
+
+/// Time for which an answer is kept, whatever its time to live says.
+///
+/// Whoever moves a host does not wait for longer. There is no least time: an answer
+/// for no time is used once, and the rate of questions bounds what that costs.
+pub const POSITIVE_TTL_MAX: Duration = Duration::from_secs(300);
+
+/// The same for the answer that there is no such name (RFC 2308 proposes hours).
+pub const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(60);
+
+/// Questions to name servers that an app may ask in a second; a name has two of them.
+///
+/// Name servers are shared with everyone on the machine, and refuse or slow down who
+/// asks too much.
+pub const LOOKUPS_PER_SECOND: u32 = 100;
+
+/// Questions that an app may ask at once after it has asked none for a while.
+pub const LOOKUP_BURST: u32 = 400;
+
+/// Time that a question waits for its turn by the rate; beyond it, it is refused.
+pub const LOOKUP_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// Questions of one app under way at a time.
+///
+/// Each has a socket and room for an answer of 64 KiB, for up to [`DNS_TIMEOUT`].
+pub const LOOKUPS_UNDER_WAY_MAX: usize = 64;
+
 /// Addresses of one name that are tried.
 ///
 /// A name may resolve to thousands; each attempt costs a socket.

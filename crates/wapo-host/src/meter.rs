@@ -20,9 +20,20 @@ pub struct Meter {
     starts: AtomicU64,
     restarts: AtomicU64,
     requests: AtomicU64,
+    egress_denied: AtomicU64,
+    egress_audited: AtomicU64,
     /// What lasts. Changes are rare (an instance comes, grows or goes), so a
     /// lock is cheap here, and no host call but a growing memory takes it.
     held: Mutex<Held>,
+}
+
+/// What the egress policy refused, as far as a [`Meter`] knows. No part of a bill.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct EgressRefusals {
+    /// Refused.
+    pub denied: u64,
+    /// Would have been refused, if the worker did not only audit.
+    pub audited: u64,
 }
 
 /// A reading of a [`Meter`], or the sum of several.
@@ -143,6 +154,22 @@ impl Meter {
             memory_byte_us: held.memory_byte_ns / 1_000,
             running_us: u64::try_from(held.running_ns / 1_000).unwrap_or(u64::MAX),
         }
+    }
+
+    /// Reads what the egress policy refused.
+    pub fn egress_refusals(&self) -> EgressRefusals {
+        EgressRefusals {
+            denied: self.egress_denied.load(Ordering::Relaxed),
+            audited: self.egress_audited.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn add_egress_denied(&self) {
+        self.egress_denied.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_egress_audited(&self) {
+        self.egress_audited.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What instances hold, its sums brought up to now.

@@ -88,8 +88,10 @@ impl Supervisor {
             wasi: crate::wasi::context(&config, &logger),
             dialer: Dialer {
                 dns: Arc::clone(&self.parts.dns),
+                names: Arc::clone(&config.names),
                 tls: Arc::clone(&self.parts.tls),
                 policy: Arc::clone(&config.egress),
+                proxies: self.parts.proxies.clone(),
                 meter: Arc::clone(&config.meter),
                 descriptors: Arc::clone(&self.descriptors),
                 memory: Arc::clone(&self.host_memory),

@@ -118,6 +118,8 @@ export function readRequest() {
       gas_max: whole("deploy-gas", "Gas limit"),
       weight: whole("deploy-weight", "Share of the processor", U32_MAX),
       egress: linesOf("deploy-egress").map((line) => line.trim()).filter(Boolean),
+      egress_deny: linesOf("deploy-egress-deny").map((line) => line.trim()).filter(Boolean),
+      egress_only_allowed: isChecked("deploy-egress-only"),
       pass_cookies: isChecked("deploy-cookies"),
       listen_ports: textOf("deploy-ports"),
       instances: manifest.resizable ? whole("deploy-instances", "Instances at the start", U32_MAX) : 0,

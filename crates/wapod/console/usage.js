@@ -40,6 +40,8 @@ export function updateUsage(app) {
     ["Stored", formatBytes(usage.storage_bytes)],
     ["Read from storage", formatBytes(usage.storage_read)],
     ["Written to storage", formatBytes(usage.storage_write)],
+    ["Connections refused", formatExact(usage.egress_denied)],
+    ["Connections that an audit would refuse", formatExact(usage.egress_audited)],
     ["Tip", formatExact(usage.tip)],
   ]);
 }

@@ -19,7 +19,8 @@ use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
-use wapo_host::net::policy::EgressRule;
+use wapo_host::net::policy::{EgressDefault, EgressRule, WorkerEgress};
+use wapo_host::net::proxy::Proxies;
 use wapo_host::{
     Allocation, CacheKind, Compiler, DescriptorLimits, LogLine, LogRate, ModuleCacheConfig,
     Resolver, RestartPolicy,
@@ -59,6 +60,10 @@ pub struct Config {
     pub trust_roots: Vec<CertificateDer<'static>>,
     /// Who resolves names for guests.
     pub resolver: Resolver,
+    /// What apps may connect to, for all of them.
+    pub egress: WorkerEgress,
+    /// Who carries their connections.
+    pub proxies: Proxies,
     /// Folder of everything that outlives the server; `None` for one that goes
     /// away with it, and an identity that does.
     pub data_dir: Option<PathBuf>,
@@ -114,6 +119,8 @@ impl Default for Config {
             compiler: engine.compiler,
             trust_roots: Vec::new(),
             resolver: engine.resolver,
+            egress: WorkerEgress::default(),
+            proxies: Proxies::default(),
             data_dir: None,
             admin_address: None,
             admin_token: None,
@@ -172,6 +179,10 @@ pub struct AppConfig {
     pub listen_on_loopback: bool,
     /// Addresses besides public ones that the guest may connect to.
     pub egress: Vec<EgressRule>,
+    /// Addresses that it may not connect to, whatever the rules above say.
+    pub egress_deny: Vec<EgressRule>,
+    /// What it may connect to where no rule says anything.
+    pub egress_default: EgressDefault,
     /// Bytes of path and payload of a query at most.
     pub query_max_bytes: u32,
     /// Whether host calls are logged.
@@ -195,6 +206,8 @@ impl AppConfig {
             listen_ports: None,
             listen_on_loopback: false,
             egress: Vec::new(),
+            egress_deny: Vec::new(),
+            egress_default: EgressDefault::Public,
             query_max_bytes: QUERY_BYTES_MAX_DEFAULT,
             trace_calls: false,
         }
@@ -241,6 +254,8 @@ impl AppConfig {
                 trace_calls: self.trace_calls,
                 log_to_daemon: false,
                 cors: false,
+                egress_deny: self.egress_deny.iter().map(ToString::to_string).collect(),
+                egress_only_allowed: self.egress_default == EgressDefault::Nothing,
             },
             instances: 1,
             replaces: None,

@@ -75,7 +75,11 @@ pub use server::{LastSave, Running, Server};
 pub use signals::{Signals, Told};
 pub use store::STORE_THREAD;
 pub use wapo_abi::message::LogLevel;
-pub use wapo_host::net::policy::{EgressRule, RuleError};
+pub use wapo_host::net::policy::{
+    AppEgress, EgressDefault, EgressPolicy, EgressRule, EgressRules, Host, RuleError, RuleSet,
+    WorkerEgress, special_range,
+};
+pub use wapo_host::net::proxy::{Proxies, Proxy, ProxyError};
 pub use wapo_host::{
     Allocation, BudgetUsage, CacheKind, ChildCompiler, Compiler, DescriptorLimits, ExitReason,
     ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase, Resolver, RestartPolicy,

@@ -548,3 +548,12 @@ impl Default for Patience {
 ///
 /// It is read as a whole. A hundred thousand blobs take 25 MiB.
 pub const BACKUP_LIST_BYTES_MAX: u64 = 256 << 20;
+
+/// Rules of the worker in each of its lists about connections of apps.
+///
+/// They are found by index, so that the number costs memory only: some hundred bytes
+/// each. More than that is the list of somebody else, and belongs into a firewall.
+pub const EGRESS_RULES_MAX: usize = 10_000;
+
+/// Rules of one app about its connections, of both lists together.
+pub const APP_EGRESS_RULES_MAX: usize = 1_000;

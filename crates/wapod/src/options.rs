@@ -5,6 +5,7 @@
 //! [`Settings`], made once. Nothing else reads the environment. Called by `main`.
 
 mod config_file;
+mod egress;
 mod environment;
 mod layer;
 mod settings;
@@ -150,7 +151,7 @@ pub(crate) enum Refused {
 pub(crate) struct Sources {
     layers: settings::Layers,
     enclave_bytes: Option<ByteSize>,
-    proxies: Vec<String>,
+    proxies: egress::ProxyVariables,
     warnings: Vec<String>,
 }
 

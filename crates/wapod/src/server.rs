@@ -189,6 +189,7 @@ fn engine_config(config: &Config, guests: DescriptorLimits) -> EngineConfig {
         module_cache: config.module_cache.clone(),
         trust_roots: config.trust_roots.clone(),
         resolver: config.resolver.clone(),
+        proxies: config.proxies.clone(),
         ..EngineConfig::default()
     }
 }

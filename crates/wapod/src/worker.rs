@@ -37,7 +37,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{Notify, Semaphore};
-use wapo_host::{Engine, ExitReason, InstanceId, LogRate};
+use wapo_host::{Engine, ExitReason, InstanceId, LogRate, WorkerEgress};
 use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
@@ -91,6 +91,8 @@ pub(crate) struct Worker {
     pub(crate) session: Arc<Session>,
     pub(crate) blobs: BlobFolder,
     pub(crate) limits: WorkerLimits,
+    /// The worker's part of every app's egress policy.
+    egress: Arc<WorkerEgress>,
     store: Arc<Store>,
     boot_data_dir: std::path::PathBuf,
     durability: Durability,
@@ -162,6 +164,7 @@ impl Worker {
                 settle: config.settle,
                 query_time: config.patience.query,
             },
+            egress: Arc::new(config.egress.clone()),
             store,
             boot_data_dir: data.blobs(),
             durability: data.durability(),

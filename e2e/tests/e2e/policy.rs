@@ -96,22 +96,16 @@ async fn names_that_resolve_to_special_addresses_are_denied() {
         ("both.test", DENIED),
         ("localhost", DENIED),
         ("LOCALHOST.", DENIED),
-        // Spellings of 127.0.0.1 that some libraries understand, and this one
-        // takes for names.
-        ("127.1", NO_SUCH_NAME),
-        ("2130706433", NO_SUCH_NAME),
-        ("0x7f.0.0.1", NO_SUCH_NAME),
-        ("0177.0.0.1", NO_SUCH_NAME),
+        ("127.0.0.256", NO_SUCH_NAME),
     ] {
         let connecting = probe.tcp_connect(name, port.into()).await.unwrap();
         assert_eq!(probe.poll_res(connecting).await, Err(Errno::Io), "{name}");
         let (kind, text) = probe.net_failure(connecting).await.unwrap();
         assert_eq!(kind, reason, "{name}: {text}");
         if reason == DENIED {
-            assert!(
-                text.contains(&format!("--allow-egress {name}:{port}")),
-                "{text}"
-            );
+            let name = name.trim_end_matches('.').to_lowercase();
+            let advice = format!("--allow-egress {name}:{port}");
+            assert!(text.contains(&advice), "{text}");
         }
         match probe.tcp_connect_tls(name, port).await {
             Ok(connecting) => {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use wapod::mistakes::value;
-use wapod::{AppConfig, ByteSize, Config, EgressRule, LogRate, Module, PortRange};
+use wapod::{AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, Module, PortRange};
 
 use super::former::{self, Former};
 use crate::folders;
@@ -68,6 +68,14 @@ pub(crate) struct Options {
     /// address, a network such as 10.0.0.0/8, or *, each with an optional :port.
     #[arg(long, value_name = "RULE")]
     allow_egress: Vec<EgressRule>,
+
+    /// Do not let the app connect to this, whatever else it may; written in the same way.
+    #[arg(long, value_name = "RULE")]
+    deny_egress: Vec<EgressRule>,
+
+    /// What the app may connect to where no rule says anything: public or none.
+    #[arg(long, value_name = "WHAT", default_value = "public")]
+    egress_default: EgressDefault,
 
     /// Trust the certificates of a PEM file when the app connects with TLS.
     #[arg(long, value_name = "FILE")]
@@ -167,6 +175,8 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
     app.listen_on_loopback = options.listen_ports.is_none();
     app.listen_ports = Some(ports);
     app.egress = options.allow_egress.clone();
+    app.egress_deny = options.deny_egress.clone();
+    app.egress_default = options.egress_default;
     app.trace_calls = options.trace;
     Ok(Plan {
         config,

@@ -21,6 +21,7 @@ use crate::limits::{TLS_LISTENER_BYTES, TLS_STREAM_BYTES};
 use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES, TlsClient};
 use crate::net::failure::Failure;
 use crate::net::listener::{Listener, Means};
+use crate::net::policy::{Host, NoHost};
 use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
@@ -104,7 +105,7 @@ impl family::net::Calls for InstanceState {
             return Err(Errno::INVALID_PARAMETER);
         }
         self.check_egress(&host, port)?;
-        let name = ServerName::try_from(host.clone()).map_err(|_| Errno::INVALID_PARAMETER)?;
+        let name = server_name(&host)?;
         self.add_work(WORK_CRYPTO);
         self.config.meter.add_egress(TLS_CONNECT_BYTES);
         let memory = self.charge_memory(TLS_STREAM_BYTES)?;
@@ -135,6 +136,15 @@ impl family::net::Calls for InstanceState {
         self.charge(SNI_GAS);
         self.resources
             .insert(Resource::Listener(Box::new(listener)))
+    }
+}
+
+/// The name that a server's certificate has to have.
+fn server_name(host: &str) -> Result<ServerName<'static>, Errno> {
+    match Host::parse(host) {
+        Ok(Host::Address(address)) => Ok(ServerName::IpAddress(address.into())),
+        Ok(Host::Name(name)) => ServerName::try_from(name).map_err(|_| Errno::INVALID_PARAMETER),
+        Err(NoHost) => Err(Errno::INVALID_PARAMETER),
     }
 }
 
@@ -286,7 +296,7 @@ impl InstanceState {
         if host.is_empty() {
             return Err(Errno::INVALID_PARAMETER);
         }
-        self.dialer.policy.check_name(host, port).map_err(|denied| {
+        self.dialer.check_name(host, port).map_err(|denied| {
             debug!(instance = self.id.0, %denied, "egress denied");
             self.refuse(Failure::from(&denied));
             Errno::FORBIDDEN

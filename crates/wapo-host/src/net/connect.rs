@@ -3,7 +3,8 @@
 //! An attempt is a task of the host: it resolves the name, asks the policy about
 //! every address and dials the allowed ones, under one deadline. It goes on and
 //! ends whether or not the guest asks for it; what it holds is given back when
-//! it fails. Made by the `tcp_connect` calls, asked by `poll_res`.
+//! it fails. Where the worker has a proxy, the proxy dials, and what it is asked for
+//! was checked in the same way. Made by the `tcp_connect` calls, asked by `poll_res`.
 //!
 //! # Several addresses
 //!
@@ -14,7 +15,6 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -37,7 +37,9 @@ use crate::meter::Meter;
 use crate::net::dns::{AddressFamily, Dns};
 use crate::net::failure::Failure;
 use crate::net::machine::Machine;
-use crate::net::policy::{Denied, EgressPolicy};
+use crate::net::names::NameShare;
+use crate::net::policy::{Denied, EgressPolicy, Host, NoHost};
+use crate::net::proxy::{Proxies, Proxy, proxy_failed};
 use crate::net::stream::Stream;
 use crate::net::task::OwnedTask;
 use crate::net::tls::{Held, TlsSettings, TlsStream};
@@ -57,8 +59,11 @@ const DESCRIPTORS_BY_NAME: u64 = 2;
 #[derive(Clone)]
 pub(crate) struct Dialer {
     pub(crate) dns: Arc<Dns>,
+    /// The app's answers and its rate.
+    pub(crate) names: Arc<NameShare>,
     pub(crate) tls: Arc<TlsSettings>,
     pub(crate) policy: Arc<dyn EgressPolicy>,
+    pub(crate) proxies: Proxies,
     pub(crate) meter: Arc<Meter>,
     pub(crate) descriptors: Arc<DescriptorShare>,
     pub(crate) memory: Arc<HostMemory>,
@@ -111,14 +116,19 @@ impl Connecting {
         port: u16,
         tls: Option<TlsClient>,
     ) -> Result<Self, NoDescriptors> {
-        let descriptors = match host.parse::<IpAddr>() {
-            Ok(_) => 1,
-            Err(_) => DESCRIPTORS_BY_NAME,
+        let parsed = Host::parse(&host);
+        let descriptors = match parsed {
+            Ok(Host::Address(_)) => 1,
+            _ => DESCRIPTORS_BY_NAME,
         };
         let permit = dialer.descriptors.attempt(descriptors)?;
         let runtime = dialer.runtime.clone();
         let attempt = async move {
-            let outcome = timeout(dialer.deadlines.connect, dialer.dial(&host, port, permit)).await;
+            let dialling = async {
+                let parsed = parsed.map_err(|NoHost| Failure::of(NetFailure::NO_SUCH_NAME))?;
+                dialer.dial(&parsed, port, permit).await
+            };
+            let outcome = timeout(dialer.deadlines.connect, dialling).await;
             let outcome = outcome.unwrap_or_else(|_| Err(Failure::of(NetFailure::TIMED_OUT)));
             let target = || format!("cannot connect to {}", authority(&host, port));
             let (tcp, permit) = outcome.map_err(|failure| match failure.kind {
@@ -162,24 +172,72 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 impl Dialer {
     async fn dial(
         &self,
-        host: &str,
+        host: &Host,
         port: u16,
         permit: AttemptPermit,
-    ) -> Result<(TcpStream, DescriptorPermit), Failure> {
-        let mut race = Race::new(self, host, port, permit);
-        let (stream, permit) = match host.parse::<IpAddr>() {
-            Ok(address) => {
-                race.add(vec![address]);
+    ) -> Result<Connection, Failure> {
+        let via = self.proxies.of(host).cloned();
+        let text = host.to_string();
+        let mut race = Race::new(self, &text, port, permit, via.clone());
+        let (stream, permit) = match (host, via) {
+            (Host::Address(address), _) => {
+                race.add(vec![*address]);
                 race.run(Lookups::none()).await?
             }
-            Err(_) => {
-                let lookups = Lookups::of(&self.dns, host, &mut race.permit);
+            (Host::Name(_), Some(proxy)) if proxy.resolves() => {
+                race.ask_unresolved(&proxy, host).await?
+            }
+            (Host::Name(name), _) => {
+                let lookups = Lookups::of(self, name, &mut race.permit);
                 race.run(lookups).await?
             }
         };
         // Small writes are the guest's own choice; delaying them helps nobody.
         stream.set_nodelay(true).map_err(Failure::from)?;
         Ok((stream, permit))
+    }
+
+    async fn dial_one(
+        &self,
+        address: SocketAddr,
+        via: Option<Arc<Proxy>>,
+    ) -> Result<TcpStream, Failure> {
+        match via {
+            None => TcpStream::connect(address).await.map_err(Failure::from),
+            Some(proxy) => {
+                let host = Host::Address(address.ip());
+                self.dial_via(&proxy, &host, address.port()).await
+            }
+        }
+    }
+
+    /// Connects to the proxy and has it connect to a host, which was checked before.
+    async fn dial_via(&self, proxy: &Proxy, host: &Host, port: u16) -> Result<TcpStream, Failure> {
+        let (place, place_port) = proxy.place();
+        let addresses = match place {
+            Host::Address(address) => vec![*address],
+            Host::Name(name) => self.addresses_of_proxy(name).await?,
+        };
+        let unreachable = |error| {
+            let kind = Failure::from(&error).kind;
+            proxy_failed(kind, "cannot be reached")
+        };
+        let addresses: Vec<_> = addresses
+            .into_iter()
+            .take(CONNECT_ADDRESSES_MAX)
+            .map(|address| SocketAddr::new(address, place_port))
+            .collect();
+        let stream = TcpStream::connect(addresses.as_slice()).await;
+        proxy.ask(stream.map_err(unreachable)?, host, port).await
+    }
+
+    async fn addresses_of_proxy(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
+        for family in [AddressFamily::V4, AddressFamily::V6] {
+            if let Ok(addresses) = self.dns.lookup(name, family).await {
+                return Ok(addresses);
+            }
+        }
+        Err(proxy_failed(NetFailure::LOOKUP_FAILED, "has no address"))
     }
 }
 
@@ -190,7 +248,7 @@ type Lookup<'a> =
 type Connection = (TcpStream, DescriptorPermit);
 
 /// What became of an address, and the descriptor of its socket.
-type Dialled = (io::Result<TcpStream>, DescriptorPermit);
+type Dialled = (Result<TcpStream, Failure>, DescriptorPermit);
 
 /// The next address.
 enum Dial<F> {
@@ -216,10 +274,13 @@ impl<'a> Lookups<'a> {
         }
     }
 
-    fn of(dns: &'a Dns, host: &'a str, permit: &mut AttemptPermit) -> Self {
+    fn of(dialer: &'a Dialer, host: &'a str, permit: &mut AttemptPermit) -> Self {
         let mut ask = |family| -> Lookup<'a> {
             let permit = permit.take();
-            Box::pin(async move { (family, dns.lookup(host, family).await, permit) })
+            Box::pin(async move {
+                let answer = dialer.dns.lookup_for(&dialer.names, host, family).await;
+                (family, answer, permit)
+            })
         };
         Self {
             pending: [ask(AddressFamily::V6), ask(AddressFamily::V4)]
@@ -236,6 +297,8 @@ struct Race<'a> {
     host: &'a str,
     port: u16,
     permit: AttemptPermit,
+    /// The proxy through which addresses are dialled.
+    via: Option<Arc<Proxy>>,
     v4: VecDeque<IpAddr>,
     v6: VecDeque<IpAddr>,
     /// The family that is tried next if both are there.
@@ -248,12 +311,19 @@ struct Race<'a> {
 }
 
 impl<'a> Race<'a> {
-    fn new(dialer: &'a Dialer, host: &'a str, port: u16, permit: AttemptPermit) -> Self {
+    fn new(
+        dialer: &'a Dialer,
+        host: &'a str,
+        port: u16,
+        permit: AttemptPermit,
+        via: Option<Arc<Proxy>>,
+    ) -> Self {
         Self {
             dialer,
             host,
             port,
             permit,
+            via,
             v4: VecDeque::new(),
             v6: VecDeque::new(),
             v4_is_next: false,
@@ -270,6 +340,18 @@ impl<'a> Race<'a> {
                 IpAddr::V6(_) => self.v6.push_back(address),
             }
         }
+    }
+
+    /// Has a proxy connect to a name that only the proxy resolves.
+    async fn ask_unresolved(&mut self, proxy: &Proxy, host: &Host) -> Result<Connection, Failure> {
+        let permit = self.permit.take();
+        let permit = permit.ok_or_else(|| Failure::of(NetFailure::LIMIT))?;
+        if let Err(denied) = self.dialer.check_unresolved(self.host, self.port) {
+            self.deny(&denied);
+            return Err(Failure::from(&denied));
+        }
+        let stream = self.dialer.dial_via(proxy, host, self.port).await?;
+        Ok((stream, permit))
     }
 
     /// Dials until one address answers or none is left.
@@ -303,10 +385,10 @@ impl<'a> Race<'a> {
                 Some((dialled, permit)) = dials.next(), if !dials.is_empty() => match dialled {
                     Ok(stream) => return Ok((stream, permit)),
                     // The next one need not wait any more.
-                    Err(error) => {
+                    Err(failure) => {
                         self.permit.give_back(permit);
                         self.next_at = Instant::now();
-                        self.note(Failure::from(error));
+                        self.note(failure);
                     }
                 },
                 Some((family, answer, permit)) = lookups.pending.next(),
@@ -339,13 +421,14 @@ impl<'a> Race<'a> {
     }
 
     /// Dials the next address that the policy allows.
-    fn next_dial(&mut self) -> Dial<impl Future<Output = Dialled> + use<>> {
+    fn next_dial(&mut self) -> Dial<impl Future<Output = Dialled> + use<'a>> {
         let Some(permit) = self.permit.take() else {
             return Dial::LacksDescriptor;
         };
         match self.next_allowed() {
             Some(address) => {
-                Dial::Begun(async move { (TcpStream::connect(address).await, permit) })
+                let (dialer, via) = (self.dialer, self.via.clone());
+                Dial::Begun(async move { (dialer.dial_one(address, via).await, permit) })
             }
             None => {
                 self.permit.give_back(permit);
@@ -360,7 +443,7 @@ impl<'a> Race<'a> {
             let address = self.next_address()?;
             self.tried += 1;
             let address = SocketAddr::new(address, self.port);
-            match self.dialer.policy.check_address(self.host, address) {
+            match self.dialer.check_address(self.host, address) {
                 Ok(()) => return Some(address),
                 Err(denied) => self.deny(&denied),
             }

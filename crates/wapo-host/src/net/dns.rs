@@ -1,7 +1,8 @@
 //! Names to addresses.
 //!
-//! One resolver per engine, with a cache, shared by all instances. It never
-//! blocks a thread for longer than it takes to look at a file. The system's
+//! One resolver per engine, shared by all instances; the answers are kept for each
+//! app on its own (`names`). It never blocks a thread for longer than it takes to look
+//! at a file. The system's
 //! configuration is read again when it has changed. Called by `connect`; what
 //! may be done with the answer is the policy's business.
 
@@ -9,8 +10,8 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant as StdInstant};
 
 use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
@@ -20,12 +21,14 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
+use tokio::time::Instant;
 use tracing::{info, warn};
 use wapo_abi::NetFailure;
 
 use crate::engine::Resolver;
-use crate::limits::{DNS_TIMEOUT, RESOLV_CONF_BYTES_MAX};
+use crate::limits::{ANSWER_ADDRESSES_MAX, DNS_TIMEOUT, RESOLV_CONF_BYTES_MAX};
 use crate::net::failure::Failure;
+use crate::net::names::{Answer, AnswerRoom, NameShare, TooManyNames};
 
 /// Where the system says which servers resolve names.
 const SYSTEM_FILE: &str = "/etc/resolv.conf";
@@ -37,14 +40,17 @@ const HOSTS_FILE: &str = "/etc/hosts";
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One of the two kinds of addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum AddressFamily {
     V4,
     V6,
 }
 
 /// Resolves names for all guests of an engine.
-pub(crate) struct Dns(Source);
+pub(crate) struct Dns {
+    source: Source,
+    room: Arc<AnswerRoom>,
+}
 
 enum Source {
     Fixed(TokioResolver),
@@ -55,7 +61,9 @@ enum Source {
 struct FromFile {
     path: PathBuf,
     seen: [Option<Stamp>; 2],
-    looked: Instant,
+    looked: StdInstant,
+    /// Rises with each change of the resolver.
+    generation: u64,
     /// The resolver by the last file that could be used, or why there is none.
     resolver: Result<TokioResolver, String>,
 }
@@ -64,14 +72,14 @@ struct FromFile {
 type Stamp = (u64, u64, i64, i64, u64);
 
 impl Dns {
-    /// A resolver with its own cache. A missing or unusable configuration of the
+    /// A missing or unusable configuration of the
     /// system is no error: names fail until there is one.
     ///
     /// # Errors
     ///
     /// When no resolver can be set up for the servers that are given.
     pub(crate) fn new(config: &Resolver) -> Result<Self, String> {
-        Ok(Self(match config {
+        let source = match config {
             Resolver::System => Source::File(Mutex::new(FromFile::new(SYSTEM_FILE.into()))),
             Resolver::File(path) => Source::File(Mutex::new(FromFile::new(path.clone()))),
             Resolver::Servers(servers) => {
@@ -79,16 +87,55 @@ impl Dns {
                 let config = ResolverConfig::from_parts(None, Vec::new(), servers);
                 Source::Fixed(build(config, ResolverOpts::default())?)
             }
-        }))
+        };
+        Ok(Self {
+            source,
+            room: Arc::default(),
+        })
     }
 
-    /// The addresses of one family that a name has, in the order of the answer.
+    /// The addresses of one family that a name has, in the order of the answer, for
+    /// an app: at its rate, from its answers or anew.
     ///
     /// # Errors
     ///
     /// [`NetFailure::NO_SUCH_NAME`] when there are none,
     /// [`NetFailure::LOOKUP_FAILED`] when nobody can be asked,
-    /// [`NetFailure::TIMED_OUT`] when no server answers.
+    /// [`NetFailure::TIMED_OUT`] when no server answers,
+    /// [`NetFailure::LIMIT`] when the app asks too much.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; a question that was begun counts for the rate.
+    pub(crate) async fn lookup_for(
+        &self,
+        app: &NameShare,
+        host: &str,
+        family: AddressFamily,
+    ) -> Result<Vec<IpAddr>, Failure> {
+        let (resolver, generation) = self.resolver()?;
+        let answer = match app.known(host, family, generation, Instant::now()) {
+            Some(answer) => answer,
+            None => {
+                let wait = app.turn(Instant::now()).map_err(|TooManyNames| too_many_names())?;
+                tokio::time::sleep(wait).await;
+                let turn = app.under_way.acquire().await;
+                let _turn = turn.map_err(|_| too_many_names())?;
+                let (answer, ttl) = ask(&resolver, host, family).await?;
+                let of = (host, family, generation);
+                app.keep(&self.room, of, answer.clone(), ttl, Instant::now());
+                answer
+            }
+        };
+        let answer = answer.ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
+        Ok(answer.to_vec())
+    }
+
+    /// The same for the worker itself: always anew, at any rate.
+    ///
+    /// # Errors
+    ///
+    /// As [`lookup_for`](Self::lookup_for).
     ///
     /// # Cancel safety
     ///
@@ -98,32 +145,15 @@ impl Dns {
         host: &str,
         family: AddressFamily,
     ) -> Result<Vec<IpAddr>, Failure> {
-        let name = parse_name(host).ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
-        let resolver = self.resolver()?;
-        let kind = match family {
-            AddressFamily::V4 => RecordType::A,
-            AddressFamily::V6 => RecordType::AAAA,
-        };
-        let looking = tokio::time::timeout(DNS_TIMEOUT, resolver.lookup(name, kind)).await;
-        let found = looking.map_err(|_| no_answer())?.map_err(lookup_failure)?;
-        let addresses: Vec<IpAddr> = found
-            .answers()
-            .iter()
-            .filter_map(|record| match &record.data {
-                RData::A(address) => Some(IpAddr::V4(address.0)),
-                RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-                _ => None,
-            })
-            .collect();
-        match addresses.is_empty() {
-            true => Err(Failure::of(NetFailure::NO_SUCH_NAME)),
-            false => Ok(addresses),
-        }
+        let (resolver, _) = self.resolver()?;
+        let (answer, _) = ask(&resolver, host, family).await?;
+        let answer = answer.ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
+        Ok(answer.to_vec())
     }
 
-    fn resolver(&self) -> Result<TokioResolver, Failure> {
-        let file = match &self.0 {
-            Source::Fixed(resolver) => return Ok(resolver.clone()),
+    fn resolver(&self) -> Result<(TokioResolver, u64), Failure> {
+        let file = match &self.source {
+            Source::Fixed(resolver) => return Ok((resolver.clone(), 0)),
             Source::File(file) => file,
         };
         let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,8 +161,41 @@ impl Dns {
             file.look();
         }
         let resolver = file.resolver.clone();
-        resolver.map_err(|reason| Failure::new(NetFailure::LOOKUP_FAILED, reason))
+        let resolver =
+            resolver.map_err(|reason| Failure::new(NetFailure::LOOKUP_FAILED, reason))?;
+        Ok((resolver, file.generation))
     }
+}
+
+/// Asks the name servers. Gives also the time for which the answer holds.
+async fn ask(
+    resolver: &TokioResolver,
+    host: &str,
+    family: AddressFamily,
+) -> Result<(Answer, Duration), Failure> {
+    let name = parse_name(host).ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
+    let kind = match family {
+        AddressFamily::V4 => RecordType::A,
+        AddressFamily::V6 => RecordType::AAAA,
+    };
+    let looking = tokio::time::timeout(DNS_TIMEOUT, resolver.lookup(name, kind)).await;
+    let found = match looking.map_err(|_| no_answer())? {
+        Ok(found) => found,
+        Err(NetError::Dns(DnsError::NoRecordsFound(none))) => {
+            let ttl = none.negative_ttl.unwrap_or_default();
+            return Ok((None, Duration::from_secs(ttl.into())));
+        }
+        Err(error) => return Err(lookup_failure(error)),
+    };
+    let ttl = found.answers().iter().map(|record| record.ttl).min();
+    let addresses = found.answers().iter().filter_map(|record| match &record.data {
+        RData::A(address) => Some(IpAddr::V4(address.0)),
+        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+        _ => None,
+    });
+    let addresses: Arc<[IpAddr]> = addresses.take(ANSWER_ADDRESSES_MAX).collect();
+    let ttl = Duration::from_secs(ttl.unwrap_or_default().into());
+    Ok((Some(addresses).filter(|all| !all.is_empty()), ttl))
 }
 
 impl FromFile {
@@ -140,7 +203,8 @@ impl FromFile {
         let mut file = Self {
             path,
             seen: [None; 2],
-            looked: Instant::now(),
+            looked: StdInstant::now(),
+            generation: 0,
             resolver: Err(String::new()),
         };
         file.read();
@@ -149,7 +213,7 @@ impl FromFile {
 
     /// Reads the file again if it, or the file of hosts, has changed.
     fn look(&mut self) {
-        self.looked = Instant::now();
+        self.looked = StdInstant::now();
         if self.seen != self.stamps() {
             self.read();
         }
@@ -162,6 +226,7 @@ impl FromFile {
     fn read(&mut self) {
         // Before the content, so that a change in between is seen later.
         self.seen = self.stamps();
+        self.generation += 1;
         match (resolver_by(&self.path), &self.resolver) {
             (Ok(resolver), _) => {
                 info!(file = %self.path.display(), "names are resolved as the file says");
@@ -209,6 +274,8 @@ fn build(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver,
     *builder.options_mut() = options;
     // Families are asked for one by one.
     builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4Only;
+    // Answers are kept for each app on its own.
+    builder.options_mut().cache_size = 0;
     builder
         .build()
         .map_err(|error| format!("cannot set up name resolution: {error}"))
@@ -224,6 +291,13 @@ fn parse_name(host: &str) -> Option<Name> {
     name.ok()
 }
 
+fn too_many_names() -> Failure {
+    Failure::new(
+        NetFailure::LIMIT,
+        "this app has too many names resolved at a time: ask less often, or keep connections",
+    )
+}
+
 fn no_answer() -> Failure {
     Failure::new(NetFailure::TIMED_OUT, "no DNS server answered in time")
 }
@@ -231,7 +305,6 @@ fn no_answer() -> Failure {
 fn lookup_failure(error: NetError) -> Failure {
     match error {
         NetError::Timeout => no_answer(),
-        NetError::Dns(DnsError::NoRecordsFound(_)) => Failure::of(NetFailure::NO_SUCH_NAME),
         error => Failure::new(
             NetFailure::LOOKUP_FAILED,
             format!("{}: {error}", NetFailure::LOOKUP_FAILED),

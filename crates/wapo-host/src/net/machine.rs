@@ -4,6 +4,7 @@
 //! trusts the machine. The worker's own ports are nobody's but the operator's.
 //! One value per worker, given to the engine and to each app's rules.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
@@ -27,7 +28,7 @@ struct Addresses {
     looked: Option<Instant>,
     /// Fixed ones are not looked up again.
     is_fixed: bool,
-    all: Vec<IpAddr>,
+    all: HashSet<IpAddr>,
 }
 
 impl Machine {
@@ -61,7 +62,7 @@ impl Machine {
             known.looked = Some(Instant::now());
             match if_addrs::get_if_addrs() {
                 Ok(interfaces) => {
-                    known.all = interfaces.iter().map(|entry| entry.ip()).collect();
+                    known.all = interfaces.iter().map(|entry| canonical(entry.ip())).collect();
                 }
                 Err(error) => warn!(%error, "cannot list the addresses of this machine"),
             }
@@ -76,7 +77,7 @@ impl Machine {
             addresses: Mutex::new(Addresses {
                 looked: None,
                 is_fixed: true,
-                all,
+                all: all.into_iter().collect(),
             }),
         }
     }

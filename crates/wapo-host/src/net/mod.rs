@@ -1,6 +1,6 @@
 //! The network as guests see it.
 //!
-//! `policy` decides who may be reached, by what it knows of the `machine`, `dns` finds addresses, `connect` dials,
+//! `policy` decides who may be reached, by what it knows of the `machine`, `gate` asks it and counts, `dns` finds addresses, which `names` keeps, `connect` dials, itself or by a `proxy`,
 //! `failure` says why something failed, `tls` speaks TLS, `stream` and `listener` are what a guest's handles stand
 //! for. Nothing here knows wasm.
 
@@ -8,9 +8,12 @@ pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod dns;
 pub(crate) mod failure;
+pub(crate) mod gate;
 pub(crate) mod listener;
 pub mod machine;
+pub(crate) mod names;
 pub mod policy;
+pub mod proxy;
 pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod task;

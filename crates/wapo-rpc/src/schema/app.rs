@@ -84,6 +84,12 @@ macro_rules! app_messages {
                 /// Whether the gateway lets web pages of other origins use the app, and
                 /// answers their preflights.
                 cors: bool = 100,
+                /// Where the app may not connect to, whatever else it is allowed; written
+                /// as `egress`.
+                egress_deny: [string] = 120,
+                /// Whether it may connect only to what rules allow, and to public addresses
+                /// not without one.
+                egress_only_allowed: bool = 121,
             }
             /// Sets how many instances an app has.
             ResizeArgs {
@@ -217,6 +223,10 @@ macro_rules! usage_messages {
                 storage_write: u64 = 12,
                 /// Tip that the app has asked to pay.
                 tip: u64 = 13,
+                /// Connections that the egress policy has refused since the daemon started.
+                egress_denied: u64 = 120,
+                /// Connections that it would have refused if the worker did not only audit.
+                egress_audited: u64 = 121,
             }
             /// What apps have used, signed.
             AppMetricsResponse {

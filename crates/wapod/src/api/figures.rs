@@ -7,6 +7,7 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use hyper::{Response, StatusCode};
+use wapo_host::EgressRefusals;
 
 use super::admin::AdminSurface;
 use super::all_budgets::{AllBudgets, Row, Scope};
@@ -76,6 +77,7 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
         .map(|app| (labels(&app), app.ledger.totals(), app))
         .collect();
     counters(&mut page, &apps);
+    refusals(&mut page, &apps);
     gauges(&mut page, &apps);
     latencies(&mut page, &apps);
     body::full(StatusCode::OK, CONTENT_TYPE, page.text)
@@ -206,6 +208,29 @@ fn counters(page: &mut Page, apps: &[AppRow]) {
         page.head(name, "counter", help);
         for (labels, totals, _) in apps {
             page.line(name, labels, read(totals));
+        }
+    }
+}
+
+/// What the egress policy refused each app since the daemon started.
+fn refusals(page: &mut Page, apps: &[AppRow]) {
+    type Read = fn(&EgressRefusals) -> u64;
+    let rows: [(&str, &str, Read); 2] = [
+        (
+            "wapo_app_egress_denied_total",
+            "Connections that the egress policy refused.",
+            |refusals| refusals.denied,
+        ),
+        (
+            "wapo_app_egress_audited_total",
+            "Connections that the egress policy would have refused, while it only audits.",
+            |refusals| refusals.audited,
+        ),
+    ];
+    for (name, help, read) in rows {
+        page.head(name, "counter", help);
+        for (labels, _, app) in apps {
+            page.line(name, labels, read(&app.ledger.meter().egress_refusals()));
         }
     }
 }

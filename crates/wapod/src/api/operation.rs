@@ -360,6 +360,8 @@ fn settings(asked: AppSettings) -> Result<Settings, String> {
         trace_calls: asked.trace_calls,
         log_to_daemon: asked.log_to_daemon,
         cors: asked.cors,
+        egress_deny: asked.egress_deny,
+        egress_only_allowed: asked.egress_only_allowed,
     })
 }
 
@@ -414,6 +416,8 @@ fn app_settings(settings: &Settings) -> AppSettings {
         trace_calls: settings.trace_calls,
         log_to_daemon: settings.log_to_daemon,
         cors: settings.cors,
+        egress_deny: settings.egress_deny.clone(),
+        egress_only_allowed: settings.egress_only_allowed,
     }
 }
 
@@ -453,6 +457,7 @@ fn phase_name(phase: &wapo_host::Phase) -> &'static str {
 
 fn app_usage(app: &App) -> AppUsage {
     let totals = app.ledger.totals();
+    let refusals = app.ledger.meter().egress_refusals();
     AppUsage {
         requests: totals.requests,
         gas: totals.gas,
@@ -467,5 +472,7 @@ fn app_usage(app: &App) -> AppUsage {
         storage_read: totals.storage_read_bytes,
         storage_write: totals.storage_write_bytes,
         tip: totals.tip,
+        egress_denied: refusals.denied,
+        egress_audited: refusals.audited,
     }
 }

@@ -5,15 +5,13 @@
 //! named in a warning, and anything else is an error with its line.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
-use wapo_host::net::policy::special_range;
 use wapo_rpc::limits::{BLOB_CALL_BYTES_MAX, BODY_BYTES_MAX, CALL_BYTES_MAX};
-use wapod::ByteSize;
+use wapod::{ByteSize, EgressRule};
 
 use super::layer::{KEYS, Layer, similar};
 use super::small_file::read_small;
@@ -23,6 +21,9 @@ const NAMES: [&str; 2] = ["wapod.toml", "Wapod.toml"];
 
 /// Bytes of the file. A hundred times what all settings with comments have.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Settings that may be lists.
+const LISTS: [&str; 3] = ["egress-allow", "egress-deny", "trusted-proxies"];
 
 /// Keys of the web framework of Wapo 0.x, in the sections of its servers.
 const FRAMEWORK_KEYS: &[&str] = &[
@@ -153,6 +154,14 @@ impl Reader<'_> {
             DeValue::String(text) => text.to_string(),
             DeValue::Integer(number) => number.to_string(),
             DeValue::Boolean(value) => value.to_string(),
+            DeValue::Array(parts) if LISTS.contains(&name.as_ref()) => {
+                let parts = parts.iter().map(|part| part.get_ref().as_str());
+                let Some(parts) = parts.collect::<Option<Vec<_>>>() else {
+                    let text = format!("`{name}` takes a list of texts");
+                    return Err(self.error(value.span(), &text));
+                };
+                parts.join(",")
+            }
             _ => {
                 let text = format!("`{name}` takes a text, a number, true or false");
                 return Err(self.error(value.span(), &text));
@@ -233,54 +242,23 @@ impl Reader<'_> {
                 return Err(self.error(value.span(), &text));
             };
             for host in hosts {
-                let denied = host.get_ref().as_str().is_some_and(is_always_denied);
-                if !denied {
-                    let text = format!(
-                        "`{name}`: {} can be reached unless a firewall denies it, and cannot be denied here; apps cannot reach addresses that are not public",
-                        self.text.get(host.span()).unwrap_or_default()
-                    );
-                    return Err(self.error(host.span(), &text));
+                let failed = |text: &str| self.error(host.span(), &format!("`{name}`: {text}"));
+                let text = host.get_ref().as_str();
+                let text = text.ok_or_else(|| failed("a list of texts"))?.trim();
+                if text.is_empty() || text.starts_with('#') {
+                    continue;
                 }
+                let rule = text.parse::<EgressRule>();
+                let rule = rule.map_err(|error| failed(&error.to_string()))?;
+                read.layer.egress.blacklist.push(rule);
             }
             read.warnings.push(format!(
-                "{}: `{name}` is not needed: apps cannot reach private addresses unless they are allowed to",
+                "{}: `{name}` denies also what an app is allowed, and names with all their addresses; its new name is `egress-deny`",
                 self.place(key.span())
             ));
         }
         Ok(())
     }
-}
-
-/// Whether apps cannot reach a host or network anyway.
-fn is_always_denied(host: &str) -> bool {
-    if host.eq_ignore_ascii_case("localhost") {
-        return true;
-    }
-    let (address, length) = match host.split_once('/') {
-        Some((address, length)) => (address, length.parse().ok()),
-        None => (host, Some(u32::MAX)),
-    };
-    let (Ok(address), Some(length)) = (address.parse::<IpAddr>(), length) else {
-        return false;
-    };
-    // Both ends within one special range are a network within it.
-    let (first, last): (IpAddr, IpAddr) = match address {
-        IpAddr::V4(v4) => {
-            let rest = u32::MAX.checked_shr(length).unwrap_or(0);
-            (
-                Ipv4Addr::from_bits(v4.to_bits() & !rest).into(),
-                Ipv4Addr::from_bits(v4.to_bits() | rest).into(),
-            )
-        }
-        IpAddr::V6(v6) => {
-            let rest = u128::MAX.checked_shr(length).unwrap_or(0);
-            (
-                Ipv6Addr::from_bits(v6.to_bits() & !rest).into(),
-                Ipv6Addr::from_bits(v6.to_bits() | rest).into(),
-            )
-        }
-    };
-    special_range(first).is_some() && special_range(first) == special_range(last)
 }
 
 #[cfg(test)]
@@ -372,24 +350,27 @@ mod tests {
     }
 
     #[test]
-    fn addresses_that_would_not_be_denied_are_refused() {
-        for host in [
-            "8.8.8.8",
-            "8.8.8.0/24",
-            "0.0.0.0/0",
-            "10.0.0.0/7",
-            "example.com",
-            "10.0.0.0/x",
-        ] {
-            let text = format!("[runtime]\ntcp_connect_blacklist = [\"{host}\"]");
+    fn the_blacklist_of_wapo_0_becomes_rules_that_deny() {
+        let read = read(
+            "egress-deny = [\"*:25\", \"10.0.0.0/8\"]\negress-allow = \"a.test, b.test\"\n\
+             [runtime]\ntcp_connect_blacklist = [\"8.8.8.0/24\", \"\", \"# no\", \"Evil.example\", \"::1\"]\n",
+        );
+        let shown = |rules: &[EgressRule]| {
+            let texts: Vec<_> = rules.iter().map(ToString::to_string).collect();
+            texts.join(" ")
+        };
+        let egress = &read.layer.egress;
+        assert_eq!(shown(&egress.blacklist), "8.8.8.0/24 evil.example ::1/128");
+        let list = |list: &Option<super::super::egress::RuleList>| {
+            shown(&list.as_ref().expect("given").0)
+        };
+        assert_eq!(list(&egress.egress_deny), "*:25 10.0.0.0/8");
+        assert_eq!(list(&egress.egress_allow), "a.test b.test");
+        for (host, line) in [("10.0.0.0/x", 3), ("a b", 3)] {
+            let text = format!("[runtime]\ntcp_connect_blacklist = [\n\"{host}\"]");
             let error = error(&text);
-            assert!(
-                error.contains(host) && error.contains("firewall"),
-                "{error}"
-            );
-        }
-        for host in ["10.1.0.0/16", "fc00::/8", "169.254.169.254", "LOCALHOST"] {
-            assert!(is_always_denied(host), "{host}");
+            let expected = format!("wapod.toml:{line}: `tcp_connect_blacklist`: `{host}`");
+            assert!(error.starts_with(&expected), "{error}");
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 
+use wapo_host::net::proxy::Proxy;
 use wapod::{AdminToken, ByteSize};
 
+use super::egress::ProxyVariables;
 use super::layer::{KEYS, Layer, similar};
 
 /// Variables of Wapo 0.x that configured its web servers by these prefixes.
@@ -21,7 +23,7 @@ pub(crate) struct Environment {
     /// Whether colours are unwelcome.
     pub(crate) has_no_color: bool,
     /// Variables that name a proxy for the apps' connections.
-    pub(super) proxies: Vec<String>,
+    pub(super) proxies: ProxyVariables,
     pub(super) warnings: Vec<String>,
 }
 
@@ -40,6 +42,9 @@ impl Environment {
         variables: impl Iterator<Item = (OsString, OsString)>,
     ) -> Result<Self, String> {
         let mut environment = Self::default();
+        // In order, so that what is read last does not depend on the shell.
+        let mut variables: Vec<_> = variables.collect();
+        variables.sort_unstable();
         for (name, value) in variables {
             let Some(name) = name.to_str() else { continue };
             let is_ours =
@@ -54,7 +59,6 @@ impl Environment {
             environment.take(name, value)?;
         }
         environment.warnings.sort_unstable();
-        environment.proxies.sort_unstable();
         Ok(environment)
     }
 
@@ -68,7 +72,7 @@ impl Environment {
             "RUST_LOG" => self.log_filter = Some(value),
             "RUST_LOG_SANITIZED" => self.is_log_sanitized = value == "true",
             "NO_COLOR" => self.has_no_color = true,
-            name if PROXIES.contains(&name) => self.proxies.push(name.to_owned()),
+            name if PROXIES.contains(&name) => self.take_proxy(name, &value),
             _ => {
                 let key = name.strip_prefix("WAPOD_").unwrap_or(name);
                 let key = key.to_ascii_lowercase().replace('_', "-");
@@ -90,6 +94,28 @@ impl Environment {
             }
         }
         Ok(())
+    }
+}
+
+impl Environment {
+    /// Whether it can be used is decided later: it may be ignored.
+    fn take_proxy(&mut self, name: &str, value: &str) {
+        self.proxies.names.push(name.to_owned());
+        let slot = match name {
+            "all_proxy" | "ALL_PROXY" => &mut self.layer.egress.all_proxy,
+            "i2p_proxy" => &mut self.layer.egress.i2p_proxy,
+            _ => return,
+        };
+        let error = match value.parse::<Proxy>() {
+            Ok(proxy) if slot.as_ref().is_none_or(|other| *other == proxy) => {
+                *slot = Some(proxy);
+                return;
+            }
+            Ok(_) => "another variable names another proxy".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        let error = format!("{name} in the environment: {error}");
+        self.proxies.errors.push(error);
     }
 }
 

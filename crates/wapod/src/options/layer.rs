@@ -9,9 +9,11 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use wapo_host::net::proxy::Proxy;
 use wapod::mistakes::{self, value};
 use wapod::{AdminToken, ByteSize};
 
+use super::egress::Egress;
 use super::timeouts::Timeouts;
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
 
@@ -134,8 +136,11 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "NETWORKS", help_heading = ADDRESSES)]
     pub(super) trusted_proxies: Option<Networks>,
 
-    /// Start although a proxy is set in the environment (all_proxy, https_proxy):
-    /// apps connect directly.
+    #[command(flatten)]
+    pub(super) egress: Egress,
+
+    /// Let apps connect directly, whatever proxy is set in the environment (all_proxy,
+    /// https_proxy) or elsewhere.
     #[arg(
         long,
         action = clap::ArgAction::Set,
@@ -213,6 +218,20 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("trusted-proxies", |layer, text| {
         set(&mut layer.trusted_proxies, text)
     }),
+    ("egress-allow", |layer, text| {
+        set(&mut layer.egress.egress_allow, text)
+    }),
+    ("egress-deny", |layer, text| {
+        set(&mut layer.egress.egress_deny, text)
+    }),
+    ("egress-default", |layer, text| {
+        set(&mut layer.egress.egress_default, text)
+    }),
+    ("egress-audit", |layer, text| {
+        set(&mut layer.egress.egress_audit, text)
+    }),
+    ("all-proxy", |layer, text| proxy(&mut layer.egress.all_proxy, text)),
+    ("i2p-proxy", |layer, text| proxy(&mut layer.egress.i2p_proxy, text)),
     ("ignore-proxy", |layer, text| {
         set(&mut layer.ignore_proxy, text)
     }),
@@ -248,6 +267,15 @@ pub(super) fn similar(name: &str) -> Option<&'static str> {
 
 fn set<T: FromStr<Err: Display>>(slot: &mut Option<T>, text: &str) -> Result<(), String> {
     *slot = Some(value(text)?);
+    Ok(())
+}
+
+/// Takes a proxy. An empty text is none, as in what `--check-config` shows.
+fn proxy(slot: &mut Option<Proxy>, text: &str) -> Result<(), String> {
+    *slot = match text {
+        "" => None,
+        text => Some(text.parse::<Proxy>().map_err(|error| error.to_string())?),
+    };
     Ok(())
 }
 

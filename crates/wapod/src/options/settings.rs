@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
 use wapod::{AdminToken, Allocation, ByteSize, Config, StartError, system};
 
+use super::egress::{self, ProxyVariables};
 use super::layer::Layer;
 use super::small_file::read_small;
 use super::timeouts::{TIMEOUTS, Timeout};
@@ -79,8 +80,8 @@ pub(super) fn data_dir(layers: &Layers) -> PathBuf {
 }
 
 /// The layers with what was taken from them.
-struct Picker<'a> {
-    layers: &'a Layers,
+pub(super) struct Picker<'a> {
+    pub(super) layers: &'a Layers,
     rows: Vec<Row>,
 }
 
@@ -97,7 +98,7 @@ impl Picker<'_> {
     }
 
     /// Takes a value and remembers it for people.
-    fn pick<T: Display>(
+    pub(super) fn pick<T: Display>(
         &mut self,
         name: &'static str,
         default: T,
@@ -142,7 +143,7 @@ pub(super) struct Machine {
     /// Size of the enclave.
     pub(super) enclave_bytes: Option<ByteSize>,
     /// Variables of the environment that name proxies.
-    pub(super) proxies: Vec<String>,
+    pub(super) proxies: ProxyVariables,
 }
 
 /// Decides every setting, and refuses what cannot work.
@@ -191,8 +192,8 @@ pub(super) fn resolve(
     if let Some(size) = enclave_bytes {
         check_enclave(&config, size)?;
     }
-    let ignores_proxy = picker.pick("ignore-proxy", false, |layer| layer.ignore_proxy);
-    check_proxies(&machine.proxies, ignores_proxy, &mut warnings)?;
+    egress::rules(&mut picker, &mut config)?;
+    config.proxies = egress::proxies(&mut picker, &machine.proxies, &mut warnings)?;
     Ok(Settings {
         config,
         data_dir,
@@ -398,28 +399,6 @@ fn enclave_room(memory_bytes: u64, size_bytes: u64) -> u32 {
     let each = memory_bytes.saturating_add(ENCLAVE_RESERVE_BYTES_EACH);
     let room = size_bytes.saturating_sub(ENCLAVE_RESERVE_BYTES) / each;
     u32::try_from(room).unwrap_or(u32::MAX)
-}
-
-/// Whoever wants connections to go through a proxy must not find out later that
-/// they did not.
-fn check_proxies(
-    proxies: &[String],
-    ignores: bool,
-    warnings: &mut Vec<String>,
-) -> Result<(), String> {
-    if proxies.is_empty() {
-        return Ok(());
-    }
-    let names = proxies.join(" and ");
-    if ignores {
-        warnings.push(format!(
-            "{names} in the environment: ignored, apps connect directly"
-        ));
-        return Ok(());
-    }
-    Err(format!(
-        "{names} in the environment: this version cannot connect apps through a proxy, and connecting directly may show what a proxy should hide; unset it, or use --ignore-proxy"
-    ))
 }
 
 fn check_enclave(config: &Config, size_bytes: u64) -> Result<(), String> {

@@ -166,10 +166,18 @@ fn what_cannot_work_is_refused_in_one_line() {
         ),
         (
             "",
-            &[("all_proxy", "socks5h://127.0.0.1:9050")],
-            "--ignore-proxy",
+            &[("all_proxy", "socks4://127.0.0.1:9050")],
+            "all_proxy in the environment: not a proxy",
         ),
         ("", &[("HTTPS_PROXY", "http://proxy:3128")], "HTTPS_PROXY"),
+        (
+            "",
+            &[
+                ("all_proxy", "socks5h://127.0.0.1:9050"),
+                ("ALL_PROXY", "socks5://127.0.0.1:9050"),
+            ],
+            "another variable",
+        ),
         ("", &[("WAPOD_ENCLAVE_SIZE", "lots")], "WAPOD_ENCLAVE_SIZE"),
         ("--on-demand-instance-time-secs 0", &[], "a second"),
     ] {
@@ -280,4 +288,49 @@ fn values_are_read_as_people_write_them() {
     ] {
         assert_eq!(text.parse::<values::Domain>().is_ok(), is_domain, "{text}");
     }
+}
+
+#[test]
+fn proxies_of_the_environment_are_used() {
+    let shown = |line: &str, variables: &[_]| {
+        let settings = settings(line, variables, "").expect("valid");
+        let proxies = settings.config.proxies;
+        [proxies.all, proxies.i2p].map(|proxy| proxy.map(|proxy| proxy.to_string()))
+    };
+    let both = [
+        ("all_proxy", "socks5h://127.0.0.1:9050"),
+        ("https_proxy", "http://127.0.0.1:3128"),
+        ("i2p_proxy", "socks5h://127.0.0.1:4447/"),
+    ];
+    let some = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        shown("", &both),
+        [
+            some("socks5h://127.0.0.1:9050"),
+            some("socks5h://127.0.0.1:4447")
+        ]
+    );
+    let line = "--all-proxy socks5://127.0.0.1:1";
+    assert_eq!(shown(line, &both)[0], some("socks5://127.0.0.1:1"));
+    assert_eq!(shown("--ignore-proxy", &both), [None, None]);
+    let error = error("", &[("all_proxy", "socks5://me:secret@127.0.0.1:1")]);
+    assert!(error.contains("a user or a password") && !error.contains("secret"));
+}
+
+#[test]
+fn rules_of_the_worker_come_from_the_nearest_source() {
+    let file = "egress-deny = [\"10.0.0.0/8\", \"*:25\"]\negress-default = \"none\"\n\
+        [runtime]\ntcp_connect_blacklist = [\"8.8.8.8\"]\n";
+    let deny = |line: &str| {
+        let settings = settings(line, &[], file).expect("valid");
+        assert_eq!(settings.config.egress.default, wapod::EgressDefault::Nothing);
+        settings.config.egress.deny.len()
+    };
+    assert_eq!(deny(""), 3);
+    assert_eq!(deny("--egress-deny a.test --egress-audit"), 2);
+    let many: Vec<String> = (0..=wapod::limits::EGRESS_RULES_MAX)
+        .map(|number| format!("n{number}.test"))
+        .collect();
+    let line = format!("--egress-allow {}", many.join(","));
+    assert!(error(&line, &[]).contains("are more than"));
 }

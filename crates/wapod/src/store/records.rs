@@ -26,15 +26,19 @@ pub(super) trait Record: Encode + Decode {
 }
 
 impl Record for AppRecord {
-    /// Version 1 had no `cors`, which is the last field of the settings.
-    const VERSION: u8 = 2;
+    /// Version 1 had no `cors`, version 2 nothing behind it; the settings are the
+    /// last field, and these are the last of theirs.
+    const VERSION: u8 = 3;
 
     fn older(version: u8, content: &[u8]) -> Option<Self> {
-        let whole = [content, &false.encode()].concat();
-        match version {
-            1 => Self::decode_all(&mut whole.as_slice()).ok(),
-            _ => None,
-        }
+        let cors = false.encode();
+        let egress = (Vec::<String>::new(), false).encode();
+        let whole = match version {
+            1 => [content, &cors, &egress].concat(),
+            2 => [content, &egress].concat(),
+            _ => return None,
+        };
+        Self::decode_all(&mut whole.as_slice()).ok()
     }
 }
 
@@ -159,6 +163,10 @@ pub(crate) struct Settings {
     pub(crate) log_to_daemon: bool,
     /// Whether the gateway lets pages of other origins use the app.
     pub(crate) cors: bool,
+    /// Rules about what may not be connected to, checked when the app was deployed.
+    pub(crate) egress_deny: Vec<String>,
+    /// Whether only what rules allow may be connected to.
+    pub(crate) egress_only_allowed: bool,
 }
 
 impl Settings {

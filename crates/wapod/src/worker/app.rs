@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
-    Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine, LogSource, Phase,
-    Program, SchedulingHistory, Status, Usage,
+    EgressRefusals, EgressRules, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine,
+    LogSource, NameShare, Phase, Program, SchedulingHistory, Status, Usage,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
@@ -40,6 +40,10 @@ pub(crate) struct App {
     pub(crate) latency: Latency,
     /// How its instances have used the processor, for their scheduling.
     pub(super) scheduling: Arc<SchedulingHistory>,
+    /// What its instances have had resolved.
+    pub(super) names: Arc<NameShare>,
+    /// Where it may connect to, once an instance has started.
+    pub(super) egress: OnceLock<Arc<EgressRules>>,
     pub(super) embedder: Arc<AppEmbedder>,
     /// Code that is ready to start; loaded when it is needed first.
     pub(super) program: tokio::sync::Mutex<Option<Program>>,
@@ -245,6 +249,8 @@ impl App {
             ledger,
             latency: Latency::default(),
             scheduling: Arc::default(),
+            names: Arc::default(),
+            egress: OnceLock::new(),
             embedder,
             program: tokio::sync::Mutex::new(None),
             secrets: Mutex::new(secrets),
@@ -497,6 +503,11 @@ impl AppHandle {
     /// What the app has used since the daemon was started.
     pub fn usage(&self) -> Usage {
         self.app.ledger.live()
+    }
+
+    /// What the egress policy refused it since the daemon was started.
+    pub fn egress_refusals(&self) -> EgressRefusals {
+        self.app.ledger.meter().egress_refusals()
     }
 
     /// Reads the app's log, from the oldest line that is kept.

@@ -23,7 +23,7 @@ use super::ready::{Expected, NotReady};
 use super::usage::departed;
 use super::{Family, Worker, unix_ms};
 use crate::error::AppError;
-use crate::limits::{APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT};
+use crate::limits::{APP_EGRESS_RULES_MAX, APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT};
 use crate::store::{AppRecord, Change, Settings, Totals};
 
 /// Everything that a deployment says.
@@ -114,7 +114,13 @@ impl Worker {
                 max: self.limits.memory_max_bytes,
             });
         }
-        for rule in &settings.egress {
+        let rules = settings.egress.len() + settings.egress_deny.len();
+        if rules > APP_EGRESS_RULES_MAX {
+            return Err(AppError::BadRule(format!(
+                "{rules} egress rules are more than {APP_EGRESS_RULES_MAX}: put addresses together to networks"
+            )));
+        }
+        for rule in settings.egress.iter().chain(&settings.egress_deny) {
             if let Err(error) = rule.parse::<EgressRule>() {
                 return Err(AppError::BadRule(error.to_string()));
             }

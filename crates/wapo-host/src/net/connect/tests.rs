@@ -18,8 +18,10 @@ fn dialer(budget: &Arc<DescriptorBudget>, rule: &str) -> Dialer {
     let rules = vec![rule.parse().expect("rule")];
     Dialer {
         dns: Arc::new(Dns::new(&Resolver::Servers(Vec::new())).expect("a resolver")),
+        names: Arc::default(),
         tls: Arc::new(TlsSettings::new(&[]).expect("settings")),
         policy: Arc::new(EgressRules::new(rules)),
+        proxies: Proxies::default(),
         meter: Arc::default(),
         descriptors: DescriptorShare::new(budget),
         memory: HostMemory::new(&MemoryBudget::new(None)),
@@ -90,6 +92,30 @@ async fn an_attempt_ends_at_its_deadline_without_being_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_says_nothing_ends_with_the_attempt() {
+    let budget = budget();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let proxy = listener.local_addr().expect("bound");
+    for scheme in ["socks5", "socks5h", "http"] {
+        let proxy = format!("{scheme}://{proxy}").parse().expect("a proxy");
+        let dialer = Dialer {
+            proxies: Proxies {
+                all: Some(Arc::new(proxy)),
+                i2p: None,
+            },
+            ..dialer(&budget, "*")
+        };
+        let host = "192.0.2.1".to_owned();
+        let mut attempt = Connecting::start(dialer, host, 80, None).expect("room");
+        let (_silent, _) = listener.accept().await.expect("asked");
+        until_given_back(&budget).await;
+        let outcome = std::future::poll_fn(|cx| attempt.poll(cx)).await;
+        let failure = outcome.expect("not asked before").err().expect("nobody answered");
+        assert_eq!(failure.kind, NetFailure::TIMED_OUT, "{scheme}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_handshake_ends_at_its_deadline_without_being_asked() {
     let budget = budget();
     let dialer = dialer(&budget, "*");
@@ -114,7 +140,7 @@ async fn race(rule: &str) -> (Result<IpAddr, Failure>, Duration) {
     let first = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 77), port));
     let (first, _listener, _clients) = silent(first).await;
     let permit = dialer.descriptors.attempt(2).expect("room");
-    let mut race = Race::new(&dialer, "name.test", port, permit);
+    let mut race = Race::new(&dialer, "name.test", port, permit, None);
     race.add(vec![first.ip(), Ipv4Addr::LOCALHOST.into()]);
     let begun = Instant::now();
     let running = timeout(Duration::from_secs(10), race.run(Lookups::none()));
@@ -140,7 +166,7 @@ async fn each_socket_of_an_attempt_is_counted_while_it_is_open() {
     let at = |last| SocketAddr::from((Ipv4Addr::new(127, 0, 0, last), first.port()));
     let _others = (silent(at(82)).await, silent(at(83)).await);
     let permit = dialer.descriptors.attempt(2).expect("room");
-    let mut race = Race::new(&dialer, "name.test", first.port(), permit);
+    let mut race = Race::new(&dialer, "name.test", first.port(), permit, None);
     race.add(vec![first.ip(), at(82).ip(), at(83).ip()]);
     // A question that nobody answers.
     let question = race.permit.take();

@@ -1,0 +1,66 @@
+//! Where the egress policy is asked: each answer is counted, and turned around where
+//! the worker only audits.
+//!
+//! Everything that reaches out for a guest (connections, datagrams) asks here and
+//! nowhere else. Lines about refusals are written by who asked, because it knows
+//! what becomes of them; lines of an audit are written here.
+
+use std::net::SocketAddr;
+
+use crate::net::connect::Dialer;
+use crate::net::policy::{Denied, DenyReason, Host};
+
+/// Whether an answer is counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Count {
+    Yes,
+    /// It repeats one that was.
+    No,
+}
+
+impl Dialer {
+    /// Whether the guest may try to reach a host, before anything is resolved.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`].
+    pub(crate) fn check_name(&self, host: &str, port: u16) -> Result<(), Denied> {
+        self.settle(self.policy.check_name(host, port), Count::Yes)
+    }
+
+    /// Whether an address of a host may be reached. To be asked right before it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`].
+    pub(crate) fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Denied> {
+        // Of a literal address the name was the address.
+        let count = match Host::parse(host) {
+            Ok(Host::Address(_)) => Count::No,
+            _ => Count::Yes,
+        };
+        self.settle(self.policy.check_address(host, address), count)
+    }
+
+    /// Whether a proxy may be asked for a name that it resolves.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`].
+    pub(crate) fn check_unresolved(&self, host: &str, port: u16) -> Result<(), Denied> {
+        self.settle(self.policy.check_unresolved(host, port), Count::Yes)
+    }
+
+    fn settle(&self, checked: Result<(), Denied>, count: Count) -> Result<(), Denied> {
+        let Err(denied) = checked else { return Ok(()) };
+        if self.policy.only_audits() && denied.reason != DenyReason::OwnPort {
+            if count == Count::Yes {
+                self.meter.add_egress_audited();
+                self.notices.warn(&format!("audit: {denied}"));
+            }
+            return Ok(());
+        }
+        self.meter.add_egress_denied();
+        Err(denied)
+    }
+}
