@@ -95,10 +95,8 @@ impl Dns {
     /// Serves these names, and never answers a question for IPv6 addresses.
     pub async fn serve_ipv4_only(names: &[(&str, IpAddr)]) -> Self {
         let table = table(names);
-        Self::scripted(move |question, _| {
-            (!question.is_v6).then(|| look_up(&table, question))
-        })
-        .await
+        Self::scripted(move |question, _| (!question.is_v6).then(|| look_up(&table, question)))
+            .await
     }
 
     /// Answers what `script` says to a question that was asked so often before; to

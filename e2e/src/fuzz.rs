@@ -201,10 +201,7 @@ fn egress_rule(bytes: &[u8]) {
         return;
     };
     let (host, rules) = text.split_once('\n').unwrap_or((text, ""));
-    let rules: Vec<EgressRule> = rules
-        .lines()
-        .filter_map(|rule| rule.parse().ok())
-        .collect();
+    let rules: Vec<EgressRule> = rules.lines().filter_map(|rule| rule.parse().ok()).collect();
     for rule in &rules {
         let shown = rule.to_string();
         assert_eq!(shown.parse().as_ref(), Ok(rule), "{shown}");
@@ -223,7 +220,10 @@ fn egress_rule(bytes: &[u8]) {
     };
     let without = EgressRules::default();
     let checked = without.check_address(&shown, (address, 80).into());
-    assert!(checked.is_err() || special_range(address).is_none(), "{shown}");
+    assert!(
+        checked.is_err() || special_range(address).is_none(),
+        "{shown}"
+    );
     let app = |deny: &[EgressRule], allow: &[EgressRule]| {
         let app = AppEgress {
             deny: deny.iter().cloned().collect(),

@@ -87,7 +87,10 @@ async fn serve(
     let first = stream.read_u8().await?;
     let (target, yes): (_, &[u8]) = match first {
         5 => (socks5(&mut stream).await?, &[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
-        _ => (http(&mut stream).await?, b"HTTP/1.1 200 Connected\r\nVia: 1.1 test\r\n\r\n"),
+        _ => (
+            http(&mut stream).await?,
+            b"HTTP/1.1 200 Connected\r\nVia: 1.1 test\r\n\r\n",
+        ),
     };
     asked.lock().expect("not poisoned").push(target);
     match conduct {
@@ -138,6 +141,8 @@ async fn http(stream: &mut TcpStream) -> std::io::Result<String> {
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     // The first letter was read before.
-    let target = head.strip_prefix("ONNECT ").and_then(|rest| rest.split(' ').next());
+    let target = head
+        .strip_prefix("ONNECT ")
+        .and_then(|rest| rest.split(' ').next());
     Ok(target.expect("a request").to_owned())
 }

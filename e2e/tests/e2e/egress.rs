@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use e2e::dns::{Dns, Question, Record, Reply};
 use e2e::forbidden::{ADDRESSES, OWN, PUBLIC, SPELLINGS};
 use e2e::namespace::{Place, done, enter};
-use e2e::{Daemon, Errno, Probe, within};
+use e2e::probe::{SCRATCH, Script};
+use e2e::{Daemon, Errno, Probe};
 use tokio::net::TcpListener;
-use wapod::{AppConfig, Config, Resolver, WorkerEgress};
+use wapod::{AppConfig, Config, DescriptorLimits, Resolver, WorkerEgress};
 
 const TIMED_OUT: u8 = 4;
 const NO_SUCH_NAME: u8 = 5;
@@ -134,7 +135,8 @@ fn script(question: &Question, before: usize) -> Option<Reply> {
         }
     };
     let thousand = |first: Option<IpAddr>| {
-        let private = (0..1000_u32).map(|n| IpAddr::from(0x0a00_0001_u32.wrapping_add(n).to_be_bytes()));
+        let private =
+            (0..1000_u32).map(|n| IpAddr::from(0x0a00_0001_u32.wrapping_add(n).to_be_bytes()));
         let all: Vec<IpAddr> = first.into_iter().chain(private).collect();
         Reply::of(question, &all)
     };
@@ -149,7 +151,10 @@ fn script(question: &Question, before: usize) -> Option<Reply> {
             _ => addresses(&["127.0.0.1", "::1"]),
         },
         "alias.test" => aliases(&["alias.test", "inner.test"], Some(loopback)),
-        "chain.test" => aliases(&["chain.test", "a.test", "b.test", "c.test"], Some(loopback)),
+        "chain.test" => aliases(
+            &["chain.test", "a.test", "b.test", "c.test"],
+            Some(loopback),
+        ),
         "bare-alias.test" => aliases(&["bare-alias.test", &name_of("127.0.0.1")], None),
         "loop.test" => aliases(&["loop.test", "pool.test"], None),
         "pool.test" => aliases(&["pool.test", "loop.test"], None),
@@ -177,7 +182,13 @@ async fn forbidden_addresses_are_reached_in_no_spelling_and_by_no_name() {
         assert_denied(connect_tls(&closed, host, trap.port).await, host);
     }
     let names: Vec<String> = ADDRESSES.iter().map(|address| name_of(address)).collect();
-    let worse = ["thousand.test", "alias.test", "chain.test", "bare-alias.test", "LocalHost."];
+    let worse = [
+        "thousand.test",
+        "alias.test",
+        "chain.test",
+        "bare-alias.test",
+        "LocalHost.",
+    ];
     for host in names.iter().map(String::as_str).chain(worse) {
         assert_denied(connect(&closed, host, trap.port).await, host);
         assert_denied(connect_tls(&closed, host, trap.port).await, host);
@@ -222,7 +233,10 @@ async fn only_addresses_that_were_checked_are_dialled_whatever_the_server_says_n
             true => assert_eq!(outcome, Ok(()), "{host}"),
             false => assert_denied(outcome, host),
         }
-        assert!(reached.iter().all(|ip| public.contains(ip)), "{host}: {reached:?}");
+        assert!(
+            reached.iter().all(|ip| public.contains(ip)),
+            "{host}: {reached:?}"
+        );
     }
     // A loop ends, and leads nowhere.
     for host in ["loop.test", "self.test"] {
@@ -234,6 +248,45 @@ async fn only_addresses_that_were_checked_are_dialled_whatever_the_server_says_n
     done();
 }
 
+/// Two apps of a worker with rules of its own.
+async fn with_rules(dns: &Dns, port: u16) -> [Probe; 2] {
+    let by_port = format!("10.1.2.3:{port}");
+    let daemon = daemon(dns, |config| {
+        config.egress = WorkerEgress {
+            deny: rules(&[
+                "192.168.0.0/16",
+                "*.bad.test",
+                "alias.test",
+                "2606:2800::/32",
+                "*:25",
+            ])
+            .into_iter()
+            .collect(),
+            allow: rules(&["172.16.0.0/12", by_port.as_str()])
+                .into_iter()
+                .collect(),
+            ..WorkerEgress::default()
+        };
+    })
+    .await;
+    let one = probe(&daemon, "one", |app| {
+        app.egress = rules(&[
+            "192.168.0.0/16",
+            "100.64.0.0/10",
+            "alias.test",
+            "127.0.0.0/8",
+        ]);
+        app.egress_deny = rules(&["172.16.0.1", "93.184.216.0/24", "100.64.0.1:9"]);
+    })
+    .await;
+    let two = probe(&daemon, "two", |app| {
+        app.egress = rules(&["public.test", "169.254.169.254"]);
+        app.egress_default = "none".parse().unwrap();
+    })
+    .await;
+    [one, two]
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_of_worker_and_app_that_says_something_decides() {
     let test = "egress::the_first_of_worker_and_app_that_says_something_decides";
@@ -243,27 +296,7 @@ async fn the_first_of_worker_and_app_that_says_something_decides() {
     let dns = Dns::scripted(script).await;
     let trap = Trap::set().await;
     let port = trap.port;
-    let by_port = format!("10.1.2.3:{port}");
-    let daemon = daemon(&dns, |config| {
-        config.egress = WorkerEgress {
-            deny: rules(&["192.168.0.0/16", "*.bad.test", "alias.test", "2606:2800::/32", "*:25"])
-                .into_iter()
-                .collect(),
-            allow: rules(&["172.16.0.0/12", by_port.as_str()]).into_iter().collect(),
-            ..WorkerEgress::default()
-        };
-    })
-    .await;
-    let one = probe(&daemon, "one", |app| {
-        app.egress = rules(&["192.168.0.0/16", "100.64.0.0/10", "alias.test", "127.0.0.0/8"]);
-        app.egress_deny = rules(&["172.16.0.1", "93.184.216.0/24", "100.64.0.1:9"]);
-    })
-    .await;
-    let two = probe(&daemon, "two", |app| {
-        app.egress = rules(&["public.test", "169.254.169.254"]);
-        app.egress_default = "none".parse().unwrap();
-    })
-    .await;
+    let [one, two] = with_rules(&dns, port).await;
     let mapped = "::ffff:192.168.1.1";
     for (probe, host, is_open) in [
         // The worker denies, whatever the app was allowed.
@@ -299,7 +332,10 @@ async fn the_first_of_worker_and_app_that_says_something_decides() {
     }
     assert_denied(connect(&one, "127.0.0.1", 25).await, "port 25");
     assert_denied(connect(&one, "100.64.0.1", 9).await, "port 9");
-    assert_denied(connect(&one, "10.1.2.3", port.wrapping_add(1)).await, "another port");
+    assert_denied(
+        connect(&one, "10.1.2.3", port.wrapping_add(1)).await,
+        "another port",
+    );
     let usage = one.app().handle().egress_refusals();
     assert!(usage.denied >= 13 && usage.audited == 0, "{usage:?}");
     done();
@@ -335,11 +371,11 @@ async fn answers_are_kept_for_each_app_and_questions_have_a_rate() {
     let answers = |question: &Question, _| {
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST)];
         let mut reply = Reply::of(question, &loopback);
-        if question.name == "missing.test" {
+        if matches!(question.name.as_str(), "missing.test" | "flood.test") {
             reply = Reply::missing();
         }
         reply.ttl_secs = match question.name.as_str() {
-            "fleeting.test" => 0,
+            "fleeting.test" | "flood.test" => 0,
             _ => 3600,
         };
         Some(reply)
@@ -347,7 +383,13 @@ async fn answers_are_kept_for_each_app_and_questions_have_a_rate() {
     let dns = Dns::scripted(answers).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let daemon = daemon(&dns, |_| {}).await;
+    let daemon = daemon(&dns, |config| {
+        config.guest_descriptors = Some(DescriptorLimits {
+            total: 8000,
+            per_instance: 4000,
+        });
+    })
+    .await;
     let one = probe(&daemon, "one", |app| app.egress = rules(&["*"])).await;
     let two = probe(&daemon, "two", |app| app.egress = rules(&["*"])).await;
     for _ in 0..3 {
@@ -359,33 +401,39 @@ async fn answers_are_kept_for_each_app_and_questions_have_a_rate() {
     }
     assert_eq!(dns.asked_for_v4("kept.test"), 1);
     assert_eq!(dns.asked_for_v4("fleeting.test"), 3);
-    assert_eq!(dns.asked_for_v4("missing.test"), 1, "none is an answer, too");
+    assert_eq!(
+        dns.asked_for_v4("missing.test"),
+        1,
+        "none is an answer, too"
+    );
     assert_eq!(connect(&two, "kept.test", port).await, Ok(()));
-    assert_eq!(dns.asked_for_v4("kept.test"), 2, "an app has its own answers");
+    assert_eq!(
+        dns.asked_for_v4("kept.test"),
+        2,
+        "an app has its own answers"
+    );
 
-    // More names than it may ask for: the first wait, the others are refused, and the
-    // neighbour is not held up.
-    let mut waiting = Vec::new();
-    for number in 0..900 {
-        let name = format!("n{number}.test");
-        match one.tcp_connect(&name, port.into()).await {
-            Ok(connecting) => waiting.push(connecting),
-            Err(errno) => assert_eq!(errno, Errno::Limited, "{name}"),
+    // More questions than it may ask at once: what it asks next waits for its turn, and
+    // the neighbour does not.
+    let begun = Instant::now();
+    let flood = Script::new().write(SCRATCH, b"flood.test").fast_times(
+        600,
+        213,
+        [SCRATCH, 10, port.into(), 0],
+    );
+    assert!(one.run(&flood).await.result().is_ok());
+    let late = async || {
+        // Refused as long as its turn would come too late.
+        while let Err((kind, text)) = connect(&one, "late.test", port).await {
+            assert_eq!(kind, LIMIT, "{text}");
         }
-    }
-    let begun = std::time::Instant::now();
-    assert_eq!(connect(&two, "other.test", port).await, Ok(()));
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
-    let mut refused = 0;
-    for connecting in waiting {
-        match within("an attempt", one.poll_res(connecting)).await {
-            Ok(stream) => drop(one.close(stream).await),
-            Err(_) => {
-                let (kind, _) = one.net_failure(connecting).await.unwrap();
-                refused += usize::from(kind == LIMIT);
-            }
-        }
-        one.close(connecting).await.unwrap();
-    }
-    assert!(refused > 0, "nothing was refused");
+    };
+    let outcome = tokio::select! {
+        () = late() => panic!("before the neighbour's turn"),
+        outcome = connect(&two, "other.test", port) => outcome,
+    };
+    assert_eq!(outcome, Ok(()));
+    late().await;
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_secs(4), "it waited for {waited:?}");
 }

@@ -115,9 +115,19 @@ async fn everything_goes_through_the_proxy_and_what_is_asked_of_it_was_checked()
         assert_eq!(proxy.take_asked(), asked("1.1.1.1:"), "{scheme}");
         assert_eq!(talk(&probe, "2606:4700::1111", port).await, Ok(()));
         assert_eq!(proxy.take_asked(), asked("[2606:4700::1111]:"), "{scheme}");
-        assert_eq!(talk(&probe, "10.9.9.9", port).await, Ok(()), "a rule names it");
+        assert_eq!(
+            talk(&probe, "10.9.9.9", port).await,
+            Ok(()),
+            "a rule names it"
+        );
         assert_eq!(proxy.take_asked(), asked("10.9.9.9:"), "{scheme}");
-        for host in ["10.1.2.3", "127.1", "0x7f000001", "::ffff:10.0.0.1", "localhost"] {
+        for host in [
+            "10.1.2.3",
+            "127.1",
+            "0x7f000001",
+            "::ffff:10.0.0.1",
+            "localhost",
+        ] {
             let (kind, text) = talk(&probe, host, port).await.unwrap_err();
             assert_eq!(kind, DENIED, "{scheme}, {host}: {text}");
         }
@@ -195,13 +205,33 @@ async fn a_proxy_that_refuses_lies_or_is_away_is_a_failure_and_nothing_goes_arou
         ("socks5h", vec![5, 5, 0, 1], (REFUSED, "refused")),
         ("socks5h", vec![5, 2, 0, 1], (REFUSED, "does not allow")),
         ("socks5h", vec![5, 0, 0, 9], (0, "does not speak SOCKS5")),
-        ("socks5h", vec![5, 0, 0, 3, 255, 1], (15, "closed the connection")),
-        ("socks5h", b"HTTP/1.1 400\r\n".to_vec(), (0, "does not speak SOCKS5")),
+        (
+            "socks5h",
+            vec![5, 0, 0, 3, 255, 1],
+            (15, "closed the connection"),
+        ),
+        (
+            "socks5h",
+            b"HTTP/1.1 400\r\n".to_vec(),
+            (0, "does not speak SOCKS5"),
+        ),
         ("socks5h", Vec::new(), (15, "closed the connection")),
-        ("http", b"HTTP/1.1 403 No\r\n\r\n".to_vec(), (REFUSED, "does not allow")),
-        ("http", b"HTTP/1.1 502 No\r\n\r\n".to_vec(), (7, "status 502")),
+        (
+            "http",
+            b"HTTP/1.1 403 No\r\n\r\n".to_vec(),
+            (REFUSED, "does not allow"),
+        ),
+        (
+            "http",
+            b"HTTP/1.1 502 No\r\n\r\n".to_vec(),
+            (7, "status 502"),
+        ),
         ("http", b"HTTP/1.1 407 No\r\n\r\n".to_vec(), (0, "login")),
-        ("http", b"SSH-2.0-x\r\n\r\n".to_vec(), (0, "does not speak HTTP")),
+        (
+            "http",
+            b"SSH-2.0-x\r\n\r\n".to_vec(),
+            (0, "does not speak HTTP"),
+        ),
         ("http", endless, (0, "too long a head")),
     ] {
         let proxy = Proxy::start(Conduct::Say(says.clone())).await;
@@ -224,7 +254,11 @@ async fn a_proxy_that_refuses_lies_or_is_away_is_a_failure_and_nothing_goes_arou
     };
     let probe = behind(&dns, proxies, &[]).await;
     let (kind, text) = talk(&probe, "1.1.1.1", port).await.unwrap_err();
-    assert_eq!((kind, text.contains("cannot be reached")), (REFUSED, true), "{text}");
+    assert_eq!(
+        (kind, text.contains("cannot be reached")),
+        (REFUSED, true),
+        "{text}"
+    );
     assert_eq!(around.load(Ordering::Relaxed), 0, "something went around");
     done();
 }

@@ -117,7 +117,9 @@ impl Dns {
         let answer = match app.known(host, family, generation, Instant::now()) {
             Some(answer) => answer,
             None => {
-                let wait = app.turn(Instant::now()).map_err(|TooManyNames| too_many_names())?;
+                let wait = app
+                    .turn(Instant::now())
+                    .map_err(|TooManyNames| too_many_names())?;
                 tokio::time::sleep(wait).await;
                 let turn = app.under_way.acquire().await;
                 let _turn = turn.map_err(|_| too_many_names())?;
@@ -188,11 +190,14 @@ async fn ask(
         Err(error) => return Err(lookup_failure(error)),
     };
     let ttl = found.answers().iter().map(|record| record.ttl).min();
-    let addresses = found.answers().iter().filter_map(|record| match &record.data {
-        RData::A(address) => Some(IpAddr::V4(address.0)),
-        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-        _ => None,
-    });
+    let addresses = found
+        .answers()
+        .iter()
+        .filter_map(|record| match &record.data {
+            RData::A(address) => Some(IpAddr::V4(address.0)),
+            RData::AAAA(address) => Some(IpAddr::V6(address.0)),
+            _ => None,
+        });
     let addresses: Arc<[IpAddr]> = addresses.take(ANSWER_ADDRESSES_MAX).collect();
     let ttl = Duration::from_secs(ttl.unwrap_or_default().into());
     Ok((Some(addresses).filter(|all| !all.is_empty()), ttl))

@@ -62,7 +62,10 @@ impl Machine {
             known.looked = Some(Instant::now());
             match if_addrs::get_if_addrs() {
                 Ok(interfaces) => {
-                    known.all = interfaces.iter().map(|entry| canonical(entry.ip())).collect();
+                    known.all = interfaces
+                        .iter()
+                        .map(|entry| canonical(entry.ip()))
+                        .collect();
                 }
                 Err(error) => warn!(%error, "cannot list the addresses of this machine"),
             }

@@ -121,7 +121,10 @@ impl std::fmt::Display for Denied {
             reason,
             rule,
         } = self;
-        write!(f, "not allowed to connect to {target}: egress denied ({reason})")?;
+        write!(
+            f,
+            "not allowed to connect to {target}: egress denied ({reason})"
+        )?;
         match reason {
             DenyReason::WorkerRule => {
                 write!(f, "; the operator can change egress-deny of the worker")
@@ -231,7 +234,10 @@ impl EgressRules {
             (&self.worker.deny, DenyReason::WorkerRule),
             (&self.app.deny, DenyReason::AppRule),
         ];
-        match lists.into_iter().find(|(rules, _)| asked.is_denied_by(rules)) {
+        match lists
+            .into_iter()
+            .find(|(rules, _)| asked.is_denied_by(rules))
+        {
             Some((_, reason)) => Err(reason),
             None => Ok(()),
         }
@@ -242,7 +248,9 @@ impl EgressRules {
     }
 
     fn is_allowed(&self, asked: &Asked<'_>) -> bool {
-        self.allow_lists().iter().any(|rules| asked.is_allowed_by(rules))
+        self.allow_lists()
+            .iter()
+            .any(|rules| asked.is_allowed_by(rules))
     }
 
     fn is_named(&self, asked: &Asked<'_>) -> bool {

@@ -36,6 +36,11 @@ impl Proxies {
         let first = self.i2p.as_ref().filter(|_| is_i2p);
         first.or(self.all.as_ref())
     }
+
+    /// Whether datagrams are refused: no proxy carries them, and they would go around.
+    pub fn forbid_datagrams(&self) -> bool {
+        self.all.is_some()
+    }
 }
 
 /// A proxy: how to speak to it, and where it is.
@@ -240,7 +245,10 @@ async fn http_connect(stream: &mut TcpStream, host: &Host, port: u16) -> Result<
     // One by one: what follows the head is the connection's. The bound is small.
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() >= PROXY_HEAD_BYTES_MAX {
-            return Err(proxy_failed(NetFailure::OTHER, "answered with too long a head"));
+            return Err(proxy_failed(
+                NetFailure::OTHER,
+                "answered with too long a head",
+            ));
         }
         head.push(stream.read_u8().await.map_err(broken)?);
     }
@@ -315,7 +323,10 @@ mod tests {
         assert_eq!(of(&both, "site.i2p."), Some(2));
         assert_eq!(of(&both, "sitei2p"), Some(1));
         assert_eq!(of(&both, "1.1.1.1"), Some(1));
-        let i2p = Proxies { all: None, ..both.clone() };
+        let i2p = Proxies {
+            all: None,
+            ..both.clone()
+        };
         assert_eq!(of(&i2p, "SITE.I2P"), Some(2));
         assert_eq!(of(&i2p, "example.com"), None);
         let all = Proxies { i2p: None, ..both };

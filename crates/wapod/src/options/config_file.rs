@@ -361,9 +361,8 @@ mod tests {
         };
         let egress = &read.layer.egress;
         assert_eq!(shown(&egress.blacklist), "8.8.8.0/24 evil.example ::1/128");
-        let list = |list: &Option<super::super::egress::RuleList>| {
-            shown(&list.as_ref().expect("given").0)
-        };
+        let list =
+            |list: &Option<super::super::egress::RuleList>| shown(&list.as_ref().expect("given").0);
         assert_eq!(list(&egress.egress_deny), "*:25 10.0.0.0/8");
         assert_eq!(list(&egress.egress_allow), "a.test b.test");
         for (host, line) in [("10.0.0.0/x", 3), ("a b", 3)] {

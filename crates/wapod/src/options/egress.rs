@@ -192,8 +192,13 @@ mod tests {
 
     #[test]
     fn rules_stand_in_a_list_with_commas() {
-        let list: RuleList = " *.example.com:443, 10.0.0.0/8 ,,127.1".parse().expect("rules");
-        assert_eq!(list.to_string(), "*.example.com:443, 10.0.0.0/8, 127.0.0.1/32");
+        let list: RuleList = " *.example.com:443, 10.0.0.0/8 ,,127.1"
+            .parse()
+            .expect("rules");
+        assert_eq!(
+            list.to_string(),
+            "*.example.com:443, 10.0.0.0/8, 127.0.0.1/32"
+        );
         assert_eq!(list.to_string().parse(), Ok(list));
         assert_eq!("".parse(), Ok(RuleList::default()));
         let error = "10.0.0.0/8,a b".parse::<RuleList>().expect_err("no rule");

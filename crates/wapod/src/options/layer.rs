@@ -230,8 +230,12 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("egress-audit", |layer, text| {
         set(&mut layer.egress.egress_audit, text)
     }),
-    ("all-proxy", |layer, text| proxy(&mut layer.egress.all_proxy, text)),
-    ("i2p-proxy", |layer, text| proxy(&mut layer.egress.i2p_proxy, text)),
+    ("all-proxy", |layer, text| {
+        proxy(&mut layer.egress.all_proxy, text)
+    }),
+    ("i2p-proxy", |layer, text| {
+        proxy(&mut layer.egress.i2p_proxy, text)
+    }),
     ("ignore-proxy", |layer, text| {
         set(&mut layer.ignore_proxy, text)
     }),

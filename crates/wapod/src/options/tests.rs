@@ -323,7 +323,10 @@ fn rules_of_the_worker_come_from_the_nearest_source() {
         [runtime]\ntcp_connect_blacklist = [\"8.8.8.8\"]\n";
     let deny = |line: &str| {
         let settings = settings(line, &[], file).expect("valid");
-        assert_eq!(settings.config.egress.default, wapod::EgressDefault::Nothing);
+        assert_eq!(
+            settings.config.egress.default,
+            wapod::EgressDefault::Nothing
+        );
         settings.config.egress.deny.len()
     };
     assert_eq!(deny(""), 3);

@@ -13,8 +13,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
-    EgressRefusals, EgressRules, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine,
-    LogSource, NameShare, Phase, Program, SchedulingHistory, Status, Usage,
+    EgressRefusals, EgressRules, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText,
+    LogLine, LogSource, NameShare, Phase, Program, SchedulingHistory, Status, Usage,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 

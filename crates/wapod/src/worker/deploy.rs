@@ -23,7 +23,9 @@ use super::ready::{Expected, NotReady};
 use super::usage::departed;
 use super::{Family, Worker, unix_ms};
 use crate::error::AppError;
-use crate::limits::{APP_EGRESS_RULES_MAX, APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT};
+use crate::limits::{
+    APP_EGRESS_RULES_MAX, APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT,
+};
 use crate::store::{AppRecord, Change, Settings, Totals};
 
 /// Everything that a deployment says.

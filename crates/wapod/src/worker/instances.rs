@@ -460,7 +460,9 @@ fn app_egress(settings: &Settings) -> AppEgress {
     let deny = settings.egress_deny.iter();
     let everything = || EgressRule::EVERYTHING;
     AppEgress {
-        deny: deny.map(|rule| rule.parse().unwrap_or_else(|_| everything())).collect(),
+        deny: deny
+            .map(|rule| rule.parse().unwrap_or_else(|_| everything()))
+            .collect(),
         allow: allow.filter_map(|rule| rule.parse().ok()).collect(),
         default: match settings.egress_only_allowed {
             true => EgressDefault::Nothing,

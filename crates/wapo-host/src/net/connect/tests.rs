@@ -110,7 +110,10 @@ async fn a_proxy_that_says_nothing_ends_with_the_attempt() {
         let (_silent, _) = listener.accept().await.expect("asked");
         until_given_back(&budget).await;
         let outcome = std::future::poll_fn(|cx| attempt.poll(cx)).await;
-        let failure = outcome.expect("not asked before").err().expect("nobody answered");
+        let failure = outcome
+            .expect("not asked before")
+            .err()
+            .expect("nobody answered");
         assert_eq!(failure.kind, NetFailure::TIMED_OUT, "{scheme}");
     }
 }

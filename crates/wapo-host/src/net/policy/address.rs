@@ -53,9 +53,7 @@ pub(super) fn tunnels_to(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
                     Some(Ipv4Addr::new(o[4], o[5], o[6], o[7])),
                     Some(Ipv4Addr::from_bits(!last.to_bits())),
                 ],
-                [0x64, 0xff9b, 1, ..] => {
-                    [Some(Ipv4Addr::new(o[6], o[7], o[9], o[10])), Some(last)]
-                }
+                [0x64, 0xff9b, 1, ..] => [Some(Ipv4Addr::new(o[6], o[7], o[9], o[10])), Some(last)],
                 [_, _, _, _, 0 | 0x200, 0x5efe, _, _] => [Some(last), None],
                 _ => [None, None],
             }

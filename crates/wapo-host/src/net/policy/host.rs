@@ -96,7 +96,9 @@ fn is_label(label: &str) -> bool {
 /// An IPv6 address in brackets or with a zone, which says through which interface
 /// and nothing about where to.
 fn v6(text: &str) -> Result<Ipv6Addr, NoHost> {
-    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let inner = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
     let inner = inner.unwrap_or(text);
     let address = inner.split_once('%').map_or(inner, |(address, _)| address);
     address.parse().map_err(|_| NoHost)
@@ -258,10 +260,23 @@ mod tests {
 
     #[test]
     fn names_of_private_networks_do_not_look_public() {
-        for name in ["example.com", "a.b.example", "hidden.onion", "site.i2p", "notlocal.com"] {
+        for name in [
+            "example.com",
+            "a.b.example",
+            "hidden.onion",
+            "site.i2p",
+            "notlocal.com",
+        ] {
             assert!(looks_public(name), "{name}");
         }
-        for name in ["db", "localhost", "a.localhost", "printer.local", "x.internal", "home.arpa"] {
+        for name in [
+            "db",
+            "localhost",
+            "a.localhost",
+            "printer.local",
+            "x.internal",
+            "home.arpa",
+        ] {
             assert!(!looks_public(name), "{name}");
         }
     }

@@ -195,7 +195,9 @@ fn rules_parse_or_say_what_is_wrong() {
 }
 
 fn set(texts: &[&str]) -> RuleSet {
-    let rules = texts.iter().map(|text| text.parse::<EgressRule>().expect(text));
+    let rules = texts
+        .iter()
+        .map(|text| text.parse::<EgressRule>().expect(text));
     rules.collect()
 }
 
@@ -234,7 +236,11 @@ fn the_first_list_that_says_something_decides() {
         ("exact.test", "1.1.1.1:80", Some(R::AppRule)),
         ("sub.exact.test", "1.1.1.1:80", None),
         ("a.test", "172.16.0.1:80", None),
-        ("a.test", "172.16.0.2:80", Some(R::Special("private address"))),
+        (
+            "a.test",
+            "172.16.0.2:80",
+            Some(R::Special("private address")),
+        ),
         ("a.test", "127.0.0.1:80", None),
         ("a.test", "127.0.0.1:8001", Some(R::OwnPort)),
         ("a.test", "[::1]:8001", None),
@@ -267,7 +273,12 @@ fn the_workers_own_port_is_named_by_an_address_and_not_by_a_network_or_all() {
         let rules = EgressRules::on(Arc::clone(&machine), vec![rule.parse().expect(rule)]);
         reason(&rules, "localhost", "127.0.0.1:8001").is_none()
     };
-    for rule in ["*:8001", "127.0.0.0/8:8001", "*.localhost:8001", "127.0.0.1"] {
+    for rule in [
+        "*:8001",
+        "127.0.0.0/8:8001",
+        "*.localhost:8001",
+        "127.0.0.1",
+    ] {
         assert!(!allows(rule), "{rule}");
     }
     for rule in ["127.0.0.1:8001", "localhost:8001", "0x7f000001:8001"] {
@@ -350,7 +361,14 @@ fn a_rule_that_was_shown_is_the_same_rule() {
         let rule: EgressRule = text.parse().expect(text);
         assert_eq!(rule.to_string().parse(), Ok(rule), "{text}");
     }
-    for text in ["fe80::1%lo", "a:+1", "*.127.0.0.1", "*.*", "10.0.0.0/8:", ":1"] {
+    for text in [
+        "fe80::1%lo",
+        "a:+1",
+        "*.127.0.0.1",
+        "*.*",
+        "10.0.0.0/8:",
+        ":1",
+    ] {
         assert!(text.parse::<EgressRule>().is_err(), "{text}");
     }
 }
