@@ -168,7 +168,7 @@ pub(super) fn looks_public(name: &str) -> bool {
         name.strip_suffix(*end)
             .is_some_and(|front| front.is_empty() || front.ends_with('.'))
     };
-    name.contains('.') && !PRIVATE_ENDS.iter().any(|end| is_below(&end))
+    name.contains('.') && !PRIVATE_ENDS.iter().any(is_below)
 }
 
 #[cfg(test)]
