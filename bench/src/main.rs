@@ -40,8 +40,8 @@ Usage: bench [--smoke] [hold | ROW...]
   hold      the rows about strangers that do their worst, kept in a table of
             their own: burst, hostile-guests, hostile-clients, compile-bombs, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
-            gateway, transfer, daemon, tcp-echo, cpu, idle-memory, neighbour;
-            nothing is kept";
+            gateway, https, transfer, daemon, tcp-echo, cpu, idle-memory,
+            neighbour; nothing is kept";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

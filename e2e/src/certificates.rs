@@ -1,14 +1,19 @@
-//! A certificate authority that exists for one test.
+//! A certificate authority that exists for one test, and clients that trust it.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+use wapod::TlsFiles;
 
 /// Issues certificates and trusts them.
 pub struct Authority {
@@ -36,6 +41,9 @@ impl Authority {
         let key = KeyPair::generate().expect("key");
         let mut params = CertificateParams::new(Vec::new()).expect("no names");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Another name than its certificates have: some clients tell by that.
+        let name = &mut params.distinguished_name;
+        name.push(DnType::CommonName, "an authority of a test");
         let certificate = params.self_signed(&key).expect("certificate");
         Self {
             pem: certificate.pem(),
@@ -60,8 +68,18 @@ impl Authority {
     ///
     /// When it is neither.
     pub fn issue(&self, name: &str) -> Identity {
+        self.issue_names(&[name])
+    }
+
+    /// A certificate for several names and addresses.
+    ///
+    /// # Panics
+    ///
+    /// When one is neither.
+    pub fn issue_names(&self, names: &[&str]) -> Identity {
         let key = KeyPair::generate().expect("key");
-        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).expect("names");
         let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
         Identity {
             cert: certificate.pem(),
@@ -83,15 +101,28 @@ impl Authority {
         name: &str,
         io: IO,
     ) -> std::io::Result<tokio_rustls::client::TlsStream<IO>> {
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let connector = TlsConnector::from(self.client(&[]));
+        connector.connect(name, io).await
+    }
+
+    /// How clients speak TLS that trust only this authority, and these protocols
+    /// within it.
+    ///
+    /// # Panics
+    ///
+    /// When the library refuses.
+    pub fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root()).expect("a root");
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("versions")
             .with_root_certificates(roots)
             .with_no_client_auth();
-        let name = ServerName::try_from(name.to_owned()).expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, io).await
+        let protocols = protocols.iter().map(|name| name.as_bytes().to_vec());
+        config.alpn_protocols = protocols.collect();
+        Arc::new(config)
     }
 }
 
@@ -101,7 +132,86 @@ impl Default for Authority {
     }
 }
 
+/// A certificate that has signed itself and says that it is an authority, as people
+/// make them for a single server.
+///
+/// # Panics
+///
+/// When `name` is none.
+pub fn self_signed(name: &str) -> Identity {
+    let key = KeyPair::generate().expect("key");
+    let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let certificate = params.self_signed(&key).expect("certificate");
+    Identity {
+        cert: certificate.pem(),
+        key: key.serialize_pem(),
+    }
+}
+
+/// A port of this machine; what connects to it goes on to another port with TLS.
+///
+/// Clients that speak no TLS reach ports that do.
+pub struct Tunnel {
+    address: SocketAddr,
+    _tasks: JoinSet<()>,
+}
+
+impl Tunnel {
+    /// Opens one to a server that is to have this name.
+    ///
+    /// # Panics
+    ///
+    /// When there is no port.
+    pub async fn open(server: SocketAddr, name: &str, config: Arc<ClientConfig>) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let name = ServerName::try_from(name.to_owned()).expect("a name");
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut inner, _)) = listener.accept().await {
+                let (name, config) = (name.clone(), Arc::clone(&config));
+                connections.spawn(async move {
+                    let tcp = TcpStream::connect(server).await.expect("accepted");
+                    tcp.set_nodelay(true).expect("set");
+                    let connecting = TlsConnector::from(config).connect(name, tcp);
+                    let mut outer = connecting.await.expect("a handshake");
+                    // How it ends is for the two at its ends.
+                    let _ = copy_bidirectional(&mut inner, &mut outer).await;
+                });
+            }
+        });
+        Self {
+            address,
+            _tasks: tasks,
+        }
+    }
+
+    /// Where to connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
 impl Identity {
+    /// Writes both into one file, as a port reads them.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be written.
+    pub fn write(&self, path: &Path) -> TlsFiles {
+        // Whole or not at all, as programs do that renew.
+        let fresh = path.with_extension("new");
+        std::fs::write(&fresh, format!("{}{}", self.cert, self.key)).expect("written");
+        std::fs::rename(&fresh, path).expect("renamed");
+        TlsFiles {
+            certificate: path.to_owned(),
+            key: None,
+        }
+    }
+
     /// The server's side of TLS with this identity.
     ///
     /// # Panics

@@ -12,7 +12,7 @@ use hyper::{Method, Request};
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::rt::TokioExecutor;
 use wapo_rpc::AppAddress;
-use wapo_rpc::client::{Client, ClientError};
+use wapo_rpc::client::{Client, ClientError, TrustedCertificates};
 use wapo_rpc::message::{
     Address, AppInfo, AppListArgs, AppSettings, Blob, DeployArgs, DeployResponse, Manifest,
     QueryArgs,
@@ -54,17 +54,22 @@ impl Operator {
     ///
     /// When it does not start.
     pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
-        let mut token = None;
+        let (mut token, mut trusted) = (None, None);
         let daemon = Daemon::with(|config| {
             config.admin_address = Some(([127, 0, 0, 1], 0).into());
             change(config);
             token = config.admin_token.as_ref().map(|token| token.0.clone());
+            trusted = config.admin_tls.as_ref().map(|files| {
+                let pem = std::fs::read(&files.certificate).expect("a certificate");
+                TrustedCertificates::from_pem(&pem).expect("a certificate")
+            });
         })
         .await;
-        let admin = daemon.running().admin_address().expect("an admin port");
-        let base = format!("http://{admin}");
+        let base = daemon.running().admin_url().expect("an admin port");
+        let base = base.trim_end_matches('/').to_owned();
+        let client = Client::with_trust(&base, token.as_deref(), trusted.as_ref());
         let operator = Self {
-            client: Client::new(&base, token.as_deref()).expect("a URL"),
+            client: client.expect("a URL"),
             daemon,
             base,
             token,
@@ -94,7 +99,8 @@ impl Operator {
 
     /// URL of a path of the user port.
     pub fn user_url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.gateway())
+        let base = self.daemon.running().user_url();
+        format!("{base}{}", path.trim_start_matches('/'))
     }
 
     /// URL of a path of an app on the gateway.

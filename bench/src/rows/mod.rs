@@ -7,6 +7,7 @@ mod gateway;
 mod hold;
 mod host_call;
 mod http;
+mod https;
 mod idle_memory;
 mod instantiation;
 mod neighbour;
@@ -76,6 +77,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "gateway",
         group: Group::Speed,
         run: gateway::run,
+    },
+    Row {
+        name: "https",
+        group: Group::Speed,
+        run: https::run,
     },
     Row {
         name: "transfer",

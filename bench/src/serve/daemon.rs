@@ -5,6 +5,7 @@
 //!
 //! * `warm` deploys the guest `gateway` for all requests, `fresh` with an instance
 //!   for each; both answer with the URL of the app.
+//! * `https` starts the daemon anew, with TLS at the gateway.
 //! * `query` answers with the URL for queries and the address of the app.
 //! * `deploy <count>` deploys and removes the guest that often, each time under
 //!   another label; answers with the microseconds until the first answer.
@@ -18,7 +19,7 @@ use anyhow::{Context as _, Result, bail};
 use wapo_rpc::client::Upload;
 use wapo_rpc::message::{DeployArgs, Manifest};
 use wapo_rpc::{AppAddress, Client};
-use wapod::{Config, Module, Running};
+use wapod::{Config, Module, Running, TlsFiles};
 
 use crate::client;
 use crate::folder::Folder;
@@ -35,7 +36,7 @@ pub(super) fn run() -> Result<()> {
     let runtime = wapod::runtime_builder().build()?;
     runtime.block_on(async {
         let folder = Folder::make()?;
-        let mut daemon = Daemon::start(&folder).await?;
+        let mut daemon = Daemon::start(&folder, None).await?;
         let mut commands = super::commands();
         while let Some(command) = commands.next_line().await? {
             let words: Vec<&str> = command.split_whitespace().collect();
@@ -44,9 +45,14 @@ pub(super) fn run() -> Result<()> {
                     daemon.fill(apps.parse()?).await?;
                     daemon.running.shutdown().await;
                     let begun = Instant::now();
-                    daemon = Daemon::start(&folder).await?;
+                    daemon = Daemon::start(&folder, None).await?;
                     daemon.is_ready().await?;
                     Ok(vec![begun.elapsed().as_micros().to_string()])
+                }
+                ["https"] => {
+                    daemon.running.shutdown().await;
+                    daemon = Daemon::start(&folder, Some(certificate(&folder)?)).await?;
+                    Ok(vec![daemon.running.user_url()])
                 }
                 words => daemon.obey(words).await,
             };
@@ -57,6 +63,18 @@ pub(super) fn run() -> Result<()> {
     })
 }
 
+/// A certificate that nobody has to trust, in a file.
+fn certificate(folder: &Folder) -> Result<TlsFiles> {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()])?;
+    let path = folder.path().join("tls.pem");
+    let pem = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    std::fs::write(&path, pem)?;
+    Ok(TlsFiles {
+        certificate: path,
+        key: None,
+    })
+}
+
 struct Daemon {
     running: Running,
     client: Client,
@@ -64,11 +82,12 @@ struct Daemon {
 }
 
 impl Daemon {
-    async fn start(folder: &Folder) -> Result<Self> {
+    async fn start(folder: &Folder, user_tls: Option<TlsFiles>) -> Result<Self> {
         let running = wapod::Server::start(Config {
             data_dir: Some(folder.path().to_owned()),
             admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             instances_max: INSTANCES_MAX,
+            user_tls,
             ..Config::default()
         })
         .await?;

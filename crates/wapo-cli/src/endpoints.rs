@@ -17,12 +17,13 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
     if !app.is_off_the_gateway()
         && let Ok(gateway) = worker.user_address.parse::<SocketAddr>()
     {
+        let scheme = gateway_scheme(worker);
         let (name, domain) = (&app.info.name, &worker.base_domain);
         if !name.is_empty() && !domain.is_empty() {
-            urls.push(format!("http://{name}.{domain}:{}/", gateway.port()));
+            urls.push(format!("{scheme}://{name}.{domain}:{}/", gateway.port()));
         }
         let gateway = reachable(gateway, worker_url);
-        urls.push(format!("http://{gateway}/app/{}/", app.address));
+        urls.push(format!("{scheme}://{gateway}/app/{}/", app.address));
     }
     for (text, has_tls) in app.listening() {
         if let Ok(bound) = text.parse() {
@@ -30,6 +31,11 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
         }
     }
     urls
+}
+
+/// How URLs of a worker's gateway begin.
+pub(crate) fn gateway_scheme(worker: &WorkerInfo) -> &'static str {
+    if worker.user_tls { "https" } else { "http" }
 }
 
 /// Host and port to connect to, for an address that a socket of the worker is
@@ -100,6 +106,20 @@ mod tests {
                 "tcp://127.0.0.1:3000".to_owned(),
                 "tcp://127.0.0.1:3001".to_owned(),
             ]
+        );
+    }
+
+    #[test]
+    fn a_gateway_with_tls_has_urls_that_say_so() {
+        let worker = WorkerInfo {
+            user_tls: true,
+            ..worker("127.0.0.1:8002")
+        };
+        let urls = of(&app("shop", &[]), &worker, "https://127.0.0.1:8001");
+        assert_eq!(urls[0], "https://shop.localhost:8002/");
+        assert!(
+            urls[1].starts_with("https://127.0.0.1:8002/app/"),
+            "{urls:?}"
         );
     }
 

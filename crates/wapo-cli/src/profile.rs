@@ -19,6 +19,8 @@ const DEFAULT_URL: &str = "http://127.0.0.1:8001";
 const URL_VARIABLE: &str = "WAPO_WORKER";
 /// Environment variable with the worker's token.
 const TOKEN_VARIABLE: &str = "WAPO_TOKEN";
+/// Environment variable with the file of trusted certificates.
+const CA_VARIABLE: &str = "WAPO_CA";
 /// The file of profiles, in the folder of settings.
 const FILE: &str = "config.toml";
 
@@ -40,8 +42,13 @@ pub(crate) struct WorkerOptions {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
 
-    /// Worker of the configuration file: [worker.NAME] with `url` and
-    /// `token_file`.
+    /// PEM file of certificates to trust in place of the public authorities: that of
+    /// an authority, or the worker's own. Environment: WAPO_CA.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+
+    /// Worker of the configuration file: [worker.NAME] with `url`, `token_file`
+    /// and `ca_file`.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
 }
@@ -53,6 +60,8 @@ pub(crate) struct Target {
     pub(crate) url: String,
     /// The token, if there is one.
     pub(crate) token: Option<String>,
+    /// File of trusted certificates; `None` for the public authorities.
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// What the surroundings say.
@@ -60,6 +69,7 @@ pub(crate) struct Target {
 struct Surroundings {
     url: Option<String>,
     token: Option<String>,
+    ca: Option<PathBuf>,
     /// Folder of the configuration file.
     folder: Option<PathBuf>,
 }
@@ -79,6 +89,7 @@ struct ConfigFile {
 struct Profile {
     url: String,
     token_file: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
 }
 
 impl WorkerOptions {
@@ -103,7 +114,8 @@ impl WorkerOptions {
         });
         if let Some(url) = named {
             let token = own_token.or(around.token);
-            return Ok(Target { url, token });
+            let ca = self.ca.clone().or(around.ca);
+            return Ok(Target { url, token, ca });
         }
         if let Some(profile) = self.find_profile(around.folder.as_deref())? {
             let token = match (own_token, profile.token_file) {
@@ -112,11 +124,13 @@ impl WorkerOptions {
                 (None, None) => None,
             };
             let url = profile.url;
-            return Ok(Target { url, token });
+            let ca = self.ca.clone().or(profile.ca_file);
+            return Ok(Target { url, token, ca });
         }
         Ok(Target {
             url: DEFAULT_URL.to_owned(),
             token: own_token.or(around.token),
+            ca: self.ca.clone().or(around.ca),
         })
     }
 
@@ -152,6 +166,8 @@ impl WorkerOptions {
         };
         let file = profile.token_file.as_ref();
         profile.token_file = file.map(|file| folder.join(folders::expand_home(file)));
+        let file = profile.ca_file.as_ref();
+        profile.ca_file = file.map(|file| folder.join(folders::expand_home(file)));
         Ok(Some(profile))
     }
 }
@@ -165,6 +181,7 @@ fn surroundings() -> Surroundings {
     Surroundings {
         url: variable(URL_VARIABLE),
         token: variable(TOKEN_VARIABLE),
+        ca: variable(CA_VARIABLE).map(PathBuf::from),
         folder: folders::config(),
     }
 }
@@ -199,6 +216,7 @@ mod tests {
         Surroundings {
             url: url.map(str::to_owned),
             token: token.map(str::to_owned),
+            ca: Some("around.pem".into()),
             folder: Some(folder.to_owned()),
         }
     }
@@ -257,6 +275,30 @@ mod tests {
         let none = WorkerOptions::default();
         let environment = target(&none, around(folder.path(), Some("http://d"), Some("t")));
         assert_eq!(environment, ("http://d".to_owned(), Some("t".into())));
+    }
+
+    #[test]
+    fn the_trusted_certificates_of_a_profile_are_for_its_worker_only() {
+        let folder = folder(
+            "[worker.home]\nurl = \"https://10.0.0.1:8001\"\nca_file = \"home.pem\"\n\
+             [worker.open]\nurl = \"https://10.0.0.2:8001\"\n",
+        );
+        let of = |options: &WorkerOptions, url| {
+            let target = options.target_in(around(folder.path(), url, None));
+            target.expect("a target").ca
+        };
+        assert_eq!(
+            of(&profile("home"), None),
+            Some(folder.path().join("home.pem"))
+        );
+        assert_eq!(of(&profile("open"), None), None);
+        let none = WorkerOptions::default();
+        assert_eq!(of(&none, Some("https://d")), Some("around.pem".into()));
+        let named = WorkerOptions {
+            ca: Some("own.pem".into()),
+            ..profile("home")
+        };
+        assert_eq!(of(&named, None), Some("own.pem".into()));
     }
 
     #[test]

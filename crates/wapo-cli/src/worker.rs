@@ -1,13 +1,14 @@
 //! Talking to a worker: the connection that each command begins with, and its
 //! failures in words for the person at the keyboard.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Error, Result};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
-use wapo_rpc::{Client, ClientError};
+use wapo_rpc::client::{Client, ClientError, TrustedCertificates};
 
 use crate::apps::FoundApp;
 use crate::human;
@@ -77,8 +78,9 @@ pub(crate) fn run<T>(
     work: impl AsyncFnOnce(&Session<'_>) -> Result<T>,
 ) -> Result<T> {
     let target = common.worker.target()?;
+    let trusted = target.ca.as_deref().map(read_trusted).transpose()?;
     let session = Session {
-        client: Client::new(&target.url, target.token.as_deref())?,
+        client: Client::with_trust(&target.url, target.token.as_deref(), trusted.as_ref())?,
         terminal,
         json: common.json,
     };
@@ -88,6 +90,14 @@ pub(crate) fn run<T>(
         .context("cannot set up input and output")?;
     let done = runtime.block_on(work(&session));
     done.map_err(|error| explain(error, &target.url))
+}
+
+/// Reads the certificates that are trusted.
+fn read_trusted(file: &Path) -> Result<TrustedCertificates> {
+    let shown = file.display();
+    let pem = std::fs::read(file)
+        .with_context(|| format!("cannot read the trusted certificates {shown}"))?;
+    TrustedCertificates::from_pem(&pem).map_err(|error| Error::msg(format!("{shown}: {error}")))
 }
 
 /// Adds what to do next to failures of the connection.

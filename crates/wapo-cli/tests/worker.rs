@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use wapod::{AdminToken, Config};
+use wapod::{AdminToken, Config, TlsFiles};
 
 use support::place::Place;
 use support::{ended, get, guest, output, text};
@@ -424,4 +424,37 @@ async fn a_command_line_that_makes_no_sense_is_refused_before_anything_is_asked(
         let ended = output(folder.path(), &arguments).await;
         assert_eq!(ended.status.code(), Some(2), "{arguments:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_is_trusted_by_the_certificate_that_is_named() {
+    let folder = tempfile::tempdir().expect("folder");
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("a certificate");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let files = TlsFiles {
+        certificate: file("cert.pem", &made.cert.pem()),
+        key: Some(file("key.pem", &made.signing_key.serialize_pem())),
+    };
+    let ca = files.certificate.display().to_string();
+    let place = Place::with(Config {
+        admin_tls: Some(files.clone()),
+        user_tls: Some(files),
+        ..Config::default()
+    })
+    .await;
+    let error = place.bad(&["list"]).await;
+    assert!(error.contains("--ca"), "{error}");
+    let wasm = guest("hello-http");
+    let urls = place.good(&["deploy", &wasm, "--ca", &ca]).await;
+    assert!(urls.starts_with("https://hello-http.localhost:"), "{urls}");
+    let info = place.good(&["info", "--ca", &ca]).await;
+    assert!(info.contains("https://NAME.localhost:"), "{info}");
+    let none = file("none.pem", "").display().to_string();
+    let error = place.bad(&["list", "--ca", &none]).await;
+    assert!(error.contains("no certificate in it"), "{error}");
 }

@@ -14,6 +14,7 @@ mod error;
 mod logs;
 mod sse;
 mod transport;
+mod trust;
 
 use http::Method as Verb;
 use http::header::CONTENT_TYPE;
@@ -28,6 +29,7 @@ use crate::log::Health;
 use crate::message::*;
 use crate::method::{OperationMethod, UserMethod};
 use transport::Transport;
+pub use trust::TrustedCertificates;
 
 /// The admin port of a worker.
 #[derive(Clone, Debug)]
@@ -49,7 +51,20 @@ impl Client {
     ///
     /// [`ClientError::BadUrl`], [`ClientError::BadToken`]
     pub fn new(base_url: &str, token: Option<&str>) -> Result<Self, ClientError> {
-        Transport::new(base_url, token).map(|transport| Self { transport })
+        Self::with_trust(base_url, token, None)
+    }
+
+    /// The same for a worker whose certificate no public authority has signed.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_trust(
+        base_url: &str,
+        token: Option<&str>,
+        trusted: Option<&TrustedCertificates>,
+    ) -> Result<Self, ClientError> {
+        Transport::new(base_url, token, trusted).map(|transport| Self { transport })
     }
 
     /// The URL, as it was given but for a slash at the end.
@@ -75,7 +90,19 @@ impl UserClient {
     ///
     /// [`ClientError::BadUrl`]
     pub fn new(base_url: &str) -> Result<Self, ClientError> {
-        Transport::new(base_url, None).map(|transport| Self { transport })
+        Self::with_trust(base_url, None)
+    }
+
+    /// The same for a worker whose certificate no public authority has signed.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_trust(
+        base_url: &str,
+        trusted: Option<&TrustedCertificates>,
+    ) -> Result<Self, ClientError> {
+        Transport::new(base_url, None, trusted).map(|transport| Self { transport })
     }
 }
 

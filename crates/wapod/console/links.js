@@ -7,7 +7,7 @@ import { fromHex, toBase32 } from "./format.js";
 const UNSPECIFIED = ["0.0.0.0", "[::]", "::", ""];
 
 /**
- * @param {{user_address?: string, base_domain?: string}} info
+ * @param {{user_address?: string, user_tls?: boolean, base_domain?: string}} info
  * @param {{address: string, name?: string, instance_list?: object[]}} app
  * @param {string} ownHost host name by which the console itself was reached
  * @returns {{path: string, host: string} | null} null while the worker does not say where, and
@@ -20,9 +20,10 @@ export function linksOf(info, app, ownHost) {
   const port = info.user_address.slice(at + 1);
   const host = UNSPECIFIED.includes(bound) ? ownHost : bound;
   const label = app.name || toBase32(fromHex(app.address));
+  const scheme = info.user_tls ? "https" : "http";
   return {
-    path: `http://${host}:${port}/app/${app.address.replace(/^0x/, "")}/`,
-    host: `http://${label}.${info.base_domain || "localhost"}:${port}/`,
+    path: `${scheme}://${host}:${port}/app/${app.address.replace(/^0x/, "")}/`,
+    host: `${scheme}://${label}.${info.base_domain || "localhost"}:${port}/`,
   };
 }
 

@@ -27,10 +27,12 @@ use wapo_host::{
 };
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
+use crate::error::StartError;
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
 };
 use crate::store::Settings;
+use crate::tls_files::TlsFiles;
 use crate::worker::{Deployment, Name};
 
 /// Takes every line of every app, while the guest runs: it must be quick.
@@ -71,6 +73,10 @@ pub struct Config {
     pub admin_address: Option<SocketAddr>,
     /// What the operator has to show there; `None` for nothing.
     pub admin_token: Option<AdminToken>,
+    /// Certificate of the gateway; `None` for HTTP in the clear.
+    pub user_tls: Option<TlsFiles>,
+    /// Certificate of the operator's interface; `None` for HTTP in the clear.
+    pub admin_tls: Option<TlsFiles>,
     /// Domain below which each app has a host name.
     pub base_domain: String,
     /// Proxies whose word about clients counts (`X-Forwarded-For` and the like).
@@ -124,6 +130,8 @@ impl Default for Config {
             data_dir: None,
             admin_address: None,
             admin_token: None,
+            user_tls: None,
+            admin_tls: None,
             base_domain: "localhost".to_owned(),
             trusted_proxies: Vec::new(),
             patience: Patience::default(),
@@ -138,6 +146,22 @@ impl Default for Config {
             drain_grace: DRAIN_GRACE,
             settle: SETTLE,
             safe_mode: false,
+        }
+    }
+}
+
+impl Config {
+    /// Whether strangers could get at the operator's interface.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::OpenAdmin`], [`StartError::PlainAdmin`]
+    pub fn check_admin(&self) -> Result<(), StartError> {
+        match self.admin_address {
+            Some(admin) if admin.ip().is_loopback() => Ok(()),
+            Some(admin) if self.admin_token.is_none() => Err(StartError::OpenAdmin(admin)),
+            Some(admin) if self.admin_tls.is_none() => Err(StartError::PlainAdmin(admin)),
+            _ => Ok(()),
         }
     }
 }

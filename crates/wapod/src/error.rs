@@ -94,6 +94,19 @@ pub enum StartError {
         "the admin address {0} can be reached from other machines: set a token (WAPOD_ADMIN_TOKEN or --admin-token-file), or use a loopback address"
     )]
     OpenAdmin(SocketAddr),
+    /// Access from other machines in the clear.
+    #[error(
+        "the admin address {0} can be reached from other machines, and without TLS whoever is on the way reads the token: give the port a certificate (--admin-tls CERTIFICATE,KEY), or use a loopback address, which `ssh -L` or a proxy on this machine makes reachable"
+    )]
+    PlainAdmin(SocketAddr),
+    /// A certificate cannot be used.
+    #[error("the {port} port cannot speak TLS: {reason}")]
+    Tls {
+        /// Which port.
+        port: &'static str,
+        /// What is wrong, with the file.
+        reason: String,
+    },
     /// One of the apps.
     #[error(transparent)]
     App(#[from] AppError),

@@ -60,6 +60,7 @@ mod server;
 pub mod signals;
 mod store;
 pub mod system;
+mod tls_files;
 mod watchdog;
 mod worker;
 
@@ -74,6 +75,7 @@ pub use logs::{LogEvent, LogReader};
 pub use server::{LastSave, Running, Server};
 pub use signals::{Signals, Told};
 pub use store::STORE_THREAD;
+pub use tls_files::TlsFiles;
 pub use wapo_abi::message::LogLevel;
 pub use wapo_host::net::policy::{
     AppEgress, EgressDefault, EgressPolicy, EgressRule, EgressRules, Host, RuleError, RuleSet,

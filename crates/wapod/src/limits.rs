@@ -4,10 +4,12 @@
 //! [`crate::AppConfig`]; bounds of guests are in [`wapo_host::limits`].
 
 mod clients;
+mod tls;
 
 use std::time::Duration;
 
 pub use clients::*;
+pub use tls::*;
 
 /// Time for the whole body of a call, which is collected in memory.
 ///

@@ -11,6 +11,7 @@ mod layer;
 mod settings;
 mod small_file;
 mod timeouts;
+mod tls;
 mod values;
 
 use std::path::PathBuf;

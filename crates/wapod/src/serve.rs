@@ -105,13 +105,15 @@ async fn serve(settings: Settings, mut signals: Signals) -> Result<Ended, String
 /// Says where the daemon is and, the first time, what one can do with it.
 fn announce(running: &Running, base_domain: &str, is_first_start: bool) {
     let user = running.user_address();
-    let console = running.admin_address().map(url);
+    let console = running.admin_address();
+    let console = console.map(|address| url(running.admin_scheme(), address));
     if let Some(console) = &console {
         tracing::info!("the console is at {console}");
     }
     tracing::info!(
-        "apps are served at {} and http://NAME.{base_domain}:{}/",
-        url(user),
+        "apps are served at {} and {}://NAME.{base_domain}:{}/",
+        url(running.user_scheme(), user),
+        running.user_scheme(),
         user.port()
     );
     if let Some(console) = console
@@ -124,14 +126,14 @@ fn announce(running: &Running, base_domain: &str, is_first_start: bool) {
 }
 
 /// How to reach an address from this machine.
-fn url(mut address: SocketAddr) -> String {
+fn url(scheme: &str, mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
             SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         });
     }
-    format!("http://{address}/")
+    format!("{scheme}://{address}/")
 }
 
 /// What was asked for, to explain why it cannot be had.

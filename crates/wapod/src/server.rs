@@ -16,7 +16,7 @@ use wapo_host::{
 };
 use wapo_rpc::AppAddress;
 
-use crate::api::{self, AdminSettings, Clients, Frontend, UserSurface};
+use crate::api::{self, AdminSettings, Clients, Frontend, Https, UserSurface};
 use crate::config::{AppConfig, Config};
 use crate::data_dir::DataDir;
 use crate::error::{AppError, StartError};
@@ -24,6 +24,7 @@ use crate::identity::Identity;
 use crate::limits::COMPILE_THREADS;
 use crate::store::Store;
 use crate::system::Capacity;
+use crate::tls_files::{FileCertificate, TlsFiles};
 use crate::watchdog::Watchdog;
 use crate::worker::{AppHandle, Worker};
 
@@ -42,12 +43,8 @@ impl Server {
         if config.root_app && config.apps.is_empty() {
             return Err(StartError::NoRootApp);
         }
-        if let Some(admin) = config.admin_address
-            && !admin.ip().is_loopback()
-            && config.admin_token.is_none()
-        {
-            return Err(StartError::OpenAdmin(admin));
-        }
+        config.check_admin()?;
+        let tls = PortsTls::open(&config).await?;
         let (user_listener, user_address) = bind(config.address).await?;
         let admin = match config.admin_address {
             Some(address) => Some(bind(address).await?),
@@ -80,12 +77,16 @@ impl Server {
         );
         let surface =
             UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
-        let mut frontends = vec![Frontend::start(user_listener, surface, config.drain_grace)];
+        let grace = config.drain_grace;
+        let user = Frontend::start(user_listener, surface, grace, tls.user.clone());
+        let mut frontends = vec![user];
         if let Some((listener, _)) = admin {
             let connections_max = config.connections_max.min(plan.admin_connections);
             let settings = AdminSettings {
                 token: config.admin_token.as_ref(),
                 user_address,
+                user_scheme: scheme(&tls.user),
+                https: tls.all(),
                 base_domain: config.base_domain,
                 clients: Clients::of_admin(connections_max, config.patience),
                 users,
@@ -94,7 +95,7 @@ impl Server {
                 exit: Arc::clone(&exit),
             };
             let surface = api::admin(Arc::clone(&worker), settings);
-            frontends.push(Frontend::start(listener, surface, config.drain_grace));
+            frontends.push(Frontend::start(listener, surface, grace, tls.admin.clone()));
         }
         tracing::info!(address = %user_address, apps = worker.apps().len(), "the gateway is open");
         Ok(Running {
@@ -102,9 +103,10 @@ impl Server {
             frontends,
             user_address,
             admin_address,
+            tls,
             exit,
             apps,
-            drain_grace: config.drain_grace,
+            drain_grace: grace,
         })
     }
 }
@@ -124,6 +126,49 @@ fn machine(config: &Config, user: SocketAddr, admin: Option<SocketAddr>) -> Arc<
         }
     }
     Arc::new(Machine::new(own_ports))
+}
+
+/// TLS of the ports that speak it.
+struct PortsTls {
+    user: Option<Arc<Https>>,
+    admin: Option<Arc<Https>>,
+}
+
+impl PortsTls {
+    /// Reads their certificates.
+    async fn open(config: &Config) -> Result<Self, StartError> {
+        Ok(Self {
+            user: https("user", config.user_tls.clone()).await?,
+            admin: https("admin", config.admin_tls.clone()).await?,
+        })
+    }
+
+    fn all(&self) -> Vec<Arc<Https>> {
+        self.user.iter().chain(&self.admin).cloned().collect()
+    }
+}
+
+fn scheme(https: &Option<Arc<Https>>) -> &'static str {
+    match https {
+        Some(_) => "https",
+        None => "http",
+    }
+}
+
+/// Reads the certificate of a port.
+async fn https(
+    port: &'static str,
+    files: Option<TlsFiles>,
+) -> Result<Option<Arc<Https>>, StartError> {
+    let Some(files) = files else {
+        return Ok(None);
+    };
+    let opening = tokio::task::spawn_blocking(move || FileCertificate::open(port, files));
+    let opened = opening.await.map_err(|error| error.to_string());
+    let opened = opened.flatten();
+    let https = opened.and_then(|certificate| Https::new(Arc::new(certificate)));
+    let https = https.map_err(|reason| StartError::Tls { port, reason })?;
+    Ok(Some(Arc::new(https)))
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -241,6 +286,7 @@ pub struct Running {
     frontends: Vec<Frontend>,
     user_address: SocketAddr,
     admin_address: Option<SocketAddr>,
+    tls: PortsTls,
     exit: Arc<Notify>,
     apps: Vec<AppHandle>,
     drain_grace: Duration,
@@ -255,6 +301,28 @@ impl Running {
     /// Where the operator's interface listens.
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin_address
+    }
+
+    /// URL of the gateway, with a slash at the end.
+    pub fn user_url(&self) -> String {
+        format!("{}://{}/", self.user_scheme(), self.user_address)
+    }
+
+    /// URL of the operator's interface, with a slash at the end.
+    pub fn admin_url(&self) -> Option<String> {
+        let scheme = self.admin_scheme();
+        self.admin_address
+            .map(|address| format!("{scheme}://{address}/"))
+    }
+
+    /// How URLs of the gateway begin: `http` or `https`.
+    pub fn user_scheme(&self) -> &'static str {
+        scheme(&self.tls.user)
+    }
+
+    /// How URLs of the operator's interface begin.
+    pub fn admin_scheme(&self) -> &'static str {
+        scheme(&self.tls.admin)
     }
 
     /// What is to be written when the process has to end at once.
@@ -283,7 +351,7 @@ impl Running {
 
     /// URL of an app on the gateway, with a slash at the end.
     pub fn app_url(&self, app: AppAddress) -> String {
-        format!("http://{}/app/{app}/", self.user_address)
+        format!("{}app/{app}/", self.user_url())
     }
 
     /// The apps of the configuration, in its order, also when they have ended.

@@ -301,6 +301,16 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
     let refused = folder.run(&["--admin-address", "0.0.0.0"]);
     assert_eq!(refused.code, Some(1));
     assert!(refused.only_error().contains("set a token"));
+    let refused = folder.run(&["--admin-address", "0.0.0.0", "-t", "secret"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(refused.only_error().contains("--admin-tls"));
+    let refused = folder.run(&["--user-tls", "nothing.pem"]);
+    assert_eq!(refused.code, Some(1));
+    assert!(
+        refused
+            .only_error()
+            .contains("user-tls: cannot read nothing.pem")
+    );
     let help = folder.run(&["--help"]);
     assert_eq!(help.code, Some(0));
     assert!(help.output.contains("WAPOD_ADMIN_TOKEN"));

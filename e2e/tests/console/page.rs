@@ -39,8 +39,8 @@ pub(crate) async fn worker() -> Daemon {
 
 /// Where the console of a daemon is.
 pub(crate) fn origin(daemon: &Daemon) -> String {
-    let address = daemon.running().admin_address().expect("an admin port");
-    format!("http://{address}")
+    let url = daemon.running().admin_url().expect("an admin port");
+    url.trim_end_matches('/').to_owned()
 }
 
 impl Page {

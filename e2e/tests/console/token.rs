@@ -1,6 +1,7 @@
 //! A worker that wants a token.
 
 use e2e::Daemon;
+use e2e::certificates::self_signed;
 use wapod::AdminToken;
 
 use crate::page::{Page, key};
@@ -56,5 +57,34 @@ async fn the_token_is_asked_for_kept_and_forgotten() {
     page.write("#token-input", "the-right-one").await;
     page.click("#token-ok").await;
     page.until_hidden("#banner").await;
+    page.close(&[ASKED]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_console_works_over_https() {
+    let folder = tempfile::tempdir().expect("folder");
+    let file = |name: &str| folder.path().join(name);
+    let daemon = Daemon::with(|config| {
+        config.admin_address = Some(([127, 0, 0, 1], 0).into());
+        config.admin_tls = Some(self_signed("127.0.0.1").write(&file("admin.pem")));
+        config.user_tls = Some(self_signed("127.0.0.1").write(&file("user.pem")));
+        config.admin_token = Some(AdminToken("the-right-one".to_owned()));
+    })
+    .await;
+    let page = Page::open(&daemon).await;
+    page.until_shown("#token-dialog").await;
+    page.write("#token-input", "the-right-one").await;
+    page.press(&[key::ENTER]).await;
+    page.until_state("#connection", "ok").await;
+    page.click("#apps-sample").await;
+    page.until_state("#app-state", "running").await;
+    let link = page
+        .script("return document.querySelector('#app-links a').href")
+        .await;
+    let link = link.as_str().expect("a link").to_owned();
+    assert!(link.starts_with("https://"), "{link}");
+    page.click("#app-nav-log").await;
+    page.until_says("#log-lines .line", "ready for requests")
+        .await;
     page.close(&[ASKED]).await;
 }

@@ -1,10 +1,12 @@
 //! Calls of gRPC through the gateway, with tonic as the client.
 
+use std::net::SocketAddr;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use bytes::{Buf as _, BufMut as _, Bytes};
-use e2e::{App, Daemon, guest, within};
+use e2e::certificates::Tunnel;
+use e2e::{App, Authority, Daemon, guest, within};
 use futures_util::Stream;
 use http_body_util::Full;
 use hyper::Uri;
@@ -61,12 +63,18 @@ impl Decoder for Plain {
 async fn client() -> (App, Grpc<Channel>) {
     let app = Daemon::start().await.deploy(guest("sdk-suite")).await;
     let host = format!("{}.localhost", app.handle().address().to_base32());
-    let endpoint = Endpoint::from_shared(format!("http://{}", app.gateway())).unwrap();
+    let client = client_at(app.gateway(), &host).await;
+    (app, client)
+}
+
+/// A client of the service that is reached there under that name.
+async fn client_at(address: SocketAddr, host: &str) -> Grpc<Channel> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let origin = Uri::from_str(&format!("http://{host}")).unwrap();
     let channel = within("a connection", endpoint.origin(origin).connect()).await;
     let mut client = Grpc::new(channel.unwrap());
     client.ready().await.unwrap();
-    (app, client)
+    client
 }
 
 fn method(name: &str) -> PathAndQuery {
@@ -90,7 +98,26 @@ fn stream_of(receiver: mpsc::Receiver<Vec<u8>>) -> impl Stream<Item = Vec<u8>> +
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_of_every_kind_work() {
-    let (_app, mut client) = client().await;
+    let (_app, client) = client().await;
+    call_all(client).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_every_kind_work_over_https() {
+    let (folder, authority) = (tempfile::tempdir().unwrap(), Authority::new());
+    let identity = authority.issue("*.apps.example");
+    let daemon = Daemon::with(|config| {
+        config.base_domain = "apps.example".to_owned();
+        config.user_tls = Some(identity.write(&folder.path().join("user.pem")));
+    });
+    let app = daemon.await.deploy(guest("sdk-suite")).await;
+    let host = format!("{}.apps.example", app.handle().address().to_base32());
+    let tunnel = Tunnel::open(app.gateway(), &host, authority.client(&["h2"])).await;
+    call_all(client_at(tunnel.address(), &host).await).await;
+}
+
+/// Makes a call of each kind.
+async fn call_all(mut client: Grpc<Channel>) {
     let message = b"hello".to_vec();
     let call = client.unary(Request::new(message.clone()), method("Unary"), Plain);
     let answer = within("an answer", call).await.unwrap().into_inner();

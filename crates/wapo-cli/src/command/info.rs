@@ -7,6 +7,7 @@ use clap::Args;
 use wapo_rpc::message::{Budget, Empty, WorkerInfo};
 use wapod::ByteSize;
 
+use crate::endpoints;
 use crate::human;
 use crate::table::{Align, Table};
 use crate::terminal::Terminal;
@@ -156,7 +157,8 @@ fn gateway(info: &WorkerInfo) -> String {
         (address, "") => address.to_owned(),
         (address, domain) => {
             let port = address.rsplit_once(':').map_or("", |(_, port)| port);
-            format!("{address}, apps at http://NAME.{domain}:{port}/")
+            let scheme = endpoints::gateway_scheme(info);
+            format!("{address}, apps at {scheme}://NAME.{domain}:{port}/")
         }
     }
 }

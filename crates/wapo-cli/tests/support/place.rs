@@ -34,8 +34,8 @@ impl Place {
     }
 
     pub(crate) fn url(&self) -> String {
-        let address = self.worker.admin_address().expect("an admin port");
-        format!("http://{address}")
+        let url = self.worker.admin_url().expect("an admin port");
+        url.trim_end_matches('/').to_owned()
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> tokio::process::Command {

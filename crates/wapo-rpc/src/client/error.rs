@@ -115,7 +115,9 @@ pub(super) fn root_cause(error: &(dyn Error + 'static)) -> String {
             return "it does not speak TLS, try http://".to_owned();
         }
         Some(rustls::Error::InvalidCertificate(reason)) => {
-            return format!("its certificate is not to be trusted ({reason})");
+            return format!(
+                "its certificate is not to be trusted ({reason}); if it is one of your own, or of your own authority, name the file of it with --ca"
+            );
         }
         _ => {}
     }

@@ -1,7 +1,6 @@
 //! Requests and answers over HTTP/1.1, in the clear or with TLS.
 //!
-//! Connections are kept for the next call. Certificates are checked against the
-//! public authorities that browsers trust.
+//! Connections are kept for the next call. Whose certificates are taken is in `trust`.
 
 use std::fmt;
 use std::time::Duration;
@@ -19,6 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use prost::Message as _;
 
 use super::error::{ClientError, SourceFailure, root_cause, source_failure};
+use super::trust::{self, TrustedCertificates};
 use crate::limits::{
     ANSWER_BYTES_MAX, CALL_TIMEOUT, CONNECT_TIMEOUT, KEEPALIVE, POOL_IDLE_TIMEOUT,
 };
@@ -43,7 +43,11 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> RequestBody {
 }
 
 impl Transport {
-    pub(super) fn new(base_url: &str, token: Option<&str>) -> Result<Self, ClientError> {
+    pub(super) fn new(
+        base_url: &str,
+        token: Option<&str>,
+        trusted: Option<&TrustedCertificates>,
+    ) -> Result<Self, ClientError> {
         let base_url = base_url.trim_end_matches('/');
         check_url(base_url).map_err(|reason| ClientError::BadUrl {
             url: base_url.to_owned(),
@@ -55,12 +59,12 @@ impl Transport {
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_keepalive(Some(KEEPALIVE));
+        let tls = trust::config(trusted).map_err(|_| ClientError::BadUrl {
+            url: base_url.to_owned(),
+            reason: "TLS cannot be set up",
+        })?;
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(rustls::crypto::ring::default_provider())
-            .map_err(|_| ClientError::BadUrl {
-                url: base_url.to_owned(),
-                reason: "TLS cannot be set up",
-            })?
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);

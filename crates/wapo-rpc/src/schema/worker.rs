@@ -54,6 +54,8 @@ macro_rules! worker_messages {
                 /// Everything of which there is a bounded amount for all together; on the
                 /// admin port only.
                 budgets: [Budget] = 113,
+                /// Whether apps are reached there by HTTPS only; on the admin port only.
+                user_tls: bool = 120,
             }
             /// Something of which there is a bounded amount.
             Budget {

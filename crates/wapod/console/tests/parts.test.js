@@ -65,6 +65,9 @@ test("links name a host that the browser can reach", () => {
   assert.match(links("[::]:8002").path, /^http:\/\/10\.0\.0\.5:8002\//);
   assert.match(links("[::1]:8002").path, /^http:\/\/\[::1\]:8002\//);
   assert.equal(links("127.0.0.1:8002", "").host, `http://${"a".repeat(52)}.localhost:8002/`);
+  const secure = linksOf({ user_address: "127.0.0.1:8002", user_tls: true }, app, "h");
+  assert.match(secure.path, /^https:\/\/127\.0\.0\.1:8002\//);
+  assert.equal(secure.host, "https://shop.localhost:8002/");
   assert.equal(linksOf({}, app, "h"), null);
   const info = { user_address: "127.0.0.1:8002" };
   const listening = ["0.0.0.0:3000"];

@@ -41,6 +41,8 @@ pub(crate) struct AdminSurface {
     /// Descriptors that one instance may hold.
     pub(super) instance_descriptors: u64,
     pub(super) user_address: SocketAddr,
+    /// How URLs of the user port begin.
+    pub(super) user_scheme: &'static str,
     pub(super) base_domain: String,
     /// Somebody wants the daemon to end.
     pub(super) exit: Arc<Notify>,
@@ -52,6 +54,7 @@ impl AdminSurface {
             worker: Arc::clone(&self.worker),
             budgets: Arc::clone(&self.budgets),
             user_address: self.user_address,
+            user_scheme: self.user_scheme,
             base_domain: self.base_domain.clone(),
             exit: Arc::clone(&self.exit),
         }

@@ -12,6 +12,7 @@ use wapo_rpc::AppAddress;
 
 use super::budget::{Budget, Reading};
 use super::clients::Clients;
+use super::https::Https;
 use crate::limits::APPS_MAX;
 use crate::system;
 use crate::worker::Worker;
@@ -22,6 +23,8 @@ pub(crate) struct AllBudgets {
     pub(super) clients: Arc<Clients>,
     /// Those of the user port.
     pub(super) users: Arc<Clients>,
+    /// TLS of the ports that have it.
+    pub(super) https: Vec<Arc<Https>>,
     /// Who follows logs, of each app.
     pub(super) followers: Arc<Budget<AppAddress>>,
     /// Blobs that come and go.
@@ -76,6 +79,11 @@ impl AllBudgets {
         for clients in [&self.users, &self.clients] {
             let of_port = clients.readings();
             rows.extend(of_port.map(|(port, name, reading)| client(port, name, reading)));
+        }
+        for https in &self.https {
+            let reading = https.reading();
+            let port = reading.certificate.port;
+            rows.push(client(port, "handshakes", reading.handshakes));
         }
         let of_operator = [
             ("log_followers", self.followers.reading()),
@@ -183,6 +191,7 @@ fn client(port: &'static str, name: &'static str, reading: Reading) -> Row {
             "head_bytes" => "Heads of requests",
             "upload_bytes" => "Unread bodies",
             "large_messages" => "Large messages at a time",
+            "handshakes" => "Handshakes of TLS",
             "log_followers" => "Followers of logs",
             "blob_transfers" => "Blobs on their way",
             other => other,

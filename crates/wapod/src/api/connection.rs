@@ -2,7 +2,8 @@
 //!
 //! One task per connection, a bounded number of them (`places`). [`Frontend::drain`] ends
 //! them in two stages: first no new requests, and after a grace period no
-//! connection at all. The version of HTTP is told by the first bytes.
+//! connection at all. The version of HTTP is told by the first bytes, after the
+//! handshake where the port speaks TLS (`https`).
 
 use std::convert::Infallible;
 use std::io;
@@ -20,14 +21,18 @@ use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::body::Body;
+use super::budget::Who;
 use super::clients::Clients;
+use super::gateway::forwarded::Peer;
+use super::https::Https;
 use super::places::{Activity, Place, Places, Wait, Work};
 use super::presence::Presence;
 use super::request_body::RequestBody;
-use super::wire::Wire;
+use super::wire::{Socket, Wire};
 use super::{framing, http2};
 use crate::limits::{
     ACCEPT_WARNING_INTERVAL, FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, KEEPALIVE_TIME,
@@ -52,16 +57,28 @@ pub(crate) struct Frontend {
     stage: watch::Sender<Stage>,
     places: Arc<Places>,
     grace: Duration,
+    /// Looks after the certificate; ends with this.
+    _watch: JoinSet<()>,
 }
 
 impl Frontend {
-    /// Starts to accept.
-    pub(crate) fn start(listener: TcpListener, surface: impl Surface, grace: Duration) -> Self {
+    /// Starts to accept; with `https`, connections begin with TLS.
+    pub(crate) fn start(
+        listener: TcpListener,
+        surface: impl Surface,
+        grace: Duration,
+        https: Option<Arc<Https>>,
+    ) -> Self {
         keep_alive(&listener);
         let (stage, watching) = watch::channel(Stage::Open);
         let places = Arc::clone(&surface.clients().places);
-        tokio::spawn(accept(listener, Arc::new(surface), watching));
+        let mut watch = JoinSet::new();
+        if let Some(https) = &https {
+            watch.spawn(Arc::clone(https).watch());
+        }
+        tokio::spawn(accept(listener, Arc::new(surface), https, watching));
         Self {
+            _watch: watch,
             stage,
             places,
             grace,
@@ -105,11 +122,21 @@ pub(crate) struct Client {
 struct Link {
     presence: Arc<Presence>,
     place: Place,
+    /// Whether the connection has TLS.
+    is_https: bool,
     /// Copied by whoever waits for it only: each copy is counted for the whole port.
     stage: watch::Receiver<Stage>,
 }
 
 impl Client {
+    /// Where the connection comes from, and how it comes.
+    pub(super) fn end(&self) -> Peer {
+        Peer {
+            address: self.peer,
+            is_https: self.link.is_https,
+        }
+    }
+
     /// What can be told about the other end.
     pub(super) fn presence(&self) -> &Arc<Presence> {
         &self.link.presence
@@ -161,7 +188,12 @@ impl Client {
     }
 }
 
-async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch::Receiver<Stage>) {
+async fn accept(
+    listener: TcpListener,
+    surface: Arc<impl Surface>,
+    https: Option<Arc<Https>>,
+    stage: watch::Receiver<Stage>,
+) {
     let clients = Arc::clone(surface.clients());
     let mut draining = stage.clone();
     let mut warned: Option<Instant> = None;
@@ -188,15 +220,22 @@ async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch:
                 link: Arc::new(Link {
                     presence: Arc::new(clients.presence(who)),
                     place,
+                    is_https: https.is_some(),
                     stage: stage.clone(),
                 }),
                 _work: None,
             };
             let surface = Arc::clone(&surface);
+            let https = https.clone();
             tokio::spawn(async move {
                 let activity = Arc::clone(client.activity());
+                let serving = async {
+                    if let Some(socket) = open(stream, https, &client, who).await {
+                        serve(socket, surface, client).await;
+                    }
+                };
                 tokio::select! {
-                    () = serve(stream, surface, client) => {}
+                    () = serving => {}
                     () = activity.displaced() => {}
                 }
             });
@@ -210,12 +249,30 @@ async fn accept(listener: TcpListener, surface: Arc<impl Surface>, stage: watch:
     }
 }
 
-async fn serve(stream: TcpStream, surface: Arc<impl Surface>, client: Client) {
+/// Makes the connection ready for HTTP; `None` when it does not come to that.
+async fn open(
+    stream: TcpStream,
+    https: Option<Arc<Https>>,
+    client: &Client,
+    who: Who,
+) -> Option<Socket> {
     // Answers are written whole; waiting for more would only delay them.
     let _ = stream.set_nodelay(true);
+    let Some(https) = https else {
+        return Some(Socket::Tcp(stream));
+    };
+    // Boxed: it is larger than what comes after it.
+    let shaking = Box::pin(https.shake(stream, who));
+    tokio::select! {
+        shaken = shaking => shaken.map(Socket::Tls),
+        () = client.draining() => None,
+    }
+}
+
+async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Client) {
     let patience = surface.clients().patience;
     let (presence, activity) = (client.presence(), client.activity());
-    let mut wire = Wire::new(stream, presence.clone(), activity.clone(), patience.write);
+    let mut wire = Wire::new(socket, presence.clone(), activity.clone(), patience.write);
     let is_http2 = tokio::select! {
         is_http2 = timeout(FIRST_BYTES_TIMEOUT, wire.speaks_http2(patience.head)) => match is_http2 {
             Ok(Some(is_http2)) => is_http2,
@@ -341,12 +398,13 @@ impl Client {
     /// One that has a place, and no connection.
     pub(super) async fn of_test(places: &Arc<Places>) -> Self {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let who = super::budget::Who::new(peer.ip(), &[]);
+        let who = Who::new(peer.ip(), &[]);
         Self {
             peer,
             link: Arc::new(Link {
                 presence: Arc::default(),
                 place: places.take(who).await.expect("a place"),
+                is_https: false,
                 stage: watch::channel(Stage::Open).1,
             }),
             _work: None,
@@ -399,7 +457,7 @@ mod tests {
             clients: Clients::of_admin(8, Patience::default()),
             asked: Arc::clone(&asked),
         };
-        let frontend = Frontend::start(listener, silent, Duration::from_millis(50));
+        let frontend = Frontend::start(listener, silent, Duration::from_millis(50), None);
         let mut stage = frontend.stage.subscribe();
         let mut seen = vec![*stage.borrow_and_update()];
         // A request without an answer takes the whole grace.

@@ -70,6 +70,7 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     // Without them only while the daemon ends.
     budgets(&mut page, &rows.unwrap_or_default());
     displaced(&mut page, &surface.budgets);
+    https(&mut page, &surface.budgets);
     stalls(&mut page, worker);
     let apps: Vec<_> = worker
         .apps_in_order()
@@ -134,6 +135,41 @@ fn displaced(page: &mut Page, budgets: &AllBudgets) {
     page.head(DISPLACED, "counter", help);
     for (port, count) in [budgets.users.displaced(), budgets.clients.displaced()] {
         page.line(DISPLACED, &format!("port=\"{port}\""), count);
+    }
+}
+
+/// TLS of the daemon's own ports.
+fn https(page: &mut Page, budgets: &AllBudgets) {
+    let readings: Vec<_> = budgets.https.iter().map(|one| one.reading()).collect();
+    if readings.is_empty() {
+        return;
+    }
+    const HANDSHAKES: &str = "wapo_tls_handshakes_total";
+    let help = "Handshakes of TLS, by how they ended.";
+    page.head(HANDSHAKES, "counter", help);
+    for reading in &readings {
+        let port = reading.certificate.port;
+        for (outcome, count) in reading.outcomes {
+            let labels = format!("port=\"{port}\",outcome=\"{outcome}\"");
+            page.line(HANDSHAKES, &labels, count);
+        }
+    }
+    const EXPIRY: &str = "wapo_tls_certificate_not_after_seconds";
+    let help = "When the certificate of a port expires, in seconds since 1970.";
+    page.head(EXPIRY, "gauge", help);
+    for reading in &readings {
+        let of = reading.certificate;
+        page.line(EXPIRY, &format!("port=\"{}\"", of.port), of.not_after);
+    }
+    const CHANGES: &str = "wapo_tls_certificate_changes_total";
+    let help = "Changes of the files of a certificate, by what became of them.";
+    page.head(CHANGES, "counter", help);
+    for reading in &readings {
+        let of = reading.certificate;
+        for (outcome, count) in [("adopted", of.adopted), ("refused", of.refused)] {
+            let labels = format!("port=\"{}\",outcome=\"{outcome}\"", of.port);
+            page.line(CHANGES, &labels, count);
+        }
     }
 }
 

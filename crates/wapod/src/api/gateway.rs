@@ -156,7 +156,7 @@ async fn exchange(
         base_domain: Arc::clone(&surface.base_domain),
     };
     let origin = Origin::new(
-        client.peer,
+        client.end(),
         surface.clients.trusted(),
         &host,
         &parts.headers,

@@ -367,7 +367,7 @@ mod tests {
     /// What a guest sees of a request of somebody at 192.0.2.1:5.
     fn request_head(parts: &Parts, path: &str, place: Place) -> Result<HttpHead, ApiError> {
         let host = host(&parts.uri, &parts.headers, parts.version)?;
-        let peer = "192.0.2.1:5".parse().expect("address");
+        let peer: std::net::SocketAddr = "192.0.2.1:5".parse().expect("address");
         let origin = Origin::new(peer, &[], &host, &parts.headers);
         let head = super::request_head(parts, &host, path, place, origin)?;
         Ok(HttpHead::decode_all(&mut head.encode().as_slice()).expect("as a guest reads it"))

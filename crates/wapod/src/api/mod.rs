@@ -36,6 +36,7 @@ pub mod fuzz;
 mod gateway;
 mod head;
 mod http2;
+mod https;
 mod log_stream;
 mod operation;
 mod pace;
@@ -56,6 +57,7 @@ use tokio::sync::Notify;
 
 pub(crate) use clients::Clients;
 pub(crate) use connection::Frontend;
+pub(crate) use https::Https;
 
 use crate::config::AdminToken;
 use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
@@ -95,6 +97,10 @@ impl UserSurface {
 pub(crate) struct AdminSettings<'a> {
     pub(crate) token: Option<&'a AdminToken>,
     pub(crate) user_address: SocketAddr,
+    /// How URLs of the user port begin.
+    pub(crate) user_scheme: &'static str,
+    /// TLS of the ports that have it.
+    pub(crate) https: Vec<Arc<Https>>,
     pub(crate) base_domain: String,
     pub(crate) clients: Arc<Clients>,
     /// The clients of the user port.
@@ -114,6 +120,7 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Su
         budgets: Arc::new(AllBudgets {
             clients: settings.clients,
             users: settings.users,
+            https: settings.https,
             followers: Budget::new(Bounds {
                 total: LOG_FOLLOWERS_MAX,
                 each: APP_LOG_FOLLOWERS_MAX,
@@ -128,6 +135,7 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Su
         }),
         instance_descriptors: settings.instance_descriptors,
         user_address: settings.user_address,
+        user_scheme: settings.user_scheme,
         base_domain: settings.base_domain,
         exit: settings.exit,
     }
@@ -170,7 +178,7 @@ impl UserSurface {
             return match (request.method(), path) {
                 (&Method::GET | &Method::HEAD, "/health") => Ok(body::text(StatusCode::OK, "ok\n")),
                 (_, "/health") => Err(ApiError::MethodNotAllowed("GET, HEAD")),
-                _ => Err(ApiError::NoAppHere(self.about(&host))),
+                _ => Err(ApiError::NoAppHere(self.about(&host, &client))),
             };
         };
         gateway::forward(self, target, host, request, client).await
@@ -178,12 +186,13 @@ impl UserSurface {
 
     /// What a visitor reads who has not come to an app: what this is, and where
     /// apps are.
-    fn about(&self, host: &Authority) -> String {
+    fn about(&self, host: &Authority, client: &Client) -> String {
+        let scheme = client.end().scheme();
         let port = host.port_u16().map(|port| format!(":{port}"));
         let port = port.unwrap_or_default();
         let by_name = match &*self.base_domain {
             "" => String::new(),
-            domain => format!("at http://<name>.{domain}{port}/ and "),
+            domain => format!("at {scheme}://<name>.{domain}{port}/ and "),
         };
         format!(
             "This is the gateway of a Wapo worker, which serves apps. There is no app at this address.\n\n\
@@ -201,7 +210,7 @@ impl UserSurface {
         client: Client,
     ) -> Result<Response<Body>, ApiError> {
         let trusted = self.clients.trusted();
-        let address = Origin::new(client.peer, trusted, &host, request.headers()).client;
+        let address = Origin::new(client.end(), trusted, &host, request.headers()).client;
         let caller = self.clients.caller(&client, address);
         let mut response = user::call(&self.worker, method, request, &caller).await?;
         let identity = &self.worker.identity;

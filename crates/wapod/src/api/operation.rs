@@ -37,6 +37,8 @@ pub(super) struct Operator {
     pub(super) worker: Arc<Worker>,
     pub(super) budgets: Arc<AllBudgets>,
     pub(super) user_address: SocketAddr,
+    /// How URLs of the user port begin.
+    pub(super) user_scheme: &'static str,
     pub(super) base_domain: String,
     /// Somebody wants the daemon to end.
     pub(super) exit: Arc<Notify>,
@@ -131,6 +133,7 @@ impl Operator {
         let rows = on_disk(move || budgets.rows(&worker)).await?;
         Ok(WorkerInfo {
             user_address: self.user_address.to_string(),
+            user_tls: self.user_scheme == "https",
             base_domain: self.base_domain.clone(),
             budgets: rows.iter().map(budget).collect(),
             ..self.worker.operator_info()

@@ -8,6 +8,7 @@
 //! work, bodies that nobody takes. Called by `connection` and `http2`.
 
 mod heads;
+mod socket;
 mod stall;
 mod turn;
 
@@ -18,7 +19,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 use super::budget::Full;
@@ -27,6 +27,8 @@ use super::places::Activity;
 use super::presence::{MayProbe, Presence};
 use crate::limits::RETRY_AFTER_SECS;
 use heads::{GivenUp, HeadWatch};
+use socket::Said;
+pub(super) use socket::{Socket, Tally};
 use stall::Stall;
 use turn::Turn;
 
@@ -39,7 +41,7 @@ const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The socket.
 pub(super) struct Wire {
-    stream: TcpStream,
+    socket: Socket,
     /// Bytes that were read to find out the version, and not taken yet.
     first: Vec<u8>,
     limits: Limits,
@@ -84,8 +86,9 @@ fn preface(first: &[u8]) -> Preface {
 }
 
 impl Wire {
-    /// Reads what tells the version; `None` when the client left. The bytes are
-    /// kept for whoever serves it. `head` is the time for a head of HTTP/1.1.
+    /// Reads what tells the version; `None` when the client left, or speaks another
+    /// version than it has agreed to. The bytes are kept for whoever serves it. `head` is
+    /// the time for a head of HTTP/1.1.
     ///
     /// # Cancel safety
     ///
@@ -98,11 +101,18 @@ impl Wire {
                 Preface::Maybe => {}
             }
             let room = HTTP2_PREFACE.len() - self.first.len();
-            let mut some = (&mut self.stream).take(room as u64);
+            let mut some = (&mut self.socket).take(room as u64);
             if some.read_buf(&mut self.first).await.ok()? == 0 {
                 return None;
             }
         };
+        if self
+            .socket
+            .agreed()
+            .is_some_and(|agreed| agreed != is_http2)
+        {
+            return None;
+        }
         self.limits = match is_http2 {
             true => Limits::Http2(FrameMeter::new(0)),
             false => {
@@ -145,6 +155,18 @@ impl Wire {
             Poll::Ready(Err(_)) => {}
             Poll::Pending => self.turn.ended(),
         }
+        self.follow(outcome, cx)
+    }
+
+    /// Gives up a client that takes nothing.
+    fn follow<T>(
+        &mut self,
+        outcome: Poll<io::Result<T>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if self.socket.has_moved() {
+            self.stall.moved();
+        }
         self.stall.follow(outcome, cx)
     }
 
@@ -160,7 +182,7 @@ impl Wire {
             Limits::Http1(watch) => match ready!(watch.poll(cx, &self.presence)) {
                 GivenUp::TooSlow => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
                 GivenUp::NoRoom(full) => {
-                    self.refuse(full);
+                    self.refuse(full, cx);
                     Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()))
                 }
             },
@@ -177,7 +199,7 @@ impl Wire {
 
     /// Says why the head of a request of HTTP/1.1 is not read to its end. No answer
     /// is on its way, so this stands between two messages.
-    fn refuse(&self, full: Full) {
+    fn refuse(&mut self, full: Full, cx: &mut Context<'_>) {
         let text = format!("{full}; try again later\n");
         let answer = format!(
             "HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\n\
@@ -187,17 +209,17 @@ impl Wire {
         );
         tracing::debug!(%full, "a head is refused");
         // A client that does not take it now does not get it.
-        let _ = self.stream.try_write(answer.as_bytes());
+        let _ = self.socket.say(answer.as_bytes(), cx);
     }
 
     pub(super) fn new(
-        stream: TcpStream,
+        socket: Socket,
         presence: Arc<Presence>,
         activity: Arc<Activity>,
         patience: Duration,
     ) -> Self {
         Self {
-            stream,
+            socket,
             first: Vec::new(),
             limits: Limits::None,
             presence,
@@ -219,7 +241,8 @@ impl Wire {
             return Poll::Ready(Ok(()));
         }
         while !self.presence.unread.has_room(cx) {
-            if let Poll::Ready(Ok(ready)) = pin!(self.stream.ready(Interest::READABLE)).poll(cx)
+            if let Poll::Ready(Ok(ready)) =
+                pin!(self.socket.tcp().ready(Interest::READABLE)).poll(cx)
                 && ready.is_read_closed()
             {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
@@ -237,24 +260,19 @@ impl Wire {
 
     /// Answers whoever asked. Everything that hyper had to say is said at this
     /// point, so a probe stands between two messages.
-    fn look(&self, cx: &mut Context<'_>) {
+    fn look(&mut self, cx: &mut Context<'_>) {
         let Some(MayProbe(may_probe)) = self.presence.asked() else {
             return;
         };
         self.presence.hush();
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
-        let Poll::Ready(Ok(ready)) = pin!(self.stream.ready(interest)).poll(cx) else {
+        let Poll::Ready(Ok(ready)) = pin!(self.socket.tcp().ready(interest)).poll(cx) else {
             return;
         };
         let is_half_closed = ready.is_read_closed();
         let mut is_gone = ready.is_write_closed() || ready.is_error();
         if is_half_closed && !is_gone && may_probe {
-            match self.stream.try_write(PROBE) {
-                Ok(written) if written == PROBE.len() => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // A part of it cannot be taken back.
-                Ok(_) | Err(_) => is_gone = true,
-            }
+            is_gone = self.socket.say(PROBE, cx) == Said::Broken;
         }
         self.presence.found(is_half_closed, is_gone);
     }
@@ -264,7 +282,7 @@ impl Drop for Wire {
     fn drop(&mut self) {
         if self.presence.wants_reset() {
             // Without it the client sees an orderly end.
-            let _ = self.stream.set_zero_linger();
+            let _ = self.socket.tcp().set_zero_linger();
         }
     }
 }
@@ -288,7 +306,7 @@ impl AsyncRead for Wire {
         ready!(this.poll_room(cx))?;
         ready!(this.turn.poll_goes_on(cx));
         let before = buffer.filled().len();
-        let outcome = Pin::new(&mut this.stream).poll_read(cx, buffer);
+        let outcome = Pin::new(&mut this.socket).poll_read(cx, buffer);
         match outcome {
             Poll::Ready(Ok(())) => {
                 let received = &buffer.filled()[before..];
@@ -312,7 +330,7 @@ impl AsyncWrite for Wire {
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.turn.poll_goes_on(cx));
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, data);
+        let outcome = Pin::new(&mut self.socket).poll_write(cx, data);
         self.written(outcome, cx)
     }
 
@@ -322,31 +340,36 @@ impl AsyncWrite for Wire {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.turn.poll_goes_on(cx));
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        let outcome = Pin::new(&mut self.socket).poll_write_vectored(cx, pieces);
         self.written(outcome, cx)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.look(cx);
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let outcome = Pin::new(&mut self.socket).poll_flush(cx);
+        match self.socket.is_buffered() {
+            true => self.follow(outcome, cx),
+            false => outcome,
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.presence.wants_reset() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let outcome = Pin::new(&mut self.socket).poll_shutdown(cx);
+        self.follow(outcome, cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::api::budget::{Bounds, Budget};
@@ -366,7 +389,12 @@ mod tests {
         let (stream, _) = listener.accept().await.expect("accepted");
         let presence = Arc::new(presence);
         let activity = Arc::<Activity>::default();
-        let wire = Wire::new(stream, Arc::clone(&presence), activity, patience);
+        let wire = Wire::new(
+            Socket::Tcp(stream),
+            Arc::clone(&presence),
+            activity,
+            patience,
+        );
         (wire, presence, client)
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 use wapo_rpc::limits::{BLOB_CALL_BYTES_MAX, BODY_BYTES_MAX, CALL_BYTES_MAX};
-use wapod::{ByteSize, EgressRule};
+use wapod::{ByteSize, EgressRule, TlsFiles};
 
 use super::layer::{KEYS, Layer, similar};
 use super::small_file::read_small;
@@ -185,8 +185,7 @@ impl Reader<'_> {
             } else if name == "limits" {
                 self.size_limits(value)?;
             } else if name == "tls" {
-                let text = "`tls`: this version's ports speak no TLS; put a proxy in front of them and name it with `trusted-proxies`";
-                return Err(self.error(key.span(), text));
+                self.tls(section, key, value, read)?;
             } else if FRAMEWORK_KEYS.contains(&name) {
                 read.warnings.push(format!(
                     "{}: `{name}` has no effect any more",
@@ -196,6 +195,49 @@ impl Reader<'_> {
                 let text = format!("unknown key `{name}` in [{section}]");
                 return Err(self.error(key.span(), &text));
             }
+        }
+        Ok(())
+    }
+
+    /// Certificate and key of a server of Wapo 0.x.
+    fn tls(
+        &self,
+        section: &str,
+        key: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        read: &mut Read,
+    ) -> Result<(), String> {
+        let DeValue::Table(tls) = value.get_ref() else {
+            return Err(self.error(value.span(), "`tls` takes a section"));
+        };
+        let (mut certificate, mut private) = (None, None);
+        for (name, value) in tls {
+            match (name.get_ref().as_ref(), value.get_ref().as_str()) {
+                ("certs", Some(path)) => certificate = Some(PathBuf::from(path)),
+                ("key", Some(path)) => private = Some(PathBuf::from(path)),
+                ("ciphers" | "prefer_server_cipher_order", _) => read.warnings.push(format!(
+                    "{}: `{}` has no effect any more",
+                    self.place(name.span()),
+                    name.get_ref()
+                )),
+                (other, _) => {
+                    let text = format!(
+                        "`tls`: `{other}` cannot be used: it takes `certs` and `key`, each the name of a PEM file"
+                    );
+                    return Err(self.error(name.span(), &text));
+                }
+            }
+        }
+        let Some(certificate) = certificate else {
+            return Err(self.error(key.span(), "`tls` names no `certs`"));
+        };
+        let key = private;
+        let files = Some(TlsFiles { certificate, key });
+        if section != "user" {
+            read.layer.tls.admin_tls.clone_from(&files);
+        }
+        if section != "admin" {
+            read.layer.tls.user_tls = files;
         }
         Ok(())
     }
@@ -314,8 +356,8 @@ mod tests {
             ),
             ("[admni]\nport = 1", "wapod.toml:1: unknown setting `admni`"),
             (
-                "[default.tls]\ncerts = \"c.pem\"",
-                "wapod.toml:1: `tls`: this version's ports speak no TLS",
+                "[default.tls]\ncerts = \"c.pem\"\nmutual = {}",
+                "wapod.toml:3: `tls`: `mutual` cannot be used",
             ),
             (
                 "[default.limits]\n\"Operation.BlobPut\" = \"1MiB\"",
@@ -339,6 +381,7 @@ mod tests {
             "[default]\nworkers = 8\naddress = \"0.0.0.0\"\n\
              [default.limits]\n\"Operation.BlobPut\" = \"50MiB\"\n\
              [admin]\naddress = \"127.0.0.1\"\nport = 9001\n[user]\nport = 9002\n\
+             [admin.tls]\ncerts = \"c.pem\"\nkey = \"k.pem\"\nciphers = []\n\
              [runtime]\ntcp_connect_blacklist = [\"192.168.0.0/16\", \"localhost\", \"127.0.0.1\", \"::1\"]\n",
         );
         let ip = |place: Option<super::super::values::Place>| place.expect("set").ip.to_string();
@@ -346,7 +389,10 @@ mod tests {
         assert_eq!(ip(read.layer.user_address), "0.0.0.0");
         assert_eq!(read.layer.admin_port, Some(9001));
         assert_eq!(read.layer.user_port, Some(9002));
-        assert_eq!(read.warnings.len(), 2, "{:?}", read.warnings);
+        let tls = read.layer.tls.admin_tls.expect("files");
+        assert_eq!(tls.to_string(), "c.pem,k.pem");
+        assert_eq!(read.layer.tls.user_tls, None);
+        assert_eq!(read.warnings.len(), 3, "{:?}", read.warnings);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use wapod::{AdminToken, ByteSize};
 
 use super::egress::Egress;
 use super::timeouts::Timeouts;
+use super::tls::Tls;
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
 
 const FOLDER: &str = "Folder and settings";
@@ -91,7 +92,8 @@ pub(crate) struct Layer {
     pub(super) module_cache_size: Option<u32>,
 
     /// Where the console and the operator's interface listen [default:
-    /// 127.0.0.1:8001]. Any other than a loopback address needs a token.
+    /// 127.0.0.1:8001]. Any other than a loopback address needs a token and a
+    /// certificate (--admin-tls).
     #[arg(long, value_name = "IP[:PORT]", help_heading = ADDRESSES)]
     pub(super) admin_address: Option<Place>,
 
@@ -166,6 +168,9 @@ pub(crate) struct Layer {
 
     #[command(flatten)]
     pub(super) timeouts: Timeouts,
+
+    #[command(flatten)]
+    pub(super) tls: Tls,
 }
 
 /// Takes any text: clap would repeat a refused one.
@@ -261,6 +266,10 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     }),
     ("query-timeout", |layer, text| {
         set(&mut layer.timeouts.query_timeout, text)
+    }),
+    ("user-tls", |layer, text| set(&mut layer.tls.user_tls, text)),
+    ("admin-tls", |layer, text| {
+        set(&mut layer.tls.admin_tls, text)
     }),
 ];
 

@@ -5,12 +5,13 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
-use wapod::{AdminToken, Allocation, ByteSize, Config, StartError, system};
+use wapod::{AdminToken, Allocation, ByteSize, Config, system};
 
 use super::egress::{self, ProxyVariables};
 use super::layer::Layer;
 use super::small_file::read_small;
 use super::timeouts::{TIMEOUTS, Timeout};
+use super::tls;
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
 
 /// Folder of everything that lasts, unless the operator says otherwise.
@@ -87,7 +88,7 @@ pub(super) struct Picker<'a> {
 
 impl Picker<'_> {
     /// The value of the first source that has one, with the source's name.
-    fn find<T>(&self, of: impl Fn(&Layer) -> Option<T>) -> Option<(T, String)> {
+    pub(super) fn find<T>(&self, of: impl Fn(&Layer) -> Option<T>) -> Option<(T, String)> {
         let from = |layer, source: &str| of(layer).map(|value| (value, source.to_owned()));
         from(&self.layers.command_line, "command line")
             .or_else(|| from(&self.layers.environment, "environment"))
@@ -110,7 +111,7 @@ impl Picker<'_> {
         value
     }
 
-    fn show(&mut self, name: &'static str, value: &impl Display, source: String) {
+    pub(super) fn show(&mut self, name: &'static str, value: &impl Display, source: String) {
         let text = value.to_string();
         let is_bare = text == "true" || text == "false" || text.parse::<u64>().is_ok();
         let value = if is_bare { text } else { format!("{text:?}") };
@@ -187,8 +188,10 @@ pub(super) fn resolve(
     config.settle = picker.pick("settle", settle, |layer| layer.settle).time();
     config.safe_mode = picker.pick("safe-mode", false, |layer| layer.safe_mode);
     timeouts(&mut picker, &mut config)?;
+    tls::files(&mut picker, &mut config)?;
 
-    check_admin(&config)?;
+    // What the server would refuse as well, so that `--check-config` finds it.
+    config.check_admin().map_err(|error| error.to_string())?;
     if let Some(size) = enclave_bytes {
         check_enclave(&config, size)?;
     }
@@ -382,16 +385,6 @@ fn read_token(path: &Path, warnings: &mut Vec<String>) -> Result<String, String>
         warnings.push(format!("every user can read {shown}: use `chmod 600`"));
     }
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// What the server would refuse as well, so that `--check-config` finds it.
-fn check_admin(config: &Config) -> Result<(), String> {
-    match config.admin_address {
-        Some(admin) if !admin.ip().is_loopback() && config.admin_token.is_none() => {
-            Err(StartError::OpenAdmin(admin).to_string())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Instances of that memory for which an enclave has room.

@@ -146,6 +146,8 @@ fn what_cannot_work_is_refused_in_one_line() {
         ("-m 1k", &[], "64 KiB"),
         ("--user-port 8001", &[], "cannot share"),
         ("--admin-address 0.0.0.0", &[], "set a token"),
+        ("--admin-address 0.0.0.0 -t x", &[], "--admin-tls"),
+        ("--user-tls /nothing", &[], "cannot read /nothing"),
         ("--admin-address 127.0.0.1:1 --admin-port 2", &[], "port 1"),
         ("--admin-token-file /nowhere/token", &[], "/nowhere/token"),
         (

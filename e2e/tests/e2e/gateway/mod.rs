@@ -8,6 +8,7 @@ mod frames;
 mod framing;
 mod hosts;
 mod http2;
+mod https;
 mod instances;
 mod limits;
 mod smuggling;

@@ -15,6 +15,32 @@ const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 const HOST: &str = "x-forwarded-host";
 
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::api) struct Peer {
+    /// As the kernel says.
+    pub(in crate::api) address: SocketAddr,
+    /// Whether the connection has TLS.
+    pub(in crate::api) is_https: bool,
+}
+
+impl Peer {
+    /// How URLs begin on this connection.
+    pub(in crate::api) fn scheme(self) -> &'static str {
+        if self.is_https { "https" } else { "http" }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    /// One without TLS.
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address,
+            is_https: false,
+        }
+    }
+}
+
 /// Where a request comes from, as far as it is known.
 #[derive(PartialEq, Eq, Debug)]
 pub(in crate::api) struct Origin<'a> {
@@ -30,20 +56,22 @@ pub(in crate::api) struct Origin<'a> {
 impl<'a> Origin<'a> {
     /// Reads what is known about a request of `peer` to `host`.
     pub(in crate::api) fn new(
-        peer: SocketAddr,
+        peer: impl Into<Peer>,
         trusted: &[IpNet],
         host: &'a Authority,
         headers: &'a HeaderMap,
     ) -> Self {
+        let end: Peer = peer.into();
+        let (peer, spoken) = (end.address, end.scheme());
         let ip = peer.ip().to_canonical();
         if !contains(trusted, ip) {
             return Self {
                 client: SocketAddr::new(ip, peer.port()),
-                scheme: "http",
+                scheme: spoken,
                 is_trusted: false,
                 headers: [
                     (FOR, ip.to_string().into()),
-                    (PROTO, "http".into()),
+                    (PROTO, spoken.into()),
                     (HOST, host.as_str().into()),
                 ],
             };
@@ -53,7 +81,7 @@ impl<'a> Origin<'a> {
             Some(ip) => SocketAddr::new(ip, 0),
             None => SocketAddr::new(ip, peer.port()),
         };
-        let scheme = scheme(&chain, &list(headers, PROTO), trusted);
+        let scheme = scheme(&chain, &list(headers, PROTO), trusted).unwrap_or(spoken);
         if !chain.is_empty() {
             chain += ", ";
         }
@@ -100,8 +128,9 @@ fn client(chain: &str, trusted: &[IpNet]) -> Option<IpAddr> {
 }
 
 /// How the client speaks. Proxies that add to both lists say it beside the
-/// client's address; from others the first word is the client's.
-fn scheme(chain: &str, protocols: &str, trusted: &[IpNet]) -> &'static str {
+/// client's address; from others the first word is the client's. `None` where no proxy
+/// says a word that is known.
+fn scheme(chain: &str, protocols: &str, trusted: &[IpNet]) -> Option<&'static str> {
     let behind = entries(chain)
         .rev()
         .take_while(|entry| address(entry).is_some_and(|ip| contains(trusted, ip)))
@@ -113,10 +142,11 @@ fn scheme(chain: &str, protocols: &str, trusted: &[IpNet]) -> &'static str {
             .nth(behind.min(hops.saturating_sub(1))),
         false => entries(protocols).next(),
     };
-    match protocol {
-        Some(protocol) if protocol.eq_ignore_ascii_case("https") => "https",
-        _ => "http",
-    }
+    let protocol = protocol?;
+    let known = ["https", "http"];
+    known
+        .into_iter()
+        .find(|known| protocol.eq_ignore_ascii_case(known))
 }
 
 /// Elements of a list; empty ones are none (RFC 9110, section 5.6.1).
@@ -176,7 +206,8 @@ mod tests {
             map.append(*name, value.parse().expect("value"));
         }
         let host = Authority::from_static("h:1");
-        let origin = Origin::new(peer.parse().expect("peer"), &trusted, &host, &map);
+        let peer: SocketAddr = peer.parse().expect("peer");
+        let origin = Origin::new(peer, &trusted, &host, &map);
         let headers = origin.headers;
         Origin {
             headers: headers.map(|(name, value)| (name, Cow::Owned(value.into_owned()))),
@@ -203,6 +234,28 @@ mod tests {
         for name in ["forwarded", "x-forwarded-port", "x-real-ip", FOR] {
             let name = HeaderName::from_static(name);
             assert!(is_replaced(&name, false), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_scheme_is_that_of_the_connection_unless_a_proxy_says_otherwise() {
+        let trusted = ["10.0.0.0/8".parse().expect("net")];
+        let host = Authority::from_static("h:1");
+        for (peer, claim, expected) in [
+            ("192.0.2.1:5", "http", "https"),
+            ("10.0.0.9:5", "", "https"),
+            ("10.0.0.9:5", "gopher", "https"),
+            ("10.0.0.9:5", "http", "http"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(PROTO, claim.parse().expect("value"));
+            let peer = Peer {
+                address: peer.parse().expect("peer"),
+                is_https: true,
+            };
+            let origin = Origin::new(peer, &trusted, &host, &headers);
+            assert_eq!(origin.scheme, expected, "{claim}");
+            assert_eq!(origin.headers[1].1, expected, "{claim}");
         }
     }
 

@@ -51,15 +51,20 @@ impl Stall {
         self.activity = Some(activity);
     }
 
+    /// The client took something.
+    pub(super) fn moved(&mut self) {
+        self.has_moved = true;
+        self.wait = None;
+    }
+
     /// Follows a write up.
-    pub(super) fn follow(
+    pub(super) fn follow<T>(
         &mut self,
-        outcome: Poll<io::Result<usize>>,
+        outcome: Poll<io::Result<T>>,
         cx: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
+    ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.has_moved = true;
-            self.wait = None;
+            self.moved();
             return outcome;
         }
         let moment = MOMENT.min(self.patience);
@@ -110,14 +115,14 @@ mod tests {
         let mut stall = Stall::new(Duration::from_secs(60));
         stall.tell(Arc::clone(place.activity()));
         while stall.wait.is_none() {
-            let blocked = poll_fn(|cx| stall.follow(Poll::Pending, cx));
+            let blocked = poll_fn(|cx| stall.follow::<()>(Poll::Pending, cx));
             assert!(timeout(MOMENT / 4, blocked).await.is_err());
         }
         let moved = poll_fn(|cx| stall.follow(Poll::Ready(Ok(1)), cx));
         assert_eq!(moved.await.expect("written"), 1);
         assert!(timeout(MOMENT / 4, places.take(who)).await.is_err());
         tokio::select! {
-            given_up = poll_fn(|cx| stall.follow(Poll::Pending, cx)) => panic!("{given_up:?}"),
+            given_up = poll_fn(|cx| stall.follow::<()>(Poll::Pending, cx)) => panic!("{given_up:?}"),
             newcomer = places.take(who) => assert!(newcomer.is_some()),
         }
         assert_eq!(places.displaced(), 1);

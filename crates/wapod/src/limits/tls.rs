@@ -1,0 +1,41 @@
+//! Bounds of TLS that the daemon's own ports end.
+
+use std::time::Duration;
+
+/// Bytes of a file with a certificate or a key.
+///
+/// A chain of ten large certificates has 30 KiB. More is another file, named by mistake.
+pub const TLS_FILE_BYTES_MAX: u64 = 1024 * 1024;
+
+/// Certificates in a chain.
+///
+/// Authorities give three at most. Each is sent to every client.
+pub const TLS_CHAIN_MAX: usize = 10;
+
+/// Time between two looks at the files of a certificate.
+///
+/// Costs a look at two files. Whoever has renewed a certificate does not wait for it.
+pub const TLS_FILES_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Time for a client to come to the end of the handshake of TLS.
+///
+/// Counts from the connection. Slow links need a second; without it, clients that stop
+/// half-way would stay for ever.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Handshakes of a port at a time.
+///
+/// Each may keep up to 64 KiB of what the client has sent. For a further one, the one
+/// leaves that has waited for its client the longest.
+pub const HANDSHAKES_MAX: usize = 1024;
+
+/// The same of one client: of an IPv4 address, or of a network of 64 bits in IPv6.
+///
+/// Without it, one client could make all others leave before they are done.
+pub const HANDSHAKES_CLIENT_MAX: usize = 256;
+
+/// Bytes that TLS keeps of what is to be sent to one client, until the socket takes them.
+///
+/// Two records: the socket has its own buffer behind it. The library would keep twice as
+/// much for each client that takes nothing.
+pub const TLS_UNSENT_BYTES_MAX: usize = 32 * 1024;

@@ -1,0 +1,42 @@
+//! HTTPS on the daemon's own ports: where certificates and keys are.
+//!
+//! Part of a [`Layer`](super::Layer), resolved by `settings`.
+
+use wapod::{Config, TlsFiles};
+
+use super::settings::Picker;
+
+const HTTPS: &str = "HTTPS";
+
+/// What one source says.
+#[derive(clap::Args, Clone, Default, Debug)]
+pub(crate) struct Tls {
+    /// Speak HTTPS at the gateway: PEM files of a certificate with its chain and of
+    /// its key, or one that has both. Read again when they change.
+    #[arg(long, value_name = "CERTIFICATE[,KEY]", help_heading = HTTPS)]
+    pub(super) user_tls: Option<TlsFiles>,
+
+    /// Speak HTTPS at the console and the operator's interface, the same way. Any
+    /// other than a loopback address needs this.
+    #[arg(long, value_name = "CERTIFICATE[,KEY]", help_heading = HTTPS)]
+    pub(super) admin_tls: Option<TlsFiles>,
+}
+
+/// Takes the files, and looks whether they can be used.
+///
+/// # Errors
+///
+/// A text of one line.
+pub(super) fn files(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+    let mut take = |name: &'static str, of: fn(&Tls) -> Option<TlsFiles>| {
+        let Some((files, source)) = picker.find(|layer| of(&layer.tls)) else {
+            return Ok(None);
+        };
+        files.check().map_err(|error| format!("{name}: {error}"))?;
+        picker.show(name, &files, source);
+        Ok::<_, String>(Some(files))
+    };
+    config.user_tls = take("user-tls", |tls| tls.user_tls.clone())?;
+    config.admin_tls = take("admin-tls", |tls| tls.admin_tls.clone())?;
+    Ok(())
+}
