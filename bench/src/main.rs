@@ -40,7 +40,7 @@ Usage: bench [--smoke] [hold | ROW...]
   hold      the rows about strangers that do their worst, kept in a table of
             their own: burst, hostile-guests, hostile-clients, compile-bombs, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
-            gateway, https, transfer, daemon, tcp-echo, cpu, idle-memory,
+            gateway, https, transfer, daemon, tcp-echo, tls, cpu, idle-memory,
             neighbour; nothing is kept";
 
 fn main() -> ExitCode {

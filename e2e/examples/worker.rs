@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use e2e::{Daemon, guest, guests, text_guest};
 use tokio::io::{AsyncReadExt as _, stdin};
+use wapod::TlsSettings;
 
 /// Pause after which a request is given up that comes without its end: programs
 /// that send all sorts of input must not wait long for an answer.
@@ -22,6 +23,11 @@ async fn main() {
     let daemon = Daemon::with(|config| {
         config.admin_address = Some(([127, 0, 0, 1], 0).into());
         config.drain_grace = DRAIN_GRACE;
+        config.tls = Some(TlsSettings {
+            address: ([127, 0, 0, 1], 0).into(),
+            // Certificates of examples sign themselves.
+            verifies_certificates: false,
+        });
     })
     .await;
     let sample = guests::root().join("crates/wapod/console/sample.wat");
@@ -36,8 +42,9 @@ async fn main() {
     }
     let running = daemon.running();
     let admin = running.admin_address().expect("an admin port");
+    let tls = running.tls_address().expect("a TLS port");
     println!(
-        r#"{{"admin":"http://{admin}","user":"http://{}","app":"0x{}"}}"#,
+        r#"{{"admin":"http://{admin}","user":"http://{}","tls":"{tls}","app":"0x{}"}}"#,
         running.user_address(),
         app.handle().address(),
     );

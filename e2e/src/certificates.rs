@@ -77,13 +77,62 @@ impl Authority {
     ///
     /// When one is neither.
     pub fn issue_names(&self, names: &[&str]) -> Identity {
-        let key = KeyPair::generate().expect("key");
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
-        let params = CertificateParams::new(names).expect("names");
+        self.issue_params(CertificateParams::new(names).expect("names"))
+    }
+
+    /// A certificate for a name after `change` has seen what is to be in it.
+    ///
+    /// # Panics
+    ///
+    /// As [`issue`](Self::issue).
+    pub fn issue_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        change(&mut params);
+        self.issue_params(params)
+    }
+
+    fn issue_params(&self, params: CertificateParams) -> Identity {
+        let key = KeyPair::generate().expect("key");
         let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
         Identity {
             cert: certificate.pem(),
             key: key.serialize_pem(),
+        }
+    }
+
+    /// A certificate for a name with a key of one's own, as PEM text.
+    ///
+    /// # Panics
+    ///
+    /// When one of them is none.
+    pub fn issue_for(&self, name: &str, key: &str) -> Identity {
+        let pair = KeyPair::from_pem(key).expect("a key");
+        let params = CertificateParams::new(vec![name.to_owned()]).expect("a name");
+        let certificate = params.signed_by(&pair, &self.issuer).expect("certificate");
+        Identity {
+            cert: certificate.pem(),
+            key: key.to_owned(),
+        }
+    }
+
+    /// An authority that this one has signed; nobody trusts it by itself.
+    ///
+    /// # Panics
+    ///
+    /// When the library refuses.
+    pub fn intermediate(&self) -> Self {
+        let key = KeyPair::generate().expect("key");
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "between");
+        let certificate = params.signed_by(&key, &self.issuer).expect("certificate");
+        Self {
+            pem: certificate.pem(),
+            der: certificate.der().clone(),
+            issuer: Issuer::new(params, key),
         }
     }
 

@@ -22,6 +22,7 @@ pub mod operator;
 pub mod ports;
 pub mod probe;
 pub mod proxy;
+pub mod tls_port;
 
 pub use app::App;
 pub use certificates::Authority;
@@ -30,6 +31,7 @@ pub use daemon::Daemon;
 pub use guests::{fixture, fixture_with, guest, text_guest};
 pub use operator::Operator;
 pub use probe::{Errno, Probe};
+pub use tls_port::TlsPort;
 
 use std::future::Future;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
-use crate::{bench, codegen, grpc, openapi, test, tidy, toolchain};
+use crate::{bench, codegen, grpc, openapi, sslyze, test, tidy, toolchain};
 
 /// A longer run is a defect: people stop waiting for it.
 const MINUTES_MAX: u64 = 40;
@@ -60,6 +60,7 @@ pub(crate) fn rest() -> Result<()> {
     stage("docs", docs)?;
     openapi::run()?;
     grpc::run()?;
+    sslyze::run()?;
     bench::run(&["--smoke"])
 }
 

@@ -18,6 +18,7 @@ mod openapi;
 mod process;
 mod python;
 mod setup;
+mod sslyze;
 mod test;
 mod tidy;
 

@@ -1,6 +1,6 @@
 //! Programs from PyPI that test a worker from outside, each set in a virtual
 //! environment of its own, and the throw-away worker that they test
-//! (`e2e/examples/worker.rs`). Used by `openapi` and `grpc`.
+//! (`e2e/examples/worker.rs`). Used by `openapi`, `grpc` and `sslyze`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -51,6 +51,8 @@ pub(crate) struct Worker {
     process: Child,
     pub(crate) admin: String,
     pub(crate) user: String,
+    /// Address of the TLS port that apps share.
+    pub(crate) tls: String,
 }
 
 impl Worker {
@@ -79,12 +81,14 @@ impl Worker {
             process,
             admin: String::new(),
             user: String::new(),
+            tls: String::new(),
         };
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         let said: Value = serde_json::from_str(&line).context("the worker did not start")?;
         let text = |key: &str| said[key].as_str().unwrap_or_default().to_owned();
         (worker.admin, worker.user) = (text("admin"), text("user"));
+        worker.tls = text("tls");
         ensure!(!worker.admin.is_empty(), "the worker said {line}");
         Ok(worker)
     }

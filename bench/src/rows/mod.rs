@@ -13,6 +13,7 @@ mod instantiation;
 mod neighbour;
 mod plain;
 mod tcp_echo;
+mod tls;
 mod transfer;
 
 use anyhow::Result;
@@ -97,6 +98,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "tcp-echo",
         group: Group::Speed,
         run: tcp_echo::run,
+    },
+    Row {
+        name: "tls",
+        group: Group::Speed,
+        run: tls::run,
     },
     Row {
         name: "cpu",

@@ -6,6 +6,7 @@
 
 mod daemon;
 mod native;
+mod native_tls;
 mod wapo;
 
 use std::fmt::Display;

@@ -1,7 +1,8 @@
 //! What the guests `hello`, `echo` and `gateway` do, natively: hyper 1 and tokio
 //! with its defaults, the same handler, headers and body.
 //!
-//! Commands: `hello`, `echo` and `routes`, each answered with an address.
+//! Commands: `hello`, `echo`, `routes` and `tls-echo <file>` (see `native_tls`), each
+//! answered with an address.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,6 +19,8 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+use super::native_tls;
 
 /// Bytes of a piece of a download, as in the guest.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -56,7 +59,13 @@ async fn start(command: &str) -> Result<Vec<SocketAddr>> {
         "hello" => tokio::spawn(serve_http(listener)),
         "echo" => tokio::spawn(serve_echo(listener)),
         "routes" => tokio::spawn(serve_routes(listener)),
-        _ => bail!("unknown command"),
+        _ => match command.strip_prefix("tls-echo ") {
+            Some(file) => {
+                let acceptor = native_tls::acceptor(file.as_ref())?;
+                tokio::spawn(native_tls::serve(listener, acceptor))
+            }
+            None => bail!("unknown command"),
+        },
     };
     Ok(vec![address])
 }

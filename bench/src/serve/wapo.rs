@@ -7,13 +7,21 @@
 //! * `apps <count> <guest> [argument]...` starts that many apps and answers
 //!   with the path of each on the gateway.
 //! * `gateway` answers with the address of the gateway.
+//! * `tls` answers with the address of the TLS port that apps share.
+//! * `names <prefix> <count> <file>` starts the guest `names` with certificate and key
+//!   of the file, and is answered when it serves them all.
+//! * `guest-memory` answers with the bytes of the linear memories of the last of
+//!   those.
 //! * `stop` stops the apps of the last `apps`.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use wapod::{AppAddress, AppConfig, Config, Module, Phase, Running};
+use wapod::system::Capacity;
+use wapod::{
+    AppAddress, AppConfig, AppHandle, Config, DescriptorLimits, Module, Phase, Running, TlsSettings,
+};
 
 use crate::guests;
 
@@ -21,6 +29,10 @@ use crate::guests;
 const INSTANCES_MAX: u32 = 10_100;
 /// The guest that fills a gibibyte gets it, and a little more to live in.
 const MEMORY_MAX_BYTES: u64 = (1 << 30) + (64 << 20);
+/// Files of the server that guests do not get.
+const FILES_OF_OTHERS: u64 = 8_000;
+/// Connections that one instance may have, as many as it may have handles.
+const CONNECTIONS_MAX: u64 = 8_192;
 /// Time for a guest to listen.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -30,6 +42,15 @@ pub(super) fn run() -> Result<()> {
         let running = wapod::Server::start(Config {
             memory_max_bytes: MEMORY_MAX_BYTES,
             instances_max: INSTANCES_MAX,
+            // One instance holds thousands of connections.
+            guest_descriptors: Some(DescriptorLimits {
+                total: Capacity::take().open_files.saturating_sub(FILES_OF_OTHERS),
+                per_instance: CONNECTIONS_MAX,
+            }),
+            tls: Some(TlsSettings {
+                address: ([127, 0, 0, 1], 0).into(),
+                verifies_certificates: false,
+            }),
             ..Config::default()
         })
         .await?;
@@ -37,6 +58,7 @@ pub(super) fn run() -> Result<()> {
             running,
             group: Vec::new(),
             started: 0,
+            named: None,
         };
         let mut commands = super::commands();
         while let Some(command) = commands.next_line().await? {
@@ -51,6 +73,7 @@ struct Guests {
     running: Running,
     group: Vec<AppAddress>,
     started: u32,
+    named: Option<AppHandle>,
 }
 
 impl Guests {
@@ -60,6 +83,18 @@ impl Guests {
             ["gateway"] => Ok(vec![self.running.user_address().to_string()]),
             ["listen", guest, rest @ ..] => Ok(vec![self.listen(guest, rest).await?.to_string()]),
             ["apps", count, guest, rest @ ..] => self.apps(count.parse()?, guest, rest).await,
+            ["tls"] => {
+                let address = self.running.tls_address().context("no TLS port")?;
+                Ok(vec![address.to_string()])
+            }
+            ["names", prefix, count, file] => {
+                self.names(prefix, count, file).await?;
+                Ok(Vec::new())
+            }
+            ["guest-memory"] => {
+                let app = self.named.as_ref().context("there is none")?;
+                Ok(vec![app.usage().memory_bytes.to_string()])
+            }
             ["stop"] => {
                 for address in std::mem::take(&mut self.group) {
                     self.running.stop_app(address).await?;
@@ -98,6 +133,29 @@ impl Guests {
         Ok(listening
             .with_context(|| format!("{guest} does not listen: {:?}", status.phase))?
             .address)
+    }
+
+    async fn names(&mut self, prefix: &str, count: &str, file: &str) -> Result<()> {
+        let pem = std::fs::read_to_string(file)?;
+        let module = Module::read(&guests::path("names"))?;
+        let mut app = self.app(&module, &[prefix, count]);
+        // Each text is looked through for its own part.
+        app.env = ["TLS_CERT", "TLS_KEY"]
+            .map(|name| (name.to_owned(), pem.clone()))
+            .into();
+        let app = self.running.start_app(app).await?;
+        let count: usize = count.parse()?;
+        let mut status = app.status();
+        let waiting = status.wait_for(|status| {
+            status.names.len() == count || matches!(status.phase, Phase::Ended(_))
+        });
+        let status = tokio::time::timeout(LISTEN_TIMEOUT, waiting).await??;
+        if status.names.len() != count {
+            bail!("it serves {} names: {:?}", status.names.len(), status.phase);
+        }
+        drop(status);
+        self.named = Some(app);
+        Ok(())
     }
 
     async fn apps(&mut self, count: u32, guest: &str, rest: &[&str]) -> Result<Vec<String>> {

@@ -271,6 +271,19 @@ macro_rules! for_each_host_call {
                 fast_encoded 215 tls_listen_sni(name: (String), config: (TlsServerConfig)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
 
+                /// Serves one name on the worker's shared TLS port, with a choice of protocols
+                /// (ALPN). Without an identity the guest speaks TLS by itself, from the
+                /// ClientHello on. The newest listener of a name counts. A success costs 10000
+                /// more.
+                fast_encoded 307 sni_listen(name: (String), config: (SniConfig)) max ENCODED_BYTES_MAX -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
+
+                /// What was agreed on for a stream: the server name that its client has asked
+                /// for, and the protocol that was chosen (ALPN). Nothing is known before the
+                /// handshake is over.
+                slow 308 stream_tls(handle: handle) -> ((Option<String>, Option<Vec<u8>>)), gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION];
+
                 /// Why a call on the network failed last: a call on this handle, or any with
                 /// -1. A kind, as in `NetFailure`, and a text for people.
                 slow 306 net_failure(handle: handle) -> ((u8, String)), gas 200,

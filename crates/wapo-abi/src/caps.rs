@@ -75,6 +75,13 @@ pub const ENCODED_BYTES_MAX: usize = 100 * 1024;
 /// a chain of some thirty certificates. Checked by the calls that take them.
 pub const PEM_BYTES_MAX: usize = 64 * 1024;
 
+/// Protocols among which a listener chooses (ALPN), and bytes of the name of one.
+///
+/// A handshake compares each with each of the client's.
+pub const PROTOCOLS_MAX: usize = 16;
+/// See [`PROTOCOLS_MAX`]; the length that the protocol has room for.
+pub const PROTOCOL_BYTES_MAX: usize = 255;
+
 /// Bytes of a host name (RFC 1035, section 2.3.4).
 pub const HOST_BYTES_MAX: usize = 253;
 

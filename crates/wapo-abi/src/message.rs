@@ -152,6 +152,24 @@ impl core::fmt::Debug for TlsServerConfig {
     }
 }
 
+/// How a name on the shared TLS port is served.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "in code that the codec derives"
+)]
+pub enum SniConfig {
+    /// By the host or by the guest.
+    #[codec(index = 0)]
+    V0 {
+        /// Certificate and key for the host; `None` when the guest speaks TLS.
+        identity: Option<TlsServerConfig>,
+        /// Protocols to choose from (ALPN), the preferred one first; none for no
+        /// choice.
+        protocols: Vec<Vec<u8>>,
+    },
+}
+
 /// How to connect with TLS. Nothing can be chosen yet.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub enum TlsClientConfig {
@@ -227,6 +245,11 @@ mod tests {
             key: "K".into(),
         };
         assert_eq!(tls.encode(), hex("000443044b"));
+        let sni = SniConfig::V0 {
+            identity: Some(tls.clone()),
+            protocols: alloc::vec![b"h2".to_vec()],
+        };
+        assert_eq!(sni.encode(), hex("0001000443044b04086832"));
         assert_eq!(TlsClientConfig::V0.encode(), [0]);
         assert_eq!(
             ("0.0.0.0:80", None::<TlsServerConfig>).encode(),

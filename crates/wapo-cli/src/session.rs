@@ -122,7 +122,7 @@ async fn start(plan: Plan, terminal: &Arc<Terminal>) -> Result<Running> {
         ..plan.config
     };
     match Server::start(config.clone()).await {
-        Err(StartError::Bind { address, .. }) if plan.may_move => {
+        Err(StartError::Bind { address, .. }) if plan.may_move && address == config.address => {
             terminal.hint(&format!(
                 "port {} is taken, using another one",
                 address.port()
@@ -130,8 +130,12 @@ async fn start(plan: Plan, terminal: &Arc<Terminal>) -> Result<Running> {
             config.address.set_port(0);
             Ok(Server::start(config).await?)
         }
-        Err(error @ StartError::Bind { .. }) => {
-            bail!("{error}; choose another address with --address")
+        Err(ref error @ StartError::Bind { address, .. }) => {
+            let option = match config.tls {
+                Some(tls) if tls.address == address => "--tls-port",
+                _ => "--address",
+            };
+            bail!("{error}; choose another one with {option}")
         }
         other => Ok(other?),
     }
@@ -190,10 +194,8 @@ impl Session {
     /// Shows URLs that have begun to answer.
     fn show_status(&mut self) {
         let status = self.shown.status.borrow_and_update().clone();
-        let urls = self
-            .shown
-            .urls
-            .new_ones(&status, self.server.user_address());
+        let (gateway, tls) = (self.server.user_address(), self.server.tls_address());
+        let urls = self.shown.urls.new_ones(&status, gateway, tls);
         let address = self.shown.handle.address();
         for url in urls {
             self.terminal.result(&url);

@@ -15,16 +15,21 @@ pub(crate) struct Urls {
 
 impl Urls {
     /// The URLs that answer now and have not been shown yet.
-    pub(crate) fn new_ones(&mut self, status: &Status, gateway: SocketAddr) -> Vec<String> {
-        let mut new = of(status, gateway);
+    pub(crate) fn new_ones(
+        &mut self,
+        status: &Status,
+        gateway: SocketAddr,
+        tls: Option<SocketAddr>,
+    ) -> Vec<String> {
+        let mut new = of(status, gateway, tls);
         new.retain(|url| !self.shown.contains(url));
         self.shown.extend(new.iter().cloned());
         new
     }
 }
 
-/// All URLs that answer in this state.
-fn of(status: &Status, gateway: SocketAddr) -> Vec<String> {
+/// All URLs that answer in this state; `tls` is the port of server names.
+fn of(status: &Status, gateway: SocketAddr, tls: Option<SocketAddr>) -> Vec<String> {
     let gateway = reachable(gateway);
     let mut urls = Vec::new();
     if status.takes_http {
@@ -35,6 +40,11 @@ fn of(status: &Status, gateway: SocketAddr) -> Vec<String> {
     }
     let listening = status.listening.iter();
     urls.extend(listening.map(|one| listener(reachable(one.address), one.tls)));
+    if let Some(tls) = tls {
+        let port = tls.port();
+        let names = status.names.iter();
+        urls.extend(names.map(|name| format!("https://{name}:{port}/")));
+    }
     urls
 }
 
@@ -75,7 +85,8 @@ mod tests {
         };
         let gateway = address("127.0.0.1:8100");
         let mut urls = Urls::default();
-        assert!(urls.new_ones(&status, gateway).is_empty());
+        let tls = Some(address("127.0.0.1:8443"));
+        assert!(urls.new_ones(&status, gateway, tls).is_empty());
 
         status.takes_http = true;
         status.listening = [("0.0.0.0:3000", false), ("[::]:3001", true)]
@@ -85,7 +96,7 @@ mod tests {
             })
             .into();
         assert_eq!(
-            urls.new_ones(&status, gateway),
+            urls.new_ones(&status, gateway, tls),
             [
                 "http://127.0.0.1:8100/",
                 "tcp://127.0.0.1:3000",
@@ -93,10 +104,14 @@ mod tests {
             ]
         );
         status.takes_queries = true;
+        status.names = vec!["shop.example".into()];
         assert_eq!(
-            urls.new_ones(&status, gateway),
-            ["http://127.0.0.1:8100/prpc/User.Query?json"]
+            urls.new_ones(&status, gateway, tls),
+            [
+                "http://127.0.0.1:8100/prpc/User.Query?json",
+                "https://shop.example:8443/"
+            ]
         );
-        assert!(urls.new_ones(&status, gateway).is_empty());
+        assert!(urls.new_ones(&status, gateway, tls).is_empty());
     }
 }

@@ -129,6 +129,33 @@ async fn ctrl_c_ends_cleanly_and_closes_the_port() {
     assert!(TcpStream::connect(&address).await.is_err());
 }
 
+#[tokio::test]
+async fn run_opens_a_port_for_server_names() {
+    let folder = tempfile::tempdir().expect("folder");
+    let wasm = guest("sni-tls-server");
+    let port = free_port().to_string();
+    let arguments = [
+        "run",
+        &wasm,
+        "--address",
+        "127.0.0.1:0",
+        "--tls-port",
+        &port,
+    ];
+    let name = ["--", "shop.example"];
+    let mut running = Running::start(folder.path(), &[&arguments[..], &name].concat());
+    let url = format!("https://shop.example:{port}/");
+    running.line(&url).await;
+    let resolve = format!("shop.example:{port}:127.0.0.1");
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--insecure", "--resolve", &resolve, &url]);
+    let answer = curl.output().await.expect("curl is installed");
+    let answer = text(&answer.stdout);
+    assert!(answer.starts_with("Hello from shop.example"), "{answer}");
+    running.interrupt().await;
+    assert_eq!(running.ended().await, Some(0));
+}
+
 /// Runs the guest of Wapo 0.x, asks for a path, and gives the exit code.
 async fn exit_code_after(path: &str) -> Option<i32> {
     let folder = tempfile::tempdir().expect("folder");

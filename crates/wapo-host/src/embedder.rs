@@ -9,12 +9,14 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::sign::CertifiedKey;
+use tokio::net::TcpStream;
 use wapo_abi::Errno;
-use wapo_abi::message::{LogLevel, MetricsToken, TlsServerConfig};
+use wapo_abi::message::{LogLevel, MetricsToken};
 
 use crate::host_memory::MemoryCharge;
 use crate::line::LineText;
@@ -54,21 +56,63 @@ pub struct LogLine {
     pub text: LineText,
 }
 
-/// A connection that an embedder hands to a guest.
-pub trait Connection: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Connection for T {}
+/// What an embedder hands over of a connection.
+pub enum AcceptedIo {
+    /// TLS whose handshake the embedder has made. The host goes on with it as with
+    /// TLS of its own: what is buffered is sent, also after the guest has closed.
+    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    /// A connection whose TLS is the guest's own business.
+    Raw {
+        /// What was read of it already; the guest reads it first.
+        first: Vec<u8>,
+        /// The rest.
+        tcp: TcpStream,
+    },
+}
 
-/// A connection handed over, and its peer.
-pub type Accepted = (Box<dyn Connection>, SocketAddr);
+/// A connection handed over.
+pub struct Accepted {
+    /// Its bytes.
+    pub io: AcceptedIo,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// The name that the client has asked for.
+    pub server_name: Arc<str>,
+    /// Dropped with the connection: the embedder counts by it.
+    pub guard: Box<dyn Send>,
+}
 
 /// Yields connections for one server name on the shared TLS port.
 pub trait SniListener: Send {
-    /// The next connection, its handshake done, and its peer.
+    /// The next connection; if it is TLS of the host, its handshake is done.
     ///
     /// # Errors
     ///
     /// [`Errno::END_OF_FILE`] when the listener is gone for good.
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Errno>>;
+}
+
+/// A wish to serve a name on the shared TLS port.
+pub struct SniRequest<'a> {
+    /// The name as the guest writes it.
+    pub name: &'a str,
+    /// Certificate and key, which belong together; `None` when the guest speaks
+    /// TLS by itself.
+    pub identity: Option<Arc<CertifiedKey>>,
+    /// Protocols to choose from (ALPN), the preferred one first; none for no choice.
+    pub protocols: Vec<Vec<u8>>,
+    /// Memory of what is kept for the listener; outlives it while connections use
+    /// its key.
+    pub charge: MemoryCharge,
+}
+
+/// Why a name cannot be served.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SniRefusal {
+    /// What the guest's call answers with.
+    pub errno: Errno,
+    /// For the guest and its log.
+    pub text: String,
 }
 
 /// What the host asks of its embedder, on behalf of one app.
@@ -180,20 +224,30 @@ pub trait Embedder: Send + Sync + 'static {
         let _ = (instance, address);
     }
 
-    /// Serves a name on the shared TLS port.
+    /// Serves a name on the shared TLS port. An instance may serve one name several
+    /// times, with other certificates: the newest counts.
     ///
     /// # Errors
     ///
-    /// [`Errno::FORBIDDEN`] without such a port, [`Errno::INVALID_PARAMETER`]
-    /// for an unusable certificate or a name that is taken.
+    /// [`SniRefusal`] with [`Errno::FORBIDDEN`] without such a port,
+    /// [`Errno::INVALID_PARAMETER`] for a certificate that is not for the name and
+    /// for a name that is taken, [`Errno::RESOURCE_LIMITED`] for one name too many.
     fn listen_sni(
         &self,
         instance: InstanceId,
-        name: &str,
-        config: TlsServerConfig,
-    ) -> Result<Box<dyn SniListener>, Errno> {
-        let _ = (instance, name, config);
-        Err(Errno::FORBIDDEN)
+        request: SniRequest<'_>,
+    ) -> Result<Box<dyn SniListener>, SniRefusal> {
+        let _ = (instance, request);
+        Err(SniRefusal {
+            errno: Errno::FORBIDDEN,
+            text: "there is no shared TLS port".to_owned(),
+        })
+    }
+
+    /// The guest has closed a listener for this name, written as it was when it
+    /// was opened, and lives on.
+    fn unlisten_sni(&self, instance: InstanceId, name: &str) {
+        let _ = (instance, name);
     }
 
     /// An instance has room for requests that it lacked when somebody wanted to

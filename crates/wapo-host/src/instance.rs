@@ -179,6 +179,9 @@ pub struct Status {
     pub takes_http: bool,
     /// Addresses it listens on.
     pub listening: Vec<ListenAddress>,
+    /// Names that it serves on the shared TLS port, as it writes them. One that it
+    /// serves twice is there twice.
+    pub names: Vec<Arc<str>>,
 }
 
 impl Status {
@@ -192,6 +195,7 @@ impl Status {
             takes_queries: false,
             takes_http: false,
             listening: Vec::new(),
+            names: Vec::new(),
         }
     }
 }

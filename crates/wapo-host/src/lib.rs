@@ -58,7 +58,8 @@ pub use budget::BudgetUsage;
 pub use compiler::{ChildCompiler, Compiler, compile_child};
 pub use descriptors::DescriptorLimits;
 pub use embedder::{
-    Accepted, BoxFuture, Connection, Embedder, InstanceId, LogLine, LogSource, SniListener,
+    Accepted, AcceptedIo, BoxFuture, Embedder, InstanceId, LogLine, LogSource, SniListener,
+    SniRefusal, SniRequest,
 };
 pub use engine::{
     Allocation, CacheKind, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver,

@@ -149,6 +149,18 @@ pub const MESSAGE_OVERHEAD_BYTES: u64 = 256;
 /// what the library makes of them, and its memory of sessions.
 pub const TLS_LISTENER_BYTES: u64 = 128 * 1024;
 
+/// Memory of a listener for a name on the shared TLS port, besides the texts of
+/// its certificate and key.
+///
+/// Tickets keep sessions with the clients, so there is no memory of sessions. A
+/// worker can have ten thousand names.
+pub const SNI_LISTENER_BYTES: u64 = 8 * 1024;
+
+/// Certificates of a chain for the shared TLS port.
+///
+/// Each is looked at while the guest waits; real chains have two to four.
+pub const CHAIN_CERTIFICATES_MAX: usize = 10;
+
 /// Bytes that each direction of an HTTP body may have in flight.
 pub const PIPE_BYTES: usize = 64 * 1024;
 
@@ -295,11 +307,25 @@ pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// closed stream loses what its peer did not take in time.
 pub const LINGERING_STREAMS_MAX: usize = 1024;
 
-/// Memory that the host needs for a TLS stream: buffers of records both ways
-/// and the keys.
+/// Memory that the host needs for a TLS stream on which nothing waits to be sent:
+/// the keys, and room for a part of a record.
 ///
-/// Records have up to 16 KiB, and the library keeps one each way.
-pub const TLS_STREAM_BYTES: u64 = 40 * 1024;
+/// An instance can hold 8,000 of them. An idle one takes about half of this; one
+/// whose peer has sent a part of the largest record, and not the rest, half more.
+pub const TLS_STREAM_BYTES: u64 = 16 * 1024;
+
+/// Memory of a TLS stream, besides, while something waits for the socket.
+///
+/// The library takes 64 KiB of a guest's before it says that it is enough; records
+/// add some bytes each.
+pub const TLS_UNSENT_BYTES: u64 = 68 * 1024;
+
+/// Bytes that a TLS stream takes of a guest's without that charge when nothing else
+/// waits.
+///
+/// So a stream moves on however little memory is left, and short messages cost no
+/// bookkeeping.
+pub const TLS_UNSENT_FREE_BYTES: usize = 4 * 1024;
 
 /// Backlog of a listener.
 pub const LISTEN_BACKLOG: i32 = 1024;

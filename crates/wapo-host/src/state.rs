@@ -185,16 +185,29 @@ impl InstanceState {
         }
     }
 
+    /// Tells the embedder that the guest serves a name.
+    pub(crate) fn announce_name(&self, name: &Arc<str>) {
+        self.status
+            .send_modify(|status| status.names.push(Arc::clone(name)));
+    }
+
     /// Closes a listener and tells the embedder that the guest no longer listens
     /// there.
     pub(crate) fn close_listener(&self, listener: Listener) {
-        let address = listener.local_address();
+        let (address, name) = (listener.local_address(), listener.server_name());
         // First, so that nobody is told of a port that is still open.
         drop(listener);
         if let Some(address) = address {
             self.status
                 .send_modify(|status| status.listening.retain(|entry| entry.address != address));
             self.embedder.unlisten_tcp(self.id, address);
+        }
+        if let Some(name) = name {
+            self.status.send_modify(|status| {
+                let served = status.names.iter().position(|entry| *entry == name);
+                served.map(|index| status.names.swap_remove(index));
+            });
+            self.embedder.unlisten_sni(self.id, &name);
         }
     }
 

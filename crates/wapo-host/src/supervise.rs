@@ -166,6 +166,7 @@ impl Supervisor {
             status.takes_queries = false;
             status.takes_http = false;
             status.listening.clear();
+            status.names.clear();
         });
     }
 

@@ -26,7 +26,7 @@ use wapo_abi::message::TlsClientConfig;
 pub use wapo_abi::message::TlsServerConfig;
 
 pub use self::failure::NetError;
-pub use self::sni::{SniTlsAcceptor, SniTlsListener};
+pub use self::sni::{SniOptions, SniTlsAcceptor, SniTlsListener};
 pub use self::stream::TcpStream;
 pub use self::tls::Identity;
 pub use crate::compat::net::*;

@@ -17,7 +17,9 @@
 use std::mem::MaybeUninit;
 
 use parity_scale_codec::{Decode, Encode};
-use wapo_abi::message::{InputChannel, LogLevel, MetricsToken, TlsClientConfig, TlsServerConfig};
+use wapo_abi::message::{
+    InputChannel, LogLevel, MetricsToken, SniConfig, TlsClientConfig, TlsServerConfig,
+};
 use wapo_abi::{Errno, WakeCode, wire};
 
 use crate::error::{Error, Result};

@@ -7,7 +7,7 @@ import { store } from "./store.js";
 import { createMeter, setFacts } from "./view.js";
 
 /** Who shares a limit, in the order of the page. */
-const SCOPES = { guests: "Apps", daemon: "Daemon", user: "User port", admin: "Admin port" };
+const SCOPES = { guests: "Apps", daemon: "Daemon", user: "User port", admin: "Admin port", tls: "TLS port" };
 
 function identity(info) {
   return [

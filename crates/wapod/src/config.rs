@@ -3,6 +3,8 @@
 //! Values only: nothing here opens a socket or reads the environment. Made by
 //! the `wapod` and `wapo` commands and by tests.
 
+mod tls;
+
 use std::fmt;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
@@ -17,7 +19,6 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use wapo_host::net::policy::{EgressDefault, EgressRule, WorkerEgress};
 use wapo_host::net::proxy::Proxies;
@@ -34,6 +35,8 @@ use crate::limits::{
 use crate::store::Settings;
 use crate::tls_files::TlsFiles;
 use crate::worker::{Deployment, Name};
+
+pub use tls::{TlsSettings, read_trust_roots};
 
 /// Takes every line of every app, while the guest runs: it must be quick.
 pub type LogSink = Arc<dyn Fn(&AppAddress, &LogLine) + Send + Sync>;
@@ -69,6 +72,8 @@ pub struct Config {
     /// Folder of everything that outlives the server; `None` for one that goes
     /// away with it, and an identity that does.
     pub data_dir: Option<PathBuf>,
+    /// The port that apps share for TLS; `None` for none.
+    pub tls: Option<TlsSettings>,
     /// Where the operator's interface listens; `None` for nowhere.
     pub admin_address: Option<SocketAddr>,
     /// What the operator has to show there; `None` for nothing.
@@ -128,6 +133,7 @@ impl Default for Config {
             egress: WorkerEgress::default(),
             proxies: Proxies::default(),
             data_dir: None,
+            tls: None,
             admin_address: None,
             admin_token: None,
             user_tls: None,
@@ -360,22 +366,6 @@ pub enum ModuleError {
         /// The file.
         path: PathBuf,
     },
-}
-
-/// Reads the certificates of a PEM file. Blocks.
-///
-/// # Errors
-///
-/// A text naming the file and what is wrong with it.
-pub fn read_trust_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let shown = path.display();
-    let pem = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
-    let roots = roots.map_err(|error| format!("{shown} is not a PEM file: {error}"))?;
-    if roots.is_empty() {
-        return Err(format!("{shown} holds no certificate (BEGIN CERTIFICATE)"));
-    }
-    Ok(roots)
 }
 
 /// Opens a folder for compiled modules that several programs share, with a key

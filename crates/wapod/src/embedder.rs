@@ -12,12 +12,15 @@ use std::time::{Duration, Instant};
 use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::limits::LOCKS_MAX;
-use wapo_host::{BoxFuture, Embedder, InstanceId, LogLine, MemoryCharge};
+use wapo_host::{
+    BoxFuture, Embedder, InstanceId, LogLine, MemoryCharge, SniListener, SniRefusal, SniRequest,
+};
 use wapo_rpc::AppAddress;
 
 use crate::blobs::{BlobError, BlobFolder, BlobName};
 use crate::boot_data::BootData;
 use crate::config::LogSink;
+use crate::edge::Edge;
 use crate::identity::Identity;
 use crate::limits::{DAEMON_LINES_PER_SECOND, OUTPUT_BYTES_KEPT};
 use crate::logs::LogBook;
@@ -31,6 +34,7 @@ pub(crate) struct AppEmbedder {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) family: Family,
     pub(crate) ports: Arc<Ports>,
+    pub(crate) edge: Arc<Edge>,
     pub(crate) blobs: BlobFolder,
     pub(crate) boot_data: BootData,
     pub(crate) log: Arc<LogBook>,
@@ -213,6 +217,26 @@ impl Embedder for AppEmbedder {
         self.ports.unlisten(instance, address);
     }
 
+    fn listen_sni(
+        &self,
+        instance: InstanceId,
+        request: SniRequest<'_>,
+    ) -> Result<Box<dyn SniListener>, SniRefusal> {
+        match self.app.get().and_then(Weak::upgrade) {
+            Some(app) => self.edge.listen(&app, instance, request),
+            None => Err(SniRefusal {
+                errno: Errno::INVALID_PARAMETER,
+                text: "the app is on its way out".to_owned(),
+            }),
+        }
+    }
+
+    fn unlisten_sni(&self, _instance: InstanceId, name: &str) {
+        if let Some(app) = self.app.get().and_then(Weak::upgrade) {
+            self.edge.unlisten(&app, name);
+        }
+    }
+
     fn has_room(&self, _instance: InstanceId) {
         if let Some(app) = self.app.get().and_then(Weak::upgrade) {
             app.dispatch();
@@ -221,6 +245,7 @@ impl Embedder for AppEmbedder {
 
     fn instance_ended(&self, instance: InstanceId) {
         self.ports.release(instance);
+        self.edge.instance_ended(instance);
         self.state().locks.retain(|_, holder| *holder != instance);
     }
 }
@@ -252,6 +277,7 @@ mod tests {
             ledger: Arc::new(Ledger::new(Totals::default(), 0)),
             family: Family(0),
             ports: Arc::default(),
+            edge: Edge::new("", None, rustls::RootCertStore::empty()).expect("no domain"),
             blobs: BlobFolder::new(folder.clone(), None),
             boot_data: BootData::new(&folder, AppAddress([7; 32]), Durability::Temporary),
             log: Arc::new(LogBook::default()),

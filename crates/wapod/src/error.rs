@@ -107,6 +107,11 @@ pub enum StartError {
         /// What is wrong, with the file.
         reason: String,
     },
+    /// Apps could not have names below it.
+    #[error(
+        "`{0}` is not a domain that host names can be below: write one such as apps.example.com"
+    )]
+    BadBaseDomain(String),
     /// One of the apps.
     #[error(transparent)]
     App(#[from] AppError),

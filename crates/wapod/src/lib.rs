@@ -10,6 +10,7 @@
 //!   `boot_data`: what it keeps on disk.
 //! * `worker`: the apps; lets requests in (`admit`) and apps out (`retire`).
 //!   Knows no HTTP.
+//! * `edge`: whose names are, and the TLS port that apps share.
 //! * `embedder`: what a guest may ask of the worker.
 //! * `api`: the user port. `api::error` is the only place where an error becomes
 //!   an answer.
@@ -49,6 +50,7 @@ mod boot_data;
 pub mod compile;
 pub mod config;
 mod data_dir;
+mod edge;
 mod embedder;
 mod error;
 mod identity;
@@ -67,7 +69,7 @@ mod worker;
 #[doc(hidden)]
 pub use api::fuzz;
 pub use config::{
-    AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange,
+    AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange, TlsSettings,
 };
 pub use data_dir::is_new;
 pub use error::{AppError, StartError};

@@ -4,11 +4,13 @@
 //! [`crate::AppConfig`]; bounds of guests are in [`wapo_host::limits`].
 
 mod clients;
+mod edge;
 mod tls;
 
 use std::time::Duration;
 
 pub use clients::*;
+pub use edge::*;
 pub use tls::*;
 
 /// Time for the whole body of a call, which is collected in memory.

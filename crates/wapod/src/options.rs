@@ -18,7 +18,6 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 use wapod::ByteSize;
-use wapod::mistakes::value;
 
 pub(crate) use environment::Environment;
 pub(crate) use layer::Layer;
@@ -53,14 +52,6 @@ pub(crate) struct Options {
     /// if the daemon could start that way, with 1 if not.
     #[arg(long, help_heading = "Folder and settings")]
     pub(crate) check_config: bool,
-
-    /// Port shared by the apps' TLS services. Not in this version.
-    #[arg(long, value_name = "PORT", value_parser = value::<u16>, hide = true)]
-    tls_port: Option<u16>,
-
-    /// Not in this version.
-    #[arg(long, hide = true)]
-    do_not_verify_tls_server_cert: bool,
 }
 
 /// What else the program does.
@@ -119,26 +110,6 @@ as told, 1 could not start, 2 wrong usage, 130 or 143 stopped at once.
 When an app keeps the worker busy from the start: wapod --safe-mode starts none, and
 lets them be looked at, stopped and removed.";
 
-/// An option that is known and does nothing yet.
-///
-/// # Errors
-///
-/// A text that names it.
-fn refuse_what_comes_later(options: &Options) -> Result<(), String> {
-    let later = |name: &str| {
-        Err(format!(
-            "{name}: the shared TLS port comes with a later version; leave the option out"
-        ))
-    };
-    if options.tls_port.is_some() {
-        return later("--tls-port");
-    }
-    if options.do_not_verify_tls_server_cert {
-        return later("--do-not-verify-tls-server-cert");
-    }
-    Ok(())
-}
-
 /// Why the settings are none: whose fault decides the exit code.
 #[derive(Debug)]
 pub(crate) enum Refused {
@@ -163,7 +134,6 @@ impl Sources {
     ///
     /// [`Refused`] with a text of one line.
     pub(crate) fn new(options: &Options, environment: Environment) -> Result<Self, Refused> {
-        refuse_what_comes_later(options).map_err(Refused::Usage)?;
         let command_line = options.layer.clone();
         command_line.check("command line").map_err(Refused::Usage)?;
         let Environment {

@@ -65,6 +65,7 @@ async fn serve(settings: Settings, mut signals: Signals) -> Result<Ended, String
     let is_first_start = wapod::is_new(&settings.data_dir);
     let asked = Asked {
         admin: config.admin_address,
+        tls: config.tls.map(|tls| tls.address),
         instances_max: config.instances_max,
         allocation: config.allocation,
     };
@@ -116,6 +117,9 @@ fn announce(running: &Running, base_domain: &str, is_first_start: bool) {
         running.user_scheme(),
         user.port()
     );
+    if let Some(tls) = running.tls_address() {
+        tracing::info!("apps have their TLS connections from {tls}, by server name");
+    }
     if let Some(console) = console
         && is_first_start
         && std::io::stdout().is_terminal()
@@ -139,6 +143,7 @@ fn url(scheme: &str, mut address: SocketAddr) -> String {
 /// What was asked for, to explain why it cannot be had.
 struct Asked {
     admin: Option<SocketAddr>,
+    tls: Option<SocketAddr>,
     instances_max: u32,
     allocation: Allocation,
 }
@@ -151,6 +156,7 @@ impl Asked {
             StartError::Bind { address, error } => {
                 let server = match self.admin {
                     Some(admin) if admin == *address => "admin",
+                    _ if self.tls == Some(*address) => "tls",
                     _ => "user",
                 };
                 let hint = match error.kind() {

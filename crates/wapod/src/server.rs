@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use wapo_host::{
@@ -19,11 +20,12 @@ use wapo_rpc::AppAddress;
 use crate::api::{self, AdminSettings, Clients, Frontend, Https, UserSurface};
 use crate::config::{AppConfig, Config};
 use crate::data_dir::DataDir;
+use crate::edge::{Edge, TlsPort};
 use crate::error::{AppError, StartError};
 use crate::identity::Identity;
 use crate::limits::COMPILE_THREADS;
 use crate::store::Store;
-use crate::system::Capacity;
+use crate::system::{Capacity, DescriptorPlan};
 use crate::tls_files::{FileCertificate, TlsFiles};
 use crate::watchdog::Watchdog;
 use crate::worker::{AppHandle, Worker};
@@ -39,71 +41,67 @@ impl Server {
     /// # Errors
     ///
     /// [`StartError`]; nothing keeps running then.
-    pub async fn start(config: Config) -> Result<Running, StartError> {
-        if config.root_app && config.apps.is_empty() {
-            return Err(StartError::NoRootApp);
-        }
-        config.check_admin()?;
-        let tls = PortsTls::open(&config).await?;
+    pub async fn start(mut config: Config) -> Result<Running, StartError> {
+        check(&config)?;
+        let https = PortsTls::open(&config).await?;
         let (user_listener, user_address) = bind(config.address).await?;
-        let admin = match config.admin_address {
-            Some(address) => Some(bind(address).await?),
-            None => None,
-        };
+        let admin = bind_if(config.admin_address).await?;
+        let tls = bind_if(config.tls.map(|tls| tls.address)).await?;
 
-        let plan = Capacity::take().descriptors(config.instances_max);
+        let plan = Capacity::take().descriptors(config.instances_max, tls.is_some());
         let admin_address = admin.as_ref().map(|(_, address)| *address);
-        let machine = machine(&config, user_address, admin_address);
-        let worker = open_worker(&config, plan.guests, machine).await?;
-        let watchdog = watch(&worker)?;
-        let background = Background {
-            books: worker.run(),
-            worker: Arc::clone(&worker),
-            _watchdog: watchdog,
-        };
-        let mut apps = Vec::with_capacity(config.apps.len());
-        for app in config.apps {
-            apps.push(deploy(&worker, app).await?);
-        }
-        if config.root_app {
-            worker.set_root(apps.first().map(|app| Arc::clone(app.app())));
-        }
-
+        let tls_address = tls.as_ref().map(|(_, address)| *address);
+        let own = [Some(user_address), admin_address, tls_address];
+        let machine = machine(&config, own.into_iter().flatten());
+        let edge = edge(&config)?;
+        let worker = open_worker(&config, plan.guests, machine, Arc::clone(&edge)).await?;
+        let background = Background::start(&worker)?;
+        let apps = deploy_all(&worker, std::mem::take(&mut config.apps), config.root_app).await?;
         let exit = Arc::new(Notify::new());
         let users = Clients::of_users(
             config.connections_max.min(plan.user_connections),
-            config.trusted_proxies,
+            config.trusted_proxies.clone(),
             config.patience,
         );
+        let tls = tls.map(|(listener, _)| open_tls(listener, edge, &worker, &config, &plan));
+        let (tls_port, tls_clients) = tls.unzip();
         let surface =
             UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
         let grace = config.drain_grace;
-        let user = Frontend::start(user_listener, surface, grace, tls.user.clone());
+        let user = Frontend::start(user_listener, surface, grace, https.user.clone());
         let mut frontends = vec![user];
         if let Some((listener, _)) = admin {
             let connections_max = config.connections_max.min(plan.admin_connections);
             let settings = AdminSettings {
                 token: config.admin_token.as_ref(),
                 user_address,
-                user_scheme: scheme(&tls.user),
-                https: tls.all(),
+                user_scheme: scheme(&https.user),
+                https: https.all(),
                 base_domain: config.base_domain,
                 clients: Clients::of_admin(connections_max, config.patience),
                 users,
+                tls: tls_clients,
                 daemon_descriptors: plan.daemon,
                 instance_descriptors: config.guest_descriptors.unwrap_or(plan.guests).per_instance,
                 exit: Arc::clone(&exit),
             };
             let surface = api::admin(Arc::clone(&worker), settings);
-            frontends.push(Frontend::start(listener, surface, grace, tls.admin.clone()));
+            frontends.push(Frontend::start(
+                listener,
+                surface,
+                grace,
+                https.admin.clone(),
+            ));
         }
         tracing::info!(address = %user_address, apps = worker.apps().len(), "the gateway is open");
         Ok(Running {
             background,
             frontends,
+            tls_port,
             user_address,
             admin_address,
-            tls,
+            https,
+            tls_address,
             exit,
             apps,
             drain_grace: grace,
@@ -111,10 +109,17 @@ impl Server {
     }
 }
 
+/// Refuses what cannot work, or would be dangerous.
+fn check(config: &Config) -> Result<(), StartError> {
+    if config.root_app && config.apps.is_empty() {
+        return Err(StartError::NoRootApp);
+    }
+    config.check_admin()
+}
+
 /// The machine with the worker's own ports on it. Says which ports of the range
 /// that apps are given they will not get.
-fn machine(config: &Config, user: SocketAddr, admin: Option<SocketAddr>) -> Arc<Machine> {
-    let own = std::iter::once(user).chain(admin);
+fn machine(config: &Config, own: impl Iterator<Item = SocketAddr>) -> Arc<Machine> {
     let own_ports: Vec<u16> = own.map(|address| address.port()).collect();
     if let Some(range) = &config.listen_ports {
         for port in own_ports.iter().filter(|port| range.contains(port)) {
@@ -171,11 +176,48 @@ async fn https(
     Ok(Some(Arc::new(https)))
 }
 
+/// Opens the port that apps share for TLS.
+fn open_tls(
+    listener: TcpListener,
+    edge: Arc<Edge>,
+    worker: &Arc<Worker>,
+    config: &Config,
+    plan: &DescriptorPlan,
+) -> (TlsPort, Arc<Clients>) {
+    let connections_max = config.connections_max.min(plan.tls_connections);
+    let proxies = config.trusted_proxies.clone();
+    let clients = Clients::of_tls(connections_max, proxies, config.patience);
+    let (worker, of_port) = (Arc::clone(worker), Arc::clone(&clients));
+    let port = TlsPort::start(listener, edge, worker, of_port, config.drain_grace);
+    (port, clients)
+}
+
+/// The table of names.
+fn edge(config: &Config) -> Result<Arc<Edge>, StartError> {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    for root in &config.trust_roots {
+        roots
+            .add(root.clone())
+            .map_err(|error| StartError::Engine(format!("a trust root cannot be used: {error}")))?;
+    }
+    let edge = Edge::new(&config.base_domain, config.tls.as_ref(), roots);
+    edge.ok_or_else(|| StartError::BadBaseDomain(config.base_domain.clone()))
+}
+
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed = |error| StartError::Bind { address, error };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
+}
+
+async fn bind_if(
+    address: Option<SocketAddr>,
+) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match address {
+        Some(address) => bind(address).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 /// Looks after the runtime that the worker is on.
@@ -193,6 +235,7 @@ async fn open_worker(
     config: &Config,
     guests: DescriptorLimits,
     machine: Arc<Machine>,
+    edge: Arc<Edge>,
 ) -> Result<Arc<Worker>, StartError> {
     let (data, identity, store) = match &config.data_dir {
         Some(path) => {
@@ -219,7 +262,7 @@ async fn open_worker(
         });
     }
     let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
-    Worker::open(engine, identity, data, store, config).await
+    Worker::open(engine, identity, data, store, edge, config).await
 }
 
 fn engine_config(config: &Config, guests: DescriptorLimits) -> EngineConfig {
@@ -249,11 +292,39 @@ async fn deploy(worker: &Arc<Worker>, config: AppConfig) -> Result<AppHandle, Ap
     Ok(AppHandle::new(app, instance))
 }
 
+/// Deploys the apps of the configuration, the first of them at `/` if it has to be.
+async fn deploy_all(
+    worker: &Arc<Worker>,
+    configs: Vec<AppConfig>,
+    has_root: bool,
+) -> Result<Vec<AppHandle>, AppError> {
+    let mut apps = Vec::with_capacity(configs.len());
+    for config in configs {
+        apps.push(deploy(worker, config).await?);
+    }
+    if has_root {
+        worker.set_root(apps.first().map(|app| Arc::clone(app.app())));
+    }
+    Ok(apps)
+}
+
 /// The worker's own tasks and instances. Dropping it stops them at once.
 struct Background {
     worker: Arc<Worker>,
     books: tokio::task::JoinHandle<()>,
     _watchdog: Watchdog,
+}
+
+impl Background {
+    /// Starts what the worker does by itself.
+    fn start(worker: &Arc<Worker>) -> Result<Self, StartError> {
+        let watchdog = watch(worker)?;
+        Ok(Self {
+            books: worker.run(),
+            worker: Arc::clone(worker),
+            _watchdog: watchdog,
+        })
+    }
 }
 
 impl Drop for Background {
@@ -284,9 +355,11 @@ impl LastSave {
 pub struct Running {
     background: Background,
     frontends: Vec<Frontend>,
+    tls_port: Option<TlsPort>,
     user_address: SocketAddr,
     admin_address: Option<SocketAddr>,
-    tls: PortsTls,
+    https: PortsTls,
+    tls_address: Option<SocketAddr>,
     exit: Arc<Notify>,
     apps: Vec<AppHandle>,
     drain_grace: Duration,
@@ -317,12 +390,17 @@ impl Running {
 
     /// How URLs of the gateway begin: `http` or `https`.
     pub fn user_scheme(&self) -> &'static str {
-        scheme(&self.tls.user)
+        scheme(&self.https.user)
     }
 
     /// How URLs of the operator's interface begin.
     pub fn admin_scheme(&self) -> &'static str {
-        scheme(&self.tls.admin)
+        scheme(&self.https.admin)
+    }
+
+    /// Where the TLS port of the apps is.
+    pub fn tls_address(&self) -> Option<SocketAddr> {
+        self.tls_address
     }
 
     /// What is to be written when the process has to end at once.
@@ -427,6 +505,7 @@ impl Running {
         let Self {
             background,
             frontends,
+            tls_port,
             apps,
             drain_grace,
             ..
@@ -437,6 +516,9 @@ impl Running {
         let mut draining = tokio::task::JoinSet::new();
         for frontend in frontends {
             draining.spawn(frontend.drain());
+        }
+        if let Some(tls_port) = tls_port {
+            draining.spawn(tls_port.drain());
         }
         let deadline = tokio::time::Instant::now() + drain_grace;
         background.worker.drain_ports(deadline).await;

@@ -12,7 +12,7 @@ use wapo_host::DescriptorLimits;
 
 use crate::limits::{
     ADMIN_CONNECTIONS_MAX, CONNECTIONS_MAX, DAEMON_FILES, DAEMON_MAPPINGS, DAEMON_MEMORY_BYTES_MIN,
-    FILES_PER_INSTANCE, INSTANCE_FILES_MIN, MAPPINGS_PER_INSTANCE,
+    FILES_PER_INSTANCE, INSTANCE_FILES_MIN, MAPPINGS_PER_INSTANCE, TLS_CONNECTIONS_MAX,
 };
 
 /// Memory, in bytes.
@@ -87,21 +87,33 @@ pub(crate) struct DescriptorPlan {
     pub(crate) user_connections: u32,
     /// Connections to the admin port.
     pub(crate) admin_connections: u32,
+    /// Connections of the TLS port that no guest has yet.
+    pub(crate) tls_connections: u32,
 }
 
 impl Capacity {
     /// Divides the open files: first the daemon's own (store, blobs, and for each
     /// instance the image of its module), then the operator's and the users'
-    /// connections, of few files half, and what is left is the guests'. None can
-    /// take what is another's.
-    pub(crate) fn descriptors(self, instances_max: u32) -> DescriptorPlan {
+    /// connections, and those of a TLS port, of few files half, and what is left is
+    /// the guests'. None can take what is another's.
+    pub(crate) fn descriptors(self, instances_max: u32, has_tls: bool) -> DescriptorPlan {
         let daemon = (DAEMON_FILES + u64::from(instances_max)).min(self.open_files / 4);
         let rest = self.open_files - daemon;
         let part = |share: u64, max: u32| u32::try_from(share).unwrap_or(u32::MAX).clamp(1, max);
-        let user_connections = part(rest / 8 * 3, CONNECTIONS_MAX);
+        let (tls_share, user_share) = match has_tls {
+            true => (rest / 8, rest / 4),
+            false => (0, rest / 8 * 3),
+        };
+        let user_connections = part(user_share, CONNECTIONS_MAX);
+        let tls_connections = match has_tls {
+            true => part(tls_share, TLS_CONNECTIONS_MAX),
+            false => 0,
+        };
         let admin_connections = part(rest / 8, ADMIN_CONNECTIONS_MAX);
         let total = rest
-            .saturating_sub(u64::from(user_connections) + u64::from(admin_connections))
+            .saturating_sub(u64::from(
+                user_connections + admin_connections + tls_connections,
+            ))
             .min(DescriptorLimits::UNLIMITED.total);
         DescriptorPlan {
             daemon,
@@ -111,6 +123,7 @@ impl Capacity {
             },
             user_connections,
             admin_connections,
+            tls_connections,
         }
     }
 
@@ -237,15 +250,19 @@ mod tests {
                 open_files,
                 mappings: 1 << 20,
             };
-            let plan = capacity.descriptors(100);
-            let connections = plan.user_connections + plan.admin_connections;
-            let all = plan.guests.total + u64::from(connections) + plan.daemon;
-            assert!(all <= open_files, "{plan:?}");
-            assert!(plan.guests.per_instance <= plan.guests.total);
-            assert!(plan.guests.total >= open_files.min(1 << 40) / 3, "{plan:?}");
-            // Each instance may run another module, whose image is a file.
-            let modules = DAEMON_FILES + 100;
-            assert!(plan.daemon == modules || plan.daemon == open_files / 4);
+            for has_tls in [false, true] {
+                let plan = capacity.descriptors(100, has_tls);
+                let connections =
+                    plan.user_connections + plan.admin_connections + plan.tls_connections;
+                assert_eq!(plan.tls_connections > 0, has_tls);
+                let all = plan.guests.total + u64::from(connections) + plan.daemon;
+                assert!(all <= open_files, "{plan:?}");
+                assert!(plan.guests.per_instance <= plan.guests.total);
+                assert!(plan.guests.total >= open_files.min(1 << 40) / 3, "{plan:?}");
+                // Each instance may run another module, whose image is a file.
+                let modules = DAEMON_FILES + 100;
+                assert!(plan.daemon == modules || plan.daemon == open_files / 4);
+            }
         }
     }
 

@@ -41,11 +41,11 @@ use wapo_host::{Engine, ExitReason, InstanceId, LogRate, WorkerEgress};
 use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
-pub(crate) use app::{App, Instance};
+pub(crate) use app::{App, Instance, Prospect};
 use books::Books;
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use latency::BOUNDS_US;
-pub(crate) use lease::{Channel, Lease};
+pub(crate) use lease::{Channel, Lease, Seat};
 pub(crate) use ledger::Ledger;
 pub(crate) use ports::{Family, Ports};
 pub(crate) use query::Query;
@@ -55,6 +55,7 @@ use crate::blobs::BlobFolder;
 use crate::boot_data::BootData;
 use crate::config::{Config, LogSink};
 use crate::data_dir::{DataDir, Durability};
+use crate::edge::Edge;
 use crate::embedder::{AppEmbedder, AppState};
 use crate::error::StartError;
 use crate::identity::Identity;
@@ -98,7 +99,7 @@ pub(crate) struct Worker {
     durability: Durability,
     log_sink: Option<LogSink>,
     apps: RwLock<HashMap<AppAddress, Arc<App>>>,
-    names: RwLock<HashMap<String, Arc<App>>>,
+    pub(crate) edge: Arc<Edge>,
     ports: Arc<Ports>,
     root: RwLock<Option<Arc<App>>>,
     departed: RwLock<BTreeMap<u64, DepartedRecord>>,
@@ -131,6 +132,7 @@ impl Worker {
         identity: Identity,
         data: DataDir,
         (store, mut contents): (Store, Contents),
+        edge: Arc<Edge>,
         config: &Config,
     ) -> Result<Arc<Self>, StartError> {
         // Two deployments may have written their numbers in either order.
@@ -170,7 +172,7 @@ impl Worker {
             durability: data.durability(),
             log_sink: config.log_sink.clone(),
             apps: RwLock::default(),
-            names: RwLock::default(),
+            edge,
             ports: Arc::default(),
             root: RwLock::default(),
             departed: RwLock::new(contents.departed),
@@ -358,6 +360,7 @@ impl Worker {
             ledger: Arc::clone(ledger),
             family,
             ports: Arc::clone(&self.ports),
+            edge: Arc::clone(&self.edge),
             blobs: self.blobs.clone(),
             boot_data: BootData::new(&self.boot_data_dir, address, self.durability),
             log: Arc::new(LogBook::default()),

@@ -270,7 +270,7 @@ fn wrong_usage_has_an_exit_code_of_its_own() {
     for options in [
         &["--no-such-option"][..],
         &["-m", "much"],
-        &["--tls-port", "443"],
+        &["--tls-port", "https"],
         &["app.wasm"],
     ] {
         let refused = folder.run(options);

@@ -153,6 +153,34 @@ impl Probe {
         self.fast_with(215, &[], &input).await
     }
 
+    /// 307; without an identity the guest speaks TLS by itself.
+    pub async fn sni_listen(
+        &self,
+        name: &str,
+        identity: Option<(&str, &str)>,
+        protocols: &[&[u8]],
+    ) -> Fast {
+        let identity = match identity {
+            None => vec![0],
+            Some(identity) => [vec![1], tls_config(identity)].concat(),
+        };
+        let protocols: Vec<Vec<u8>> = protocols.iter().map(|one| one.to_vec()).collect();
+        let input = [name.encode(), vec![0], identity, protocols.encode()].concat();
+        self.fast_with(307, &[], &input).await
+    }
+
+    /// 308; the server's name and the protocol.
+    pub async fn stream_tls(
+        &self,
+        handle: u32,
+    ) -> Result<(Option<String>, Option<Vec<u8>>), Errno> {
+        let answer = self.slow(308, [handle, 0, 0, 0]).await?;
+        Ok(
+            parity_scale_codec::DecodeAll::decode_all(&mut answer.as_slice())
+                .expect("a name and a protocol"),
+        )
+    }
+
     /// 306; the kind and the text.
     pub async fn net_failure(&self, handle: u32) -> Result<(u8, String), Errno> {
         let answer = self.slow(306, [handle, 0, 0, 0]).await?;

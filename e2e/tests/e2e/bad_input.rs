@@ -27,16 +27,17 @@ const SLICES: &[(u32, bool, &[u32])] = &[
     (263, false, &[]),
     (300, false, &[]),
     (303, false, &[0]),
+    (307, false, &[]),
 ];
 
 /// Calls that travel through the fast import.
 const FAST: &[u32] = &[
     0, 101, 103, 104, 105, 106, 109, 110, 111, 113, 201, 202, 203, 204, 210, 212, 213, 214, 215,
-    220, 243, 253, 262, 263, 300, 301, 303, 304,
+    220, 243, 253, 262, 263, 300, 301, 303, 304, 307,
 ];
 /// Calls that travel through the slow import.
 const SLOW: &[u32] = &[
-    102, 112, 211, 240, 242, 244, 250, 251, 252, 254, 255, 260, 261, 302, 305, 306,
+    102, 112, 211, 240, 242, 244, 250, 251, 252, 254, 255, 260, 261, 302, 305, 306, 308,
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +96,7 @@ async fn unknown_calls_and_the_wrong_import_are_refused() {
         241,
         264,
         299,
-        307,
+        399,
         65_536,
         0x7fff_ffff,
         u32::MAX,
@@ -124,7 +125,7 @@ async fn input_that_cannot_be_decoded_is_refused() {
     let cut = vec![40, b'1', b'2'];
     let no_option = [vec![56], b"127.0.0.1:1999".to_vec(), vec![2]].concat();
     let no_config = [vec![56], b"127.0.0.1:1999".to_vec(), vec![1, 1]].concat();
-    for call in [210, 214, 215] {
+    for call in [210, 214, 215, 307] {
         let bad = lengths
             .iter()
             .chain([&no_text, &cut, &no_option, &no_config]);

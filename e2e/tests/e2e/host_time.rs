@@ -25,6 +25,7 @@ const TOO_LONG: &[TooLong] = &[
     (213, false, &[], Err(Errno::InvalidParameter)),
     (214, false, &[], Err(Errno::InvalidParameter)),
     (215, false, &[], Err(Errno::InvalidParameter)),
+    (307, false, &[], Err(Errno::InvalidParameter)),
     (220, false, &[3], Ok(0)),
     (243, false, &[], Ok(0)),
     (244, true, &[], Err(Errno::Io)),

@@ -73,7 +73,13 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         name: "wapod",
         job: "the daemon: worker, HTTP surfaces",
-        may_use: &["wapo-abi", "wapo-host", "wapo-crypto", "wapo-rpc"],
+        may_use: &[
+            "wapo-abi",
+            "wapo-host",
+            "wapo-crypto",
+            "wapo-rpc",
+            "wapo-sni",
+        ],
         never: &[],
         blind_to: "the guest SDK",
     },

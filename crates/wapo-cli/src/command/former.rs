@@ -35,15 +35,13 @@ pub(crate) struct Former {
     #[arg(short = 'c', long, value_name = "NAME", hide = true)]
     compiler: Option<String>,
 
-    #[arg(long, value_name = "PORT", value_parser = value::<u16>, hide = true)]
-    tls_port: Option<u16>,
-
     #[arg(long, value_name = "N", value_parser = value::<u64>, hide = true)]
     tick_time_ms: Option<u64>,
 
     #[arg(long, value_name = "N", value_parser = value::<u64>, hide = true)]
     epoch_deadline: Option<u64>,
 
+    /// Refuse certificates for the TLS port that nobody who is trusted has signed.
     #[arg(long, hide = true)]
     verify_tls_server_cert: bool,
 }
@@ -66,17 +64,12 @@ impl Former {
                 "--tick-time-ms, --epoch-deadline: slices are counted in instructions; leave the option out"
             );
         }
-        if self.verify_tls_server_cert {
-            bail!(
-                "--verify-tls-server-cert: certificates are always checked; leave the option out"
-            );
-        }
-        if self.tls_port.is_some() {
-            bail!(
-                "--tls-port: the shared TLS port comes with a later version; an app can listen with TLS on a port of its own"
-            );
-        }
         Ok(())
+    }
+
+    /// Whether certificates for the TLS port have to be signed by a trusted root.
+    pub(crate) fn verifies_certificates(&self) -> bool {
+        self.verify_tls_server_cert
     }
 
     /// Memory that was given in pages.
@@ -157,22 +150,6 @@ mod tests {
                 ..Former::default()
             })
             .contains("slices")
-        );
-        let tls_port = Some(443);
-        assert!(
-            refused(Former {
-                tls_port,
-                ..Former::default()
-            })
-            .contains("later version")
-        );
-        let verify_tls_server_cert = true;
-        assert_eq!(
-            refused(Former {
-                verify_tls_server_cert,
-                ..Former::default()
-            }),
-            "--verify-tls-server-cert: certificates are always checked; leave the option out"
         );
         let max_memory_pages = Some(256);
         let former = Former {

@@ -141,6 +141,7 @@ fn scope(name: &str) -> String {
     match name {
         "guests" => "apps".to_owned(),
         "user" | "admin" => format!("{name} port"),
+        "tls" => "TLS port".to_owned(),
         other => other.to_owned(),
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use wapod::mistakes::value;
-use wapod::{AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, Module, PortRange};
+use wapod::{
+    AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, Module, PortRange, TlsSettings,
+};
 
 use super::former::{self, Former};
 use crate::folders;
@@ -90,6 +92,11 @@ pub(crate) struct Options {
     #[arg(long)]
     address: Option<SocketAddr>,
 
+    /// Open a port on loopback where the app serves names by TLS, such as 8443.
+    /// Certificates may be signed by anybody.
+    #[arg(long, value_name = "PORT", value_parser = value::<u16>)]
+    tls_port: Option<u16>,
+
     /// End the app when it has used this much gas.
     #[arg(long, value_name = "GAS", value_parser = value::<u64>)]
     gas: Option<u64>,
@@ -149,6 +156,10 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         memory_max_bytes: options.former.memory().unwrap_or(options.memory).0,
         instances_max: INSTANCES_MAX,
         blob_dir: options.blobs.clone(),
+        tls: options.tls_port.map(|port| TlsSettings {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+            verifies_certificates: options.former.verifies_certificates(),
+        }),
         // Whoever runs a program wants to see what it says.
         log_rate: LogRate::Unlimited,
         compiler: wapod::compile::this_program(),

@@ -11,6 +11,7 @@ mod http;
 mod link;
 mod lock;
 mod net;
+mod net_sni;
 mod storage;
 mod task;
 mod timer;
@@ -22,7 +23,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use parity_scale_codec::Encode;
-use wapo_abi::message::{InputChannel, LogLevel, TlsClientConfig, TlsServerConfig};
+use wapo_abi::message::{InputChannel, LogLevel, SniConfig, TlsClientConfig, TlsServerConfig};
 use wapo_abi::wire::Slots;
 use wapo_abi::{Cap, Errno, for_each_host_call};
 use wasmtime::Caller;

@@ -9,7 +9,7 @@ use std::task::Poll;
 
 use rustls::pki_types::ServerName;
 use tracing::debug;
-use wapo_abi::message::{TlsClientConfig, TlsServerConfig};
+use wapo_abi::message::{SniConfig, TlsClientConfig, TlsServerConfig};
 use wapo_abi::{Errno, HANDLES_MAX, NetFailure, WakerId};
 
 use super::task::poll_lazily;
@@ -36,9 +36,6 @@ pub(super) const ANY_HANDLE: Handle = Handle(-1);
 const WORK_IDENTITY: u64 = 150_000;
 /// Host time of a byte of PEM. Measured: 230 µs for a chain of 54 KiB.
 const WORK_PEM_BYTE: u64 = 8;
-
-/// Price of a registered name, on top of the row's.
-const SNI_GAS: u64 = 10_000;
 
 impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
@@ -122,20 +119,25 @@ impl family::net::Calls for InstanceState {
     }
 
     fn tls_listen_sni(&mut self, name: String, config: TlsServerConfig) -> Result<Handle, Errno> {
-        if name.len() > HOST_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
+        self.listen_on_name(name, Some(config), Vec::new())
+    }
+
+    fn sni_listen(&mut self, name: String, config: SniConfig) -> Result<Handle, Errno> {
+        let SniConfig::V0 {
+            identity,
+            protocols,
+        } = config;
+        self.listen_on_name(name, identity, protocols)
+    }
+
+    fn stream_tls(&mut self, handle: Handle) -> Result<(Option<String>, Option<Vec<u8>>), Errno> {
+        match self.resources.get(handle)? {
+            Resource::Stream(stream) => {
+                let facts = stream.tls_facts();
+                Ok((facts.server_name, facts.protocol))
+            }
+            _ => Err(Errno::UNSUPPORTED_OPERATION),
         }
-        self.resources.check_room()?;
-        let permit = self.take_descriptors(1)?;
-        let memory = self.identity_memory(&config)?;
-        let listener = Listener::Sni {
-            names: self.embedder.listen_sni(self.id, &name, config)?,
-            _permit: permit,
-            _memory: memory,
-        };
-        self.charge(SNI_GAS);
-        self.resources
-            .insert(Resource::Listener(Box::new(listener)))
     }
 }
 
@@ -199,7 +201,7 @@ impl InstanceState {
     }
 
     /// Takes descriptors of the instance's share.
-    fn take_descriptors(&mut self, count: u64) -> Result<DescriptorPermit, Errno> {
+    pub(super) fn take_descriptors(&mut self, count: u64) -> Result<DescriptorPermit, Errno> {
         let taken = self.dialer.descriptors.take(count);
         taken.map_err(|reason| self.lack(&reason))
     }
@@ -219,7 +221,7 @@ impl InstanceState {
     }
 
     /// Keeps a failure for the guest and tells the app's log of it.
-    fn refuse(&mut self, failure: Failure) {
+    pub(super) fn refuse(&mut self, failure: Failure) {
         self.dialer.notices.warn(failure.text());
         self.fail(ANY_HANDLE, failure);
     }
@@ -256,13 +258,15 @@ impl InstanceState {
         self.room_waits.over(handle);
         match poll_lazily(lazy, |cx| listener.poll_accept(cx, dialer, &mut means)) {
             Poll::Pending => Err(Errno::PENDING),
-            Poll::Ready(Ok((stream, peer))) => {
+            Poll::Ready(Ok(incoming)) => {
+                let stream = incoming.stream;
                 if matches!(stream, Stream::Tls(_)) {
                     self.add_work(WORK_CRYPTO);
                 }
                 self.control.note_io();
-                let stream = stream.accepted(self.control.connections.add());
-                Ok((self.insert_stream(stream)?, peer))
+                let activity = self.control.connections.add();
+                let stream = stream.accepted(activity, incoming.server_name);
+                Ok((self.insert_stream(stream)?, incoming.peer))
             }
             Poll::Ready(Err(error)) => {
                 let ended = error.kind() == ErrorKind::UnexpectedEof;
@@ -281,7 +285,7 @@ impl InstanceState {
     /// # Errors
     ///
     /// [`Errno::INVALID_PARAMETER`] when one of the texts is too long.
-    fn check_identity(&mut self, config: &TlsServerConfig) -> Result<(), Errno> {
+    pub(super) fn check_identity(&mut self, config: &TlsServerConfig) -> Result<(), Errno> {
         let TlsServerConfig::V0 { cert, key } = config;
         if cert.len() > PEM_BYTES_MAX || key.len() > PEM_BYTES_MAX {
             return Err(Errno::INVALID_PARAMETER);

@@ -142,7 +142,11 @@ impl Connecting {
                     _permit: permit,
                 },
                 Some((name, memory)) => {
-                    let held = Held { permit, memory };
+                    let held = Held {
+                        permit,
+                        memory,
+                        guard: None,
+                    };
                     Stream::Tls(Box::new(TlsStream::connect(&dialer, name, tcp, held)))
                 }
             })

@@ -28,7 +28,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
 use crate::descriptors::DescriptorPermit;
-use crate::embedder::SniListener;
+use crate::embedder::{AcceptedIo, SniListener};
 use crate::host_memory::MemoryCharge;
 use crate::limits::{LISTEN_BACKLOG, TLS_STREAM_BYTES};
 use crate::net::connect::Dialer;
@@ -94,11 +94,21 @@ pub(crate) enum Listener {
     },
     /// A name on the shared TLS port.
     Sni {
-        names: Box<dyn SniListener>,
+        listener: Box<dyn SniListener>,
+        /// As the guest wrote it.
+        name: Arc<str>,
+        /// Whether the host ends TLS.
+        tls: bool,
         _permit: DescriptorPermit,
-        /// For the certificate and its key, which the embedder keeps.
-        _memory: MemoryCharge,
     },
+}
+
+/// A connection that was accepted.
+pub(crate) struct Incoming {
+    pub(crate) stream: Stream,
+    pub(crate) peer: SocketAddr,
+    /// The name that its client has asked for, on the shared TLS port.
+    pub(crate) server_name: Option<Arc<str>>,
 }
 
 impl Listener {
@@ -129,12 +139,23 @@ impl Listener {
         }
     }
 
-    /// Whether what it yields speaks TLS of the host.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Tcp { tls: Some(_), .. })
+    /// The name on the shared TLS port, as the guest wrote it.
+    pub(crate) fn server_name(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Tcp { .. } => None,
+            Self::Sni { name, .. } => Some(Arc::clone(name)),
+        }
     }
 
-    /// The next connection and its peer. What it needs is taken with it.
+    /// Whether what it yields speaks TLS of the host.
+    pub(crate) fn is_tls(&self) -> bool {
+        match self {
+            Self::Tcp { tls, .. } => tls.is_some(),
+            Self::Sni { tls, .. } => *tls,
+        }
+    }
+
+    /// The next connection. What it needs is taken with it.
     ///
     /// # Errors
     ///
@@ -145,7 +166,7 @@ impl Listener {
         cx: &mut Context<'_>,
         dialer: &Dialer,
         means: &mut Means,
-    ) -> Poll<io::Result<(Stream, SocketAddr)>> {
+    ) -> Poll<io::Result<Incoming>> {
         let meter = &dialer.meter;
         match self {
             Self::Tcp { listener, tls, .. } => {
@@ -166,24 +187,45 @@ impl Listener {
                         let held = Held {
                             permit,
                             memory: take(&mut means.memory)?,
+                            guard: None,
                         };
                         Stream::Tls(Box::new(TlsStream::accept(dialer, identity, tcp, held)))
                     }
                 };
-                Poll::Ready(Ok((stream, peer)))
+                Poll::Ready(Ok(Incoming {
+                    stream,
+                    peer,
+                    server_name: None,
+                }))
             }
-            Self::Sni { names, .. } => {
-                let accepted = ready!(names.poll_accept(cx));
-                let (connection, peer) =
+            Self::Sni { listener, .. } => {
+                let accepted = ready!(listener.poll_accept(cx));
+                let accepted =
                     accepted.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
                 let permit = take(&mut means.permit)?;
                 meter.add_ingress(TLS_ACCEPT_BYTES);
                 meter.add_egress(TLS_ACCEPT_BYTES);
-                let stream = Stream::Handed {
-                    io: connection,
-                    _permit: permit,
+                let stream = match accepted.io {
+                    AcceptedIo::Tls(io) => {
+                        let held = Held {
+                            permit,
+                            memory: take(&mut means.memory)?,
+                            guard: Some(accepted.guard),
+                        };
+                        Stream::Tls(Box::new(TlsStream::opened(io, held)))
+                    }
+                    AcceptedIo::Raw { first, tcp } => Stream::Raw {
+                        first,
+                        io: tcp,
+                        _permit: permit,
+                        _guard: accepted.guard,
+                    },
                 };
-                Poll::Ready(Ok((stream, peer)))
+                Poll::Ready(Ok(Incoming {
+                    stream,
+                    peer: accepted.peer,
+                    server_name: Some(accepted.server_name),
+                }))
             }
         }
     }

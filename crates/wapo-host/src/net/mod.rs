@@ -9,6 +9,7 @@ pub(crate) mod connect;
 pub(crate) mod dns;
 pub(crate) mod failure;
 pub(crate) mod gate;
+pub(crate) mod identity;
 pub(crate) mod listener;
 pub mod machine;
 pub(crate) mod names;

@@ -1,4 +1,5 @@
 //! What moves bytes for a guest: TCP, TLS, the body of an HTTP request.
+//! Connections of the shared TLS port are one of the first two.
 //!
 //! Reads and writes go straight between the socket and the slice they are
 //! given, which is guest memory. Called by the `poll_*` host calls.
@@ -8,14 +9,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 use crate::connections::Activity;
 use crate::descriptors::DescriptorPermit;
-use crate::embedder::Connection;
 use crate::net::body::GuestBody;
 use crate::net::tls::TlsStream;
+
+/// What streams are: the traits of tokio together.
+pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 /// A stream of a guest.
 pub(crate) enum Stream {
@@ -28,10 +32,13 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream>),
     /// Bodies of an HTTP request and its answer.
     Body(GuestBody),
-    /// A connection that the embedder handed over.
-    Handed {
-        io: Box<dyn Connection>,
+    /// A connection of the shared TLS port whose TLS is the guest's own.
+    Raw {
+        /// What the embedder has read of it; comes before the rest.
+        first: Vec<u8>,
+        io: TcpStream,
         _permit: DescriptorPermit,
+        _guard: Box<dyn Send>,
     },
     /// One of those that came from outside, and whose turn it is on it.
     Accepted(Box<Accepted>),
@@ -41,21 +48,35 @@ pub(crate) enum Stream {
 pub(crate) struct Accepted {
     stream: Stream,
     activity: Arc<Activity>,
+    /// The name that its client has asked for, on the shared TLS port.
+    server_name: Option<Arc<str>>,
+}
+
+/// What was agreed on when a stream began.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct TlsFacts {
+    /// The name that the client has asked for.
+    pub(crate) server_name: Option<String>,
+    /// The protocol that both ends have chosen (ALPN).
+    pub(crate) protocol: Option<Vec<u8>>,
 }
 
 impl Stream {
     /// Counts a stream among those that clients have opened.
-    pub(crate) fn accepted(self, activity: Arc<Activity>) -> Self {
-        let stream = self;
-        Self::Accepted(Box::new(Accepted { stream, activity }))
+    pub(crate) fn accepted(self, activity: Arc<Activity>, server_name: Option<Arc<str>>) -> Self {
+        Self::Accepted(Box::new(Accepted {
+            stream: self,
+            activity,
+            server_name,
+        }))
     }
 
-    fn as_io(&mut self) -> Pin<&mut dyn Connection> {
+    fn as_io(&mut self) -> Pin<&mut dyn Io> {
         match self {
             Self::Tcp { io, .. } => Pin::new(io),
             Self::Tls(stream) => Pin::new(stream.as_mut()),
             Self::Body(body) => Pin::new(&mut body.stream),
-            Self::Handed { io, .. } => Pin::new(io.as_mut()),
+            Self::Raw { io, .. } => Pin::new(io),
             Self::Accepted(accepted) => accepted.stream.as_io(),
         }
     }
@@ -66,15 +87,53 @@ impl Stream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        let mut buffer = ReadBuf::new(buffer);
-        std::task::ready!(self.as_io().poll_read(cx, &mut buffer))?;
-        let read = buffer.filled().len();
+        let read = match self.take_first(buffer) {
+            Some(read) => read,
+            None => {
+                let mut buffer = ReadBuf::new(buffer);
+                std::task::ready!(self.as_io().poll_read(cx, &mut buffer))?;
+                buffer.filled().len()
+            }
+        };
         if let Self::Accepted(accepted) = self
             && read > 0
         {
             accepted.activity.note_read();
         }
         Poll::Ready(Ok(read))
+    }
+
+    /// What was read before the guest had the stream, if it wants any of it.
+    fn take_first(&mut self, buffer: &mut [u8]) -> Option<usize> {
+        match self {
+            Self::Raw { first, .. } if !first.is_empty() && !buffer.is_empty() => {
+                let count = first.len().min(buffer.len());
+                buffer[..count].copy_from_slice(&first[..count]);
+                first.drain(..count);
+                if first.is_empty() {
+                    first.shrink_to_fit();
+                }
+                Some(count)
+            }
+            Self::Accepted(accepted) => accepted.stream.take_first(buffer),
+            _ => None,
+        }
+    }
+
+    /// What both ends have agreed on. Nothing is known before a handshake is over.
+    pub(crate) fn tls_facts(&self) -> TlsFacts {
+        match self {
+            Self::Tls(stream) => stream.facts(),
+            Self::Accepted(accepted) => {
+                let facts = accepted.stream.tls_facts();
+                let asked = accepted.server_name.as_deref().map(str::to_owned);
+                TlsFacts {
+                    server_name: asked.or(facts.server_name),
+                    ..facts
+                }
+            }
+            Self::Tcp { .. } | Self::Body(_) | Self::Raw { .. } => TlsFacts::default(),
+        }
     }
 
     /// Writes some of `data`.
@@ -107,7 +166,7 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.set_flush_waker(make()),
             Self::Accepted(accepted) => accepted.stream.set_flush_waker(make),
-            Self::Tcp { .. } | Self::Body(_) | Self::Handed { .. } => {}
+            Self::Tcp { .. } | Self::Body(_) | Self::Raw { .. } => {}
         }
     }
 
@@ -116,7 +175,7 @@ impl Stream {
         match self {
             Self::Tls(stream) => stream.push_out(),
             Self::Accepted(accepted) => accepted.stream.push_out(),
-            Self::Tcp { .. } | Self::Body(_) | Self::Handed { .. } => {}
+            Self::Tcp { .. } | Self::Body(_) | Self::Raw { .. } => {}
         }
     }
 
@@ -127,7 +186,7 @@ impl Stream {
             Self::Accepted(accepted) => accepted.stream.close(),
             // For a guest, closing the stream is how an answer ends.
             Self::Body(mut body) => body.stream.writer().finish(),
-            Self::Tcp { .. } | Self::Handed { .. } => {}
+            Self::Tcp { .. } | Self::Raw { .. } => {}
         }
     }
 }

@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,8 +24,13 @@ use wapo_abi::message::TlsServerConfig;
 
 use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
-use crate::limits::{LINGER_TIMEOUT, LINGERING_STREAMS_MAX};
+use crate::limits::{
+    LINGER_TIMEOUT, LINGERING_STREAMS_MAX, TLS_STREAM_BYTES, TLS_UNSENT_BYTES,
+    TLS_UNSENT_FREE_BYTES,
+};
 use crate::net::connect::Dialer;
+use crate::net::identity;
+use crate::net::stream::TlsFacts;
 use crate::net::task::OwnedTask;
 
 /// Room for closed streams that still send.
@@ -73,23 +78,17 @@ impl TlsSettings {
         memory: MemoryCharge,
     ) -> Result<Arc<ServerIdentity>, Errno> {
         let TlsServerConfig::V0 { cert, key } = config;
-        let chain = CertificateDer::pem_slice_iter(cert.as_bytes())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|_| Errno::INVALID_PARAMETER)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| Errno::INVALID_PARAMETER)?;
-        ServerConfig::builder_with_provider(Arc::clone(&self.provider))
+        let key = identity::read(cert, key).map_err(|_| Errno::INVALID_PARAMETER)?;
+        let resolver = SingleCertAndKey::from(key);
+        let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(|_| Errno::INVALID_PARAMETER)?
             .with_no_client_auth()
-            .with_single_cert(chain, key)
-            .map(|config| {
-                Arc::new(ServerIdentity {
-                    config: Arc::new(config),
-                    _memory: memory,
-                })
-            })
-            .map_err(|_| Errno::INVALID_PARAMETER)
+            .with_cert_resolver(Arc::new(resolver));
+        Ok(Arc::new(ServerIdentity {
+            config: Arc::new(config),
+            _memory: memory,
+        }))
     }
 }
 
@@ -138,12 +137,27 @@ impl Wake for Both {
 }
 
 /// What a stream has of its instance's descriptors and memory.
-#[derive(Debug)]
 pub(crate) struct Held {
     #[expect(dead_code, reason = "held until the stream is gone")]
     pub(crate) permit: DescriptorPermit,
-    #[expect(dead_code, reason = "held until the stream is gone")]
     pub(crate) memory: MemoryCharge,
+    /// What the embedder counts the connection by.
+    #[expect(dead_code, reason = "held until the stream is gone")]
+    pub(crate) guard: Option<Box<dyn Send>>,
+}
+
+impl Held {
+    /// Takes memory for all that may wait for the socket; false if there is none.
+    fn take_for_unsent(&mut self) -> bool {
+        let all = TLS_STREAM_BYTES + TLS_UNSENT_BYTES;
+        self.memory.resize(all).is_ok()
+    }
+
+    /// Gives it back.
+    fn nothing_unsent(&mut self) {
+        // Less is never refused.
+        let _ = self.memory.resize(TLS_STREAM_BYTES);
+    }
 }
 
 /// A server's side of TLS, and the memory that it takes.
@@ -213,6 +227,12 @@ impl TlsStream {
         stream
     }
 
+    /// The server's side of a connection whose handshake the embedder has made.
+    pub(crate) fn opened(io: Box<tokio_rustls::server::TlsStream<TcpStream>>, held: Held) -> Self {
+        let io = Box::new(tokio_rustls::TlsStream::Server(*io));
+        Self::new(State::Open((io, held)))
+    }
+
     fn handshake<T: Into<tokio_rustls::TlsStream<TcpStream>>>(
         dialer: &Dialer,
         handshake: impl Future<Output = io::Result<T>> + Send + 'static,
@@ -233,19 +253,55 @@ impl TlsStream {
         self.both.set(FLUSHER, &waker);
     }
 
+    /// What both ends have agreed on; nothing before the handshake is over.
+    pub(crate) fn facts(&self) -> TlsFacts {
+        let State::Open((io, _)) = &self.state else {
+            return TlsFacts::default();
+        };
+        let (_, common) = io.get_ref();
+        let server_name = match &**io {
+            tokio_rustls::TlsStream::Server(server) => server.get_ref().1.server_name(),
+            tokio_rustls::TlsStream::Client(_) => None,
+        };
+        TlsFacts {
+            server_name: server_name.map(str::to_owned),
+            protocol: common.alpn_protocol().map(<[u8]>::to_vec),
+        }
+    }
+
     /// Sends what is buffered, as far as the socket takes it.
     pub(crate) fn push_out(&mut self) {
         if !self.unsent {
             return;
         }
         let waker = self.waker.clone();
-        if let State::Open((io, _)) = &mut self.state
+        if let State::Open((io, held)) = &mut self.state
             && Pin::new(io)
                 .poll_flush(&mut Context::from_waker(&waker))
                 .is_ready()
         {
             self.unsent = false;
+            held.nothing_unsent();
         }
+    }
+
+    /// How many of so many bytes the stream may take: memory for what the socket
+    /// does not take is charged before.
+    fn poll_room(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        let few = wanted.min(TLS_UNSENT_FREE_BYTES);
+        if !self.unsent && wanted == few {
+            return Poll::Ready(Ok(wanted));
+        }
+        if let State::Open((_, held)) = &mut self.state
+            && held.take_for_unsent()
+        {
+            return Poll::Ready(Ok(wanted));
+        }
+        // What waits already goes first.
+        if self.unsent {
+            ready!(Pin::new(self).poll_flush(cx))?;
+        }
+        Poll::Ready(Ok(few))
     }
 
     /// Drops the stream after what it had buffered is sent.
@@ -322,7 +378,8 @@ impl AsyncWrite for TlsStream {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(self.poll_as(WRITER, cx, |io, cx| io.poll_write(cx, data)))?;
+        let room = ready!(self.poll_room(cx, data.len()))?;
+        let written = ready!(self.poll_as(WRITER, cx, |io, cx| io.poll_write(cx, &data[..room])))?;
         // Guests of Wapo 0.x have no call to flush with, so every write is.
         self.unsent = true;
         self.push_out();
@@ -332,6 +389,9 @@ impl AsyncWrite for TlsStream {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_as(WRITER, cx, |io, cx| io.poll_flush(cx)))?;
         self.unsent = false;
+        if let State::Open((_, held)) = &mut self.state {
+            held.nothing_unsent();
+        }
         Poll::Ready(Ok(()))
     }
 

@@ -1,14 +1,17 @@
 //! Connections for one server name on the worker's shared TLS port.
 //!
-//! The host has finished the handshake before a stream arrives here. For a
-//! port of the app's own see [`super::TcpListener::bind_tls`].
+//! The host has finished the handshake before a stream arrives here, unless the
+//! guest speaks TLS by itself ([`SniTlsListener::bind_raw`]). For a port of the app's
+//! own see [`super::TcpListener::bind_tls`].
 
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::{TcpStream, TlsServerConfig, poll_accept};
+use wapo_abi::message::SniConfig;
+
+use super::{Identity, TcpStream, TlsServerConfig, poll_accept};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::sys::calls;
@@ -28,6 +31,43 @@ use crate::sys::calls;
 #[derive(Debug)]
 pub struct SniTlsListener {
     handle: Handle,
+    name: String,
+    protocols: Vec<Vec<u8>>,
+    /// Whether the host may hold back what is written until it is flushed.
+    is_buffered: bool,
+}
+
+/// How connections for a server name are accepted.
+///
+/// ```
+/// # use wapo::net::{Identity, SniOptions};
+/// # let (cert, key) = ("", "");
+/// let options = SniOptions::new(Identity::from_pem(cert, key)).protocols(["h2", "http/1.1"]);
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SniOptions {
+    identity: Identity,
+    protocols: Vec<Vec<u8>>,
+}
+
+impl SniOptions {
+    /// TLS by the host with this certificate and key, without a choice of protocols.
+    pub fn new(identity: Identity) -> Self {
+        Self {
+            identity,
+            protocols: Vec::new(),
+        }
+    }
+
+    /// Protocols to choose from (ALPN, RFC 7301), the preferred one first: up to 16
+    /// names of 1 to 255 bytes. A client that offers none of them is refused, one
+    /// that offers nothing is not.
+    #[must_use]
+    pub fn protocols<T: AsRef<[u8]>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        let names = names.into_iter();
+        self.protocols = names.map(|name| name.as_ref().to_vec()).collect();
+        self
+    }
 }
 
 impl SniTlsListener {
@@ -39,8 +79,65 @@ impl SniTlsListener {
     /// [`crate::Error::INVALID_PARAMETER`] when the name is taken or the
     /// certificate does not fit it.
     pub fn bind(sni: impl AsRef<str>, config: impl Into<TlsServerConfig>) -> Result<Self> {
-        let handle = calls::tls_listen_sni(sni.as_ref().to_owned(), config.into())?.into();
-        Ok(Self { handle })
+        let name = sni.as_ref().to_owned();
+        let handle = calls::tls_listen_sni(name.clone(), config.into())?.into();
+        Ok(Self {
+            handle,
+            name,
+            protocols: Vec::new(),
+            is_buffered: true,
+        })
+    }
+
+    /// Claims a server name, with a choice of protocols.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_with(name: impl AsRef<str>, options: SniOptions) -> Result<Self> {
+        let SniOptions {
+            identity,
+            protocols,
+        } = options;
+        Self::listen(name.as_ref().to_owned(), Some(identity), protocols)
+    }
+
+    /// Claims a server name for a guest that speaks TLS by itself: streams begin with
+    /// the client's ClientHello, and the host never sees what is inside.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_raw(name: impl AsRef<str>) -> Result<Self> {
+        Self::listen(name.as_ref().to_owned(), None, Vec::new())
+    }
+
+    /// Replaces certificate and key. Connections that stand keep the old ones, new
+    /// clients see the new ones; none is refused in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind); the listener is as it was then.
+    pub fn replace(&mut self, identity: Identity) -> Result<()> {
+        let (name, protocols) = (self.name.clone(), self.protocols.clone());
+        // The former one is closed when the new one counts.
+        *self = Self::listen(name, Some(identity), protocols)?;
+        Ok(())
+    }
+
+    fn listen(name: String, identity: Option<Identity>, protocols: Vec<Vec<u8>>) -> Result<Self> {
+        let is_buffered = identity.is_some();
+        let config = SniConfig::V0 {
+            identity: identity.map(Into::into),
+            protocols: protocols.clone(),
+        };
+        let handle = calls::sni_listen(name.clone(), config)?.into();
+        Ok(Self {
+            handle,
+            name,
+            protocols,
+            is_buffered,
+        })
     }
 
     /// Waits for the next connection.
@@ -63,6 +160,6 @@ impl Future for SniTlsAcceptor<'_> {
     type Output = Result<(TcpStream, SocketAddr)>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        poll_accept(cx, &self.listener.handle, true)
+        poll_accept(cx, &self.listener.handle, self.listener.is_buffered)
     }
 }

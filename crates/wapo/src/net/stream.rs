@@ -46,6 +46,18 @@ impl TcpStream {
         }
     }
 
+    /// The server name that the client has asked for (SNI): on streams that a
+    /// listener has accepted, once TLS by the host is agreed on.
+    pub fn server_name(&self) -> Option<String> {
+        calls::stream_tls(self.handle.get()).ok()?.0
+    }
+
+    /// The protocol that both ends have chosen (ALPN), such as `h2`, once TLS by the
+    /// host is agreed on.
+    pub fn protocol(&self) -> Option<Vec<u8>> {
+        calls::stream_tls(self.handle.get()).ok()?.1
+    }
+
     /// The owner of the host's stream, without keeping it open.
     pub(crate) fn downgrade(&self) -> Weak<Handle> {
         Arc::downgrade(&self.handle)

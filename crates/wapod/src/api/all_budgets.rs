@@ -25,6 +25,8 @@ pub(crate) struct AllBudgets {
     pub(super) users: Arc<Clients>,
     /// TLS of the ports that have it.
     pub(super) https: Vec<Arc<Https>>,
+    /// Those of the TLS port, if there is one.
+    pub(super) tls: Option<Arc<Clients>>,
     /// Who follows logs, of each app.
     pub(super) followers: Arc<Budget<AppAddress>>,
     /// Blobs that come and go.
@@ -76,7 +78,7 @@ impl AllBudgets {
     pub(super) fn rows(&self, worker: &Worker) -> Vec<Row> {
         let mut rows = guests(worker);
         rows.extend(self.daemon(worker));
-        for clients in [&self.users, &self.clients] {
+        for clients in self.ports() {
             let of_port = clients.readings();
             rows.extend(of_port.map(|(port, name, reading)| client(port, name, reading)));
         }
@@ -91,6 +93,11 @@ impl AllBudgets {
         ];
         rows.extend(of_operator.map(|(name, reading)| client("admin", name, reading)));
         rows
+    }
+
+    /// The clients of each port.
+    pub(super) fn ports(&self) -> impl Iterator<Item = &Arc<Clients>> {
+        [&self.users, &self.clients].into_iter().chain(&self.tls)
     }
 
     fn daemon(&self, worker: &Worker) -> Vec<Row> {
@@ -150,7 +157,7 @@ impl AllBudgets {
     /// does not say how many there are.
     fn own_descriptors(&self, worker: &Worker) -> Option<u64> {
         let all = system::open_files()?;
-        let clients = self.users.connections() + self.clients.connections();
+        let clients: u64 = self.ports().map(|port| port.connections()).sum();
         let others = worker.engine.descriptors().used + clients;
         Some(all.saturating_sub(others))
     }

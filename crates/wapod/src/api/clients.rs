@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
 use super::connection::Client;
-use super::places::Places;
+use super::places::{Place, Places};
 use super::presence::Presence;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,
@@ -56,6 +56,16 @@ impl Clients {
         Self::new("admin", connections_max, bodies, Vec::new(), patience)
     }
 
+    /// Those of the TLS port. What is counted there are connections that no guest
+    /// has yet.
+    pub(crate) fn of_tls(
+        connections_max: u32,
+        trusted: Vec<IpNet>,
+        patience: Patience,
+    ) -> Arc<Self> {
+        Self::new("tls", connections_max, BODIES_BYTES_MAX, trusted, patience)
+    }
+
     fn new(
         port: &'static str,
         connections_max: u32,
@@ -64,7 +74,7 @@ impl Clients {
         patience: Patience,
     ) -> Arc<Self> {
         let connections_max = connections_max as usize;
-        let is_public = port == "user";
+        let is_public = port != "admin";
         Arc::new(Self {
             port,
             trusted,
@@ -106,6 +116,33 @@ impl Clients {
     /// Whom a connection is counted for.
     pub(super) fn who(&self, client: IpAddr) -> Who {
         Who::new(client, &self.trusted)
+    }
+
+    /// A place for a client that has connected; `None` when it has all that it may.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn place(&self, client: IpAddr) -> Option<Place> {
+        self.places.take(self.who(client)).await
+    }
+
+    /// Does work that keeps a thread busy, on a thread of its own and a few at a time;
+    /// `None` when there was none in time.
+    ///
+    /// # Cancel safety
+    ///
+    /// What was begun is finished, and its outcome dropped.
+    pub(crate) async fn do_heavy<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        self.heavy.run(work).await.ok()
+    }
+
+    /// Waits until nobody has a place.
+    pub(crate) async fn all_left(&self) {
+        self.places.all_left().await;
     }
 
     /// Networks of proxies whose word counts.

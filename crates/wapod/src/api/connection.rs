@@ -315,7 +315,7 @@ async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Client) {
 
 /// Lets the kernel find out about clients that vanished. What it accepts from
 /// then on inherits the setting.
-fn keep_alive(listener: &TcpListener) {
+pub(crate) fn keep_alive(listener: &TcpListener) {
     let keepalive = socket2::TcpKeepalive::new()
         .with_time(KEEPALIVE_TIME)
         .with_interval(KEEPALIVE_TIME / 4)

@@ -80,6 +80,7 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     counters(&mut page, &apps);
     refusals(&mut page, &apps);
     gauges(&mut page, &apps);
+    tls(&mut page, worker, &apps);
     latencies(&mut page, &apps);
     body::full(StatusCode::OK, CONTENT_TYPE, page.text)
 }
@@ -133,7 +134,7 @@ fn displaced(page: &mut Page, budgets: &AllBudgets) {
     const DISPLACED: &str = "wapo_client_connections_displaced_total";
     let help = "Connections that waited and had to leave for others.";
     page.head(DISPLACED, "counter", help);
-    for (port, count) in [budgets.users.displaced(), budgets.clients.displaced()] {
+    for (port, count) in budgets.ports().map(|port| port.displaced()) {
         page.line(DISPLACED, &format!("port=\"{port}\""), count);
     }
 }
@@ -193,6 +194,38 @@ fn stalls(page: &mut Page, worker: &Worker) {
         "The stall of this moment.",
         reading.current.as_secs_f64(),
     );
+}
+
+/// The shared TLS port.
+fn tls(page: &mut Page, worker: &Worker, apps: &[AppRow]) {
+    const CONNECTIONS: &str = "wapo_tls_connections_total";
+    const WAITING: &str = "wapo_tls_waiting";
+    const TAKEN: &str = "wapo_app_tls_connections_total";
+    let figures = worker.edge.figures();
+    page.one(
+        "wapo_tls_names",
+        "gauge",
+        "Host names that apps have.",
+        worker.edge.names_count(),
+    );
+    let help = "Connections to the shared TLS port, by what became of them.";
+    page.head(CONNECTIONS, "counter", help);
+    for (outcome, count) in figures.outcomes() {
+        page.line(CONNECTIONS, &format!("outcome=\"{outcome}\""), count);
+    }
+    let help = "Connections of the shared TLS port that no guest has yet.";
+    page.head(WAITING, "gauge", help);
+    for (state, count) in figures.waiting() {
+        page.line(WAITING, &format!("state=\"{state}\""), count);
+    }
+    page.head(
+        TAKEN,
+        "counter",
+        "Connections of the TLS port that the app has taken.",
+    );
+    for (labels, _, app) in apps {
+        page.line(TAKEN, labels, worker.edge.connections_of(app));
+    }
 }
 
 type AppRow = (String, Totals, Arc<App>);

@@ -56,8 +56,9 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Notify;
 
 pub(crate) use clients::Clients;
-pub(crate) use connection::Frontend;
+pub(crate) use connection::{Frontend, keep_alive};
 pub(crate) use https::Https;
+pub(crate) use places::Place;
 
 use crate::config::AdminToken;
 use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
@@ -105,6 +106,8 @@ pub(crate) struct AdminSettings<'a> {
     pub(crate) clients: Arc<Clients>,
     /// The clients of the user port.
     pub(crate) users: Arc<Clients>,
+    /// Those of the TLS port, if there is one.
+    pub(crate) tls: Option<Arc<Clients>>,
     /// Descriptors that are kept for the daemon itself.
     pub(crate) daemon_descriptors: u64,
     /// Descriptors that one instance may hold.
@@ -121,6 +124,7 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Su
             clients: settings.clients,
             users: settings.users,
             https: settings.https,
+            tls: settings.tls,
             followers: Budget::new(Bounds {
                 total: LOG_FOLLOWERS_MAX,
                 each: APP_LOG_FOLLOWERS_MAX,

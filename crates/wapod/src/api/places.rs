@@ -4,8 +4,8 @@
 //! client. When there is no place left, the connection leaves for which the
 //! daemon waits the longest: one that has sent no head, or not the rest of a
 //! body, or takes nothing of its answers, or that is idle. A connection
-//! whose request is being worked on keeps its place. Asked by `connection` for each
-//! newcomer, told by it, `collect`, `http2` and the gateway what a connection is
+//! whose request is being worked on keeps its place. Asked by `connection` and by the
+//! TLS port (`edge`) for each newcomer, told by them, `collect`, `http2` and the gateway what a connection is
 //! doing.
 
 use std::collections::HashMap;
@@ -48,14 +48,14 @@ struct Entry {
 }
 
 /// The place of one connection. Dropping it makes it free.
-pub(super) struct Place {
+pub(crate) struct Place {
     number: u64,
     places: Arc<Places>,
     activity: Arc<Activity>,
 }
 
 /// What a connection is doing.
-pub(super) struct Activity {
+pub(crate) struct Activity {
     /// Requests that the daemon works on, less those whose client it waits for.
     at_work: AtomicIsize,
     /// When the daemon began to wait for the client, in milliseconds of
@@ -65,7 +65,7 @@ pub(super) struct Activity {
 }
 
 /// A request that the daemon works on, until it is dropped.
-pub(super) struct Work(Arc<Activity>);
+pub(crate) struct Work(Arc<Activity>);
 
 /// The daemon waits for the client of a request, until this is dropped.
 pub(super) struct Wait(Arc<Activity>);
@@ -196,7 +196,7 @@ impl Taken {
 }
 
 impl Place {
-    pub(super) fn activity(&self) -> &Arc<Activity> {
+    pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
 }
@@ -220,7 +220,7 @@ impl Default for Activity {
 
 impl Activity {
     /// A request has come.
-    pub(super) fn work(self: &Arc<Self>) -> Work {
+    pub(crate) fn work(self: &Arc<Self>) -> Work {
         self.at_work.fetch_add(1, Ordering::Relaxed);
         Work(Arc::clone(self))
     }
@@ -232,7 +232,7 @@ impl Activity {
     }
 
     /// Waits until the connection has to leave.
-    pub(super) async fn displaced(&self) {
+    pub(crate) async fn displaced(&self) {
         self.displaced.notified().await;
     }
 

@@ -16,7 +16,7 @@ use wapod::{AdminToken, ByteSize};
 use super::egress::Egress;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
-use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
+use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds, TlsPort};
 
 const FOLDER: &str = "Folder and settings";
 const APPS: &str = "Apps";
@@ -128,6 +128,26 @@ pub(crate) struct Layer {
     /// Port of the gateway to the apps [default: 8002].
     #[arg(long, value_name = "PORT", value_parser = value::<u16>, help_heading = ADDRESSES)]
     pub(super) user_port: Option<u16>,
+
+    /// Port that apps share for TLS: each has the connections for the server names
+    /// that it serves; or `none` [default: none].
+    #[arg(long, value_name = "PORT", help_heading = ADDRESSES)]
+    pub(super) tls_port: Option<TlsPort>,
+
+    /// Where that port listens [default: 0.0.0.0].
+    #[arg(long, value_name = "IP[:PORT]", help_heading = ADDRESSES)]
+    pub(super) tls_address: Option<Place>,
+
+    /// Take certificates of apps for the TLS port whoever has signed them, and of
+    /// any time. They have to be for the name even so.
+    #[arg(
+        long,
+        action = clap::ArgAction::Set,
+        num_args = 0,
+        default_missing_value = "true",
+        help_heading = ADDRESSES
+    )]
+    pub(super) do_not_verify_tls_server_cert: Option<bool>,
 
     /// Domain below which each app has a host name [default: localhost].
     #[arg(long, value_name = "DOMAIN", help_heading = ADDRESSES)]
@@ -241,6 +261,13 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("i2p-proxy", |layer, text| {
         proxy(&mut layer.egress.i2p_proxy, text)
     }),
+    ("tls-port", |layer, text| set(&mut layer.tls_port, text)),
+    ("tls-address", |layer, text| {
+        set(&mut layer.tls_address, text)
+    }),
+    ("do-not-verify-tls-server-cert", |layer, text| {
+        set(&mut layer.do_not_verify_tls_server_cert, text)
+    }),
     ("ignore-proxy", |layer, text| {
         set(&mut layer.ignore_proxy, text)
     }),
@@ -302,6 +329,11 @@ impl Layer {
         let places = [
             ("admin", self.admin_address, self.admin_port),
             ("user", self.user_address, self.user_port),
+            (
+                "tls",
+                self.tls_address,
+                self.tls_port.and_then(|TlsPort(port)| port),
+            ),
         ];
         for (name, place, port) in places {
             if let (Some(of_place), Some(port)) = (place.and_then(|place| place.port), port)

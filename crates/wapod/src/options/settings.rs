@@ -5,14 +5,14 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
-use wapod::{AdminToken, Allocation, ByteSize, Config, system};
+use wapod::{AdminToken, Allocation, ByteSize, Config, TlsSettings, system};
 
 use super::egress::{self, ProxyVariables};
 use super::layer::Layer;
 use super::small_file::read_small;
 use super::timeouts::{TIMEOUTS, Timeout};
 use super::tls;
-use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds};
+use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds, TlsPort};
 
 /// Folder of everything that lasts, unless the operator says otherwise.
 const DATA_DIR: &str = "data";
@@ -171,6 +171,7 @@ pub(super) fn resolve(
     let enclave_bytes = machine.enclave_bytes.map(|ByteSize(bytes)| bytes);
     limits(&mut picker, &mut config, enclave_bytes, &mut warnings)?;
     addresses(&mut picker, &mut config)?;
+    tls_port(&mut picker, &mut config, &mut warnings)?;
     config.admin_token = token(&mut picker, &mut warnings)?;
     let Domain(domain) = picker.pick("base-domain", Domain(config.base_domain), |layer| {
         layer.base_domain.clone()
@@ -301,6 +302,54 @@ fn budget(picker: &mut Picker<'_>, size: u64, warnings: &mut Vec<String>) -> Opt
         ));
     }
     budget
+}
+
+/// The port that apps share for TLS.
+fn tls_port(
+    picker: &mut Picker<'_>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    let TlsPort(port) = picker.pick("tls-port", TlsPort(None), |layer| {
+        let of_address = layer.tls_address.and_then(|place| place.port);
+        layer
+            .tls_port
+            .or_else(|| of_address.map(|port| TlsPort(Some(port))))
+    });
+    let anywhere = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let ip = picker.pick("tls-address", anywhere, |layer| Some(layer.tls_address?.ip));
+    let is_unverified = picker.pick("do-not-verify-tls-server-cert", false, |layer| {
+        layer.do_not_verify_tls_server_cert
+    });
+    let Some(port) = port else {
+        if is_unverified {
+            warnings.push(
+                "do-not-verify-tls-server-cert: without effect while there is no tls-port"
+                    .to_owned(),
+            );
+        }
+        return Ok(());
+    };
+    let others = [
+        ("the gateway", Some(config.address)),
+        ("the operator's interface", config.admin_address),
+    ];
+    for (name, other) in others {
+        if let Some(other) = other
+            && other.port() == port
+            && port != 0
+            && (other.ip() == ip || other.ip().is_unspecified() || ip.is_unspecified())
+        {
+            return Err(format!(
+                "the TLS port of the apps cannot be that of {name}, {other}: choose another --tls-port"
+            ));
+        }
+    }
+    config.tls = Some(TlsSettings {
+        address: SocketAddr::new(ip, port),
+        verifies_certificates: !is_unverified,
+    });
+    Ok(())
 }
 
 fn addresses(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {

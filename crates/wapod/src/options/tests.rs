@@ -78,9 +78,35 @@ fn every_option_of_wapo_0_is_taken() {
 
     assert!(settings_of_ports("none").is_none());
     assert!(error("-l 3100..3000", &[]).contains("holds no port"));
-    for later in ["--tls-port 443", "--do-not-verify-tls-server-cert"] {
-        assert!(error(later, &[]).contains("later version"));
-    }
+}
+
+#[test]
+fn the_tls_port_is_a_setting_and_no_other_port() {
+    let tls = |line: &str, file: &str| settings(line, &[], file).expect(line).config.tls;
+    assert_eq!(tls("", ""), None);
+    assert_eq!(tls("", "tls-port = \"none\""), None);
+    let wanted = |address: &str, verifies_certificates| {
+        Some(wapod::TlsSettings {
+            address: address.parse().expect(address),
+            verifies_certificates,
+        })
+    };
+    assert_eq!(tls("--tls-port 443", ""), wanted("0.0.0.0:443", true));
+    let line = "--tls-address 127.0.0.1:8443 --do-not-verify-tls-server-cert";
+    assert_eq!(tls(line, ""), wanted("127.0.0.1:8443", false));
+    let file = "tls-port = 443\ntls-address = \"::1\"\ndo-not-verify-tls-server-cert = true";
+    assert_eq!(tls("", file), wanted("[::1]:443", false));
+    assert!(error("--tls-port 8002", &[]).contains("the gateway"));
+    assert!(error("--tls-port 8001", &[]).contains("the operator's interface"));
+    let line = "--tls-address 127.0.0.1:1 --tls-port 2";
+    assert!(error(line, &[]).contains("tls-address says port 1"));
+    let unused = settings("--do-not-verify-tls-server-cert", &[], "").expect("valid");
+    assert!(
+        unused.warnings[0].contains("no tls-port"),
+        "{:?}",
+        unused.warnings
+    );
+    assert!(error("--base-domain 127.0.0.1", &[]).contains("is not a domain"));
 }
 
 #[test]

@@ -59,6 +59,33 @@ impl fmt::Display for AppPorts {
     }
 }
 
+/// The port that apps share for TLS: a number, or `none`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TlsPort(pub(crate) Option<u16>);
+
+impl FromStr for TlsPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|port| Self(Some(port)))
+                .map_err(|_| format!("`{text}` is not a port: write one such as 443, or none")),
+        }
+    }
+}
+
+impl fmt::Display for TlsPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(port) => write!(f, "{port}"),
+            None => f.write_str("none"),
+        }
+    }
+}
+
 /// A time: `30`, `30s`, `5m`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Seconds(pub(crate) u64);
@@ -138,7 +165,10 @@ impl FromStr for Domain {
                 && !label.starts_with('-')
                 && !label.ends_with('-')
         };
-        if lower.len() <= DOMAIN_BYTES_MAX && lower.split('.').all(is_label) {
+        // One that ends in a number is an address to clients.
+        let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+        let is_address = lower.rsplit('.').next().is_some_and(is_number);
+        if lower.len() <= DOMAIN_BYTES_MAX && lower.split('.').all(is_label) && !is_address {
             Ok(Self(lower))
         } else {
             Err(format!(

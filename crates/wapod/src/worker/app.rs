@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
@@ -22,6 +23,7 @@ use super::latency::Latency;
 use super::lease::{Channel, WaitingRoom};
 use super::ledger::Ledger;
 use super::ready::Offers;
+use crate::edge::Edge;
 use crate::embedder::AppEmbedder;
 use crate::limits::{APP_REQUESTS_MAX, COMPLAINT_BYTES_MAX, COMPLAINTS_PER_SECOND};
 use crate::logs::LogReader;
@@ -128,10 +130,11 @@ pub(crate) struct Instance {
     pub(super) is_leaving: AtomicBool,
     /// Since when it has had nothing to do.
     pub(super) idle_since: Mutex<Instant>,
+    edge: Arc<Edge>,
 }
 
 impl Instance {
-    pub(super) fn new(handle: InstanceHandle, kind: Kind) -> Self {
+    pub(super) fn new(handle: InstanceHandle, kind: Kind, edge: Arc<Edge>) -> Self {
         Self {
             status: handle.status(),
             handle,
@@ -140,6 +143,7 @@ impl Instance {
             in_flight: AtomicUsize::new(0),
             is_leaving: AtomicBool::new(false),
             idle_since: Mutex::new(Instant::now()),
+            edge,
         }
     }
 
@@ -182,6 +186,7 @@ impl Instance {
     pub(super) fn leave(&self) {
         self.is_leaving.store(true, Ordering::Relaxed);
         self.handle.leave();
+        self.edge.leave(self.handle.id());
     }
 
     /// Whether a request or a connection waits for an answer of the guest.
@@ -197,6 +202,22 @@ impl Instance {
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.status().phase, Phase::Ended(_))
     }
+}
+
+/// What comes of waiting for an instance of an app.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Prospect {
+    /// Some run, the newest since then.
+    Runs {
+        /// When it was started.
+        since: Instant,
+    },
+    /// One is on its way.
+    Starts,
+    /// One could be started.
+    OnDemand,
+    /// None comes by itself.
+    None,
 }
 
 /// Condition of an app, in one word.
@@ -331,8 +352,8 @@ impl App {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Who shares the app's ports.
-    pub(super) fn family(&self) -> super::Family {
+    /// Who shares the app's ports and names.
+    pub(crate) fn family(&self) -> super::Family {
         self.embedder.family
     }
 
@@ -439,6 +460,32 @@ impl App {
     /// To be compared with that of a start on its way; see [`AppState::generation`].
     pub(super) fn generation(&self) -> u64 {
         self.state().generation
+    }
+
+    /// Hears of the next change of anything about an instance.
+    pub(crate) fn changes(&self) -> Notified<'_> {
+        self.changed.notified()
+    }
+
+    /// What somebody may expect who waits for an instance.
+    pub(crate) fn prospect(&self) -> Prospect {
+        let state = self.state();
+        let stays = |one: &&Arc<Instance>| !one.is_leaving() && !one.has_ended();
+        let stay = || state.instances.iter().filter(stays);
+        let running = stay().filter(|one| one.status().phase == Phase::Running);
+        if let Some(since) = running.map(|one| one.started).max() {
+            return Prospect::Runs { since };
+        }
+        match stay().next().is_some() || state.starting > 0 {
+            true => Prospect::Starts,
+            // The other one is about to take over.
+            false if state.heir.is_some() => Prospect::Starts,
+            false if state.is_ending() => Prospect::None,
+            false if self.manifest.on_demand => Prospect::OnDemand,
+            // Its turn comes: the daemon has just been started.
+            false if state.target > 0 && state.last_end.is_none() => Prospect::Starts,
+            false => Prospect::None,
+        }
     }
 
     /// The condition, and why it is not better.

@@ -219,6 +219,7 @@ impl Worker {
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
         let app = self.assemble(record, family, ledger, BTreeMap::new());
+        self.edge.enter(&app);
         // A name that the old app has is handed over when the new one runs.
         if replaced.is_none_or(|old| old.name() != app.name()) {
             self.claim_name(&app);

@@ -123,7 +123,7 @@ impl Worker {
     /// # Errors
     ///
     /// As [`start`](Self::start).
-    pub(super) async fn start_on_demand(
+    pub(crate) async fn start_on_demand(
         self: &Arc<Self>,
         app: &Arc<App>,
         deadline: Instant,
@@ -173,7 +173,7 @@ impl Worker {
                 return Err(WorkerError::NotStarted);
             }
             let handle = self.engine.start(&program, config, embedder);
-            let instance = Arc::new(Instance::new(handle, kind));
+            let instance = Arc::new(Instance::new(handle, kind, Arc::clone(&self.edge)));
             state.instances.push(Arc::clone(&instance));
             instance
         };
@@ -327,7 +327,10 @@ impl Worker {
             {
                 let is_over = one.started.elapsed() >= self.limits.on_demand_time;
                 let is_idle = !one.is_busy();
-                let is_forgotten = is_idle && one.idle_since().elapsed() >= ON_DEMAND_LINGER;
+                // Clients of the TLS port come back on the connections that they have.
+                let is_expected = self.edge.open_connections(one.handle.id()) > 0;
+                let is_forgotten =
+                    is_idle && !is_expected && one.idle_since().elapsed() >= ON_DEMAND_LINGER;
                 if is_over || is_forgotten {
                     has_begun |= !one.is_leaving();
                     one.leave();

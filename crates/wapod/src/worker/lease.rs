@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use wapo_abi::message::InputChannel;
-use wapo_host::{HttpCall, HttpExchange, RequestError, Reservation, Status};
+use wapo_host::{HttpCall, HttpExchange, InstanceId, RequestError, Reservation, Status};
 
 use super::Worker;
 use super::app::{App, AppState, Instance, Kind};
@@ -75,11 +75,21 @@ impl Drop for Counted {
     }
 }
 
-/// A request's seat on an instance: counted there, with room in its queue. Must
-/// not be dropped under the lock of the app's state.
-pub(super) struct Seat {
+/// A request's seat on an instance, or a connection's: counted there, with room in
+/// its queue. Must not be dropped under the lock of the app's state.
+pub(crate) struct Seat {
     instance: Arc<Instance>,
     room: Option<Reservation>,
+}
+
+impl Seat {
+    pub(crate) fn instance_id(&self) -> InstanceId {
+        self.instance.handle.id()
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.instance.has_ended()
+    }
 }
 
 impl Drop for Seat {
@@ -392,24 +402,45 @@ impl Worker {
         }
     }
 
+    /// Starts an instance for one request or connection alone. It is stopped when
+    /// the seat is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and when the app is stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn start_alone(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        deadline: Instant,
+    ) -> Result<Seat, WorkerError> {
+        if !app.may_start() {
+            return Err(WorkerError::AppNotRunning);
+        }
+        let start = Start::new(app, Kind::Own, deadline);
+        let instance = self.start(app, start).await?;
+        instance.in_flight.fetch_add(1, Ordering::Relaxed);
+        // From here on the instance is stopped if nothing comes of this.
+        let seat = Seat {
+            instance,
+            room: None,
+        };
+        app.state().last_request = Instant::now();
+        Ok(seat)
+    }
+
     /// Starts an instance for this request alone.
     async fn admit_alone(
         self: &Arc<Self>,
         counted: Counted,
         channel: Channel,
     ) -> Result<Lease, WorkerError> {
-        let app = &counted.0;
-        if !app.may_start() {
-            return Err(WorkerError::AppNotRunning);
-        }
         let deadline = Instant::now() + START_WAIT;
-        let start = Start::new(app, Kind::Own, deadline);
-        let instance = self.start(app, start).await?;
-        instance.in_flight.fetch_add(1, Ordering::Relaxed);
-        app.state().last_request = Instant::now();
-        // From here on the instance is stopped if nothing comes of this.
-        let room = instance.handle.reserve(channel.input(), usize::MAX);
-        let seat = Seat { instance, room };
+        let mut seat = self.start_alone(&counted.0, deadline).await?;
+        seat.room = seat.instance.handle.reserve(channel.input(), usize::MAX);
         let lease = Lease { seat, counted };
         let mut status = lease.instance().status.clone();
         let opened = status.wait_for(|status| {

@@ -219,6 +219,7 @@ impl Worker {
         drain(&app, &app.instances(), deadline).await;
         if let Err(error) = self.write_off(&app).await {
             app.reinstate();
+            self.edge.enter(&app);
             self.claim_name(&app);
             if was_root {
                 let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
@@ -290,6 +291,7 @@ impl Worker {
     pub(super) fn withdraw_for(&self, app: &App, heir: Option<&Arc<App>>) -> bool {
         if let Some(heir) = heir {
             self.inherit_name(app, heir);
+            self.edge.hand_over(heir);
         }
         {
             let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
@@ -301,6 +303,7 @@ impl Worker {
             return false;
         }
         self.release_name(app);
+        self.edge.forget(app);
         true
     }
 
@@ -331,6 +334,7 @@ impl Worker {
             let ledger = Ledger::new(before, self.stored_bytes(&record.manifest));
             let app = self.assemble(record, family, ledger, opened);
             app.is_written.store(true, Ordering::Relaxed);
+            self.edge.enter(&app);
             self.claim_name(&app);
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
             apps.insert(address, app);

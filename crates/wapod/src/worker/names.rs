@@ -1,10 +1,10 @@
 //! Host names of apps: a label below the base domain, or their address.
 //!
 //! A label belongs to the app that had it first and is free again when the app
-//! goes. The base32 form of an address always works. Called by `lifecycle`,
-//! `deploy` and the gateway.
+//! goes. The base32 form of an address always works. Which labels there are is in
+//! the table of `edge`. Called by `lifecycle`, `deploy` and the gateway.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use wapo_rpc::{AppAddress, HostName};
 
@@ -17,10 +17,7 @@ impl Worker {
     /// The app with a host name label, or with the address that it spells.
     pub(crate) fn app_by_label(&self, label: &str) -> Option<Arc<App>> {
         let label = label.to_ascii_lowercase();
-        let by_name = {
-            let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-            names.get(&label).cloned()
-        };
+        let by_name = self.edge.labelled(&label);
         by_name.or_else(|| self.app(&AppAddress::from_base32(&label)?))
     }
 
@@ -42,8 +39,7 @@ impl Worker {
             Err(error) if must_have => return Err(AppError::BadName(error.to_string())),
             Err(_) => return Ok(String::new()),
         };
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        match names.get(&label) {
+        match self.edge.labelled(&label) {
             Some(owner) if replaced.is_none_or(|app| app.serial != owner.serial) => {
                 if must_have {
                     Err(AppError::NameTaken(label))
@@ -58,38 +54,18 @@ impl Worker {
     /// Enters an app under its label, unless another one was faster.
     pub(super) fn claim_name(&self, app: &Arc<App>) {
         let mut state = app.state();
-        if state.name.is_empty() {
-            return;
-        }
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        let owner = names.get(&state.name);
-        if owner.is_some_and(|owner| owner.serial != app.serial) {
+        if !state.name.is_empty() && !self.edge.take_label(app, &state.name) {
             state.name.clear();
-        } else {
-            names.insert(state.name.clone(), Arc::clone(app));
         }
     }
 
     /// Gives an app the label of the one whose place it takes, if that is its own.
     pub(super) fn inherit_name(&self, from: &App, to: &Arc<App>) {
-        let name = to.name();
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(owner) = names.get_mut(&name)
-            && owner.serial == from.serial
-        {
-            *owner = Arc::clone(to);
-        }
+        self.edge.inherit_label(from, to, &to.name());
     }
 
     /// Makes the label of an app free again.
     pub(super) fn release_name(&self, app: &App) {
-        let name = app.name();
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if names
-            .get(&name)
-            .is_some_and(|owner| owner.serial == app.serial)
-        {
-            names.remove(&name);
-        }
+        self.edge.release_label(app, &app.name());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An instance is ready when its first poll has returned and it offers what those
 //! offer that it stands beside, or in whose place it comes: addresses that it
-//! listens on, HTTP requests, queries. Whatever is missing at the deadline is said
+//! listens on, names that it serves by TLS, HTTP requests, queries. Whatever is missing at the deadline is said
 //! in words. Called by `lifecycle` and `deploy` after each start that somebody
 //! waits for.
 
@@ -25,6 +25,8 @@ pub(super) struct Offers {
     /// Addresses that the instances of an app share. Any free port is another one
     /// each time, so nobody can expect it.
     addresses: BTreeSet<SocketAddr>,
+    /// Names on the shared TLS port.
+    names: BTreeSet<Arc<str>>,
 }
 
 impl Offers {
@@ -37,6 +39,7 @@ impl Offers {
             addresses: listening
                 .filter(|address| ports.is_shared(app.family(), *address))
                 .collect(),
+            names: status.names.iter().cloned().collect(),
         }
     }
 
@@ -48,6 +51,7 @@ impl Offers {
             all.takes_http |= one.takes_http;
             all.takes_queries |= one.takes_queries;
             all.addresses.extend(one.addresses);
+            all.names.extend(one.names);
         }
         all
     }
@@ -62,6 +66,7 @@ impl Offers {
             takes_http: one.takes_http && other.takes_http,
             takes_queries: one.takes_queries && other.takes_queries,
             addresses: &one.addresses & &other.addresses,
+            names: &one.names & &other.names,
         });
         common.unwrap_or_default()
     }
@@ -77,6 +82,9 @@ impl Offers {
         }
         for address in self.addresses.difference(&other.addresses) {
             missing.push(format!("listens on {address}: not yet"));
+        }
+        for name in self.names.difference(&other.names) {
+            missing.push(format!("serves {name} by TLS: not yet"));
         }
         (!missing.is_empty()).then(|| missing.join(", "))
     }

@@ -128,7 +128,11 @@ async fn a_handshake_ends_at_its_deadline_without_being_asked() {
     let permit = dialer.descriptors.take(1).expect("room");
     let name = ServerName::try_from("name.test").expect("a name");
     let memory = dialer.memory.charge(1).expect("room");
-    let held = Held { permit, memory };
+    let held = Held {
+        permit,
+        memory,
+        guard: None,
+    };
     let stream = TlsStream::connect(&dialer, name, tcp, held);
     until_given_back(&budget).await;
     drop(stream);

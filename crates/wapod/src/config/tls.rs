@@ -1,0 +1,35 @@
+//! What of TLS is configured: the port that apps share, and whom one trusts. Part
+//! of [`Config`](super::Config); the port itself is in `edge`.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+
+/// The port that apps share for TLS: each serves names there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TlsSettings {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Whether the certificates of guests have to be of this time, and signed by one
+    /// of the Mozilla roots or of [`Config::trust_roots`](super::Config::trust_roots). That they are for the name
+    /// and belong to their key is always checked.
+    pub verifies_certificates: bool,
+}
+
+/// Reads the certificates of a PEM file. Blocks.
+///
+/// # Errors
+///
+/// A text naming the file and what is wrong with it.
+pub fn read_trust_roots(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let shown = path.display();
+    let pem = std::fs::read(path).map_err(|error| format!("cannot read {shown}: {error}"))?;
+    let roots: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
+    let roots = roots.map_err(|error| format!("{shown} is not a PEM file: {error}"))?;
+    if roots.is_empty() {
+        return Err(format!("{shown} holds no certificate (BEGIN CERTIFICATE)"));
+    }
+    Ok(roots)
+}

@@ -1,0 +1,477 @@
+//! The edge: names of apps, and the TLS port that all apps share.
+//!
+//! One table says whose each host name is: labels below the base domain, names that
+//! the operator has bound, names that guests serve by TLS. A name belongs to a
+//! [`Family`], so nothing is moved when one app takes the place of another; who of
+//! the family serves is flipped in one step ([`Edge::hand_over`]). The gateway looks
+//! labels up here, the port (`port`) names of clients, and guests ask for names
+//! through `embedder`.
+//!
+//! * `serving`: the listeners of one name, and connections that wait for one;
+//! * `port`: accepts, reads what a client says first, makes the handshake;
+//! * `parking`: waits for an app that has no listener yet;
+//! * `certificate`, `tickets`: what TLS is spoken with.
+//!
+//! Knows no HTTP and keeps nothing on disk. The lock of the table is held for a look
+//! or a change, never while anything is awaited or called.
+
+mod certificate;
+mod figures;
+mod kin;
+mod parking;
+mod port;
+mod serving;
+mod tickets;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::task::Waker;
+
+use rustls::RootCertStore;
+use wapo_abi::Errno;
+use wapo_host::{InstanceId, SniListener, SniRefusal, SniRequest};
+use wapo_sni::{Names, Pattern, Refusal, ServerName};
+
+pub(crate) use figures::Figures;
+pub(crate) use kin::Kin;
+pub(crate) use port::TlsPort;
+use serving::{NameListener, Offer, Serving};
+
+use crate::config::TlsSettings;
+use crate::limits::{CLAIMS_OF_APP_MAX, LISTENERS_OF_NAME_MAX};
+use crate::worker::{App, Family};
+
+/// Whose names are, and who serves them.
+pub(crate) struct Edge {
+    table: RwLock<Table>,
+    /// What each instance serves.
+    instances: Mutex<HashMap<InstanceId, Serves>>,
+    base_domain: Option<ServerName>,
+    /// Whether there is a port; without one, nobody serves anything.
+    is_open: bool,
+    /// Who may sign certificates; `None` for anybody.
+    roots: Option<Arc<RootCertStore>>,
+    figures: Figures,
+}
+
+struct Table {
+    names: Names<Family, Arc<Serving>>,
+    /// Labels below the base domain, and whose each is: while one app takes the
+    /// place of another, both may have one.
+    labels: HashMap<String, Label>,
+    families: HashMap<Family, Arc<Kin>>,
+}
+
+impl Table {
+    fn hand_over(&mut self, to: &Arc<App>) -> Vec<Waker> {
+        let family = to.family();
+        let kin = self.families.entry(family);
+        let kin = kin.or_insert_with(|| Arc::new(Kin::new(to)));
+        kin.hand_over(to);
+        let served = self.names.iter();
+        let of_family = served.filter(|(_, entry)| entry.owner() == family);
+        let servings = of_family.filter_map(|(_, entry)| entry.value());
+        servings.flat_map(|one| one.all_look()).collect()
+    }
+}
+
+/// Who has a label. Weak: apps know the table, and the worker has the apps.
+struct Label {
+    serial: u64,
+    app: Weak<App>,
+}
+
+impl Label {
+    fn of(app: &Arc<App>) -> Self {
+        Self {
+            serial: app.serial,
+            app: Arc::downgrade(app),
+        }
+    }
+}
+
+/// What one instance serves.
+#[derive(Default)]
+struct Serves {
+    names: Vec<Arc<Serving>>,
+    /// Connections that it has.
+    open: Arc<AtomicUsize>,
+}
+
+/// Whose a name is.
+pub(crate) struct Found {
+    /// The app that has it now.
+    pub(crate) app: Arc<App>,
+    /// What it shares with those whose place it took.
+    pub(crate) kin: Arc<Kin>,
+    /// Who serves it by TLS; `None` when nobody ever has.
+    pub(crate) serving: Option<Arc<Serving>>,
+}
+
+impl Edge {
+    /// An empty table. `base_domain` is where apps have their labels, empty for
+    /// nowhere; `None` for a text that is no domain.
+    pub(crate) fn new(
+        base_domain: &str,
+        tls: Option<&TlsSettings>,
+        roots: RootCertStore,
+    ) -> Option<Arc<Self>> {
+        let base_domain = match base_domain.trim_matches('.') {
+            "" => None,
+            text => Some(text.parse::<ServerName>().ok()?),
+        };
+        let verifies = tls.is_some_and(|tls| tls.verifies_certificates);
+        Some(Arc::new(Self {
+            table: RwLock::new(Table {
+                names: Names::new(base_domain.clone(), CLAIMS_OF_APP_MAX),
+                labels: HashMap::new(),
+                families: HashMap::new(),
+            }),
+            instances: Mutex::default(),
+            base_domain,
+            is_open: tls.is_some(),
+            roots: verifies.then(|| Arc::new(roots)),
+            figures: Figures::default(),
+        }))
+    }
+
+    /// What has become of the port's connections.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
+    }
+
+    /// Connections of the port that guests of an app, and of those whose place it
+    /// took, have had.
+    pub(crate) fn connections_of(&self, app: &App) -> u64 {
+        let kin = self.read(|table| table.families.get(&app.family()).cloned());
+        kin.map_or(0, |kin| kin.connections())
+    }
+
+    /// Names that anybody has.
+    pub(crate) fn names_count(&self) -> usize {
+        self.read(|table| table.names.iter().count())
+    }
+
+    /// Whose a name is: whoever has exactly it, else whoever has a wildcard for it.
+    pub(crate) fn find(&self, name: &ServerName) -> Option<Found> {
+        let label = self.label_of(name);
+        self.read(|table| {
+            let entry = table.names.find(name)?;
+            let kin = table.families.get(&entry.owner())?;
+            let by_label = label.and_then(|label| table.labels.get(label)?.app.upgrade());
+            Some(Found {
+                app: by_label.or_else(|| kin.app())?,
+                kin: Arc::clone(kin),
+                serving: entry.value().cloned(),
+            })
+        })
+    }
+
+    /// Gives a name or a wildcard to an app and those that take its place, whether
+    /// or not it serves it.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Taken`] when another app has it.
+    #[expect(dead_code, reason = "labels are bound with more under one lock")]
+    pub(crate) fn bind(&self, app: &App, pattern: Pattern) -> Result<(), Refusal<Family>> {
+        self.write(|table| table.names.bind(pattern, app.family()))
+    }
+
+    /// Takes a bound name back, and with it what serves it; says whether it was
+    /// this app's.
+    #[expect(dead_code, reason = "labels are unbound with more under one lock")]
+    pub(crate) fn unbind(&self, app: &App, pattern: Pattern) -> bool {
+        let taken = self.write(|table| table.names.unbind(pattern, app.family()));
+        if let Some(serving) = taken.as_ref().and_then(|entry| entry.value()) {
+            serving.end();
+        }
+        taken.is_some()
+    }
+
+    /// The app with a label.
+    pub(crate) fn labelled(&self, label: &str) -> Option<Arc<App>> {
+        self.read(|table| table.labels.get(label)?.app.upgrade())
+    }
+
+    /// Gives a label to an app, unless another one has it; says whether it has it
+    /// now.
+    pub(crate) fn take_label(&self, app: &Arc<App>, label: &str) -> bool {
+        let name = self.labels_name(label);
+        self.write(|table| {
+            let owner = table.labels.get(label);
+            if owner.is_some_and(|owner| owner.serial != app.serial) {
+                return false;
+            }
+            if let Some(name) = name
+                && table.names.bind(name, app.family()).is_err()
+            {
+                return false;
+            }
+            table.labels.insert(label.to_owned(), Label::of(app));
+            true
+        })
+    }
+
+    /// Gives an app a label that another one of its family has.
+    pub(crate) fn inherit_label(&self, from: &App, to: &Arc<App>, label: &str) {
+        self.write(|table| {
+            if let Some(owner) = table.labels.get_mut(label)
+                && owner.serial == from.serial
+            {
+                *owner = Label::of(to);
+            }
+        });
+    }
+
+    /// Makes a label free, if it is this app's.
+    pub(crate) fn release_label(&self, app: &App, label: &str) {
+        let name = self.labels_name(label);
+        let ended = self.write(|table| {
+            let owner = table.labels.get(label);
+            if owner.is_none_or(|owner| owner.serial != app.serial) {
+                return None;
+            }
+            table.labels.remove(label);
+            table.names.unbind(name?, app.family())
+        });
+        if let Some(serving) = ended.as_ref().and_then(|entry| entry.value()) {
+            serving.end();
+        }
+    }
+
+    /// Lets an app have names. It is the one of its family that serves, or the next
+    /// one if another one does.
+    pub(crate) fn enter(&self, app: &Arc<App>) {
+        self.write(|table| {
+            let kin = table.families.entry(app.family());
+            let kin = kin.or_insert_with(|| Arc::new(Kin::new(app)));
+            if kin.serial() != app.serial {
+                kin.set_next(Some(app));
+            }
+        });
+    }
+
+    /// From now on this app of its family serves all names of it.
+    pub(crate) fn hand_over(&self, to: &Arc<App>) {
+        wake(self.write(|table| table.hand_over(to)));
+    }
+
+    /// Makes all names of an app free when it goes. They stay when another one of
+    /// its family serves them, or is about to.
+    pub(crate) fn forget(&self, app: &App) {
+        let family = app.family();
+        let (ended, wakers) = self.write(|table| {
+            let Some(kin) = table.families.get(&family) else {
+                return (Vec::new(), Vec::new());
+            };
+            if kin.serial() != app.serial {
+                kin.set_next(None);
+                return (Vec::new(), Vec::new());
+            }
+            if let Some(next) = kin.next() {
+                return (Vec::new(), table.hand_over(&next));
+            }
+            table.families.remove(&family);
+            (table.names.forget(family), Vec::new())
+        });
+        wake(wakers);
+        ended.iter().for_each(|serving| serving.end());
+    }
+
+    /// Lets an instance serve a name. See [`wapo_host::Embedder::listen_sni`].
+    ///
+    /// # Errors
+    ///
+    /// [`SniRefusal`].
+    pub(crate) fn listen(
+        self: &Arc<Self>,
+        app: &App,
+        instance: InstanceId,
+        request: SniRequest<'_>,
+    ) -> Result<Box<dyn SniListener>, SniRefusal> {
+        let refusal = |errno, text: String| SniRefusal { errno, text };
+        if !self.is_open {
+            let text = "this worker has no shared TLS port; wapod --tls-port or wapo run --tls-port opens one";
+            return Err(refusal(Errno::FORBIDDEN, text.to_owned()));
+        }
+        let pattern = request
+            .name
+            .parse::<Pattern>()
+            .map_err(|error| refusal(Errno::INVALID_PARAMETER, error.to_string()))?;
+        // Before the lock is taken: it needs time for each certificate.
+        if let Some(identity) = &request.identity {
+            certificate::check(identity, &pattern, self.roots.as_deref())
+                .map_err(|reason| refusal(Errno::INVALID_PARAMETER, reason))?;
+        }
+        let open = {
+            let mut instances = self.instances();
+            Arc::clone(&instances.entry(instance).or_default().open)
+        };
+        let (serving, number) = self.write(|table| {
+            let family = app.family();
+            // Who has it is found out below.
+            if self.is_plain_localhost(&pattern) {
+                let _ = table.names.bind(pattern.clone(), family);
+            }
+            let kin = table.families.get(&family).cloned();
+            let kin = kin.ok_or_else(|| {
+                refusal(
+                    Errno::INVALID_PARAMETER,
+                    "the app is on its way out".to_owned(),
+                )
+            })?;
+            let offer = Offer::new(&kin, request)
+                .map_err(|error| refusal(Errno::RESOURCE_LIMITED, error.to_string()))?;
+            let make = || Arc::new(Serving::new(kin));
+            let claimed = table.names.claim(pattern.clone(), family, make);
+            let serving = Arc::clone(claimed.map_err(|refused| self.explain(refused))?);
+            let number = serving.register(instance, app.serial, offer, open);
+            let number = number.ok_or_else(|| {
+                let text =
+                    format!("the instance listens for it {LISTENERS_OF_NAME_MAX} times already");
+                refusal(Errno::RESOURCE_LIMITED, text)
+            })?;
+            Ok::<_, SniRefusal>((serving, number))
+        })?;
+        let mut instances = self.instances();
+        let serves = instances.entry(instance).or_default();
+        serves.names.push(Arc::clone(&serving));
+        drop(instances);
+        let edge = Arc::clone(self);
+        let listener = NameListener::new(edge, serving, pattern, instance, app, number);
+        Ok(Box::new(listener))
+    }
+
+    /// Whether a name is that of the usual base domain, which is on no other
+    /// machine: the first app to ask for it has it, as it was before apps had names
+    /// below it.
+    fn is_plain_localhost(&self, pattern: &Pattern) -> bool {
+        let base = self.base_domain.as_ref();
+        matches!(pattern, Pattern::Exact(name) if name.as_str() == "localhost" && base == Some(name))
+    }
+
+    /// A guest has closed a listener and lives on: the name is free unless it is
+    /// bound, or others of the family serve it.
+    pub(crate) fn unlisten(&self, app: &App, name: &str) {
+        if let Ok(pattern) = name.parse::<Pattern>() {
+            self.release_unserved(app, pattern);
+        }
+    }
+
+    fn release_unserved(&self, app: &App, pattern: Pattern) {
+        let family = app.family();
+        let ended = self.write(|table| {
+            let entry = table.names.get(&pattern)?;
+            let is_served = entry.value().is_none_or(|one| one.has_listeners());
+            match is_served || entry.owner() != family {
+                true => None,
+                false => table.names.release(pattern, family),
+            }
+        });
+        if let Some(serving) = ended {
+            serving.end();
+        }
+    }
+
+    /// An instance takes no more connections.
+    pub(crate) fn leave(&self, instance: InstanceId) {
+        let names = {
+            let instances = self.instances();
+            let serves = instances.get(&instance);
+            serves.map(|serves| serves.names.clone())
+        };
+        for serving in names.unwrap_or_default() {
+            wake(serving.leave(instance));
+        }
+    }
+
+    /// Connections of the port that an instance has.
+    pub(crate) fn open_connections(&self, instance: InstanceId) -> usize {
+        let instances = self.instances();
+        let serves = instances.get(&instance);
+        serves.map_or(0, |serves| serves.open.load(Ordering::Relaxed))
+    }
+
+    /// An instance is gone.
+    pub(crate) fn instance_ended(&self, instance: InstanceId) {
+        self.instances().remove(&instance);
+    }
+
+    /// A listener is gone, because its guest has closed it or has ended. What a
+    /// version claimed that never got to serve is free again.
+    fn listener_gone(&self, listener: &NameListener) {
+        let NameListener {
+            instance, serving, ..
+        } = listener;
+        if let Some(serves) = self.instances().get_mut(instance)
+            && let Some(index) = serves
+                .names
+                .iter()
+                .position(|one| Arc::ptr_eq(one, serving))
+        {
+            serves.names.swap_remove(index);
+        }
+        wake(serving.deregister(listener.number));
+        if listener.serial > serving.kin().serial() && !serving.has_listeners() {
+            let (pattern, family) = (listener.pattern.clone(), serving.kin().family());
+            let ended = self.write(|table| table.names.release(pattern, family));
+            if let Some(serving) = ended {
+                serving.end();
+            }
+        }
+    }
+
+    /// Why a name cannot be had, and what helps.
+    fn explain(&self, refusal: Refusal<Family>) -> SniRefusal {
+        let base = self.base_domain.as_ref().map_or("", ServerName::as_str);
+        let text = match refusal {
+            Refusal::Taken(_) => "the name is another app's".to_owned(),
+            Refusal::BaseDomain => {
+                format!("below {base} an app has the name only that it was deployed with")
+            }
+            Refusal::Wildcard => "a wildcard has to be given to the app by the operator".to_owned(),
+            Refusal::TooMany => format!(
+                "the app serves {CLAIMS_OF_APP_MAX} names already, which is all it can claim"
+            ),
+        };
+        let errno = match refusal {
+            Refusal::TooMany => Errno::RESOURCE_LIMITED,
+            _ => Errno::INVALID_PARAMETER,
+        };
+        SniRefusal { errno, text }
+    }
+
+    /// The label of a name directly below the base domain.
+    fn label_of<'a>(&self, name: &'a ServerName) -> Option<&'a str> {
+        let base = self.base_domain.as_ref()?;
+        let (label, parent) = name.as_str().split_once('.')?;
+        (parent == base.as_str()).then_some(label)
+    }
+
+    /// The name that a label stands for.
+    fn labels_name(&self, label: &str) -> Option<Pattern> {
+        let base = self.base_domain.as_ref()?;
+        format!("{label}.{base}").parse().ok()
+    }
+
+    fn read<T>(&self, look: impl FnOnce(&Table) -> T) -> T {
+        // Every change of the table is complete before the next one begins.
+        look(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
+        change(&mut self.table.write().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn instances(&self) -> MutexGuard<'_, HashMap<InstanceId, Serves>> {
+        self.instances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn wake(wakers: Vec<Waker>) {
+    wakers.into_iter().for_each(Waker::wake);
+}

@@ -1,0 +1,396 @@
+//! The shared TLS port: from a connection to a guest that serves the name.
+//!
+//! Reads what a client says first, looks up whose name it is, makes the handshake
+//! with the certificate of that app, and lets the connection wait for a guest. All
+//! of it has deadlines, and a bounded number of connections is on its way: the one
+//! that has been waited for longest leaves for a newcomer. A client that cannot be
+//! served is told why by an alert, which is never waited for. Started by `server`.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::StartHandshake;
+use tokio_rustls::server::TlsStream;
+use wapo_host::{Accepted, AcceptedIo};
+use wapo_sni::{Alert, ClientHello, HelloReader, Progress, ServerName};
+
+use super::figures::{At, Outcome};
+use super::parking::{self, NoOne, Offered};
+use super::serving::{Ready, Serving};
+use super::{Edge, Found};
+use crate::api::{Clients, Place, keep_alive};
+use crate::limits::{
+    ACCEPT_WAIT, ACCEPT_WARNING_INTERVAL, CLIENT_HELLO_TIMEOUT, GOODBYE_TIMEOUT, SNI_PATIENCE,
+    TLS_HANDSHAKE_TIMEOUT,
+};
+use crate::worker::{Seat, Worker};
+
+/// Pause after a failed accept, for instance without free file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Bytes that are read at a time of what a client says first.
+const PIECE_BYTES: usize = 2048;
+/// Bytes that are thrown away of a client that has got an alert: the kernel tells
+/// a client of a reset in place of the alert while some are unread.
+const UNREAD_BYTES_MAX: usize = 64 * 1024;
+
+/// What all connections of the port share.
+struct Shared {
+    edge: Arc<Edge>,
+    worker: Arc<Worker>,
+    clients: Arc<Clients>,
+}
+
+/// The port and its connections that no guest has yet. Dropping it closes them.
+pub(crate) struct TlsPort {
+    /// Told to accept no more; dropped when nothing is to go on.
+    stop: watch::Sender<bool>,
+    clients: Arc<Clients>,
+    grace: Duration,
+}
+
+/// Why a connection has not come to a guest.
+struct Failed {
+    outcome: Outcome,
+    /// What the client is told, while nobody has begun to speak TLS with it.
+    alert: Option<(TcpStream, Alert)>,
+}
+
+impl From<Outcome> for Failed {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            alert: None,
+        }
+    }
+}
+
+impl TlsPort {
+    /// Starts to accept.
+    pub(crate) fn start(
+        listener: TcpListener,
+        edge: Arc<Edge>,
+        worker: Arc<Worker>,
+        clients: Arc<Clients>,
+        grace: Duration,
+    ) -> Self {
+        keep_alive(&listener);
+        let (stop, stopped) = watch::channel(false);
+        let shared = Arc::new(Shared {
+            edge,
+            worker,
+            clients: Arc::clone(&clients),
+        });
+        tokio::spawn(accept(listener, shared, stopped));
+        Self {
+            stop,
+            clients,
+            grace,
+        }
+    }
+
+    /// Stops accepting, and waits until guests have what was accepted.
+    pub(crate) async fn drain(self) {
+        self.stop.send_replace(true);
+        // What is left is closed with this.
+        let _ = timeout(self.grace, self.clients.all_left()).await;
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
+    let mut warned: Option<Instant> = None;
+    let mut told = stopped.clone();
+    let accepting = async {
+        loop {
+            let (tcp, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    if warned.is_none_or(|at| at.elapsed() >= ACCEPT_WARNING_INTERVAL) {
+                        tracing::warn!(%error, "cannot accept connections at the TLS port");
+                        warned = Some(Instant::now());
+                    }
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Some(place) = shared.clients.place(peer.ip()).await else {
+                tracing::debug!(client = %peer.ip(), "a client has too many connections");
+                continue;
+            };
+            let (shared, mut closed) = (Arc::clone(&shared), stopped.clone());
+            tokio::spawn(async move {
+                let activity = Arc::clone(place.activity());
+                tokio::select! {
+                    () = serve(tcp, peer, &shared, &place) => {}
+                    () = activity.displaced() => shared.edge.figures.count(Outcome::Displaced),
+                    () = until_dropped(&mut closed) => {}
+                }
+            });
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = told.wait_for(|is_told| *is_told) => {}
+        () = accepting => {}
+    }
+}
+
+/// Waits until the port is gone.
+async fn until_dropped(stopped: &mut watch::Receiver<bool>) {
+    while stopped.changed().await.is_ok() {}
+}
+
+async fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared, place: &Place) {
+    let served = bring(tcp, peer, shared, place).await;
+    let outcome = match served {
+        Ok(()) => Outcome::Served,
+        Err(failed) => {
+            if let Some((tcp, alert)) = failed.alert {
+                tell(&tcp, alert);
+            }
+            failed.outcome
+        }
+    };
+    shared.edge.figures.count(outcome);
+}
+
+/// Brings a connection to a guest.
+async fn bring(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    shared: &Shared,
+    place: &Place,
+) -> Result<(), Failed> {
+    // What guests write is sent at once, as on ports of their own.
+    let _ = tcp.set_nodelay(true);
+    let edge = &*shared.edge;
+    let (tcp, hello) = {
+        let _handshake = edge.figures.enter(At::Handshake);
+        first_words(tcp).await?
+    };
+    let refuse = |tcp, outcome, alert| {
+        let alert = Some((tcp, alert));
+        Err(Failed { outcome, alert })
+    };
+    let Some(name) = hello.server_name().cloned() else {
+        return refuse(tcp, Outcome::NoName, hello.alert_without_name());
+    };
+    let Some(found) = edge.find(&name) else {
+        return refuse(tcp, Outcome::UnknownName, Alert::UNRECOGNIZED_NAME);
+    };
+    let kin = Arc::clone(&found.kin);
+    let offered = match who_serves(shared, place, &name, found).await {
+        Ok(offered) => offered,
+        Err(outcome) => return refuse(tcp, outcome, Alert::INTERNAL_ERROR),
+    };
+    let only = offered.alone.as_ref().map(Seat::instance_id);
+    let (io, protocol) = match &offered.offer.tls {
+        None => {
+            let first = hello.into_bytes();
+            (AcceptedIo::Raw { first, tcp }, None)
+        }
+        Some(config) => {
+            let _handshake = edge.figures.enter(At::Handshake);
+            let slow = offered.offer.signs_slowly.then_some(&*shared.clients);
+            let io = shake_hands(tcp, &hello, Arc::clone(config), slow).await?;
+            let protocol = io.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
+            (AcceptedIo::Tls(Box::new(io)), protocol)
+        }
+    };
+    let ready = Ready {
+        accepted: Accepted {
+            io,
+            peer,
+            server_name: name.as_str().into(),
+            guard: Box::new(offered.alone),
+        },
+        is_tls: offered.offer.tls.is_some(),
+        protocol,
+        only,
+    };
+    // Not while the client is waited for: its connections would keep others out.
+    let Some(_of_app) = kin.wait() else {
+        part(ready).await;
+        return Err(Outcome::Full.into());
+    };
+    let _work = place.activity().work();
+    let _ready = edge.figures.enter(At::Ready);
+    hand_over(&offered.serving, ready).await
+}
+
+/// Who serves a connection, waiting for an app that is about to.
+async fn who_serves(
+    shared: &Shared,
+    place: &Place,
+    name: &ServerName,
+    found: Found,
+) -> Result<Offered, Outcome> {
+    if let Some(offered) = parking::at_once(&found) {
+        return Ok(offered);
+    }
+    let kin = Arc::clone(&found.kin);
+    let _of_app = kin.wait().ok_or(Outcome::Full)?;
+    // It keeps its place: the daemon waits for the app, not for the client.
+    let _work = place.activity().work();
+    let _parked = shared.edge.figures.enter(At::Parked);
+    let waited = parking::wait(&shared.edge, &shared.worker, name, found).await;
+    waited.map_err(|why| match why {
+        NoOne::Nobody => Outcome::Nobody,
+        NoOne::Full => Outcome::Full,
+    })
+}
+
+/// Waits until a guest has taken a connection.
+async fn hand_over(serving: &Serving, ready: Ready) -> Result<(), Failed> {
+    let mut waiting = match serving.push(ready) {
+        Ok(waiting) => waiting,
+        Err(ready) => {
+            part(*ready).await;
+            return Err(Outcome::Full.into());
+        }
+    };
+    let outcome = match timeout(SNI_PATIENCE, &mut waiting.taken).await {
+        Ok(outcome) => Ok(outcome),
+        Err(_) => {
+            serving.offer_to_all(&waiting);
+            timeout(ACCEPT_WAIT, &mut waiting.taken).await
+        }
+    };
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        // The name is nobody's any more.
+        Ok(Err(_)) => Err(Outcome::Nobody.into()),
+        Err(_) => match serving.take_out(&waiting) {
+            // Taken at the last moment.
+            None => Ok(()),
+            Some(ready) => {
+                part(ready).await;
+                Err(Outcome::NotTaken.into())
+            }
+        },
+    }
+}
+
+/// Ends a connection politely.
+async fn part(ready: Ready) {
+    if let AcceptedIo::Tls(mut io) = ready.accepted.io {
+        // How the client takes it is its own business.
+        let _ = timeout(GOODBYE_TIMEOUT, io.shutdown()).await;
+    }
+}
+
+/// Reads what a client says first.
+async fn first_words(tcp: TcpStream) -> Result<(TcpStream, ClientHello), Failed> {
+    let read = timeout(CLIENT_HELLO_TIMEOUT, read_hello(&tcp)).await;
+    match read {
+        Err(_) => Err(Outcome::Timeout.into()),
+        Ok(Err(None)) => Err(Outcome::BadHello.into()),
+        Ok(Err(Some(alert))) => Err(Failed {
+            outcome: Outcome::BadHello,
+            alert: Some((tcp, alert)),
+        }),
+        Ok(Ok(hello)) => Ok((tcp, hello)),
+    }
+}
+
+/// # Errors
+///
+/// What the client is to be told; nothing when it has left.
+async fn read_hello(tcp: &TcpStream) -> Result<ClientHello, Option<Alert>> {
+    let mut reader = HelloReader::default();
+    loop {
+        if tcp.readable().await.is_err() {
+            return Err(None);
+        }
+        let mut piece = [0; PIECE_BYTES];
+        let room = reader.room().min(PIECE_BYTES);
+        let count = match tcp.try_read(&mut piece[..room]) {
+            Ok(0) => return Err(None),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            Err(_) => return Err(None),
+        };
+        match reader.read(&piece[..count]) {
+            Ok(Progress::More(again)) => reader = again,
+            Ok(Progress::Done(hello)) => return Ok(hello),
+            Err(error) => {
+                tracing::debug!(%error, "no ClientHello at the TLS port");
+                return Err(Some(error.alert()));
+            }
+        }
+    }
+}
+
+/// Makes the handshake, beginning with the bytes that were read already. `slow` has
+/// threads for a signature that takes long.
+async fn shake_hands(
+    tcp: TcpStream,
+    hello: &ClientHello,
+    config: Arc<ServerConfig>,
+    slow: Option<&Clients>,
+) -> Result<TlsStream<TcpStream>, Failed> {
+    let mut acceptor = Acceptor::default();
+    let mut bytes = hello.bytes();
+    while !bytes.is_empty() {
+        let read = acceptor.read_tls(&mut bytes);
+        if read.is_err() || read.is_ok_and(|count| count == 0) {
+            let alert = Some((tcp, Alert::DECODE_ERROR));
+            let outcome = Outcome::BadHello;
+            return Err(Failed { outcome, alert });
+        }
+    }
+    let accepted = match acceptor.accept() {
+        Ok(Some(accepted)) => accepted,
+        // The library wants more, or takes less, than the reader did.
+        Ok(None) => {
+            let alert = Some((tcp, Alert::DECODE_ERROR));
+            let outcome = Outcome::BadHello;
+            return Err(Failed { outcome, alert });
+        }
+        Err((error, mut alert)) => {
+            tracing::debug!(%error, "a ClientHello that the TLS library does not take");
+            let mut bytes = Vec::new();
+            // A vector takes all of it.
+            let _ = alert.write_all(&mut bytes);
+            let _ = tcp.try_write(&bytes);
+            forget_unread(&tcp);
+            return Err(Outcome::BadHello.into());
+        }
+    };
+    let begin = move || StartHandshake::from_parts(accepted, tcp).into_stream(config);
+    let shaking = match slow {
+        // The server's answer is made here, signature and all.
+        None => begin(),
+        Some(clients) => clients.do_heavy(begin).await.ok_or(Outcome::Full)?,
+    };
+    match timeout(TLS_HANDSHAKE_TIMEOUT, shaking).await {
+        Err(_) => Err(Outcome::Timeout.into()),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a handshake at the TLS port failed");
+            Err(Outcome::HandshakeFailed.into())
+        }
+        Ok(Ok(stream)) => Ok(stream),
+    }
+}
+
+/// Sends an alert, if the socket takes it at once.
+fn tell(tcp: &TcpStream, alert: Alert) {
+    let _ = tcp.try_write(&alert.record());
+    forget_unread(tcp);
+}
+
+fn forget_unread(tcp: &TcpStream) {
+    let mut piece = [0; PIECE_BYTES];
+    for _ in 0..UNREAD_BYTES_MAX / PIECE_BYTES {
+        if !tcp.try_read(&mut piece).is_ok_and(|count| count > 0) {
+            return;
+        }
+    }
+}
