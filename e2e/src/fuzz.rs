@@ -66,6 +66,10 @@ pub const TARGETS: &[Target] = &[
         run: client_hello,
     },
     Target {
+        name: "proxy_header",
+        run: wapod::fuzz::proxy_header,
+    },
+    Target {
         name: "manifest",
         run: manifest,
     },

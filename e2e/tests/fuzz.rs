@@ -76,6 +76,11 @@ fn first_bytes_of_tls_are_read_as_promised() {
 }
 
 #[test]
+fn headers_of_proxies_are_read_as_promised() {
+    holds("proxy_header");
+}
+
+#[test]
 fn manifests_and_labels_are_read_as_promised() {
     holds("manifest");
 }

@@ -15,6 +15,7 @@ mod plain;
 mod tcp_echo;
 mod tls;
 mod transfer;
+mod udp_echo;
 
 use anyhow::Result;
 
@@ -103,6 +104,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "tls",
         group: Group::Speed,
         run: tls::run,
+    },
+    Row {
+        name: "udp-echo",
+        group: Group::Speed,
+        run: udp_echo::run,
     },
     Row {
         name: "cpu",

@@ -1,8 +1,8 @@
-//! What the guests `hello`, `echo` and `gateway` do, natively: hyper 1 and tokio
+//! What the guests `hello`, `echo`, `udp` and `gateway` do, natively: hyper 1 and tokio
 //! with its defaults, the same handler, headers and body.
 //!
-//! Commands: `hello`, `echo`, `routes` and `tls-echo <file>` (see `native_tls`), each
-//! answered with an address.
+//! Commands: `hello`, `echo`, `udp`, `routes` and `tls-echo <file>` (see `native_tls`),
+//! each answered with an address.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::native_tls;
 
@@ -53,6 +53,12 @@ pub(super) fn run(threads: Threads) -> Result<()> {
 }
 
 async fn start(command: &str) -> Result<Vec<SocketAddr>> {
+    if command == "udp" {
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let address = socket.local_addr()?;
+        tokio::spawn(serve_datagrams(socket));
+        return Ok(vec![address]);
+    }
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     match command {
@@ -68,6 +74,14 @@ async fn start(command: &str) -> Result<Vec<SocketAddr>> {
         },
     };
     Ok(vec![address])
+}
+
+async fn serve_datagrams(socket: UdpSocket) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok((count, peer)) = socket.recv_from(&mut buffer).await {
+        // What the kernel has no room for is lost, as on a network.
+        let _ = socket.send_to(&buffer[..count], peer).await;
+    }
 }
 
 async fn serve_http(listener: TcpListener) {

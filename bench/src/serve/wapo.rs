@@ -20,7 +20,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use wapod::system::Capacity;
 use wapod::{
-    AppAddress, AppConfig, AppHandle, Config, DescriptorLimits, Module, Phase, Running, TlsSettings,
+    AppAddress, AppConfig, AppHandle, Config, DescriptorLimits, Module, Phase, Running, Status,
+    TlsSettings,
 };
 
 use crate::guests;
@@ -33,6 +34,8 @@ const MEMORY_MAX_BYTES: u64 = (1 << 30) + (64 << 20);
 const FILES_OF_OTHERS: u64 = 8_000;
 /// Connections that one instance may have, as many as it may have handles.
 const CONNECTIONS_MAX: u64 = 8_192;
+/// Where the clients of the rows are.
+const LOOPBACK: &str = "127.0.0.0/8";
 /// Time for a guest to listen.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -66,6 +69,12 @@ pub(super) fn run() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Where an instance listens, for connections or datagrams.
+fn listens_on(status: &Status) -> Option<SocketAddr> {
+    let tcp = status.listening.first().map(|one| one.address);
+    tcp.or_else(|| status.listening_udp.first().copied())
 }
 
 /// The server and the apps that may be stopped again.
@@ -112,6 +121,8 @@ impl Guests {
             label: self.started.to_string(),
             args: arguments.iter().map(|word| (*word).to_owned()).collect(),
             listen_ports: Some(1024..=u16::MAX),
+            // Answers to datagrams go where they came from.
+            egress: LOOPBACK.parse().into_iter().collect(),
             ..AppConfig::new(module.clone())
         }
     }
@@ -126,13 +137,10 @@ impl Guests {
         let app = self.running.start_app(app).await?;
         let mut status = app.status();
         let waiting = status.wait_for(|status| {
-            !status.listening.is_empty() || matches!(status.phase, Phase::Ended(_))
+            listens_on(status).is_some() || matches!(status.phase, Phase::Ended(_))
         });
         let status = tokio::time::timeout(LISTEN_TIMEOUT, waiting).await??;
-        let listening = status.listening.first();
-        Ok(listening
-            .with_context(|| format!("{guest} does not listen: {:?}", status.phase))?
-            .address)
+        listens_on(&status).with_context(|| format!("{guest} does not listen: {:?}", status.phase))
     }
 
     async fn names(&mut self, prefix: &str, count: &str, file: &str) -> Result<()> {

@@ -290,6 +290,52 @@ macro_rules! for_each_host_call {
                     errors [NOT_FOUND];
             }
 
+            udp {
+                /// Opens a UDP socket on a literal `ip:port`. A port of the app's range is
+                /// shared by the app's instances: a datagram goes to the one that takes it
+                /// first. Port 0, unless it is in the range, is for a client: the socket hears
+                /// only from addresses that it has sent to.
+                fast 309 udp_bind(addr: str max ADDRESS_BYTES_MAX) -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
+
+                /// Connects a UDP socket to `host:port`: what is sent without an address goes
+                /// there, and only what comes from there is received. Waits for the name to be
+                /// resolved; to be called again with the same target then. Another target
+                /// begins anew.
+                fast 310 udp_connect(waker: waker, handle: handle, target: str max TARGET_BYTES_MAX) -> unit, gas 1000,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, PENDING, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
+
+                /// Sends datagrams, each a header and its payload (`wapo_abi::datagram`), and
+                /// answers how many went, at most 32 in one call. An error is that of the first
+                /// datagram; one further back ends the call before it. Each address is checked
+                /// against the app's egress policy: `FORBIDDEN`.
+                fast 311 udp_send(waker: waker, handle: handle, datagrams: bytes max UDP_BATCH_BYTES_MAX) -> size, gas 200 + len * 1 / 128,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, PENDING, FORBIDDEN, IO_ERROR];
+
+                /// Receives datagrams in the same form and answers how many bytes they take, at
+                /// most 32 of them. A first one that is longer than the room behind its header
+                /// is cut; more follow only where there is room for the longest.
+                fast 312 udp_recv(waker: waker, handle: handle, buffer: bytes_mut cut UDP_BATCH_BYTES_MAX) -> size, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, PENDING, IO_ERROR];
+
+                /// The `ip:port` that a listener or a UDP socket is bound to.
+                slow 313 local_addr(handle: handle) -> (String), gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION];
+            }
+
+            listen {
+                /// As 210, with options. A PROXY header is read from proxies that the
+                /// operator trusts and from nobody else; `FORBIDDEN` where there are none.
+                fast_encoded 315 tcp_listen_with(addr: (String), tls: (Option<TlsServerConfig>), options: (ListenOptions)) max ENCODED_BYTES_MAX -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
+
+                /// Sets an option of a TCP stream without TLS. 1: whether small writes are sent
+                /// at once, 0 or 1. 2: seconds of silence after which the kernel asks the peer
+                /// whether it is there, up to 32767, 0 for never.
+                fast 316 stream_option(handle: handle, option: u16, value: i32) -> unit, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, IO_ERROR];
+            }
+
             worker {
                 /// Writes a line to the app's log.
                 fast 220 log(level: level, text: str cut LOG_TEXT_BYTES_MAX) -> unit, gas 0 + len * 1 / 1, errors [];

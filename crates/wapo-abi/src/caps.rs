@@ -116,3 +116,17 @@ pub const BOOT_DATA_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the name of a lock, as in Wapo 0.x.
 pub const LOCK_NAME_BYTES_MAX: usize = 64;
+
+/// Bytes of the datagrams that one call sends or receives, their headers included.
+///
+/// Four of the largest, or some hundred ordinary ones: the number of datagrams in one
+/// call has a bound of its own. Copying and sending as much takes about a slice.
+pub const UDP_BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a literal address and port.
+///
+/// The longest one, of IPv6 with a scope, has 58.
+pub const ADDRESS_BYTES_MAX: usize = 64;
+
+/// Bytes of a host name or address with a port behind it.
+pub const TARGET_BYTES_MAX: usize = HOST_BYTES_MAX + 8;

@@ -48,6 +48,7 @@ extern crate alloc;
 
 pub mod calls;
 pub mod caps;
+pub mod datagram;
 pub mod errno;
 pub mod message;
 pub mod net_failure;
@@ -56,6 +57,7 @@ pub mod wire;
 
 pub use calls::{Arg, CALLS, CallInfo, Gas, Mode};
 pub use caps::{Cap, Excess};
+pub use datagram::DatagramHeader;
 pub use errno::Errno;
 pub use net_failure::NetFailure;
 pub use wake::{Event, PollOutcome, WakeCode, WakerId};

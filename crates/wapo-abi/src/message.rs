@@ -178,6 +178,41 @@ pub enum TlsClientConfig {
     V0,
 }
 
+/// How to listen for TCP connections, besides the address.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "in code that the codec derives"
+)]
+pub enum ListenOptions {
+    /// What there is to choose.
+    #[codec(index = 0)]
+    V0 {
+        /// Connections that wait in the kernel to be accepted; `None` for as many as
+        /// the host allows.
+        backlog: Option<u32>,
+        /// Whether small writes are sent at once.
+        nodelay: bool,
+        /// Seconds of silence after which the kernel asks a peer whether it is there.
+        keepalive_secs: Option<u32>,
+        /// Whether proxies that the operator trusts begin with a PROXY header, of
+        /// which the peer is taken.
+        proxy_header: bool,
+    },
+}
+
+impl Default for ListenOptions {
+    /// As without options.
+    fn default() -> Self {
+        Self::V0 {
+            backlog: None,
+            nodelay: true,
+            keepalive_secs: None,
+            proxy_header: false,
+        }
+    }
+}
+
 /// Identifies one reading of the worker's usage counters.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct MetricsToken {
@@ -251,6 +286,14 @@ mod tests {
         };
         assert_eq!(sni.encode(), hex("0001000443044b04086832"));
         assert_eq!(TlsClientConfig::V0.encode(), [0]);
+        assert_eq!(ListenOptions::default().encode(), hex("0000010000"));
+        let listen = ListenOptions::V0 {
+            backlog: Some(5),
+            nodelay: false,
+            keepalive_secs: Some(60),
+            proxy_header: true,
+        };
+        assert_eq!(listen.encode(), hex("00010500000000013c00000001"));
         assert_eq!(
             ("0.0.0.0:80", None::<TlsServerConfig>).encode(),
             hex("28302e302e302e303a383000")

@@ -4,7 +4,7 @@
 //! a label, the beginning of an address. A word that fits several apps is an
 //! error that lists them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use wapo_rpc::message::{AppInfo, AppListArgs, InstanceInfo};
@@ -86,12 +86,22 @@ impl FoundApp {
         addresses.collect()
     }
 
+    /// Addresses on which its instances take datagrams, each once.
+    pub(crate) fn listening_udp(&self) -> BTreeSet<&str> {
+        let instances = self.info.instance_list.iter();
+        instances
+            .flat_map(|one| one.listening_udp.iter().map(String::as_str))
+            .collect()
+    }
+
     /// Whether the gateway is of no use: the app speaks on ports of its own or
     /// takes queries, and no HTTP requests.
     pub(crate) fn is_off_the_gateway(&self) -> bool {
         let instances = &self.info.instance_list;
         let takes_http = instances.iter().any(|one| one.takes_http);
-        let does_other_things = |one: &InstanceInfo| one.takes_queries || !one.listening.is_empty();
+        let does_other_things = |one: &InstanceInfo| {
+            one.takes_queries || !one.listening.is_empty() || !one.listening_udp.is_empty()
+        };
         !takes_http && instances.iter().any(does_other_things)
     }
 }

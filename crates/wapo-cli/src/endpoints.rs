@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use wapo_rpc::message::WorkerInfo;
 
 use crate::apps::FoundApp;
-use crate::urls::listener;
+use crate::urls::{listener, udp};
 
 /// All addresses of an app, the nicest first. `worker_url` is where the worker
 /// was reached.
@@ -28,6 +28,11 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
     for (text, has_tls) in app.listening() {
         if let Ok(bound) = text.parse() {
             urls.push(listener(reachable(bound, worker_url), has_tls));
+        }
+    }
+    for text in app.listening_udp() {
+        if let Ok(bound) = text.parse() {
+            urls.push(udp(reachable(bound, worker_url)));
         }
     }
     urls

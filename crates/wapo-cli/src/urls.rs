@@ -40,12 +40,19 @@ fn of(status: &Status, gateway: SocketAddr, tls: Option<SocketAddr>) -> Vec<Stri
     }
     let listening = status.listening.iter();
     urls.extend(listening.map(|one| listener(reachable(one.address), one.tls)));
+    let datagrams = status.listening_udp.iter();
+    urls.extend(datagrams.map(|one| udp(reachable(*one))));
     if let Some(tls) = tls {
         let port = tls.port();
         let names = status.names.iter();
         urls.extend(names.map(|name| format!("https://{name}:{port}/")));
     }
     urls
+}
+
+/// A port of an app's own for datagrams, at an address that can be reached.
+pub(crate) fn udp(address: impl Display) -> String {
+    format!("udp://{address}")
 }
 
 /// A port of an app's own, at an address that can be connected to.
@@ -95,12 +102,14 @@ mod tests {
                 tls,
             })
             .into();
+        status.listening_udp = vec![address("0.0.0.0:5353")];
         assert_eq!(
             urls.new_ones(&status, gateway, tls),
             [
                 "http://127.0.0.1:8100/",
                 "tcp://127.0.0.1:3000",
-                "https://[::1]:3001/"
+                "https://[::1]:3001/",
+                "udp://127.0.0.1:5353"
             ]
         );
         status.takes_queries = true;

@@ -224,6 +224,31 @@ pub trait Embedder: Send + Sync + 'static {
         let _ = (instance, address);
     }
 
+    /// Opens a UDP port for a guest, which is allowed to have it.
+    ///
+    /// As [`listen_tcp`](Self::listen_tcp): what is returned may be a clone of a
+    /// socket that other instances have as well; each datagram goes to the first
+    /// that takes it. Until [`unlisten_udp`](Self::unlisten_udp) or
+    /// [`instance_ended`](Self::instance_ended) a socket that the embedder keeps
+    /// goes on collecting datagrams.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn listen_udp(
+        &self,
+        instance: InstanceId,
+        address: SocketAddr,
+    ) -> io::Result<std::net::UdpSocket> {
+        let _ = instance;
+        crate::net::bind_udp(address)
+    }
+
+    /// The guest has closed a UDP socket on this address and lives on.
+    fn unlisten_udp(&self, instance: InstanceId, address: SocketAddr) {
+        let _ = (instance, address);
+    }
+
     /// Serves a name on the shared TLS port. An instance may serve one name several
     /// times, with other certificates: the newest counts.
     ///

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use ipnet::IpNet;
 use parity_scale_codec::{Encode, decode_from_bytes};
 use tokio::sync::{oneshot, watch};
 use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf, InputChannel};
@@ -47,6 +48,9 @@ pub struct InstanceConfig {
     pub listen_ports: Option<RangeInclusive<u16>>,
     /// Keeps listeners on loopback, whatever address the guest names.
     pub listen_on_loopback: bool,
+    /// Proxies whose PROXY headers the guest's listeners may take; none where it is
+    /// empty.
+    pub trusted_proxies: Arc<[IpNet]>,
     /// Where the guest may connect to.
     pub egress: Arc<dyn EgressPolicy>,
     /// Where use is counted. Several instances may share one.
@@ -74,6 +78,7 @@ impl Default for InstanceConfig {
             restart: RestartPolicy::Never,
             listen_ports: None,
             listen_on_loopback: false,
+            trusted_proxies: Arc::default(),
             egress: Arc::new(EgressRules::default()),
             meter: Arc::new(Meter::default()),
             history: Arc::default(),
@@ -182,6 +187,8 @@ pub struct Status {
     /// Names that it serves on the shared TLS port, as it writes them. One that it
     /// serves twice is there twice.
     pub names: Vec<Arc<str>>,
+    /// Addresses on which it takes datagrams from everybody.
+    pub listening_udp: Vec<SocketAddr>,
 }
 
 impl Status {
@@ -196,6 +203,7 @@ impl Status {
             takes_http: false,
             listening: Vec::new(),
             names: Vec::new(),
+            listening_udp: Vec::new(),
         }
     }
 }

@@ -330,6 +330,49 @@ pub const TLS_UNSENT_FREE_BYTES: usize = 4 * 1024;
 /// Backlog of a listener.
 pub const LISTEN_BACKLOG: i32 = 1024;
 
+/// Bytes of the receive buffer of a UDP socket of a guest, as the system is asked for.
+///
+/// Datagrams wait there until the guest takes them, about two hundred of ordinary
+/// length; more are dropped. Linux counts its own overhead and keeps twice as much.
+pub const UDP_RECEIVE_BUFFER_BYTES: usize = 128 * 1024;
+
+/// Bytes of the send buffer of a UDP socket of a guest, as the system is asked for.
+///
+/// The longest datagram has to fit.
+pub const UDP_SEND_BUFFER_BYTES: usize = 96 * 1024;
+
+/// Memory that a UDP socket may take: what the system makes of both buffers.
+pub const UDP_SOCKET_BYTES: u64 = 2 * (UDP_RECEIVE_BUFFER_BYTES + UDP_SEND_BUFFER_BYTES) as u64;
+
+/// Datagrams that one call sends or receives.
+///
+/// The kernel takes one to three microseconds for each, so that 32 are less than a
+/// slice; more would save nothing that can be measured.
+pub const UDP_BATCH_DATAGRAMS_MAX: usize = 32;
+
+/// Addresses that a UDP socket remembers to have been allowed to send to.
+///
+/// A client socket hears from these only, as behind a firewall; 64 are more servers
+/// than a client asks at a time. A datagram to one of them needs no check.
+pub const UDP_PEERS_MAX: usize = 64;
+
+/// Time for which an address that was allowed is not checked again.
+///
+/// What a check may depend on changes rarely: the addresses of the machine, which
+/// are looked at every five seconds, and the rules of the app.
+pub const UDP_VERDICT_TIME: Duration = Duration::from_secs(1);
+
+/// Seconds of silence after which a peer may be asked whether it is there.
+///
+/// Nine hours, the most that Linux takes.
+pub const KEEPALIVE_SECS_MAX: u32 = 32_767;
+
+/// Connections of one listener whose PROXY header is still to come.
+///
+/// Each has a descriptor, which is taken when the listener is made. Proxies send the
+/// header at once; further connections wait in the kernel.
+pub const LISTENER_HEADERS_MAX: usize = 16;
+
 /// Tables that a module may have; compilers make one.
 pub const TABLES_MAX: u32 = 4;
 

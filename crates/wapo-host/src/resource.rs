@@ -17,6 +17,7 @@ use crate::intake::InHand;
 use crate::net::connect::Connecting;
 use crate::net::listener::Listener;
 use crate::net::stream::Stream;
+use crate::net::udp::Udp;
 
 /// A guest's number for a host resource.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -36,6 +37,8 @@ pub(crate) enum Resource {
     Stream(Box<Stream>),
     /// Becomes a stream.
     Connecting(Connecting),
+    /// Moves datagrams.
+    Udp(Box<Udp>),
 }
 
 /// Where one answer goes.

@@ -25,6 +25,7 @@ use crate::net::connect::Dialer;
 use crate::net::failure::Failure;
 use crate::net::listener::Listener;
 use crate::net::room::RoomWaits;
+use crate::net::udp::{Reach, Udp};
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
 
@@ -208,6 +209,25 @@ impl InstanceState {
                 served.map(|index| status.names.swap_remove(index));
             });
             self.embedder.unlisten_sni(self.id, &name);
+        }
+    }
+
+    /// Tells the embedder that the guest takes datagrams somewhere.
+    pub(crate) fn announce_udp(&self, address: SocketAddr) {
+        self.status
+            .send_modify(|status| status.listening_udp.push(address));
+    }
+
+    /// Closes a UDP socket and tells the embedder, unless it was a client's.
+    pub(crate) fn close_udp(&self, udp: Udp) {
+        let address = udp.local_address();
+        let is_port = udp.reach() == Reach::Port;
+        // First, so that nobody is told of a port that is still open.
+        drop(udp);
+        if let Some(address) = address.filter(|_| is_port) {
+            self.status
+                .send_modify(|status| status.listening_udp.retain(|entry| *entry != address));
+            self.embedder.unlisten_udp(self.id, address);
         }
     }
 

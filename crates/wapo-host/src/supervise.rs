@@ -167,6 +167,7 @@ impl Supervisor {
             status.takes_http = false;
             status.listening.clear();
             status.names.clear();
+            status.listening_udp.clear();
         });
     }
 

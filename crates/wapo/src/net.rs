@@ -1,4 +1,4 @@
-//! TCP and TLS: connections out and in.
+//! TCP, TLS and UDP: connections out and in, and datagrams.
 //!
 //! Addresses to listen on are literal (`0.0.0.0:8080`); hosts to connect to
 //! may be names, which the host resolves and checks against the operator's
@@ -11,9 +11,11 @@
 //! Wapo's gateway see [`crate::http`].
 
 pub(crate) mod failure;
+mod options;
 mod sni;
 mod stream;
 mod tls;
+mod udp;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -26,9 +28,11 @@ use wapo_abi::message::TlsClientConfig;
 pub use wapo_abi::message::TlsServerConfig;
 
 pub use self::failure::NetError;
+pub use self::options::ListenOptions;
 pub use self::sni::{SniOptions, SniTlsAcceptor, SniTlsListener};
 pub use self::stream::TcpStream;
 pub use self::tls::Identity;
+pub use self::udp::{Datagrams, UdpSocket};
 pub use crate::compat::net::*;
 use crate::error::{Error, Result};
 use crate::exit;
@@ -177,16 +181,61 @@ impl TcpListener {
         Self::listen(addr.as_ref(), Some(config.into()))
     }
 
+    /// Listens with options.
+    ///
+    /// ```no_run
+    /// # async fn demo() -> wapo::Result<()> {
+    /// use std::time::Duration;
+    /// use wapo::net::{ListenOptions, TcpListener};
+    /// let options = ListenOptions::new()
+    ///     .keepalive(Duration::from_secs(60))
+    ///     .proxy_header();
+    /// let listener = TcpListener::bind_with("[::]:3000", options).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::bind_tls`]; [`Error::INVALID_PARAMETER`] also for a value that the
+    /// option does not allow, [`Error::FORBIDDEN`] also for PROXY headers where the
+    /// worker takes none.
+    pub async fn bind_with(addr: impl AsRef<str>, options: ListenOptions) -> Result<Self> {
+        let (tls, options) = options.into_parts();
+        let is_tls = tls.is_some();
+        Self::listen_by(addr.as_ref(), is_tls, |addr| {
+            calls::tcp_listen_with(addr, tls, options)
+        })
+    }
+
     fn listen(addr: &str, tls: Option<TlsServerConfig>) -> Result<Self> {
+        let is_tls = tls.is_some();
+        Self::listen_by(addr, is_tls, |addr| calls::tcp_listen(addr, tls))
+    }
+
+    fn listen_by(
+        addr: &str,
+        is_tls: bool,
+        call: impl FnOnce(String) -> Result<i32>,
+    ) -> Result<Self> {
         let cannot = |error| exit::failed_to(error, || format!("cannot listen on {addr}"));
         if addr.parse::<SocketAddr>().is_err() {
             return Err(cannot(Error::INVALID_PARAMETER));
         }
-        let is_tls = tls.is_some();
-        let number = calls::tcp_listen(addr.to_owned(), tls)
+        let number = call(addr.to_owned())
             .map_err(|error| cannot(failure::remember(failure::NO_HANDLE, error)))?;
         let handle = number.into();
         Ok(Self { handle, is_tls })
+    }
+
+    /// The address and port that it listens on; the port that was chosen when it was
+    /// bound to port 0.
+    ///
+    /// # Errors
+    ///
+    /// On a host of Wapo 0.x, which cannot tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        udp::local_addr(&self.handle)
     }
 
     /// Waits for the next connection: its stream and where it comes from. With

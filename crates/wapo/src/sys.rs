@@ -18,7 +18,8 @@ use std::mem::MaybeUninit;
 
 use parity_scale_codec::{Decode, Encode};
 use wapo_abi::message::{
-    InputChannel, LogLevel, MetricsToken, SniConfig, TlsClientConfig, TlsServerConfig,
+    InputChannel, ListenOptions, LogLevel, MetricsToken, SniConfig, TlsClientConfig,
+    TlsServerConfig,
 };
 use wapo_abi::{Errno, WakeCode, wire};
 

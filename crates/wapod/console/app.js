@@ -74,7 +74,8 @@ function updateInstances(app) {
     setText(requests, formatExact(instance.requests));
     setText(memory, formatBytes(instance.memory));
     setText(restarts, formatExact(instance.restarts));
-    setText(listening, instance.listening?.length > 0 ? instance.listening.join(", ") : "–");
+    const udp = (instance.listening_udp ?? []).map((one) => `${one} (UDP)`);
+    setText(listening, [...(instance.listening ?? []), ...udp].join(", ") || "–");
   });
   const empty = byId("instances-empty");
   setShown(empty, list.length === 0);

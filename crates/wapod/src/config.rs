@@ -86,6 +86,8 @@ pub struct Config {
     pub base_domain: String,
     /// Proxies whose word about clients counts (`X-Forwarded-For` and the like).
     pub trusted_proxies: Vec<IpNet>,
+    /// Where those proxies say by a PROXY header who a connection's client is.
+    pub proxy_protocol: crate::ProxyProtocol,
     /// How long the gateway waits for clients and guests.
     pub patience: Patience,
     /// Connections to each port at a time; see [`CONNECTIONS_MAX`].
@@ -140,6 +142,7 @@ impl Default for Config {
             admin_tls: None,
             base_domain: "localhost".to_owned(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: crate::ProxyProtocol::default(),
             patience: Patience::default(),
             connections_max: CONNECTIONS_MAX,
             listen_ports: None,

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -210,11 +210,19 @@ impl Embedder for AppEmbedder {
     }
 
     fn listen_tcp(&self, instance: InstanceId, address: SocketAddr) -> io::Result<TcpListener> {
-        self.ports.listen(self.family, instance, address)
+        self.ports.tcp.listen(self.family, instance, address)
     }
 
     fn unlisten_tcp(&self, instance: InstanceId, address: SocketAddr) {
-        self.ports.unlisten(instance, address);
+        self.ports.tcp.unlisten(instance, address);
+    }
+
+    fn listen_udp(&self, instance: InstanceId, address: SocketAddr) -> io::Result<UdpSocket> {
+        self.ports.udp.listen(self.family, instance, address)
+    }
+
+    fn unlisten_udp(&self, instance: InstanceId, address: SocketAddr) {
+        self.ports.udp.unlisten(instance, address);
     }
 
     fn listen_sni(

@@ -57,6 +57,7 @@ mod identity;
 pub mod limits;
 mod logs;
 pub mod mistakes;
+mod proxy_protocol;
 mod reserve;
 mod server;
 pub mod signals;
@@ -74,6 +75,7 @@ pub use config::{
 pub use data_dir::is_new;
 pub use error::{AppError, StartError};
 pub use logs::{LogEvent, LogReader};
+pub use proxy_protocol::ProxyProtocol;
 pub use server::{LastSave, Running, Server};
 pub use signals::{Signals, Told};
 pub use store::STORE_THREAD;

@@ -17,7 +17,7 @@ use wapo_host::{
 };
 use wapo_rpc::AppAddress;
 
-use crate::api::{self, AdminSettings, Clients, Frontend, Https, UserSurface};
+use crate::api::{self, AdminSettings, Clients, ForwardedBy, Frontend, Https, UserSurface};
 use crate::config::{AppConfig, Config};
 use crate::data_dir::DataDir;
 use crate::edge::{Edge, TlsPort};
@@ -60,7 +60,7 @@ impl Server {
         let exit = Arc::new(Notify::new());
         let users = Clients::of_users(
             config.connections_max.min(plan.user_connections),
-            config.trusted_proxies.clone(),
+            ForwardedBy::to_users(&config),
             config.patience,
         );
         let tls = tls.map(|(listener, _)| open_tls(listener, edge, &worker, &config, &plan));
@@ -185,7 +185,7 @@ fn open_tls(
     plan: &DescriptorPlan,
 ) -> (TlsPort, Arc<Clients>) {
     let connections_max = config.connections_max.min(plan.tls_connections);
-    let proxies = config.trusted_proxies.clone();
+    let proxies = ForwardedBy::to_tls(config);
     let clients = Clients::of_tls(connections_max, proxies, config.patience);
     let (worker, of_port) = (Arc::clone(worker), Arc::clone(&clients));
     let port = TlsPort::start(listener, edge, worker, of_port, config.drain_grace);

@@ -36,6 +36,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
+use ipnet::IpNet;
 use tokio::sync::{Notify, Semaphore};
 use wapo_host::{Engine, ExitReason, InstanceId, LogRate, WorkerEgress};
 use wapo_rpc::AppAddress;
@@ -74,6 +75,8 @@ pub(crate) struct WorkerLimits {
     pub(crate) memory_budget_bytes: Option<u64>,
     /// Ports that apps may listen on.
     pub(crate) listen_ports: Option<RangeInclusive<u16>>,
+    /// Proxies whose PROXY headers ports of apps take.
+    pub(crate) trusted_proxies: Arc<[IpNet]>,
     /// Time that an instance on demand serves.
     pub(crate) on_demand_time: Duration,
     pub(crate) log_rate: LogRate,
@@ -160,6 +163,10 @@ impl Worker {
                 instances_max: config.instances_max,
                 memory_budget_bytes: config.memory_budget_bytes,
                 listen_ports: config.listen_ports.clone(),
+                trusted_proxies: match config.proxy_protocol.apps {
+                    true => config.trusted_proxies.clone().into(),
+                    false => Arc::default(),
+                },
                 on_demand_time: config.on_demand_time,
                 log_rate: config.log_rate,
                 drain_grace: config.drain_grace,

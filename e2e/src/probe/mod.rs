@@ -7,8 +7,10 @@
 
 mod calls;
 mod http;
+mod listen;
 pub mod noise;
 mod script;
+mod udp;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
@@ -17,7 +19,9 @@ use std::time::Duration;
 
 pub use calls::{TlsIdentity, unpack};
 pub use http::Fields;
+pub use listen::Listen;
 pub use script::{Drain, Output, Script};
+pub use udp::{Datagram, datagrams};
 use wapod::AppConfig;
 
 use crate::{App, Daemon, fixture, within};

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 use e2e::app::listening;
 use e2e::client::curl;
 use e2e::dns::Dns;
-use e2e::{Authority, Daemon, guest, within};
+use e2e::{Authority, Daemon, guest, ports, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use wapod::{ExitReason, Resolver};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,6 +165,119 @@ async fn tcp_echo() {
         assert_eq!(&back, text.as_bytes());
     }
     app.expect_log("listening").await;
+}
+
+/// A question for an address of a name, or with these flags something else.
+fn dns_question(flags: u16, name: &str, kind: u16) -> Vec<u8> {
+    let mut bytes = vec![0x12, 0x34];
+    bytes.extend(flags.to_be_bytes());
+    bytes.extend([0, 1, 0, 0, 0, 0, 0, 0]);
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).unwrap());
+        bytes.extend(label.as_bytes());
+    }
+    bytes.push(0);
+    bytes.extend(kind.to_be_bytes());
+    bytes.extend([0, 1]);
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn udp_dns() {
+    const RECURSION_DESIRED: u16 = 0x0100;
+    const RESPONSE: u16 = 0x8000;
+    const UPDATE: u16 = 0x2800;
+    let port = ports::free();
+    let mut config = guest("udp-dns");
+    config.listen_ports = ports::only(port);
+    config.egress = vec!["127.0.0.0/8".parse().unwrap()];
+    let records = ["hello.example=192.0.2.1", "hello.example=2001:db8::1"];
+    config.args = vec![format!("127.0.0.1:{port}")];
+    config.args.extend(records.map(str::to_owned));
+    let app = Daemon::start().await.deploy(config).await;
+    app.expect_log("answering").await;
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    client.connect(("127.0.0.1", port)).await.unwrap();
+    // What is no question gets no answer, and the server goes on.
+    for bytes in [
+        b"".to_vec(),
+        vec![0xff; 600],
+        dns_question(RESPONSE, "hello.example", 1),
+    ] {
+        client.send(&bytes).await.unwrap();
+    }
+    let v6 = "2001:db8::1".parse::<std::net::Ipv6Addr>().unwrap();
+    for (flags, name, kind, code, count, end) in [
+        (
+            RECURSION_DESIRED,
+            "hello.example",
+            1,
+            0,
+            1,
+            vec![192, 0, 2, 1],
+        ),
+        (0, "HELLO.Example", 28, 0, 1, v6.octets().to_vec()),
+        (0, "hello.example", 16, 0, 0, vec![]),
+        (0, "other.example", 1, 3, 0, vec![]),
+        (UPDATE, "hello.example", 1, 4, 0, vec![]),
+    ] {
+        let question = dns_question(flags, name, kind);
+        client.send(&question).await.unwrap();
+        let mut answer = [0; 600];
+        let received = within("an answer", client.recv(&mut answer)).await;
+        let answer = &answer[..received.unwrap()];
+        assert_eq!(&answer[..2], &question[..2], "the number of the question");
+        assert_eq!(answer[2] & 0x80, 0x80, "an answer");
+        assert_eq!(answer[3] & 0x0f, code, "{name} {kind}");
+        assert_eq!(answer[7], count, "{name} {kind}");
+        assert!(answer.ends_with(&end), "{name} {kind}: {answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http_proxy() {
+    let authority = Authority::new();
+    let plain = web_server(None).await;
+    let secure = web_server(Some(authority.issue("web.test").acceptor())).await;
+    let dns = Dns::serve(&[
+        ("web.test", IpAddr::from([127, 0, 0, 1])),
+        ("inside.test", IpAddr::from([127, 0, 0, 1])),
+    ])
+    .await;
+    let daemon = Daemon::with(|config| {
+        config.resolver = Resolver::Servers(vec![dns.address()]);
+        config.trust_roots = vec![authority.root()];
+    })
+    .await;
+    let mut config = guest("http-proxy");
+    config.egress = vec!["web.test".parse().unwrap()];
+    let app = daemon.deploy(config).await;
+    for url in [
+        format!("http://web.test:{plain}/"),
+        // As it stands in a query.
+        format!("https%3A%2F%2Fweb.test%3A{secure}%2Fa%3Fb"),
+    ] {
+        let printed = curl(&[&app.url(&format!("/?url={url}"))]).await;
+        assert_eq!(printed.out, "served", "{url}: {}", printed.err);
+    }
+    // It is no way into the operator's network, nor for anything else.
+    let inside = format!("/?url=http://inside.test:{plain}/");
+    for (path, status, text) in [
+        (inside.as_str(), 502, "egress denied"),
+        ("/?url=http://127.0.0.1:1/", 502, "egress denied"),
+        ("/", 400, "name what to fetch"),
+        ("/?url=nonsense", 400, "begins with http"),
+        ("/?url=ftp://web.test/", 400, "begins with http"),
+        ("/?url=%20", 400, ""),
+    ] {
+        let answer = app.get(path).await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+        assert!(answer.text().contains(text), "{path}: {}", answer.text());
+    }
+    let answer = app
+        .post(&format!("/?url=http://web.test:{plain}/"), "x")
+        .await;
+    assert_eq!(answer.status, 405);
 }
 
 #[tokio::test(flavor = "multi_thread")]

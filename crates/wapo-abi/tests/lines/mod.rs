@@ -33,6 +33,8 @@ fn shape() -> Vec<String> {
         format!("limit handles {HANDLES_MAX}"),
         format!("limit channel {CHANNEL_CAPACITY}"),
         format!("limit slots {}", wire::SLOTS),
+        format!("datagram header {}", datagram::HEADER_BYTES),
+        format!("datagram payload {}", datagram::PAYLOAD_BYTES_MAX),
         format!("call {GET_RETURN} get_return fast (bytes_mut) -> size, gas 0"),
     ]
 }

@@ -9,12 +9,14 @@
 mod channel;
 mod http;
 mod link;
+mod listen;
 mod lock;
 mod net;
 mod net_sni;
 mod storage;
 mod task;
 mod timer;
+mod udp;
 mod worker;
 
 pub(crate) use link::{add_to_linker, begin_import, end_import, split, work_off};
@@ -23,7 +25,9 @@ use std::future::Future;
 use std::pin::Pin;
 
 use parity_scale_codec::Encode;
-use wapo_abi::message::{InputChannel, LogLevel, SniConfig, TlsClientConfig, TlsServerConfig};
+use wapo_abi::message::{
+    InputChannel, ListenOptions, LogLevel, SniConfig, TlsClientConfig, TlsServerConfig,
+};
 use wapo_abi::wire::Slots;
 use wapo_abi::{Cap, Errno, for_each_host_call};
 use wasmtime::Caller;

@@ -22,6 +22,7 @@ use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES, TlsC
 use crate::net::failure::Failure;
 use crate::net::listener::{Listener, Means};
 use crate::net::policy::{Host, NoHost};
+use crate::net::port::Setup;
 use crate::net::stream::Stream;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
@@ -39,40 +40,7 @@ const WORK_PEM_BYTE: u64 = 8;
 
 impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
-        self.add_work(WORK_SOCKET);
-        let address: SocketAddr = addr.parse().map_err(|_| Errno::INVALID_PARAMETER)?;
-        let address = self.allowed_address(address)?;
-        self.resources.check_room()?;
-        let permit = self.take_descriptors(LISTENER_DESCRIPTORS)?;
-        let tls = match tls {
-            None => None,
-            Some(config) => {
-                let memory = self.identity_memory(&config)?;
-                Some(self.dialer.tls.server(&config, memory)?)
-            }
-        };
-        let is_tls = tls.is_some();
-        let bound = self.embedder.listen_tcp(self.id, address);
-        let listener = bound.and_then(|bound| {
-            let bound_to = bound.local_addr();
-            let listener = Listener::tcp(bound, tls, permit);
-            if let (Err(_), Ok(address)) = (&listener, bound_to) {
-                // What the embedder keeps of it must not outlive the failure.
-                self.embedder.unlisten_tcp(self.id, address);
-            }
-            listener
-        });
-        let listener = listener.map_err(|error| {
-            let mut failure = Failure::from(&error);
-            if failure.kind == NetFailure::DENIED {
-                failure.kind = NetFailure::LISTEN_DENIED;
-            }
-            self.refuse(failure.while_doing(&format!("cannot listen on {address}")));
-            Errno::IO_ERROR
-        })?;
-        self.announce_listener(listener.local_address(), is_tls);
-        self.resources
-            .insert(Resource::Listener(Box::new(listener)))
+        self.listen(&addr, tls, Setup::default())
     }
 
     fn tcp_accept(&mut self, waker: WakerId, handle: Handle) -> Result<(i32, String), Errno> {
@@ -165,8 +133,51 @@ fn on_loopback(address: SocketAddr) -> Option<SocketAddr> {
 }
 
 impl InstanceState {
+    /// Listens for TCP connections, or for TLS with a certificate.
+    pub(super) fn listen(
+        &mut self,
+        addr: &str,
+        tls: Option<TlsServerConfig>,
+        setup: Setup,
+    ) -> Result<Handle, Errno> {
+        self.add_work(WORK_SOCKET);
+        let address: SocketAddr = addr.parse().map_err(|_| Errno::INVALID_PARAMETER)?;
+        let address = self.allowed_address(address)?;
+        self.resources.check_room()?;
+        let permit = self.take_descriptors(LISTENER_DESCRIPTORS + setup.descriptors())?;
+        let tls = match tls {
+            None => None,
+            Some(config) => {
+                let memory = self.identity_memory(&config)?;
+                Some(self.dialer.tls.server(&config, memory)?)
+            }
+        };
+        let is_tls = tls.is_some();
+        let bound = self.embedder.listen_tcp(self.id, address);
+        let listener = bound.and_then(|bound| {
+            let bound_to = bound.local_addr();
+            let listener = Listener::tcp(bound, tls, permit, setup);
+            if let (Err(_), Ok(address)) = (&listener, bound_to) {
+                // What the embedder keeps of it must not outlive the failure.
+                self.embedder.unlisten_tcp(self.id, address);
+            }
+            listener
+        });
+        let listener = listener.map_err(|error| {
+            let mut failure = Failure::from(&error);
+            if failure.kind == NetFailure::DENIED {
+                failure.kind = NetFailure::LISTEN_DENIED;
+            }
+            self.refuse(failure.while_doing(&format!("cannot listen on {address}")));
+            Errno::IO_ERROR
+        })?;
+        self.announce_listener(listener.local_address(), is_tls);
+        self.resources
+            .insert(Resource::Listener(Box::new(listener)))
+    }
+
     /// The address that a guest listens on when it asks for this one.
-    fn allowed_address(&mut self, address: SocketAddr) -> Result<SocketAddr, Errno> {
+    pub(super) fn allowed_address(&mut self, address: SocketAddr) -> Result<SocketAddr, Errno> {
         if self.dialer.machine.owns_port(address.port()) {
             return Err(self.deny_listening(address, "this port is the worker's own"));
         }
@@ -194,7 +205,7 @@ impl InstanceState {
         }
     }
 
-    fn deny_listening(&mut self, address: SocketAddr, reason: &str) -> Errno {
+    pub(super) fn deny_listening(&mut self, address: SocketAddr, reason: &str) -> Errno {
         let text = format!("cannot listen on {address}: not allowed: {reason}");
         self.refuse(Failure::new(NetFailure::LISTEN_DENIED, text));
         Errno::FORBIDDEN
@@ -215,7 +226,7 @@ impl InstanceState {
     }
 
     /// Says that there is no descriptor left.
-    fn lack(&mut self, reason: &NoDescriptors) -> Errno {
+    pub(super) fn lack(&mut self, reason: &NoDescriptors) -> Errno {
         self.refuse(Failure::new(NetFailure::LIMIT, reason.to_string()));
         Errno::RESOURCE_LIMITED
     }
@@ -236,7 +247,7 @@ impl InstanceState {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
         // Whoever shares the port takes it, or nobody does.
-        if self.control.is_leaving() {
+        if self.control.is_leaving() && !listener.goes_on() {
             return Err(Errno::PENDING);
         }
         let dialer = &self.dialer;

@@ -40,7 +40,11 @@ pub(super) fn poll_lazily<T>(
 
 impl InstanceState {
     /// Maps the outcome of I/O: one door from `io::Error` to the guest.
-    fn io_outcome<T>(&mut self, handle: Handle, outcome: Poll<io::Result<T>>) -> Result<T, Errno> {
+    pub(super) fn io_outcome<T>(
+        &mut self,
+        handle: Handle,
+        outcome: Poll<io::Result<T>>,
+    ) -> Result<T, Errno> {
         match outcome {
             Poll::Ready(Ok(value)) => Ok(value),
             Poll::Ready(Err(error)) => {
@@ -80,6 +84,7 @@ impl family::task::Calls for InstanceState {
                 self.room_waits.over(handle);
                 self.close_listener(*listener);
             }
+            Resource::Udp(udp) => self.close_udp(*udp),
             Resource::Inbox(channel) => {
                 let inbox = self.inbox(channel);
                 inbox.closed = true;

@@ -57,7 +57,14 @@ impl From<&io::Error> for Failure {
             K::NetworkUnreachable | K::NetworkDown => NetFailure::NETWORK_UNREACHABLE,
             // By the system, not by the policy.
             K::PermissionDenied => return Self::new(NetFailure::DENIED, error.to_string()),
-            K::AddrInUse => NetFailure::ADDRESS_IN_USE,
+            K::AddrInUse => {
+                let kind = NetFailure::ADDRESS_IN_USE;
+                // The embedder knows who has it.
+                return match inner {
+                    Some(holder) => Self::new(kind, format!("{kind}: {holder}")),
+                    None => Self::of(kind),
+                };
+            }
             K::AddrNotAvailable => NetFailure::ADDRESS_NOT_AVAILABLE,
             K::BrokenPipe | K::WriteZero => NetFailure::BROKEN_PIPE,
             K::UnexpectedEof => NetFailure::UNEXPECTED_END,

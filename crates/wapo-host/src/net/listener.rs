@@ -25,13 +25,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::TcpListener;
 
 use crate::descriptors::DescriptorPermit;
 use crate::embedder::{AcceptedIo, SniListener};
 use crate::host_memory::MemoryCharge;
 use crate::limits::{LISTEN_BACKLOG, TLS_STREAM_BYTES};
 use crate::net::connect::Dialer;
+use crate::net::port::{Port, Setup};
 use crate::net::stream::Stream;
 use crate::net::tls::{Held, ServerIdentity, TlsStream};
 
@@ -52,6 +52,10 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
+    if address.is_ipv6() {
+        // `[::]` serves both families, whatever the system's default is.
+        socket.set_only_v6(false)?;
+    }
     // A restarted guest must get its port back while old connections fade.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -87,7 +91,7 @@ impl Means {
 pub(crate) enum Listener {
     /// A port of its own.
     Tcp {
-        listener: TcpListener,
+        listener: Port,
         /// Speaks TLS on accepted connections.
         tls: Option<Arc<ServerIdentity>>,
         _permit: DescriptorPermit,
@@ -121,11 +125,10 @@ impl Listener {
         listener: std::net::TcpListener,
         tls: Option<Arc<ServerIdentity>>,
         permit: DescriptorPermit,
+        setup: Setup,
     ) -> io::Result<Self> {
-        // An embedder may have forgotten to; the runtime would wait for ever.
-        listener.set_nonblocking(true)?;
         Ok(Self::Tcp {
-            listener: TcpListener::from_std(listener)?,
+            listener: Port::new(listener, setup)?,
             tls,
             _permit: permit,
         })
@@ -134,8 +137,17 @@ impl Listener {
     /// The bound address of a port of its own.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
         match self {
-            Self::Tcp { listener, .. } => listener.local_addr().ok(),
+            Self::Tcp { listener, .. } => listener.local_address(),
             Self::Sni { .. } => None,
+        }
+    }
+
+    /// Whether it yields something even if it takes nothing more from the kernel,
+    /// which is so from now on.
+    pub(crate) fn goes_on(&mut self) -> bool {
+        match self {
+            Self::Tcp { listener, .. } => listener.goes_on(),
+            Self::Sni { .. } => false,
         }
     }
 
@@ -173,8 +185,6 @@ impl Listener {
                 let (tcp, peer) = ready!(listener.poll_accept(cx))?;
                 let permit = take(&mut means.permit)?;
                 meter.add_ingress(ACCEPT_BYTES);
-                // As for outgoing connections; a failure shows at the first read.
-                let _ = tcp.set_nodelay(true);
                 let stream = match tls {
                     None => Stream::Tcp {
                         io: tcp,

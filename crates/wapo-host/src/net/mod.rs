@@ -1,8 +1,8 @@
 //! The network as guests see it.
 //!
 //! `policy` decides who may be reached, by what it knows of the `machine`, `gate` asks it and counts, `dns` finds addresses, which `names` keeps, `connect` dials, itself or by a `proxy`,
-//! `failure` says why something failed, `tls` speaks TLS, `stream` and `listener` are what a guest's handles stand
-//! for. Nothing here knows wasm.
+//! `failure` says why something failed, `tls` speaks TLS, `stream`, `listener` and `udp` are what a guest's handles
+//! stand for. Nothing here knows wasm.
 
 pub(crate) mod body;
 pub(crate) mod connect;
@@ -14,10 +14,16 @@ pub(crate) mod listener;
 pub mod machine;
 pub(crate) mod names;
 pub mod policy;
+pub(crate) mod port;
+pub mod proxied;
 pub mod proxy;
+pub mod proxy_header;
 pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod task;
 pub(crate) mod tls;
+pub(crate) mod udp;
+pub(crate) mod udp_connect;
 
 pub use listener::bind_tcp;
+pub use udp::bind_udp;

@@ -81,6 +81,15 @@ impl Stream {
         }
     }
 
+    /// The socket of a stream that is nothing but one.
+    pub(crate) fn as_tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp { io, .. } => Some(io),
+            Self::Accepted(accepted) => accepted.stream.as_tcp(),
+            Self::Tls(_) | Self::Body(_) | Self::Raw { .. } => None,
+        }
+    }
+
     /// Reads into `buffer`; 0 is the end of the stream.
     pub(crate) fn poll_read(
         &mut self,

@@ -193,6 +193,8 @@ macro_rules! usage_messages {
                 takes_queries: bool = 10,
                 /// Time until its next start, in milliseconds, while it waits for that.
                 next_start_ms: u64 = 11,
+                /// Addresses on which it takes datagrams.
+                listening_udp: [string] = 13,
             }
             /// What an app has used since it was deployed. For looking at; `AppMetrics`
             /// has the signed figures.

@@ -11,24 +11,55 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::timeout;
+use wapo_host::net::proxied::is_trusted;
 
 use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
 use super::connection::Client;
 use super::places::{Place, Places};
 use super::presence::Presence;
+use crate::config::Config;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,
     BODIES_CLIENT_BYTES_MAX, BODIES_SMALL_BYTES, CLIENT_CONNECTIONS_MAX, HEADS_BYTES_MAX,
-    HEADS_CLIENT_BYTES_MAX, HEAVY_NICENESS, HEAVY_WAIT, HEAVY_WORK_MAX, Patience,
-    UPLOADS_BYTES_MAX, UPLOADS_CLIENT_BYTES_MAX, UPLOADS_SMALL_BYTES,
+    HEADS_CLIENT_BYTES_MAX, HEAVY_NICENESS, HEAVY_WAIT, HEAVY_WORK_MAX, PROXY_HEADERS_MAX,
+    Patience, UPLOADS_BYTES_MAX, UPLOADS_CLIENT_BYTES_MAX, UPLOADS_SMALL_BYTES,
 };
+
+/// Proxies that clients come through.
+#[derive(Clone, Default)]
+pub(crate) struct ForwardedBy {
+    /// Networks of those whose word about clients counts.
+    trusted: Vec<IpNet>,
+    /// Whether they begin each connection with a PROXY header.
+    with_header: bool,
+}
+
+impl ForwardedBy {
+    /// Those in front of the user port.
+    pub(crate) fn to_users(config: &Config) -> Self {
+        Self {
+            trusted: config.trusted_proxies.clone(),
+            with_header: config.proxy_protocol.user,
+        }
+    }
+
+    /// Those in front of the TLS port.
+    pub(crate) fn to_tls(config: &Config) -> Self {
+        Self {
+            trusted: config.trusted_proxies.clone(),
+            with_header: config.proxy_protocol.tls,
+        }
+    }
+}
 
 /// The clients of one port.
 pub(crate) struct Clients {
     port: &'static str,
-    trusted: Vec<IpNet>,
+    proxies: ForwardedBy,
+    /// Connections whose PROXY header is still to come.
+    headers: Arc<Semaphore>,
     pub(super) patience: Patience,
     pub(super) places: Arc<Places>,
     pub(super) bodies: Arc<Budget>,
@@ -44,40 +75,42 @@ impl Clients {
     /// Those of the user port.
     pub(crate) fn of_users(
         connections_max: u32,
-        trusted: Vec<IpNet>,
+        proxies: ForwardedBy,
         patience: Patience,
     ) -> Arc<Self> {
-        Self::new("user", connections_max, BODIES_BYTES_MAX, trusted, patience)
+        Self::new("user", connections_max, BODIES_BYTES_MAX, proxies, patience)
     }
 
     /// Those of the admin port.
     pub(crate) fn of_admin(connections_max: u32, patience: Patience) -> Arc<Self> {
         let bodies = ADMIN_BODIES_BYTES_MAX;
-        Self::new("admin", connections_max, bodies, Vec::new(), patience)
+        let nobody = ForwardedBy::default();
+        Self::new("admin", connections_max, bodies, nobody, patience)
     }
 
     /// Those of the TLS port. What is counted there are connections that no guest
     /// has yet.
     pub(crate) fn of_tls(
         connections_max: u32,
-        trusted: Vec<IpNet>,
+        proxies: ForwardedBy,
         patience: Patience,
     ) -> Arc<Self> {
-        Self::new("tls", connections_max, BODIES_BYTES_MAX, trusted, patience)
+        Self::new("tls", connections_max, BODIES_BYTES_MAX, proxies, patience)
     }
 
     fn new(
         port: &'static str,
         connections_max: u32,
         bodies_bytes: u64,
-        trusted: Vec<IpNet>,
+        proxies: ForwardedBy,
         patience: Patience,
     ) -> Arc<Self> {
         let connections_max = connections_max as usize;
         let is_public = port != "admin";
         Arc::new(Self {
             port,
-            trusted,
+            proxies,
+            headers: Arc::new(Semaphore::new(PROXY_HEADERS_MAX)),
             patience,
             places: Places::new(connections_max, CLIENT_CONNECTIONS_MAX),
             bodies: Budget::new(Bounds {
@@ -115,7 +148,7 @@ impl Clients {
 
     /// Whom a connection is counted for.
     pub(super) fn who(&self, client: IpAddr) -> Who {
-        Who::new(client, &self.trusted)
+        Who::new(client, &self.proxies.trusted)
     }
 
     /// A place for a client that has connected; `None` when it has all that it may.
@@ -147,7 +180,22 @@ impl Clients {
 
     /// Networks of proxies whose word counts.
     pub(super) fn trusted(&self) -> &[IpNet] {
-        &self.trusted
+        &self.proxies.trusted
+    }
+
+    /// Whether a connection of this peer begins with a PROXY header.
+    pub(crate) fn sends_header(&self, peer: IpAddr) -> bool {
+        self.proxies.with_header && is_trusted(&self.proxies.trusted, peer)
+    }
+
+    /// Room to wait for the header of a connection.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(crate) async fn room_for_header(&self) -> Option<OwnedSemaphorePermit> {
+        // It is never closed.
+        Arc::clone(&self.headers).acquire_owned().await.ok()
     }
 
     /// Whoever makes a call. `address` is the client's after forwarding.

@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use wapo_host::net::proxied;
 
 use super::body::Body;
 use super::budget::Who;
@@ -111,7 +112,8 @@ pub(crate) trait Surface: Send + Sync + 'static {
 /// Who is at the other end; counts with whatever was made of the connection.
 #[derive(Clone)]
 pub(crate) struct Client {
-    /// Address of the other end, as the kernel says.
+    /// Address of the other end, as the kernel says, or the proxy in between in
+    /// front of everything else.
     pub(super) peer: SocketAddr,
     link: Arc<Link>,
     /// The request that this belongs to: it is worked on as long as that.
@@ -196,6 +198,11 @@ async fn accept(
 ) {
     let clients = Arc::clone(surface.clients());
     let mut draining = stage.clone();
+    let door = Arc::new(Door {
+        surface,
+        https,
+        stage,
+    });
     let mut warned: Option<Instant> = None;
     let accepting = async {
         loop {
@@ -210,35 +217,15 @@ async fn accept(
                     continue;
                 }
             };
-            let who = clients.who(peer.ip());
-            let Some(place) = clients.places.take(who).await else {
-                tracing::debug!(client = %peer.ip(), "a client has too many connections");
-                continue;
-            };
-            let client = Client {
-                peer,
-                link: Arc::new(Link {
-                    presence: Arc::new(clients.presence(who)),
-                    place,
-                    is_https: https.is_some(),
-                    stage: stage.clone(),
-                }),
-                _work: None,
-            };
-            let surface = Arc::clone(&surface);
-            let https = https.clone();
-            tokio::spawn(async move {
-                let activity = Arc::clone(client.activity());
-                let serving = async {
-                    if let Some(socket) = open(stream, https, &client, who).await {
-                        serve(socket, surface, client).await;
-                    }
-                };
-                tokio::select! {
-                    () = serving => {}
-                    () = activity.displaced() => {}
-                }
-            });
+            if !clients.sends_header(peer.ip()) {
+                door.admit(stream, peer).await;
+            } else if let Some(waits) = clients.room_for_header().await {
+                let door = Arc::clone(&door);
+                tokio::spawn(async move {
+                    door.admit_from_proxy(stream, peer).await;
+                    drop(waits);
+                });
+            }
         }
     };
     tokio::select! {
@@ -246,6 +233,65 @@ async fn accept(
         // An error means that the frontend is gone, which is the same.
         _ = draining.wait_for(|stage| *stage >= Stage::Draining) => {}
         () = accepting => {}
+    }
+}
+
+/// What takes connections in: who answers them, whether with TLS, and for how long.
+struct Door<S> {
+    surface: Arc<S>,
+    https: Option<Arc<Https>>,
+    stage: watch::Receiver<Stage>,
+}
+
+impl<S: Surface> Door<S> {
+    /// Serves a connection as soon as there is a place for its client.
+    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
+        let clients = self.surface.clients();
+        let who = clients.who(peer.ip());
+        let Some(place) = clients.places.take(who).await else {
+            tracing::debug!(client = %peer.ip(), "a client has too many connections");
+            return;
+        };
+        let client = Client {
+            peer,
+            link: Arc::new(Link {
+                presence: Arc::new(clients.presence(who)),
+                place,
+                is_https: self.https.is_some(),
+                stage: self.stage.clone(),
+            }),
+            _work: None,
+        };
+        let surface = Arc::clone(&self.surface);
+        let https = self.https.clone();
+        tokio::spawn(async move {
+            let activity = Arc::clone(client.activity());
+            let serving = async {
+                if let Some(socket) = open(stream, https, &client, who).await {
+                    serve(socket, surface, client).await;
+                }
+            };
+            tokio::select! {
+                () = serving => {}
+                () = activity.displaced() => {}
+            }
+        });
+    }
+
+    /// The same when a proxy says first who the client is. Without a right header
+    /// nobody knows whose bytes follow, and the connection is closed.
+    async fn admit_from_proxy(&self, mut stream: TcpStream, proxy: SocketAddr) {
+        let mut draining = self.stage.clone();
+        let read = tokio::select! {
+            read = proxied::read(&mut stream, proxy) => read,
+            _ = draining.wait_for(|stage| *stage >= Stage::Draining) => return,
+        };
+        match read {
+            Ok(client) => self.admit(stream, client).await,
+            Err(error) => {
+                tracing::debug!(%proxy, %error, "a proxy did not say who its client is");
+            }
+        }
     }
 }
 

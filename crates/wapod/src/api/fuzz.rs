@@ -27,6 +27,7 @@ use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
 use parity_scale_codec::{DecodeAll as _, Encode as _};
 use wapo_abi::message::{HttpHead, HttpResponseHeadOf};
+use wapo_host::net::proxy_header::{self, HEADER_BYTES_MAX, ProxyHeader};
 
 use super::auth::{Gate, Host, Room};
 use super::gateway::forwarded::Origin;
@@ -58,6 +59,50 @@ const PLACES: [Place; 2] = [
     },
     Place::Own,
 ];
+/// First bytes of a connection from a proxy that sends PROXY headers.
+///
+/// # Panics
+///
+/// When a promise is broken.
+pub fn proxy_header(bytes: &[u8]) {
+    let whole = proxy_header::parse(bytes);
+    if let Ok(Some(header)) = whole {
+        assert!(header.bytes <= HEADER_BYTES_MAX.min(bytes.len()));
+        // Where it ends does not depend on what follows.
+        assert_eq!(proxy_header::parse(&bytes[..header.bytes]), whole);
+    }
+    // However it is cut, more bytes never change a verdict.
+    for cut in 0..bytes.len().min(HEADER_BYTES_MAX + 1) {
+        match proxy_header::parse(&bytes[..cut]) {
+            Ok(None) => assert!(cut < HEADER_BYTES_MAX, "endless"),
+            Ok(Some(header)) => {
+                assert_eq!(whole, Ok(Some(header)));
+                assert_eq!(header.bytes, cut, "bytes that were not its own");
+                break;
+            }
+            Err(_) => assert!(whole.is_err()),
+        }
+    }
+    // What was understood is what the line of version 1 says.
+    if let Ok(Some(ProxyHeader {
+        client: Some(client),
+        ..
+    })) = whole
+    {
+        let (kind, nobody) = match client {
+            SocketAddr::V4(_) => ("TCP4", "0.0.0.0"),
+            SocketAddr::V6(_) => ("TCP6", "::"),
+        };
+        let (ip, port) = (client.ip(), client.port());
+        let line = format!("PROXY {kind} {ip} {nobody} {port} 0\r\n");
+        let again = proxy_header::parse(line.as_bytes());
+        assert_eq!(
+            again.map(|one| one.and_then(|one| one.client)),
+            Ok(Some(client))
+        );
+    }
+}
+
 /// The name of its own, and the domain that it shares with other apps.
 const HOST: &str = "shop.localhost";
 const BASE_DOMAIN: &str = "localhost";

@@ -55,7 +55,7 @@ use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Notify;
 
-pub(crate) use clients::Clients;
+pub(crate) use clients::{Clients, ForwardedBy};
 pub(crate) use connection::{Frontend, keep_alive};
 pub(crate) use https::Https;
 pub(crate) use places::Place;

@@ -437,6 +437,11 @@ fn instance_info(instance: &Instance) -> InstanceInfo {
         memory: instance.handle().memory_bytes(),
         listening: status.listening.iter().map(shown).collect(),
         listening_tls: with_tls.map(shown).collect(),
+        listening_udp: status
+            .listening_udp
+            .iter()
+            .map(SocketAddr::to_string)
+            .collect(),
         takes_http: status.takes_http,
         takes_queries: status.takes_queries,
         next_start_ms: status.next_start.map_or(0, until_ms),

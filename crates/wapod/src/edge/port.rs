@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
+use wapo_host::net::proxied;
 use wapo_host::{Accepted, AcceptedIo};
 use wapo_sni::{Alert, ClientHello, HelloReader, Progress, ServerName};
 
@@ -120,25 +121,62 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Rece
                     continue;
                 }
             };
-            let Some(place) = shared.clients.place(peer.ip()).await else {
-                tracing::debug!(client = %peer.ip(), "a client has too many connections");
-                continue;
-            };
-            let (shared, mut closed) = (Arc::clone(&shared), stopped.clone());
-            tokio::spawn(async move {
-                let activity = Arc::clone(place.activity());
-                tokio::select! {
-                    () = serve(tcp, peer, &shared, &place) => {}
-                    () = activity.displaced() => shared.edge.figures.count(Outcome::Displaced),
-                    () = until_dropped(&mut closed) => {}
-                }
-            });
+            if !shared.clients.sends_header(peer.ip()) {
+                admit(tcp, peer, &shared, &stopped).await;
+            } else if let Some(waits) = shared.clients.room_for_header().await {
+                let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
+                tokio::spawn(async move {
+                    admit_from_proxy(tcp, peer, &shared, stopped).await;
+                    drop(waits);
+                });
+            }
         }
     };
     tokio::select! {
         biased;
         _ = told.wait_for(|is_told| *is_told) => {}
         () = accepting => {}
+    }
+}
+
+/// Serves a connection as soon as there is a place for its client.
+async fn admit(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    shared: &Arc<Shared>,
+    stopped: &watch::Receiver<bool>,
+) {
+    let Some(place) = shared.clients.place(peer.ip()).await else {
+        tracing::debug!(client = %peer.ip(), "a client has too many connections");
+        return;
+    };
+    let (shared, mut closed) = (Arc::clone(shared), stopped.clone());
+    tokio::spawn(async move {
+        let activity = Arc::clone(place.activity());
+        tokio::select! {
+            () = serve(tcp, peer, &shared, &place) => {}
+            () = activity.displaced() => shared.edge.figures.count(Outcome::Displaced),
+            () = until_dropped(&mut closed) => {}
+        }
+    });
+}
+
+/// The same when a proxy says first who the client is. Without a right header
+/// nobody knows whose bytes follow, and the connection is closed.
+async fn admit_from_proxy(
+    mut tcp: TcpStream,
+    proxy: SocketAddr,
+    shared: &Arc<Shared>,
+    stopped: watch::Receiver<bool>,
+) {
+    let mut told = stopped.clone();
+    let read = tokio::select! {
+        read = proxied::read(&mut tcp, proxy) => read,
+        _ = told.wait_for(|is_told| *is_told) => return,
+    };
+    match read {
+        Ok(client) => admit(tcp, client, shared, &stopped).await,
+        Err(error) => tracing::debug!(%proxy, %error, "a proxy did not say who its client is"),
     }
 }
 

@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use wapo_host::net::proxy::Proxy;
 use wapod::mistakes::{self, value};
-use wapod::{AdminToken, ByteSize};
+use wapod::{AdminToken, ByteSize, ProxyProtocol};
 
 use super::egress::Egress;
 use super::timeouts::Timeouts;
@@ -158,6 +158,12 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "NETWORKS", help_heading = ADDRESSES)]
     pub(super) trusted_proxies: Option<Networks>,
 
+    /// Where these proxies begin each connection with a PROXY header (version 1 or 2):
+    /// some of user (the gateway), tls (--tls-port) and apps (ports of apps that ask
+    /// for it), with commas between. Others connect as ever [default: none].
+    #[arg(long, value_name = "LISTENERS", help_heading = ADDRESSES)]
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
+
     #[command(flatten)]
     pub(super) egress: Egress,
 
@@ -242,6 +248,9 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     }),
     ("trusted-proxies", |layer, text| {
         set(&mut layer.trusted_proxies, text)
+    }),
+    ("proxy-protocol", |layer, text| {
+        set(&mut layer.proxy_protocol, text)
     }),
     ("egress-allow", |layer, text| {
         set(&mut layer.egress.egress_allow, text)

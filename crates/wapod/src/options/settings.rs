@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
-use wapod::{AdminToken, Allocation, ByteSize, Config, TlsSettings, system};
+use wapod::{AdminToken, Allocation, ByteSize, Config, ProxyProtocol, TlsSettings, system};
 
 use super::egress::{self, ProxyVariables};
 use super::layer::Layer;
@@ -181,6 +181,7 @@ pub(super) fn resolve(
         layer.trusted_proxies.clone()
     });
     config.trusted_proxies = proxies;
+    config.proxy_protocol = proxy_protocol(&mut picker, &config)?;
     let log_format = picker.pick("log-format", LogFormat::Text, |layer| layer.log_format);
     let grace = Seconds(DRAIN_GRACE.as_secs());
     let grace = picker.pick("drain-grace", grace, |layer| layer.drain_grace);
@@ -441,6 +442,17 @@ fn enclave_room(memory_bytes: u64, size_bytes: u64) -> u32 {
     let each = memory_bytes.saturating_add(ENCLAVE_RESERVE_BYTES_EACH);
     let room = size_bytes.saturating_sub(ENCLAVE_RESERVE_BYTES) / each;
     u32::try_from(room).unwrap_or(u32::MAX)
+}
+
+fn proxy_protocol(picker: &mut Picker<'_>, config: &Config) -> Result<ProxyProtocol, String> {
+    let none = ProxyProtocol::default();
+    let listeners = picker.pick("proxy-protocol", none, |layer| layer.proxy_protocol);
+    if listeners != none && config.trusted_proxies.is_empty() {
+        return Err(format!(
+            "proxy-protocol is {listeners}, but no proxy is trusted: name them with trusted-proxies"
+        ));
+    }
+    Ok(listeners)
 }
 
 fn check_enclave(config: &Config, size_bytes: u64) -> Result<(), String> {

@@ -52,6 +52,23 @@ fn the_defaults_are_safe() {
 }
 
 #[test]
+fn a_proxy_protocol_needs_a_trusted_proxy() {
+    let good = settings(
+        "--proxy-protocol user --trusted-proxies 10.0.0.0/8",
+        &[],
+        "",
+    );
+    let config = good.expect("valid").config;
+    assert!(config.proxy_protocol.user && !config.proxy_protocol.apps);
+    let text = error("--proxy-protocol user", &[]);
+    assert!(text.contains("no proxy is trusted"), "{text}");
+    let text = error("--proxy-protocol admin --trusted-proxies 10.0.0.0/8", &[]);
+    assert!(text.contains("takes no PROXY headers"), "{text}");
+    let of_file = settings("", &[], "proxy-protocol = \"none\"");
+    assert!(!of_file.expect("valid").config.proxy_protocol.user);
+}
+
+#[test]
 fn every_option_of_wapo_0_is_taken() {
     let settings = settings(
         "-m 1g -c 8 --admin-port 9001 -t secret --user-port 9002 --module-cache-size 16 \

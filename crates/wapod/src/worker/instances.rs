@@ -225,6 +225,7 @@ impl Worker {
             },
             listen_ports,
             listen_on_loopback: settings.listen_on_loopback,
+            trusted_proxies: Arc::clone(&self.limits.trusted_proxies),
             egress: self.egress_of(app),
             meter: Arc::clone(app.ledger.meter()),
             history: Arc::clone(&app.scheduling),

@@ -1,13 +1,13 @@
-//! Ports that apps listen on.
+//! Ports that apps listen on, of TCP and of UDP.
 //!
 //! All instances of an app that name the same address listen on one socket, so
-//! that each connection goes to whichever takes it first; so do the instances of
-//! an app and of the one that takes its place, so that no connection is refused
-//! in between. For everybody else the port is busy. Called by `embedder`.
+//! that each connection or datagram goes to whichever takes it first; so do the
+//! instances of an app and of the one that takes its place, so that nothing is
+//! refused in between. For everybody else the port is busy. Called by `embedder`.
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use wapo_host::InstanceId;
@@ -19,16 +19,71 @@ pub(crate) struct Family(pub(crate) u64);
 /// The sockets that are open for apps.
 #[derive(Default)]
 pub(crate) struct Ports {
-    open: Mutex<HashMap<SocketAddr, Socket>>,
+    pub(crate) tcp: PortsOf<TcpListener>,
+    pub(crate) udp: PortsOf<UdpSocket>,
 }
 
-struct Socket {
-    listener: TcpListener,
+impl Ports {
+    /// An instance is gone.
+    pub(crate) fn release(&self, instance: InstanceId) {
+        self.tcp.release(instance);
+        self.udp.release(instance);
+    }
+}
+
+/// Who has a port that somebody cannot have.
+const BY_ANOTHER: &str = "another app of this worker has it; `wapo list` says which";
+const BY_ITSELF: &str = "the program itself listens there already";
+
+/// A socket that several instances may hold.
+pub(crate) trait PortSocket: Sized {
+    /// A new one on this address.
+    fn bind(address: SocketAddr) -> io::Result<Self>;
+
+    /// Another descriptor of the same socket.
+    fn another(&self) -> io::Result<Self>;
+}
+
+impl PortSocket for TcpListener {
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        wapo_host::net::bind_tcp(address)
+    }
+
+    fn another(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+}
+
+impl PortSocket for UdpSocket {
+    fn bind(address: SocketAddr) -> io::Result<Self> {
+        wapo_host::net::bind_udp(address)
+    }
+
+    fn another(&self) -> io::Result<Self> {
+        self.try_clone()
+    }
+}
+
+/// The sockets of one protocol that are open for apps.
+pub(crate) struct PortsOf<S> {
+    open: Mutex<HashMap<SocketAddr, Socket<S>>>,
+}
+
+struct Socket<S> {
+    socket: S,
     family: Family,
     holders: Vec<InstanceId>,
 }
 
-impl Ports {
+impl<S> Default for PortsOf<S> {
+    fn default() -> Self {
+        Self {
+            open: Mutex::default(),
+        }
+    }
+}
+
+impl<S: PortSocket> PortsOf<S> {
     /// Lets an instance listen on an address.
     ///
     /// # Errors
@@ -40,28 +95,33 @@ impl Ports {
         family: Family,
         instance: InstanceId,
         address: SocketAddr,
-    ) -> io::Result<TcpListener> {
+    ) -> io::Result<S> {
         // Any free port is a new one each time.
         if address.port() == 0 {
-            return wapo_host::net::bind_tcp(address);
+            return S::bind(address);
         }
         let mut open = self.open();
         if let Some(socket) = open.get_mut(&address) {
-            if socket.family != family || socket.holders.contains(&instance) {
-                return Err(io::ErrorKind::AddrInUse.into());
+            let holder = match socket.holders.contains(&instance) {
+                _ if socket.family != family => Some(BY_ANOTHER),
+                true => Some(BY_ITSELF),
+                false => None,
+            };
+            if let Some(text) = holder {
+                return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
             }
-            let listener = socket.listener.try_clone()?;
+            let another = socket.socket.another()?;
             socket.holders.push(instance);
-            return Ok(listener);
+            return Ok(another);
         }
-        let listener = wapo_host::net::bind_tcp(address)?;
-        let socket = Socket {
-            listener: listener.try_clone()?,
+        let socket = S::bind(address)?;
+        let kept = Socket {
+            socket: socket.another()?,
             family,
             holders: vec![instance],
         };
-        open.insert(address, socket);
-        Ok(listener)
+        open.insert(address, kept);
+        Ok(socket)
     }
 
     /// Whether the instances of a family listen on one socket at an address.
@@ -70,7 +130,7 @@ impl Ports {
         open.get(&address).is_some_and(|one| one.family == family)
     }
 
-    /// An instance has closed its listener on an address.
+    /// An instance has closed its socket on an address.
     pub(crate) fn unlisten(&self, instance: InstanceId, address: SocketAddr) {
         let mut open = self.open();
         if let Some(socket) = open.get_mut(&address) {
@@ -89,7 +149,7 @@ impl Ports {
         });
     }
 
-    fn open(&self) -> MutexGuard<'_, HashMap<SocketAddr, Socket>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<SocketAddr, Socket<S>>> {
         // Every change above is complete before the next one begins.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_family_shares_a_port_and_nobody_else() {
-        let ports = Ports::default();
+        let ports = Ports::default().tcp;
         let address = free_address();
         let _first = ports.listen(Family(1), ONE, address).expect("free");
         let again = ports.listen(Family(1), ONE, address);
@@ -122,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_port_is_free_when_the_last_has_left() {
-        let ports = Ports::default();
+        let ports = Ports::default().tcp;
         let address = free_address();
         let first = ports.listen(Family(1), ONE, address).expect("free");
         let second = ports.listen(Family(1), TWO, address).expect("shared");
@@ -133,5 +193,32 @@ mod tests {
         ports.release(TWO);
         assert!(std::net::TcpStream::connect(address).is_err());
         ports.listen(Family(2), TWO, address).expect("free again");
+    }
+
+    #[test]
+    fn a_port_of_udp_is_shared_within_a_family_and_is_not_that_of_tcp() {
+        let ports = Ports::default();
+        let address = free_address();
+        let tcp = ports.tcp.listen(Family(1), ONE, address).expect("free");
+        let first = ports.udp.listen(Family(2), TWO, address).expect("free");
+        let second = ports.udp.listen(Family(2), ONE, address).expect("shared");
+        let other = ports.udp.listen(Family(1), ONE, address);
+        assert_eq!(other.expect_err("other").kind(), io::ErrorKind::AddrInUse);
+        // Not even by who would share the port without asking.
+        assert!(UdpSocket::bind(address).is_err());
+        let client = UdpSocket::bind("127.0.0.1:0").expect("a port");
+        client.send_to(b"hi", address).expect("sent");
+        let mut buffer = [0; 2];
+        let received = || {
+            let both = [&first, &second].into_iter();
+            both.filter(|one| one.recv(&mut buffer).is_ok()).count()
+        };
+        let count = std::iter::repeat_with(received).find(|count| *count > 0);
+        assert_eq!(count, Some(1), "one datagram, one receiver");
+        drop((tcp, first, second));
+        ports.release(ONE);
+        assert!(ports.udp.is_shared(Family(2), address));
+        ports.release(TWO);
+        assert!(UdpSocket::bind(address).is_ok(), "free again");
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Offers {
     /// Addresses that the instances of an app share. Any free port is another one
     /// each time, so nobody can expect it.
     addresses: BTreeSet<SocketAddr>,
+    /// The same for datagrams.
+    udp: BTreeSet<SocketAddr>,
     /// Names on the shared TLS port.
     names: BTreeSet<Arc<str>>,
 }
@@ -37,7 +39,13 @@ impl Offers {
             takes_http: status.takes_http,
             takes_queries: status.takes_queries,
             addresses: listening
-                .filter(|address| ports.is_shared(app.family(), *address))
+                .filter(|address| ports.tcp.is_shared(app.family(), *address))
+                .collect(),
+            udp: status
+                .listening_udp
+                .iter()
+                .copied()
+                .filter(|address| ports.udp.is_shared(app.family(), *address))
                 .collect(),
             names: status.names.iter().cloned().collect(),
         }
@@ -51,6 +59,7 @@ impl Offers {
             all.takes_http |= one.takes_http;
             all.takes_queries |= one.takes_queries;
             all.addresses.extend(one.addresses);
+            all.udp.extend(one.udp);
             all.names.extend(one.names);
         }
         all
@@ -66,6 +75,7 @@ impl Offers {
             takes_http: one.takes_http && other.takes_http,
             takes_queries: one.takes_queries && other.takes_queries,
             addresses: &one.addresses & &other.addresses,
+            udp: &one.udp & &other.udp,
             names: &one.names & &other.names,
         });
         common.unwrap_or_default()
@@ -82,6 +92,9 @@ impl Offers {
         }
         for address in self.addresses.difference(&other.addresses) {
             missing.push(format!("listens on {address}: not yet"));
+        }
+        for address in self.udp.difference(&other.udp) {
+            missing.push(format!("listens on {address}, UDP: not yet"));
         }
         for name in self.names.difference(&other.names) {
             missing.push(format!("serves {name} by TLS: not yet"));
