@@ -3,7 +3,6 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::{App, Authority, Daemon, Probe, TlsPort, guest, within};
@@ -185,18 +184,18 @@ async fn connections_count_for_the_client_in_the_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_header_comes_before_tls_on_both_ports() {
+async fn the_header_comes_before_https() {
     let folder = tempfile::tempdir().unwrap();
-    let authority = Arc::new(Authority::new());
+    let authority = Authority::new();
     let files = authority.issue("h").write(&folder.path().join("user.pem"));
-    let port = TlsPort::of(Arc::clone(&authority), |config| {
+    let daemon = Daemon::with(|config| {
         config.trusted_proxies = vec![IpAddr::from(PROXY).into()];
         config.proxy_protocol.user = true;
-        config.proxy_protocol.tls = true;
         config.user_tls = Some(files);
     })
     .await;
-    let app = port.daemon().deploy(guest("sdk-suite")).await;
+    let app = daemon.deploy(guest("sdk-suite")).await;
+    app.expect_log("ready").await;
     let mut stream = connect(&app, PROXY).await;
     stream.write_all(V2).await.unwrap();
     let mut stream = authority.connect("h", stream).await.unwrap();
@@ -205,7 +204,16 @@ async fn the_header_comes_before_tls_on_both_ports() {
     let reading = stream.read_to_string(&mut answer);
     within("the answer", reading).await.unwrap();
     assert!(answer.ends_with("192.0.2.7:12345\n"), "{answer}");
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_header_comes_before_tls_at_the_shared_port() {
+    let port = TlsPort::with(|config| {
+        config.trusted_proxies = vec![IpAddr::from(PROXY).into()];
+        config.proxy_protocol.tls = true;
+    })
+    .await;
+    let authority = port.authority();
     let probe = Probe::on(port.daemon(), |_| {}).await;
     let identity = authority.issue("shop.example");
     let listener = probe.tls_listen_sni("shop.example", (&identity.cert, &identity.key));
