@@ -195,9 +195,33 @@ async fn an_app_that_takes_nothing_keeps_its_own_clients_waiting_only() {
     let ended = within("its end", one_more.read_to_end(&mut rest)).await;
     assert_eq!(ended.unwrap(), 0, "it is ended politely");
     assert_eq!(port.echo("shop.example", "hello").await.unwrap(), "hello");
-    // Nobody waits for ever.
+    // Nobody waits for ever, and the app's log says so.
     for mut stream in waiting {
         let ended = within("its end", stream.read_to_end(&mut rest)).await;
         assert_eq!(ended.unwrap(), 0);
     }
+    let lines = deaf.app().log_lines();
+    for why in ["too many wait for the app", "no instance took it in time"] {
+        let text = format!("a TLS connection for deaf.example was closed: {why}");
+        assert!(
+            lines.iter().any(|line| line.text.contains(&text)),
+            "{lines:?}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_daemon_does_not_wait_for_connections_that_nobody_takes() {
+    let port = TlsPort::with(|config| config.drain_grace = Duration::from_secs(60)).await;
+    let deaf = Probe::on(port.daemon(), |app| app.label = "deaf".to_owned()).await;
+    let identity = port.authority().issue("deaf.example");
+    let listening = deaf.tls_listen_sni("deaf.example", (&identity.cert, &identity.key));
+    listening.await.unwrap();
+    let mut client = port.connect("deaf.example").await.unwrap();
+    drop(deaf);
+    // Within the patience of a test, which is shorter than the grace.
+    port.shutdown().await;
+    let mut rest = Vec::new();
+    let ended = within("its end", client.read_to_end(&mut rest)).await;
+    assert_eq!(ended.unwrap(), 0, "it is ended politely");
 }

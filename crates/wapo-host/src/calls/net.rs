@@ -253,7 +253,7 @@ impl InstanceState {
         let dialer = &self.dialer;
         // Before the connection is taken: without them it would be lost.
         let means = match room {
-            Ok(()) => Means::take(dialer, listener.is_tls()),
+            Ok(()) => Means::take(dialer, listener.takes_memory()),
             Err(_) => Err(format!("{HANDLES_MAX} handles are in use, which is all")),
         };
         let mut means = match means {

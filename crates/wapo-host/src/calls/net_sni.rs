@@ -67,7 +67,6 @@ impl InstanceState {
             return Err(self.refuse_name(&name, &text));
         }
         self.add_work(WORK_CERTIFICATE * certificates as u64);
-        let tls = identity.is_some();
         let request = SniRequest {
             name: &name,
             identity,
@@ -88,7 +87,6 @@ impl InstanceState {
             .insert(Resource::Listener(Box::new(Listener::Sni {
                 listener,
                 name,
-                tls,
                 _permit: permit,
             })))
     }

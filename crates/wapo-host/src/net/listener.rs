@@ -67,7 +67,7 @@ pub fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
 /// What a connection that is accepted needs; taken before it is accepted.
 pub(crate) struct Means {
     pub(crate) permit: Option<DescriptorPermit>,
-    /// For TLS.
+    /// For TLS, and for what was read before the guest had the connection.
     pub(crate) memory: Option<MemoryCharge>,
 }
 
@@ -77,9 +77,9 @@ impl Means {
     /// # Errors
     ///
     /// What there is too little of, for the app's log.
-    pub(crate) fn take(dialer: &Dialer, is_tls: bool) -> Result<Self, String> {
+    pub(crate) fn take(dialer: &Dialer, takes_memory: bool) -> Result<Self, String> {
         let permit = dialer.descriptors.take(1);
-        let memory = is_tls.then(|| dialer.memory.charge(TLS_STREAM_BYTES));
+        let memory = takes_memory.then(|| dialer.memory.charge(TLS_STREAM_BYTES));
         Ok(Self {
             permit: Some(permit.map_err(|reason| reason.to_string())?),
             memory: memory.transpose().map_err(|reason| reason.to_string())?,
@@ -101,8 +101,6 @@ pub(crate) enum Listener {
         listener: Box<dyn SniListener>,
         /// As the guest wrote it.
         name: Arc<str>,
-        /// Whether the host ends TLS.
-        tls: bool,
         _permit: DescriptorPermit,
     },
 }
@@ -159,11 +157,12 @@ impl Listener {
         }
     }
 
-    /// Whether what it yields speaks TLS of the host.
-    pub(crate) fn is_tls(&self) -> bool {
+    /// Whether the host keeps something for what it yields: a TLS stream, or what
+    /// was read of it before.
+    pub(crate) fn takes_memory(&self) -> bool {
         match self {
             Self::Tcp { tls, .. } => tls.is_some(),
-            Self::Sni { tls, .. } => *tls,
+            Self::Sni { .. } => true,
         }
     }
 
@@ -227,6 +226,7 @@ impl Listener {
                     AcceptedIo::Raw { first, tcp } => Stream::Raw {
                         first,
                         io: tcp,
+                        memory: Some(take(&mut means.memory)?),
                         _permit: permit,
                         _guard: accepted.guard,
                     },

@@ -14,6 +14,7 @@ use tokio::net::TcpStream;
 
 use crate::connections::Activity;
 use crate::descriptors::DescriptorPermit;
+use crate::host_memory::MemoryCharge;
 use crate::net::body::GuestBody;
 use crate::net::tls::TlsStream;
 
@@ -36,6 +37,8 @@ pub(crate) enum Stream {
     Raw {
         /// What the embedder has read of it; comes before the rest.
         first: Vec<u8>,
+        /// For that; it is at most as much as for a TLS stream.
+        memory: Option<MemoryCharge>,
         io: TcpStream,
         _permit: DescriptorPermit,
         _guard: Box<dyn Send>,
@@ -115,12 +118,13 @@ impl Stream {
     /// What was read before the guest had the stream, if it wants any of it.
     fn take_first(&mut self, buffer: &mut [u8]) -> Option<usize> {
         match self {
-            Self::Raw { first, .. } if !first.is_empty() && !buffer.is_empty() => {
+            Self::Raw { first, memory, .. } if !first.is_empty() && !buffer.is_empty() => {
                 let count = first.len().min(buffer.len());
                 buffer[..count].copy_from_slice(&first[..count]);
                 first.drain(..count);
                 if first.is_empty() {
                     first.shrink_to_fit();
+                    *memory = None;
                 }
                 Some(count)
             }

@@ -44,6 +44,16 @@ impl Outcome {
         Self::Displaced,
     ];
 
+    /// Why, if the app could have done something about it.
+    pub(super) fn why_of_app(self) -> Option<&'static str> {
+        match self {
+            Self::NotTaken => Some("no instance took it in time"),
+            Self::Full => Some("too many wait for the app"),
+            Self::Nobody => Some("no instance serves the name"),
+            _ => None,
+        }
+    }
+
     /// Its name for programs.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -47,6 +47,24 @@ struct Shared {
     edge: Arc<Edge>,
     worker: Arc<Worker>,
     clients: Arc<Clients>,
+    /// Whether nothing more is accepted: guests take nothing any more either.
+    stopped: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Waits until nothing more is accepted.
+    async fn stopped(&self) {
+        // An error means that the port is gone, which is the same.
+        let _ = self.stopped.clone().wait_for(|is_told| *is_told).await;
+    }
+}
+
+/// A client that has said whom it wants.
+struct Visitor {
+    tcp: TcpStream,
+    peer: SocketAddr,
+    hello: ClientHello,
+    name: ServerName,
 }
 
 /// The port and its connections that no guest has yet. Dropping it closes them.
@@ -62,6 +80,14 @@ struct Failed {
     outcome: Outcome,
     /// What the client is told, while nobody has begun to speak TLS with it.
     alert: Option<(TcpStream, Alert)>,
+}
+
+impl Failed {
+    /// The client is to be told why.
+    fn told(outcome: Outcome, tcp: TcpStream, alert: Alert) -> Self {
+        let alert = Some((tcp, alert));
+        Self { outcome, alert }
+    }
 }
 
 impl From<Outcome> for Failed {
@@ -88,6 +114,7 @@ impl TlsPort {
             edge,
             worker,
             clients: Arc::clone(&clients),
+            stopped: stopped.clone(),
         });
         tokio::spawn(accept(listener, shared, stopped));
         Self {
@@ -97,7 +124,7 @@ impl TlsPort {
         }
     }
 
-    /// Stops accepting, and waits until guests have what was accepted.
+    /// Stops accepting, and lets go of connections that no guest will take any more.
     pub(crate) async fn drain(self) {
         self.stop.send_replace(true);
         // What is left is closed with this.
@@ -213,20 +240,51 @@ async fn bring(
         let _handshake = edge.figures.enter(At::Handshake);
         first_words(tcp).await?
     };
-    let refuse = |tcp, outcome, alert| {
-        let alert = Some((tcp, alert));
-        Err(Failed { outcome, alert })
-    };
     let Some(name) = hello.server_name().cloned() else {
-        return refuse(tcp, Outcome::NoName, hello.alert_without_name());
+        let alert = hello.alert_without_name();
+        return Err(Failed::told(Outcome::NoName, tcp, alert));
     };
     let Some(found) = edge.find(&name) else {
-        return refuse(tcp, Outcome::UnknownName, Alert::UNRECOGNIZED_NAME);
+        let alert = Alert::UNRECOGNIZED_NAME;
+        return Err(Failed::told(Outcome::UnknownName, tcp, alert));
     };
+    let kin = Arc::clone(&found.kin);
+    let visitor = Visitor {
+        tcp,
+        peer,
+        hello,
+        name: name.clone(),
+    };
+    let brought = bring_to(visitor, shared, place, found).await;
+    if let Err(failed) = &brought
+        && let Some(app) = kin.app()
+        && let Some(why) = failed.outcome.why_of_app()
+    {
+        app.complain(
+            None,
+            &format!("a TLS connection for {name} was closed: {why}"),
+        );
+    }
+    brought
+}
+
+/// Brings a connection to a guest of the app that has the name.
+async fn bring_to(
+    visitor: Visitor,
+    shared: &Shared,
+    place: &Place,
+    found: Found,
+) -> Result<(), Failed> {
+    let Visitor {
+        tcp,
+        peer,
+        hello,
+        name,
+    } = visitor;
     let kin = Arc::clone(&found.kin);
     let offered = match who_serves(shared, place, &name, found).await {
         Ok(offered) => offered,
-        Err(outcome) => return refuse(tcp, outcome, Alert::INTERNAL_ERROR),
+        Err(outcome) => return Err(Failed::told(outcome, tcp, Alert::INTERNAL_ERROR)),
     };
     let only = offered.alone.as_ref().map(Seat::instance_id);
     let (io, protocol) = match &offered.offer.tls {
@@ -235,7 +293,7 @@ async fn bring(
             (AcceptedIo::Raw { first, tcp }, None)
         }
         Some(config) => {
-            let _handshake = edge.figures.enter(At::Handshake);
+            let _handshake = shared.edge.figures.enter(At::Handshake);
             let slow = offered.offer.signs_slowly.then_some(&*shared.clients);
             let io = shake_hands(tcp, &hello, Arc::clone(config), slow).await?;
             let protocol = io.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
@@ -259,8 +317,8 @@ async fn bring(
         return Err(Outcome::Full.into());
     };
     let _work = place.activity().work();
-    let _ready = edge.figures.enter(At::Ready);
-    hand_over(&offered.serving, ready).await
+    let _ready = shared.edge.figures.enter(At::Ready);
+    hand_over(&offered.serving, ready, shared).await
 }
 
 /// Who serves a connection, waiting for an app that is about to.
@@ -278,7 +336,10 @@ async fn who_serves(
     // It keeps its place: the daemon waits for the app, not for the client.
     let _work = place.activity().work();
     let _parked = shared.edge.figures.enter(At::Parked);
-    let waited = parking::wait(&shared.edge, &shared.worker, name, found).await;
+    let waited = tokio::select! {
+        waited = parking::wait(&shared.edge, &shared.worker, name, found) => waited,
+        () = shared.stopped() => Err(NoOne::Nobody),
+    };
     waited.map_err(|why| match why {
         NoOne::Nobody => Outcome::Nobody,
         NoOne::Full => Outcome::Full,
@@ -286,7 +347,7 @@ async fn who_serves(
 }
 
 /// Waits until a guest has taken a connection.
-async fn hand_over(serving: &Serving, ready: Ready) -> Result<(), Failed> {
+async fn hand_over(serving: &Serving, ready: Ready, shared: &Shared) -> Result<(), Failed> {
     let mut waiting = match serving.push(ready) {
         Ok(waiting) => waiting,
         Err(ready) => {
@@ -294,18 +355,24 @@ async fn hand_over(serving: &Serving, ready: Ready) -> Result<(), Failed> {
             return Err(Outcome::Full.into());
         }
     };
-    let outcome = match timeout(SNI_PATIENCE, &mut waiting.taken).await {
-        Ok(outcome) => Ok(outcome),
-        Err(_) => {
-            serving.offer_to_all(&waiting);
-            timeout(ACCEPT_WAIT, &mut waiting.taken).await
+    let taking = async {
+        match timeout(SNI_PATIENCE, &mut waiting.taken).await {
+            Ok(outcome) => Ok(outcome),
+            Err(_) => {
+                serving.offer_to_all(waiting.number);
+                timeout(ACCEPT_WAIT, &mut waiting.taken).await
+            }
         }
     };
+    let outcome = tokio::select! {
+        outcome = taking => outcome.ok(),
+        () = shared.stopped() => None,
+    };
     match outcome {
-        Ok(Ok(())) => Ok(()),
+        Some(Ok(())) => Ok(()),
         // The name is nobody's any more.
-        Ok(Err(_)) => Err(Outcome::Nobody.into()),
-        Err(_) => match serving.take_out(&waiting) {
+        Some(Err(_)) => Err(Outcome::Nobody.into()),
+        None => match serving.take_out(waiting.number) {
             // Taken at the last moment.
             None => Ok(()),
             Some(ready) => {
@@ -330,10 +397,7 @@ async fn first_words(tcp: TcpStream) -> Result<(TcpStream, ClientHello), Failed>
     match read {
         Err(_) => Err(Outcome::Timeout.into()),
         Ok(Err(None)) => Err(Outcome::BadHello.into()),
-        Ok(Err(Some(alert))) => Err(Failed {
-            outcome: Outcome::BadHello,
-            alert: Some((tcp, alert)),
-        }),
+        Ok(Err(Some(alert))) => Err(Failed::told(Outcome::BadHello, tcp, alert)),
         Ok(Ok(hello)) => Ok((tcp, hello)),
     }
 }
@@ -379,18 +443,14 @@ async fn shake_hands(
     while !bytes.is_empty() {
         let read = acceptor.read_tls(&mut bytes);
         if read.is_err() || read.is_ok_and(|count| count == 0) {
-            let alert = Some((tcp, Alert::DECODE_ERROR));
-            let outcome = Outcome::BadHello;
-            return Err(Failed { outcome, alert });
+            return Err(Failed::told(Outcome::BadHello, tcp, Alert::DECODE_ERROR));
         }
     }
     let accepted = match acceptor.accept() {
         Ok(Some(accepted)) => accepted,
         // The library wants more, or takes less, than the reader did.
         Ok(None) => {
-            let alert = Some((tcp, Alert::DECODE_ERROR));
-            let outcome = Outcome::BadHello;
-            return Err(Failed { outcome, alert });
+            return Err(Failed::told(Outcome::BadHello, tcp, Alert::DECODE_ERROR));
         }
         Err((error, mut alert)) => {
             tracing::debug!(%error, "a ClientHello that the TLS library does not take");

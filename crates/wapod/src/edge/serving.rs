@@ -128,7 +128,7 @@ struct Entry {
 
 /// A connection that waits for a guest.
 pub(super) struct Waiting {
-    number: u64,
+    pub(super) number: u64,
     /// Told when a guest has it; gone when nobody ever will.
     pub(super) taken: oneshot::Receiver<()>,
 }
@@ -309,10 +309,10 @@ impl Serving {
     }
 
     /// Lets anybody have a connection that was not taken in good time.
-    pub(super) fn offer_to_all(&self, waiting: &Waiting) {
+    pub(super) fn offer_to_all(&self, number: u64) {
         let mut state = self.state();
         let late = state.ready.iter_mut();
-        let late = late.filter(|entry| entry.number == waiting.number);
+        let late = late.filter(|entry| entry.number == number);
         let numbers: Vec<_> = late.filter_map(|entry| entry.meant_for).collect();
         numbers.into_iter().for_each(|one| state.take_back(one));
         let wakers = state.wakers();
@@ -321,10 +321,10 @@ impl Serving {
     }
 
     /// Takes a connection back that nobody has taken.
-    pub(super) fn take_out(&self, waiting: &Waiting) -> Option<Ready> {
+    pub(super) fn take_out(&self, number: u64) -> Option<Ready> {
         let mut state = self.state();
         let mut all = state.ready.iter();
-        let index = all.position(|entry| entry.number == waiting.number)?;
+        let index = all.position(|entry| entry.number == number)?;
         let entry = state.ready.remove(index)?;
         let meant_for = entry.meant_for;
         let mut all = state.listeners.iter_mut();

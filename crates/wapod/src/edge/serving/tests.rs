@@ -100,7 +100,7 @@ async fn what_an_instance_does_not_take_goes_to_others() {
     let all = Instances::new(&[OURS; 2]).await;
     let late = all.push(None).await.expect("room");
     assert!(all.take(1).is_none(), "it is meant for the first");
-    all.serving.offer_to_all(&late);
+    all.serving.offer_to_all(late.number);
     let _first = all.take(1).expect("anybody's");
     // One that leaves gets nothing, and loses what was meant for it.
     all.push(None).await.expect("room");
@@ -130,7 +130,7 @@ async fn a_connection_for_one_instance_is_for_no_other() {
     let all = Instances::new(&[OURS; 2]).await;
     let one = all.push(Some(InstanceId(1))).await.expect("room");
     assert!(all.take(0).is_none());
-    all.serving.offer_to_all(&one);
+    all.serving.offer_to_all(one.number);
     assert!(all.take(0).is_none());
     assert!(all.take(1).is_some());
 }
@@ -143,8 +143,8 @@ async fn a_bounded_number_waits_and_none_when_the_name_is_nobodys() {
         waiting.push(all.push(None).await.expect("room"));
     }
     assert!(all.push(None).await.is_none());
-    assert!(all.serving.take_out(&waiting[0]).is_some());
-    assert!(all.serving.take_out(&waiting[0]).is_none(), "once");
+    assert!(all.serving.take_out(waiting[0].number).is_some());
+    assert!(all.serving.take_out(waiting[0].number).is_none(), "once");
     let last = all.push(None).await.expect("room");
     all.serving.end();
     assert!(last.taken.await.is_err());
