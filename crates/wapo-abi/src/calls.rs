@@ -336,6 +336,13 @@ macro_rules! for_each_host_call {
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, IO_ERROR];
             }
 
+            connect {
+                /// As 214, with protocols to offer, a certificate of the guest's and trust roots
+                /// of its own.
+                fast_encoded 317 tcp_connect_tls_with(host: (String), port: (u16), options: (TlsClientOptions)) max ENCODED_BYTES_MAX -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
+            }
+
             worker {
                 /// Writes a line to the app's log.
                 fast 220 log(level: level, text: str cut LOG_TEXT_BYTES_MAX) -> unit, gas 0 + len * 1 / 1, errors [];

@@ -75,7 +75,8 @@ pub const ENCODED_BYTES_MAX: usize = 100 * 1024;
 /// a chain of some thirty certificates. Checked by the calls that take them.
 pub const PEM_BYTES_MAX: usize = 64 * 1024;
 
-/// Protocols among which a listener chooses (ALPN), and bytes of the name of one.
+/// Protocols among which a listener chooses, or that a connection out offers (ALPN), and
+/// bytes of the name of one.
 ///
 /// A handshake compares each with each of the client's.
 pub const PROTOCOLS_MAX: usize = 16;

@@ -213,6 +213,17 @@ impl Default for ListenOptions {
     }
 }
 
+/// What a guest chooses for a TLS connection out.
+#[derive(Clone, PartialEq, Eq, Default, Debug, Encode, Decode)]
+pub struct TlsClientOptions {
+    /// Protocols to offer (ALPN), the preferred one first; none for no choice.
+    pub protocols: Vec<Vec<u8>>,
+    /// Certificate and key to show to a server that asks for one.
+    pub identity: Option<TlsServerConfig>,
+    /// Certificates in PEM that are trusted in place of the worker's roots.
+    pub roots: Option<String>,
+}
+
 /// Identifies one reading of the worker's usage counters.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct MetricsToken {

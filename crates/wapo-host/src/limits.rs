@@ -145,6 +145,14 @@ pub const PIPE_BASE_BYTES: usize = 4 * 1024;
 /// Memory of a request that waits in a queue, besides its bytes.
 pub const MESSAGE_OVERHEAD_BYTES: u64 = 256;
 
+/// Memory of a connection out with a configuration of its own, besides what is read
+/// from PEM.
+pub const TLS_CLIENT_BYTES: u64 = 4 * 1024;
+
+/// Memory of what is read from a byte of PEM: a root is kept as its name, key and
+/// constraints, with a tree of tables around them.
+pub const TLS_CLIENT_BYTES_PER_PEM_BYTE: u64 = 2;
+
 /// Memory of a listener with TLS, besides the text of its certificate and key:
 /// what the library makes of them, and its memory of sessions.
 pub const TLS_LISTENER_BYTES: u64 = 128 * 1024;

@@ -31,7 +31,7 @@ pub use self::failure::NetError;
 pub use self::options::ListenOptions;
 pub use self::sni::{SniOptions, SniTlsAcceptor, SniTlsListener};
 pub use self::stream::TcpStream;
-pub use self::tls::Identity;
+pub use self::tls::{Identity, TlsOptions};
 pub use self::udp::{Datagrams, UdpSocket};
 pub use crate::compat::net::*;
 use crate::error::{Error, Result};
@@ -62,7 +62,7 @@ use crate::task::poll_call;
 /// # }
 /// ```
 pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    dial(host, port, false).await
+    dial(host, port, Way::Plain).await
 }
 
 /// As [`connect`], with TLS by the host, who checks the server's certificate
@@ -75,11 +75,29 @@ pub async fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
 ///
 /// As [`connect`].
 pub async fn connect_tls(host: &str, port: u16) -> io::Result<TcpStream> {
-    dial(host, port, true).await
+    dial(host, port, Way::Tls).await
 }
 
-async fn dial(host: &str, port: u16, is_tls: bool) -> io::Result<TcpStream> {
-    let attempt = Attempt::start(host, port, is_tls);
+/// As [`connect_tls`], with protocols to offer, a certificate of one's own, or one's own
+/// trust roots.
+///
+/// # Errors
+///
+/// As [`connect`]; `InvalidInput` also for a certificate, key or root that cannot be
+/// used.
+pub async fn connect_tls_with(host: &str, port: u16, options: TlsOptions) -> io::Result<TcpStream> {
+    dial(host, port, Way::TlsWith(options)).await
+}
+
+/// How to connect.
+enum Way {
+    Plain,
+    Tls,
+    TlsWith(TlsOptions),
+}
+
+async fn dial(host: &str, port: u16, way: Way) -> io::Result<TcpStream> {
+    let attempt = Attempt::start_as(host, port, way);
     let attempt = attempt.map_err(|error| failure::io_error(failure::NO_HANDLE, error))?;
     poll_fn(|cx| attempt.poll_io(cx)).await
 }
@@ -93,15 +111,22 @@ pub(crate) struct Attempt {
 
 impl Attempt {
     pub(crate) fn start(host: &str, port: u16, is_tls: bool) -> Result<Self> {
+        Self::start_as(host, port, if is_tls { Way::Tls } else { Way::Plain })
+    }
+
+    fn start_as(host: &str, port: u16, way: Way) -> Result<Self> {
         // Literal IPv6 addresses carry brackets in URLs and nowhere else.
         let host = host
             .strip_prefix('[')
             .and_then(|rest| rest.strip_suffix(']'))
             .unwrap_or(host);
-        let number = if is_tls {
-            calls::tcp_connect_tls(host.to_owned(), port, TlsClientConfig::V0)
-        } else {
-            calls::tcp_connect(host, port)
+        let is_tls = !matches!(way, Way::Plain);
+        let number = match way {
+            Way::Plain => calls::tcp_connect(host, port),
+            Way::Tls => calls::tcp_connect_tls(host.to_owned(), port, TlsClientConfig::V0),
+            Way::TlsWith(options) => {
+                calls::tcp_connect_tls_with(host.to_owned(), port, options.into())
+            }
         };
         let number = number.map_err(|error| {
             exit::failed_to(error, || format!("cannot connect to {host}, port {port}"))

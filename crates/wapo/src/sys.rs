@@ -19,7 +19,7 @@ use std::mem::MaybeUninit;
 use parity_scale_codec::{Decode, Encode};
 use wapo_abi::message::{
     InputChannel, ListenOptions, LogLevel, MetricsToken, SniConfig, TlsClientConfig,
-    TlsServerConfig,
+    TlsClientOptions, TlsServerConfig,
 };
 use wapo_abi::{Errno, WakeCode, wire};
 

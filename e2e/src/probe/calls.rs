@@ -147,6 +147,12 @@ impl Probe {
         self.fast_with(214, &[], &input).await
     }
 
+    /// 317, with encoded options
+    pub async fn tcp_connect_tls_with(&self, host: &str, port: u16, options: &[u8]) -> Fast {
+        let input = [&host.encode()[..], &port.encode(), options].concat();
+        self.fast_with(317, &[], &input).await
+    }
+
     /// 215
     pub async fn tls_listen_sni(&self, name: &str, identity: (&str, &str)) -> Fast {
         let input = [name.encode(), tls_config(identity)].concat();

@@ -58,6 +58,7 @@ mod storage;
 mod strangers;
 mod tcp;
 mod tls;
+mod tls_client;
 mod udp;
 mod udp_floods;
 mod udp_policy;

@@ -7,6 +7,7 @@
 //! imports (`link`); nothing else calls in here.
 
 mod channel;
+mod connect;
 mod http;
 mod link;
 mod listen;
@@ -26,7 +27,8 @@ use std::pin::Pin;
 
 use parity_scale_codec::Encode;
 use wapo_abi::message::{
-    InputChannel, ListenOptions, LogLevel, SniConfig, TlsClientConfig, TlsServerConfig,
+    InputChannel, ListenOptions, LogLevel, SniConfig, TlsClientConfig, TlsClientOptions,
+    TlsServerConfig,
 };
 use wapo_abi::wire::Slots;
 use wapo_abi::{Cap, Errno, for_each_host_call};

@@ -5,8 +5,10 @@
 
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 use std::task::Poll;
 
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tracing::debug;
 use wapo_abi::message::{SniConfig, TlsClientConfig, TlsServerConfig};
@@ -18,12 +20,13 @@ use crate::descriptors::{DescriptorPermit, LISTENER_DESCRIPTORS, NoDescriptors};
 use crate::host_memory::MemoryCharge;
 use crate::limits::caps::{HOST_BYTES_MAX, PEM_BYTES_MAX};
 use crate::limits::{TLS_LISTENER_BYTES, TLS_STREAM_BYTES};
-use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES, TlsClient};
+use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
 use crate::net::failure::Failure;
 use crate::net::listener::{Listener, Means};
 use crate::net::policy::{Host, NoHost};
 use crate::net::port::Setup;
 use crate::net::stream::Stream;
+use crate::net::tls_client::TlsClient;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
@@ -34,9 +37,9 @@ pub(super) const ANY_HANDLE: Handle = Handle(-1);
 /// Host time of reading a key and checking it against its certificate, in fuel's worth.
 ///
 /// Measured: 14 µs for P-256, 30 µs for RSA with 2048 bits, 77 µs with 4096.
-const WORK_IDENTITY: u64 = 150_000;
+pub(super) const WORK_IDENTITY: u64 = 150_000;
 /// Host time of a byte of PEM. Measured: 230 µs for a chain of 54 KiB.
-const WORK_PEM_BYTE: u64 = 8;
+pub(super) const WORK_PEM_BYTE: u64 = 8;
 
 impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
@@ -65,16 +68,8 @@ impl family::net::Calls for InstanceState {
         config: TlsClientConfig,
     ) -> Result<Handle, Errno> {
         let TlsClientConfig::V0 = config;
-        // Of the encoded input the host name is the only part that can be long.
-        if host.len() > HOST_BYTES_MAX {
-            return Err(Errno::INVALID_PARAMETER);
-        }
-        self.check_egress(&host, port)?;
-        let name = server_name(&host)?;
-        self.add_work(WORK_CRYPTO);
-        self.config.meter.add_egress(TLS_CONNECT_BYTES);
-        let memory = self.charge_memory(TLS_STREAM_BYTES)?;
-        self.dial(host, port, Some((name, memory)))
+        let config = Arc::clone(self.dialer.tls.client());
+        self.dial_tls(host, port, config, 0)
     }
 
     fn net_failure(&mut self, handle: Handle) -> Result<(u8, String), Errno> {
@@ -316,6 +311,31 @@ impl InstanceState {
             self.refuse(Failure::from(&denied));
             Errno::FORBIDDEN
         })
+    }
+
+    /// Starts a TLS connection that needs so many bytes of memory more than others.
+    pub(super) fn dial_tls(
+        &mut self,
+        host: String,
+        port: u16,
+        config: Arc<ClientConfig>,
+        bytes: u64,
+    ) -> Result<Handle, Errno> {
+        // Of the encoded input nothing else can be long that was not checked before.
+        if host.len() > HOST_BYTES_MAX {
+            return Err(Errno::INVALID_PARAMETER);
+        }
+        self.check_egress(&host, port)?;
+        let name = server_name(&host)?;
+        self.add_work(WORK_CRYPTO);
+        self.config.meter.add_egress(TLS_CONNECT_BYTES);
+        let memory = self.charge_memory(TLS_STREAM_BYTES + bytes)?;
+        let tls = TlsClient {
+            name,
+            config,
+            memory,
+        };
+        self.dial(host, port, Some(tls))
     }
 
     fn dial(&mut self, host: String, port: u16, tls: Option<TlsClient>) -> Result<Handle, Errno> {

@@ -22,14 +22,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout};
 use wapo_abi::NetFailure;
 
 use crate::descriptors::{AttemptPermit, DescriptorPermit, DescriptorShare, NoDescriptors};
-use crate::host_memory::{HostMemory, MemoryCharge};
+use crate::host_memory::HostMemory;
 use crate::limits::{
     ATTEMPT_DELAY, CONNECT_ADDRESSES_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, RESOLUTION_DELAY,
 };
@@ -43,6 +42,7 @@ use crate::net::proxy::{Proxies, Proxy, proxy_failed};
 use crate::net::stream::Stream;
 use crate::net::task::OwnedTask;
 use crate::net::tls::{Held, TlsSettings, TlsStream};
+use crate::net::tls_client::TlsClient;
 use crate::notices::Notices;
 
 /// Bytes charged for an outgoing TCP connection, at its start and when it stands.
@@ -92,10 +92,6 @@ impl Default for Deadlines {
     }
 }
 
-/// How a connection attempt may speak TLS: as a client of this server, with the
-/// memory that it needs.
-pub(crate) type TlsClient = (ServerName<'static>, MemoryCharge);
-
 /// A connection attempt.
 pub(crate) enum Connecting {
     /// Under way. Goes to `Done`.
@@ -141,13 +137,18 @@ impl Connecting {
                     io: tcp,
                     _permit: permit,
                 },
-                Some((name, memory)) => {
+                Some(TlsClient {
+                    name,
+                    config,
+                    memory,
+                }) => {
                     let held = Held {
                         permit,
                         memory,
                         guard: None,
                     };
-                    Stream::Tls(Box::new(TlsStream::connect(&dialer, name, tcp, held)))
+                    let to = (name, config);
+                    Stream::Tls(Box::new(TlsStream::connect(&dialer, to, tcp, held)))
                 }
             })
         };

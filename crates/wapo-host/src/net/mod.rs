@@ -1,8 +1,8 @@
 //! The network as guests see it.
 //!
 //! `policy` decides who may be reached, by what it knows of the `machine`, `gate` asks it and counts, `dns` finds addresses, which `names` keeps, `connect` dials, itself or by a `proxy`,
-//! `failure` says why something failed, `tls` speaks TLS, `stream`, `listener` and `udp` are what a guest's handles
-//! stand for. Nothing here knows wasm.
+//! `failure` says why something failed, `tls` speaks TLS, as a client in the way that `tls_client` makes of a guest's
+//! wishes, `stream`, `listener` and `udp` are what a guest's handles stand for. Nothing here knows wasm.
 
 pub(crate) mod body;
 pub(crate) mod connect;
@@ -22,6 +22,7 @@ pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod task;
 pub(crate) mod tls;
+pub(crate) mod tls_client;
 pub(crate) mod udp;
 pub(crate) mod udp_connect;
 

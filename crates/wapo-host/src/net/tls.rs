@@ -40,6 +40,7 @@ static LINGERING: Semaphore = Semaphore::const_new(LINGERING_STREAMS_MAX);
 pub(crate) struct TlsSettings {
     provider: Arc<CryptoProvider>,
     client: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
 }
 
 impl TlsSettings {
@@ -56,15 +57,32 @@ impl TlsSettings {
                 .add(root.clone())
                 .map_err(|error| format!("a trust root cannot be used: {error}"))?;
         }
+        let roots = Arc::new(roots);
         let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(roots)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
         Ok(Self {
             provider,
             client: Arc::new(client),
+            roots,
         })
+    }
+
+    /// What clients without wishes of their own share.
+    pub(crate) fn client(&self) -> &Arc<ClientConfig> {
+        &self.client
+    }
+
+    /// The worker's trust roots.
+    pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
+        &self.roots
+    }
+
+    /// The cryptography in use.
+    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
+        &self.provider
     }
 
     /// A server's side from the PEM texts of a guest.
@@ -204,11 +222,11 @@ impl TlsStream {
     /// The client's side of a connection that stands.
     pub(crate) fn connect(
         dialer: &Dialer,
-        name: ServerName<'static>,
+        (name, config): (ServerName<'static>, Arc<ClientConfig>),
         tcp: TcpStream,
         held: Held,
     ) -> Self {
-        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&dialer.tls.client));
+        let connector = tokio_rustls::TlsConnector::from(config);
         let handshake = connector.connect(name, tcp);
         Self::handshake(dialer, handshake, held)
     }

@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use rustls::pki_types::ServerName;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::sleep;
 
@@ -133,7 +134,8 @@ async fn a_handshake_ends_at_its_deadline_without_being_asked() {
         memory,
         guard: None,
     };
-    let stream = TlsStream::connect(&dialer, name, tcp, held);
+    let to = (name, Arc::clone(dialer.tls.client()));
+    let stream = TlsStream::connect(&dialer, to, tcp, held);
     until_given_back(&budget).await;
     drop(stream);
 }
