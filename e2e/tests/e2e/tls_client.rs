@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use e2e::certificates::{Authority, Identity};
-use e2e::{Daemon, Errno, Probe, within};
+use e2e::{Daemon, Errno, Probe, guest, within};
 use parity_scale_codec::Encode as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -186,4 +186,25 @@ async fn wishes_that_cannot_be_used_are_refused_before_anything_is_connected() {
     let fine = options(&[b"h2"], None, None);
     let denied = probe.tcp_connect_tls_with("10.0.0.1", port, &fine).await;
     assert_eq!(denied, Err(Errno::Forbidden));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_connects_with_its_own_certificate_and_roots() {
+    let (ours, theirs) = (Authority::new(), Authority::new());
+    let client = theirs.issue("client.test");
+    let (port, seen) = server(&theirs.issue("127.0.0.1"), Some(&theirs)).await;
+    let root = ours.root();
+    let daemon = Daemon::with(|config| config.trust_roots = vec![root]).await;
+    let mut config = guest("sdk-suite");
+    config.egress = vec![format!("127.0.0.1:{port}").parse().unwrap()];
+    config.env = vec![
+        ("TLS_CERT".to_owned(), client.cert.clone()),
+        ("TLS_KEY".to_owned(), client.key.clone()),
+        ("TLS_ROOTS".to_owned(), theirs.pem().to_owned()),
+    ];
+    let app = daemon.deploy(config).await;
+    let path = format!("/connect-own/127.0.0.1/{port}");
+    assert_eq!(app.query(&path, *b"a").await.unwrap(), b"b");
+    let seen = within("the server", seen).await.unwrap();
+    assert_eq!(seen, Some((Some(b"own/1".to_vec()), true)));
 }
