@@ -266,6 +266,12 @@ async fn open_worker(
 }
 
 fn engine_config(config: &Config, guests: DescriptorLimits) -> EngineConfig {
+    if let Some(proxy) = &config.proxies.all {
+        tracing::info!(%proxy, "apps connect through a proxy");
+    }
+    if let Some(proxy) = &config.proxies.i2p {
+        tracing::info!(%proxy, "apps connect to names of I2P through a proxy");
+    }
     EngineConfig {
         memory_max_bytes: config.memory_max_bytes,
         instances_max: config.instances_max,

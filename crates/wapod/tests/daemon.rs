@@ -253,13 +253,18 @@ fn a_data_folder_that_others_can_read_is_made_private() {
 fn a_proxy_in_the_environment_is_not_passed_over() {
     let folder = Folder::new();
     let proxy = [("all_proxy", "socks5h://127.0.0.1:9050")];
-    let refused = folder.run_with(&[], &proxy);
-    assert_eq!(refused.code, Some(1));
-    assert!(
-        refused.only_error().contains("--ignore-proxy"),
-        "{}",
-        refused.errors
-    );
+    for unusable in [
+        [("all_proxy", "socks4://127.0.0.1:9050")],
+        [("https_proxy", "http://127.0.0.1:3128")],
+    ] {
+        let refused = folder.run_with(&[], &unusable);
+        assert_eq!(refused.code, Some(1));
+        let error = refused.only_error();
+        assert!(error.contains("--ignore-proxy"), "{}", refused.errors);
+    }
+    let daemon = folder.start_with(&[], &proxy);
+    let log = daemon.stop("TERM").log;
+    assert!(log.contains("socks5h://127.0.0.1:9050"), "{log}");
     let daemon = folder.start_with(&["--ignore-proxy"], &proxy);
     assert!(daemon.stop("TERM").log.contains("apps connect directly"));
 }

@@ -8,7 +8,7 @@ use e2e::dns::{Dns, Question, Record, Reply};
 use e2e::forbidden::{ADDRESSES, OWN, PUBLIC, SPELLINGS};
 use e2e::namespace::{Place, done, enter};
 use e2e::probe::{SCRATCH, Script};
-use e2e::{Daemon, Errno, Probe};
+use e2e::{Daemon, Errno, Probe, client};
 use tokio::net::TcpListener;
 use wapod::{AppConfig, Config, DescriptorLimits, Resolver, WorkerEgress};
 
@@ -349,7 +349,11 @@ async fn an_audit_counts_and_tells_and_lets_through_all_but_the_workers_own_port
     }
     let dns = Dns::scripted(script).await;
     let trap = Trap::set().await;
-    let daemon = daemon(&dns, |config| config.egress.audit = true).await;
+    let daemon = daemon(&dns, |config| {
+        config.egress.audit = true;
+        config.admin_address = Some((Ipv4Addr::LOCALHOST, 0).into());
+    })
+    .await;
     let user = daemon.running().user_address().port();
     let probe = probe(&daemon, "audited", |_| {}).await;
     for host in ["10.1.2.3", "alias.test", "127.1"] {
@@ -363,6 +367,14 @@ async fn an_audit_counts_and_tells_and_lets_through_all_but_the_workers_own_port
     }
     let refusals = probe.app().handle().egress_refusals();
     assert_eq!((refusals.denied, refusals.audited), (4, 3));
+    let admin = daemon.running().admin_address().unwrap();
+    let figures = client::get(&format!("http://{admin}/metrics")).await.text();
+    for (name, count) in [("denied", 4), ("audited", 3)] {
+        let begin = format!("wapo_app_egress_{name}_total{{");
+        let line = figures.lines().find(|line| line.starts_with(&begin));
+        let line = line.unwrap_or_else(|| panic!("{name}: {figures}"));
+        assert!(line.ends_with(&format!(" {count}")), "{line}");
+    }
     done();
 }
 

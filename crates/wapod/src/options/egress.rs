@@ -106,7 +106,11 @@ pub(crate) struct ProxyVariables {
 /// # Errors
 ///
 /// A text of one line.
-pub(super) fn rules(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+pub(super) fn rules(
+    picker: &mut Picker<'_>,
+    config: &mut Config,
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
     let none = RuleList::default;
     let RuleList(allow) = picker.pick("egress-allow", none(), |layer| {
         layer.egress.egress_allow.clone()
@@ -131,6 +135,11 @@ pub(super) fn rules(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), 
         layer.egress.egress_default
     });
     let audit = picker.pick("egress-audit", false, |layer| layer.egress.egress_audit);
+    if audit {
+        warnings.push(
+            "egress-audit: connections that rules deny, and those to private addresses, are only counted and logged".to_owned(),
+        );
+    }
     config.egress = WorkerEgress {
         deny: deny.into_iter().collect(),
         allow: allow.into_iter().collect(),

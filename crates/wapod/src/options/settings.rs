@@ -197,7 +197,7 @@ pub(super) fn resolve(
     if let Some(size) = enclave_bytes {
         check_enclave(&config, size)?;
     }
-    egress::rules(&mut picker, &mut config)?;
+    egress::rules(&mut picker, &mut config, &mut warnings)?;
     config.proxies = egress::proxies(&mut picker, &machine.proxies, &mut warnings)?;
     Ok(Settings {
         config,
