@@ -8,8 +8,8 @@ use e2e::dns::{Dns, Question, Record, Reply};
 use e2e::forbidden::{ADDRESSES, OWN, PUBLIC, SPELLINGS};
 use e2e::namespace::{Place, done, enter};
 use e2e::probe::{SCRATCH, Script};
-use e2e::{Daemon, Errno, Probe, client};
-use tokio::net::TcpListener;
+use e2e::{Daemon, Errno, Probe, client, within};
+use tokio::net::{TcpListener, UdpSocket};
 use wapod::{AppConfig, Config, DescriptorLimits, Resolver, WorkerEgress};
 
 const TIMED_OUT: u8 = 4;
@@ -203,6 +203,81 @@ async fn forbidden_addresses_are_reached_in_no_spelling_and_by_no_name() {
         assert_eq!(connect(&open, &name, trap.port).await, Ok(()), "{name}");
     }
     done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forbidden_addresses_get_no_datagrams_in_no_spelling_and_by_no_name() {
+    let test = "egress::forbidden_addresses_get_no_datagrams_in_no_spelling_and_by_no_name";
+    if enter(test, OWN) == Place::Outside {
+        return;
+    }
+    let dns = Dns::scripted(script).await;
+    let trap = UdpSocket::bind("[::]:0").await.unwrap();
+    let port = trap.local_addr().unwrap().port();
+    let daemon = daemon(&dns, |_| {}).await;
+    let closed = probe(&daemon, "closed", |_| {}).await;
+    let refused = Err(Errno::Forbidden);
+    let sockets = bind_both(&closed).await;
+    for host in ADDRESSES {
+        let to = SocketAddr::new(host.parse().unwrap(), port);
+        let socket = sockets[usize::from(to.is_ipv6())];
+        assert_eq!(closed.send_to(socket, to, b"x").await, refused, "{host}");
+        assert_eq!(
+            closed.send_to(sockets[1], to, b"x").await,
+            refused,
+            "{host}"
+        );
+        for socket in sockets {
+            let target = to.to_string();
+            assert_eq!(closed.udp_connect(socket, &target).await, refused, "{host}");
+            let target = format!("{}:{port}", name_of(host));
+            let outcome = closed.udp_connect(socket, &target).await;
+            // A socket of IPv4 asks for no address of IPv6, and finds none.
+            let finds_none = socket == sockets[0] && to.is_ipv6();
+            let expected = if finds_none { Err(Errno::Io) } else { refused };
+            assert_eq!(outcome, expected, "{target}");
+        }
+    }
+    for host in SPELLINGS {
+        let outcome = closed
+            .udp_connect(sockets[1], &format!("{host}:{port}"))
+            .await;
+        let is_refused = matches!(outcome, Err(Errno::Forbidden | Errno::InvalidParameter));
+        assert!(is_refused, "{host}: {outcome:?}");
+    }
+    for host in [
+        "thousand.test",
+        "alias.test",
+        "chain.test",
+        "bare-alias.test",
+    ] {
+        let outcome = closed
+            .udp_connect(sockets[1], &format!("{host}:{port}"))
+            .await;
+        assert_eq!(outcome, refused, "{host}");
+    }
+    let mut buffer = [0; 10];
+    let arrived = trap.try_recv_from(&mut buffer);
+    assert!(arrived.is_err(), "{arrived:?} without a rule");
+
+    // The network is what it seems: everything would have arrived.
+    let open = probe(&daemon, "open", |app| app.egress = rules(&["*"])).await;
+    let sockets = bind_both(&open).await;
+    for host in ADDRESSES {
+        let to = SocketAddr::new(host.parse().unwrap(), port);
+        let socket = sockets[usize::from(to.is_ipv6())];
+        assert_eq!(open.send_to(socket, to, b"x").await, Ok(1), "{host}");
+        let arrived = within("the datagram", trap.recv_from(&mut buffer)).await;
+        assert!(arrived.is_ok(), "{host}");
+    }
+    done();
+}
+
+/// A socket for IPv4 and one for IPv6.
+async fn bind_both(probe: &Probe) -> [u32; 2] {
+    let v4 = probe.udp_bind("0.0.0.0:0").await.unwrap();
+    let v6 = probe.udp_bind("[::]:0").await.unwrap();
+    [v4, v6]
 }
 
 #[tokio::test(flavor = "multi_thread")]
