@@ -38,7 +38,8 @@ Usage: bench [--smoke] [hold | ROW...]
 
   --smoke   every row once and briefly; nothing is kept
   hold      the rows about strangers that do their worst, kept in a table of
-            their own: burst, hostile-guests, hostile-clients, compile-bombs, drain
+            their own: burst, hostile-guests, hostile-clients, compile-bombs,
+            quotas, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
             gateway, https, transfer, daemon, tcp-echo, tls, cpu, idle-memory,
             neighbour; nothing is kept";

@@ -146,6 +146,11 @@ pub(crate) const ALL: &[Row] = &[
         run: hold::bombs::run,
     },
     Row {
+        name: "quotas",
+        group: Group::Hold,
+        run: hold::quotas::run,
+    },
+    Row {
         name: "drain",
         group: Group::Hold,
         run: hold::drain::run,

@@ -77,6 +77,8 @@ enum Command {
     Query(command::query::Options),
     /// Give an app secrets, or take them away.
     Secret(command::secret::Options),
+    /// Show what an app may have and has, or change that while it runs.
+    Quota(command::quota::Options),
     /// Show what apps have used.
     Usage(command::usage::Options),
     /// Show a worker at a glance.
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
         Command::Logs(options) => command::logs::run(&options, &terminal),
         Command::Query(options) => command::query::run(&options, &terminal),
         Command::Secret(options) => command::secret::run(&options, &terminal),
+        Command::Quota(options) => command::quota::run(&options, &terminal),
         Command::Usage(options) => command::usage::run(&options, &terminal),
         Command::Info(options) => command::info::run(&options, &terminal),
         Command::Init(options) => command::init::run(&options, &terminal),

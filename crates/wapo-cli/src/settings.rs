@@ -11,11 +11,11 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::{Value, json};
-use wapo_rpc::message::AppSettings;
+use wapo_rpc::message::{AppSettings, StringPair};
 use wapo_rpc::{AppManifest, HostName};
 use wapod::limits::QUERY_BYTES_MAX_DEFAULT;
 use wapod::mistakes::{self, count, value};
-use wapod::{ByteSize, EgressDefault, EgressRule, PortRange};
+use wapod::{ByteSize, EgressDefault, EgressRule, PortRange, QuotaList};
 
 /// Settings, as far as they were given.
 #[derive(Args, serde::Deserialize, Clone, Debug, Default)]
@@ -91,6 +91,12 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "parsed")]
     pub(crate) listen_ports: Option<PortRange>,
 
+    /// Set a quota of the app, such as connections-in=100, egress-per-second=10M or
+    /// cpu=0.5; `wapo quota` lists them and changes them while the app runs.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_quota)]
+    #[serde(deserialize_with = "quotas")]
+    pub(crate) quota: Vec<(String, String)>,
+
     /// Start the app again also when it has ended without an error.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) restart_always: Option<bool>,
@@ -164,6 +170,11 @@ impl Settings {
             },
             egress_default: self.egress_default.or(other.egress_default),
             listen_ports: self.listen_ports.or(other.listen_ports),
+            quota: {
+                let mut quotas: BTreeMap<_, _> = other.quota.into_iter().collect();
+                quotas.extend(self.quota);
+                quotas.into_iter().collect()
+            },
             restart_always: self.restart_always.or(other.restart_always),
             name: self.name.or(other.name),
             label: self.label.or(other.label),
@@ -224,6 +235,11 @@ impl Settings {
                 listen_ports: ports.unwrap_or_default(),
                 instances,
                 cors: self.cors.unwrap_or(false),
+                quotas: self
+                    .quota
+                    .into_iter()
+                    .map(|(key, value)| StringPair { key, value })
+                    .collect(),
                 ..AppSettings::default()
             },
         })
@@ -232,7 +248,7 @@ impl Settings {
 
 impl Plan {
     /// Settings that an app has otherwise, in words. The number of instances is
-    /// left out: it is changed while the app runs.
+    /// left out, and so are its quotas: they are changed while the app runs.
     pub(crate) fn differences(&self, app: &wapo_rpc::message::AppInfo) -> Vec<&'static str> {
         let theirs = app.settings.clone().unwrap_or_default();
         let ours = &self.settings;
@@ -262,6 +278,47 @@ impl Plan {
         compare(name.is_none_or(|name| name.as_str() == app.name), "--name");
         differences
     }
+
+    /// Quotas that an app has otherwise. They can be changed while it runs; others
+    /// that were set since stay.
+    pub(crate) fn other_quotas(&self, app: &wapo_rpc::message::AppInfo) -> Vec<StringPair> {
+        let theirs = app.settings.clone().unwrap_or_default().quotas;
+        let ours = self.settings.quotas.iter();
+        let others = ours.filter(|quota| !has_quota(&theirs, quota));
+        others.cloned().collect()
+    }
+}
+
+/// Whether an app has a quota of its own, or none if that is what is wanted.
+fn has_quota(theirs: &[StringPair], wanted: &StringPair) -> bool {
+    let list = |quota: &StringPair| {
+        let mut list = QuotaList::default();
+        list.set(&quota.key, &quota.value).map(|()| list)
+    };
+    let is_it = |quota: &&StringPair| quota.key == wanted.key;
+    let theirs = theirs.iter().find(is_it).map(list);
+    list(wanted) == theirs.unwrap_or_else(|| Ok(QuotaList::default()))
+}
+
+/// Reads `NAME=VALUE` of a quota.
+fn parse_quota(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is not of the form NAME=VALUE"))?;
+    QuotaList::default().set(name, value)?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+fn quotas<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<(String, String)>, D::Error> {
+    let quotas = BTreeMap::<String, Value>::deserialize(input)?;
+    let read = |(name, value): (String, Value)| {
+        let value = text(value).map_err(D::Error::custom)?;
+        QuotaList::default()
+            .set(&name, &value)
+            .map_err(D::Error::custom)?;
+        Ok((name, value))
+    };
+    quotas.into_iter().map(read).collect()
 }
 
 /// The first setting of a project that cannot be read, and why.
@@ -344,6 +401,7 @@ mod tests {
             "memory": "64M",
             "allow-egress": ["10.0.0.0/8", "*.example.com:443"],
             "listen-ports": "3000..3100",
+            "quota": { "cpu": 0.5, "connections-in": 100 },
             "name": "shop",
             "query-max": "2K",
         });

@@ -97,6 +97,69 @@ async fn other_settings_of_the_same_app_are_not_passed_over() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn quotas_are_shown_and_changed() {
+    let place = Place::new().await;
+    let wasm = guest("hello-http");
+    let first = place
+        .json(&[
+            "deploy",
+            &wasm,
+            "--quota",
+            "cpu=0.5",
+            "--quota",
+            "timers=100",
+        ])
+        .await;
+    let limits = async |name: &str| {
+        let report = place.json(&["quota", "hello-http"]).await;
+        let quotas = report["quotas"].as_array().expect("a list").clone();
+        let quota = quotas.iter().find(|quota| quota["name"] == name);
+        let quota = quota.expect("the quota").clone();
+        (
+            quota["limit"].as_str().map(str::to_owned),
+            quota["is_own"].clone(),
+        )
+    };
+    let own = |limit: &str| (Some(limit.to_owned()), Value::Bool(true));
+    assert_eq!(limits("cpu").await, own("0.5"));
+
+    let table = place.good(&["quota", "hello-http"]).await;
+    for words in ["QUOTA", "cpu", "0.5", "slow down", "connections-in", "wait"] {
+        assert!(table.contains(words), "{words} in {table}");
+    }
+    let set = [
+        "quota",
+        "hello-http",
+        "--set",
+        "cpu=default,egress-per-second=10M",
+    ];
+    place.good(&set).await;
+    assert_eq!(limits("egress-per-second").await, own("10M"));
+    assert_eq!(limits("cpu").await.1, Value::Bool(false));
+    let bad = place
+        .bad(&["quota", "hello-http", "--set", "cpu=half"])
+        .await;
+    assert!(bad.contains("`half` is not a number of cores"), "{bad}");
+    let bad = place.bad(&["quota", "hello-http", "--set", "cpus=1"]).await;
+    assert!(bad.contains("did you mean `cpu`?"), "{bad}");
+    let bad = place.bad(&["quota", "hello-http", "--set", "cpu"]).await;
+    assert!(bad.contains("write NAME=VALUE"), "{bad}");
+
+    // The same app with another quota goes on.
+    let again = place.run(&["deploy", &wasm, "--quota", "timers=200"]).await;
+    assert!(
+        text(&again.stderr).contains("Set timers=200"),
+        "{}",
+        text(&again.stderr)
+    );
+    assert_eq!(limits("timers").await, own("200"));
+    assert_eq!(limits("egress-per-second").await, own("10M"), "it stays");
+    let list = place.json(&["list"]).await;
+    assert_eq!(list[0]["address"], first["address"]);
+    assert_eq!(list[0]["usage"]["starts"], 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_app_is_stopped_started_resized_and_removed() {
     let place = Place::new().await;
     let wasm = guest("hello-http");
@@ -419,6 +482,7 @@ async fn a_command_line_that_makes_no_sense_is_refused_before_anything_is_asked(
         vec!["query", "app"],
         vec!["secret", "set", "app", "NAME", "value"],
         vec!["logs", "app", "--tail", "-1"],
+        vec!["deploy", "--quota", "cpu=half"],
         vec!["init", "--recipient", "nobody"],
     ] {
         let ended = output(folder.path(), &arguments).await;

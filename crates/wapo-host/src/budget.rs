@@ -10,6 +10,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::quotas::{OverQuota, QuotaKind, Quotas};
+
 /// What guests hold of something that is bounded for all of them together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct BudgetUsage {
@@ -83,23 +85,33 @@ impl MemoryBudget {
     }
 }
 
-/// The part of a budget that one instance has. Dropping it gives it back.
+/// The part of a budget, and of its app's quota, that one instance has. Dropping it
+/// gives it back.
 #[derive(Debug)]
 pub(crate) struct MemoryShare {
     budget: Arc<MemoryBudget>,
+    quotas: Arc<Quotas>,
     bytes: u64,
+    /// Why the quota refused last, if it was that.
+    over: Option<OverQuota>,
 }
 
 impl MemoryShare {
-    pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Self {
+    pub(crate) fn new(budget: &Arc<MemoryBudget>, quotas: &Arc<Quotas>) -> Self {
         Self {
             budget: Arc::clone(budget),
+            quotas: Arc::clone(quotas),
             bytes: 0,
+            over: None,
         }
     }
 
-    pub(crate) fn budget(&self) -> &MemoryBudget {
-        &self.budget
+    /// Why so many bytes more were not granted last, for people.
+    pub(crate) fn refusal(&self, wanted_bytes: u64) -> String {
+        match &self.over {
+            Some(over) => over.to_string(),
+            None => self.budget.refusal(wanted_bytes),
+        }
     }
 
     /// Exchanges one part for another; false leaves all as it was.
@@ -107,20 +119,32 @@ impl MemoryShare {
     pub(crate) fn exchange(&mut self, before_bytes: u64, after_bytes: u64) -> bool {
         if after_bytes > before_bytes {
             let more = after_bytes - before_bytes;
+            self.over = self.quotas.add(QuotaKind::Memory, more).err();
+            if self.over.is_some() {
+                return false;
+            }
             let granted = self.budget.commit(more);
-            self.bytes += if granted { more } else { 0 };
+            match granted {
+                true => self.bytes += more,
+                false => self.quotas.give_back(QuotaKind::Memory, more),
+            }
             return granted;
         }
         let less = (before_bytes - after_bytes).min(self.bytes);
-        self.budget.give_back(less);
+        self.give_back(less);
         self.bytes -= less;
         true
+    }
+
+    fn give_back(&self, bytes: u64) {
+        self.quotas.give_back(QuotaKind::Memory, bytes);
+        self.budget.give_back(bytes);
     }
 }
 
 impl Drop for MemoryShare {
     fn drop(&mut self) {
-        self.budget.give_back(self.bytes);
+        self.give_back(self.bytes);
     }
 }
 
@@ -131,8 +155,8 @@ mod tests {
     #[test]
     fn shares_are_granted_up_to_the_budget_and_given_back() {
         let budget = MemoryBudget::new(Some(100));
-        let mut one = MemoryShare::new(&budget);
-        let mut other = MemoryShare::new(&budget);
+        let mut one = MemoryShare::new(&budget, &Arc::default());
+        let mut other = MemoryShare::new(&budget, &Arc::default());
         assert!(one.exchange(0, 60));
         assert!(!other.exchange(0, 41));
         assert!(other.exchange(0, 40));
@@ -154,7 +178,7 @@ mod tests {
     #[test]
     fn without_a_limit_nothing_overflows() {
         let budget = MemoryBudget::new(None);
-        let mut share = MemoryShare::new(&budget);
+        let mut share = MemoryShare::new(&budget, &Arc::default());
         assert!(share.exchange(0, u64::MAX));
         assert!(!share.exchange(0, 1));
         assert_eq!(budget.usage().max, None);
@@ -165,7 +189,7 @@ mod tests {
     #[test]
     fn a_refusal_says_how_much_is_left() {
         let budget = MemoryBudget::new(Some(10 << 10));
-        let mut share = MemoryShare::new(&budget);
+        let mut share = MemoryShare::new(&budget, &Arc::default());
         assert!(share.exchange(0, 6 << 10));
         let text = budget.refusal(5 << 10);
         assert!(text.contains("5 KiB are wanted and 4 of 10 KiB"), "{text}");

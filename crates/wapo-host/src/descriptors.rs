@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::budget::BudgetUsage;
 use crate::limits::CONNECT_ATTEMPTS_MAX;
+use crate::quotas::{OverQuota, QuotaKind, QuotaPermit, Quotas};
 
 /// Descriptors that a listener takes: its own, and the one that the embedder
 /// keeps to share the port with other instances.
@@ -126,23 +127,28 @@ pub(crate) enum NoDescriptors {
     },
     #[error("{max} attempts to connect are under way, which is the limit of an instance")]
     Attempts { max: usize },
+    #[error(transparent)]
+    Quota(#[from] OverQuota),
 }
 
 /// Descriptors of one instance, over all its starts.
 #[derive(Debug)]
 pub(crate) struct DescriptorShare {
     budget: Arc<DescriptorBudget>,
+    /// Of the app.
+    quotas: Arc<Quotas>,
     held: Mutex<u64>,
     attempts: Arc<Semaphore>,
     attempts_max: usize,
 }
 
 impl DescriptorShare {
-    pub(crate) fn new(budget: &Arc<DescriptorBudget>) -> Arc<Self> {
+    pub(crate) fn new(budget: &Arc<DescriptorBudget>, quotas: &Arc<Quotas>) -> Arc<Self> {
         let half = usize::try_from(budget.limits.per_instance / 2).unwrap_or(usize::MAX);
         let attempts_max = half.clamp(1, CONNECT_ATTEMPTS_MAX);
         Arc::new(Self {
             budget: Arc::clone(budget),
+            quotas: Arc::clone(quotas),
             held: Mutex::new(0),
             attempts: Arc::new(Semaphore::new(attempts_max)),
             attempts_max,
@@ -168,7 +174,9 @@ impl DescriptorShare {
         let mut held = self.held();
         let (before, after) = (*held, held.saturating_add(count));
         let max = self.budget.limits.per_instance;
+        self.quotas.add(QuotaKind::Descriptors, count)?;
         if after > max || !self.budget.grow(before, after) {
+            self.quotas.give_back(QuotaKind::Descriptors, count);
             self.budget.refused.fetch_add(1, Ordering::Relaxed);
             return Err(NoDescriptors::Used {
                 held: before,
@@ -182,10 +190,12 @@ impl DescriptorShare {
         Ok(DescriptorPermit {
             share: Arc::clone(self),
             count,
+            _quota: None,
         })
     }
 
     fn give_back(&self, count: u64) {
+        self.quotas.give_back(QuotaKind::Descriptors, count);
         let mut held = self.held();
         let after = held.saturating_sub(count);
         self.budget.shrink(*held, after);
@@ -218,6 +228,16 @@ impl DescriptorShare {
 pub(crate) struct DescriptorPermit {
     share: Arc<DescriptorShare>,
     count: u64,
+    /// What the socket is: a connection or a listener.
+    _quota: Option<QuotaPermit>,
+}
+
+impl DescriptorPermit {
+    /// The same for a socket that counts as something else, too.
+    pub(crate) fn with(mut self, quota: QuotaPermit) -> Self {
+        self._quota = Some(quota);
+        self
+    }
 }
 
 impl Drop for DescriptorPermit {
@@ -264,10 +284,14 @@ mod tests {
         DescriptorBudget::new(limits, 10)
     }
 
+    fn new_share(budget: &Arc<DescriptorBudget>) -> Arc<DescriptorShare> {
+        DescriptorShare::new(budget, &Arc::default())
+    }
+
     #[test]
     fn every_instance_gets_some_whatever_others_hold() {
         let budget = budget(1_000, 1_000);
-        let shares: Vec<_> = (0..10).map(|_| DescriptorShare::new(&budget)).collect();
+        let shares: Vec<_> = (0..10).map(|_| new_share(&budget)).collect();
         let greedy: Vec<_> = shares[..9].iter().map(take_all).collect();
         let honest: Vec<_> = (0..GUARANTEED_MAX).map(|_| shares[9].take(1)).collect();
         assert!(honest.iter().all(Result::is_ok), "{:?}", budget.usage());
@@ -284,7 +308,7 @@ mod tests {
     #[test]
     fn an_instance_gets_no_more_than_its_share_and_gives_it_back() {
         let budget = budget(1_000, 10);
-        let share = DescriptorShare::new(&budget);
+        let share = new_share(&budget);
         let held = take_all(&share);
         assert_eq!(held.len(), 10);
         assert_eq!(budget.usage().used, 10);
@@ -297,7 +321,7 @@ mod tests {
     #[test]
     fn greedy_instances_leave_half_of_what_is_left_to_others() {
         let budget = budget(1_000, 1_000);
-        let (one, other) = (DescriptorShare::new(&budget), DescriptorShare::new(&budget));
+        let (one, other) = (new_share(&budget), new_share(&budget));
         // Ten times eight are guaranteed, the other 920 are shared.
         assert_eq!(take_all(&one).len(), 8 + 460);
         let held = take_all(&one);
@@ -309,7 +333,7 @@ mod tests {
     #[test]
     fn an_attempt_keeps_one_descriptor_whatever_others_hold() {
         let budget = budget(100, 4);
-        let share = DescriptorShare::new(&budget);
+        let share = new_share(&budget);
         let mut attempt = share.attempt(2).expect("room");
         let sockets: Vec<_> = std::iter::from_fn(|| attempt.take()).collect();
         assert_eq!((sockets.len(), budget.usage().used), (4, 4));
@@ -329,7 +353,7 @@ mod tests {
     #[test]
     fn attempts_under_way_are_bounded_by_half_of_the_share() {
         let budget = budget(1_000, 8);
-        let share = DescriptorShare::new(&budget);
+        let share = new_share(&budget);
         let attempts: Vec<_> = std::iter::from_fn(|| share.attempt(1).ok()).collect();
         assert_eq!(attempts.len(), 4);
         let connected = attempts.into_iter().filter_map(|mut one| one.take());
@@ -338,5 +362,26 @@ mod tests {
         assert!(share.attempt(1).is_ok(), "connections are no attempts");
         drop(connected);
         assert_eq!(budget.usage().used, 0);
+    }
+
+    #[test]
+    fn instances_share_the_quota_of_their_app() {
+        let budget = budget(1_000, 100);
+        let quotas = Arc::<Quotas>::default();
+        let mut limits = crate::quotas::QuotaLimits::default();
+        limits.set(QuotaKind::Descriptors, Some(5));
+        quotas.set(&limits);
+        let share = || DescriptorShare::new(&budget, &quotas);
+        let (one, other) = (share(), share());
+        let held = (one.take(3), other.take(2));
+        assert!(held.0.is_ok() && held.1.is_ok());
+        let refused = other.take(1).expect_err("five are in use");
+        assert!(refused.to_string().contains("`descriptors`"), "{refused}");
+        drop(held);
+        assert_eq!(take_all(&one).len(), 5);
+        assert_eq!(
+            (quotas.used(QuotaKind::Descriptors), budget.usage().used),
+            (0, 0)
+        );
     }
 }

@@ -1,7 +1,8 @@
 //! The loop that polls one guest from its first instruction to its end.
 //!
 //! Tells of requests, enters the poll export, settles fuel, and waits when
-//! there is nothing to do. A stop request or the time limit ends it at any
+//! there is nothing to do, or when its app has used up what it may use for the
+//! moment (`pace`). A stop request or the time limit ends it at any
 //! point at which the guest can be interrupted, a slice apart at most. Called
 //! by `supervise`, which decides what happens afterwards.
 
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use wapo_abi::message::InputChannel;
 use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
 use wasmtime::{Instance, Store, Trap, TypedFunc};
@@ -20,9 +21,10 @@ use wasmtime_wasi::I32Exit;
 use crate::control::Control;
 use crate::instance::{ExitReason, Phase};
 use crate::intake::Intake;
-use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL};
+use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, ROOM_LOOK_INTERVAL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
+use crate::pace::Pace;
 use crate::state::InstanceState;
 use crate::trap::{self, Frames};
 
@@ -87,6 +89,7 @@ impl GasAccount {
 pub(crate) enum Halt {
     Stopped,
     TimeExceeded(Duration),
+    GasUsedUp(u64),
 }
 
 /// The time that an instance may take, over all its starts.
@@ -108,6 +111,7 @@ impl From<Halt> for ExitReason {
         match halt {
             Halt::Stopped => Self::Stopped,
             Halt::TimeExceeded(max) => Self::TimeExceeded(max),
+            Halt::GasUsedUp(max) => Self::GasUsedUp(max),
         }
     }
 }
@@ -118,6 +122,8 @@ pub(crate) struct Driver<'a> {
     control: Arc<Control>,
     gas: &'a mut GasAccount,
     time_limit: Option<&'a mut TimeLimit>,
+    /// What its app's quotas let it compute.
+    pace: Pace,
     /// Fuel in the store at the last settlement.
     fuel_left: u64,
     /// Fuel burnt since the guest last let others run.
@@ -132,6 +138,7 @@ impl<'a> Driver<'a> {
         time_limit: Option<&'a mut TimeLimit>,
     ) -> Self {
         let control = Arc::clone(&state.control);
+        let pace = Pace::new(&state.config.quotas, &state.config.meter);
         let mut store = Store::new(engine, state);
         store.limiter(|state| state);
         Self {
@@ -139,6 +146,7 @@ impl<'a> Driver<'a> {
             control,
             gas,
             time_limit,
+            pace,
             fuel_left: 0,
             slice_used: 0,
         }
@@ -172,12 +180,19 @@ impl<'a> Driver<'a> {
         let instantiated = interruptible(
             &self.control,
             &mut self.time_limit,
-            metered(&self.control, self.gas, &meter, &intake, instantiating),
+            metered(
+                &self.control,
+                self.gas,
+                &mut self.pace,
+                (&meter, &intake),
+                instantiating,
+            ),
         )
         .await;
         self.settle();
-        let instance =
-            instantiated?.map_err(|error| self.start_failure(&error, "the start function"))?;
+        let instance = instantiated
+            .flatten()?
+            .map_err(|error| self.start_failure(&error, "the start function"))?;
         let poll = self.find_poll(&instance)?;
         self.initialize(&instance, &meter).await?;
         Ok(poll)
@@ -195,11 +210,19 @@ impl<'a> Driver<'a> {
         let returned = interruptible(
             &self.control,
             &mut self.time_limit,
-            metered(&self.control, self.gas, meter, &intake, initializing),
+            metered(
+                &self.control,
+                self.gas,
+                &mut self.pace,
+                (meter, &intake),
+                initializing,
+            ),
         )
         .await;
         self.settle();
-        returned?.map_err(|error| self.start_failure(&error, INITIALIZE_EXPORT))?;
+        returned
+            .flatten()?
+            .map_err(|error| self.start_failure(&error, INITIALIZE_EXPORT))?;
         self.refuel()
     }
 
@@ -212,7 +235,7 @@ impl<'a> Driver<'a> {
             }
             ExitReason::Trapped(_) => ExitReason::FailedToStart(match state.memory_refused {
                 // The limiter can only say no; this is why it did.
-                Some(wanted) => state.memory_share.budget().refusal(wanted),
+                Some(wanted) => state.memory_share.refusal(wanted),
                 None => format!("{error:#}"),
             }),
             reason => reason,
@@ -240,11 +263,17 @@ impl<'a> Driver<'a> {
             let returned = interruptible(
                 &self.control,
                 &mut self.time_limit,
-                metered(&self.control, self.gas, &meter, &intake, polling),
+                metered(
+                    &self.control,
+                    self.gas,
+                    &mut self.pace,
+                    (&meter, &intake),
+                    polling,
+                ),
             )
             .await;
             self.settle();
-            let outcome = match returned {
+            let outcome = match returned.flatten() {
                 Ok(Ok(number)) => PollOutcome::from_i32(number),
                 Ok(Err(error)) => return self.exit_reason(&error),
                 Err(halt) => return halt.into(),
@@ -288,6 +317,7 @@ impl<'a> Driver<'a> {
         loop {
             self.store.data_mut().announce_requests();
             self.push_out_streams();
+            self.wake_rate_waits();
             if self.store.data().wakes.wants_poll() {
                 return Ok(());
             }
@@ -311,8 +341,32 @@ impl<'a> Driver<'a> {
         }
     }
 
+    /// Wakes the guest where its app may move bytes again.
+    fn wake_rate_waits(&mut self) {
+        let state = self.store.data_mut();
+        if state.rate_waits.due().is_none() {
+            return;
+        }
+        let config = &state.config;
+        state
+            .rate_waits
+            .wake_due(Instant::now(), &config.quotas, &config.meter);
+    }
+
+    /// When to look again whether something can go on that quotas hold up.
+    fn next_look(&self) -> Option<Instant> {
+        let state = self.store.data();
+        let rates = state.rate_waits.due();
+        let handles = state.lacks_handles();
+        let handles = handles.then(|| Instant::now() + ROOM_LOOK_INTERVAL);
+        rates.into_iter().chain(handles).min()
+    }
+
     /// Waits for a wake, a request, a stop or the deadline.
     async fn wait(&mut self) -> Result<(), Halt> {
+        let mut look = self
+            .next_look()
+            .map(|at| Box::pin(tokio::time::sleep_until(at)));
         // Only what is needed is held while waiting: the state is not `Sync`.
         let state = self.store.data();
         let wakes = Arc::clone(&state.wakes);
@@ -335,6 +389,9 @@ impl<'a> Driver<'a> {
                     .any(|one| !intake.is_empty(one))
             {
                 return Poll::Ready(Ok(()));
+            }
+            if let Some(look) = &mut look {
+                return look.as_mut().poll(cx).map(Ok);
             }
             Poll::Pending
         })
@@ -441,24 +498,35 @@ pub(crate) async fn interruptible<F: Future>(
     .await
 }
 
-/// Runs a future that is guest code. Whenever it is suspended its gas is published,
-/// and whoever waits for room hears of what the guest has made.
+/// Runs a future that is guest code, as fast as its app's quotas let it. Whenever it
+/// is suspended its gas is published, and whoever waits for room hears of what the
+/// guest has made.
+///
+/// # Errors
+///
+/// [`Halt::GasUsedUp`].
 async fn metered<F: Future>(
     control: &Control,
     gas: &mut GasAccount,
-    meter: &Meter,
-    intake: &Intake,
+    pace: &mut Pace,
+    (meter, intake): (&Meter, &Intake),
     guest: F,
-) -> F::Output {
+) -> Result<F::Output, Halt> {
     let mut guest = pin!(guest);
     std::future::poll_fn(|cx| {
+        if let Some(max) = pace.gas_used_up() {
+            return Poll::Ready(Err(Halt::GasUsedUp(max)));
+        }
+        std::task::ready!(pace.poll_turn(cx));
+        let step = pace.begin();
         let polled = guest.as_mut().poll(cx);
+        pace.end(&step);
         if polled.is_pending() && !control.is_in_host() {
             control.fuel().note_suspension();
             gas.publish(meter, control.fuel().burnt());
         }
         intake.tell_freed();
-        polled
+        polled.map(Ok)
     })
     .await
 }

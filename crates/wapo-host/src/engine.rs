@@ -335,14 +335,14 @@ impl Engine {
         let id = InstanceId(self.parts.instances.fetch_add(1, Ordering::Relaxed));
         let control = Arc::new(Control::default());
         let (status, status_seen) = watch::channel(Status::starting());
-        let memory = HostMemory::new(&self.parts.budget);
+        let memory = HostMemory::of_app(&self.parts.budget, &config.quotas);
         let intake = Intake::new(
             id,
             Arc::clone(&embedder),
             Arc::clone(&control),
             Arc::clone(&memory),
         );
-        let descriptors = DescriptorShare::new(&self.parts.descriptors);
+        let descriptors = DescriptorShare::new(&self.parts.descriptors, &config.quotas);
         let handle = InstanceHandle {
             id,
             control: Arc::clone(&control),

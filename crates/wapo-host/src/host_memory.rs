@@ -14,11 +14,14 @@ use bytes::Bytes;
 
 use crate::budget::MemoryBudget;
 use crate::limits::{HOST_MEMORY_BYTES_MAX, HOST_MEMORY_FREE_BYTES};
+use crate::quotas::{QuotaKind, Quotas};
 
 /// What the host keeps for one instance, over all its starts.
 #[derive(Debug)]
 pub(crate) struct HostMemory {
     budget: Arc<MemoryBudget>,
+    /// Of the app.
+    quotas: Arc<Quotas>,
     held_bytes: Mutex<u64>,
     /// Whether a refusal was told to the app's log already.
     told: AtomicBool,
@@ -43,8 +46,14 @@ fn counted(held_bytes: u64) -> u64 {
 
 impl HostMemory {
     pub(crate) fn new(budget: &Arc<MemoryBudget>) -> Arc<Self> {
+        Self::of_app(budget, &Arc::default())
+    }
+
+    /// For an instance of an app with these quotas.
+    pub(crate) fn of_app(budget: &Arc<MemoryBudget>, quotas: &Arc<Quotas>) -> Arc<Self> {
         Arc::new(Self {
             budget: Arc::clone(budget),
+            quotas: Arc::clone(quotas),
             held_bytes: Mutex::new(0),
             told: AtomicBool::new(false),
         })
@@ -94,8 +103,13 @@ impl HostMemory {
             return Err(refused(format!("its maximum is {max_mib} MiB")));
         }
         let counted_more = counted(sum) - counted(*held);
-        if counted_more > 0 && !self.budget.commit(counted_more) {
-            return Err(refused(self.budget.refusal(counted_more)));
+        if counted_more > 0 {
+            let quota = self.quotas.add(QuotaKind::HostMemory, counted_more);
+            quota.map_err(|over| refused(over.to_string()))?;
+            if !self.budget.commit(counted_more) {
+                self.quotas.give_back(QuotaKind::HostMemory, counted_more);
+                return Err(refused(self.budget.refusal(counted_more)));
+            }
         }
         *held = sum;
         Ok(())
@@ -108,6 +122,7 @@ impl HostMemory {
         *held = rest;
         drop(held);
         if counted_less > 0 {
+            self.quotas.give_back(QuotaKind::HostMemory, counted_less);
             self.budget.give_back(counted_less);
         }
     }

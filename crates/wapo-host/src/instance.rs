@@ -25,6 +25,7 @@ use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
 use crate::net::names::NameShare;
 use crate::net::policy::{EgressPolicy, EgressRules};
+use crate::quotas::Quotas;
 use crate::schedule::SchedulingHistory;
 
 /// What one instance may use and how it is run.
@@ -55,6 +56,9 @@ pub struct InstanceConfig {
     pub egress: Arc<dyn EgressPolicy>,
     /// Where use is counted. Several instances may share one.
     pub meter: Arc<Meter>,
+    /// What the app may have in all; one for each app. Rates and gas count what the
+    /// meter counts, so that instances that share quotas share a meter.
+    pub quotas: Arc<Quotas>,
     /// How the app's instances have used the processor so far; one for each app.
     pub history: Arc<SchedulingHistory>,
     /// The app's answers about names, and how often it may ask; one for each app.
@@ -81,6 +85,7 @@ impl Default for InstanceConfig {
             trusted_proxies: Arc::default(),
             egress: Arc::new(EgressRules::default()),
             meter: Arc::new(Meter::default()),
+            quotas: Arc::default(),
             history: Arc::default(),
             names: Arc::default(),
             trace_calls: false,
@@ -125,6 +130,10 @@ pub enum ExitReason {
     Violation(String),
     /// This much gas, [`InstanceConfig::gas_max`], is used up.
     GasExhausted(u64),
+    /// The app has used up this much gas, its quota ([`QuotaKind::Gas`]).
+    ///
+    /// [`QuotaKind::Gas`]: crate::QuotaKind::Gas
+    GasUsedUp(u64),
     /// This time, [`InstanceConfig::time_max`], is over.
     TimeExceeded(Duration),
     /// The guest never ran: no memory left, bad start function, no slot.
@@ -147,6 +156,7 @@ impl std::fmt::Display for ExitReason {
             Self::Trapped(message) => write!(f, "trapped: {message}"),
             Self::Violation(message) => write!(f, "ended by the host: {message}"),
             Self::GasExhausted(max) => write!(f, "gas limit of {max} reached"),
+            Self::GasUsedUp(max) => write!(f, "stopped: gas used up, the app's quota is {max}"),
             Self::TimeExceeded(max) => write!(f, "time limit of {max:?} reached"),
             Self::FailedToStart(message) => write!(f, "failed to start: {message}"),
         }

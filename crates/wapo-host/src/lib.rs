@@ -44,7 +44,9 @@ mod module_files;
 pub mod net;
 mod notices;
 mod output;
+mod pace;
 mod precheck;
+pub mod quotas;
 mod resource;
 mod schedule;
 mod state;
@@ -83,4 +85,5 @@ pub use net::policy::{
     RuleSet, WorkerEgress,
 };
 pub use net::proxy::{Proxies, Proxy, ProxyError};
+pub use quotas::{QuotaKind, QuotaLimits, QuotaReading, Quotas};
 pub use schedule::SchedulingHistory;

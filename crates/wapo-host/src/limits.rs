@@ -335,6 +335,38 @@ pub const TLS_UNSENT_BYTES: u64 = 68 * 1024;
 /// bookkeeping.
 pub const TLS_UNSENT_FREE_BYTES: usize = 4 * 1024;
 
+/// Time whose use of a rate an app may save up: its bucket holds so much of it.
+///
+/// Half a second lets a page be answered at once, and is short enough that an
+/// average of a few seconds is the rate.
+pub const QUOTA_BURST: Duration = Duration::from_millis(500);
+
+/// Bytes that the buckets of bytes hold at least, each way.
+///
+/// A record of TLS is 16 KiB; a slow app can still move one at a time, and answer
+/// a small request without a pause.
+pub const QUOTA_BYTES_BURST_MIN: u64 = 16 * 1024;
+
+/// Time in which an app may draw half of what a rate of all apps has left.
+pub const QUOTA_TICK: Duration = Duration::from_millis(10);
+
+/// Time that an instance waits at least before it computes on, or a stream before
+/// its guest is woken, when a rate is used up.
+///
+/// Shorter pauses would cost as much as the slices between them.
+pub const QUOTA_PAUSE_MIN: Duration = Duration::from_millis(2);
+
+/// Time after which whoever waits for a rate looks again, however long the debt.
+///
+/// So a rate that an operator has raised holds within a second.
+pub const QUOTA_LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes for which one more of the streams that wait for a rate is woken.
+///
+/// Of thousands that wait each tick wakes those that it has something for, the
+/// longest waiting first.
+pub const QUOTA_WAKE_BYTES: u64 = 4 * 1024;
+
 /// Backlog of a listener.
 pub const LISTEN_BACKLOG: i32 = 1024;
 

@@ -172,6 +172,21 @@ impl Meter {
         self.egress_audited.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Gas so far.
+    pub(crate) fn gas(&self) -> u64 {
+        self.gas.load(Ordering::Relaxed)
+    }
+
+    /// Bytes received so far.
+    pub(crate) fn ingress_bytes(&self) -> u64 {
+        self.network_ingress_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes sent so far.
+    pub(crate) fn egress_bytes(&self) -> u64 {
+        self.network_egress_bytes.load(Ordering::Relaxed)
+    }
+
     /// What instances hold, its sums brought up to now.
     fn held(&self) -> MutexGuard<'_, Held> {
         // Nothing panics while it is locked.

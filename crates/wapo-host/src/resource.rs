@@ -7,6 +7,7 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
@@ -18,6 +19,7 @@ use crate::net::connect::Connecting;
 use crate::net::listener::Listener;
 use crate::net::stream::Stream;
 use crate::net::udp::Udp;
+use crate::quotas::{OverQuota, QuotaKind, Quotas};
 
 /// A guest's number for a host resource.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,43 +55,124 @@ pub(crate) struct Replier {
 pub(crate) struct ResourceTable {
     entries: Vec<Option<Resource>>,
     free: BinaryHeap<Reverse<usize>>,
+    /// Of the app, on which handles and timers count.
+    quotas: Arc<Quotas>,
+    timers: u64,
+    /// Handles that count and are not given out yet.
+    spare: u64,
+}
+
+/// Why there is no handle to be had, for the app's log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub(crate) enum NoHandle {
+    #[error("{HANDLES_MAX} handles are in use, which is all that an instance has")]
+    Full,
+    #[error(transparent)]
+    Quota(#[from] OverQuota),
+}
+
+impl From<NoHandle> for Errno {
+    fn from(_: NoHandle) -> Self {
+        Self::RESOURCE_LIMITED
+    }
 }
 
 impl ResourceTable {
+    /// A table that counts on these quotas.
+    pub(crate) fn new(quotas: &Arc<Quotas>) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: BinaryHeap::new(),
+            quotas: Arc::clone(quotas),
+            timers: 0,
+            spare: 0,
+        }
+    }
+
     /// Stores a resource under the lowest free handle.
     ///
     /// # Errors
     ///
-    /// [`Errno::RESOURCE_LIMITED`] when [`HANDLES_MAX`] are in use.
-    pub(crate) fn insert(&mut self, resource: Resource) -> Result<Handle, Errno> {
+    /// [`NoHandle`] when [`HANDLES_MAX`] are in use, or the quota of handles or
+    /// timers is.
+    pub(crate) fn insert(&mut self, resource: Resource) -> Result<Handle, NoHandle> {
+        self.reserve(1)?;
+        if matches!(resource, Resource::Timer(_)) {
+            self.quotas
+                .add(QuotaKind::Timers, 1)
+                .inspect_err(|_| self.release())?;
+            self.timers += 1;
+        }
         let index = match self.free.pop() {
             Some(Reverse(index)) => index,
-            None if self.entries.len() < HANDLES_MAX => {
+            None => {
                 self.entries.push(None);
                 self.entries.len() - 1
             }
-            None => return Err(Errno::RESOURCE_LIMITED),
         };
+        self.spare = self.spare.saturating_sub(1);
         self.entries[index] = Some(resource);
-        i32::try_from(index)
-            .map(Handle)
-            .map_err(|_| Errno::RESOURCE_LIMITED)
+        i32::try_from(index).map(Handle).map_err(|_| NoHandle::Full)
     }
 
     /// Whether one more resource fits.
     ///
     /// # Errors
     ///
-    /// [`Errno::RESOURCE_LIMITED`] when it does not.
-    pub(crate) fn check_room(&self) -> Result<(), Errno> {
-        if self.free.is_empty() && self.entries.len() >= HANDLES_MAX {
-            return Err(Errno::RESOURCE_LIMITED);
+    /// [`NoHandle`] when it does not.
+    pub(crate) fn check_room(&self) -> Result<(), NoHandle> {
+        if !self.has_places(1) {
+            return Err(NoHandle::Full);
+        }
+        if self.spare == 0 {
+            self.quotas.check(QuotaKind::Handles, 1)?;
         }
         Ok(())
     }
 
+    /// Whether one more timer fits.
+    ///
+    /// # Errors
+    ///
+    /// [`NoHandle`] when it does not.
+    pub(crate) fn check_room_for_timer(&self) -> Result<(), NoHandle> {
+        self.check_room()?;
+        Ok(self.quotas.check(QuotaKind::Timers, 1)?)
+    }
+
     /// Whether so many more resources fit.
     pub(crate) fn has_room(&self, count: usize) -> bool {
+        let more = (count as u64).saturating_sub(self.spare);
+        self.has_places(count) && self.quotas.has_room(QuotaKind::Handles, more)
+    }
+
+    /// Keeps so many handles for what is about to be inserted, whatever other
+    /// instances of the app do.
+    ///
+    /// # Errors
+    ///
+    /// [`NoHandle`] when they do not fit.
+    pub(crate) fn reserve(&mut self, count: usize) -> Result<(), NoHandle> {
+        if !self.has_places(count) {
+            return Err(NoHandle::Full);
+        }
+        let more = (count as u64).saturating_sub(self.spare);
+        if more > 0 {
+            self.quotas.add(QuotaKind::Handles, more)?;
+            self.spare += more;
+        }
+        Ok(())
+    }
+
+    /// Gives back what was reserved and is not needed.
+    pub(crate) fn release(&mut self) {
+        let spare = std::mem::take(&mut self.spare);
+        if spare > 0 {
+            self.quotas.give_back(QuotaKind::Handles, spare);
+        }
+    }
+
+    fn has_places(&self, count: usize) -> bool {
         HANDLES_MAX - self.entries.len() + self.free.len() >= count
     }
 
@@ -123,7 +206,21 @@ impl ResourceTable {
             .and_then(Option::take)
             .ok_or(Errno::NOT_FOUND)?;
         self.free.push(Reverse(index));
+        self.quotas.give_back(QuotaKind::Handles, 1);
+        if matches!(resource, Resource::Timer(_)) {
+            self.timers -= 1;
+            self.quotas.give_back(QuotaKind::Timers, 1);
+        }
         Ok(resource)
+    }
+}
+
+impl Drop for ResourceTable {
+    fn drop(&mut self) {
+        let in_use = (self.entries.len() - self.free.len()) as u64;
+        self.quotas
+            .give_back(QuotaKind::Handles, in_use + self.spare);
+        self.quotas.give_back(QuotaKind::Timers, self.timers);
     }
 }
 
@@ -165,9 +262,35 @@ mod tests {
         for _ in 0..HANDLES_MAX {
             assert!(table.insert(resource()).is_ok());
         }
-        assert_eq!(table.check_room(), Err(Errno::RESOURCE_LIMITED));
-        assert_eq!(table.insert(resource()), Err(Errno::RESOURCE_LIMITED));
+        assert_eq!(table.check_room(), Err(NoHandle::Full));
+        assert_eq!(table.insert(resource()), Err(NoHandle::Full));
         assert!(table.remove(Handle(77)).is_ok());
         assert_eq!(table.insert(resource()), Ok(Handle(77)));
+    }
+
+    #[tokio::test]
+    async fn handles_and_timers_of_all_instances_count_on_the_quotas_of_the_app() {
+        let mut limits = crate::quotas::QuotaLimits::default();
+        limits.set(QuotaKind::Handles, Some(5));
+        limits.set(QuotaKind::Timers, Some(2));
+        let quotas = Arc::new(Quotas::new(&limits, None, 0));
+        let mut one = ResourceTable::new(&quotas);
+        let mut other = ResourceTable::new(&quotas);
+        let timer = || Resource::Timer(Box::pin(tokio::time::sleep(std::time::Duration::MAX)));
+        assert!(one.insert(timer()).is_ok() && other.insert(timer()).is_ok());
+        assert!(matches!(one.insert(timer()), Err(NoHandle::Quota(_))));
+        assert_eq!(quotas.used(QuotaKind::Handles), 2, "nothing was kept");
+        assert!(other.remove(Handle(0)).is_ok() && one.insert(timer()).is_ok());
+        assert!(one.reserve(3).is_ok());
+        assert!(!other.has_room(1) && other.check_room().is_err());
+        assert!(other.insert(resource()).is_err());
+        for _ in 0..3 {
+            assert!(one.insert(resource()).is_ok());
+        }
+        drop(one);
+        assert!(other.reserve(5).is_ok());
+        other.release();
+        assert_eq!(quotas.used(QuotaKind::Handles), 0);
+        assert_eq!(quotas.used(QuotaKind::Timers), 0);
     }
 }

@@ -188,7 +188,7 @@ struct StepBegin {
 }
 
 /// Time that this thread has computed. None where the system does not know.
-fn thread_time() -> Option<Duration> {
+pub(crate) fn thread_time() -> Option<Duration> {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).ok()
 }

@@ -24,6 +24,7 @@ use crate::logs::Logger;
 use crate::net::connect::Dialer;
 use crate::net::failure::Failure;
 use crate::net::listener::Listener;
+use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
 use crate::net::udp::{Reach, Udp};
 use crate::resource::{Handle, Resource, ResourceTable};
@@ -69,6 +70,8 @@ pub(crate) struct InstanceState {
     pub(crate) dialer: Dialer,
     /// Listeners that wait until the guest may hold more.
     pub(crate) room_waits: RoomWaits,
+    /// Streams that wait until the app may move more bytes.
+    pub(crate) rate_waits: RateWaits,
     /// Why a call on the network failed last, and on which handle.
     pub(crate) net_failure: Option<(Handle, Failure)>,
     pub(crate) wasi: WasiP1Ctx,
@@ -161,6 +164,12 @@ impl InstanceState {
         }
     }
 
+    /// Tells the app's log that a quota refused the guest something.
+    pub(crate) fn over_quota(&self, reason: &impl std::fmt::Display) -> Errno {
+        self.dialer.notices.warn(&reason.to_string());
+        Errno::RESOURCE_LIMITED
+    }
+
     /// Stores a stream and tells it whom to wake for its buffered output.
     ///
     /// # Errors
@@ -247,7 +256,7 @@ impl InstanceState {
         if !granted {
             let wanted = after_bytes - before_bytes;
             if self.memory_refused.replace(wanted).is_none() {
-                let text = self.memory_share.budget().refusal(wanted);
+                let text = self.memory_share.refusal(wanted);
                 self.log_event(LogLevel::Warn, &text);
             }
         }

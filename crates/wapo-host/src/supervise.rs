@@ -24,6 +24,7 @@ use crate::limits::{RESTART_BACKOFF_MAX, RESTART_BACKOFF_MIN, RESTART_BACKOFF_RE
 use crate::logs::Logger;
 use crate::module_cache::Program;
 use crate::net::connect::{Deadlines, Dialer};
+use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
 use crate::notices::Notices;
 use crate::resource::ResourceTable;
@@ -93,6 +94,7 @@ impl Supervisor {
                 policy: Arc::clone(&config.egress),
                 proxies: self.parts.proxies.clone(),
                 meter: Arc::clone(&config.meter),
+                quotas: Arc::clone(&config.quotas),
                 descriptors: Arc::clone(&self.descriptors),
                 memory: Arc::clone(&self.host_memory),
                 notices,
@@ -107,7 +109,7 @@ impl Supervisor {
             wakes: WakeQueue::new(Arc::clone(&self.control)),
             control: Arc::clone(&self.control),
             task_wakers: TaskWakers::default(),
-            resources: ResourceTable::default(),
+            resources: ResourceTable::new(&self.config.quotas),
             queries: Inbox::default(),
             requests: Inbox::default(),
             intake: Arc::clone(&self.intake),
@@ -119,6 +121,7 @@ impl Supervisor {
             answer: None,
             answer_charge: None,
             room_waits: RoomWaits::default(),
+            rate_waits: RateWaits::default(),
             task: 0,
             call_gas: 0,
             call_gas_published: 0,
@@ -130,7 +133,7 @@ impl Supervisor {
                 .config
                 .memory_max_bytes
                 .min(self.parts.memory_max_bytes),
-            memory_share: MemoryShare::new(&self.parts.budget),
+            memory_share: MemoryShare::new(&self.parts.budget, &self.config.quotas),
             memory_refused: None,
         }
     }
@@ -138,9 +141,10 @@ impl Supervisor {
     fn restarts_after(&self, reason: &ExitReason) -> bool {
         match reason {
             // Neither the operator's word nor a limit is undone by a restart.
-            ExitReason::Stopped | ExitReason::GasExhausted(_) | ExitReason::TimeExceeded(_) => {
-                false
-            }
+            ExitReason::Stopped
+            | ExitReason::GasExhausted(_)
+            | ExitReason::GasUsedUp(_)
+            | ExitReason::TimeExceeded(_) => false,
             // What ran before may lack a slot or memory for the moment only.
             ExitReason::FailedToStart(_) if self.status.borrow().restarts == 0 => false,
             ended => match self.config.restart {

@@ -6,6 +6,7 @@ import { formatBytes, formatDuration, formatExact } from "./format.js";
 import { linksOf } from "./links.js";
 import { closeLog, openLog } from "./logs.js";
 import { openQuery } from "./query.js";
+import { startQuotas, updateQuotas } from "./quotas.js";
 import { appByAddress, nameOf, store } from "./store.js";
 import { openUsage, updateUsage } from "./usage.js";
 import { setFacts, setState } from "./view.js";
@@ -125,6 +126,7 @@ export function updateApp() {
   if (part === "overview") {
     updateInstances(app);
     updateUsage(app);
+    updateQuotas(app);
     setFacts(byId("manifest-facts"), manifestFacts(app));
     setFacts(byId("settings-facts"), settingsFacts(app));
   } else if (part === "log") {
@@ -165,4 +167,5 @@ export function startApp() {
   codeHash = hash("code hash", 18, 8);
   byId("app-address").append(addressHash.element);
   byId("app-code").append(codeHash.element);
+  startQuotas();
 }

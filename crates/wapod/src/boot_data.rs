@@ -58,6 +58,11 @@ impl BootData {
         }
     }
 
+    /// Bytes of the file. Looks at the disk, briefly.
+    pub(crate) fn size(&self) -> u64 {
+        fs::metadata(&self.path).map_or(0, |file| file.len())
+    }
+
     /// Replaces the record. Blocks.
     ///
     /// # Errors

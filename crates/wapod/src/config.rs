@@ -4,6 +4,7 @@
 //! the `wapod` and `wapo` commands and by tests.
 
 mod tls;
+mod values;
 
 use std::fmt;
 use std::fs::OpenOptions;
@@ -13,7 +14,6 @@ use std::num::NonZeroU32;
 use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use wapo_host::net::policy::{EgressDefault, EgressRule, WorkerEgress};
 use wapo_host::net::proxy::Proxies;
 use wapo_host::{
     Allocation, CacheKind, Compiler, DescriptorLimits, LogLine, LogRate, ModuleCacheConfig,
-    Resolver, RestartPolicy,
+    QuotaLimits, Resolver, RestartPolicy,
 };
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
@@ -32,11 +32,13 @@ use crate::error::StartError;
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
 };
+use crate::quotas;
 use crate::store::Settings;
 use crate::tls_files::TlsFiles;
 use crate::worker::{Deployment, Name};
 
 pub use tls::{TlsSettings, read_trust_roots};
+pub use values::{ByteSize, PortRange};
 
 /// Takes every line of every app, while the guest runs: it must be quick.
 pub type LogSink = Arc<dyn Fn(&AppAddress, &LogLine) + Send + Sync>;
@@ -99,6 +101,10 @@ pub struct Config {
     /// File descriptors that guests may hold; `None` for what the limit of open
     /// files leaves.
     pub guest_descriptors: Option<DescriptorLimits>,
+    /// Quotas of each app that has none of its own; see [`crate::quotas`].
+    pub quotas: QuotaLimits,
+    /// Quotas of all apps together. One app gets half of what is left at most.
+    pub worker_quotas: QuotaLimits,
     /// Time that an instance on demand serves.
     pub on_demand_time: Duration,
     /// One more folder of blobs, each file named by its hash; only read.
@@ -148,6 +154,8 @@ impl Default for Config {
             listen_ports: None,
             memory_budget_bytes: None,
             guest_descriptors: None,
+            quotas: QuotaLimits::default(),
+            worker_quotas: QuotaLimits::default(),
             on_demand_time: ON_DEMAND_TIME,
             blob_dir: None,
             log_sink: None,
@@ -220,6 +228,8 @@ pub struct AppConfig {
     pub query_max_bytes: u32,
     /// Whether host calls are logged.
     pub trace_calls: bool,
+    /// Quotas of its own; see [`crate::quotas`].
+    pub quotas: QuotaLimits,
 }
 
 impl AppConfig {
@@ -243,6 +253,7 @@ impl AppConfig {
             egress_default: EgressDefault::Public,
             query_max_bytes: QUERY_BYTES_MAX_DEFAULT,
             trace_calls: false,
+            quotas: QuotaLimits::default(),
         }
     }
 
@@ -289,7 +300,9 @@ impl AppConfig {
                 cors: false,
                 egress_deny: self.egress_deny.iter().map(ToString::to_string).collect(),
                 egress_only_allowed: self.egress_default == EgressDefault::Nothing,
+                quotas: Vec::new(),
             },
+            quotas: quotas::asked(&self.quotas),
             instances: 1,
             replaces: None,
             waits: false,
@@ -402,147 +415,9 @@ pub fn module_cache(dir: PathBuf) -> io::Result<ModuleCacheConfig> {
     Ok(ModuleCacheConfig { dir, key, kind })
 }
 
-/// Digits after the point in a size. More mean nothing, and would overflow.
-const DECIMALS_MAX: usize = 6;
-
-/// A number of bytes as people write it: `64M`, `1.5g`, `128MiB`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct ByteSize(pub u64);
-
-impl FromStr for ByteSize {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let error = || {
-            format!(
-                "`{text}` is not a size: write a number with an optional K, M or G, such as 64M or 1.5g"
-            )
-        };
-        let lower = text.trim().to_ascii_lowercase();
-        let end = lower
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(lower.len());
-        let (number, unit) = lower.split_at(end);
-        let (whole, decimals) = number.split_once('.').unwrap_or((number, ""));
-        if decimals.len() > DECIMALS_MAX || (number.contains('.') && decimals.is_empty()) {
-            return Err(error());
-        }
-        let whole: u64 = whole.parse().map_err(|_| error())?;
-        let scale = 10_u64.pow(u32::try_from(decimals.len()).unwrap_or_default());
-        let decimals: u64 = match decimals {
-            "" => 0,
-            decimals => decimals.parse().map_err(|_| error())?,
-        };
-        let shift = match unit.trim() {
-            "" | "b" => 0,
-            "k" | "kb" | "kib" => 10,
-            "m" | "mb" | "mib" => 20,
-            "g" | "gb" | "gib" => 30,
-            "t" | "tb" | "tib" => 40,
-            _ => return Err(error()),
-        };
-        let part = (decimals << shift) / scale;
-        let whole = whole.checked_mul(1 << shift);
-        let bytes = whole.and_then(|whole| whole.checked_add(part));
-        bytes.map(Self).ok_or_else(error)
-    }
-}
-
-impl fmt::Display for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
-        let unit = units.iter().find(|(shift, _)| self.0 >= 1 << shift);
-        match unit {
-            Some((shift, name)) if self.0.is_multiple_of(1 << shift) => {
-                write!(f, "{} {name}", self.0 >> shift)
-            }
-            Some((shift, name)) => {
-                let tenths = self.0.saturating_mul(10) >> shift;
-                write!(f, "{}.{} {name}", tenths / 10, tenths % 10)
-            }
-            None => write!(f, "{} bytes", self.0),
-        }
-    }
-}
-
-/// Ports as people write them: `3000..3100`, both included, or `3000`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PortRange(pub RangeInclusive<u16>);
-
-impl FromStr for PortRange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let port = |text: &str| text.trim().parse::<u16>().ok();
-        let ends = match text.split_once("..") {
-            Some((low, high)) => {
-                let high = high.strip_prefix('=').unwrap_or(high);
-                port(low).zip(port(high))
-            }
-            None => port(text).map(|port| (port, port)),
-        };
-        match ends {
-            Some((low, high)) if low <= high => Ok(Self(low..=high)),
-            Some((low, high)) => Err(format!("`{text}` holds no port: {low} is above {high}")),
-            None => Err(format!(
-                "`{text}` is not a range of ports: write 3000..3100 (both included) or 3000"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.0.start(), self.0.end())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_binary_and_forgiving() {
-        for (text, bytes) in [
-            ("128", 128),
-            ("64M", 64 << 20),
-            ("1g", 1 << 30),
-            ("128MiB", 128 << 20),
-            ("2 kb", 2048),
-            ("1.5g", 3 << 29),
-            ("0.25M", 256 << 10),
-        ] {
-            assert_eq!(text.parse(), Ok(ByteSize(bytes)), "{text}");
-        }
-        for text in [
-            "",
-            "M",
-            "1x",
-            "-1",
-            "1.g",
-            ".5g",
-            "1.5.0g",
-            "1.0000001g",
-            "99999999999999999999",
-            "99999999t",
-        ] {
-            let error = text.parse::<ByteSize>().expect_err(text);
-            assert!(error.contains("is not a size"), "{error}");
-        }
-        assert_eq!(ByteSize(1 << 30).to_string(), "1 GiB");
-        assert_eq!(ByteSize(1536).to_string(), "1.5 KiB");
-        assert_eq!(ByteSize(7).to_string(), "7 bytes");
-    }
-
-    #[test]
-    fn ranges_include_both_ends() {
-        assert_eq!("3000..3100".parse(), Ok(PortRange(3000..=3100)));
-        assert_eq!("3000..=3100".parse(), Ok(PortRange(3000..=3100)));
-        assert_eq!("3000".parse(), Ok(PortRange(3000..=3000)));
-        for text in ["", "a..b", "1..2..3", "3100..3000", "0..70000"] {
-            assert!(text.parse::<PortRange>().is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn the_label_tells_equal_apps_apart() {

@@ -13,7 +13,8 @@ use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::limits::LOCKS_MAX;
 use wapo_host::{
-    BoxFuture, Embedder, InstanceId, LogLine, MemoryCharge, SniListener, SniRefusal, SniRequest,
+    BoxFuture, Embedder, InstanceId, LogLine, MemoryCharge, QuotaKind, Quotas, SniListener,
+    SniRefusal, SniRequest,
 };
 use wapo_rpc::AppAddress;
 
@@ -32,6 +33,7 @@ pub(crate) struct AppEmbedder {
     pub(crate) identity: Arc<Identity>,
     pub(crate) session: Arc<Session>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) family: Family,
     pub(crate) ports: Arc<Ports>,
     pub(crate) edge: Arc<Edge>,
@@ -188,6 +190,13 @@ impl Embedder for AppEmbedder {
 
     fn write_boot_data(&self, data: Vec<u8>) -> BoxFuture<Result<(), Errno>> {
         let (boot_data, identity) = (self.boot_data.clone(), Arc::clone(&self.identity));
+        let stored = self.ledger.stored_bytes() + data.len() as u64;
+        if let Err(over) = self.quotas.replace(QuotaKind::Storage, stored) {
+            if let Some(app) = self.app.get().and_then(Weak::upgrade) {
+                app.complain(None, &format!("the record was not written: {over}"));
+            }
+            return Box::pin(std::future::ready(Err(Errno::RESOURCE_LIMITED)));
+        }
         on_disk(move || boot_data.write(&identity, &data))
     }
 
@@ -283,6 +292,7 @@ mod tests {
             identity: Arc::new(Identity::throw_away()),
             session: Arc::new(session),
             ledger: Arc::new(Ledger::new(Totals::default(), 0)),
+            quotas: Arc::default(),
             family: Family(0),
             ports: Arc::default(),
             edge: Edge::new("", None, rustls::RootCertStore::empty()).expect("no domain"),

@@ -143,6 +143,19 @@ pub enum AppError {
         /// What the server allows.
         max: u64,
     },
+    /// More on disk than its quota.
+    #[error(
+        "the app's blobs have {asked} bytes, and its quota of storage is {max}: give it a larger one (`storage`), or fewer blobs"
+    )]
+    TooMuchStorage {
+        /// What the app has.
+        asked: u64,
+        /// Its quota.
+        max: u64,
+    },
+    /// A quota that cannot be read.
+    #[error("no quota was changed: {0}")]
+    BadQuota(String),
     /// Ports that apps of this worker may not have.
     #[error("the app asks for the ports {asked}, the worker's apps may have {allowed}")]
     PortsOutside {
@@ -190,6 +203,11 @@ pub enum AppError {
         "No available slots: stop another app, or start the worker with a larger --max-instances"
     )]
     NoSlot,
+    /// Its quota of gas is used up.
+    #[error(
+        "the app has used up its gas, {0}: raise its quota (`gas`), or deploy it again, and it starts"
+    )]
+    GasUsedUp(u64),
     /// A secret that cannot be one.
     #[error("the secret was not set: {0}")]
     BadSecret(&'static str),
@@ -220,6 +238,7 @@ impl From<WorkerError> for AppError {
     fn from(error: WorkerError) -> Self {
         match error {
             WorkerError::NoSlot => Self::NoSlot,
+            WorkerError::GasUsedUp(max) => Self::GasUsedUp(max),
             error => Self::Load(error.to_string()),
         }
     }
@@ -260,6 +279,8 @@ pub(crate) enum WorkerError {
     NoSlot,
     #[error("the worker is in safe mode: requests start no app")]
     SafeMode,
+    #[error("the app has used up its gas")]
+    GasUsedUp(u64),
 }
 
 impl From<wapo_crypto::envelope::EnvelopeError> for WorkerError {

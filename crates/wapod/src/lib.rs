@@ -58,6 +58,7 @@ pub mod limits;
 mod logs;
 pub mod mistakes;
 mod proxy_protocol;
+pub mod quotas;
 mod reserve;
 mod server;
 pub mod signals;
@@ -76,6 +77,7 @@ pub use data_dir::is_new;
 pub use error::{AppError, StartError};
 pub use logs::{LogEvent, LogReader};
 pub use proxy_protocol::ProxyProtocol;
+pub use quotas::QuotaList;
 pub use server::{LastSave, Running, Server};
 pub use signals::{Signals, Told};
 pub use store::STORE_THREAD;
@@ -88,8 +90,8 @@ pub use wapo_host::net::policy::{
 pub use wapo_host::net::proxy::{Proxies, Proxy, ProxyError};
 pub use wapo_host::{
     Allocation, BudgetUsage, CacheKind, ChildCompiler, Compiler, DescriptorLimits, ExitReason,
-    ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase, Resolver, RestartPolicy,
-    Status, Usage, runtime_builder,
+    ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase, QuotaKind, QuotaLimits,
+    Resolver, RestartPolicy, Status, Usage, runtime_builder,
 };
 pub use wapo_rpc::AppAddress;
 pub use worker::AppHandle;

@@ -10,9 +10,10 @@
 //! * `deploy`, `ready`, `lifecycle`, `names`, `ports`, `secrets`: what people do
 //!   with apps, and what apps share;
 //! * `ledger`, `books`, `usage`, `session`, `statements`: the bill;
-//! * `query`: questions to apps.
+//! * `query`: questions to apps; `app_settings`: what is changed while an app runs.
 
 mod app;
+mod app_settings;
 mod books;
 mod compiled;
 mod deploy;
@@ -62,6 +63,7 @@ use crate::error::StartError;
 use crate::identity::Identity;
 use crate::limits::{DRAIN_LOOK_INTERVAL, STOP_WAIT};
 use crate::logs::LogBook;
+use crate::quotas::{AppQuotas, WorkerQuotas};
 use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store};
 use crate::watchdog::Stalls;
 
@@ -97,6 +99,7 @@ pub(crate) struct Worker {
     pub(crate) limits: WorkerLimits,
     /// The worker's part of every app's egress policy.
     egress: Arc<WorkerEgress>,
+    pub(crate) quotas: WorkerQuotas,
     store: Arc<Store>,
     boot_data_dir: std::path::PathBuf,
     durability: Durability,
@@ -174,6 +177,7 @@ impl Worker {
                 query_time: config.patience.query,
             },
             egress: Arc::new(config.egress.clone()),
+            quotas: WorkerQuotas::new(config.quotas, &config.worker_quotas),
             store,
             boot_data_dir: data.blobs(),
             durability: data.durability(),
@@ -359,12 +363,14 @@ impl Worker {
         family: Family,
         settings: &Settings,
         ledger: &Arc<Ledger>,
+        quotas: &AppQuotas,
     ) -> Arc<AppEmbedder> {
         Arc::new(AppEmbedder {
             address,
             identity: Arc::clone(&self.identity),
             session: Arc::clone(&self.session),
             ledger: Arc::clone(ledger),
+            quotas: Arc::clone(&quotas.live),
             family,
             ports: Arc::clone(&self.ports),
             edge: Arc::clone(&self.edge),

@@ -167,7 +167,8 @@ fn the_token_is_needed_and_shown_nowhere() {
 #[test]
 fn the_configuration_is_shown_with_its_sources() {
     let folder = Folder::new();
-    let file = "max-instances = 1\ndrain-grace = 3\nbase-domain = \"file.test\"\n";
+    let file = "max-instances = 1\ndrain-grace = 3\nbase-domain = \"file.test\"\n\
+                [quotas]\ncpu = 0.5\nconnections-in = 100\n[quotas.worker]\nmemory = \"1G\"\n";
     fs::write(folder.path("wapod.toml"), file).expect("written");
     let variables = [("WAPOD_MAX_INSTANCES", "2"), ("WAPOD_DRAIN_GRACE", "4")];
     let checked = folder.run_with(&["-c", "3", "--check-config"], &variables);
@@ -176,6 +177,8 @@ fn the_configuration_is_shown_with_its_sources() {
         ("max-instances = 3", "command line"),
         ("drain-grace = 4", "environment"),
         ("base-domain = \"file.test\"", "wapod.toml"),
+        ("quotas = \"connections-in=100,cpu=0.5\"", "wapod.toml"),
+        ("worker-quotas = \"memory=1G\"", "wapod.toml"),
         ("user-port = 8002", "default"),
     ] {
         let mut lines = checked.output.lines();

@@ -17,4 +17,5 @@ mod limits;
 mod looks;
 mod outage;
 mod parts;
+mod quotas;
 mod token;

@@ -40,6 +40,7 @@ mod programs;
 mod proxies;
 mod proxy_protocol;
 mod query;
+mod quotas;
 mod reactor;
 mod replacing;
 mod rpc_failures;

@@ -117,6 +117,12 @@ const REFUSED: &[(&str, &str, &str)] = &[
         r#"{"address":"0x$","name":"A"}"#,
         "app not found",
     ),
+    ("AppSettingsGet", r#"{"address":"0x$"}"#, "app not found"),
+    (
+        "AppSettingsSet",
+        r#"{"address":"0x$","quotas":[]}"#,
+        "app not found",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

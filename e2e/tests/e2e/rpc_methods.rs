@@ -115,6 +115,19 @@ impl Caller<'_> {
         };
         assert!(call!(self, "SecretRemove", gone.clone() => Boolean).value);
         assert!(!call!(self, "SecretRemove", gone => Boolean).value);
+        let quota = AppSettingsSetArgs {
+            address: app.0.to_vec(),
+            quotas: vec![StringPair {
+                key: "timers".to_owned(),
+                value: "5".to_owned(),
+            }],
+        };
+        let set = call!(self, "AppSettingsSet", quota.clone() => AppSettingsResponse);
+        assert_eq!(set.settings.unwrap().quotas, quota.quotas);
+        let address = Address::from(app);
+        let settings = call!(self, "AppSettingsGet", address => AppSettingsResponse);
+        let mut quotas = settings.quotas.iter();
+        assert!(quotas.any(|quota| quota.name == "timers" && quota.max == 5));
         let list = call!(self, "AppList", AppListArgs::default() => AppListResponse);
         assert_eq!(list.apps.len(), 1);
         let metrics = call!(self, "AppMetrics", Addresses::default() => AppMetricsResponse);

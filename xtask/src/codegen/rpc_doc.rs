@@ -7,12 +7,20 @@ use super::schema::{EXTENSION_TAG_MIN, Kind, MESSAGES, METHODS, MessageInfo, Met
 
 const INTRODUCTION: &str = include_str!("rpc_introduction.md");
 /// Methods that Wapo 0.x does not have.
-const NEW_METHODS: &[&str] = &["SecretSet", "SecretRemove"];
+const NEW_METHODS: &[&str] = &[
+    "AppSettingsGet",
+    "AppSettingsSet",
+    "SecretSet",
+    "SecretRemove",
+];
 /// Messages that Wapo 0.x does not have.
 const NEW_MESSAGES: &[&str] = &[
     "AppSettings",
+    "AppSettingsResponse",
+    "AppSettingsSetArgs",
     "AppUsage",
     "InstanceInfo",
+    "Quota",
     "SecretSetArgs",
     "SecretRemoveArgs",
 ];

@@ -2,8 +2,8 @@
 //!
 //! Every row starts daemons of its own (`worker`) with a well-behaved neighbour
 //! and puts one load beside it: a burst of honest clients, a hostile guest, a
-//! hostile client, a module that makes compilers explode, or changes of an app
-//! under load. Kept under the group's name in `bench/results`.
+//! hostile client, a module that makes compilers explode, an app at one of its
+//! quotas, or changes of an app under load. Kept under the group's name in `bench/results`.
 
 pub(super) mod bombs;
 pub(super) mod burst;
@@ -12,6 +12,7 @@ pub(super) mod drain;
 mod exchange;
 pub(super) mod guests;
 mod hostile_guest;
+pub(super) mod quotas;
 mod raw_http2;
 
 use std::time::{Duration, Instant};

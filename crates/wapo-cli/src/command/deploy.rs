@@ -9,7 +9,7 @@ use serde::Serialize;
 use wapo_rpc::ClientError;
 use wapo_rpc::client::Upload;
 use wapo_rpc::log::LogLine;
-use wapo_rpc::message::{DeployArgs, Empty, WorkerInfo};
+use wapo_rpc::message::{AppSettingsSetArgs, DeployArgs, Empty, WorkerInfo};
 use wapod::{ByteSize, Module};
 
 use crate::apps::{self, FoundApp};
@@ -132,7 +132,7 @@ async fn deploy(
     let address = plan.manifest.address();
     let apps = apps::list(&session.client).await?;
     if let Some(app) = apps.iter().find(|app| app.address == address) {
-        return unchanged(session, info, &plan, app);
+        return unchanged(session, info, &plan, app).await;
     }
     let replaced = match keep {
         true => None,
@@ -205,8 +205,8 @@ async fn bring(
     }
 }
 
-/// Nothing to do: this very app is there.
-fn unchanged(
+/// This very app is there. Its quotas are all that may be changed.
+async fn unchanged(
     session: &Session<'_>,
     info: &WorkerInfo,
     plan: &Plan,
@@ -221,8 +221,21 @@ fn unchanged(
             differences.join(", ")
         );
     }
-    let text = format!("{name} is deployed already, app {}", app.address);
-    session.terminal.note("Unchanged", &text);
+    let quotas = plan.other_quotas(&app.info);
+    if quotas.is_empty() {
+        let text = format!("{name} is deployed already, app {}", app.address);
+        session.terminal.note("Unchanged", &text);
+    } else {
+        let text = quotas
+            .iter()
+            .map(|quota| format!("{}={}", quota.key, quota.value));
+        let text = text.collect::<Vec<_>>().join(", ");
+        let address = app.address.0.to_vec();
+        let args = AppSettingsSetArgs { address, quotas };
+        session.client.app_settings_set(args).await?;
+        let text = format!("{text} of {name}, which goes on as it was");
+        session.terminal.note("Set", &text);
+    }
     match state {
         "stopped" | "failed" | "finished" => session
             .terminal

@@ -15,6 +15,7 @@ pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod query;
+pub(crate) mod quota;
 pub(crate) mod resize;
 pub(crate) mod secret;
 pub(crate) mod usage;

@@ -69,6 +69,13 @@ impl InstanceState {
             || (inbox.waiting.is_some() && self.resources.has_room(HANDLES_PER_REQUEST))
     }
 
+    /// Whether the guest waits for requests and has too few handles for one. Other
+    /// instances of the app may give some back.
+    pub(crate) fn lacks_handles(&self) -> bool {
+        let is_waiting = self.queries.waiting.is_some() || self.requests.waiting.is_some();
+        is_waiting && !self.resources.has_room(HANDLES_PER_REQUEST)
+    }
+
     /// Whether nobody will ever take what waits. After a restart, the guest may
     /// open its channel in a later poll than before.
     fn refuses(&self, inbox: &Inbox) -> bool {
@@ -91,13 +98,16 @@ impl InstanceState {
     /// Takes the next request out of a channel, as the message that the guest
     /// reads. It stays there while the guest has too few handles left.
     pub(crate) fn next_request(&mut self, channel: InputChannel) -> Option<Vec<u8>> {
-        let has_room = self.resources.has_room(HANDLES_PER_REQUEST);
-        if !self.is_ready || self.intake.is_empty(channel) || !has_room {
+        if !self.is_ready || self.intake.is_empty(channel) {
             return None;
         }
-        let (command, in_hand) = self.intake.take(channel)?;
-        self.config.meter.add_request();
-        self.encode_request(command, in_hand).ok()
+        self.resources.reserve(HANDLES_PER_REQUEST).ok()?;
+        let message = self.intake.take(channel).and_then(|(command, in_hand)| {
+            self.config.meter.add_request();
+            self.encode_request(command, in_hand).ok()
+        });
+        self.resources.release();
+        message
     }
 
     /// Makes the handles of a request and encodes it.

@@ -12,11 +12,11 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tracing::debug;
 use wapo_abi::message::{SniConfig, TlsClientConfig, TlsServerConfig};
-use wapo_abi::{Errno, HANDLES_MAX, NetFailure, WakerId};
+use wapo_abi::{Errno, NetFailure, WakerId};
 
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_SOCKET, WORK_SYSCALL, family};
-use crate::descriptors::{DescriptorPermit, LISTENER_DESCRIPTORS, NoDescriptors};
+use crate::descriptors::{DescriptorPermit, LISTENER_DESCRIPTORS};
 use crate::host_memory::MemoryCharge;
 use crate::limits::caps::{HOST_BYTES_MAX, PEM_BYTES_MAX};
 use crate::limits::{TLS_LISTENER_BYTES, TLS_STREAM_BYTES};
@@ -27,6 +27,7 @@ use crate::net::policy::{Host, NoHost};
 use crate::net::port::Setup;
 use crate::net::stream::Stream;
 use crate::net::tls_client::TlsClient;
+use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
@@ -138,7 +139,7 @@ impl InstanceState {
         self.add_work(WORK_SOCKET);
         let address: SocketAddr = addr.parse().map_err(|_| Errno::INVALID_PARAMETER)?;
         let address = self.allowed_address(address)?;
-        self.resources.check_room()?;
+        self.check_room()?;
         let permit = self.take_descriptors(LISTENER_DESCRIPTORS + setup.descriptors())?;
         let tls = match tls {
             None => None,
@@ -167,8 +168,9 @@ impl InstanceState {
             Errno::IO_ERROR
         })?;
         self.announce_listener(listener.local_address(), is_tls);
-        self.resources
-            .insert(Resource::Listener(Box::new(listener)))
+        Ok(self
+            .resources
+            .insert(Resource::Listener(Box::new(listener)))?)
     }
 
     /// The address that a guest listens on when it asks for this one.
@@ -206,10 +208,29 @@ impl InstanceState {
         Errno::FORBIDDEN
     }
 
-    /// Takes descriptors of the instance's share.
+    /// Checks that a handle is left, before something is made that needs one.
+    pub(super) fn check_room(&mut self) -> Result<(), Errno> {
+        let room = self.resources.check_room();
+        room.map_err(|reason| self.lack(&reason))
+    }
+
+    /// Takes descriptors of the instance's share for something that listens, which
+    /// counts among the listeners of its app.
     pub(super) fn take_descriptors(&mut self, count: u64) -> Result<DescriptorPermit, Errno> {
+        self.take_socket(QuotaKind::Listeners, count)
+    }
+
+    /// Takes so many descriptors for a socket of such a kind.
+    pub(super) fn take_socket(
+        &mut self,
+        kind: QuotaKind,
+        count: u64,
+    ) -> Result<DescriptorPermit, Errno> {
+        let quota = self.dialer.quotas.take(kind, 1);
+        let quota = quota.map_err(|reason| self.lack(&reason))?;
         let taken = self.dialer.descriptors.take(count);
-        taken.map_err(|reason| self.lack(&reason))
+        let permit = taken.map_err(|reason| self.lack(&reason))?;
+        Ok(permit.with(quota))
     }
 
     /// Takes memory for a certificate and its key, if they are of bearable size.
@@ -220,8 +241,8 @@ impl InstanceState {
         self.charge_memory(TLS_LISTENER_BYTES + bytes)
     }
 
-    /// Says that there is no descriptor left.
-    pub(super) fn lack(&mut self, reason: &NoDescriptors) -> Errno {
+    /// Says that the guest may not have more of something.
+    pub(super) fn lack(&mut self, reason: &impl std::fmt::Display) -> Errno {
         self.refuse(Failure::new(NetFailure::LIMIT, reason.to_string()));
         Errno::RESOURCE_LIMITED
     }
@@ -237,7 +258,6 @@ impl InstanceState {
         // The fields are borrowed one by one: the waker holds two of them. It is
         // made whatever follows, so that the guest hears of its release.
         let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
-        let room = self.resources.check_room();
         let Resource::Listener(listener) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
@@ -246,14 +266,24 @@ impl InstanceState {
             return Err(Errno::PENDING);
         }
         let dialer = &self.dialer;
+        if let Some(time) = dialer.accept_pause() {
+            let kind = QuotaKind::Ingress;
+            self.rate_waits.wait(handle, kind, lazy.make(), time);
+            return Err(Errno::PENDING);
+        }
         // Before the connection is taken: without them it would be lost.
+        let room = self.resources.reserve(1);
+        let Resource::Listener(listener) = self.resources.get(handle)? else {
+            return Err(Errno::UNSUPPORTED_OPERATION);
+        };
         let means = match room {
             Ok(()) => Means::take(dialer, listener.takes_memory()),
-            Err(_) => Err(format!("{HANDLES_MAX} handles are in use, which is all")),
+            Err(reason) => Err(reason.to_string()),
         };
         let mut means = match means {
             Ok(means) => means,
             Err(reason) => {
+                self.resources.release();
                 if self.room_waits.wait(handle, lazy.make()) {
                     let text = format!("connections wait to be accepted: {reason}");
                     dialer.notices.warn(&text);
@@ -263,7 +293,10 @@ impl InstanceState {
         };
         self.room_waits.over(handle);
         match poll_lazily(lazy, |cx| listener.poll_accept(cx, dialer, &mut means)) {
-            Poll::Pending => Err(Errno::PENDING),
+            Poll::Pending => {
+                self.resources.release();
+                Err(Errno::PENDING)
+            }
             Poll::Ready(Ok(incoming)) => {
                 let stream = incoming.stream;
                 if matches!(stream, Stream::Tls(_)) {
@@ -276,6 +309,7 @@ impl InstanceState {
             }
             Poll::Ready(Err(error)) => {
                 let ended = error.kind() == ErrorKind::UnexpectedEof;
+                self.resources.release();
                 self.fail(handle, Failure::from(&error));
                 Err(if ended {
                     Errno::END_OF_FILE
@@ -339,9 +373,9 @@ impl InstanceState {
     }
 
     fn dial(&mut self, host: String, port: u16, tls: Option<TlsClient>) -> Result<Handle, Errno> {
-        self.resources.check_room()?;
+        self.check_room()?;
         let attempt = Connecting::start(self.dialer.clone(), host, port, tls);
         let attempt = attempt.map_err(|reason| self.lack(&reason))?;
-        self.resources.insert(Resource::Connecting(attempt))
+        Ok(self.resources.insert(Resource::Connecting(attempt))?)
     }
 }

@@ -43,7 +43,7 @@ impl InstanceState {
             let text = "names of protocols (ALPN) have 1 to 255 bytes";
             return Err(self.refuse_name(&name, text));
         }
-        self.resources.check_room()?;
+        self.check_room()?;
         let permit = self.take_descriptors(1)?;
         let mut bytes = SNI_LISTENER_BYTES;
         if let Some(config) = &identity {
@@ -83,12 +83,14 @@ impl InstanceState {
         self.charge(SNI_GAS);
         let name: Arc<str> = name.into();
         self.announce_name(&name);
-        self.resources
-            .insert(Resource::Listener(Box::new(Listener::Sni {
-                listener,
-                name,
-                _permit: permit,
-            })))
+        let listener = Listener::Sni {
+            listener,
+            name,
+            _permit: permit,
+        };
+        Ok(self
+            .resources
+            .insert(Resource::Listener(Box::new(listener)))?)
     }
 
     /// Keeps why a name cannot be served, for the guest and for its log.

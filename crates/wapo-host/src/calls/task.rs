@@ -14,9 +14,11 @@ use wapo_abi::{Errno, WakeCode, WakerId};
 
 use super::net::ANY_HANDLE;
 use super::{WORK_SYSCALL, family, work_moved};
-use crate::net::connect::{TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
+use crate::net::connect::{Dialer, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
 use crate::net::failure::Failure;
+use crate::net::rate_waits::RateWaits;
 use crate::net::stream::Stream;
+use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
@@ -62,6 +64,39 @@ impl InstanceState {
     }
 }
 
+/// Bytes that come.
+pub(super) const WAY_IN: QuotaKind = QuotaKind::Ingress;
+/// Bytes that go.
+pub(super) const WAY_OUT: QuotaKind = QuotaKind::Egress;
+
+/// How many of so many bytes may be moved this way now; they count as soon as the
+/// meter counts them. To be asked before each step that moves bytes.
+///
+/// # Errors
+///
+/// [`Errno::PENDING`] when the app's quota, or that of all apps, is used up for the
+/// moment. The guest is woken when it is worth trying again.
+#[inline]
+pub(super) fn allow(
+    waits: &mut RateWaits,
+    dialer: &Dialer,
+    handle: Handle,
+    way: QuotaKind,
+    wanted: usize,
+    lazy: &mut LazyWaker<'_>,
+) -> Result<usize, Errno> {
+    match dialer.quotas.allow(way, wanted, &dialer.meter) {
+        Ok(len) => {
+            waits.moved(handle, way);
+            Ok(len)
+        }
+        Err(time) => {
+            waits.wait(handle, way, lazy.make(), time);
+            Err(Errno::PENDING)
+        }
+    }
+}
+
 fn stream(resources: &mut ResourceTable, handle: Handle) -> Result<&mut Stream, Errno> {
     match resources.get(handle)? {
         Resource::Stream(stream) => Ok(stream),
@@ -78,7 +113,9 @@ impl family::task::Calls for InstanceState {
             // The number may soon stand for something else.
             *on = ANY_HANDLE;
         }
-        match self.resources.remove(handle)? {
+        let closed = self.resources.remove(handle)?;
+        self.rate_waits.over(handle);
+        match closed {
             Resource::Stream(stream) => stream.close(),
             Resource::Listener(listener) => {
                 self.room_waits.over(handle);
@@ -132,10 +169,13 @@ impl family::task::Calls for InstanceState {
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         self.add_work(WORK_SYSCALL);
-        let (lazy, resources) = self.lazy_waker(waker);
-        match resources.get(handle)? {
+        // The fields are borrowed one by one: the waker holds two of them.
+        let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
+        match self.resources.get(handle)? {
             Resource::Stream(stream) => {
-                let read = poll_lazily(lazy, |cx| stream.poll_read(cx, buffer));
+                let (rates, dialer) = (&mut self.rate_waits, &self.dialer);
+                let len = allow(rates, dialer, handle, WAY_IN, buffer.len(), &mut lazy)?;
+                let read = poll_lazily(lazy, |cx| stream.poll_read(cx, &mut buffer[..len]));
                 let read = self.io_outcome(handle, read)?;
                 self.add_work(work_moved(read));
                 self.config.meter.add_ingress(read as u64);
@@ -152,9 +192,11 @@ impl family::task::Calls for InstanceState {
 
     fn poll_write(&mut self, waker: WakerId, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
         self.add_work(WORK_SYSCALL);
-        let (lazy, resources) = self.lazy_waker(waker);
-        let stream = stream(resources, handle)?;
-        let written = poll_lazily(lazy, |cx| stream.poll_write(cx, data));
+        let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
+        let stream = stream(&mut self.resources, handle)?;
+        let (rates, dialer) = (&mut self.rate_waits, &self.dialer);
+        let len = allow(rates, dialer, handle, WAY_OUT, data.len(), &mut lazy)?;
+        let written = poll_lazily(lazy, |cx| stream.poll_write(cx, &data[..len]));
         let written = self.io_outcome(handle, written)?;
         self.add_work(work_moved(written));
         self.config.meter.add_egress(written as u64);
@@ -176,12 +218,18 @@ impl family::task::Calls for InstanceState {
         self.add_work(WORK_SYSCALL);
         let (lazy, resources) = self.lazy_waker(waker);
         // Before the outcome is taken: a stream without a handle would be lost.
-        let room = resources.check_room();
+        let Resource::Connecting(_) = resources.get(handle)? else {
+            return Err(Errno::UNSUPPORTED_OPERATION);
+        };
+        resources.reserve(1)?;
         let Resource::Connecting(connecting) = resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
-        room?;
-        match poll_lazily(lazy, |cx| connecting.poll(cx)) {
+        let polled = poll_lazily(lazy, |cx| connecting.poll(cx));
+        if !matches!(polled, Poll::Ready(Some(Ok(_)))) {
+            resources.release();
+        }
+        match polled {
             Poll::Pending => Err(Errno::PENDING),
             Poll::Ready(Some(Ok(stream))) => {
                 // The guest pays for a connection that it takes.

@@ -28,9 +28,11 @@ impl family::timer::Calls for InstanceState {
     fn create_timer(&mut self, timeout_ms: i32) -> Result<Handle, Errno> {
         self.add_work(WORK_TIMER);
         // Made only when there is room, since it is thrown away otherwise.
-        self.resources.check_room()?;
+        let room = self.resources.check_room_for_timer();
+        room.map_err(|reason| self.over_quota(&reason))?;
         let timer = Box::pin(tokio::time::sleep_until(deadline(timeout_ms)));
-        self.resources.insert(Resource::Timer(timer))
+        let timer = self.resources.insert(Resource::Timer(timer));
+        timer.map_err(|reason| self.over_quota(&reason))
     }
 
     fn reset_timer(&mut self, handle: Handle, timeout_ms: i32) -> Result<(), Errno> {

@@ -11,7 +11,7 @@ use std::task::Poll;
 use wapo_abi::datagram::{HEADER_BYTES, PAYLOAD_BYTES_MAX};
 use wapo_abi::{Errno, NetFailure, WakerId};
 
-use super::task::poll_lazily;
+use super::task::{WAY_IN, WAY_OUT, allow, poll_lazily};
 use super::{WORK_SOCKET, WORK_SYSCALL, family, work_moved};
 use crate::descriptors::LISTENER_DESCRIPTORS;
 use crate::limits::UDP_SOCKET_BYTES;
@@ -19,6 +19,7 @@ use crate::net::failure::Failure;
 use crate::net::policy::Denied;
 use crate::net::udp::{Means, Reach, SendError, Tally, Udp};
 use crate::net::udp_connect::{ConnectError, by_proxy_only};
+use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
@@ -39,11 +40,11 @@ impl family::udp::Calls for InstanceState {
             return Err(Errno::FORBIDDEN);
         }
         let (reach, address) = self.udp_address(address)?;
-        self.resources.check_room()?;
-        let permit = self.take_descriptors(match reach {
-            Reach::Port => LISTENER_DESCRIPTORS,
-            Reach::Client => 1,
-        })?;
+        self.check_room()?;
+        let permit = match reach {
+            Reach::Port => self.take_descriptors(LISTENER_DESCRIPTORS)?,
+            Reach::Client => self.take_socket(QuotaKind::ConnectionsOut, 1)?,
+        };
         let means = Means {
             _permit: permit,
             _memory: self.charge_memory(UDP_SOCKET_BYTES)?,
@@ -72,7 +73,7 @@ impl family::udp::Calls for InstanceState {
         if let Some(address) = udp.local_address().filter(|_| reach == Reach::Port) {
             self.announce_udp(address);
         }
-        self.resources.insert(Resource::Udp(Box::new(udp)))
+        Ok(self.resources.insert(Resource::Udp(Box::new(udp)))?)
     }
 
     fn udp_connect(&mut self, waker: WakerId, handle: Handle, target: &str) -> Result<(), Errno> {
@@ -94,11 +95,14 @@ impl family::udp::Calls for InstanceState {
 
     fn udp_send(&mut self, waker: WakerId, handle: Handle, data: &[u8]) -> Result<usize, Errno> {
         self.add_work(WORK_SYSCALL);
-        let lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
+        let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
         let Resource::Udp(udp) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
         let dialer = &self.dialer;
+        // A batch goes as a whole, and may overdraw the rate once.
+        let rates = &mut self.rate_waits;
+        allow(rates, dialer, handle, WAY_OUT, data.len(), &mut lazy)?;
         let mut tally = Tally::default();
         let sent = poll_lazily(lazy, |cx| udp.poll_send(cx, data, dialer, &mut tally));
         self.add_work(WORK_SENT * tally.datagrams + WORK_CHECK * tally.checks);
@@ -120,7 +124,7 @@ impl family::udp::Calls for InstanceState {
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         self.add_work(WORK_SYSCALL);
-        let lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
+        let mut lazy = LazyWaker::new(&self.wakes, &mut self.task_wakers, self.task, waker);
         let Resource::Udp(udp) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
@@ -131,6 +135,8 @@ impl family::udp::Calls for InstanceState {
         if udp.reach() == Reach::Port && self.control.is_leaving() {
             return Err(Errno::PENDING);
         }
+        let (rates, dialer) = (&mut self.rate_waits, &self.dialer);
+        allow(rates, dialer, handle, WAY_IN, buffer.len(), &mut lazy)?;
         let mut tally = Tally::default();
         let received = poll_lazily(lazy, |cx| udp.poll_recv(cx, buffer, &mut tally));
         let work = WORK_RECEIVED * tally.datagrams;

@@ -44,6 +44,7 @@ use crate::net::task::OwnedTask;
 use crate::net::tls::{Held, TlsSettings, TlsStream};
 use crate::net::tls_client::TlsClient;
 use crate::notices::Notices;
+use crate::quotas::{QuotaKind, Quotas};
 
 /// Bytes charged for an outgoing TCP connection, at its start and when it stands.
 pub(crate) const TCP_CONNECT_BYTES: u64 = 512;
@@ -65,6 +66,8 @@ pub(crate) struct Dialer {
     pub(crate) policy: Arc<dyn EgressPolicy>,
     pub(crate) proxies: Proxies,
     pub(crate) meter: Arc<Meter>,
+    /// Of the app.
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) descriptors: Arc<DescriptorShare>,
     pub(crate) memory: Arc<HostMemory>,
     pub(crate) notices: Notices,
@@ -117,6 +120,7 @@ impl Connecting {
             Ok(Host::Address(_)) => 1,
             _ => DESCRIPTORS_BY_NAME,
         };
+        let quota = dialer.quotas.take(QuotaKind::ConnectionsOut, 1)?;
         let permit = dialer.descriptors.attempt(descriptors)?;
         let runtime = dialer.runtime.clone();
         let attempt = async move {
@@ -132,6 +136,7 @@ impl Connecting {
                 NetFailure::DENIED => failure,
                 _ => failure.while_doing(&target()),
             })?;
+            let permit = permit.with(quota);
             Ok(match tls {
                 None => Stream::Tcp {
                     io: tcp,
@@ -175,6 +180,13 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 }
 
 impl Dialer {
+    /// How long connections have to wait, because the app has moved more bytes than
+    /// it may: each costs some, in both directions.
+    pub(crate) fn accept_pause(&self) -> Option<Duration> {
+        let pause = |kind| self.quotas.allow(kind, 1, &self.meter).err();
+        pause(QuotaKind::Ingress).max(pause(QuotaKind::Egress))
+    }
+
     async fn dial(
         &self,
         host: &Host,

@@ -34,6 +34,7 @@ use crate::net::connect::Dialer;
 use crate::net::port::{Port, Setup};
 use crate::net::stream::Stream;
 use crate::net::tls::{Held, ServerIdentity, TlsStream};
+use crate::quotas::QuotaKind;
 
 /// Bytes charged for an accepted TCP connection.
 const ACCEPT_BYTES: u64 = 128;
@@ -78,10 +79,13 @@ impl Means {
     ///
     /// What there is too little of, for the app's log.
     pub(crate) fn take(dialer: &Dialer, takes_memory: bool) -> Result<Self, String> {
+        let quota = dialer.quotas.take(QuotaKind::ConnectionsIn, 1);
+        let quota = quota.map_err(|reason| reason.to_string())?;
         let permit = dialer.descriptors.take(1);
         let memory = takes_memory.then(|| dialer.memory.charge(TLS_STREAM_BYTES));
+        let permit = permit.map_err(|reason| reason.to_string())?;
         Ok(Self {
-            permit: Some(permit.map_err(|reason| reason.to_string())?),
+            permit: Some(permit.with(quota)),
             memory: memory.transpose().map_err(|reason| reason.to_string())?,
         })
     }

@@ -18,6 +18,7 @@ pub(crate) mod port;
 pub mod proxied;
 pub mod proxy;
 pub mod proxy_header;
+pub(crate) mod rate_waits;
 pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod task;

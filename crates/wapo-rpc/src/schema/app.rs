@@ -90,6 +90,49 @@ macro_rules! app_messages {
                 /// Whether it may connect only to what rules allow, and to public addresses
                 /// not without one.
                 egress_only_allowed: bool = 121,
+                /// Quotas of its own by name, such as `connections-in` and `100`. Of all
+                /// others it has what the worker gives every app, or, when it replaces
+                /// another one, what that one had. The value `default` takes one away.
+                quotas: [StringPair] = 101,
+            }
+            /// Changes what the operator allows an app, while it runs.
+            AppSettingsSetArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// Quotas to change, by name. `default` stands for what the worker gives
+                /// every app, `unlimited` for no limit.
+                quotas: [StringPair] = 2,
+            }
+            /// What the operator allows an app, and what it uses of that.
+            AppSettingsResponse {
+                /// What was decided for this app.
+                settings: AppSettings = 1,
+                /// All quotas, as they hold at the moment.
+                quotas: [Quota] = 2,
+            }
+            /// A quota of an app at a glance. All instances of the app share it.
+            Quota {
+                /// Its name, such as `connections-in`.
+                name: string = 1,
+                /// For people: what there is so much of.
+                title: string = 2,
+                /// One of `count`, `bytes`, `bytes/s`, `gas`, `gas/s`, `millicores`.
+                unit: string = 3,
+                /// What happens at the limit: `refuse`, `wait`, `slow down`, `stop`.
+                at_limit: string = 4,
+                /// The limit as it is set, such as `10M`; `unlimited` for none.
+                limit: string = 5,
+                /// The limit in its unit; 0 also when there is none.
+                max: u64 = 6,
+                /// Whether there is a limit.
+                is_limited: bool = 7,
+                /// Whether it was decided for this app; else it is of every app.
+                is_own: bool = 8,
+                /// How much there is, in the same unit; of what is counted in a second,
+                /// the average of the last one, while there is a limit.
+                used: u64 = 9,
+                /// How often more was refused, or had to wait.
+                refused: u64 = 10,
             }
             /// Sets how many instances an app has.
             ResizeArgs {

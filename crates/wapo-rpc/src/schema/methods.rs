@@ -61,6 +61,11 @@ macro_rules! for_each_operation_method {
             /// Sets how many instances an app has, and answers how many there are when
             /// they are ready.
             AppResize: app_resize(ResizeArgs) -> Number, post, call;
+            /// What the operator allows an app, its quotas, and what it uses of them.
+            AppSettingsGet: app_settings_get(Address) -> AppSettingsResponse, post, call;
+            /// Changes quotas of an app at once, without a restart. They are kept when
+            /// another app takes its place.
+            AppSettingsSet: app_settings_set(AppSettingsSetArgs) -> AppSettingsResponse, post, call;
             /// What apps have used, signed; 64 of them at a time, removed apps last.
             AppMetrics: app_metrics(Addresses) -> AppMetricsResponse, post, call;
             /// Lists apps.

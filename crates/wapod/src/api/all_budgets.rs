@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use wapo_host::BudgetUsage;
+use wapo_host::{BudgetUsage, Meter, QuotaKind};
 use wapo_rpc::AppAddress;
 
 use super::budget::{Budget, Reading};
@@ -180,11 +180,34 @@ fn guests(worker: &Worker) -> Vec<Row> {
         max: Some(u64::from(worker.limits.instances_max)),
         refused: None,
     };
-    vec![
+    let mut rows = vec![
         instances,
         row("memory_bytes", "Memory", worker.engine.memory()),
         row("descriptors", "Descriptors", worker.engine.descriptors()),
-    ]
+    ];
+    rows.extend(
+        QuotaKind::ALL
+            .iter()
+            .filter_map(|kind| of_all(worker, *kind)),
+    );
+    rows
+}
+
+/// A quota of all apps together, if there is one: of things that exist.
+fn of_all(worker: &Worker, kind: QuotaKind) -> Option<Row> {
+    if kind.is_rate() {
+        return None;
+    }
+    // Only gas asks a meter, and there is no quota of gas of all.
+    let reading = worker.quotas.all.read(kind, &Meter::default());
+    Some(Row {
+        scope: Scope::Guests,
+        name: kind.info().budget,
+        title: kind.info().title,
+        used: reading.used,
+        max: Some(reading.limit?),
+        refused: Some(reading.refused),
+    })
 }
 
 fn client(port: &'static str, name: &'static str, reading: Reading) -> Row {

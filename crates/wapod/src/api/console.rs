@@ -52,6 +52,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "main.js" SCRIPT,
     "manifest.js" SCRIPT,
     "query.js" SCRIPT,
+    "quotas.js" SCRIPT,
     "rpc.js" SCRIPT,
     "sample.js" SCRIPT,
     "scale.js" SCRIPT,

@@ -136,6 +136,7 @@ fn gateway_status(error: &WorkerError) -> StatusCode {
         | WorkerError::Busy
         | WorkerError::NotStarted
         | WorkerError::NoSlot
+        | WorkerError::GasUsedUp(_)
         | WorkerError::SafeMode => StatusCode::SERVICE_UNAVAILABLE,
         WorkerError::Timeout => StatusCode::GATEWAY_TIMEOUT,
         WorkerError::NoAnswer

@@ -7,11 +7,12 @@ use std::fmt::{Display, Write as _};
 use std::sync::Arc;
 
 use hyper::{Response, StatusCode};
-use wapo_host::EgressRefusals;
+use wapo_host::{EgressRefusals, QuotaReading};
 
 use super::admin::AdminSurface;
 use super::all_budgets::{AllBudgets, Row, Scope};
 use super::body::{self, Body};
+use super::quotas;
 use crate::store::Totals;
 use crate::worker::{App, BOUNDS_US, Instance, Worker};
 
@@ -81,6 +82,7 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     refusals(&mut page, &apps);
     gauges(&mut page, &apps);
     tls(&mut page, worker, &apps);
+    app_quotas(&mut page, &apps);
     latencies(&mut page, &apps);
     body::full(StatusCode::OK, CONTENT_TYPE, page.text)
 }
@@ -336,6 +338,44 @@ fn gauges(page: &mut Page, apps: &[AppRow]) {
         page.head(name, "gauge", help);
         for (labels, _, app) in apps {
             page.line(name, labels, read(app));
+        }
+    }
+}
+
+/// The quotas of apps that have a limit: there are as many lines as limits.
+fn app_quotas(page: &mut Page, apps: &[AppRow]) {
+    let mut rows = Vec::new();
+    for (labels, _, app) in apps {
+        rows.extend(quotas::limited(app).map(|(kind, reading)| {
+            let labels = format!("{labels},quota=\"{}\"", kind.name());
+            (labels, reading)
+        }));
+    }
+    type Read = fn(&QuotaReading) -> u64;
+    let families: [(&str, &str, &str, Read); 3] = [
+        (
+            "wapo_app_quota_max",
+            "gauge",
+            "Quotas of the app that have a limit; `cpu` in thousandths of a core.",
+            |one| one.limit.unwrap_or_default(),
+        ),
+        (
+            "wapo_app_quota_used",
+            "gauge",
+            "What the app has of it; of a rate, the average of the last second.",
+            |one| one.used,
+        ),
+        (
+            "wapo_app_quota_refused_total",
+            "counter",
+            "How often more was refused, or had to wait.",
+            |one| one.refused,
+        ),
+    ];
+    for (name, kind, help, read) in families {
+        page.head(name, kind, help);
+        for (labels, reading) in &rows {
+            page.line(name, labels, read(reading));
         }
     }
 }

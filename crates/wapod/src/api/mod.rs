@@ -42,6 +42,7 @@ mod operation;
 mod pace;
 mod places;
 mod presence;
+mod quotas;
 mod request_body;
 mod signing;
 mod unread;

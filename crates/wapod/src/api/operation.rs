@@ -11,10 +11,11 @@ use hyper::{Response, StatusCode};
 use tokio::sync::Notify;
 use wapo_rpc::message::{
     Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
-    AppUsage, Blob, Boolean, Budget, DeployArgs, DeployResponse, Empty, InitArgs, InitResponse,
-    InstanceInfo, Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs,
-    SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
-    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
+    AppSettingsResponse, AppSettingsSetArgs, AppUsage, Blob, Boolean, Budget, DeployArgs,
+    DeployResponse, Empty, InitArgs, InitResponse, InstanceInfo, Number, ResizeArgs,
+    SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs, SignEndpointsResponse,
+    SignRegisterInfoArgs, SignRegisterInfoResponse, SignWorkerDescriptionArgs,
+    SignWorkerDescriptionResponse, WorkerInfo,
 };
 use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
@@ -24,6 +25,7 @@ use super::all_budgets::{AllBudgets, Row};
 use super::body::Body;
 use super::call::{Call, Refusal};
 use super::error::call_error;
+use super::quotas;
 use super::user::{encrypted_query, query};
 use crate::blobs::{BlobError, BlobName};
 use crate::config::PortRange;
@@ -233,6 +235,23 @@ impl Operator {
         Ok(Number { value })
     }
 
+    async fn app_settings_get(&self, args: Address) -> Result<AppSettingsResponse, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        let app = self.worker.app(&address);
+        let app = app.ok_or(AppError::NotFound(address))?;
+        Ok(quotas::of(&app))
+    }
+
+    async fn app_settings_set(
+        &self,
+        args: AppSettingsSetArgs,
+    ) -> Result<AppSettingsResponse, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        let changes = quotas::changes(&args.quotas).map_err(AppError::BadQuota)?;
+        let app = self.worker.change_quotas(address, changes).await?;
+        Ok(quotas::of(&app))
+    }
+
     async fn app_metrics(&self, args: Addresses) -> Result<AppMetricsResponse, Fault> {
         let addresses: Result<Vec<_>, _> = args
             .addresses
@@ -320,6 +339,7 @@ fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
     };
     let asked = args.settings.unwrap_or_default();
     Ok(Deployment {
+        quotas: quotas::changes(&asked.quotas).map_err(refused)?,
         name: match args.name.as_str() {
             "" => HostName::from_label(&manifest.label)
                 .map_or(Name::None, |name| Name::IfFree(name.to_string())),
@@ -365,6 +385,8 @@ fn settings(asked: AppSettings) -> Result<Settings, String> {
         cors: asked.cors,
         egress_deny: asked.egress_deny,
         egress_only_allowed: asked.egress_only_allowed,
+        // Decided with those of the app that it replaces.
+        quotas: Vec::new(),
     })
 }
 
@@ -394,7 +416,7 @@ fn app_info(app: &Arc<App>) -> AppInfo {
         name: app.name(),
         state: condition.name().to_owned(),
         reason: reason.unwrap_or_default(),
-        settings: Some(app_settings(&app.settings)),
+        settings: Some(app_settings(&app.settings_now())),
         target: u64::from(app.target()),
         instance_list: instances.iter().map(|one| instance_info(one)).collect(),
         usage: Some(app_usage(app)),
@@ -402,7 +424,7 @@ fn app_info(app: &Arc<App>) -> AppInfo {
     }
 }
 
-fn app_settings(settings: &Settings) -> AppSettings {
+pub(super) fn app_settings(settings: &Settings) -> AppSettings {
     let ports = settings
         .listen_ports
         .map(|(first, last)| format!("{first}..{last}"));
@@ -421,6 +443,7 @@ fn app_settings(settings: &Settings) -> AppSettings {
         cors: settings.cors,
         egress_deny: settings.egress_deny.clone(),
         egress_only_allowed: settings.egress_only_allowed,
+        quotas: quotas::pairs(settings),
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 use wapo_rpc::limits::{BLOB_CALL_BYTES_MAX, BODY_BYTES_MAX, CALL_BYTES_MAX};
-use wapod::{ByteSize, EgressRule, TlsFiles};
+use wapod::{ByteSize, EgressRule, QuotaList, TlsFiles, quotas};
 
 use super::layer::{KEYS, Layer, similar};
 use super::small_file::read_small;
@@ -104,6 +104,7 @@ fn parse(text: &str, file: &str) -> Result<Read, String> {
                 reader.server(key.get_ref(), table, &mut read)?;
             }
             ("runtime", DeValue::Table(table)) => reader.runtime(table, &mut read)?,
+            ("quotas", DeValue::Table(table)) => reader.quotas(table, &mut read.layer)?,
             _ => reader.setting(key, value, &mut read.layer)?,
         }
     }
@@ -271,6 +272,47 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// The section of quotas: of each app, and in a section of its own of all apps
+    /// together.
+    fn quotas(&self, table: &DeTable<'_>, layer: &mut Layer) -> Result<(), String> {
+        let mut each = QuotaList::default();
+        for (key, value) in table {
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("worker", DeValue::Table(table)) => {
+                    let mut of_all = QuotaList::default();
+                    for (key, value) in table {
+                        self.quota(key, value, &mut of_all)?;
+                        let checked = quotas::check_of_all(&of_all.0);
+                        checked.map_err(|error| self.error(key.span(), &error))?;
+                    }
+                    layer.worker_quotas = Some(of_all);
+                }
+                _ => self.quota(key, value, &mut each)?,
+            }
+        }
+        layer.quotas = Some(each);
+        Ok(())
+    }
+
+    fn quota(
+        &self,
+        key: &Spanned<DeString<'_>>,
+        value: &Spanned<DeValue<'_>>,
+        list: &mut QuotaList,
+    ) -> Result<(), String> {
+        let text = match value.get_ref() {
+            DeValue::String(text) => text.to_string(),
+            DeValue::Integer(number) => number.to_string(),
+            DeValue::Float(number) => number.to_string(),
+            _ => {
+                let text = format!("`{}` takes a text or a number", key.get_ref());
+                return Err(self.error(value.span(), &text));
+            }
+        };
+        let set = list.set(key.get_ref(), &text);
+        set.map_err(|error| self.error(key.span(), &error))
+    }
+
     /// The section of Wapo 0.x about the daemon.
     fn runtime(&self, table: &DeTable<'_>, read: &mut Read) -> Result<(), String> {
         for (key, value) in table {
@@ -333,6 +375,20 @@ mod tests {
     }
 
     #[test]
+    fn quotas_have_sections_of_their_own() {
+        let read = read(
+            "[quotas]\nconnections-in = 100\ncpu = 0.5\negress-per-second = \"10M\"\n\
+             [quotas.worker]\ncpu = 1.5\n",
+        );
+        let shown = |list: Option<QuotaList>| list.expect("set").to_string();
+        assert_eq!(
+            shown(read.layer.quotas),
+            "connections-in=100,egress-per-second=10M,cpu=0.5"
+        );
+        assert_eq!(shown(read.layer.worker_quotas), "cpu=1.5");
+    }
+
+    #[test]
     fn mistakes_are_named_with_their_line() {
         for (text, expected) in [
             (
@@ -362,6 +418,22 @@ mod tests {
             (
                 "[default.limits]\n\"Operation.BlobPut\" = \"1MiB\"",
                 "wapod.toml:2: `limits`: bodies of `Operation.BlobPut` have at most",
+            ),
+            (
+                "[quotas]\nconections-in = 1",
+                "wapod.toml:2: there is no quota `conections-in`; did you mean `connections-in`?",
+            ),
+            (
+                "[quotas]\ncpu = \"much\"",
+                "wapod.toml:2: `cpu`: `much` is not a number of cores",
+            ),
+            (
+                "[quotas]\ncpu = [1]",
+                "wapod.toml:2: `cpu` takes a text or a number",
+            ),
+            (
+                "[quotas.worker]\ncpu = 1\ngas = 5",
+                "wapod.toml:3: `gas` is a quota of each app",
             ),
             (
                 "[runtime]\nx = 1",

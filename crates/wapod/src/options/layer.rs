@@ -11,7 +11,7 @@ use std::str::FromStr;
 
 use wapo_host::net::proxy::Proxy;
 use wapod::mistakes::{self, value};
-use wapod::{AdminToken, ByteSize, ProxyProtocol};
+use wapod::{AdminToken, ByteSize, ProxyProtocol, QuotaList};
 
 use super::egress::Egress;
 use super::timeouts::Timeouts;
@@ -53,6 +53,15 @@ pub(crate) struct Layer {
     /// [default: none].
     #[arg(short = 'l', long, value_name = "A..B", help_heading = APPS)]
     pub(super) tcp_listen_port_range: Option<AppPorts>,
+
+    /// Quotas of each app that has none of its own, such as
+    /// connections-in=1000,egress-per-second=10M,cpu=0.5 [default: none].
+    #[arg(long, value_name = "NAME=VALUE,...", help_heading = APPS)]
+    pub(super) quotas: Option<QuotaList>,
+
+    /// Quotas of all apps together, in the same form [default: none].
+    #[arg(long, value_name = "NAME=VALUE,...", help_heading = APPS)]
+    pub(super) worker_quotas: Option<QuotaList>,
 
     /// Time that an instance which a request has started serves [default: 60].
     #[arg(long, value_name = "SECONDS", help_heading = APPS)]
@@ -221,6 +230,10 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     }),
     ("tcp-listen-port-range", |layer, text| {
         set(&mut layer.tcp_listen_port_range, text)
+    }),
+    ("quotas", |layer, text| set(&mut layer.quotas, text)),
+    ("worker-quotas", |layer, text| {
+        set(&mut layer.worker_quotas, text)
     }),
     ("on-demand-instance-time-secs", |layer, text| {
         set(&mut layer.on_demand_instance_time_secs, text)

@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
-use wapod::{AdminToken, Allocation, ByteSize, Config, ProxyProtocol, TlsSettings, system};
+use wapod::{
+    AdminToken, Allocation, ByteSize, Config, ProxyProtocol, QuotaList, TlsSettings, system,
+};
 
 use super::egress::{self, ProxyVariables};
 use super::layer::Layer;
@@ -243,6 +245,12 @@ fn limits(
         layer.tcp_listen_port_range.clone()
     });
     config.listen_ports = ports;
+    let none = QuotaList::default();
+    let QuotaList(quotas) = picker.pick("quotas", none, |layer| layer.quotas);
+    config.quotas = quotas;
+    let QuotaList(of_all) = picker.pick("worker-quotas", none, |layer| layer.worker_quotas);
+    wapod::quotas::check_of_all(&of_all).map_err(|error| format!("worker-quotas: {error}"))?;
+    config.worker_quotas = of_all;
     let time = Seconds(ON_DEMAND_TIME.as_secs());
     let time = picker.pick("on-demand-instance-time-secs", time, |layer| {
         layer.on_demand_instance_time_secs

@@ -26,16 +26,18 @@ pub(super) trait Record: Encode + Decode {
 }
 
 impl Record for AppRecord {
-    /// Version 1 had no `cors`, version 2 nothing behind it; the settings are the
-    /// last field, and these are the last of theirs.
-    const VERSION: u8 = 3;
+    /// Version 1 had no `cors`, version 2 nothing about what is denied, version 3 no
+    /// `quotas`; the settings are the last field, and these are the last of theirs.
+    const VERSION: u8 = 4;
 
     fn older(version: u8, content: &[u8]) -> Option<Self> {
         let cors = false.encode();
         let egress = (Vec::<String>::new(), false).encode();
+        let quotas = Vec::<QuotaEntry>::new().encode();
         let whole = match version {
-            1 => [content, &cors, &egress].concat(),
-            2 => [content, &egress].concat(),
+            1 => [content, &cors, &egress, &quotas].concat(),
+            2 => [content, &egress, &quotas].concat(),
+            3 => [content, &quotas].concat(),
             _ => return None,
         };
         Self::decode_all(&mut whole.as_slice()).ok()
@@ -167,6 +169,16 @@ pub(crate) struct Settings {
     pub(crate) egress_deny: Vec<String>,
     /// Whether only what rules allow may be connected to.
     pub(crate) egress_only_allowed: bool,
+    /// Quotas of its own; of all others it has what the worker gives every app.
+    pub(crate) quotas: Vec<QuotaEntry>,
+}
+
+/// A quota of an app, by its name: a daemon that does not know it leaves it out.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct QuotaEntry {
+    pub(crate) name: String,
+    /// The largest number stands for no limit.
+    pub(crate) limit: u64,
 }
 
 impl Settings {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
     EgressRefusals, EgressRules, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText,
-    LogLine, LogSource, NameShare, Phase, Program, SchedulingHistory, Status, Usage,
+    LogLine, LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status, Usage,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
@@ -25,8 +25,9 @@ use super::ledger::Ledger;
 use super::ready::Offers;
 use crate::edge::Edge;
 use crate::embedder::AppEmbedder;
-use crate::limits::{APP_REQUESTS_MAX, COMPLAINT_BYTES_MAX, COMPLAINTS_PER_SECOND};
+use crate::limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_PER_SECOND};
 use crate::logs::LogReader;
+use crate::quotas::{self, AppQuotas};
 use crate::store::{AppRecord, Settings};
 
 /// A deployed app.
@@ -39,6 +40,7 @@ pub(crate) struct App {
     pub(crate) deployed_at_ms: u64,
     pub(crate) settings: Settings,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) quotas: AppQuotas,
     pub(crate) latency: Latency,
     /// How its instances have used the processor, for their scheduling.
     pub(super) scheduling: Arc<SchedulingHistory>,
@@ -58,8 +60,6 @@ pub(crate) struct App {
     pub(super) writing: tokio::sync::Mutex<()>,
     /// Something about an instance has changed.
     pub(super) changed: Notify,
-    /// Requests that the app works on or that wait for it.
-    pub(super) requests: AtomicUsize,
     /// Whether the store has the app. Nothing is told about it before.
     pub(super) is_written: AtomicBool,
     /// Since when lines about failed requests are counted, and how many.
@@ -257,6 +257,7 @@ impl App {
     pub(super) fn new(
         record: AppRecord,
         embedder: Arc<AppEmbedder>,
+        quotas: AppQuotas,
         ledger: Arc<Ledger>,
         secrets: BTreeMap<String, String>,
     ) -> Self {
@@ -268,6 +269,7 @@ impl App {
             deployed_at_ms: record.deployed_at_ms,
             settings: record.settings,
             ledger,
+            quotas,
             latency: Latency::default(),
             scheduling: Arc::default(),
             names: Arc::default(),
@@ -278,7 +280,6 @@ impl App {
             changing: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
-            requests: AtomicUsize::new(0),
             is_written: AtomicBool::new(false),
             complaints: Mutex::new((Instant::now(), 0)),
             state: Mutex::new(AppState {
@@ -339,7 +340,15 @@ impl App {
             name: state.name.clone(),
             target: state.target,
             deployed_at_ms: self.deployed_at_ms,
-            settings: self.settings.clone(),
+            settings: self.settings_now(),
+        }
+    }
+
+    /// What the operator decided, with the quotas as they are now.
+    pub(crate) fn settings_now(&self) -> Settings {
+        Settings {
+            quotas: quotas::entries_of(&self.quotas.own()),
+            ..self.settings.clone()
         }
     }
 
@@ -380,6 +389,11 @@ impl App {
             name if name.is_empty() => format!("app {}", self.address),
             name => name,
         }
+    }
+
+    /// Its quota of gas, if it is used up.
+    pub(super) fn gas_used_up(&self) -> Option<u64> {
+        self.quotas.live.gas_used_up(self.ledger.meter())
     }
 
     /// The log of all instances.
@@ -429,7 +443,7 @@ impl App {
 
     /// Requests that the app works on or that wait for it.
     pub(crate) fn requests(&self) -> usize {
-        self.requests.load(Ordering::Relaxed)
+        usize::try_from(self.quotas.live.used(QuotaKind::Requests)).unwrap_or(usize::MAX)
     }
 
     /// Time since the last request, or since the deployment.
@@ -439,10 +453,8 @@ impl App {
 
     /// Requests that it may have at a time.
     pub(crate) fn requests_max(&self) -> usize {
-        match self.settings.requests_max {
-            0 => APP_REQUESTS_MAX,
-            max => max as usize,
-        }
+        let max = self.quotas.live.limit(QuotaKind::Requests);
+        max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX))
     }
 
     /// Instances that nobody's request has started, and that stay.
@@ -504,6 +516,10 @@ impl App {
         });
         if crash.is_some() {
             return (Condition::Waiting, crash);
+        }
+        if let Some(max) = self.gas_used_up() {
+            let why = ExitReason::GasUsedUp(max).to_string();
+            return (Condition::Stopped, Some(why));
         }
         let why = state.last_end.as_ref().map(ToString::to_string);
         if self.manifest.on_demand {

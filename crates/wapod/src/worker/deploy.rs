@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use wapo_host::net::policy::EgressRule;
+use wapo_host::{QuotaKind, QuotaLimits};
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::app::{App, Instance, Kind};
@@ -26,6 +27,7 @@ use crate::error::AppError;
 use crate::limits::{
     APP_EGRESS_RULES_MAX, APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT,
 };
+use crate::quotas::{self, AppQuotas, Asked};
 use crate::store::{AppRecord, Change, Settings, Totals};
 
 /// Everything that a deployment says.
@@ -36,6 +38,8 @@ pub(crate) struct Deployment {
     /// Host name label.
     pub(crate) name: Name,
     pub(crate) settings: Settings,
+    /// Quotas that are decided for this app, before those of the one that it replaces.
+    pub(crate) quotas: Vec<(QuotaKind, Asked)>,
     /// Instances to start with, for an app that is not on demand.
     pub(crate) instances: u32,
     /// The app whose place this one takes.
@@ -89,6 +93,8 @@ impl Worker {
             None => None,
         };
         let old = replacing.as_ref().map(|one| &one.0);
+        let quotas = own_quotas(&deployment, old.map(AsRef::as_ref));
+        self.check_storage(&quotas, stored_bytes)?;
         self.wait_until_left(&deployment.manifest.address()).await?;
         let app = self.register(&deployment, old.map(AsRef::as_ref), stored_bytes)?;
         let instance = match self.begin(&app, &deployment, old).await {
@@ -137,6 +143,18 @@ impl Worker {
             });
         }
         self.look_at_blobs(&deployment.manifest).await
+    }
+
+    /// Refuses what has more on disk than its quota.
+    fn check_storage(&self, own: &QuotaLimits, stored_bytes: u64) -> Result<(), AppError> {
+        let max = self.quotas.storage_max(own);
+        if stored_bytes > max {
+            return Err(AppError::TooMuchStorage {
+                asked: stored_bytes,
+                max,
+            });
+        }
+        Ok(())
     }
 
     /// Bytes of the blobs that a manifest names.
@@ -214,7 +232,10 @@ impl Worker {
             name,
             target,
             deployed_at_ms: unix_ms(),
-            settings: deployment.settings.clone(),
+            settings: Settings {
+                quotas: quotas::entries_of(&own_quotas(deployment, replaced)),
+                ..deployment.settings.clone()
+            },
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
@@ -237,8 +258,18 @@ impl Worker {
         secrets: BTreeMap<String, String>,
     ) -> Arc<App> {
         let ledger = Arc::new(ledger);
-        let embedder = self.embedder(record.address(), family, &record.settings, &ledger);
-        let app = Arc::new(App::new(record, Arc::clone(&embedder), ledger, secrets));
+        let gas_before = ledger.totals().gas;
+        let quotas = AppQuotas::new(&self.quotas, &record.settings, gas_before);
+        let embedder = self.embedder(record.address(), family, &record.settings, &ledger, &quotas);
+        let stored = ledger.stored_bytes() + embedder.boot_data.size();
+        quotas.live.note(QuotaKind::Storage, stored);
+        let app = Arc::new(App::new(
+            record,
+            Arc::clone(&embedder),
+            quotas,
+            ledger,
+            secrets,
+        ));
         // Set here only.
         let _ = embedder.app.set(Arc::downgrade(&app));
         app
@@ -374,6 +405,15 @@ impl Worker {
         }
         self.remove_unused_code().await;
     }
+}
+
+/// The quotas that are decided for a new app.
+fn own_quotas(deployment: &Deployment, replaced: Option<&App>) -> QuotaLimits {
+    let mut own = replaced.map(|old| old.quotas.own()).unwrap_or_default();
+    for (kind, asked) in &deployment.quotas {
+        quotas::change(&mut own, *kind, *asked);
+    }
+    own
 }
 
 /// Names of the blobs that a manifest names, the code first.

@@ -159,6 +159,9 @@ impl Worker {
         if self.is_safe_mode && kind != Kind::Standing {
             return Err(WorkerError::SafeMode);
         }
+        if let Some(max) = app.gas_used_up() {
+            return Err(WorkerError::GasUsedUp(max));
+        }
         let starting = Starting::new(app)?;
         let slot = self.take_slot(app, kind, deadline).await?;
         let program = self.program(app, deadline).await?;
@@ -228,6 +231,7 @@ impl Worker {
             trusted_proxies: Arc::clone(&self.limits.trusted_proxies),
             egress: self.egress_of(app),
             meter: Arc::clone(app.ledger.meter()),
+            quotas: Arc::clone(&app.quotas.live),
             history: Arc::clone(&app.scheduling),
             names: Arc::clone(&app.names),
             trace_calls: settings.trace_calls,
@@ -357,6 +361,10 @@ impl Worker {
     ) {
         let mut state = app.state();
         state.instances.retain(|one| !Arc::ptr_eq(one, instance));
+        if matches!(reason, ExitReason::GasUsedUp(_)) {
+            // The others would find out when they are asked something.
+            state.instances.iter().for_each(|one| one.handle.stop());
+        }
         state.last_end = Some(reason);
         // Whoever gets it finds the instance gone, and whoever finds the instance
         // gone finds it free.

@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 use wapo_abi::message::InputChannel;
-use wapo_host::{HttpCall, HttpExchange, InstanceId, RequestError, Reservation, Status};
+use wapo_host::quotas::QuotaPermit;
+use wapo_host::{HttpCall, HttpExchange, InstanceId, QuotaKind, RequestError, Reservation, Status};
 
 use super::Worker;
 use super::app::{App, AppState, Instance, Kind};
@@ -54,24 +55,16 @@ impl Channel {
 }
 
 /// A request that counts among those of its app.
-struct Counted(Arc<App>);
+struct Counted(
+    Arc<App>,
+    #[expect(dead_code, reason = "held while it counts")] QuotaPermit,
+);
 
 impl Counted {
     fn new(app: Arc<App>) -> Result<Self, WorkerError> {
-        // Counted before it is compared: the drop gives the count back.
-        let before = app.requests.fetch_add(1, Ordering::Relaxed);
-        let counted = Self(app);
-        if before < counted.0.requests_max() {
-            Ok(counted)
-        } else {
-            Err(WorkerError::Busy)
-        }
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.requests.fetch_sub(1, Ordering::Relaxed);
+        let counted = app.quotas.live.take(QuotaKind::Requests, 1);
+        let permit = counted.map_err(|_| WorkerError::Busy)?;
+        Ok(Self(app, permit))
     }
 }
 
@@ -346,6 +339,9 @@ impl Worker {
         app: Arc<App>,
         channel: Channel,
     ) -> Result<Lease, WorkerError> {
+        if let Some(max) = app.gas_used_up() {
+            return Err(WorkerError::GasUsedUp(max));
+        }
         let counted = Counted::new(app)?;
         if !counted.0.reuse_instances {
             return Box::pin(self.admit_alone(counted, channel)).await;

@@ -356,7 +356,7 @@ impl Worker {
         }
     }
 
-    async fn start_one_adopted(self: &Arc<Self>, app: &Arc<App>) {
+    pub(super) async fn start_one_adopted(self: &Arc<Self>, app: &Arc<App>) {
         if self.is_safe_mode {
             app.state().last_end = Some(ExitReason::Stopped);
             return;

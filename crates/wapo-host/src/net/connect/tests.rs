@@ -24,7 +24,8 @@ fn dialer(budget: &Arc<DescriptorBudget>, rule: &str) -> Dialer {
         policy: Arc::new(EgressRules::new(rules)),
         proxies: Proxies::default(),
         meter: Arc::default(),
-        descriptors: DescriptorShare::new(budget),
+        quotas: Arc::default(),
+        descriptors: DescriptorShare::new(budget, &Arc::default()),
         memory: HostMemory::new(&MemoryBudget::new(None)),
         notices: Notices::new(Logger::new(
             InstanceId(0),

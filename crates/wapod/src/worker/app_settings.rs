@@ -1,0 +1,62 @@
+//! What an operator changes of an app while it runs: its quotas.
+//!
+//! A change holds at once and is confirmed when it is in the store; one that cannot
+//! be written is taken back. It is part of the app's record, so that it lasts, and
+//! what replaces the app has it, too. Called by `api/operation`.
+
+use std::sync::Arc;
+
+use wapo_host::QuotaKind;
+use wapo_rpc::AppAddress;
+
+use super::Worker;
+use super::app::App;
+use super::lifecycle::{already_deployed, in_background};
+use crate::error::AppError;
+use crate::quotas::Asked;
+
+impl Worker {
+    /// Changes quotas of an app. One that had used up its gas starts again if it
+    /// has some now.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`]; nothing has changed then. [`AppError::Changing`] while the app
+    /// is being deployed.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`deploy`](Self::deploy).
+    pub(crate) async fn change_quotas(
+        self: &Arc<Self>,
+        address: AppAddress,
+        changes: Vec<(QuotaKind, Asked)>,
+    ) -> Result<Arc<App>, AppError> {
+        let app = self.app(&address).ok_or(AppError::NotFound(address))?;
+        already_deployed(&app)?;
+        let worker = Arc::clone(self);
+        in_background(async move {
+            worker.change_quotas_to_end(&app, &changes).await?;
+            Ok(app)
+        })
+        .await
+    }
+
+    async fn change_quotas_to_end(
+        self: &Arc<Self>,
+        app: &Arc<App>,
+        changes: &[(QuotaKind, Asked)],
+    ) -> Result<(), AppError> {
+        let had_no_gas = app.gas_used_up().is_some();
+        let before = app.quotas.own();
+        app.quotas.change(&self.quotas, &app.settings, changes);
+        if let Err(error) = self.write_record(app, Vec::new()).await {
+            app.quotas.restore(&self.quotas, &app.settings, before);
+            return Err(error);
+        }
+        if had_no_gas && app.gas_used_up().is_none() {
+            self.start_one_adopted(app).await;
+        }
+        Ok(())
+    }
+}
