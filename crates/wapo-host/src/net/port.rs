@@ -156,3 +156,45 @@ impl Port {
         stream
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_takes_nothing_more_still_yields_what_it_has_taken() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("bound");
+        let trusted: Arc<[IpNet]> = Arc::new(["127.0.0.0/8".parse().expect("a network")]);
+        let setup = Setup {
+            proxies: Some(trusted),
+            ..Setup::default()
+        };
+        let mut port = Port::new(listener, setup).expect("watched");
+        let mut proxy = TcpStream::connect(address).await.expect("connected");
+        let taken = poll_fn(|cx| {
+            let yielded = port.poll_accept(cx);
+            assert!(yielded.is_pending(), "its header is still to come");
+            match port.waiting.is_empty() {
+                true => Poll::Pending,
+                false => Poll::Ready(()),
+            }
+        });
+        taken.await;
+        assert!(port.goes_on());
+        let header = b"PROXY TCP4 192.0.2.7 10.0.0.1 5 443\r\n";
+        let mut late = TcpStream::connect(address).await.expect("connected");
+        late.write_all(header).await.expect("sent");
+        proxy.write_all(header).await.expect("sent");
+        let yielded = poll_fn(|cx| port.poll_accept(cx)).await;
+        let (stream, client) = yielded.expect("the connection");
+        assert_eq!(client, "192.0.2.7:5".parse().expect("an address"));
+        let peer = stream.peer_addr().expect("a peer");
+        assert_eq!(peer, proxy.local_addr().expect("an address"));
+        assert!(!port.goes_on(), "the late one is left to others");
+    }
+}
