@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use e2e::dns::{Dns, Question, Record, Reply};
 use e2e::forbidden::{ADDRESSES, OWN, PUBLIC, SPELLINGS};
 use e2e::namespace::{Place, done, enter};
+use e2e::operator::{self, args, settings};
 use e2e::probe::{SCRATCH, Script};
-use e2e::{Daemon, Errno, Probe, client, within};
+use e2e::{Daemon, Errno, Operator, Probe, client, guest, within};
 use tokio::net::{TcpListener, UdpSocket};
+use wapo_rpc::AppAddress;
 use wapod::{AppConfig, Config, DescriptorLimits, Resolver, WorkerEgress};
 
 const TIMED_OUT: u8 = 4;
@@ -523,4 +525,40 @@ async fn answers_are_kept_for_each_app_and_questions_have_a_rate() {
     late().await;
     let waited = begun.elapsed();
     assert!(waited >= Duration::from_secs(4), "it waited for {waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_an_app_are_settings_that_are_shown_and_survive_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let operator = Operator::in_folder(folder.path()).await;
+    let app = guest("sdk-suite");
+    operator.put_code(&app).await;
+    let mut wanted = args(&app);
+    settings(&mut wanted).egress = vec!["127.0.0.0/8".to_owned()];
+    settings(&mut wanted).egress_deny = vec!["127.0.0.1".to_owned(), "*:25".to_owned()];
+    settings(&mut wanted).egress_only_allowed = true;
+    let address = operator::address(&operator.try_deploy(wanted).await.unwrap());
+    look_at_rules(operator, address).await;
+    look_at_rules(Operator::in_folder(folder.path()).await, address).await;
+}
+
+async fn look_at_rules(operator: Operator, app: AppAddress) {
+    operator
+        .until("running", app, |info| info.state == "running")
+        .await;
+    let told = async |host: &str, port: u16| {
+        let path = format!("/failure/{host}/{port}");
+        operator.query(app, &path).await.unwrap()
+    };
+    assert_eq!(told("127.0.0.1", 1).await, "PermissionDenied");
+    assert_eq!(told("127.0.0.2", 25).await, "PermissionDenied");
+    assert_eq!(told(PUBLIC[0], 80).await, "PermissionDenied");
+    assert_eq!(told("127.0.0.2", 1).await, "ConnectionRefused");
+    let info = operator.find(app).await.unwrap();
+    let shown = info.settings.unwrap();
+    assert_eq!(shown.egress_deny, ["127.0.0.1", "*:25"]);
+    assert!(shown.egress_only_allowed);
+    let usage = info.usage.unwrap();
+    assert_eq!((usage.egress_denied, usage.egress_audited), (3, 0));
+    operator.shutdown().await;
 }

@@ -252,7 +252,7 @@ async fn settings_beyond_the_workers_are_refused() {
     let app = guest("query");
     operator.put_code(&app).await;
     type Change = fn(&mut AppSettings);
-    let cases: [(Change, &str); 5] = [
+    let cases: [(Change, &str); 7] = [
         (|s| s.memory_max = 1 << 40, "bytes of memory"),
         (
             |s| s.listen_ports = "3050..3101".into(),
@@ -261,6 +261,14 @@ async fn settings_beyond_the_workers_are_refused() {
         (|s| s.listen_ports = "10..5".into(), "10..5"),
         (|s| s.listen_ports = "x".into(), "x"),
         (|s| s.egress = vec!["not a/rule".into()], "not a/rule"),
+        (
+            |s| s.egress_deny = vec!["10.0.0.0/8:x".into()],
+            "10.0.0.0/8:x",
+        ),
+        (
+            |s| s.egress_deny = (0..1001).map(|n| format!("n{n}.test")).collect(),
+            "1001 egress rules are more than 1000",
+        ),
     ];
     for (change, expected) in cases {
         let mut wanted = args(&app);
