@@ -27,6 +27,7 @@ async fn main() {
             address: ([127, 0, 0, 1], 0).into(),
             // Certificates of examples sign themselves.
             verifies_certificates: false,
+            certificate: None,
         });
     })
     .await;

@@ -48,6 +48,7 @@ impl TlsPort {
             config.tls = Some(TlsSettings {
                 address: ([127, 0, 0, 1], 0).into(),
                 verifies_certificates: true,
+                certificate: None,
             });
             config.trust_roots = vec![authority.root()];
             change(config);

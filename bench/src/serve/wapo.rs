@@ -53,6 +53,7 @@ pub(super) fn run() -> Result<()> {
             tls: Some(TlsSettings {
                 address: ([127, 0, 0, 1], 0).into(),
                 verifies_certificates: false,
+                certificate: None,
             }),
             ..Config::default()
         })

@@ -22,6 +22,12 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
         if !name.is_empty() && !domain.is_empty() {
             urls.push(format!("{scheme}://{name}.{domain}:{}/", gateway.port()));
         }
+        for domain in &app.info.domains {
+            // A wildcard is no address.
+            if !domain.starts_with('*') {
+                urls.push(format!("{scheme}://{domain}:{}/", gateway.port()));
+            }
+        }
         let gateway = reachable(gateway, worker_url);
         urls.push(format!("{scheme}://{gateway}/app/{}/", app.address));
     }

@@ -79,6 +79,8 @@ enum Command {
     Secret(command::secret::Options),
     /// Show what an app may have and has, or change that while it runs.
     Quota(command::quota::Options),
+    /// Let domains lead to an app.
+    Domain(command::domain::Options),
     /// Show what apps have used.
     Usage(command::usage::Options),
     /// Show a worker at a glance.
@@ -107,6 +109,7 @@ fn main() -> ExitCode {
         Command::Query(options) => command::query::run(&options, &terminal),
         Command::Secret(options) => command::secret::run(&options, &terminal),
         Command::Quota(options) => command::quota::run(&options, &terminal),
+        Command::Domain(options) => command::domain::run(&options, &terminal),
         Command::Usage(options) => command::usage::run(&options, &terminal),
         Command::Info(options) => command::info::run(&options, &terminal),
         Command::Init(options) => command::init::run(&options, &terminal),

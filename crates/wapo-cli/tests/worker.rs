@@ -522,3 +522,40 @@ async fn a_worker_is_trusted_by_the_certificate_that_is_named() {
     let error = place.bad(&["list", "--ca", &none]).await;
     assert!(error.contains("no certificate in it"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn domains_are_added_listed_and_removed() {
+    let place = Place::new().await;
+    let wasm = guest("hello-http");
+    place.good(&["deploy", &wasm]).await;
+    let none = place.good(&["domain", "list", "hello-http"]).await;
+    assert_eq!(none, "");
+    let add = ["domain", "add", "hello-http", "shop.example.com"];
+    place.good(&add).await;
+    let listed = place.good(&["domain", "ls", "hello-http"]).await;
+    assert_eq!(listed, "shop.example.com\n");
+    let report = place.json(&["domain", "list", "hello-http"]).await;
+    assert_eq!(report, serde_json::json!(["shop.example.com"]));
+    let urls = place.good(&["deploy", &wasm]).await;
+    assert!(urls.contains("http://shop.example.com:"), "{urls}");
+    let bad = place
+        .bad(&["domain", "add", "hello-http", "no domain"])
+        .await;
+    assert!(bad.contains("is not a domain"), "{bad}");
+    let made = rcgen::generate_simple_self_signed(vec!["other.example".to_owned()]);
+    let made = made.expect("a certificate");
+    let both = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    let file = place.write("both.pem", both.as_bytes());
+    let add = |domain| ["domain", "add", "hello-http", domain, "--cert", &file];
+    let wrong = place.bad(&add("shop.example.com")).await;
+    assert!(wrong.contains("not for shop.example.com"), "{wrong}");
+    place.good(&add("other.example")).await;
+    place
+        .good(&["domain", "rm", "hello-http", "shop.example.com"])
+        .await;
+    let gone = ["domain", "remove", "hello-http", "shop.example.com"];
+    let gone = place.bad(&gone).await;
+    assert!(gone.contains("does not have the domain"), "{gone}");
+    let listed = place.good(&["domain", "list", "hello-http"]).await;
+    assert_eq!(listed, "other.example\n");
+}

@@ -22,6 +22,8 @@ pub enum Purpose {
     AppSecret = 1,
     /// The record that an app writes for its next start.
     BootData = 2,
+    /// The certificate of an app's domain and its key.
+    DomainKey = 3,
 }
 
 /// Whose data it is, and which.

@@ -169,6 +169,16 @@ impl fmt::Debug for SecretSetArgs {
     }
 }
 
+/// Without the key.
+impl fmt::Debug for DomainAddArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DomainAddArgs")
+            .field("address", &hex::encode(&self.address))
+            .field("domain", &self.domain)
+            .finish_non_exhaustive()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

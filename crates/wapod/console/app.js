@@ -2,6 +2,7 @@
 
 import { actionButtons } from "./actions.js";
 import { byId, externalLink, h, hash, keyed, setShown, setText } from "./dom.js";
+import { openDomains, startDomains, updateDomains } from "./domains.js";
 import { formatBytes, formatDuration, formatExact } from "./format.js";
 import { linksOf } from "./links.js";
 import { closeLog, openLog } from "./logs.js";
@@ -129,6 +130,7 @@ export function updateApp() {
     updateQuotas(app);
     setFacts(byId("manifest-facts"), manifestFacts(app));
     setFacts(byId("settings-facts"), settingsFacts(app));
+    updateDomains(app);
   } else if (part === "log") {
     openLog(address);
   }
@@ -142,6 +144,7 @@ export function openApp(newAddress, newPart) {
     byId("app-actions").replaceChildren(...buttons.elements);
     openUsage();
     openQuery(address);
+    openDomains(address);
   }
   part = PARTS.includes(newPart) ? newPart : "overview";
   for (const name of PARTS) {
@@ -168,4 +171,5 @@ export function startApp() {
   byId("app-address").append(addressHash.element);
   byId("app-code").append(codeHash.element);
   startQuotas();
+  startDomains();
 }

@@ -28,7 +28,6 @@ use wapo_host::{
 };
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
-use crate::error::StartError;
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
 };
@@ -163,22 +162,6 @@ impl Default for Config {
             drain_grace: DRAIN_GRACE,
             settle: SETTLE,
             safe_mode: false,
-        }
-    }
-}
-
-impl Config {
-    /// Whether strangers could get at the operator's interface.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError::OpenAdmin`], [`StartError::PlainAdmin`]
-    pub fn check_admin(&self) -> Result<(), StartError> {
-        match self.admin_address {
-            Some(admin) if admin.ip().is_loopback() => Ok(()),
-            Some(admin) if self.admin_token.is_none() => Err(StartError::OpenAdmin(admin)),
-            Some(admin) if self.admin_tls.is_none() => Err(StartError::PlainAdmin(admin)),
-            _ => Ok(()),
         }
     }
 }

@@ -10,14 +10,17 @@
 //! * `serving`: the listeners of one name, and connections that wait for one;
 //! * `port`: accepts, reads what a client says first, makes the handshake;
 //! * `parking`: waits for an app that has no listener yet;
-//! * `certificate`, `tickets`: what TLS is spoken with.
+//! * `leave`: names that apps leave to the gateway;
+//! * `certificate`, `certificates`, `tickets`: what TLS is spoken with.
 //!
 //! Knows no HTTP and keeps nothing on disk. The lock of the table is held for a look
 //! or a change, never while anything is awaited or called.
 
 mod certificate;
+mod certificates;
 mod figures;
 mod kin;
+mod leave;
 mod parking;
 mod port;
 mod serving;
@@ -33,6 +36,8 @@ use wapo_abi::Errno;
 use wapo_host::{InstanceId, SniListener, SniRefusal, SniRequest};
 use wapo_sni::{Names, Pattern, Refusal, ServerName};
 
+pub(crate) use certificate::is_for as check_certificate;
+pub(crate) use certificates::Certificates;
 pub(crate) use figures::Figures;
 pub(crate) use kin::Kin;
 pub(crate) use port::TlsPort;
@@ -52,6 +57,8 @@ pub(crate) struct Edge {
     is_open: bool,
     /// Who may sign certificates; `None` for anybody.
     roots: Option<Arc<RootCertStore>>,
+    /// With which the daemon ends TLS itself.
+    certificates: Arc<Certificates>,
     figures: Figures,
 }
 
@@ -109,6 +116,13 @@ pub(crate) struct Found {
     pub(crate) serving: Option<Arc<Serving>>,
 }
 
+/// What became of the wish for a domain.
+pub(crate) enum Bound {
+    Done,
+    /// Another app has it; this one, if it is still there.
+    Taken(Option<Arc<App>>),
+}
+
 impl Edge {
     /// An empty table. `base_domain` is where apps have their labels, empty for
     /// nowhere; `None` for a text that is no domain.
@@ -132,6 +146,7 @@ impl Edge {
             base_domain,
             is_open: tls.is_some(),
             roots: verifies.then(|| Arc::new(roots)),
+            certificates: Arc::default(),
             figures: Figures::default(),
         }))
     }
@@ -174,16 +189,53 @@ impl Edge {
     /// # Errors
     ///
     /// [`Refusal::Taken`] when another app has it.
-    #[expect(dead_code, reason = "labels are bound with more under one lock")]
     pub(crate) fn bind(&self, app: &App, pattern: Pattern) -> Result<(), Refusal<Family>> {
         self.write(|table| table.names.bind(pattern, app.family()))
     }
 
+    /// Gives a domain to an app, as [`bind`](Self::bind) does.
+    pub(crate) fn bind_domain(&self, app: &App, pattern: Pattern) -> Bound {
+        let owner = match self.bind(app, pattern) {
+            Ok(()) => return Bound::Done,
+            Err(Refusal::Taken(owner)) => owner,
+            Err(_) => return Bound::Taken(None),
+        };
+        let kin = self.read(|table| table.families.get(&owner).cloned());
+        Bound::Taken(kin.and_then(|kin| kin.app()))
+    }
+
+    /// Whether a pattern is the base domain, a name below it, or a wildcard for such.
+    pub(crate) fn is_of_base_domain(&self, pattern: &Pattern) -> bool {
+        let Some(base) = &self.base_domain else {
+            return false;
+        };
+        let (Pattern::Exact(name) | Pattern::Wildcard(name)) = pattern;
+        let rest = name.as_str().strip_suffix(base.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+
+    /// The app that an operator has bound a name to. What apps claim for TLS of their own
+    /// counts for the shared port alone.
+    pub(crate) fn bound(&self, name: &ServerName) -> Option<Arc<App>> {
+        self.read(|table| {
+            let entry = table.names.find(name)?;
+            let kin = table.families.get(&entry.owner())?;
+            entry.is_bound().then(|| kin.app())?
+        })
+    }
+
+    /// Certificates with which the daemon ends TLS itself.
+    pub(crate) fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
+    }
+
     /// Takes a bound name back, and with it what serves it; says whether it was
     /// this app's.
-    #[expect(dead_code, reason = "labels are unbound with more under one lock")]
     pub(crate) fn unbind(&self, app: &App, pattern: Pattern) -> bool {
-        let taken = self.write(|table| table.names.unbind(pattern, app.family()));
+        let taken = self.write(|table| table.names.unbind(pattern.clone(), app.family()));
+        if taken.is_some() {
+            self.certificates.forget_domain(&pattern);
+        }
         if let Some(serving) = taken.as_ref().and_then(|entry| entry.value()) {
             serving.end();
         }

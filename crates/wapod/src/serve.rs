@@ -65,7 +65,7 @@ async fn serve(settings: Settings, mut signals: Signals) -> Result<Ended, String
     let is_first_start = wapod::is_new(&settings.data_dir);
     let asked = Asked {
         admin: config.admin_address,
-        tls: config.tls.map(|tls| tls.address),
+        tls: config.tls.as_ref().map(|tls| tls.address),
         instances_max: config.instances_max,
         allocation: config.allocation,
     };

@@ -4,6 +4,8 @@
 //! any guest runs, so that a busy port costs nothing; and on the way out
 //! requests end before guests do.
 
+mod https;
+
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use wapo_host::{
 };
 use wapo_rpc::AppAddress;
 
-use crate::api::{self, AdminSettings, Clients, ForwardedBy, Frontend, Https, UserSurface};
+use crate::api::{self, AdminSettings, Clients, ForwardedBy, Frontend, UserSurface};
 use crate::config::{AppConfig, Config};
 use crate::data_dir::DataDir;
 use crate::edge::{Edge, TlsPort};
@@ -26,9 +28,9 @@ use crate::identity::Identity;
 use crate::limits::COMPILE_THREADS;
 use crate::store::Store;
 use crate::system::{Capacity, DescriptorPlan};
-use crate::tls_files::{FileCertificate, TlsFiles};
 use crate::watchdog::Watchdog;
 use crate::worker::{AppHandle, Worker};
+use https::PortsHttps;
 
 /// Starts servers.
 pub struct Server;
@@ -43,17 +45,17 @@ impl Server {
     /// [`StartError`]; nothing keeps running then.
     pub async fn start(mut config: Config) -> Result<Running, StartError> {
         check(&config)?;
-        let https = PortsTls::open(&config).await?;
+        let https = PortsHttps::open(&config).await?;
         let (user_listener, user_address) = bind(config.address).await?;
         let admin = bind_if(config.admin_address).await?;
-        let tls = bind_if(config.tls.map(|tls| tls.address)).await?;
+        let tls = bind_if(config.tls.as_ref().map(|tls| tls.address)).await?;
 
         let plan = Capacity::take().descriptors(config.instances_max, tls.is_some());
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let tls_address = tls.as_ref().map(|(_, address)| *address);
         let own = [Some(user_address), admin_address, tls_address];
         let machine = machine(&config, own.into_iter().flatten());
-        let edge = edge(&config)?;
+        let edge = edge(&config, &https)?;
         let worker = open_worker(&config, plan.guests, machine, Arc::clone(&edge)).await?;
         let background = Background::start(&worker)?;
         let apps = deploy_all(&worker, std::mem::take(&mut config.apps), config.root_app).await?;
@@ -63,10 +65,12 @@ impl Server {
             ForwardedBy::to_users(&config),
             config.patience,
         );
-        let tls = tls.map(|(listener, _)| open_tls(listener, edge, &worker, &config, &plan));
-        let (tls_port, tls_clients) = tls.unzip();
         let surface =
             UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
+        let surface = Arc::new(surface);
+        let tls =
+            tls.map(|(listener, _)| open_tls(listener, (edge, &worker, &surface), &config, &plan));
+        let (tls_port, tls_clients) = tls.unzip();
         let grace = config.drain_grace;
         let user = Frontend::start(user_listener, surface, grace, https.user.clone());
         let mut frontends = vec![user];
@@ -75,7 +79,7 @@ impl Server {
             let settings = AdminSettings {
                 token: config.admin_token.as_ref(),
                 user_address,
-                user_scheme: scheme(&https.user),
+                user_scheme: https.user_scheme(),
                 https: https.all(),
                 base_domain: config.base_domain,
                 clients: Clients::of_admin(connections_max, config.patience),
@@ -133,67 +137,29 @@ fn machine(config: &Config, own: impl Iterator<Item = SocketAddr>) -> Arc<Machin
     Arc::new(Machine::new(own_ports))
 }
 
-/// TLS of the ports that speak it.
-struct PortsTls {
-    user: Option<Arc<Https>>,
-    admin: Option<Arc<Https>>,
-}
-
-impl PortsTls {
-    /// Reads their certificates.
-    async fn open(config: &Config) -> Result<Self, StartError> {
-        Ok(Self {
-            user: https("user", config.user_tls.clone()).await?,
-            admin: https("admin", config.admin_tls.clone()).await?,
-        })
-    }
-
-    fn all(&self) -> Vec<Arc<Https>> {
-        self.user.iter().chain(&self.admin).cloned().collect()
-    }
-}
-
-fn scheme(https: &Option<Arc<Https>>) -> &'static str {
-    match https {
-        Some(_) => "https",
-        None => "http",
-    }
-}
-
-/// Reads the certificate of a port.
-async fn https(
-    port: &'static str,
-    files: Option<TlsFiles>,
-) -> Result<Option<Arc<Https>>, StartError> {
-    let Some(files) = files else {
-        return Ok(None);
-    };
-    let opening = tokio::task::spawn_blocking(move || FileCertificate::open(port, files));
-    let opened = opening.await.map_err(|error| error.to_string());
-    let opened = opened.flatten();
-    let https = opened.and_then(|certificate| Https::new(Arc::new(certificate)));
-    let https = https.map_err(|reason| StartError::Tls { port, reason })?;
-    Ok(Some(Arc::new(https)))
-}
-
 /// Opens the port that apps share for TLS.
 fn open_tls(
     listener: TcpListener,
-    edge: Arc<Edge>,
-    worker: &Arc<Worker>,
+    (edge, worker, surface): (Arc<Edge>, &Arc<Worker>, &Arc<UserSurface>),
     config: &Config,
     plan: &DescriptorPlan,
 ) -> (TlsPort, Arc<Clients>) {
     let connections_max = config.connections_max.min(plan.tls_connections);
     let proxies = ForwardedBy::to_tls(config);
     let clients = Clients::of_tls(connections_max, proxies, config.patience);
-    let (worker, of_port) = (Arc::clone(worker), Arc::clone(&clients));
-    let port = TlsPort::start(listener, edge, worker, of_port, config.drain_grace);
+    let serves = (Arc::clone(&clients), Arc::clone(surface));
+    let port = TlsPort::start(
+        listener,
+        edge,
+        Arc::clone(worker),
+        serves,
+        config.drain_grace,
+    );
     (port, clients)
 }
 
 /// The table of names.
-fn edge(config: &Config) -> Result<Arc<Edge>, StartError> {
+fn edge(config: &Config, https: &PortsHttps) -> Result<Arc<Edge>, StartError> {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     for root in &config.trust_roots {
         roots
@@ -201,7 +167,11 @@ fn edge(config: &Config) -> Result<Arc<Edge>, StartError> {
             .map_err(|error| StartError::Engine(format!("a trust root cannot be used: {error}")))?;
     }
     let edge = Edge::new(&config.base_domain, config.tls.as_ref(), roots);
-    edge.ok_or_else(|| StartError::BadBaseDomain(config.base_domain.clone()))
+    let edge = edge.ok_or_else(|| StartError::BadBaseDomain(config.base_domain.clone()))?;
+    if let Some(certificate) = &https.tls {
+        edge.certificates().set_port(Arc::clone(certificate));
+    }
+    Ok(edge)
 }
 
 async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -364,7 +334,7 @@ pub struct Running {
     tls_port: Option<TlsPort>,
     user_address: SocketAddr,
     admin_address: Option<SocketAddr>,
-    https: PortsTls,
+    https: PortsHttps,
     tls_address: Option<SocketAddr>,
     exit: Arc<Notify>,
     apps: Vec<AppHandle>,
@@ -396,12 +366,12 @@ impl Running {
 
     /// How URLs of the gateway begin: `http` or `https`.
     pub fn user_scheme(&self) -> &'static str {
-        scheme(&self.https.user)
+        self.https.user_scheme()
     }
 
     /// How URLs of the operator's interface begin.
     pub fn admin_scheme(&self) -> &'static str {
-        scheme(&self.https.admin)
+        self.https.admin_scheme()
     }
 
     /// Where the TLS port of the apps is.

@@ -35,8 +35,8 @@ use file::{Opener, Place, StoreFile};
 use records::{Record, Unreadable};
 
 pub(crate) use records::{
-    AppRecord, BenchRecord, DepartedRecord, QuotaEntry, Restart, SessionRecord, Settings, Totals,
-    UsageRecord,
+    AppRecord, BenchRecord, DepartedRecord, DomainRecord, QuotaEntry, Restart, SessionRecord,
+    Settings, Totals, UsageRecord,
 };
 
 /// Apps by address.

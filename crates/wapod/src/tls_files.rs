@@ -225,6 +225,12 @@ impl FileCertificate {
         }
     }
 
+    /// The certificate of this moment.
+    pub(crate) fn current(&self) -> Arc<CertifiedKey> {
+        let current = self.current.read();
+        Arc::clone(&current.unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(crate) fn reading(&self) -> CertificateReading {
         CertificateReading {
             port: self.port,
@@ -237,8 +243,7 @@ impl FileCertificate {
 
 impl ResolvesServerCert for FileCertificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let current = self.current.read();
-        Some(Arc::clone(&current.unwrap_or_else(PoisonError::into_inner)))
+        Some(self.current())
     }
 }
 

@@ -7,7 +7,7 @@
 //! anything is awaited.
 //!
 //! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
-//! * `deploy`, `ready`, `lifecycle`, `names`, `ports`, `secrets`: what people do
+//! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `ports`, `secrets`: what people do
 //!   with apps, and what apps share;
 //! * `ledger`, `books`, `usage`, `session`, `statements`: the bill;
 //! * `query`: questions to apps; `app_settings`: what is changed while an app runs.
@@ -17,6 +17,7 @@ mod app_settings;
 mod books;
 mod compiled;
 mod deploy;
+mod domains;
 mod instances;
 mod latency;
 mod lease;
@@ -46,6 +47,7 @@ pub use app::AppHandle;
 pub(crate) use app::{App, Instance, Prospect};
 use books::Books;
 pub(crate) use deploy::{Deployment, Name};
+pub(crate) use domains::PemIdentity;
 pub(crate) use latency::BOUNDS_US;
 pub(crate) use lease::{Channel, Lease, Seat};
 pub(crate) use ledger::Ledger;

@@ -117,3 +117,22 @@ async fn the_worker_page_tells_and_acts() {
     page.until(&changed).await;
     page.close(&[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_is_given_to_an_app_and_taken_back() {
+    let daemon = worker().await;
+    let page = Page::with_sample(&daemon).await;
+    page.until_shown("#domains-empty").await;
+    page.click("#domains-add").await;
+    page.until_says("#domains-error", "Write a domain").await;
+    page.write("#domains-input", "shop.example.com").await;
+    page.press(&[key::ENTER]).await;
+    page.until_says("#domains-list", "shop.example.com").await;
+    page.until_hidden("#domains-empty").await;
+    page.screenshot("domains").await;
+    page.click("#domains-list button").await;
+    page.until_shown("#confirm-dialog").await;
+    page.click("#confirm-ok").await;
+    page.until_shown("#domains-empty").await;
+    page.close(&[]).await;
+}

@@ -14,6 +14,7 @@ mod budgets;
 mod calls;
 mod compat;
 mod compiling;
+mod domains;
 mod durable;
 mod egress;
 mod examples;

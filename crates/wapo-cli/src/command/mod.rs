@@ -10,6 +10,7 @@ pub(crate) mod run;
 
 pub(crate) mod change;
 pub(crate) mod deploy;
+pub(crate) mod domain;
 pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod list;

@@ -159,6 +159,7 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         tls: options.tls_port.map(|port| TlsSettings {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             verifies_certificates: options.former.verifies_certificates(),
+            certificate: None,
         }),
         // Whoever runs a program wants to see what it says.
         log_rate: LogRate::Unlimited,

@@ -152,6 +152,27 @@ macro_rules! app_messages {
                 /// The secret.
                 value: bytes = 3,
             }
+            /// Lets a domain lead to an app.
+            #[prost(skip_debug)]
+            DomainAddArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// The domain, such as `shop.example.com` or `*.shop.example.com`.
+                domain: string = 2,
+                /// Certificate with which the worker ends TLS for it, and those between it
+                /// and an authority, as a PEM text; empty for none, or for the one that it
+                /// has.
+                certificate: string = 3,
+                /// The certificate's key as a PEM text.
+                key: string = 4,
+            }
+            /// Takes a domain from an app.
+            DomainRemoveArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// The domain.
+                domain: string = 2,
+            }
             /// Takes a secret away from an app.
             SecretRemoveArgs {
                 /// Address of the app, 32 bytes.
@@ -211,6 +232,8 @@ macro_rules! usage_messages {
                 usage: AppUsage = 106,
                 /// When it was deployed, in milliseconds since 1970.
                 deployed_at_ms: u64 = 107,
+                /// Host names that lead to it besides the one below the base domain.
+                domains: [string] = 120,
             }
             /// An instance at a glance.
             InstanceInfo {

@@ -82,6 +82,12 @@ macro_rules! for_each_operation_method {
             SecretSet: secret_set(SecretSetArgs) -> Empty, post, call;
             /// Takes a secret away from an app. Answers whether there was one.
             SecretRemove: secret_remove(SecretRemoveArgs) -> Boolean, post, call;
+            /// Lets a domain lead to an app; the first app that has it keeps it. It follows
+            /// the app when another one takes its place. Adding it again replaces its
+            /// certificate.
+            DomainAdd: domain_add(DomainAddArgs) -> Empty, post, call;
+            /// Takes a domain from an app. Answers whether it had it.
+            DomainRemove: domain_remove(DomainRemoveArgs) -> Boolean, post, call;
         }
     };
 }

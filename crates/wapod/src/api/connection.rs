@@ -19,11 +19,14 @@ use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustls::sign::CertifiedKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 use wapo_host::net::proxied;
+use wapo_sni::ServerName;
 
 use super::body::Body;
 use super::budget::Who;
@@ -33,10 +36,11 @@ use super::https::Https;
 use super::places::{Activity, Place, Places, Wait, Work};
 use super::presence::Presence;
 use super::request_body::RequestBody;
-use super::wire::{Socket, Wire};
+use super::wire::{Socket, Tally, Wire};
 use super::{framing, http2};
 use crate::limits::{
     ACCEPT_WARNING_INTERVAL, FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, KEEPALIVE_TIME,
+    TLS_UNSENT_BYTES_MAX,
 };
 
 /// Pause after a failed accept, for instance without free file descriptors.
@@ -66,7 +70,7 @@ impl Frontend {
     /// Starts to accept; with `https`, connections begin with TLS.
     pub(crate) fn start(
         listener: TcpListener,
-        surface: impl Surface,
+        surface: Arc<impl Surface>,
         grace: Duration,
         https: Option<Arc<Https>>,
     ) -> Self {
@@ -77,7 +81,7 @@ impl Frontend {
         if let Some(https) = &https {
             watch.spawn(Arc::clone(https).watch());
         }
-        tokio::spawn(accept(listener, Arc::new(surface), https, watching));
+        tokio::spawn(accept(listener, surface, https, watching));
         Self {
             _watch: watch,
             stage,
@@ -120,12 +124,64 @@ pub(crate) struct Client {
     _work: Option<Arc<Work>>,
 }
 
+/// What TLS says of a connection.
+pub(super) enum Tls {
+    /// There is none.
+    Absent,
+    /// The port has one certificate for whatever is asked for.
+    Port,
+    /// The client has asked for a name, and got a certificate for it.
+    Named(Named),
+}
+
+/// Under which name a client has come.
+pub(super) struct Named {
+    pub(super) name: ServerName,
+    pub(super) certificate: Arc<CertifiedKey>,
+}
+
+/// A connection that another port has accepted, and whose TLS it has ended.
+pub(crate) struct Arrival {
+    pub(crate) peer: SocketAddr,
+    pub(crate) place: Place,
+    /// The name that the client has asked for.
+    pub(crate) name: ServerName,
+    /// What it was shown.
+    pub(crate) certificate: Arc<CertifiedKey>,
+}
+
+/// Serves such a connection to its end.
+pub(super) async fn arrive(
+    surface: Arc<impl Surface>,
+    mut stream: Box<TlsStream<Tally>>,
+    arrival: Arrival,
+    stage: watch::Receiver<Stage>,
+) {
+    let session = stream.get_mut().1;
+    session.set_buffer_limit(Some(TLS_UNSENT_BYTES_MAX));
+    let clients = surface.clients();
+    let presence = clients.presence(clients.who(arrival.peer.ip()));
+    let client = Client {
+        peer: arrival.peer,
+        link: Arc::new(Link {
+            presence: Arc::new(presence),
+            place: arrival.place,
+            tls: Tls::Named(Named {
+                name: arrival.name,
+                certificate: arrival.certificate,
+            }),
+            stage,
+        }),
+        _work: None,
+    };
+    serve(Socket::Tls(stream), surface, client).await;
+}
+
 /// What all requests of a connection share.
 struct Link {
     presence: Arc<Presence>,
     place: Place,
-    /// Whether the connection has TLS.
-    is_https: bool,
+    tls: Tls,
     /// Copied by whoever waits for it only: each copy is counted for the whole port.
     stage: watch::Receiver<Stage>,
 }
@@ -135,7 +191,15 @@ impl Client {
     pub(super) fn end(&self) -> Peer {
         Peer {
             address: self.peer,
-            is_https: self.link.is_https,
+            is_https: !matches!(self.link.tls, Tls::Absent),
+        }
+    }
+
+    /// The name that it has come under, where the port has several certificates.
+    pub(super) fn named(&self) -> Option<&Named> {
+        match &self.link.tls {
+            Tls::Named(named) => Some(named),
+            Tls::Absent | Tls::Port => None,
         }
     }
 
@@ -257,7 +321,10 @@ impl<S: Surface> Door<S> {
             link: Arc::new(Link {
                 presence: Arc::new(clients.presence(who)),
                 place,
-                is_https: self.https.is_some(),
+                tls: match self.https {
+                    Some(_) => Tls::Port,
+                    None => Tls::Absent,
+                },
                 stage: self.stage.clone(),
             }),
             _work: None,
@@ -450,7 +517,7 @@ impl Client {
             link: Arc::new(Link {
                 presence: Arc::default(),
                 place: places.take(who).await.expect("a place"),
-                is_https: false,
+                tls: Tls::Absent,
                 stage: watch::channel(Stage::Open).1,
             }),
             _work: None,
@@ -503,7 +570,7 @@ mod tests {
             clients: Clients::of_admin(8, Patience::default()),
             asked: Arc::clone(&asked),
         };
-        let frontend = Frontend::start(listener, silent, Duration::from_millis(50), None);
+        let frontend = Frontend::start(listener, Arc::new(silent), Duration::from_millis(50), None);
         let mut stage = frontend.stage.subscribe();
         let mut seen = vec![*stage.borrow_and_update()];
         // A request without an answer takes the whole grace.

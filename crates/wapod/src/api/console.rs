@@ -43,6 +43,7 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "deploying.js" SCRIPT,
     "dialogs.js" SCRIPT,
     "dom.js" SCRIPT,
+    "domains.js" SCRIPT,
     "form.js" SCRIPT,
     "format.js" SCRIPT,
     "history.js" SCRIPT,

@@ -30,6 +30,8 @@ pub(super) enum ApiError {
     MethodNotAllowed(&'static str),
     #[error("no app has the host name `{0}` here")]
     UnknownHost(String),
+    #[error("`{0}` is not a name for which this connection was made: ask for it on another one")]
+    Misdirected(String),
     #[error("what the Expect header asks for cannot be had")]
     ExpectationFailed,
     #[error("the body came too slowly")]
@@ -80,6 +82,7 @@ impl ApiError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::NotFound | Self::NoAppHere(_) | Self::UnknownHost(_) => StatusCode::NOT_FOUND,
+            Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::ExpectationFailed => StatusCode::EXPECTATION_FAILED,
             Self::BodyTooSlow | Self::ClientLeft => StatusCode::REQUEST_TIMEOUT,
             Self::Moved(_) => StatusCode::PERMANENT_REDIRECT,

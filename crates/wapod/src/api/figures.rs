@@ -14,6 +14,7 @@ use super::all_budgets::{AllBudgets, Row, Scope};
 use super::body::{self, Body};
 use super::quotas;
 use crate::store::Totals;
+use crate::tls_files::CertificateReading;
 use crate::worker::{App, BOUNDS_US, Instance, Worker};
 
 /// The text format.
@@ -71,7 +72,8 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     // Without them only while the daemon ends.
     budgets(&mut page, &rows.unwrap_or_default());
     displaced(&mut page, &surface.budgets);
-    https(&mut page, &surface.budgets);
+    let of_port = worker.edge.certificates().port_reading();
+    https(&mut page, &surface.budgets, of_port);
     stalls(&mut page, worker);
     let apps: Vec<_> = worker
         .apps_in_order()
@@ -142,9 +144,11 @@ fn displaced(page: &mut Page, budgets: &AllBudgets) {
 }
 
 /// TLS of the daemon's own ports.
-fn https(page: &mut Page, budgets: &AllBudgets) {
+fn https(page: &mut Page, budgets: &AllBudgets, of_port: Option<CertificateReading>) {
     let readings: Vec<_> = budgets.https.iter().map(|one| one.reading()).collect();
-    if readings.is_empty() {
+    let certificates = readings.iter().map(|one| one.certificate);
+    let certificates: Vec<_> = certificates.chain(of_port).collect();
+    if certificates.is_empty() {
         return;
     }
     const HANDSHAKES: &str = "wapo_tls_handshakes_total";
@@ -160,15 +164,13 @@ fn https(page: &mut Page, budgets: &AllBudgets) {
     const EXPIRY: &str = "wapo_tls_certificate_not_after_seconds";
     let help = "When the certificate of a port expires, in seconds since 1970.";
     page.head(EXPIRY, "gauge", help);
-    for reading in &readings {
-        let of = reading.certificate;
+    for of in &certificates {
         page.line(EXPIRY, &format!("port=\"{}\"", of.port), of.not_after);
     }
     const CHANGES: &str = "wapo_tls_certificate_changes_total";
     let help = "Changes of the files of a certificate, by what became of them.";
     page.head(CHANGES, "counter", help);
-    for reading in &readings {
-        let of = reading.certificate;
+    for of in &certificates {
         for (outcome, count) in [("adopted", of.adopted), ("refused", of.refused)] {
             let labels = format!("port=\"{}\",outcome=\"{outcome}\"", of.port);
             page.line(CHANGES, &labels, count);

@@ -369,7 +369,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let surface = Reader(Arc::clone(&clients));
-        let frontend = Frontend::start(listener, surface, std::time::Duration::ZERO, None);
+        let frontend =
+            Frontend::start(listener, Arc::new(surface), std::time::Duration::ZERO, None);
         let (mut leaving, mut staying) = (JoinSet::new(), JoinSet::new());
         let greedy = connect(address, &mut leaving).await;
         let mut holding = JoinSet::new();

@@ -6,6 +6,7 @@
 //! | host, path | what |
 //! | --- | --- |
 //! | `<name>.<base domain>`, any | traffic to the app of that name or address (`gateway`) |
+//! | a domain that is bound to an app, any | traffic to that app |
 //! | other hosts, `/app/<address>/…` | traffic to an app |
 //! | `/prpc/<Service>.<Method>` | calls to the worker (`user`) |
 //! | `/health` | whether the worker serves |
@@ -54,14 +55,18 @@ use std::sync::Arc;
 
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
+use tokio_rustls::server::TlsStream;
+use wapo_sni::{Pattern, ServerName};
 
 pub(crate) use clients::{Clients, ForwardedBy};
-pub(crate) use connection::{Frontend, keep_alive};
+pub(crate) use connection::{Arrival, Frontend, Stage, keep_alive};
 pub(crate) use https::Https;
 pub(crate) use places::Place;
+pub(crate) use wire::Tally;
 
 use crate::config::AdminToken;
+use crate::edge::check_certificate;
 use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
 use crate::worker::Worker;
 use admin::AdminSurface;
@@ -117,8 +122,8 @@ pub(crate) struct AdminSettings<'a> {
 }
 
 /// The operator's port.
-pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Surface {
-    AdminSurface {
+pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<impl Surface> {
+    Arc::new(AdminSurface {
         worker,
         gate: Gate::new(settings.token),
         budgets: Arc::new(AllBudgets {
@@ -143,7 +148,7 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> impl Su
         user_scheme: settings.user_scheme,
         base_domain: settings.base_domain,
         exit: settings.exit,
-    }
+    })
 }
 
 impl Surface for UserSurface {
@@ -167,10 +172,13 @@ impl UserSurface {
         client: Client,
     ) -> Result<Response<Body>, ApiError> {
         let host = head::host(request.uri(), request.headers(), request.version())?;
+        self.check_name(&host, &client)?;
         let path = request.uri().path();
         let target = if let Some(label) = target::label(&host, &self.base_domain) {
             let app = self.worker.app_by_label(label);
             Target::whole(app.ok_or_else(|| ApiError::UnknownHost(host.host().to_owned()))?)
+        } else if let Some(app) = self.worker.app_by_domain(host.host()) {
+            Target::whole(app)
         } else if let Some(rest) = path.strip_prefix("/app/") {
             Target::in_path(&self.worker, rest, request.uri())?
         } else if let Some(method) = path.strip_prefix("/prpc/") {
@@ -187,6 +195,48 @@ impl UserSurface {
             };
         };
         gateway::forward(self, target, host, request, client).await
+    }
+
+    /// Serves a connection of another port, whose TLS that has ended.
+    pub(crate) async fn arrive(
+        self: Arc<Self>,
+        stream: Box<TlsStream<Tally>>,
+        arrival: Arrival,
+        stage: watch::Receiver<Stage>,
+    ) {
+        connection::arrive(self, stream, arrival, stage).await;
+    }
+
+    /// Whether a connection is one for what is asked for: clients of HTTP/2 use one for
+    /// several hosts. It is, if both names are one app's, or the client has seen a
+    /// certificate that is for the other one as well.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError::Misdirected`], after which the client asks on another one (RFC 9110,
+    /// section 15.5.20).
+    fn check_name(&self, host: &Authority, client: &Client) -> Result<(), ApiError> {
+        let Some(named) = client.named() else {
+            return Ok(());
+        };
+        let misdirected = || ApiError::Misdirected(host.host().to_owned());
+        let asked: ServerName = host.host().parse().map_err(|_| misdirected())?;
+        if asked == named.name {
+            return Ok(());
+        }
+        let app = |name: &ServerName| self.worker.app_by_host(name, &self.base_domain);
+        let is_same = match (app(&asked), app(&named.name)) {
+            (Some(asked), Some(own)) => asked.serial == own.serial,
+            _ => false,
+        };
+        let is_covered = || {
+            let pattern = Pattern::Exact(asked.clone());
+            check_certificate(&named.certificate, &pattern).is_ok()
+        };
+        match is_same || is_covered() {
+            true => Ok(()),
+            false => Err(misdirected()),
+        }
     }
 
     /// What a visitor reads who has not come to an app: what this is, and where

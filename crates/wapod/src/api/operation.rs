@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 use wapo_rpc::message::{
     Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
     AppSettingsResponse, AppSettingsSetArgs, AppUsage, Blob, Boolean, Budget, DeployArgs,
-    DeployResponse, Empty, InitArgs, InitResponse, InstanceInfo, Number, ResizeArgs,
-    SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs, SignEndpointsResponse,
-    SignRegisterInfoArgs, SignRegisterInfoResponse, SignWorkerDescriptionArgs,
-    SignWorkerDescriptionResponse, WorkerInfo,
+    DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, InitArgs, InitResponse, InstanceInfo,
+    Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs,
+    SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
+    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
 };
 use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
@@ -32,7 +32,7 @@ use crate::config::PortRange;
 use crate::error::AppError;
 use crate::limits::SETTLE_MAX;
 use crate::store::{Restart, Settings};
-use crate::worker::{App, Deployment, Instance, Name, Worker};
+use crate::worker::{App, Deployment, Instance, Name, PemIdentity, Worker};
 
 /// What the operator's calls are about.
 pub(super) struct Operator {
@@ -299,6 +299,29 @@ impl Operator {
     }
 }
 
+/// Domains of apps.
+impl Operator {
+    async fn domain_add(&self, args: DomainAddArgs) -> Result<Empty, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        let DomainAddArgs {
+            domain,
+            certificate,
+            key,
+            ..
+        } = args;
+        let has_certificate = !(certificate.is_empty() && key.is_empty());
+        let pem = has_certificate.then_some(PemIdentity { certificate, key });
+        self.worker.add_domain(address, &domain, pem).await?;
+        Ok(Empty {})
+    }
+
+    async fn domain_remove(&self, args: DomainRemoveArgs) -> Result<Boolean, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        let value = self.worker.remove_domain(address, &args.domain).await?;
+        Ok(Boolean { value })
+    }
+}
+
 /// Does something that blocks on a thread that may.
 async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -421,6 +444,7 @@ fn app_info(app: &Arc<App>) -> AppInfo {
         instance_list: instances.iter().map(|one| instance_info(one)).collect(),
         usage: Some(app_usage(app)),
         deployed_at_ms: app.deployed_at_ms,
+        domains: app.domains(),
     }
 }
 

@@ -28,7 +28,8 @@ use super::presence::{MayProbe, Presence};
 use crate::limits::RETRY_AFTER_SECS;
 use heads::{GivenUp, HeadWatch};
 use socket::Said;
-pub(super) use socket::{Socket, Tally};
+pub(super) use socket::Socket;
+pub(crate) use socket::Tally;
 use stall::Stall;
 use turn::Turn;
 

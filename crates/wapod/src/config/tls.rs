@@ -7,8 +7,10 @@ use std::path::Path;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
+use crate::tls_files::TlsFiles;
+
 /// The port that apps share for TLS: each serves names there.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TlsSettings {
     /// Where it is.
     pub address: SocketAddr,
@@ -16,6 +18,9 @@ pub struct TlsSettings {
     /// of the Mozilla roots or of [`Config::trust_roots`](super::Config::trust_roots). That they are for the name
     /// and belong to their key is always checked.
     pub verifies_certificates: bool,
+    /// Certificate of the daemon, for names that apps leave to the gateway; `None` for
+    /// none but those of domains.
+    pub certificate: Option<TlsFiles>,
 }
 
 /// Reads the certificates of a PEM file. Blocks.

@@ -26,6 +26,33 @@ pub(super) fn check(
     pattern: &Pattern,
     roots: Option<&RootCertStore>,
 ) -> Result<(), String> {
+    is_for(identity, pattern)?;
+    let Some(roots) = roots else {
+        return Ok(());
+    };
+    let (first, rest) = identity.cert.split_first().ok_or("there is none")?;
+    let leaf = parse(first)?;
+    let algorithms = ring::default_provider().signature_verification_algorithms;
+    let verified = verify_server_cert_signed_by_trust_anchor(
+        &leaf,
+        roots,
+        rest,
+        UnixTime::now(),
+        algorithms.all,
+    );
+    verified.map_err(|error| {
+        format!(
+            "{error}; certificates have to be of this time and signed by somebody who is trusted, unless wapod runs with --do-not-verify-tls-server-cert"
+        )
+    })
+}
+
+/// Whether the first certificate of a chain is for a name or a wildcard.
+///
+/// # Errors
+///
+/// A text for whoever gave it.
+pub(crate) fn is_for(identity: &CertifiedKey, pattern: &Pattern) -> Result<(), String> {
     let name = match pattern {
         Pattern::Exact(name) => name.as_str().to_owned(),
         Pattern::Wildcard(parent) => format!("{ANY_LABEL}.{parent}"),
@@ -45,22 +72,7 @@ pub(super) fn check(
             None => format!("the certificate is not for {pattern}: {error}"),
         });
     }
-    let Some(roots) = roots else {
-        return Ok(());
-    };
-    let algorithms = ring::default_provider().signature_verification_algorithms;
-    let verified = verify_server_cert_signed_by_trust_anchor(
-        &leaf,
-        roots,
-        rest,
-        UnixTime::now(),
-        algorithms.all,
-    );
-    verified.map_err(|error| {
-        format!(
-            "{error}; certificates have to be of this time and signed by somebody who is trusted, unless wapod runs with --do-not-verify-tls-server-cert"
-        )
-    })
+    Ok(())
 }
 
 fn parse<'a>(one: &'a CertificateDer<'a>) -> Result<ParsedCertificate<'a>, String> {

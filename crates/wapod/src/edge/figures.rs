@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub(crate) enum Outcome {
     /// A guest has it.
     Served,
+    /// The gateway serves it.
+    Gateway,
     /// The client did not begin with a ClientHello.
     BadHello,
     /// It named no server.
@@ -31,8 +33,9 @@ pub(crate) enum Outcome {
 
 impl Outcome {
     /// All of them, in the order of their counters.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Served,
+        Self::Gateway,
         Self::BadHello,
         Self::NoName,
         Self::UnknownName,
@@ -58,6 +61,7 @@ impl Outcome {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Served => "served",
+            Self::Gateway => "gateway",
             Self::BadHello => "bad_hello",
             Self::NoName => "no_name",
             Self::UnknownName => "unknown_name",

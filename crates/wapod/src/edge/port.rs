@@ -13,9 +13,10 @@ use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
@@ -24,10 +25,11 @@ use wapo_host::{Accepted, AcceptedIo};
 use wapo_sni::{Alert, ClientHello, HelloReader, Progress, ServerName};
 
 use super::figures::{At, Outcome};
+use super::leave::{self, Left};
 use super::parking::{self, NoOne, Offered};
 use super::serving::{Ready, Serving};
 use super::{Edge, Found};
-use crate::api::{Clients, Place, keep_alive};
+use crate::api::{Arrival, Clients, Place, Stage, Tally, UserSurface, keep_alive};
 use crate::limits::{
     ACCEPT_WAIT, ACCEPT_WARNING_INTERVAL, CLIENT_HELLO_TIMEOUT, GOODBYE_TIMEOUT, SNI_PATIENCE,
     TLS_HANDSHAKE_TIMEOUT,
@@ -47,6 +49,10 @@ struct Shared {
     edge: Arc<Edge>,
     worker: Arc<Worker>,
     clients: Arc<Clients>,
+    /// Serves the names that apps leave to it.
+    gateway: Arc<UserSurface>,
+    /// How far the port is on its way out, for what the gateway serves.
+    stage: watch::Receiver<Stage>,
     /// Whether nothing more is accepted: guests take nothing any more either.
     stopped: watch::Receiver<bool>,
 }
@@ -71,6 +77,9 @@ struct Visitor {
 pub(crate) struct TlsPort {
     /// Told to accept no more; dropped when nothing is to go on.
     stop: watch::Sender<bool>,
+    stage: watch::Sender<Stage>,
+    /// Looks after the certificate; ends with this.
+    _watch: JoinSet<()>,
     clients: Arc<Clients>,
     grace: Duration,
 }
@@ -105,20 +114,28 @@ impl TlsPort {
         listener: TcpListener,
         edge: Arc<Edge>,
         worker: Arc<Worker>,
-        clients: Arc<Clients>,
+        (clients, gateway): (Arc<Clients>, Arc<UserSurface>),
         grace: Duration,
     ) -> Self {
         keep_alive(&listener);
         let (stop, stopped) = watch::channel(false);
+        let (stage, watching) = watch::channel(Stage::Open);
+        let certificates = Arc::clone(&edge.certificates);
+        let mut watch = JoinSet::new();
+        watch.spawn(async move { certificates.watch().await });
         let shared = Arc::new(Shared {
             edge,
             worker,
             clients: Arc::clone(&clients),
+            gateway,
+            stage: watching,
             stopped: stopped.clone(),
         });
         tokio::spawn(accept(listener, shared, stopped));
         Self {
             stop,
+            stage,
+            _watch: watch,
             clients,
             grace,
         }
@@ -127,8 +144,10 @@ impl TlsPort {
     /// Stops accepting, and lets go of connections that no guest will take any more.
     pub(crate) async fn drain(self) {
         self.stop.send_replace(true);
+        self.stage.send_replace(Stage::Draining);
         // What is left is closed with this.
         let _ = timeout(self.grace, self.clients.all_left()).await;
+        self.stage.send_replace(Stage::Closed);
     }
 }
 
@@ -181,7 +200,7 @@ async fn admit(
     tokio::spawn(async move {
         let activity = Arc::clone(place.activity());
         tokio::select! {
-            () = serve(tcp, peer, &shared, &place) => {}
+            () = serve(tcp, peer, &shared, place) => {}
             () = activity.displaced() => shared.edge.figures.count(Outcome::Displaced),
             () = until_dropped(&mut closed) => {}
         }
@@ -212,10 +231,12 @@ async fn until_dropped(stopped: &mut watch::Receiver<bool>) {
     while stopped.changed().await.is_ok() {}
 }
 
-async fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared, place: &Place) {
+async fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared, place: Place) {
     let served = bring(tcp, peer, shared, place).await;
     let outcome = match served {
-        Ok(()) => Outcome::Served,
+        Ok(Whose::Guests) => Outcome::Served,
+        // Counted when it began.
+        Ok(Whose::Gateways) => return,
         Err(failed) => {
             if let Some((tcp, alert)) = failed.alert {
                 tell(&tcp, alert);
@@ -226,13 +247,19 @@ async fn serve(tcp: TcpStream, peer: SocketAddr, shared: &Shared, place: &Place)
     shared.edge.figures.count(outcome);
 }
 
-/// Brings a connection to a guest.
+/// Who has served a connection.
+enum Whose {
+    Guests,
+    Gateways,
+}
+
+/// Brings a connection to a guest, or lets the gateway serve it.
 async fn bring(
     tcp: TcpStream,
     peer: SocketAddr,
     shared: &Shared,
-    place: &Place,
-) -> Result<(), Failed> {
+    place: Place,
+) -> Result<Whose, Failed> {
     // What guests write is sent at once, as on ports of their own.
     let _ = tcp.set_nodelay(true);
     let edge = &*shared.edge;
@@ -244,7 +271,18 @@ async fn bring(
         let alert = hello.alert_without_name();
         return Err(Failed::told(Outcome::NoName, tcp, alert));
     };
-    let Some(found) = edge.find(&name) else {
+    let found = edge.find(&name);
+    if let Some(left) = leave::to_gateway(edge, &name, found.as_ref()) {
+        let arrival = Arrival {
+            peer,
+            place,
+            name,
+            certificate: Arc::clone(&left.certificate),
+        };
+        serve_left(tcp, &hello, left, arrival, shared).await?;
+        return Ok(Whose::Gateways);
+    }
+    let Some(found) = found else {
         let alert = Alert::UNRECOGNIZED_NAME;
         return Err(Failed::told(Outcome::UnknownName, tcp, alert));
     };
@@ -255,7 +293,7 @@ async fn bring(
         hello,
         name: name.clone(),
     };
-    let brought = bring_to(visitor, shared, place, found).await;
+    let brought = bring_to(visitor, shared, &place, found).await;
     if let Err(failed) = &brought
         && let Some(app) = kin.app()
         && let Some(why) = failed.outcome.why_of_app()
@@ -265,7 +303,7 @@ async fn bring(
             &format!("a TLS connection for {name} was closed: {why}"),
         );
     }
-    brought
+    brought.map(|()| Whose::Guests)
 }
 
 /// Brings a connection to a guest of the app that has the name.
@@ -295,7 +333,7 @@ async fn bring_to(
         Some(config) => {
             let _handshake = shared.edge.figures.enter(At::Handshake);
             let slow = offered.offer.signs_slowly.then_some(&*shared.clients);
-            let io = shake_hands(tcp, &hello, Arc::clone(config), slow).await?;
+            let io = shake_hands(tcp, &hello, Arc::clone(config), slow, |tcp| tcp).await?;
             let protocol = io.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
             (AcceptedIo::Tls(Box::new(io)), protocol)
         }
@@ -344,6 +382,26 @@ async fn who_serves(
         NoOne::Nobody => Outcome::Nobody,
         NoOne::Full => Outcome::Full,
     })
+}
+
+/// Lets the gateway serve a connection, to its end.
+async fn serve_left(
+    tcp: TcpStream,
+    hello: &ClientHello,
+    left: Left,
+    arrival: Arrival,
+    shared: &Shared,
+) -> Result<(), Failed> {
+    let stream = {
+        let _handshake = shared.edge.figures.enter(At::Handshake);
+        let slow = left.signs_slowly.then_some(&*shared.clients);
+        shake_hands(tcp, hello, left.config, slow, Tally::new).await?
+    };
+    shared.edge.figures.count(Outcome::Gateway);
+    let (surface, stage) = (Arc::clone(&shared.gateway), shared.stage.clone());
+    // Boxed: it is larger than what comes to guests.
+    Box::pin(surface.arrive(Box::new(stream), arrival, stage)).await;
+    Ok(())
 }
 
 /// Waits until a guest has taken a connection.
@@ -432,12 +490,13 @@ async fn read_hello(tcp: &TcpStream) -> Result<ClientHello, Option<Alert>> {
 
 /// Makes the handshake, beginning with the bytes that were read already. `slow` has
 /// threads for a signature that takes long.
-async fn shake_hands(
+async fn shake_hands<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     tcp: TcpStream,
     hello: &ClientHello,
     config: Arc<ServerConfig>,
     slow: Option<&Clients>,
-) -> Result<TlsStream<TcpStream>, Failed> {
+    wrap: fn(TcpStream) -> Io,
+) -> Result<TlsStream<Io>, Failed> {
     let mut acceptor = Acceptor::default();
     let mut bytes = hello.bytes();
     while !bytes.is_empty() {
@@ -462,7 +521,7 @@ async fn shake_hands(
             return Err(Outcome::BadHello.into());
         }
     };
-    let begin = move || StartHandshake::from_parts(accepted, tcp).into_stream(config);
+    let begin = move || StartHandshake::from_parts(accepted, wrap(tcp)).into_stream(config);
     let shaking = match slow {
         // The server's answer is made here, signature and all.
         None => begin(),

@@ -39,3 +39,13 @@ pub const HANDSHAKES_CLIENT_MAX: usize = 256;
 /// Two records: the socket has its own buffer behind it. The library would keep twice as
 /// much for each client that takes nothing.
 pub const TLS_UNSENT_BYTES_MAX: usize = 32 * 1024;
+
+/// Domains of an app.
+///
+/// Each is in the app's record, which is written whole, and in the table of names.
+pub const DOMAINS_OF_APP_MAX: usize = 64;
+
+/// Bytes of a domain's certificate with its chain and key.
+///
+/// The longest chain of large certificates has half of it. It is in the app's record.
+pub const DOMAIN_CERTIFICATE_BYTES_MAX: usize = 64 * 1024;

@@ -317,6 +317,9 @@ pub(super) const KEYS: &[(&str, Set)] = &[
         set(&mut layer.timeouts.query_timeout, text)
     }),
     ("user-tls", |layer, text| set(&mut layer.tls.user_tls, text)),
+    ("tls-certificate", |layer, text| {
+        set(&mut layer.tls.tls_certificate, text)
+    }),
     ("admin-tls", |layer, text| {
         set(&mut layer.tls.admin_tls, text)
     }),

@@ -357,6 +357,7 @@ fn tls_port(
     config.tls = Some(TlsSettings {
         address: SocketAddr::new(ip, port),
         verifies_certificates: !is_unverified,
+        certificate: None,
     });
     Ok(())
 }

@@ -106,6 +106,7 @@ fn the_tls_port_is_a_setting_and_no_other_port() {
         Some(wapod::TlsSettings {
             address: address.parse().expect(address),
             verifies_certificates,
+            certificate: None,
         })
     };
     assert_eq!(tls("--tls-port 443", ""), wanted("0.0.0.0:443", true));

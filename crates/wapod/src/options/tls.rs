@@ -20,6 +20,11 @@ pub(crate) struct Tls {
     /// other than a loopback address needs this.
     #[arg(long, value_name = "CERTIFICATE[,KEY]", help_heading = HTTPS)]
     pub(super) admin_tls: Option<TlsFiles>,
+
+    /// Certificate of the TLS port, such as one for *.apps.example.com: names that it
+    /// is for and that apps do not serve there are served as at the gateway.
+    #[arg(long, value_name = "CERTIFICATE[,KEY]", help_heading = HTTPS)]
+    pub(super) tls_certificate: Option<TlsFiles>,
 }
 
 /// Takes the files, and looks whether they can be used.
@@ -36,6 +41,14 @@ pub(super) fn files(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), 
         picker.show(name, &files, source);
         Ok::<_, String>(Some(files))
     };
+    let of_port = take("tls-certificate", |tls| tls.tls_certificate.clone())?;
+    match &mut config.tls {
+        Some(tls) => tls.certificate = of_port,
+        None if of_port.is_some() => {
+            return Err("tls-certificate: there is no tls-port that could use it".to_owned());
+        }
+        None => {}
+    }
     config.user_tls = take("user-tls", |tls| tls.user_tls.clone())?;
     config.admin_tls = take("admin-tls", |tls| tls.admin_tls.clone())?;
     Ok(())

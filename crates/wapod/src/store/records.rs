@@ -27,17 +27,20 @@ pub(super) trait Record: Encode + Decode {
 
 impl Record for AppRecord {
     /// Version 1 had no `cors`, version 2 nothing about what is denied, version 3 no
-    /// `quotas`; the settings are the last field, and these are the last of theirs.
-    const VERSION: u8 = 4;
+    /// `quotas`: these are the last of the settings. Version 4 had no `domains`, which
+    /// follow the settings.
+    const VERSION: u8 = 5;
 
     fn older(version: u8, content: &[u8]) -> Option<Self> {
         let cors = false.encode();
         let egress = (Vec::<String>::new(), false).encode();
         let quotas = Vec::<QuotaEntry>::new().encode();
+        let domains = Vec::<DomainRecord>::new().encode();
         let whole = match version {
-            1 => [content, &cors, &egress, &quotas].concat(),
-            2 => [content, &egress, &quotas].concat(),
-            3 => [content, &quotas].concat(),
+            1 => [content, &cors, &egress, &quotas, &domains].concat(),
+            2 => [content, &egress, &quotas, &domains].concat(),
+            3 => [content, &quotas, &domains].concat(),
+            4 => [content, &domains].concat(),
             _ => return None,
         };
         Self::decode_all(&mut whole.as_slice()).ok()
@@ -98,6 +101,16 @@ pub(crate) struct AppRecord {
     /// Unix time in milliseconds.
     pub(crate) deployed_at_ms: u64,
     pub(crate) settings: Settings,
+    pub(crate) domains: Vec<DomainRecord>,
+}
+
+/// A domain that leads to an app.
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub(crate) struct DomainRecord {
+    /// Or a wildcard.
+    pub(crate) name: String,
+    /// Its certificate and the key, sealed.
+    pub(crate) sealed: Option<Vec<u8>>,
 }
 
 impl AppRecord {

@@ -17,6 +17,7 @@ fn app(label: &str, serial: u64) -> AppRecord {
         target: 1,
         deployed_at_ms: 7,
         settings: Settings::default(),
+        domains: Vec::new(),
     }
 }
 
@@ -452,7 +453,7 @@ fn apps_of_every_version_are_read() {
     let written = records::encode(&now);
     // Each added an empty list or a flag, or both, behind what there was before.
     let mut content = &written[1..];
-    for (version, bytes) in [(3, 1), (2, 2), (1, 1)] {
+    for (version, bytes) in [(4, 1), (3, 1), (2, 2), (1, 1)] {
         content = &content[..content.len() - bytes];
         let older = [&[version], content].concat();
         assert_eq!(

@@ -23,6 +23,14 @@ pub(crate) enum Unusable {
     Key(String),
 }
 
+impl std::fmt::Display for Unusable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Certificate(text) | Self::Key(text) => f.write_str(text),
+        }
+    }
+}
+
 /// Reads a chain and the key of its first certificate.
 ///
 /// # Errors

@@ -19,6 +19,7 @@ use wapo_host::{
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
+use super::domains::{self, Domains};
 use super::latency::Latency;
 use super::lease::{Channel, WaitingRoom};
 use super::ledger::Ledger;
@@ -27,7 +28,7 @@ use crate::edge::Edge;
 use crate::embedder::AppEmbedder;
 use crate::limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_PER_SECOND};
 use crate::logs::LogReader;
-use crate::quotas::{self, AppQuotas};
+use crate::quotas::AppQuotas;
 use crate::store::{AppRecord, Settings};
 
 /// A deployed app.
@@ -71,6 +72,8 @@ pub(crate) struct App {
 pub(super) struct AppState {
     /// Host name label; empty for none.
     pub(super) name: String,
+    /// Other host names that lead to it.
+    pub(super) domains: Domains,
     /// Instances that should run; 0 for an app on demand.
     pub(super) target: u32,
     pub(super) instances: Vec<Arc<Instance>>,
@@ -284,6 +287,7 @@ impl App {
             complaints: Mutex::new((Instant::now(), 0)),
             state: Mutex::new(AppState {
                 name: record.name,
+                domains: domains::by_name(record.domains),
                 target: record.target,
                 instances: Vec::new(),
                 starting: 0,
@@ -341,14 +345,7 @@ impl App {
             target: state.target,
             deployed_at_ms: self.deployed_at_ms,
             settings: self.settings_now(),
-        }
-    }
-
-    /// What the operator decided, with the quotas as they are now.
-    pub(crate) fn settings_now(&self) -> Settings {
-        Settings {
-            quotas: quotas::entries_of(&self.quotas.own()),
-            ..self.settings.clone()
+            domains: state.domains.values().cloned().collect(),
         }
     }
 

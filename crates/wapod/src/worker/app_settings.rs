@@ -13,7 +13,18 @@ use super::Worker;
 use super::app::App;
 use super::lifecycle::{already_deployed, in_background};
 use crate::error::AppError;
-use crate::quotas::Asked;
+use crate::quotas::{self, Asked};
+use crate::store::Settings;
+
+impl App {
+    /// What the operator decided, with the quotas as they are now.
+    pub(crate) fn settings_now(&self) -> Settings {
+        Settings {
+            quotas: quotas::entries_of(&self.quotas.own()),
+            ..self.settings.clone()
+        }
+    }
+}
 
 impl Worker {
     /// Changes quotas of an app. One that had used up its gas starts again if it

@@ -236,6 +236,8 @@ impl Worker {
                 quotas: quotas::entries_of(&own_quotas(deployment, replaced)),
                 ..deployment.settings.clone()
             },
+            // Those of an app whose place it takes come when it does.
+            domains: Vec::new(),
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
@@ -364,14 +366,21 @@ impl Worker {
         if is_removed {
             // Its name was free for everybody.
             self.claim_name(app);
-        } else if old.is_written.load(Ordering::Relaxed) {
+        } else {
+            self.inherit_domains(app, old)?;
+        }
+        if !is_removed && old.is_written.load(Ordering::Relaxed) {
             changes.push(Change::PutDeparted(departed(old)));
             changes.push(Change::RemoveApp {
                 app: old.address,
                 serial: old.serial,
             });
         }
-        self.write_record(app, changes).await?;
+        if let Err(error) = self.write_record(app, changes).await {
+            // The old one has them still.
+            app.state().domains.clear();
+            return Err(error);
+        }
         // What it uses while it leaves is written as before.
         self.books.forget(old.serial);
         // First, so that whoever finds the old one withdrawn finds this one.
@@ -379,6 +388,7 @@ impl Worker {
         if !self.withdraw_for(old, Some(app)) {
             // Whoever removed it meanwhile has made its name free.
             self.claim_name(app);
+            self.bind_domains(app);
         }
         Ok(())
     }

@@ -221,6 +221,7 @@ impl Worker {
             app.reinstate();
             self.edge.enter(&app);
             self.claim_name(&app);
+            self.bind_domains(&app);
             if was_root {
                 let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
                 root.get_or_insert_with(|| Arc::clone(&app));
@@ -302,6 +303,9 @@ impl Worker {
         if !app.withdraw() {
             return false;
         }
+        if heir.is_none() {
+            self.forget_certificates(app);
+        }
         self.release_name(app);
         self.edge.forget(app);
         true
@@ -336,6 +340,7 @@ impl Worker {
             app.is_written.store(true, Ordering::Relaxed);
             self.edge.enter(&app);
             self.claim_name(&app);
+            self.bind_domains(&app);
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
             apps.insert(address, app);
         }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use wapo_rpc::{AppAddress, HostName};
+use wapo_sni::ServerName;
 
 use super::Worker;
 use super::app::App;
@@ -19,6 +20,19 @@ impl Worker {
         let label = label.to_ascii_lowercase();
         let by_name = self.edge.labelled(&label);
         by_name.or_else(|| self.app(&AppAddress::from_base32(&label)?))
+    }
+
+    /// The app whose host name this is: a label below the base domain, or a domain.
+    pub(crate) fn app_by_host(&self, name: &ServerName, base_domain: &str) -> Option<Arc<App>> {
+        let below = name.as_str().strip_suffix(base_domain);
+        let label = below.and_then(|rest| rest.strip_suffix('.'));
+        let labelled = label.and_then(|label| self.app_by_label(label));
+        labelled.or_else(|| self.edge.bound(name))
+    }
+
+    /// The app that a domain is bound to.
+    pub(crate) fn app_by_domain(&self, host: &str) -> Option<Arc<App>> {
+        self.edge.bound(&host.parse().ok()?)
     }
 
     /// Settles which label a new app gets; empty for none. An app may take the

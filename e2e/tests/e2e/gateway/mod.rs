@@ -13,6 +13,7 @@ mod instances;
 mod limits;
 mod smuggling;
 mod streams;
+mod tls_port;
 
 use std::net::SocketAddr;
 

@@ -141,13 +141,13 @@ impl AsyncWrite for Socket {
 }
 
 /// The TCP socket below TLS, with a note whether it has taken something.
-pub(in crate::api) struct Tally {
+pub(crate) struct Tally {
     tcp: TcpStream,
     has_moved: bool,
 }
 
 impl Tally {
-    pub(in crate::api) fn new(tcp: TcpStream) -> Self {
+    pub(crate) fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
             has_moved: false,

@@ -1,0 +1,52 @@
+//! Connections of names that no guest ends TLS for: the daemon does, and the gateway serves
+//! them.
+//!
+//! An app leaves a name to the gateway by not serving it itself. That takes a certificate of
+//! the daemon: of the domain, which an operator gave with it, or that of the port, which is
+//! for names below the base domain. Sessions are resumed within one app; names that are no
+//! app's (the base domain itself, say) have tickets of their own. Called by `port`.
+
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::sign::CertifiedKey;
+use wapo_sni::ServerName;
+
+use super::{Edge, Found, tickets};
+
+/// The protocols within TLS, the better one first.
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
+
+/// How TLS is spoken on a connection that the gateway serves.
+pub(super) struct Left {
+    pub(super) config: Arc<ServerConfig>,
+    pub(super) certificate: Arc<CertifiedKey>,
+    pub(super) signs_slowly: bool,
+}
+
+/// What a name is left to the gateway with; `None` when a guest serves it, or the daemon has
+/// no certificate for it.
+pub(super) fn to_gateway(edge: &Edge, name: &ServerName, found: Option<&Found>) -> Option<Left> {
+    if found.is_some_and(|found| found.serving.is_some()) {
+        return None;
+    }
+    let certificate = edge.certificates.find(name)?;
+    let tickets = match found {
+        Some(found) => found.kin.tickets(),
+        None => edge.certificates.tickets(),
+    };
+    let protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    let config =
+        tickets.and_then(|tickets| tickets::config(Arc::clone(&certificate), protocols, tickets));
+    match config {
+        Ok(config) => Some(Left {
+            config,
+            signs_slowly: tickets::signs_slowly(&certificate),
+            certificate,
+        }),
+        Err(error) => {
+            tracing::error!(%error, "TLS cannot be set up for a name");
+            None
+        }
+    }
+}
