@@ -76,6 +76,10 @@ async fn what_is_no_hello_is_told_so_and_hurts_nobody() {
     ] {
         assert!(figures.contains(line), "{line}: {figures}");
     }
+    let taken = figures.lines().find(|line| {
+        line.starts_with("wapo_app_tls_connections_total{") && line.contains("shop-example")
+    });
+    assert!(taken.is_some_and(|line| line.ends_with(" 12")), "{taken:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

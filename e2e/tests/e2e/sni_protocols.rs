@@ -84,3 +84,33 @@ async fn a_guest_may_speak_tls_by_itself_and_gets_every_byte() {
     let refused = other.sni_listen("raw.example", None, &[]).await;
     assert_eq!(refused, Err(Errno::InvalidParameter));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sdk_offers_protocols_other_certificates_and_tls_by_the_program() {
+    let port = TlsPort::start().await;
+    let mut app = port.echo_app("shop.example");
+    app.args = vec![
+        "sni-facts=shop.example".to_owned(),
+        "sni-raw=raw.example".to_owned(),
+    ];
+    let app = port.daemon().deploy(app).await;
+    app.until("both names", |status| status.names.len() == 2)
+        .await;
+    for (offered, chosen) in [("h2", "Some(\"h2\")"), ("http/1.1", "Some(\"http/1.1\")")] {
+        let mut config = port.client();
+        config.alpn_protocols = vec![offered.as_bytes().to_vec()];
+        let mut stream = port.connect_with("shop.example", config).await.unwrap();
+        let mut text = String::new();
+        let reading = stream.read_to_string(&mut text);
+        within("what was agreed on", reading).await.unwrap();
+        assert_eq!(text, format!("Some(\"shop.example\") {chosen}"));
+    }
+    let name = rustls::pki_types::ServerName::try_from("raw.example").unwrap();
+    let config = std::sync::Arc::new(port.client());
+    let mut client = rustls::ClientConnection::new(config, name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    let text = port.raw(&hello).await;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert_eq!(text, "Some(\"raw.example\") None");
+}
