@@ -97,6 +97,19 @@ impl TlsPort {
         app
     }
 
+    /// Waits until the figures of the daemon have a line.
+    pub async fn until_figure(&self, line: &str) {
+        let seen = async {
+            loop {
+                let figures = self.operator.send(hyper::Method::GET, "/metrics", &[], "");
+                if figures.await.text().lines().any(|one| one == line) {
+                    return;
+                }
+            }
+        };
+        within(line, seen).await;
+    }
+
     /// What clients use who trust the authority and nobody else.
     ///
     /// # Panics

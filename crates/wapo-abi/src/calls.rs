@@ -273,8 +273,9 @@ macro_rules! for_each_host_call {
 
                 /// Serves one name on the worker's shared TLS port, with a choice of protocols
                 /// (ALPN). Without an identity the guest speaks TLS by itself, from the
-                /// ClientHello on. The newest listener of a name counts. A success costs 10000
-                /// more.
+                /// ClientHello on; where the worker verifies certificates, that is FORBIDDEN for
+                /// names that the operator has not given to the app. The newest listener of a
+                /// name counts. A success costs 10000 more.
                 fast_encoded 307 sni_listen(name: (String), config: (SniConfig)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
 

@@ -307,13 +307,10 @@ pub const CONNECT_ADDRESSES_MAX: usize = 8;
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Time that a closed TLS stream gets to send what it had buffered.
-pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Closed TLS streams that may still be sending, over all instances.
 ///
-/// Each holds a socket that no handle counts any more; beyond this number a
-/// closed stream loses what its peer did not take in time.
-pub const LINGERING_STREAMS_MAX: usize = 1024;
+/// Its descriptor and its memory stay counted for the instance for as long, so an app
+/// whose clients take nothing has fewer connections itself and takes no other's.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Memory that the host needs for a TLS stream on which nothing waits to be sent:
 /// the keys, and room for a part of a record.

@@ -25,6 +25,8 @@ impl Alert {
     pub const MISSING_EXTENSION: Self = Self(109);
     /// Nobody here has this name.
     pub const UNRECOGNIZED_NAME: Self = Self(112);
+    /// No protocol within TLS in common (RFC 7301).
+    pub const NO_APPLICATION_PROTOCOL: Self = Self(120);
 
     /// Its number.
     pub const fn number(self) -> u8 {

@@ -110,6 +110,18 @@ impl<O: Copy + Eq + Hash, T> Names<O, T> {
         }
     }
 
+    /// Whether a name was given to an owner: itself, or a wildcard that covers it.
+    pub fn is_bound_to(&self, pattern: &Pattern, owner: O) -> bool {
+        let is_given = |entry: Option<&Entry<O, T>>| {
+            entry.is_some_and(|entry| entry.is_bound && entry.owner == owner)
+        };
+        let covering = match pattern {
+            Pattern::Exact(name) => name.parent().and_then(|parent| self.wildcards.get(parent)),
+            Pattern::Wildcard(_) => None,
+        };
+        is_given(self.get(pattern)) || is_given(covering)
+    }
+
     /// Binds a name to an owner; a name that it has claimed, too.
     ///
     /// # Errors
@@ -319,6 +331,28 @@ mod tests {
             ("b.a.example.com", None),
         ] {
             assert_eq!(found(&names, text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_given_by_itself_or_by_a_wildcard_and_not_by_a_claim() {
+        let mut names = names();
+        names.bind(pattern("*.example.com"), ONE).expect("free");
+        names.bind(pattern("shop.example"), ONE).expect("free");
+        for text in ["a.example.com", "other.example"] {
+            names.claim(pattern(text), ONE, || "one").expect("free");
+        }
+        for (text, expected) in [
+            ("*.example.com", true),
+            ("shop.example", true),
+            ("a.example.com", true),
+            ("b.example.com", true),
+            ("other.example", false),
+            ("example.com", false),
+            ("b.a.example.com", false),
+        ] {
+            assert_eq!(names.is_bound_to(&pattern(text), ONE), expected, "{text}");
+            assert!(!names.is_bound_to(&pattern(text), TWO), "{text}");
         }
     }
 

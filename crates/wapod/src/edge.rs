@@ -7,6 +7,7 @@
 //! labels up here, the port (`port`) names of clients, and guests ask for names
 //! through `embedder`.
 //!
+//! * `listening`: how guests come to serve a name, and stop;
 //! * `serving`: the listeners of one name, and connections that wait for one;
 //! * `port`: accepts, reads what a client says first, makes the handshake;
 //! * `parking`: waits for an app that has no listener yet;
@@ -21,19 +22,18 @@ mod certificates;
 mod figures;
 mod kin;
 mod leave;
+mod listening;
 mod parking;
 mod port;
 mod serving;
 mod tickets;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::task::Waker;
 
 use rustls::RootCertStore;
-use wapo_abi::Errno;
-use wapo_host::{InstanceId, SniListener, SniRefusal, SniRequest};
+use wapo_host::InstanceId;
 use wapo_sni::{Names, Pattern, Refusal, ServerName};
 
 pub(crate) use certificate::is_for as check_certificate;
@@ -41,10 +41,10 @@ pub(crate) use certificates::Certificates;
 pub(crate) use figures::Figures;
 pub(crate) use kin::Kin;
 pub(crate) use port::TlsPort;
-use serving::{NameListener, Offer, Serving};
+use serving::{Load, Serving};
 
 use crate::config::TlsSettings;
-use crate::limits::{CLAIMS_OF_APP_MAX, LISTENERS_OF_NAME_MAX};
+use crate::limits::CLAIMS_OF_APP_MAX;
 use crate::worker::{App, Family};
 
 /// Whose names are, and who serves them.
@@ -59,6 +59,8 @@ pub(crate) struct Edge {
     roots: Option<Arc<RootCertStore>>,
     /// With which the daemon ends TLS itself.
     certificates: Arc<Certificates>,
+    /// Connections that the port has room for.
+    places: usize,
     figures: Figures,
 }
 
@@ -71,10 +73,10 @@ struct Table {
 }
 
 impl Table {
-    fn hand_over(&mut self, to: &Arc<App>) -> Vec<Waker> {
+    fn hand_over(&mut self, to: &Arc<App>, places: usize) -> Vec<Waker> {
         let family = to.family();
         let kin = self.families.entry(family);
-        let kin = kin.or_insert_with(|| Arc::new(Kin::new(to)));
+        let kin = kin.or_insert_with(|| Arc::new(Kin::new(to, places)));
         kin.hand_over(to);
         let served = self.names.iter();
         let of_family = served.filter(|(_, entry)| entry.owner() == family);
@@ -102,8 +104,7 @@ impl Label {
 #[derive(Default)]
 struct Serves {
     names: Vec<Arc<Serving>>,
-    /// Connections that it has.
-    open: Arc<AtomicUsize>,
+    load: Arc<Load>,
 }
 
 /// Whose a name is.
@@ -125,11 +126,13 @@ pub(crate) enum Bound {
 
 impl Edge {
     /// An empty table. `base_domain` is where apps have their labels, empty for
-    /// nowhere; `None` for a text that is no domain.
+    /// nowhere; the port has room for `places` connections. `None` for a text that is no
+    /// domain.
     pub(crate) fn new(
         base_domain: &str,
         tls: Option<&TlsSettings>,
         roots: RootCertStore,
+        places: usize,
     ) -> Option<Arc<Self>> {
         let base_domain = match base_domain.trim_matches('.') {
             "" => None,
@@ -147,6 +150,7 @@ impl Edge {
             is_open: tls.is_some(),
             roots: verifies.then(|| Arc::new(roots)),
             certificates: Arc::default(),
+            places,
             figures: Figures::default(),
         }))
     }
@@ -277,6 +281,13 @@ impl Edge {
         });
     }
 
+    /// The app that takes the place of another one, or has taken it.
+    pub(crate) fn successor(&self, app: &App) -> Option<Arc<App>> {
+        let kin = self.read(|table| table.families.get(&app.family()).cloned())?;
+        let next = kin.next().or_else(|| kin.app());
+        next.filter(|next| next.serial != app.serial)
+    }
+
     /// Makes a label free, if it is this app's.
     pub(crate) fn release_label(&self, app: &App, label: &str) {
         let name = self.labels_name(label);
@@ -298,7 +309,7 @@ impl Edge {
     pub(crate) fn enter(&self, app: &Arc<App>) {
         self.write(|table| {
             let kin = table.families.entry(app.family());
-            let kin = kin.or_insert_with(|| Arc::new(Kin::new(app)));
+            let kin = kin.or_insert_with(|| Arc::new(Kin::new(app, self.places)));
             if kin.serial() != app.serial {
                 kin.set_next(Some(app));
             }
@@ -307,7 +318,7 @@ impl Edge {
 
     /// From now on this app of its family serves all names of it.
     pub(crate) fn hand_over(&self, to: &Arc<App>) {
-        wake(self.write(|table| table.hand_over(to)));
+        wake(self.write(|table| table.hand_over(to, self.places)));
     }
 
     /// Makes all names of an app free when it goes. They stay when another one of
@@ -323,176 +334,13 @@ impl Edge {
                 return (Vec::new(), Vec::new());
             }
             if let Some(next) = kin.next() {
-                return (Vec::new(), table.hand_over(&next));
+                return (Vec::new(), table.hand_over(&next, self.places));
             }
             table.families.remove(&family);
             (table.names.forget(family), Vec::new())
         });
         wake(wakers);
         ended.iter().for_each(|serving| serving.end());
-    }
-
-    /// Lets an instance serve a name. See [`wapo_host::Embedder::listen_sni`].
-    ///
-    /// # Errors
-    ///
-    /// [`SniRefusal`].
-    pub(crate) fn listen(
-        self: &Arc<Self>,
-        app: &App,
-        instance: InstanceId,
-        request: SniRequest<'_>,
-    ) -> Result<Box<dyn SniListener>, SniRefusal> {
-        let refusal = |errno, text: String| SniRefusal { errno, text };
-        if !self.is_open {
-            let text = "this worker has no shared TLS port; wapod --tls-port or wapo run --tls-port opens one";
-            return Err(refusal(Errno::FORBIDDEN, text.to_owned()));
-        }
-        let pattern = request
-            .name
-            .parse::<Pattern>()
-            .map_err(|error| refusal(Errno::INVALID_PARAMETER, error.to_string()))?;
-        // Before the lock is taken: it needs time for each certificate.
-        if let Some(identity) = &request.identity {
-            certificate::check(identity, &pattern, self.roots.as_deref())
-                .map_err(|reason| refusal(Errno::INVALID_PARAMETER, reason))?;
-        }
-        let open = {
-            let mut instances = self.instances();
-            Arc::clone(&instances.entry(instance).or_default().open)
-        };
-        let (serving, number) = self.write(|table| {
-            let family = app.family();
-            // Who has it is found out below.
-            if self.is_plain_localhost(&pattern) {
-                let _ = table.names.bind(pattern.clone(), family);
-            }
-            let kin = table.families.get(&family).cloned();
-            let kin = kin.ok_or_else(|| {
-                refusal(
-                    Errno::INVALID_PARAMETER,
-                    "the app is on its way out".to_owned(),
-                )
-            })?;
-            let offer = Offer::new(&kin, request)
-                .map_err(|error| refusal(Errno::RESOURCE_LIMITED, error.to_string()))?;
-            let make = || Arc::new(Serving::new(kin));
-            let claimed = table.names.claim(pattern.clone(), family, make);
-            let serving = Arc::clone(claimed.map_err(|refused| self.explain(refused))?);
-            let number = serving.register(instance, app.serial, offer, open);
-            let number = number.ok_or_else(|| {
-                let text =
-                    format!("the instance listens for it {LISTENERS_OF_NAME_MAX} times already");
-                refusal(Errno::RESOURCE_LIMITED, text)
-            })?;
-            Ok::<_, SniRefusal>((serving, number))
-        })?;
-        let mut instances = self.instances();
-        let serves = instances.entry(instance).or_default();
-        serves.names.push(Arc::clone(&serving));
-        drop(instances);
-        let edge = Arc::clone(self);
-        let listener = NameListener::new(edge, serving, pattern, instance, app, number);
-        Ok(Box::new(listener))
-    }
-
-    /// Whether a name is that of the usual base domain, which is on no other
-    /// machine: the first app to ask for it has it, as it was before apps had names
-    /// below it.
-    fn is_plain_localhost(&self, pattern: &Pattern) -> bool {
-        let base = self.base_domain.as_ref();
-        matches!(pattern, Pattern::Exact(name) if name.as_str() == "localhost" && base == Some(name))
-    }
-
-    /// A guest has closed a listener and lives on: the name is free unless it is
-    /// bound, or others of the family serve it.
-    pub(crate) fn unlisten(&self, app: &App, name: &str) {
-        if let Ok(pattern) = name.parse::<Pattern>() {
-            self.release_unserved(app, pattern);
-        }
-    }
-
-    fn release_unserved(&self, app: &App, pattern: Pattern) {
-        let family = app.family();
-        let ended = self.write(|table| {
-            let entry = table.names.get(&pattern)?;
-            let is_served = entry.value().is_none_or(|one| one.has_listeners());
-            match is_served || entry.owner() != family {
-                true => None,
-                false => table.names.release(pattern, family),
-            }
-        });
-        if let Some(serving) = ended {
-            serving.end();
-        }
-    }
-
-    /// An instance takes no more connections.
-    pub(crate) fn leave(&self, instance: InstanceId) {
-        let names = {
-            let instances = self.instances();
-            let serves = instances.get(&instance);
-            serves.map(|serves| serves.names.clone())
-        };
-        for serving in names.unwrap_or_default() {
-            wake(serving.leave(instance));
-        }
-    }
-
-    /// Connections of the port that an instance has.
-    pub(crate) fn open_connections(&self, instance: InstanceId) -> usize {
-        let instances = self.instances();
-        let serves = instances.get(&instance);
-        serves.map_or(0, |serves| serves.open.load(Ordering::Relaxed))
-    }
-
-    /// An instance is gone.
-    pub(crate) fn instance_ended(&self, instance: InstanceId) {
-        self.instances().remove(&instance);
-    }
-
-    /// A listener is gone, because its guest has closed it or has ended. What a
-    /// version claimed that never got to serve is free again.
-    fn listener_gone(&self, listener: &NameListener) {
-        let NameListener {
-            instance, serving, ..
-        } = listener;
-        if let Some(serves) = self.instances().get_mut(instance)
-            && let Some(index) = serves
-                .names
-                .iter()
-                .position(|one| Arc::ptr_eq(one, serving))
-        {
-            serves.names.swap_remove(index);
-        }
-        wake(serving.deregister(listener.number));
-        if listener.serial > serving.kin().serial() && !serving.has_listeners() {
-            let (pattern, family) = (listener.pattern.clone(), serving.kin().family());
-            let ended = self.write(|table| table.names.release(pattern, family));
-            if let Some(serving) = ended {
-                serving.end();
-            }
-        }
-    }
-
-    /// Why a name cannot be had, and what helps.
-    fn explain(&self, refusal: Refusal<Family>) -> SniRefusal {
-        let base = self.base_domain.as_ref().map_or("", ServerName::as_str);
-        let text = match refusal {
-            Refusal::Taken(_) => "the name is another app's".to_owned(),
-            Refusal::BaseDomain => {
-                format!("below {base} an app has the name only that it was deployed with")
-            }
-            Refusal::Wildcard => "a wildcard has to be given to the app by the operator".to_owned(),
-            Refusal::TooMany => format!(
-                "the app serves {CLAIMS_OF_APP_MAX} names already, which is all it can claim"
-            ),
-        };
-        let errno = match refusal {
-            Refusal::TooMany => Errno::RESOURCE_LIMITED,
-            _ => Errno::INVALID_PARAMETER,
-        };
-        SniRefusal { errno, text }
     }
 
     /// The label of a name directly below the base domain.

@@ -295,7 +295,7 @@ mod tests {
             quotas: Arc::default(),
             family: Family(0),
             ports: Arc::default(),
-            edge: Edge::new("", None, rustls::RootCertStore::empty()).expect("no domain"),
+            edge: Edge::new("", None, rustls::RootCertStore::empty(), 1).expect("no domain"),
             blobs: BlobFolder::new(folder.clone(), None),
             boot_data: BootData::new(&folder, AppAddress([7; 32]), Durability::Temporary),
             log: Arc::new(LogBook::default()),

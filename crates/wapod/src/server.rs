@@ -55,7 +55,7 @@ impl Server {
         let tls_address = tls.as_ref().map(|(_, address)| *address);
         let own = [Some(user_address), admin_address, tls_address];
         let machine = machine(&config, own.into_iter().flatten());
-        let edge = edge(&config, &https)?;
+        let edge = edge(&config, &https, &plan)?;
         let worker = open_worker(&config, plan.guests, machine, Arc::clone(&edge)).await?;
         let background = Background::start(&worker)?;
         let apps = deploy_all(&worker, std::mem::take(&mut config.apps), config.root_app).await?;
@@ -144,7 +144,7 @@ fn open_tls(
     config: &Config,
     plan: &DescriptorPlan,
 ) -> (TlsPort, Arc<Clients>) {
-    let connections_max = config.connections_max.min(plan.tls_connections);
+    let connections_max = tls_places(config, plan);
     let proxies = ForwardedBy::to_tls(config);
     let clients = Clients::of_tls(connections_max, proxies, config.patience);
     let serves = (Arc::clone(&clients), Arc::clone(surface));
@@ -158,15 +158,29 @@ fn open_tls(
     (port, clients)
 }
 
+/// Connections of the TLS port that no guest has yet.
+fn tls_places(config: &Config, plan: &DescriptorPlan) -> u32 {
+    config.connections_max.min(plan.tls_connections)
+}
+
 /// The table of names.
-fn edge(config: &Config, https: &PortsHttps) -> Result<Arc<Edge>, StartError> {
+fn edge(
+    config: &Config,
+    https: &PortsHttps,
+    plan: &DescriptorPlan,
+) -> Result<Arc<Edge>, StartError> {
     let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     for root in &config.trust_roots {
         roots
             .add(root.clone())
             .map_err(|error| StartError::Engine(format!("a trust root cannot be used: {error}")))?;
     }
-    let edge = Edge::new(&config.base_domain, config.tls.as_ref(), roots);
+    let edge = Edge::new(
+        &config.base_domain,
+        config.tls.as_ref(),
+        roots,
+        tls_places(config, plan) as usize,
+    );
     let edge = edge.ok_or_else(|| StartError::BadBaseDomain(config.base_domain.clone()))?;
     if let Some(certificate) = &https.tls {
         edge.certificates().set_port(Arc::clone(certificate));
@@ -499,6 +513,8 @@ impl Running {
         let deadline = tokio::time::Instant::now() + drain_grace;
         background.worker.drain_ports(deadline).await;
         draining.join_all().await;
+        // What the TLS port has brought to guests meanwhile is finished, too.
+        background.worker.drain_ports(deadline).await;
         background.worker.close().await;
         drop(background);
         match apps.first() {

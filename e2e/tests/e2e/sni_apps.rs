@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use e2e::operator::{address, args, manifest};
 use e2e::tls_port::alert;
@@ -164,6 +165,59 @@ async fn a_version_that_does_not_serve_the_name_leaves_the_old_one_as_it_was() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_is_removed_while_it_is_replaced_leaves_its_name_to_the_next() {
+    let port = TlsPort::start().await;
+    let operator = port.operator();
+    let named = |label: &str| {
+        let mut app = port.echo_app("shop.localhost");
+        app.label = label.to_owned();
+        let mut wanted = args(&app);
+        wanted.name = "shop".to_owned();
+        (app, wanted)
+    };
+    let (app, wanted) = named("first");
+    operator.put_code(&app).await;
+    let old = address(&operator.try_deploy(wanted).await.unwrap());
+    until_served(&port, "shop.localhost").await;
+    let (_, mut wanted) = named("second");
+    wanted.replaces = old.0.to_vec();
+    let removing = async {
+        // The next one serves the name, and is watched.
+        let both = async { while operator.apps().await.len() < 2 {} };
+        let _ = tokio::time::timeout(Duration::from_millis(600), both).await;
+        tokio::time::sleep(Duration::from_millis(400)).await;
+        operator.app_remove(old.into()).await
+    };
+    let (deployed, _) = tokio::join!(operator.try_deploy(wanted), removing);
+    deployed.unwrap();
+    until_served(&port, "shop.localhost").await;
+    let apps = operator.apps().await;
+    assert_eq!(apps.len(), 1);
+    assert_eq!(apps[0].name, "shop");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_fails_takes_no_name_from_one_that_does_not_run() {
+    let port = TlsPort::start().await;
+    let operator = port.operator();
+    let app = port.echo_app("shop.example");
+    let old = address(&deploy(operator, &app, None).await);
+    until_served(&port, "shop.example").await;
+    operator.app_stop(old.into()).await.unwrap();
+    // It asks for the name, and ends in failure while it is watched.
+    let mut next = port.echo_app("shop.example");
+    next.label = "next".to_owned();
+    next.args.push("exit=100".to_owned());
+    try_deploy(operator, &next, Some(old)).await.unwrap_err();
+    let other = Probe::on(port.daemon(), |app| app.label = "other".to_owned()).await;
+    let identity = port.authority().issue("shop.example");
+    let claim = other.tls_listen_sni("shop.example", (&identity.cert, &identity.key));
+    assert_eq!(claim.await, Err(Errno::InvalidParameter));
+    operator.app_start(old.into()).await.unwrap();
+    until_served(&port, "shop.example").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_connection_starts_an_app_on_demand() {
     let port = TlsPort::start().await;
     let operator = port.operator();
@@ -186,6 +240,26 @@ async fn the_first_connection_starts_an_app_on_demand() {
         let refused = other.tls_listen_sni(name, (&identity.cert, &identity.key));
         assert_eq!(refused.await, Err(Errno::InvalidParameter), "{name}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_on_demand_stays_for_a_while_after_its_last_connection() {
+    let port = TlsPort::start().await;
+    let operator = port.operator();
+    let app = port.echo_app("shop.localhost");
+    operator.put_code(&app).await;
+    let mut wanted = args(&app);
+    wanted.name = "shop".to_owned();
+    manifest(&mut wanted).on_demand = true;
+    let deployed = address(&operator.try_deploy(wanted).await.unwrap());
+    let client = port.connect("shop.localhost").await.unwrap();
+    // Longer than it stays without a use.
+    tokio::time::sleep(wapod::limits::ON_DEMAND_LINGER + Duration::from_secs(2)).await;
+    drop(client);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let info = operator.find(deployed).await.unwrap();
+    assert_eq!(info.instance_list.len(), 1);
+    assert_eq!(port.echo("shop.localhost", "hello").await.unwrap(), "hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]

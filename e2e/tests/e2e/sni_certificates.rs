@@ -186,6 +186,7 @@ async fn sessions_are_resumed_with_the_same_app_and_with_no_other() {
     let port = TlsPort::start().await;
     let operator = port.operator();
     let first = operator_deploy(&port, "shop.example", "first", None).await;
+    let mut clients = vec![port.client()];
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
         let provider = Arc::new(ring::default_provider());
         let builder = ClientConfig::builder_with_provider(provider);
@@ -201,18 +202,22 @@ async fn sessions_are_resumed_with_the_same_app_and_with_no_other() {
         );
         let kind = visit(&port, "shop.example", &config).await;
         assert_eq!(kind, HandshakeKind::Resumed, "{:?}", version.version);
+        clients.push(config);
     }
     // A client that comes back after a replacement is still known.
-    let config = port.client();
-    visit(&port, "shop.example", &config).await;
+    visit(&port, "shop.example", &clients[0]).await;
     let second = operator_deploy(&port, "shop.example", "second", Some(first)).await;
-    let kind = visit(&port, "shop.example", &config).await;
-    assert_eq!(kind, HandshakeKind::Resumed);
-    // Another app has the same name, the client has the ticket of the first.
+    for config in &clients {
+        let kind = visit(&port, "shop.example", config).await;
+        assert_eq!(kind, HandshakeKind::Resumed);
+    }
+    // Another app has the same name, the clients have tickets of the first.
     operator.remove(second).await;
     operator_deploy(&port, "shop.example", "other", None).await;
-    let kind = visit(&port, "shop.example", &config).await;
-    assert_ne!(kind, HandshakeKind::Resumed);
+    for config in &clients {
+        let kind = visit(&port, "shop.example", config).await;
+        assert_ne!(kind, HandshakeKind::Resumed);
+    }
 }
 
 async fn operator_deploy(

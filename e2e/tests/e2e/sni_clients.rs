@@ -139,7 +139,7 @@ async fn names_in_other_spellings_and_in_small_pieces_are_understood() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_newcomer_is_served_beside_a_thousand_silent_ones() {
+async fn a_newcomer_is_served_beside_more_silent_ones_than_there_are_places() {
     let port = TlsPort::with(|config| config.connections_max = 256).await;
     let app = port.daemon().deploy(port.echo_app("shop.example")).await;
     app.until("the name", |status| !status.names.is_empty())
@@ -215,6 +215,31 @@ async fn an_app_that_takes_nothing_keeps_its_own_clients_waiting_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_app_that_takes_nothing_has_an_eighth_of_a_small_port() {
+    let port = TlsPort::with(|config| config.connections_max = 64).await;
+    let deaf = Probe::on(port.daemon(), |app| app.label = "deaf".to_owned()).await;
+    let identity = port.authority().issue("deaf.example");
+    let listening = deaf.tls_listen_sni("deaf.example", (&identity.cert, &identity.key));
+    listening.await.unwrap();
+    let mut waiting = Vec::new();
+    for _ in 0..8 {
+        waiting.push(port.connect("deaf.example").await.unwrap());
+    }
+    port.until_figure("wapo_tls_waiting{state=\"ready\"} 8")
+        .await;
+    let mut one_more = port.connect("deaf.example").await.unwrap();
+    let mut rest = Vec::new();
+    let ended = within("its end", one_more.read_to_end(&mut rest)).await;
+    assert_eq!(ended.unwrap(), 0, "it is ended politely");
+    let why = "a TLS connection for deaf.example was closed: too many wait for the app";
+    let lines = deaf.app().log_lines();
+    assert!(
+        lines.iter().any(|line| line.text.contains(why)),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_the_daemon_does_not_wait_for_connections_that_nobody_takes() {
     let port = TlsPort::with(|config| config.drain_grace = Duration::from_secs(60)).await;
     let deaf = Probe::on(port.daemon(), |app| app.label = "deaf".to_owned()).await;
@@ -228,4 +253,31 @@ async fn the_end_of_the_daemon_does_not_wait_for_connections_that_nobody_takes()
     let mut rest = Vec::new();
     let ended = within("its end", client.read_to_end(&mut rest)).await;
     assert_eq!(ended.unwrap(), 0, "it is ended politely");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_the_daemon_serves_connections_that_are_on_their_way() {
+    let port = TlsPort::with(|config| config.drain_grace = Duration::from_secs(60)).await;
+    let app = port.daemon().deploy(port.echo_app("shop.example")).await;
+    app.until("the name", |status| !status.names.is_empty())
+        .await;
+    drop(app);
+    let (address, connector) = (port.address(), port.client());
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(connector));
+    // It has been accepted, and has said nothing.
+    let tcp = TcpStream::connect(address).await.unwrap();
+    port.until_figure("wapo_tls_waiting{state=\"handshake\"} 1")
+        .await;
+    let visiting = async {
+        while TcpStream::connect(address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let name = rustls::pki_types::ServerName::try_from("shop.example").unwrap();
+        let mut stream = connector.connect(name, tcp).await.unwrap();
+        stream.write_all(b"hello").await.unwrap();
+        let mut back = [0; 5];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(&back, b"hello");
+    };
+    tokio::join!(port.shutdown(), within("an answer", visiting));
 }

@@ -145,11 +145,12 @@ impl Listener {
     }
 
     /// Whether it yields something even if it takes nothing more from the kernel,
-    /// which is so from now on.
+    /// which is so from now on. Connections for a name are the embedder's: it gives
+    /// none to an instance that leaves.
     pub(crate) fn goes_on(&mut self) -> bool {
         match self {
             Self::Tcp { listener, .. } => listener.goes_on(),
-            Self::Sni { .. } => false,
+            Self::Sni { .. } => true,
         }
     }
 

@@ -18,23 +18,16 @@ use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use wapo_abi::Errno;
 use wapo_abi::message::TlsServerConfig;
 
 use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
-use crate::limits::{
-    LINGER_TIMEOUT, LINGERING_STREAMS_MAX, TLS_STREAM_BYTES, TLS_UNSENT_BYTES,
-    TLS_UNSENT_FREE_BYTES,
-};
+use crate::limits::{LINGER_TIMEOUT, TLS_STREAM_BYTES, TLS_UNSENT_BYTES, TLS_UNSENT_FREE_BYTES};
 use crate::net::connect::Dialer;
 use crate::net::identity;
 use crate::net::stream::TlsFacts;
 use crate::net::task::OwnedTask;
-
-/// Room for closed streams that still send.
-static LINGERING: Semaphore = Semaphore::const_new(LINGERING_STREAMS_MAX);
 
 /// How the host speaks TLS.
 pub(crate) struct TlsSettings {
@@ -325,12 +318,10 @@ impl TlsStream {
     /// Drops the stream after what it had buffered is sent.
     pub(crate) fn close(self) {
         if let (true, State::Open((mut io, held))) = (self.unsent, self.state) {
-            let Ok(permit) = LINGERING.try_acquire() else {
-                return;
-            };
             tokio::spawn(async move {
                 use tokio::io::AsyncWriteExt as _;
-                let _held = (permit, held);
+                // Counted for the instance until then, so it cannot use up another one's.
+                let _held = held;
                 // The guest is no longer interested in how this ends.
                 let _ = tokio::time::timeout(LINGER_TIMEOUT, io.shutdown()).await;
             });

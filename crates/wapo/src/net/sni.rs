@@ -107,7 +107,8 @@ impl SniTlsListener {
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind).
+    /// As [`bind`](Self::bind); [`crate::Error::FORBIDDEN`] also when the worker verifies
+    /// certificates and its operator has not given the name to the app.
     pub fn bind_raw(name: impl AsRef<str>) -> Result<Self> {
         Self::listen(name.as_ref().to_owned(), None, Vec::new())
     }

@@ -29,15 +29,16 @@ pub(crate) struct Kin {
 }
 
 impl Kin {
-    pub(super) fn new(app: &Arc<App>) -> Self {
+    /// The family of an app, at a port with so many places.
+    pub(super) fn new(app: &Arc<App>, places: usize) -> Self {
         Self {
             family: app.family(),
             app: Mutex::new(Arc::downgrade(app)),
             serial: AtomicU64::new(app.serial),
             next: Mutex::default(),
             tickets: OnceLock::new(),
-            waiting: Arc::new(Semaphore::new(WAITING_OF_APP_MAX)),
-            parked: Arc::new(Semaphore::new(PARKED_OF_APP_MAX)),
+            waiting: Arc::new(Semaphore::new(share(places, 8, WAITING_OF_APP_MAX))),
+            parked: Arc::new(Semaphore::new(share(places, 16, PARKED_OF_APP_MAX))),
             connections: AtomicU64::new(0),
         }
     }
@@ -107,6 +108,11 @@ impl Kin {
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
+}
+
+/// An app's share of the places of a port, one at least.
+fn share(places: usize, shares: usize, most: usize) -> usize {
+    (places / shares).clamp(1, most)
 }
 
 #[cfg(test)]

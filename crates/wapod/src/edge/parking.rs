@@ -5,10 +5,13 @@
 //! connections waits, with nothing but what their clients have said. Called by
 //! `port`.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep, timeout_at};
 use wapo_sni::ServerName;
 
 use super::serving::{Offer, Serving};
@@ -22,6 +25,9 @@ use crate::worker::{Prospect, Seat, Worker};
 /// name. Without a bound a guest that fails at its start would be started for as
 /// long as the client waits.
 const STARTS_PER_CONNECTION_MAX: u32 = 2;
+
+/// How often a connection looks whether anybody is there to take it.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why nobody serves a name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,6 +44,9 @@ pub(super) struct Offered {
     pub(super) offer: Arc<Offer>,
     /// The instance that was started for it alone; stopped when this is dropped.
     pub(super) alone: Option<Seat>,
+    /// Its place among the connections that wait for the app, as long as a client that
+    /// says nothing keeps an instance.
+    pub(super) place: Option<OwnedSemaphorePermit>,
 }
 
 /// What is offered under a name at this moment, unless each connection has an
@@ -49,6 +58,7 @@ pub(super) fn at_once(found: &Found) -> Option<Offered> {
         serving: Arc::clone(serving),
         offer,
         alone: None,
+        place: None,
     })
 }
 
@@ -63,12 +73,14 @@ pub(super) async fn wait(
     name: &ServerName,
     found: Found,
 ) -> Result<Offered, NoOne> {
-    let _place = found.kin.park().ok_or(NoOne::Full)?;
+    let place = found.kin.park().ok_or(NoOne::Full)?;
     let deadline = Instant::now() + START_WAIT;
-    match found.app.reuse_instances {
-        true => wait_for_any(edge, worker, name, found, deadline).await,
-        false => wait_alone(edge, worker, name, found, deadline).await,
+    if found.app.reuse_instances {
+        return wait_for_any(edge, worker, name, found, deadline).await;
     }
+    let mut offered = wait_alone(edge, worker, name, found, deadline).await?;
+    offered.place = Some(place);
+    Ok(offered)
 }
 
 async fn wait_for_any(
@@ -96,6 +108,7 @@ async fn wait_for_any(
                 serving: Arc::clone(serving),
                 offer,
                 alone: None,
+                place: None,
             });
         }
         match app.prospect() {
@@ -119,7 +132,25 @@ async fn wait_for_any(
     }
 }
 
-/// The same with an instance for this connection alone.
+/// Starts an app on demand again whose last instance has left before it has taken a
+/// connection; once, and never comes back.
+pub(super) async fn bring_back(worker: &Arc<Worker>, serving: &Serving) -> Infallible {
+    loop {
+        if !serving.is_open()
+            && let Some(app) = serving.kin().app()
+            && app.reuse_instances
+            && app.prospect() == Prospect::OnDemand
+        {
+            let deadline = Instant::now() + START_WAIT;
+            // A failure is in the app's log.
+            let _ = worker.start_on_demand(&app, deadline).await;
+            return std::future::pending().await;
+        }
+        sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// As [`wait_for_any`], with an instance for this connection alone.
 async fn wait_alone(
     edge: &Edge,
     worker: &Arc<Worker>,
@@ -141,6 +172,7 @@ async fn wait_alone(
                 serving: Arc::clone(serving),
                 offer,
                 alone: Some(seat),
+                place: None,
             });
         }
         if seat.has_ended() || timeout_at(deadline, changed).await.is_err() {

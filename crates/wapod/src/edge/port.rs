@@ -9,7 +9,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ServerConfig;
 use rustls::server::Acceptor;
@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::StartHandshake;
 use tokio_rustls::server::TlsStream;
 use wapo_host::net::proxied;
@@ -26,13 +26,14 @@ use wapo_sni::{Alert, ClientHello, HelloReader, Progress, ServerName};
 
 use super::figures::{At, Outcome};
 use super::leave::{self, Left};
+use super::listening::OF_AUTHORITIES;
 use super::parking::{self, NoOne, Offered};
 use super::serving::{Ready, Serving};
 use super::{Edge, Found};
 use crate::api::{Arrival, Clients, Place, Stage, Tally, UserSurface, keep_alive};
 use crate::limits::{
     ACCEPT_WAIT, ACCEPT_WARNING_INTERVAL, CLIENT_HELLO_TIMEOUT, GOODBYE_TIMEOUT, SNI_PATIENCE,
-    TLS_HANDSHAKE_TIMEOUT,
+    TLS_HANDSHAKE_TIMEOUT, TLS_LEAVING_WAIT,
 };
 use crate::worker::{Seat, Worker};
 
@@ -53,15 +54,28 @@ struct Shared {
     gateway: Arc<UserSurface>,
     /// How far the port is on its way out, for what the gateway serves.
     stage: watch::Receiver<Stage>,
-    /// Whether nothing more is accepted: guests take nothing any more either.
-    stopped: watch::Receiver<bool>,
+    stopped: Stopped,
 }
 
+/// Until when connections may come to guests, once nothing more is accepted.
+type Stopped = watch::Receiver<Option<Instant>>;
+
 impl Shared {
-    /// Waits until nothing more is accepted.
-    async fn stopped(&self) {
+    /// Waits until what no guest has yet is given up.
+    async fn gives_up(&self) {
+        let mut stopped = self.stopped.clone();
+        let told = stopped.wait_for(|until| until.is_some()).await;
         // An error means that the port is gone, which is the same.
-        let _ = self.stopped.clone().wait_for(|is_told| *is_told).await;
+        let until = told.ok().and_then(|until| *until);
+        sleep_until(until.unwrap_or_else(Instant::now)).await;
+    }
+
+    /// What becomes of something within its time, unless all is given up before.
+    async fn in_time<T>(&self, time: Duration, what: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            outcome = timeout(time, what) => outcome.ok(),
+            () = self.gives_up() => None,
+        }
     }
 }
 
@@ -76,7 +90,7 @@ struct Visitor {
 /// The port and its connections that no guest has yet. Dropping it closes them.
 pub(crate) struct TlsPort {
     /// Told to accept no more; dropped when nothing is to go on.
-    stop: watch::Sender<bool>,
+    stop: watch::Sender<Option<Instant>>,
     stage: watch::Sender<Stage>,
     /// Looks after the certificate; ends with this.
     _watch: JoinSet<()>,
@@ -118,7 +132,7 @@ impl TlsPort {
         grace: Duration,
     ) -> Self {
         keep_alive(&listener);
-        let (stop, stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(None);
         let (stage, watching) = watch::channel(Stage::Open);
         let certificates = Arc::clone(&edge.certificates);
         let mut watch = JoinSet::new();
@@ -141,9 +155,10 @@ impl TlsPort {
         }
     }
 
-    /// Stops accepting, and lets go of connections that no guest will take any more.
+    /// Stops accepting. What is on its way comes to a guest soon, or is let go.
     pub(crate) async fn drain(self) {
-        self.stop.send_replace(true);
+        self.stop
+            .send_replace(Some(Instant::now() + TLS_LEAVING_WAIT));
         self.stage.send_replace(Stage::Draining);
         // What is left is closed with this.
         let _ = timeout(self.grace, self.clients.all_left()).await;
@@ -151,7 +166,7 @@ impl TlsPort {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Receiver<bool>) {
+async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Stopped) {
     let mut warned: Option<Instant> = None;
     let mut told = stopped.clone();
     let accepting = async {
@@ -180,18 +195,13 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: watch::Rece
     };
     tokio::select! {
         biased;
-        _ = told.wait_for(|is_told| *is_told) => {}
+        _ = told.wait_for(|until| until.is_some()) => {}
         () = accepting => {}
     }
 }
 
 /// Serves a connection as soon as there is a place for its client.
-async fn admit(
-    tcp: TcpStream,
-    peer: SocketAddr,
-    shared: &Arc<Shared>,
-    stopped: &watch::Receiver<bool>,
-) {
+async fn admit(tcp: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, stopped: &Stopped) {
     let Some(place) = shared.clients.place(peer.ip()).await else {
         tracing::debug!(client = %peer.ip(), "a client has too many connections");
         return;
@@ -213,12 +223,12 @@ async fn admit_from_proxy(
     mut tcp: TcpStream,
     proxy: SocketAddr,
     shared: &Arc<Shared>,
-    stopped: watch::Receiver<bool>,
+    stopped: Stopped,
 ) {
     let mut told = stopped.clone();
     let read = tokio::select! {
         read = proxied::read(&mut tcp, proxy) => read,
-        _ = told.wait_for(|is_told| *is_told) => return,
+        _ = told.wait_for(|until| until.is_some()) => return,
     };
     match read {
         Ok(client) => admit(tcp, client, shared, &stopped).await,
@@ -227,7 +237,7 @@ async fn admit_from_proxy(
 }
 
 /// Waits until the port is gone.
-async fn until_dropped(stopped: &mut watch::Receiver<bool>) {
+async fn until_dropped(stopped: &mut Stopped) {
     while stopped.changed().await.is_ok() {}
 }
 
@@ -265,7 +275,7 @@ async fn bring(
     let edge = &*shared.edge;
     let (tcp, hello) = {
         let _handshake = edge.figures.enter(At::Handshake);
-        first_words(tcp).await?
+        first_words(tcp, shared).await?
     };
     let Some(name) = hello.server_name().cloned() else {
         let alert = hello.alert_without_name();
@@ -319,6 +329,10 @@ async fn bring_to(
         hello,
         name,
     } = visitor;
+    if hello.protocols().any(|name| name == OF_AUTHORITIES) {
+        let alert = Alert::NO_APPLICATION_PROTOCOL;
+        return Err(Failed::told(Outcome::HandshakeFailed, tcp, alert));
+    }
     let kin = Arc::clone(&found.kin);
     let offered = match who_serves(shared, place, &name, found).await {
         Ok(offered) => offered,
@@ -333,7 +347,11 @@ async fn bring_to(
         Some(config) => {
             let _handshake = shared.edge.figures.enter(At::Handshake);
             let slow = offered.offer.signs_slowly.then_some(&*shared.clients);
-            let io = shake_hands(tcp, &hello, Arc::clone(config), slow, |tcp| tcp).await?;
+            let shaking = shake_hands(tcp, &hello, Arc::clone(config), slow, |tcp| tcp);
+            let io = tokio::select! {
+                io = shaking => io?,
+                () = shared.gives_up() => return Err(Outcome::Timeout.into()),
+            };
             let protocol = io.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
             (AcceptedIo::Tls(Box::new(io)), protocol)
         }
@@ -376,7 +394,7 @@ async fn who_serves(
     let _parked = shared.edge.figures.enter(At::Parked);
     let waited = tokio::select! {
         waited = parking::wait(&shared.edge, &shared.worker, name, found) => waited,
-        () = shared.stopped() => Err(NoOne::Nobody),
+        () = shared.gives_up() => Err(NoOne::Nobody),
     };
     waited.map_err(|why| match why {
         NoOne::Nobody => Outcome::Nobody,
@@ -413,18 +431,23 @@ async fn hand_over(serving: &Serving, ready: Ready, shared: &Shared) -> Result<(
             return Err(Outcome::Full.into());
         }
     };
+    // Also when this connection has to leave for another one at this moment.
+    let _reclaim = serving.reclaim(waiting.number);
     let taking = async {
         match timeout(SNI_PATIENCE, &mut waiting.taken).await {
             Ok(outcome) => Ok(outcome),
             Err(_) => {
                 serving.offer_to_all(waiting.number);
-                timeout(ACCEPT_WAIT, &mut waiting.taken).await
+                tokio::select! {
+                    outcome = timeout(ACCEPT_WAIT, &mut waiting.taken) => outcome,
+                    never = parking::bring_back(&shared.worker, serving) => match never {},
+                }
             }
         }
     };
     let outcome = tokio::select! {
         outcome = taking => outcome.ok(),
-        () = shared.stopped() => None,
+        () = shared.gives_up() => None,
     };
     match outcome {
         Some(Ok(())) => Ok(()),
@@ -450,13 +473,13 @@ async fn part(ready: Ready) {
 }
 
 /// Reads what a client says first.
-async fn first_words(tcp: TcpStream) -> Result<(TcpStream, ClientHello), Failed> {
-    let read = timeout(CLIENT_HELLO_TIMEOUT, read_hello(&tcp)).await;
-    match read {
-        Err(_) => Err(Outcome::Timeout.into()),
-        Ok(Err(None)) => Err(Outcome::BadHello.into()),
-        Ok(Err(Some(alert))) => Err(Failed::told(Outcome::BadHello, tcp, alert)),
-        Ok(Ok(hello)) => Ok((tcp, hello)),
+async fn first_words(tcp: TcpStream, shared: &Shared) -> Result<(TcpStream, ClientHello), Failed> {
+    let read = shared.in_time(CLIENT_HELLO_TIMEOUT, read_hello(&tcp));
+    match read.await {
+        None => Err(Outcome::Timeout.into()),
+        Some(Err(None)) => Err(Outcome::BadHello.into()),
+        Some(Err(Some(alert))) => Err(Failed::told(Outcome::BadHello, tcp, alert)),
+        Some(Ok(hello)) => Ok((tcp, hello)),
     }
 }
 

@@ -14,6 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use rustls::ServerConfig;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use wapo_abi::Errno;
 use wapo_host::{Accepted, InstanceId, MemoryCharge, SniListener, SniRequest};
 use wapo_sni::Pattern;
@@ -91,6 +92,8 @@ pub(super) struct Ready {
 /// Listeners of one name.
 pub(crate) struct Serving {
     kin: Arc<Kin>,
+    /// The serial number of the app that asked for the name first.
+    claimer: u64,
     state: Mutex<State>,
 }
 
@@ -110,8 +113,7 @@ struct Registered {
     serial: u64,
     offer: Arc<Offer>,
     waker: Option<Waker>,
-    /// Connections of the instance.
-    open: Arc<AtomicUsize>,
+    load: Arc<Load>,
     /// Connections that are meant for it.
     meant: usize,
     is_leaving: bool,
@@ -124,6 +126,38 @@ struct Entry {
     ready: Ready,
     meant_for: Option<u64>,
     taken: oneshot::Sender<()>,
+}
+
+/// Connections of one instance, over all names.
+pub(super) struct Load {
+    open: AtomicUsize,
+    /// When it last had a connection, or one was on its way to it.
+    used: Mutex<Instant>,
+}
+
+impl Default for Load {
+    fn default() -> Self {
+        Self {
+            open: AtomicUsize::new(0),
+            used: Mutex::new(Instant::now()),
+        }
+    }
+}
+
+impl Load {
+    /// Connections that the instance has.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// When it last had a connection, or one was on its way to it.
+    pub(super) fn used(&self) -> Instant {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        *self.used.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
 }
 
 /// A connection that waits for a guest.
@@ -169,15 +203,22 @@ impl State {
 }
 
 impl Serving {
-    pub(super) fn new(kin: Arc<Kin>) -> Self {
+    /// A name that a version, by its serial number, is the first to ask for.
+    pub(super) fn new(kin: Arc<Kin>, claimer: u64) -> Self {
         Self {
             kin,
+            claimer,
             state: Mutex::default(),
         }
     }
 
     pub(super) fn kin(&self) -> &Arc<Kin> {
         &self.kin
+    }
+
+    /// The serial number of the app that asked for the name first.
+    pub(super) fn claimer(&self) -> u64 {
+        self.claimer
     }
 
     /// Adds a listener of an instance, and gives its number; `None` if it has as many
@@ -187,7 +228,7 @@ impl Serving {
         instance: InstanceId,
         serial: u64,
         offer: Arc<Offer>,
-        open: Arc<AtomicUsize>,
+        load: Arc<Load>,
     ) -> Option<u64> {
         let mut state = self.state();
         let all = state.listeners.iter();
@@ -201,7 +242,7 @@ impl Serving {
             serial,
             offer,
             waker: None,
-            open,
+            load,
             meant: 0,
             is_leaving: false,
             last: 0,
@@ -238,6 +279,12 @@ impl Serving {
         }
     }
 
+    /// Whether anything may take connections now.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.state();
+        state.open(self.kin.serial()).next().is_some()
+    }
+
     pub(super) fn has_listeners(&self) -> bool {
         !self.state().listeners.is_empty()
     }
@@ -258,8 +305,9 @@ impl Serving {
         let state = self.state();
         let open = state.open(self.kin.serial());
         let open = open.filter(|one| only.is_none_or(|only| only == one.instance));
-        let newest = open.max_by_key(|one| one.number);
-        newest.map(|one| Arc::clone(&one.offer))
+        let newest = open.max_by_key(|one| one.number)?;
+        newest.load.touch();
+        Some(Arc::clone(&newest.offer))
     }
 
     /// Lets a connection wait for a guest.
@@ -268,8 +316,9 @@ impl Serving {
     ///
     /// The connection, when too many wait or nobody has the name any more.
     pub(super) fn push(&self, ready: Ready) -> Result<Waiting, Box<Ready>> {
-        let serial = self.kin.serial();
         let mut state = self.state();
+        // Under the lock: whoever takes over looks after it.
+        let serial = self.kin.serial();
         if state.is_over || state.ready.len() >= READY_OF_NAME_MAX {
             return Err(Box::new(ready));
         }
@@ -278,7 +327,7 @@ impl Serving {
             .open(serial)
             .filter(|one| one.offer.suits(&ready))
             .filter(|one| ready.only.is_none_or(|only| only == one.instance))
-            .min_by_key(|one| (one.open.load(Ordering::Relaxed) + one.meant, one.last))
+            .min_by_key(|one| (one.load.open() + one.meant, one.last))
             .map(|one| one.number);
         let best = state
             .listeners
@@ -288,6 +337,7 @@ impl Serving {
         if let Some(one) = best {
             one.meant += 1;
             one.last = number;
+            one.load.touch();
             meant_for = Some(one.number);
             waker = one.waker.take();
         }
@@ -334,6 +384,14 @@ impl Serving {
         Some(entry.ready)
     }
 
+    /// Takes a connection back in the end, if nobody has taken it.
+    pub(super) fn reclaim(&self, number: u64) -> Reclaim<'_> {
+        Reclaim {
+            serving: self,
+            number,
+        }
+    }
+
     /// Nobody has the name any more: what waits is let go.
     pub(super) fn end(&self) {
         let mut state = self.state();
@@ -347,8 +405,9 @@ impl Serving {
 
     /// The next connection for a listener.
     fn poll_take(&self, number: u64, waker: &Waker) -> Poll<Result<Taken, Errno>> {
-        let serial = self.kin.serial();
         let mut state = self.state();
+        // Under the lock: whoever takes over looks after it.
+        let serial = self.kin.serial();
         let state = &mut *state;
         let mut all = state.listeners.iter_mut();
         let Some(me) = all.find(|one| one.number == number) else {
@@ -377,7 +436,7 @@ impl Serving {
         let _ = entry.taken.send(());
         Poll::Ready(Ok(Taken {
             accepted: entry.ready.accepted,
-            open: Counted::new(&me.open),
+            open: Counted::new(&me.load),
             offer: Arc::clone(&me.offer),
         }))
     }
@@ -395,19 +454,32 @@ struct Taken {
     offer: Arc<Offer>,
 }
 
+/// Takes a connection back that nobody has taken, when it is dropped.
+pub(super) struct Reclaim<'a> {
+    serving: &'a Serving,
+    number: u64,
+}
+
+impl Drop for Reclaim<'_> {
+    fn drop(&mut self) {
+        let _ = self.serving.take_out(self.number);
+    }
+}
+
 /// Counts a connection of an instance.
-struct Counted(Arc<AtomicUsize>);
+struct Counted(Arc<Load>);
 
 impl Counted {
-    fn new(open: &Arc<AtomicUsize>) -> Self {
-        open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
+    fn new(load: &Arc<Load>) -> Self {
+        load.open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(load))
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.touch();
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -13,12 +13,13 @@ pub const TLS_CONNECTIONS_MAX: u32 = 1024;
 /// Connections of the shared TLS port that wait for one app, not for their clients.
 ///
 /// An eighth of all, so that apps that take none, or are slow to start, leave places
-/// for those of others.
+/// for those of others. Of a port with fewer places it is an eighth of those.
 pub const WAITING_OF_APP_MAX: usize = 128;
 
 /// Connections that wait until an app has started, of those.
 ///
-/// What they wait for happens rarely, and takes some tenths of a second.
+/// What they wait for happens rarely, and takes some tenths of a second. Of a port with
+/// fewer places it is a sixteenth of those.
 pub const PARKED_OF_APP_MAX: usize = 64;
 
 /// Connections of one name whose handshake is done and that wait for a guest.
@@ -47,6 +48,12 @@ pub const SNI_PATIENCE: Duration = Duration::from_millis(100);
 /// As long as other servers let clients wait for an answer to their first bytes at
 /// least; the client is told of an end, and may come again.
 pub const ACCEPT_WAIT: Duration = Duration::from_secs(10);
+
+/// Time for connections of the TLS port to come to a guest, once the daemon ends.
+///
+/// A client that was accepted has begun to speak, and needs two round trips at most;
+/// one that stays silent is not waited for.
+pub const TLS_LEAVING_WAIT: Duration = Duration::from_secs(3);
 
 /// Listeners of one instance for the same name.
 ///

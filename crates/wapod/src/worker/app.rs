@@ -133,7 +133,7 @@ pub(crate) struct Instance {
     pub(super) is_leaving: AtomicBool,
     /// Since when it has had nothing to do.
     pub(super) idle_since: Mutex<Instant>,
-    edge: Arc<Edge>,
+    pub(super) edge: Arc<Edge>,
 }
 
 impl Instance {

@@ -12,7 +12,8 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 use wapo_host::net::policy::{AppEgress, EgressDefault, EgressRule, EgressRules};
 use wapo_host::{
-    Embedder, ExitReason, InstanceConfig, LoadFor, Phase, Program, RestartPolicy, Status,
+    Embedder, ExitReason, InstanceConfig, InstanceId, LoadFor, Phase, Program, RestartPolicy,
+    Status,
 };
 
 use super::Worker;
@@ -40,6 +41,25 @@ impl Start {
             generation: app.generation(),
             deadline,
         }
+    }
+}
+
+impl App {
+    /// Whether an instance takes no more.
+    pub(crate) fn is_leaving(&self, instance: InstanceId) -> bool {
+        let state = self.state();
+        let mut all = state.instances.iter();
+        all.any(|one| one.handle.id() == instance && one.is_leaving())
+    }
+}
+
+impl Instance {
+    /// Since when nobody has used it. Clients of the TLS port use it while they have
+    /// connections: they come back on them.
+    pub(super) fn unused_since(&self) -> Instant {
+        let used = self.edge.last_used(self.handle.id());
+        let idle_since = *self.idle_since();
+        used.map_or(idle_since, |used| used.max(idle_since))
     }
 }
 
@@ -303,7 +323,7 @@ impl Worker {
             for one in &state.instances {
                 let may_go =
                     one.kind == Kind::OnDemand || (one.kind == Kind::Standing && has_spare);
-                let since = *one.idle_since();
+                let since = one.unused_since();
                 if may_go
                     && !one.owes_answers()
                     && !one.is_leaving()
@@ -332,10 +352,7 @@ impl Worker {
             {
                 let is_over = one.started.elapsed() >= self.limits.on_demand_time;
                 let is_idle = !one.is_busy();
-                // Clients of the TLS port come back on the connections that they have.
-                let is_expected = self.edge.open_connections(one.handle.id()) > 0;
-                let is_forgotten =
-                    is_idle && !is_expected && one.idle_since().elapsed() >= ON_DEMAND_LINGER;
+                let is_forgotten = is_idle && one.unused_since().elapsed() >= ON_DEMAND_LINGER;
                 if is_over || is_forgotten {
                     has_begun |= !one.is_leaving();
                     one.leave();

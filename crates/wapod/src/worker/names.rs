@@ -78,8 +78,15 @@ impl Worker {
         self.edge.inherit_label(from, to, &to.name());
     }
 
-    /// Makes the label of an app free again.
+    /// Makes the label of an app free again, unless the app has it that is about to take
+    /// its place.
     pub(super) fn release_name(&self, app: &App) {
-        self.edge.release_label(app, &app.name());
+        let name = app.name();
+        if let Some(next) = self.edge.successor(app)
+            && next.name() == name
+        {
+            self.edge.inherit_label(app, &next, &name);
+        }
+        self.edge.release_label(app, &name);
     }
 }

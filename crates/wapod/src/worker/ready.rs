@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 use wapo_host::{ExitReason, Phase, Status};
+use wapo_sni::Pattern;
 
 use super::app::{App, Instance};
 
@@ -47,7 +48,7 @@ impl Offers {
                 .copied()
                 .filter(|address| ports.udp.is_shared(app.family(), *address))
                 .collect(),
-            names: status.names.iter().cloned().collect(),
+            names: status.names.iter().map(in_one_form).collect(),
         }
     }
 
@@ -101,6 +102,12 @@ impl Offers {
         }
         (!missing.is_empty()).then(|| missing.join(", "))
     }
+}
+
+/// A name as all guests mean it, however they write it.
+fn in_one_form(name: &Arc<str>) -> Arc<str> {
+    let pattern = name.parse::<Pattern>();
+    pattern.map_or_else(|_| Arc::clone(name), |pattern| pattern.to_string().into())
 }
 
 /// Why instances are not ready.

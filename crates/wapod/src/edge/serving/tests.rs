@@ -18,7 +18,7 @@ struct Instances {
 
 impl Instances {
     async fn new(serials: &[u64]) -> Self {
-        let serving = Serving::new(Arc::new(Kin::of_test(OURS)));
+        let serving = Serving::new(Arc::new(Kin::of_test(OURS)), OURS);
         let offer = || {
             Arc::new(Offer {
                 tls: None,
