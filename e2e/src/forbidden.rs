@@ -21,6 +21,7 @@ pub const ADDRESSES: &[&str] = &[
     // Private networks, of the machine's operator and its provider.
     "10.1.2.3",
     "100.64.0.1",
+    "168.63.129.16",
     "169.254.169.254",
     "172.16.0.1",
     "172.31.255.255",
@@ -46,6 +47,9 @@ pub const ADDRESSES: &[&str] = &[
     "fc00::1",
     "fd12:3456::1",
     "fec0::1",
+    // Not given out to anybody.
+    "200::1",
+    "4000::1",
     // IPv4 within IPv6: mapped, translated, compatible, NAT64, 6to4.
     "::ffff:127.0.0.1",
     "::ffff:10.0.0.1",

@@ -302,7 +302,8 @@ macro_rules! for_each_host_call {
                 /// Connects a UDP socket to `host:port`: what is sent without an address goes
                 /// there, and only what comes from there is received. Waits for the name to be
                 /// resolved; to be called again with the same target then. Another target
-                /// begins anew.
+                /// begins anew. Not for a port that instances share: what this socket takes
+                /// from the common queue and is not from its peer is lost for the others.
                 fast 310 udp_connect(waker: waker, handle: handle, target: str max TARGET_BYTES_MAX) -> unit, gas 1000,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, PENDING, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
 

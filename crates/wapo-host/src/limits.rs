@@ -256,8 +256,8 @@ pub const PROXY_HEAD_BYTES_MAX: usize = 4 * 1024;
 
 /// Addresses of one answer that are kept.
 ///
-/// A name may have thousands. More than [`CONNECT_ADDRESSES_MAX`] are never tried; the
-/// others are spare for those that the policy denies.
+/// A name may have thousands. All that are kept are put to the policy; of those that it
+/// allows [`CONNECT_ADDRESSES_MAX`] are tried.
 pub const ANSWER_ADDRESSES_MAX: usize = 16;
 
 /// Answers about names that one app keeps.
@@ -295,12 +295,16 @@ pub const LOOKUP_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Questions of one app under way at a time.
 ///
-/// Each has a socket and room for an answer of 64 KiB, for up to [`DNS_TIMEOUT`].
+/// Each has room for an answer of 64 KiB, and one descriptor of the app's, for up to
+/// [`DNS_TIMEOUT`]. While servers are silent the resolver asks two at once, and each up to
+/// three times from a socket of its own: up to five descriptors more, which are the
+/// daemon's.
 pub const LOOKUPS_UNDER_WAY_MAX: usize = 64;
 
-/// Addresses of one name that are tried.
+/// Addresses of one name that are tried, of those that the policy allows.
 ///
-/// A name may resolve to thousands; each attempt costs a socket.
+/// A name may resolve to thousands; each attempt costs a socket. How many are looked
+/// at is bounded by [`ANSWER_ADDRESSES_MAX`], for each of both families.
 pub const CONNECT_ADDRESSES_MAX: usize = 8;
 
 /// Time a TLS handshake may take from the moment the connection exists.

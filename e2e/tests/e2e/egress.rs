@@ -146,6 +146,11 @@ fn script(question: &Question, before: usize) -> Option<Reply> {
         "public.test" => addresses(&PUBLIC),
         "mixed.test" => addresses(&["127.0.0.1", PUBLIC[0], "10.0.0.1", "::1"]),
         "thousand.test" => thousand(None),
+        "denied-first.test" => {
+            let private = (1..16).map(|n| IpAddr::from([10, 0, 0, n]));
+            let public = PUBLIC[0].parse().unwrap();
+            Reply::of(question, &private.chain([public]).collect::<Vec<_>>())
+        }
         "thousand-and-one.test" => thousand(Some(PUBLIC[0].parse().unwrap())),
         // Each question has another answer than the one before.
         "rebinding.test" => match before % 2 {
@@ -299,6 +304,7 @@ async fn only_addresses_that_were_checked_are_dialled_whatever_the_server_says_n
         ("public.test", true),
         ("mixed.test", true),
         ("thousand-and-one.test", true),
+        ("denied-first.test", true),
         ("rebinding.test", true),
         ("rebinding.test", false),
         ("rebinding.test", true),
@@ -315,6 +321,10 @@ async fn only_addresses_that_were_checked_are_dialled_whatever_the_server_says_n
             "{host}: {reached:?}"
         );
     }
+    let denied = || probe.app().handle().egress_refusals().denied;
+    let before = denied();
+    assert_denied(connect(&probe, "thousand.test", trap.port).await, "all");
+    assert_eq!(denied() - before, 16, "addresses that are looked at");
     // A loop ends, and leads nowhere.
     for host in ["loop.test", "self.test"] {
         let (kind, text) = connect(&probe, host, trap.port).await.unwrap_err();
@@ -428,11 +438,16 @@ async fn an_audit_counts_and_tells_and_lets_through_all_but_the_workers_own_port
     let trap = Trap::set().await;
     let daemon = daemon(&dns, |config| {
         config.egress.audit = true;
+        // What a rule denies is let through as well, and no port of the worker's.
+        config.egress.deny = rules(&["127.0.0.0/8", "10.0.0.0/8"]).into_iter().collect();
         config.admin_address = Some((Ipv4Addr::LOCALHOST, 0).into());
     })
     .await;
     let user = daemon.running().user_address().port();
-    let probe = probe(&daemon, "audited", |_| {}).await;
+    let probe = probe(&daemon, "audited", |app| {
+        app.egress_deny = rules(&["8.8.4.4", "::1"]);
+    })
+    .await;
     for host in ["10.1.2.3", "alias.test", "127.1"] {
         assert_eq!(connect(&probe, host, trap.port).await, Ok(()), "{host}");
     }

@@ -100,6 +100,8 @@ async fn a_rule_opens_what_it_names_for_datagrams() {
     for _ in 0..3 {
         assert_eq!(next(&open).await.0, b"x");
     }
+    let denied = || probe.app().handle().egress_refusals().denied;
+    assert_eq!(denied(), 1, "the one that ended a batch counts once");
     // A peer that is allowed opens no other address.
     let target = open_at.to_string();
     assert_eq!(probe.udp_connect(socket, &target).await, Ok(0));
@@ -112,12 +114,16 @@ async fn a_name_is_judged_by_what_it_resolves_to() {
     let dns = Dns::serve(&[
         ("open.test", IpAddr::V4(Ipv4Addr::LOCALHOST)),
         ("closed.test", IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        ("both.test", "::1".parse().unwrap()),
+        ("both.test", IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2))),
     ])
     .await;
     let servers = vec![dns.address()];
     let daemon = Daemon::with(|config| config.resolver = Resolver::Servers(servers)).await;
     let probe = Probe::on(&daemon, |app| {
-        app.egress = vec!["open.test".parse().unwrap()];
+        app.egress = ["open.test", "127.0.0.2"]
+            .map(|rule| rule.parse().unwrap())
+            .to_vec();
     })
     .await;
     let (peer, at) = server().await;
@@ -140,6 +146,13 @@ async fn a_name_is_judged_by_what_it_resolves_to() {
         assert_eq!(unknown, Err(Errno::Io));
         let (kind, text) = probe.net_failure(socket).await.unwrap();
         assert_eq!(kind, NO_SUCH_NAME, "{text}");
+        // Of a name with addresses of both families one may be allowed.
+        let other = probe.udp_bind(bound).await.unwrap();
+        assert_eq!(
+            probe.udp_connect(other, "both.test:53").await,
+            Ok(0),
+            "{bound}"
+        );
         // The peer is the one that it was.
         assert_eq!(probe.udp_send(socket, &hello).await, Ok(1));
         assert_eq!(next(&peer).await.0, b"hello");
@@ -164,6 +177,7 @@ async fn datagrams_do_not_go_around_a_proxy() {
         assert_eq!(kind, DENIED);
         assert!(text.contains("proxy"), "{text}");
     }
+    assert_eq!(probe.app().handle().egress_refusals().denied, 2);
 
     // One for names of I2P says nothing about others, and none of these is asked for.
     let dns = Dns::serve(&[("a.i2p", IpAddr::V4(Ipv4Addr::LOCALHOST))]).await;
@@ -178,6 +192,7 @@ async fn datagrams_do_not_go_around_a_proxy() {
     let refused = probe.udp_connect(socket, "a.i2p:53").await;
     assert_eq!(refused, Err(Errno::Forbidden));
     assert_eq!(probe.net_failure(socket).await.unwrap().0, DENIED);
+    assert_eq!(probe.app().handle().egress_refusals().denied, 1);
     let (peer, at) = server().await;
     assert_eq!(probe.send_to(socket, at, b"x").await, Ok(1));
     assert_eq!(next(&peer).await.0, b"x");

@@ -159,7 +159,7 @@ fn answer(call: &CallInfo) -> String {
         (true, "unit") => "0".to_owned(),
         (true, "handle") => "a new handle".to_owned(),
         (true, "task") => "the id of a task".to_owned(),
-        (true, "size") => "a number of bytes".to_owned(),
+        (true, "size") => "a number, of bytes if the text does not say of what".to_owned(),
         (true, other) => format!("`{other}`"),
         (false, result) => format!("SCALE `{}`, fetched with `get_return`", scale(result)),
     }

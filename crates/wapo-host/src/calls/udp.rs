@@ -18,7 +18,7 @@ use crate::limits::UDP_SOCKET_BYTES;
 use crate::net::failure::Failure;
 use crate::net::policy::Denied;
 use crate::net::udp::{Means, Reach, SendError, Tally, Udp};
-use crate::net::udp_connect::{ConnectError, by_proxy_only};
+use crate::net::udp_connect::ConnectError;
 use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
@@ -36,7 +36,8 @@ impl family::udp::Calls for InstanceState {
         self.add_work(WORK_SOCKET);
         let address: SocketAddr = addr.parse().map_err(|_| Errno::INVALID_PARAMETER)?;
         if self.dialer.proxies.forbid_datagrams() {
-            self.refuse(by_proxy_only(addr));
+            let denied = self.dialer.deny_datagrams(addr);
+            self.refuse(Failure::from(&denied));
             return Err(Errno::FORBIDDEN);
         }
         let (reach, address) = self.udp_address(address)?;
@@ -55,6 +56,8 @@ impl family::udp::Calls for InstanceState {
             Reach::Client => crate::net::bind_udp(address),
         };
         let udp = bound.and_then(|bound| {
+            // Port 0 has become a number.
+            let address = bound.local_addr().unwrap_or(address);
             let udp = Udp::new(bound, reach, means);
             if udp.is_err() && reach == Reach::Port {
                 // What the embedder keeps of it must not outlive the failure.
@@ -106,6 +109,7 @@ impl family::udp::Calls for InstanceState {
         let mut tally = Tally::default();
         let sent = poll_lazily(lazy, |cx| udp.poll_send(cx, data, dialer, &mut tally));
         self.add_work(WORK_SENT * tally.datagrams + WORK_CHECK * tally.checks);
+        self.add_work(tally.work_moved());
         if tally.datagrams > 0 {
             self.config.meter.add_egress(tally.bytes());
             self.control.note_io();
@@ -139,8 +143,7 @@ impl family::udp::Calls for InstanceState {
         allow(rates, dialer, handle, WAY_IN, buffer.len(), &mut lazy)?;
         let mut tally = Tally::default();
         let received = poll_lazily(lazy, |cx| udp.poll_recv(cx, buffer, &mut tally));
-        let work = WORK_RECEIVED * tally.datagrams;
-        self.add_work(work + work_moved(usize::try_from(tally.bytes()).unwrap_or(usize::MAX)));
+        self.add_work(WORK_RECEIVED * tally.datagrams + tally.work_moved());
         if tally.datagrams > 0 {
             self.config.meter.add_ingress(tally.bytes());
             self.control.note_io();
@@ -157,6 +160,13 @@ impl family::udp::Calls for InstanceState {
         };
         let address = address.ok_or(Errno::UNSUPPORTED_OPERATION)?;
         Ok(address.to_string())
+    }
+}
+
+impl Tally {
+    /// Host time of moving the bytes.
+    fn work_moved(self) -> u64 {
+        work_moved(usize::try_from(self.bytes()).unwrap_or(usize::MAX))
     }
 }
 

@@ -320,6 +320,7 @@ struct Race<'a> {
     v6: VecDeque<IpAddr>,
     /// The family that is tried next if both are there.
     v4_is_next: bool,
+    /// Addresses that the policy has allowed, up to [`CONNECT_ADDRESSES_MAX`].
     tried: usize,
     /// When the next address may be dialled beside those under way.
     next_at: Instant,
@@ -457,11 +458,12 @@ impl<'a> Race<'a> {
     /// The next address that the policy allows.
     fn next_allowed(&mut self) -> Option<SocketAddr> {
         while self.tried < CONNECT_ADDRESSES_MAX {
-            let address = self.next_address()?;
-            self.tried += 1;
-            let address = SocketAddr::new(address, self.port);
+            let address = SocketAddr::new(self.next_address()?, self.port);
             match self.dialer.check_address(self.host, address) {
-                Ok(()) => return Some(address),
+                Ok(()) => {
+                    self.tried += 1;
+                    return Some(address);
+                }
                 Err(denied) => self.deny(&denied),
             }
         }

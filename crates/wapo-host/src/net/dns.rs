@@ -95,7 +95,8 @@ impl Dns {
     }
 
     /// The addresses of one family that a name has, in the order of the answer, for
-    /// an app: at its rate, from its answers or anew.
+    /// an app: at its rate, from its answers or anew. The name is a whole one; domains
+    /// to search, as the system may have them, are not put behind it.
     ///
     /// # Errors
     ///
@@ -114,6 +115,10 @@ impl Dns {
         family: AddressFamily,
     ) -> Result<Vec<IpAddr>, Failure> {
         let (resolver, generation) = self.resolver()?;
+        let mut name = parse_name(host).ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
+        // The policy has judged this name, and none that the system's list of domains to
+        // search would make of it.
+        name.set_fqdn(true);
         let answer = match app.known(host, family, generation, Instant::now()) {
             Some(answer) => answer,
             None => {
@@ -123,7 +128,7 @@ impl Dns {
                 tokio::time::sleep(wait).await;
                 let turn = app.under_way.acquire().await;
                 let _turn = turn.map_err(|_| too_many_names())?;
-                let (answer, ttl) = ask(&resolver, host, family).await?;
+                let (answer, ttl) = ask(&resolver, name, family).await?;
                 let of = (host, family, generation);
                 app.keep(&self.room, of, answer.clone(), ttl, Instant::now());
                 answer
@@ -133,7 +138,8 @@ impl Dns {
         Ok(answer.to_vec())
     }
 
-    /// The same for the worker itself: always anew, at any rate.
+    /// The same for the worker itself: always anew, at any rate, and with the
+    /// domains that the system searches.
     ///
     /// # Errors
     ///
@@ -148,7 +154,8 @@ impl Dns {
         family: AddressFamily,
     ) -> Result<Vec<IpAddr>, Failure> {
         let (resolver, _) = self.resolver()?;
-        let (answer, _) = ask(&resolver, host, family).await?;
+        let name = parse_name(host).ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
+        let (answer, _) = ask(&resolver, name, family).await?;
         let answer = answer.ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
         Ok(answer.to_vec())
     }
@@ -172,10 +179,9 @@ impl Dns {
 /// Asks the name servers. Gives also the time for which the answer holds.
 async fn ask(
     resolver: &TokioResolver,
-    host: &str,
+    name: Name,
     family: AddressFamily,
 ) -> Result<(Answer, Duration), Failure> {
-    let name = parse_name(host).ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
     let kind = match family {
         AddressFamily::V4 => RecordType::A,
         AddressFamily::V6 => RecordType::AAAA,
@@ -327,6 +333,8 @@ fn name_server(server: SocketAddr) -> NameServerConfig {
 
 #[cfg(test)]
 mod tests {
+    use hickory_resolver::proto::op::Message;
+
     use super::*;
 
     #[test]
@@ -341,6 +349,58 @@ mod tests {
             assert_eq!(name.to_string(), text.to_lowercase());
         }
         assert!(parse_name("a b_c..").is_none());
+    }
+
+    /// A server that knows no name, and notes each that it is asked for.
+    async fn unknowing() -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
+        let socket = tokio::net::UdpSocket::bind("127.0.0.1:0").await;
+        let socket = socket.expect("a port");
+        let address = socket.local_addr().expect("bound");
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let names = Arc::clone(&asked);
+        tokio::spawn(async move {
+            let mut packet = [0; 512];
+            while let Ok((len, from)) = socket.recv_from(&mut packet).await {
+                let question = Message::from_vec(&packet[..len]).expect("a question");
+                names
+                    .lock()
+                    .expect("names")
+                    .push(question.queries[0].name().to_string());
+                // A response, and there is no such name.
+                packet[2] |= 0x80;
+                packet[3] = 0x83;
+                let _ = socket.send_to(&packet[..len], from).await;
+            }
+        });
+        (address, asked)
+    }
+
+    #[tokio::test]
+    async fn apps_ask_for_the_name_that_was_judged_and_the_worker_may_search() {
+        let (address, asked) = unknowing().await;
+        let search = |text: &str| Name::from_utf8(text).expect("a name");
+        let config = ResolverConfig::from_parts(
+            Some(search("domain.test.")),
+            vec![search("search.test.")],
+            vec![name_server(address)],
+        );
+        let dns = Dns {
+            source: Source::Fixed(build(config, ResolverOpts::default()).expect("a resolver")),
+            room: Arc::default(),
+        };
+        for host in ["db", "db.other.test", "my_db"] {
+            let found = dns.lookup_for(&NameShare::default(), host, AddressFamily::V4);
+            assert!(found.await.is_err());
+            let names = std::mem::take(&mut *asked.lock().expect("names"));
+            assert!(!names.is_empty());
+            assert!(
+                names.iter().all(|name| *name == format!("{host}.")),
+                "{names:?}"
+            );
+        }
+        assert!(dns.lookup("db", AddressFamily::V4).await.is_err());
+        let names = asked.lock().expect("names").clone();
+        assert!(names.contains(&"db.search.test.".to_owned()), "{names:?}");
     }
 
     #[tokio::test]

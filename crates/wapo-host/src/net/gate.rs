@@ -51,9 +51,32 @@ impl Dialer {
         self.settle(self.policy.check_unresolved(host, port), Count::Yes)
     }
 
+    /// What the policy says about an address, not counted: for what is asked about
+    /// again before anything comes of a refusal.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`], also where the worker only audits.
+    pub(crate) fn judge_address(&self, host: &str, address: SocketAddr) -> Result<(), Denied> {
+        self.policy.check_name(host, address.port())?;
+        self.policy.check_address(host, address)
+    }
+
+    /// Refuses datagrams because they would go around a proxy, which carries none. An
+    /// audit changes nothing: it is about rules.
+    pub(crate) fn deny_datagrams(&self, target: &str) -> Denied {
+        self.meter.add_egress_denied();
+        Denied {
+            target: target.to_owned(),
+            reason: DenyReason::Proxy,
+            rule: String::new(),
+            is_own_port: false,
+        }
+    }
+
     fn settle(&self, checked: Result<(), Denied>, count: Count) -> Result<(), Denied> {
         let Err(denied) = checked else { return Ok(()) };
-        if self.policy.only_audits() && denied.reason != DenyReason::OwnPort {
+        if self.policy.only_audits() && !denied.is_own_port {
             if count == Count::Yes {
                 self.meter.add_egress_audited();
                 self.notices.warn(&format!("audit: {denied}"));

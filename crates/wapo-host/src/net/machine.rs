@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,7 +29,27 @@ struct Addresses {
     looked: Option<Instant>,
     /// Fixed ones are not looked up again.
     is_fixed: bool,
-    all: HashSet<IpAddr>,
+    /// `None` until they could be listed once: any address may be one of them.
+    all: Option<HashSet<IpAddr>>,
+}
+
+impl Addresses {
+    /// Takes the addresses of interfaces over; those that were known stay where there
+    /// are none.
+    fn learn(&mut self, listed: io::Result<Vec<if_addrs::Interface>>) {
+        match listed {
+            Ok(interfaces) => {
+                let all = interfaces.iter().map(|entry| canonical(entry.ip()));
+                self.all = Some(all.collect());
+            }
+            Err(error) => warn!(%error, "cannot list the addresses of this machine"),
+        }
+    }
+
+    fn may_have(&self, address: IpAddr) -> bool {
+        let known = self.all.as_ref();
+        known.is_none_or(|all| all.contains(&canonical(address)))
+    }
 }
 
 impl Machine {
@@ -51,7 +72,8 @@ impl Machine {
         address.is_loopback() || address.is_unspecified() || self.has_interface(address)
     }
 
-    /// Whether an interface of this machine has the address.
+    /// Whether an interface of this machine has the address. While they could not be
+    /// listed, every address is held for one: only what a rule names is reached then.
     pub(crate) fn has_interface(&self, address: IpAddr) -> bool {
         let mut known = self
             .addresses
@@ -60,17 +82,9 @@ impl Machine {
         let is_due = known.looked.is_none_or(|at| at.elapsed() >= LOOK_INTERVAL);
         if is_due && !known.is_fixed {
             known.looked = Some(Instant::now());
-            match if_addrs::get_if_addrs() {
-                Ok(interfaces) => {
-                    known.all = interfaces
-                        .iter()
-                        .map(|entry| canonical(entry.ip()))
-                        .collect();
-                }
-                Err(error) => warn!(%error, "cannot list the addresses of this machine"),
-            }
+            known.learn(if_addrs::get_if_addrs());
         }
-        known.all.contains(&canonical(address))
+        known.may_have(address)
     }
 
     #[cfg(test)]
@@ -80,7 +94,7 @@ impl Machine {
             addresses: Mutex::new(Addresses {
                 looked: None,
                 is_fixed: true,
-                all: all.into_iter().collect(),
+                all: Some(all.into_iter().collect()),
             }),
         }
     }
@@ -104,6 +118,19 @@ impl Default for Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_that_could_not_be_listed_may_be_any() {
+        let public: IpAddr = "1.2.3.4".parse().expect("an address");
+        let mut addresses = Addresses::default();
+        addresses.learn(Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(addresses.may_have(public), "nothing is known");
+        addresses.learn(if_addrs::get_if_addrs());
+        assert!(!addresses.may_have(public));
+        addresses.learn(Err(io::ErrorKind::PermissionDenied.into()));
+        assert!(!addresses.may_have(public), "what was known stays");
+        assert!(addresses.may_have("127.0.0.1".parse().expect("an address")));
+    }
 
     #[test]
     fn loopback_and_interfaces_are_this_machine() {

@@ -76,6 +76,9 @@ pub struct Denied {
     pub reason: DenyReason,
     /// The narrowest rule that would allow it, where one could.
     pub rule: String,
+    /// Whether it is one of the worker's own ports, which an audit keeps closed
+    /// whatever the reason is.
+    pub is_own_port: bool,
 }
 
 /// Why a connection was refused.
@@ -95,7 +98,7 @@ pub enum DenyReason {
     PrivateName,
     /// Only rules count here, and there is none for it.
     NoRule,
-    /// It would go around the proxy.
+    /// Datagrams would go around the proxy, which carries none.
     Proxy,
 }
 
@@ -109,7 +112,7 @@ impl std::fmt::Display for DenyReason {
             Self::Special(kind) => kind,
             Self::PrivateName => "a name of private networks, which a proxy would resolve",
             Self::NoRule => "only what rules allow may be reached",
-            Self::Proxy => "it would go around the proxy of this worker",
+            Self::Proxy => "this worker connects by a proxy, which carries none",
         })
     }
 }
@@ -120,11 +123,13 @@ impl std::fmt::Display for Denied {
             target,
             reason,
             rule,
+            is_own_port: _,
         } = self;
-        write!(
-            f,
-            "not allowed to connect to {target}: egress denied ({reason})"
-        )?;
+        let what = match reason {
+            DenyReason::Proxy => "no datagrams to or from",
+            _ => "not allowed to connect to",
+        };
+        write!(f, "{what} {target}: egress denied ({reason})")?;
         match reason {
             DenyReason::WorkerRule => {
                 write!(f, "; the operator can change egress-deny of the worker")
@@ -269,6 +274,16 @@ impl EgressRules {
         self.machine.has(address) || inner.any(|inner| self.machine.has(inner.into()))
     }
 
+    /// Whether an address and a port are the worker's own.
+    fn is_own_port(&self, address: SocketAddr) -> bool {
+        self.machine.owns_port(address.port()) && self.leads_here(address.ip())
+    }
+
+    /// Whether a proxy that resolves the name might reach the worker's own port.
+    fn may_be_own_port(&self, name: &str, port: u16) -> bool {
+        self.machine.owns_port(port) && !looks_public(name)
+    }
+
     fn default_allows(&self) -> bool {
         let all = [self.worker.default, self.app.default];
         all.iter().all(|default| *default == EgressDefault::Public)
@@ -276,7 +291,7 @@ impl EgressRules {
 
     fn judge_address(&self, asked: &Asked<'_>, address: IpAddr) -> Result<(), DenyReason> {
         self.denied(asked)?;
-        if self.machine.owns_port(asked.port) && self.leads_here(address) {
+        if self.is_own_port(SocketAddr::new(address, asked.port)) {
             return match self.is_named(asked) {
                 true => Ok(()),
                 false => Err(DenyReason::OwnPort),
@@ -299,14 +314,13 @@ impl EgressRules {
 
     fn judge_unresolved(&self, asked: &Asked<'_>, name: &str) -> Result<(), DenyReason> {
         self.denied(asked)?;
-        let is_public = looks_public(name);
-        if self.machine.owns_port(asked.port) && !is_public && !self.is_named(asked) {
+        if self.may_be_own_port(name, asked.port) && !self.is_named(asked) {
             return Err(DenyReason::OwnPort);
         }
         if self.is_allowed(asked) {
             return Ok(());
         }
-        match (is_public, self.default_allows()) {
+        match (looks_public(name), self.default_allows()) {
             (false, _) => Err(DenyReason::PrivateName),
             (true, false) => Err(DenyReason::NoRule),
             (true, true) => Ok(()),
@@ -377,7 +391,10 @@ impl EgressPolicy for EgressRules {
             port: address.port(),
         };
         let judged = self.judge_address(&asked, address.ip());
-        judged.map_err(|reason| Denied::of_address(name, address, reason))
+        judged.map_err(|reason| Denied {
+            is_own_port: self.is_own_port(address),
+            ..Denied::of_address(name, address, reason)
+        })
     }
 
     fn check_unresolved(&self, host: &str, port: u16) -> Result<(), Denied> {
@@ -394,7 +411,10 @@ impl EgressPolicy for EgressRules {
             port,
         };
         let judged = self.judge_unresolved(&asked, &name);
-        judged.map_err(|reason| Denied::of_name(&name, port, reason))
+        judged.map_err(|reason| Denied {
+            is_own_port: self.may_be_own_port(&name, port),
+            ..Denied::of_name(&name, port, reason)
+        })
     }
 
     fn only_audits(&self) -> bool {
@@ -408,6 +428,7 @@ impl Denied {
             target: format!("{name}:{port}"),
             reason,
             rule: format!("{name}:{port}"),
+            is_own_port: false,
         }
     }
 
@@ -423,6 +444,7 @@ impl Denied {
             target,
             reason,
             rule,
+            is_own_port: false,
         }
     }
 }

@@ -9,6 +9,7 @@
 //! one that a datagram came from: who sent it is a claim. Called by `calls/udp`;
 //! nothing here waits, and nothing is answered by the host itself.
 
+use std::cell::RefCell;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -101,7 +102,7 @@ pub(crate) struct Udp {
 pub(crate) struct Tally {
     /// Datagrams that the kernel was asked to move.
     pub(crate) datagrams: u64,
-    /// Bytes of their payloads.
+    /// Bytes of their payloads, also of what the guest had no room for.
     pub(crate) payload_bytes: u64,
     /// Addresses that were put to the policy.
     pub(crate) checks: u64,
@@ -117,6 +118,15 @@ impl Tally {
     pub(crate) fn bytes(self) -> u64 {
         self.payload_bytes + DATAGRAM_BYTES * self.datagrams
     }
+}
+
+/// With what an address is put to the policy.
+#[derive(Clone, Copy)]
+struct Asking<'a> {
+    dialer: &'a Dialer,
+    now: Instant,
+    /// Whether it is the first datagram of its call, with which the call fails.
+    is_first: bool,
 }
 
 /// Why the first datagram of a batch was not sent.
@@ -209,13 +219,13 @@ impl Udp {
                 break;
             }
             let (header, payload) = room.split_at_mut(HEADER_BYTES);
-            match self.io.try_recv_from(payload) {
-                Ok((payload_bytes, from)) => {
+            match receive(&self.io, payload) {
+                Ok(Received { sent, kept, from }) => {
                     taken += 1;
-                    tally.add(payload_bytes);
+                    tally.add(sent);
                     if self.hears(from) {
-                        header.copy_from_slice(&header_of(from, payload_bytes));
-                        filled += HEADER_BYTES + payload_bytes;
+                        header.copy_from_slice(&header_of(from, kept));
+                        filled += HEADER_BYTES + kept;
                     }
                 }
                 Err(error) if error.kind() != ErrorKind::WouldBlock => {
@@ -280,7 +290,12 @@ impl Udp {
         while sent < UDP_BATCH_DATAGRAMS_MAX && !datagrams.is_empty() {
             let outcome = match split(datagrams) {
                 Ok((to, payload, rest)) => {
-                    let outcome = self.send_one(to, payload, dialer, now, tally);
+                    let asking = Asking {
+                        dialer,
+                        now,
+                        is_first: sent == 0,
+                    };
+                    let outcome = self.send_one(to, payload, asking, tally);
                     outcome.map(|()| rest)
                 }
                 Err(error) => Err(error),
@@ -307,8 +322,7 @@ impl Udp {
         &mut self,
         to: Option<SocketAddr>,
         payload: &[u8],
-        dialer: &Dialer,
-        now: Instant,
+        asking: Asking<'_>,
         tally: &mut Tally,
     ) -> Result<(), SendError> {
         let is_connected = self.reach == Reach::Client && self.peer.is_some();
@@ -316,7 +330,7 @@ impl Udp {
             None if is_connected => None,
             None => Some(self.peer.ok_or(SendError::NoAddress)?),
             Some(to) => {
-                self.check(to, dialer, now, tally)?;
+                self.check(to, asking, tally)?;
                 Some(to)
             }
         };
@@ -333,18 +347,27 @@ impl Udp {
     fn check(
         &mut self,
         to: SocketAddr,
-        dialer: &Dialer,
-        now: Instant,
+        asking: Asking<'_>,
         tally: &mut Tally,
     ) -> Result<(), SendError> {
+        let Asking {
+            dialer,
+            now,
+            is_first,
+        } = asking;
         let is_peer = self.peer.is_some_and(|peer| endpoint(peer) == endpoint(to));
         if is_peer || self.peers.are_allowed(endpoint(to), now) {
             return Ok(());
         }
         tally.checks += 1;
         let host = to.ip().to_string();
-        let verdict = dialer.check_name(&host, to.port());
-        let verdict = verdict.and_then(|()| dialer.check_address(&host, to));
+        let verdict = match is_first {
+            true => dialer
+                .check_name(&host, to.port())
+                .and_then(|()| dialer.check_address(&host, to)),
+            // What is refused here is asked about again, as the first of a call.
+            false => dialer.judge_address(&host, to),
+        };
         verdict.map_err(SendError::Denied)?;
         self.peers.note(endpoint(to), now);
         Ok(())
@@ -358,6 +381,41 @@ impl Udp {
             _ => address,
         }
     }
+}
+
+thread_local! {
+    /// Room for the longest datagram, of each thread that runs guests.
+    static WHOLE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// A datagram that came.
+#[derive(Debug)]
+struct Received {
+    /// Bytes of its payload, as the kernel has moved them: these are counted.
+    sent: usize,
+    /// Bytes that there was room for.
+    kept: usize,
+    from: SocketAddr,
+}
+
+/// Receives a datagram that is there. The kernel does not say how long one was that it
+/// has cut, so that one is received as a whole, whatever the guest has room for.
+fn receive(socket: &UdpSocket, payload: &mut [u8]) -> io::Result<Received> {
+    if payload.len() >= PAYLOAD_BYTES_MAX {
+        let (sent, from) = socket.try_recv_from(payload)?;
+        return Ok(Received {
+            sent,
+            kept: sent,
+            from,
+        });
+    }
+    WHOLE.with_borrow_mut(|whole| {
+        whole.resize(PAYLOAD_BYTES_MAX, 0);
+        let (sent, from) = socket.try_recv_from(whole)?;
+        let kept = sent.min(payload.len());
+        payload[..kept].copy_from_slice(&whole[..kept]);
+        Ok(Received { sent, kept, from })
+    })
 }
 
 fn trouble_of(socket: &Arc<UdpSocket>) -> BoxFuture<()> {
@@ -465,6 +523,21 @@ mod tests {
     fn a_mapped_address_is_the_same_endpoint() {
         let mapped = "[::ffff:192.0.2.1]:7".parse().expect("an address");
         assert_eq!(endpoint(mapped), peer(7));
+    }
+
+    #[tokio::test]
+    async fn a_datagram_is_counted_as_a_whole_whatever_there_is_room_for() {
+        let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+        let at = socket.local_addr().expect("bound");
+        let client = std::net::UdpSocket::bind("127.0.0.1:0").expect("a port");
+        for (sent, room) in [(1000, 10), (1000, 0), (5, 10), (60_000, PAYLOAD_BYTES_MAX)] {
+            client.send_to(&vec![7; sent], at).expect("sent");
+            socket.readable().await.expect("arrives");
+            let mut payload = vec![0; room];
+            let received = receive(&socket, &mut payload).expect("is there");
+            assert_eq!((received.sent, received.kept), (sent, sent.min(room)));
+            assert!(payload[..received.kept].iter().all(|byte| *byte == 7));
+        }
     }
 
     #[test]

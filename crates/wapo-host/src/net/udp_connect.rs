@@ -8,6 +8,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
+use futures_util::FutureExt as _;
 use tokio::time::timeout;
 use wapo_abi::NetFailure;
 
@@ -31,7 +32,7 @@ pub(crate) struct Attempt {
 pub(crate) enum ConnectError {
     /// The text is no `host:port`.
     BadTarget,
-    /// The policy forbids the name.
+    /// The policy forbids the name, or a proxy stands in between.
     DeniedName(Denied),
     /// The instance may not look up anything more at the moment.
     Lack(NoDescriptors),
@@ -63,7 +64,8 @@ impl Udp {
                 }
                 // Whoever resolves it would know who is to be reached by a proxy.
                 Ok(name) if dialer.proxies.of(name).is_some() => {
-                    return Poll::Ready(Err(ConnectError::Failed(by_proxy_only(target))));
+                    let denied = dialer.deny_datagrams(target);
+                    return Poll::Ready(Err(ConnectError::DeniedName(denied)));
                 }
                 Ok(Host::Name(name)) => self.attempt = Some(self.look_up(target, name, dialer)?),
                 Err(NoHost) => {
@@ -85,26 +87,29 @@ impl Udp {
     }
 
     fn look_up(&self, target: &str, host: &str, dialer: &Dialer) -> Result<Attempt, ConnectError> {
-        let permit = dialer.descriptors.attempt(1).map_err(ConnectError::Lack)?;
         let is_v6 = self.local_address().is_some_and(|own| own.is_ipv6());
-        let families: &[AddressFamily] = match is_v6 {
-            true => &[AddressFamily::V6, AddressFamily::V4],
-            false => &[AddressFamily::V4],
-        };
+        let questions = if is_v6 { 2 } else { 1 };
+        let permit = dialer.descriptors.attempt(questions);
+        let permit = permit.map_err(ConnectError::Lack)?;
         let (dns, names) = (dialer.dns.clone(), dialer.names.clone());
         let deadline = dialer.deadlines.connect;
         let host = host.to_owned();
         let looking = async move {
             let _permit = permit;
-            let mut last = Failure::of(NetFailure::NO_SUCH_NAME);
-            for family in families {
-                match timeout(deadline, dns.lookup_for(&names, &host, *family)).await {
-                    Ok(Ok(addresses)) => return Ok(addresses),
-                    Ok(Err(failure)) => last = failure,
-                    Err(_) => last = Failure::of(NetFailure::TIMED_OUT),
-                }
+            let ask = |family| {
+                let looking = timeout(deadline, dns.lookup_for(&names, &host, family));
+                let too_late = |_| Err(Failure::of(NetFailure::TIMED_OUT));
+                looking.map(move |answer| answer.unwrap_or_else(too_late))
+            };
+            if !is_v6 {
+                return ask(AddressFamily::V4).await;
             }
-            Err(last)
+            // The policy may forbid all of one family, so that both have to be there.
+            match tokio::join!(ask(AddressFamily::V6), ask(AddressFamily::V4)) {
+                (Ok(v6), Ok(v4)) => Ok([v6, v4].concat()),
+                (Ok(one), Err(_)) | (Err(_), Ok(one)) => Ok(one),
+                (Err(_), Err(failure)) => Err(failure),
+            }
         };
         Ok(Attempt {
             target: target.to_owned(),
@@ -121,13 +126,18 @@ impl Udp {
         dialer: &Dialer,
     ) -> Result<(), ConnectError> {
         let mut last = Failure::of(NetFailure::NO_SUCH_NAME);
-        for ip in addresses.into_iter().take(CONNECT_ADDRESSES_MAX) {
+        let mut tried = 0;
+        for ip in addresses {
+            if tried == CONNECT_ADDRESSES_MAX {
+                break;
+            }
             let address = SocketAddr::new(ip, port);
             if let Err(denied) = dialer.check_address(host, address) {
                 dialer.notices.warn(&denied.to_string());
                 last = Failure::from(&denied);
                 continue;
             }
+            tried += 1;
             match self.set_peer(self.in_own_family(address)) {
                 Ok(()) => return Ok(()),
                 Err(error) => last = Failure::from(&error),
@@ -143,14 +153,6 @@ fn failed(failure: Failure, target: &str) -> ConnectError {
         NetFailure::DENIED => failure,
         _ => failure.while_doing(&format!("cannot connect to {target}")),
     })
-}
-
-/// No proxy carries datagrams, and they may not go around one.
-pub(crate) fn by_proxy_only(what: &str) -> Failure {
-    let text = format!(
-        "no datagrams to or from {what}: not allowed: this worker connects by a proxy, which carries none"
-    );
-    Failure::new(NetFailure::DENIED, text)
 }
 
 /// A host and a port; an IPv6 address is in brackets.

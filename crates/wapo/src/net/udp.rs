@@ -32,6 +32,9 @@ use crate::task::poll_call;
 /// answers: by default to public addresses. `PermissionDenied` is the error for all
 /// others, and its text names the rule.
 ///
+/// One task at a time can wait to receive, and one to send: the host wakes the one that
+/// has asked last.
+///
 /// ```no_run
 /// # async fn demo() -> std::io::Result<()> {
 /// use wapo::net::UdpSocket;
@@ -108,6 +111,10 @@ impl UdpSocket {
 
     /// Makes `host:port` its peer: [`send`](Self::send) sends there, and only what
     /// comes from there is received. The host may be a name; nothing is sent.
+    ///
+    /// This is for a client's socket. One on a port of the range takes datagrams from
+    /// the queue that it shares with the app's other instances, and those that are not
+    /// from the peer are lost for all.
     ///
     /// # Errors
     ///
@@ -263,13 +270,21 @@ impl UdpSocket {
     ///
     /// No datagram is lost when the future is dropped.
     pub async fn recv_batch(&self, batch: &mut Datagrams) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_recv_batch(cx, batch)).await
+    }
+
+    fn poll_recv_batch(&self, cx: &Context<'_>, batch: &mut Datagrams) -> Poll<io::Result<usize>> {
         batch.clear();
-        let room = batch.room;
-        batch.bytes.resize(room, 0);
-        let received = poll_fn(|cx| self.poll_receive(cx, &mut batch.bytes)).await;
-        batch.bytes.truncate(*received.as_ref().unwrap_or(&0));
-        received?;
-        Ok(batch.iter().count())
+        batch.bytes.resize(batch.room, 0);
+        let received = self.poll_receive(cx, &mut batch.bytes);
+        // A caller that goes away while it waits must not find the room as datagrams.
+        let filled = match &received {
+            Poll::Ready(Ok(filled)) => *filled,
+            _ => 0,
+        };
+        batch.bytes.truncate(filled);
+        ready!(received)?;
+        Poll::Ready(Ok(batch.iter().count()))
     }
 
     fn poll_send_batch(&self, cx: &Context<'_>, datagrams: &[u8]) -> Poll<io::Result<usize>> {
@@ -438,7 +453,11 @@ fn broken() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
+    use std::pin::pin;
     use std::task::Waker;
+
+    use wapo_abi::Errno;
 
     use super::*;
     use crate::sys::fake::{self, Answer};
@@ -490,6 +509,21 @@ mod tests {
                 .expect("the longest");
         }
         assert_eq!(batch.part().len(), 4 * (HEADER_BYTES + PAYLOAD_BYTES_MAX));
+    }
+
+    #[test]
+    fn a_batch_that_nobody_waits_for_any_more_is_empty() {
+        fake::install();
+        let socket = UdpSocket::new(3.into());
+        let mut batch = Datagrams::with_room(100);
+        fake::answer("udp_recv", Answer::Fails(Errno::PENDING));
+        {
+            let mut receiving = pin!(socket.recv_batch(&mut batch));
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(receiving.as_mut().poll(&mut cx).is_pending());
+        }
+        assert!(batch.is_empty());
+        assert_eq!(batch.iter().count(), 0);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::descriptors::{DescriptorBudget, DescriptorLimits};
 use crate::embedder::{Bystander, InstanceId};
 use crate::engine::Resolver;
 use crate::instance::LogRate;
+use crate::limits::ANSWER_ADDRESSES_MAX;
 use crate::logs::Logger;
 use crate::net::policy::EgressRules;
 
@@ -201,6 +202,35 @@ async fn each_socket_of_an_attempt_is_counted_while_it_is_open() {
     }
     assert_eq!(budget.usage().used, 0, "all are closed");
     drop(race);
+}
+
+/// Whether a name is reached at a port, when all its addresses but the last are these,
+/// at which nobody listens.
+async fn reaches_behind(rule: &str, addresses: Vec<IpAddr>) -> Result<(), Failure> {
+    let budget = budget();
+    let dialer = dialer(&budget, rule);
+    let good = TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let port = good.local_addr().expect("bound").port();
+    let permit = dialer.descriptors.attempt(2).expect("room");
+    let mut race = Race::new(&dialer, "name.test", port, permit, None);
+    race.add(addresses);
+    race.add(vec![Ipv4Addr::LOCALHOST.into()]);
+    race.run(Lookups::none()).await.map(|_| ())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_the_addresses_that_are_allowed_so_many_are_tried() {
+    let refusing = |count: usize| -> Vec<IpAddr> {
+        let last = 0..u8::try_from(count).expect("few");
+        last.map(|n| Ipv4Addr::new(127, 0, 9, n).into()).collect()
+    };
+    let reached = reaches_behind("*", refusing(CONNECT_ADDRESSES_MAX - 1)).await;
+    assert!(reached.is_ok(), "the last one: {reached:?}");
+    let reached = reaches_behind("*", refusing(CONNECT_ADDRESSES_MAX)).await;
+    assert!(reached.is_err(), "one too many");
+    // Those that are denied cost no try.
+    let reached = reaches_behind("127.0.0.1", refusing(ANSWER_ADDRESSES_MAX - 1)).await;
+    assert!(reached.is_ok(), "{reached:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,8 +62,18 @@ pub(super) fn tunnels_to(address: IpAddr) -> impl Iterator<Item = Ipv4Addr> {
     inner.into_iter().flatten()
 }
 
+/// Bits of IPv4 that a network of IPv6 must have to stand for a network of IPv4.
+///
+/// With fewer it is a form of IPv6 as a whole, such as all of NAT64 (`64:ff9b::/96`),
+/// as lists of networks that are not routed name it.
+const HIDDEN_BITS_MIN: u8 = 8;
+
 /// The network that is really meant: IPv4 networks hide in IPv6 as addresses do,
 /// and addresses are compared in their IPv4 form.
+///
+/// A form as a whole stays what it is: it never means all of IPv4. A rule that denies
+/// is then about addresses in that form, and one that allows about none, because they
+/// are judged by the IPv4 address that they lead to.
 pub(super) fn canonical_net(net: IpNet) -> IpNet {
     let IpNet::V6(v6) = net else {
         return net;
@@ -72,8 +82,9 @@ pub(super) fn canonical_net(net: IpNet) -> IpNet {
         [0x2002, ..] => 16..=48,
         _ => 96..=128,
     };
+    let means_v4 = hidden_bits.start() + HIDDEN_BITS_MIN..=*hidden_bits.end();
     match canonical(v6.addr().into()) {
-        IpAddr::V4(v4) if hidden_bits.contains(&v6.prefix_len()) => {
+        IpAddr::V4(v4) if means_v4.contains(&v6.prefix_len()) => {
             let prefix_len = v6.prefix_len() - hidden_bits.start();
             Ipv4Net::new(v4, prefix_len.min(32)).map_or(net, IpNet::V4)
         }
@@ -84,7 +95,9 @@ pub(super) fn canonical_net(net: IpNet) -> IpNet {
 /// Why an address is not public, or `None` when it is.
 ///
 /// Sources: the IANA special-purpose registries for IPv4 and IPv6 (RFC 6890 and
-/// its updates).
+/// its updates), and the IANA registry of the IPv6 address space, by which only
+/// 2000::/3 is in use. One address is a cloud provider's own (Azure's host agent), which
+/// looks public and is reached from the machines of its customers only.
 ///
 /// A form of tunnel (Teredo, ISATAP, local NAT64) is as special as the IPv4 address
 /// that it leads to, even where its own prefix is public.
@@ -102,7 +115,8 @@ fn own_range(address: IpAddr) -> Option<&'static str> {
         IpAddr::V6(v6) => SPECIAL_V6
             .iter()
             .find(|(net, _)| net.contains(&v6))
-            .map(|(_, reason)| *reason),
+            .map(|(_, reason)| *reason)
+            .or_else(|| (!GLOBAL_V6.contains(&v6)).then_some("reserved address")),
     }
 }
 
@@ -123,6 +137,7 @@ const SPECIAL_V4: &[(Ipv4Net, &str)] = &[
     v4([0, 0, 0, 0], 8, "unspecified address"),
     v4([10, 0, 0, 0], 8, "private address"),
     v4([100, 64, 0, 0], 10, "shared (carrier) address"),
+    v4([168, 63, 129, 16], 32, "cloud provider's address"),
     v4([127, 0, 0, 0], 8, "loopback address"),
     v4([169, 254, 0, 0], 16, "link-local address"),
     v4([172, 16, 0, 0], 12, "private address"),
@@ -136,6 +151,9 @@ const SPECIAL_V4: &[(Ipv4Net, &str)] = &[
     v4([224, 0, 0, 0], 4, "multicast address"),
     v4([240, 0, 0, 0], 4, "reserved address"),
 ];
+
+/// All addresses of IPv6 that have been given out for use in public.
+const GLOBAL_V6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 const SPECIAL_V6: &[(Ipv6Net, &str)] = &[
     v6([0, 0, 0, 0, 0, 0, 0, 0], 128, "unspecified address"),

@@ -154,6 +154,11 @@ const PRIVATE_ENDS: &[&str] = &[
     "home",
     "home.arpa",
     "lan",
+    // Names of services in clusters.
+    "cluster",
+    "consul",
+    "docker",
+    "svc",
     "alt",
     "invalid",
     "in-addr.arpa",
@@ -276,6 +281,8 @@ mod tests {
             "printer.local",
             "x.internal",
             "home.arpa",
+            "kubernetes.default.svc",
+            "db.service.consul",
         ] {
             assert!(!looks_public(name), "{name}");
         }

@@ -5,7 +5,7 @@
 //! once, and put into an index (`rule_set`) for use.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -43,7 +43,7 @@ impl EgressRule {
 /// Text that is no rule.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error(
-    "`{text}` is not an egress rule: use a host name, `*.name`, an address, a network such as 10.0.0.0/8 or `*`, each with an optional `:port`"
+    "`{text}` is not an egress rule: use a host name, `*.name`, an address, a network such as 10.0.0.0/8 or `*`, each with an optional `:port`; an IPv6 address that ends like a port is in brackets (`[2001:db8::5]:443`, `[2001:db8::5:443]`)"
 )]
 pub struct RuleError {
     text: String,
@@ -59,6 +59,9 @@ impl FromStr for EgressRule {
         let error = || RuleError {
             text: text[..text.floor_char_boundary(SHOWN_BYTES_MAX)].to_owned(),
         };
+        if ends_like_a_port(text) {
+            return Err(error());
+        }
         if let Some(target) = parse_net(text) {
             return Ok(Self { target, port: None });
         }
@@ -74,6 +77,16 @@ impl FromStr for EgressRule {
         let target = target.ok_or_else(error)?;
         Ok(Self { target, port })
     }
+}
+
+/// Whether a text without brackets is an IPv6 address, and another one with a port
+/// behind it: `2001:db8::5:443`. As the address it would be about all ports.
+fn ends_like_a_port(text: &str) -> bool {
+    let is_v6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+    text.rsplit_once(':').is_some_and(|(host, port)| {
+        let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
+        is_port && is_v6(host) && is_v6(text)
+    })
 }
 
 fn parse_net(text: &str) -> Option<RuleTarget> {

@@ -26,6 +26,7 @@ fn private_addresses_are_denied_in_every_spelling() {
         "172.31.255.255",
         "192.168.1.1",
         "100.64.0.1",
+        "168.63.129.16",
         "169.254.169.254",
         "198.18.0.1",
         "224.0.0.1",
@@ -43,6 +44,8 @@ fn private_addresses_are_denied_in_every_spelling() {
         "fd12::1",
         "ff02::1",
         "fec0::1",
+        "4000::1",
+        "200::1",
     ] {
         let denied = rules(&[]).check_address("name.example", address(text));
         assert!(denied.is_err(), "{text} was allowed");
@@ -172,6 +175,62 @@ fn networks_that_hide_in_others_are_the_networks_they_mean() {
         assert_eq!(rule.to_string(), shown);
         assert!(allows(&rules(&[text]), inside), "{text} {inside}");
         assert!(!allows(&rules(&[text]), outside), "{text} {outside}");
+    }
+}
+
+/// A rule about a form as a whole is about that form: to deny it cuts off no IPv4,
+/// and to allow it opens none.
+#[test]
+fn a_form_of_ipv4_as_a_whole_is_not_all_of_ipv4() {
+    for (text, inside) in [
+        ("64:ff9b::/96", "64:ff9b::808:808"),
+        ("2002::/16", "2002:808:808::1"),
+        ("::ffff:0:0/96", "::ffff:8.8.8.8"),
+        ("::ffff:0:0:0/96", "::ffff:0:8.8.8.8"),
+        ("::ffff:0.0.0.0/103", "::ffff:1.1.1.1"),
+    ] {
+        let open = rules(&[text]);
+        for closed in ["127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1"] {
+            assert!(
+                open.check_address("a.test", address(closed)).is_err(),
+                "{text} opens {closed}"
+            );
+        }
+        let worker = WorkerEgress {
+            deny: set(&[text]),
+            ..WorkerEgress::default()
+        };
+        let closed = EgressRules::of(Arc::default(), Arc::new(worker), AppEgress::default());
+        assert_eq!(reason(&closed, "a.test", "8.8.8.8:80"), None, "{text}");
+        let inside = SocketAddr::new(inside.parse().expect(inside), 80).to_string();
+        let found = reason(&closed, "a.test", &inside);
+        assert_eq!(found, Some(DenyReason::WorkerRule), "{text}");
+    }
+}
+
+#[test]
+fn an_own_port_is_known_as_one_whatever_the_reason() {
+    let machine = Arc::new(Machine::with_addresses(vec![8001], Vec::new()));
+    let worker = WorkerEgress {
+        deny: set(&["127.0.0.0/8", "localhost"]),
+        audit: true,
+        ..WorkerEgress::default()
+    };
+    // Also where a rule names it and another denies it.
+    for allow in [set(&[]), set(&["127.0.0.1:8001", "localhost:8001"])] {
+        let app = AppEgress {
+            allow,
+            ..AppEgress::default()
+        };
+        let rules = EgressRules::of(Arc::clone(&machine), Arc::new(worker.clone()), app);
+        let own = |denied: Result<(), Denied>| denied.expect_err("denied").is_own_port;
+        assert!(own(rules.check_name("127.0.0.1", 8001)));
+        assert!(own(rules.check_name("::ffff:127.0.0.1", 8001)));
+        assert!(own(rules.check_unresolved("localhost", 8001)));
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 8001));
+        assert!(own(rules.check_address("name.test", loopback)));
+        assert!(!own(rules.check_name("127.0.0.1", 8002)));
+        assert!(!own(rules.check_unresolved("localhost", 8002)));
     }
 }
 
@@ -353,6 +412,11 @@ fn a_rule_that_was_shown_is_the_same_rule() {
         "::1",
         "[::1]:8",
         "::/0:5",
+        "2001:db8::5",
+        "2001:db8::5:abc",
+        "[2001:db8::5:443]",
+        "[2001:db8::5]:443",
+        "1:2:3:4:5:6:7:8",
         "64:ff9b::/96",
         "0x7f.1:80",
         "Bücher.example",
@@ -368,6 +432,10 @@ fn a_rule_that_was_shown_is_the_same_rule() {
         "*.*",
         "10.0.0.0/8:",
         ":1",
+        // With a port or without: nobody knows.
+        "2001:db8::5:443",
+        "::1:8001",
+        "fe80::1:1",
     ] {
         assert!(text.parse::<EgressRule>().is_err(), "{text}");
     }
