@@ -14,6 +14,24 @@ const ANSWERS: u32 = 50;
 /// Longest time for all of them, on a machine that is busy with other things, too.
 const BEARABLE: Duration = Duration::from_secs(15);
 
+/// Bytes that may wait at a UDP socket, by the contract: what Linux makes of a receive
+/// buffer of 128 KiB, and the longest datagram beyond it.
+const QUEUED_MAX: u64 = 2 * 128 * 1024 + 2 * 64 * 1024;
+
+/// Bytes that the kernel keeps for the sockets of a UDP port over IPv4.
+fn queued(port: u16) -> u64 {
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap();
+    let at = format!(":{port:04X}");
+    let sockets = table.lines().skip(1).filter_map(|line| {
+        let mut columns = line.split_whitespace().skip(1);
+        let is_here = columns.next()?.ends_with(&at);
+        // The peer and the state stand before the queues, out and in.
+        let (_, received) = columns.nth(2)?.split_once(':')?;
+        is_here.then(|| u64::from_str_radix(received, 16).ok())?
+    });
+    sockets.sum()
+}
+
 /// Sends datagrams to an address as fast as it can, until it is dropped.
 struct Flood {
     is_over: Arc<AtomicBool>,
@@ -89,12 +107,16 @@ async fn a_flood_at_one_socket_starves_no_neighbour_and_takes_no_memory() {
     let flood = Flood::start(at);
     expect_answers(&neighbour).await;
     // Until far more has come than a socket keeps.
+    let most = AtomicU64::new(0);
     let enough = async {
         while flood.sent() < 20_000 || ingress(&suite) < 1 << 20 {
+            most.fetch_max(queued(at.port()), Ordering::Relaxed);
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
     within("the flood to pass", enough).await;
+    let most = most.into_inner();
+    assert!((1..=QUEUED_MAX).contains(&most), "{most} bytes waited");
     assert_eq!(daemon.running().guest_memory_bytes(), before);
     // The guest itself answers others meanwhile.
     assert_eq!(suite.ask("/").await, "sdk-suite");
