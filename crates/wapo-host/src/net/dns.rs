@@ -389,8 +389,9 @@ mod tests {
             room: Arc::default(),
         };
         for host in ["db", "db.other.test", "my_db"] {
-            let found = dns.lookup_for(&NameShare::default(), host, AddressFamily::V4);
-            assert!(found.await.is_err());
+            let app = NameShare::default();
+            let found = dns.lookup_for(&app, host, AddressFamily::V4).await;
+            assert!(found.is_err(), "{found:?}");
             let names = std::mem::take(&mut *asked.lock().expect("names"));
             assert!(!names.is_empty());
             assert!(
