@@ -66,6 +66,8 @@ impl FromStr for EgressRule {
             return Ok(Self { target, port: None });
         }
         let (host, port) = match text.rsplit_once(':') {
+            // An IPv6 address in brackets, without a port.
+            _ if text.ends_with(']') => (text, None),
             // The standard library would take a sign.
             Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => {
                 (host, Some(port.parse::<u16>().map_err(|_| error())?))
