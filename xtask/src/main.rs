@@ -34,7 +34,7 @@ use anyhow::{Result, bail};
 const HELP: &str = "\
 usage: cargo xtask <task>
 
-  setup             install the compiler for guests, a browser and Python (once per machine)
+  setup             install the compiler for guests, a browser, an authority, Python (once per machine)
   guests            build guests/ for wasm32-wasip1
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows

@@ -1,4 +1,4 @@
-//! Installs what tests need besides Rust: the compiler for guests, a browser,
+//! Installs what tests need besides Rust: the compiler for guests, a browser, an authority,
 //! Python. Everything has a time limit, because a network that swallows packets
 //! must not stop a build for ever.
 //!
@@ -40,11 +40,12 @@ const CLANG_PACKAGES: &[&str] = &[
 ///
 /// # Errors
 ///
-/// As those of [`run`], [`clang`], [`browser`] and [`python`].
+/// As those of [`run`], [`clang`], [`browser`], [`authority`] and [`python`].
 pub(crate) fn all() -> Result<()> {
     run()?;
     clang()?;
     browser()?;
+    authority()?;
     python()
 }
 
@@ -118,6 +119,18 @@ pub(crate) fn browser() -> Result<()> {
         return Ok(());
     }
     install_packages(BROWSER_PACKAGES).context("the console's tests need a browser")
+}
+
+/// Makes sure that there is an authority for tests of ACME.
+///
+/// # Errors
+///
+/// It cannot be installed; the message says what to run by hand.
+pub(crate) fn authority() -> Result<()> {
+    if toolchain::on_path("pebble") {
+        return Ok(());
+    }
+    install_packages(&["pebble"]).context("tests of certificates by ACME need an authority")
 }
 
 /// Makes sure that there is Python with virtual environments.

@@ -11,12 +11,15 @@ use crate::{guests, setup, toolchain};
 ///
 /// A guest does not build or a test fails; also when no test ran at all.
 pub(crate) fn run(filter: &[&str]) -> Result<()> {
-    // Without one of the two a few tests fail, with this advice; others need none.
+    // Without one of them a few tests fail, with this advice; others need none.
     if let Err(error) = stage("compiler for guests in C", setup::clang) {
         eprintln!("warning: {error:#}");
     }
     stage("guests", guests::run)?;
     if let Err(error) = stage("browser", setup::browser) {
+        eprintln!("warning: {error:#}");
+    }
+    if let Err(error) = stage("authority", setup::authority) {
         eprintln!("warning: {error:#}");
     }
     let tests = stage("tests", || run_tests(filter))?;

@@ -28,6 +28,7 @@ use wapo_host::{
 };
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
+use crate::acme::AcmeSettings;
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
 };
@@ -75,6 +76,9 @@ pub struct Config {
     pub data_dir: Option<PathBuf>,
     /// The port that apps share for TLS; `None` for none.
     pub tls: Option<TlsSettings>,
+    /// How certificates are got for the TLS port; `None` for not at all. Needs a data
+    /// folder.
+    pub acme: Option<AcmeSettings>,
     /// Where the operator's interface listens; `None` for nowhere.
     pub admin_address: Option<SocketAddr>,
     /// What the operator has to show there; `None` for nothing.
@@ -141,6 +145,7 @@ impl Default for Config {
             proxies: Proxies::default(),
             data_dir: None,
             tls: None,
+            acme: None,
             admin_address: None,
             admin_token: None,
             user_tls: None,

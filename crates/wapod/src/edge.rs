@@ -37,7 +37,7 @@ use wapo_host::InstanceId;
 use wapo_sni::{Names, Pattern, Refusal, ServerName};
 
 pub(crate) use certificate::is_for as check_certificate;
-pub(crate) use certificates::Certificates;
+pub(crate) use certificates::{Certificates, ChallengeGuard};
 pub(crate) use figures::Figures;
 pub(crate) use kin::Kin;
 pub(crate) use port::TlsPort;
@@ -226,6 +226,11 @@ impl Edge {
             let kin = table.families.get(&entry.owner())?;
             entry.is_bound().then(|| kin.app())?
         })
+    }
+
+    /// Where apps have their labels.
+    pub(crate) fn base_domain(&self) -> Option<&ServerName> {
+        self.base_domain.as_ref()
     }
 
     /// Certificates with which the daemon ends TLS itself.

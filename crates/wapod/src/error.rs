@@ -99,6 +99,9 @@ pub enum StartError {
         "the admin address {0} can be reached from other machines, and without TLS whoever is on the way reads the token: give the port a certificate (--admin-tls CERTIFICATE,KEY), or use a loopback address, which `ssh -L` or a proxy on this machine makes reachable"
     )]
     PlainAdmin(SocketAddr),
+    /// Certificates cannot be got.
+    #[error("ACME cannot be set up: {0}")]
+    Acme(String),
     /// A certificate cannot be used.
     #[error("the {port} port cannot speak TLS: {reason}")]
     Tls {

@@ -43,6 +43,7 @@
 
 #![forbid(unsafe_code)]
 
+mod acme;
 mod api;
 pub mod backup;
 mod blobs;
@@ -68,6 +69,7 @@ mod tls_files;
 mod watchdog;
 mod worker;
 
+pub use acme::AcmeSettings;
 #[doc(hidden)]
 pub use api::fuzz;
 pub use config::{

@@ -4,6 +4,7 @@
 //! this order, and what nobody names has a default. The result is a
 //! [`Settings`], made once. Nothing else reads the environment. Called by `main`.
 
+mod acme;
 mod config_file;
 mod egress;
 mod environment;

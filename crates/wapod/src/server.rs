@@ -13,6 +13,7 @@ use std::time::Duration;
 use rustls::RootCertStore;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 use wapo_host::{
     BudgetUsage, CacheKind, DescriptorLimits, Engine, EngineConfig, ExitReason, Machine,
     ModuleCacheConfig,
@@ -59,6 +60,7 @@ impl Server {
         let worker = open_worker(&config, plan.guests, machine, Arc::clone(&edge)).await?;
         let background = Background::start(&worker)?;
         let apps = deploy_all(&worker, std::mem::take(&mut config.apps), config.root_app).await?;
+        let acme = https::start_acme(&config, &worker).await?.unzip();
         let exit = Arc::new(Notify::new());
         let users = Clients::of_users(
             config.connections_max.min(plan.user_connections),
@@ -67,13 +69,12 @@ impl Server {
         );
         let surface =
             UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
-        let surface = Arc::new(surface);
         let tls =
             tls.map(|(listener, _)| open_tls(listener, (edge, &worker, &surface), &config, &plan));
         let (tls_port, tls_clients) = tls.unzip();
         let grace = config.drain_grace;
-        let user = Frontend::start(user_listener, surface, grace, https.user.clone());
-        let mut frontends = vec![user];
+        let user_https = https.user.clone();
+        let mut frontends = vec![Frontend::start(user_listener, surface, grace, user_https)];
         if let Some((listener, _)) = admin {
             let connections_max = config.connections_max.min(plan.admin_connections);
             let settings = AdminSettings {
@@ -81,6 +82,7 @@ impl Server {
                 user_address,
                 user_scheme: https.user_scheme(),
                 https: https.all(),
+                acme: acme.0,
                 base_domain: config.base_domain,
                 clients: Clients::of_admin(connections_max, config.patience),
                 users,
@@ -105,6 +107,7 @@ impl Server {
             user_address,
             admin_address,
             https,
+            _acme: acme.1,
             tls_address,
             exit,
             apps,
@@ -349,6 +352,8 @@ pub struct Running {
     user_address: SocketAddr,
     admin_address: Option<SocketAddr>,
     https: PortsHttps,
+    /// Gets certificates; ends with this.
+    _acme: Option<JoinSet<()>>,
     tls_address: Option<SocketAddr>,
     exit: Arc<Notify>,
     apps: Vec<AppHandle>,
@@ -503,7 +508,7 @@ impl Running {
         // Who waits for the compiler would hold up the end.
         background.worker.engine.stop_compiling();
         // All stop accepting before any is waited for.
-        let mut draining = tokio::task::JoinSet::new();
+        let mut draining = JoinSet::new();
         for frontend in frontends {
             draining.spawn(frontend.drain());
         }

@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-pub(crate) use identity::{identity, not_after_seconds};
+pub(crate) use identity::{identity, not_after_seconds, validity_seconds};
 
 use crate::limits::{TLS_FILE_BYTES_MAX, TLS_FILES_INTERVAL};
 

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod acme;
 mod admission;
 mod app_secrets;
 mod bad_input;

@@ -31,6 +31,7 @@ use super::error::ApiError;
 use super::operation::Operator;
 use super::request_body::RequestBody;
 use super::{blob, console, figures, log_stream, operation};
+use crate::acme::Acme;
 use crate::worker::Worker;
 
 /// What all connections of the admin port share.
@@ -43,6 +44,8 @@ pub(crate) struct AdminSurface {
     pub(super) user_address: SocketAddr,
     /// How URLs of the user port begin.
     pub(super) user_scheme: &'static str,
+    /// Certificates that are got, if any.
+    pub(super) acme: Option<Arc<Acme>>,
     pub(super) base_domain: String,
     /// Somebody wants the daemon to end.
     pub(super) exit: Arc<Notify>,

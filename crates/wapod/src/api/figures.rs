@@ -13,6 +13,7 @@ use super::admin::AdminSurface;
 use super::all_budgets::{AllBudgets, Row, Scope};
 use super::body::{self, Body};
 use super::quotas;
+use crate::acme::AcmeReading;
 use crate::store::Totals;
 use crate::tls_files::CertificateReading;
 use crate::worker::{App, BOUNDS_US, Instance, Worker};
@@ -74,6 +75,9 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     displaced(&mut page, &surface.budgets);
     let of_port = worker.edge.certificates().port_reading();
     https(&mut page, &surface.budgets, of_port);
+    if let Some(acme) = &surface.acme {
+        certificates(&mut page, &acme.reading());
+    }
     stalls(&mut page, worker);
     let apps: Vec<_> = worker
         .apps_in_order()
@@ -175,6 +179,28 @@ fn https(page: &mut Page, budgets: &AllBudgets, of_port: Option<CertificateReadi
             let labels = format!("port=\"{}\",outcome=\"{outcome}\"", of.port);
             page.line(CHANGES, &labels, count);
         }
+    }
+}
+
+/// Certificates that an authority issues.
+fn certificates(page: &mut Page, acme: &AcmeReading) {
+    const ATTEMPTS: &str = "wapo_acme_certificates_total";
+    let help = "Attempts to get a certificate, by what became of them.";
+    page.head(ATTEMPTS, "counter", help);
+    for (outcome, count) in [("issued", acme.issued), ("failed", acme.failed)] {
+        page.line(ATTEMPTS, &format!("outcome=\"{outcome}\""), count);
+    }
+    const EXPIRY: &str = "wapo_acme_certificate_not_after_seconds";
+    let help = "When the certificate of a name expires, in seconds since 1970; 0 without one.";
+    page.head(EXPIRY, "gauge", help);
+    for one in &acme.names {
+        page.line(EXPIRY, &format!("name=\"{}\"", one.name), one.not_after);
+    }
+    const FAILURES: &str = "wapo_acme_failures";
+    let help = "Attempts for a name that failed since the last good one.";
+    page.head(FAILURES, "gauge", help);
+    for one in &acme.names {
+        page.line(FAILURES, &format!("name=\"{}\"", one.name), one.failures);
     }
 }
 

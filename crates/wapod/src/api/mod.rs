@@ -65,6 +65,7 @@ pub(crate) use https::Https;
 pub(crate) use places::Place;
 pub(crate) use wire::Tally;
 
+use crate::acme::Acme;
 use crate::config::AdminToken;
 use crate::edge::check_certificate;
 use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
@@ -90,13 +91,13 @@ pub(crate) struct UserSurface {
 }
 
 impl UserSurface {
-    pub(crate) fn new(worker: Arc<Worker>, base_domain: &str, clients: Arc<Clients>) -> Self {
-        Self {
+    pub(crate) fn new(worker: Arc<Worker>, base_domain: &str, clients: Arc<Clients>) -> Arc<Self> {
+        Arc::new(Self {
             worker,
             base_domain: base_domain.trim_matches('.').into(),
             clients,
             signatures: Signatures::default(),
-        }
+        })
     }
 }
 
@@ -108,6 +109,8 @@ pub(crate) struct AdminSettings<'a> {
     pub(crate) user_scheme: &'static str,
     /// TLS of the ports that have it.
     pub(crate) https: Vec<Arc<Https>>,
+    /// Certificates that are got, if any.
+    pub(crate) acme: Option<Arc<Acme>>,
     pub(crate) base_domain: String,
     pub(crate) clients: Arc<Clients>,
     /// The clients of the user port.
@@ -146,6 +149,7 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<imp
         instance_descriptors: settings.instance_descriptors,
         user_address: settings.user_address,
         user_scheme: settings.user_scheme,
+        acme: settings.acme,
         base_domain: settings.base_domain,
         exit: settings.exit,
     })
@@ -174,6 +178,10 @@ impl UserSurface {
         let host = head::host(request.uri(), request.headers(), request.version())?;
         self.check_name(&host, &client)?;
         let path = request.uri().path();
+        let certificates = self.worker.edge.certificates();
+        if let Some(answer) = certificates.http_challenge(host.host(), path) {
+            return Ok(body::text(StatusCode::OK, answer));
+        }
         let target = if let Some(label) = target::label(&host, &self.base_domain) {
             let app = self.worker.app_by_label(label);
             Target::whole(app.ok_or_else(|| ApiError::UnknownHost(host.host().to_owned()))?)

@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
-use wapo_sni::ServerName;
+use wapo_sni::{ClientHello, ServerName};
 
+use super::certificates::ACME_TLS;
 use super::{Edge, Found, tickets};
 
 /// The protocols within TLS, the better one first.
@@ -22,6 +23,23 @@ pub(super) struct Left {
     pub(super) config: Arc<ServerConfig>,
     pub(super) certificate: Arc<CertifiedKey>,
     pub(super) signs_slowly: bool,
+}
+
+/// What an authority is shown that looks whether a name leads here (RFC 8737); `None` for all
+/// other connections, and for authorities of which the daemon knows nothing: they may be
+/// a guest's.
+pub(super) fn to_authority(edge: &Edge, name: &ServerName, hello: &ClientHello) -> Option<Left> {
+    if !hello.protocols().any(|protocol| protocol == ACME_TLS) {
+        return None;
+    }
+    let certificate = edge.certificates.tls_challenge(name)?;
+    let tickets = edge.certificates.tickets().ok()?;
+    let config = tickets::config(Arc::clone(&certificate), vec![ACME_TLS.to_vec()], tickets);
+    Some(Left {
+        config: config.ok()?,
+        certificate,
+        signs_slowly: false,
+    })
 }
 
 /// What a name is left to the gateway with; `None` when a guest serves it, or the daemon has

@@ -281,6 +281,12 @@ async fn bring(
         let alert = hello.alert_without_name();
         return Err(Failed::told(Outcome::NoName, tcp, alert));
     };
+    if let Some(left) = leave::to_authority(edge, &name, &hello) {
+        let mut stream = shake_hands(tcp, &hello, left.config, None, |tcp| tcp).await?;
+        // The handshake is all that it wants.
+        let _ = timeout(GOODBYE_TIMEOUT, stream.shutdown()).await;
+        return Ok(Whose::Gateways);
+    }
     let found = edge.find(&name);
     if let Some(left) = leave::to_gateway(edge, &name, found.as_ref()) {
         let arrival = Arrival {

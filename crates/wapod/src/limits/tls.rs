@@ -49,3 +49,35 @@ pub const DOMAINS_OF_APP_MAX: usize = 64;
 ///
 /// The longest chain of large certificates has half of it. It is in the app's record.
 pub const DOMAIN_CERTIFICATE_BYTES_MAX: usize = 64 * 1024;
+
+/// Names for which certificates are got by ACME.
+///
+/// Each is an order at the authority every two months, and two files.
+pub const ACME_NAMES_MAX: usize = 1000;
+
+/// Time between two looks at which names want certificates.
+///
+/// Changes of domains are told at once; this is for names of apps, and for clocks that jump.
+pub const ACME_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Pause after a failure with an authority, doubled each time.
+///
+/// Authorities allow five failures an hour for a name.
+pub const ACME_RETRY_MIN: Duration = Duration::from_secs(12 * 60);
+
+/// The longest of these pauses.
+pub const ACME_RETRY_MAX: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// The longest pause that an authority may ask for.
+pub const ACME_RETRY_AFTER_MAX: Duration = Duration::from_secs(48 * 60 * 60);
+
+/// Time for one answer of an authority's server.
+pub const ACME_CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for an authority to look at a name, and again to issue a certificate.
+pub const ACME_ORDER_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// Bytes of one answer of an authority's server.
+///
+/// A chain has some KiB.
+pub const ACME_ANSWER_BYTES_MAX: usize = 1024 * 1024;

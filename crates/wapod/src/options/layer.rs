@@ -13,6 +13,7 @@ use wapo_host::net::proxy::Proxy;
 use wapod::mistakes::{self, value};
 use wapod::{AdminToken, ByteSize, ProxyProtocol, QuotaList};
 
+use super::acme::Acme;
 use super::egress::Egress;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
@@ -206,6 +207,9 @@ pub(crate) struct Layer {
 
     #[command(flatten)]
     pub(super) tls: Tls,
+
+    #[command(flatten)]
+    pub(super) acme: Acme,
 }
 
 /// Takes any text: clap would repeat a refused one.
@@ -317,6 +321,19 @@ pub(super) const KEYS: &[(&str, Set)] = &[
         set(&mut layer.timeouts.query_timeout, text)
     }),
     ("user-tls", |layer, text| set(&mut layer.tls.user_tls, text)),
+    ("acme", |layer, text| set(&mut layer.acme.acme, text)),
+    ("acme-agree-to-terms", |layer, text| {
+        set(&mut layer.acme.acme_agree_to_terms, text)
+    }),
+    ("acme-contact", |layer, text| {
+        set(&mut layer.acme.acme_contact, text)
+    }),
+    ("acme-root", |layer, text| {
+        set(&mut layer.acme.acme_root, text)
+    }),
+    ("acme-app-names", |layer, text| {
+        set(&mut layer.acme.acme_app_names, text)
+    }),
     ("tls-certificate", |layer, text| {
         set(&mut layer.tls.tls_certificate, text)
     }),

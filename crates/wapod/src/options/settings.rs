@@ -9,6 +9,7 @@ use wapod::{
     AdminToken, Allocation, ByteSize, Config, ProxyProtocol, QuotaList, TlsSettings, system,
 };
 
+use super::acme;
 use super::egress::{self, ProxyVariables};
 use super::layer::Layer;
 use super::small_file::read_small;
@@ -193,6 +194,7 @@ pub(super) fn resolve(
     config.safe_mode = picker.pick("safe-mode", false, |layer| layer.safe_mode);
     timeouts(&mut picker, &mut config)?;
     tls::files(&mut picker, &mut config)?;
+    acme::settings(&mut picker, &mut config)?;
 
     // What the server would refuse as well, so that `--check-config` finds it.
     config.check_admin().map_err(|error| error.to_string())?;

@@ -1,12 +1,17 @@
 //! TLS of the daemon's own ports, as the configuration has it. Called by the parent module
 //! at the start; what happens on a connection is in `api::https`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use tokio::task::JoinSet;
+
+use crate::acme::{Acme, Proofs};
 use crate::api::Https;
 use crate::config::Config;
 use crate::error::StartError;
 use crate::tls_files::{FileCertificate, TlsFiles};
+use crate::worker::Worker;
 
 /// TLS of the ports that speak it.
 pub(super) struct PortsHttps {
@@ -62,6 +67,39 @@ impl Config {
             _ => Ok(()),
         }
     }
+}
+
+/// Begins to get certificates, if that is wanted. What works on it ends with the value.
+///
+/// # Errors
+///
+/// [`StartError::Acme`]
+pub(super) async fn start_acme(
+    config: &Config,
+    worker: &Arc<Worker>,
+) -> Result<Option<(Arc<Acme>, JoinSet<()>)>, StartError> {
+    let (Some(settings), Some(data_dir)) = (&config.acme, &config.data_dir) else {
+        return Ok(None);
+    };
+    let proofs = Proofs {
+        http: config.user_tls.is_none(),
+        tls: config.tls.is_some(),
+    };
+    let certificates = Arc::clone(worker.edge.certificates());
+    let (app_names, of) = (settings.app_names, Arc::downgrade(worker));
+    let wanted = Box::new(move || {
+        let worker = of.upgrade();
+        worker.map_or_else(BTreeSet::new, |worker| worker.certifiable_names(app_names))
+    });
+    let (settings, data_dir) = (settings.clone(), data_dir.clone());
+    let opening = tokio::task::spawn_blocking(move || {
+        Acme::open(settings, proofs, data_dir, certificates, wanted)
+    });
+    let opened = opening.await.map_err(|error| error.to_string());
+    let acme = opened.flatten().map_err(StartError::Acme)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(Arc::clone(&acme).run());
+    Ok(Some((acme, tasks)))
 }
 
 fn scheme(https: &Option<Arc<Https>>) -> &'static str {

@@ -79,24 +79,40 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 }
 
 /// Seconds since 1970 after which a certificate is refused; `None` if it does not say.
-///
-/// The verifier is asked about the end of time: that it is over is the first that it
-/// notices, and it says since when.
 pub(crate) fn not_after_seconds(identity: &CertifiedKey) -> Option<u64> {
+    validity_seconds(identity).map(|(_, not_after)| not_after)
+}
+
+/// Seconds since 1970 from which on a certificate is taken, and after which it is not.
+///
+/// The verifier is asked about the beginning and the end of time: that it is too early or
+/// too late is the first that it notices, and it says by how much.
+pub(crate) fn validity_seconds(identity: &CertifiedKey) -> Option<(u64, u64)> {
+    const END_OF_TIME: u64 = u64::MAX >> 8;
+    let (_, not_after) = refused_at(identity, END_OF_TIME)?;
+    // Some are good since before 1970.
+    let not_before = refused_at(identity, 0).map_or(0, |(not_before, _)| not_before);
+    Some((not_before, not_after))
+}
+
+/// The ends of a certificate's time, as far as the verifier names them at a time.
+fn refused_at(identity: &CertifiedKey, seconds: u64) -> Option<(u64, u64)> {
     let own = ParsedCertificate::try_from(identity.cert.first()?).ok()?;
-    let end_of_time = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX >> 8));
     let algorithms = default_provider().signature_verification_algorithms;
     let verified = rustls::client::verify_server_cert_signed_by_trust_anchor(
         &own,
         &RootCertStore::empty(),
         &[],
-        end_of_time,
+        UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
         algorithms.all,
     );
     match verified {
         Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-            Some(not_after.as_secs())
+            Some((0, not_after.as_secs()))
         }
+        Err(Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            not_before, ..
+        })) => Some((not_before.as_secs(), 0)),
         _ => None,
     }
 }

@@ -8,13 +8,13 @@
 //! sealed as secrets are. Called by `api`, `deploy` and `lifecycle`; whose a name is, is in
 //! `edge`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
 use wapo_crypto::sealed::{self, Label, Purpose};
 use wapo_rpc::AppAddress;
-use wapo_sni::Pattern;
+use wapo_sni::{Pattern, ServerName};
 
 use super::Worker;
 use super::app::App;
@@ -105,6 +105,7 @@ impl Worker {
         if let Some(certificate) = certificate {
             self.edge.certificates().set_domain(pattern, certificate);
         }
+        self.edge.certificates().names_changed();
         Ok(())
     }
 
@@ -134,7 +135,33 @@ impl Worker {
             return Err(error.into());
         }
         self.edge.unbind(&app, pattern);
+        self.edge.certificates().names_changed();
         Ok(true)
+    }
+
+    /// Names for which the daemon wants certificates: the base domain, domains of apps
+    /// without one of their own, and with `app_names` those that apps have below the
+    /// base domain.
+    pub(crate) fn certifiable_names(&self, app_names: bool) -> BTreeSet<ServerName> {
+        let certificates = self.edge.certificates();
+        let base = self.edge.base_domain();
+        // The world knows no other ones.
+        let base = base.filter(|name| name.parent().is_some());
+        let mut names: BTreeSet<_> = base.iter().map(|name| (*name).clone()).collect();
+        for app in self.apps() {
+            for domain in app.domains() {
+                if let Ok(pattern @ Pattern::Exact(_)) = domain.parse()
+                    && !certificates.has_domain(&pattern)
+                    && let Pattern::Exact(name) = pattern
+                {
+                    names.insert(name);
+                }
+            }
+            if let (true, Some(base), false) = (app_names, base, app.name().is_empty()) {
+                names.extend(format!("{}.{base}", app.name()).parse::<ServerName>());
+            }
+        }
+        names
     }
 
     /// Binds what the store has of an app's domains, before any app runs.
