@@ -15,9 +15,9 @@ impl Validity {
     /// When it is to be renewed: with a third of its life left, and a part of a tenth
     /// earlier. Certificates that were made together are not renewed together.
     pub(super) fn renewal(self, share: f64) -> u64 {
-        let life = self.not_after.saturating_sub(self.not_before) as f64;
-        let left = life / 3.0 + life / 10.0 * share.clamp(0.0, 1.0);
-        self.not_after.saturating_sub(left as u64)
+        let life = Duration::from_secs(self.not_after.saturating_sub(self.not_before));
+        let left = life / 3 + (life / 10).mul_f64(share.clamp(0.0, 1.0));
+        self.not_after.saturating_sub(left.as_secs())
     }
 
     /// Whether it is good at a time.
