@@ -77,7 +77,7 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(
     }
     picker.show("acme", &text, source);
     let known = KNOWN.iter().find(|(name, _)| *name == text);
-    let directory_url = known.map_or(text.clone(), |(_, url)| (*url).to_owned());
+    let directory_url = known.map_or_else(|| text.clone(), |(_, url)| (*url).to_owned());
     if !directory_url.starts_with("https://") {
         return Err(format!(
             "acme: `{text}` is no URL of a directory: write letsencrypt, or one that begins with https://"
