@@ -142,6 +142,14 @@ fn in_units(kind: QuotaKind, limit: u64) -> u64 {
     }
 }
 
+/// What all apps have with so much more, if an app may have so much then: half of
+/// what is left.
+fn with_more_of_all(used: u64, more: u64, of_app: u64, max: u64) -> Option<u64> {
+    let sum = used.checked_add(more)?;
+    let left = max.checked_sub(sum)?;
+    (of_app <= left).then_some(sum)
+}
+
 impl Default for Quotas {
     /// No limits.
     fn default() -> Self {
@@ -175,13 +183,14 @@ impl Quotas {
 
     /// Changes all limits. They hold from now on.
     pub fn set(&self, limits: &QuotaLimits) {
+        let now = now_ns();
         for kind in QuotaKind::ALL {
             let limit = limits.get(*kind);
             let max = limit.unwrap_or(NONE);
             self.count(*kind).max.store(max, Ordering::Relaxed);
             if kind.is_rate() {
                 let units = limit.map_or(NONE, |limit| in_units(*kind, limit));
-                self.rate(*kind).set(units);
+                self.rate(*kind).set(units, now);
             }
         }
     }
@@ -280,11 +289,7 @@ impl Quotas {
     fn add_of_all(&self, kind: QuotaKind, more: u64, of_app: u64) -> Result<(), OverQuota> {
         let count = self.count(kind);
         let max = count.max.load(Ordering::Relaxed);
-        let add = |used: u64| {
-            let sum = used.checked_add(more)?;
-            let left = max.checked_sub(sum)?;
-            (of_app <= left).then_some(sum)
-        };
+        let add = |used: u64| with_more_of_all(used, more, of_app, max);
         let added = match max {
             NONE => Ok(count.used.fetch_add(more, Ordering::Relaxed)),
             _ => count
@@ -314,29 +319,49 @@ impl Quotas {
         }
     }
 
-    /// Whether so much more would be granted at this moment, of the app's own.
+    /// Whether so much more would be granted at this moment.
     pub(crate) fn has_room(&self, kind: QuotaKind, more: u64) -> bool {
-        let count = self.count(kind);
-        let max = count.max.load(Ordering::Relaxed);
-        max == NONE || count.used.load(Ordering::Relaxed).saturating_add(more) <= max
+        more == 0 || self.lack(kind, more).is_none()
     }
 
-    /// Checks whether so much more would be granted at this moment, of the app's own.
+    /// Checks whether so much more would be granted at this moment.
     ///
     /// # Errors
     ///
     /// [`OverQuota`].
     pub(crate) fn check(&self, kind: QuotaKind, more: u64) -> Result<(), OverQuota> {
-        if self.has_room(kind, more) {
+        let Some(lack) = self.lack(kind, more) else {
             return Ok(());
+        };
+        match &self.all {
+            Some(all) if lack.is_of_all => all.note_refusal(kind),
+            _ => self.note_refusal(kind),
         }
-        self.note_refusal(kind);
+        Err(lack)
+    }
+
+    /// Why [`add`](Self::add) would refuse so much more.
+    fn lack(&self, kind: QuotaKind, more: u64) -> Option<OverQuota> {
         let count = self.count(kind);
-        Err(OverQuota {
+        let max = count.max.load(Ordering::Relaxed);
+        let used = count.used.load(Ordering::Relaxed);
+        let of_app = used.saturating_add(more);
+        if max != NONE && of_app > max {
+            return Some(OverQuota {
+                kind,
+                used,
+                max,
+                is_of_all: false,
+            });
+        }
+        let count = self.all.as_ref()?.count(kind);
+        let max = count.max.load(Ordering::Relaxed);
+        let used = count.used.load(Ordering::Relaxed);
+        (max != NONE && with_more_of_all(used, more, of_app, max).is_none()).then_some(OverQuota {
             kind,
-            used: count.used.load(Ordering::Relaxed),
-            max: count.max.load(Ordering::Relaxed),
-            is_of_all: false,
+            used,
+            max,
+            is_of_all: true,
         })
     }
 

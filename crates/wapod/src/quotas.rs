@@ -307,10 +307,11 @@ impl AppQuotas {
         self.live.set(&worker.limits(&own, settings));
     }
 
-    /// Puts back what was there before a change that could not be written.
-    pub(crate) fn restore(&self, worker: &WorkerQuotas, settings: &Settings, before: QuotaLimits) {
+    /// Puts others in the place of all: those from before a change that could not be
+    /// written, or of the app that this one replaces.
+    pub(crate) fn put(&self, worker: &WorkerQuotas, settings: &Settings, limits: QuotaLimits) {
         let mut own = self.lock();
-        *own = before;
+        *own = limits;
         self.live.set(&worker.limits(&own, settings));
     }
 

@@ -149,6 +149,7 @@ impl InstanceState {
             }
         };
         let is_tls = tls.is_some();
+        self.keep_room()?;
         let bound = self.embedder.listen_tcp(self.id, address);
         let listener = bound.and_then(|bound| {
             let bound_to = bound.local_addr();
@@ -160,6 +161,7 @@ impl InstanceState {
             listener
         });
         let listener = listener.map_err(|error| {
+            self.resources.release();
             let mut failure = Failure::from(&error);
             if failure.kind == NetFailure::DENIED {
                 failure.kind = NetFailure::LISTEN_DENIED;
@@ -211,6 +213,13 @@ impl InstanceState {
     /// Checks that a handle is left, before something is made that needs one.
     pub(super) fn check_room(&mut self) -> Result<(), Errno> {
         let room = self.resources.check_room();
+        room.map_err(|reason| self.lack(&reason))
+    }
+
+    /// Keeps a handle for what is about to be bound, so that nothing which the
+    /// embedder keeps of it lacks one. Inserting uses it; a failure has to release it.
+    pub(super) fn keep_room(&mut self) -> Result<(), Errno> {
+        let room = self.resources.reserve(1);
         room.map_err(|reason| self.lack(&reason))
     }
 

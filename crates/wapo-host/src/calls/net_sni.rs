@@ -67,6 +67,7 @@ impl InstanceState {
             return Err(self.refuse_name(&name, &text));
         }
         self.add_work(WORK_CERTIFICATE * certificates as u64);
+        self.keep_room()?;
         let request = SniRequest {
             name: &name,
             identity,
@@ -76,6 +77,7 @@ impl InstanceState {
         let listener = match self.embedder.listen_sni(self.id, request) {
             Ok(listener) => listener,
             Err(refusal) => {
+                self.resources.release();
                 self.refuse_name(&name, &refusal.text);
                 return Err(refusal.errno);
             }

@@ -51,6 +51,7 @@ impl family::udp::Calls for InstanceState {
             _memory: self.charge_memory(UDP_SOCKET_BYTES)?,
             activity: self.control.connections.add(),
         };
+        self.keep_room()?;
         let bound = match reach {
             Reach::Port => self.embedder.listen_udp(self.id, address),
             Reach::Client => crate::net::bind_udp(address),
@@ -66,6 +67,7 @@ impl family::udp::Calls for InstanceState {
             udp
         });
         let udp = udp.map_err(|error| {
+            self.resources.release();
             let mut failure = Failure::from(&error);
             if failure.kind == NetFailure::DENIED {
                 failure.kind = NetFailure::LISTEN_DENIED;

@@ -74,11 +74,50 @@ impl Rate {
         self.per_second.load(Ordering::Relaxed)
     }
 
-    /// Sets the limit. What was used without one is not counted.
-    pub(super) fn set(&self, per_second: u64) {
-        if self.per_second.swap(per_second, Ordering::Relaxed) == NONE {
-            self.forget();
+    /// Sets the limit. What was used without one is not counted, and what is left or
+    /// owed stays as much in units.
+    pub(super) fn set(&self, per_second: u64, now: u64) {
+        match self.per_second.swap(per_second, Ordering::Relaxed) {
+            NONE => self.forget(),
+            // Nothing may be used then, so that a debt would be paid for nothing.
+            _ if per_second == 0 => self.earned_at.store(0, Ordering::Relaxed),
+            before => self.rescale(before, per_second, now),
         }
+    }
+
+    /// The time in which so much is earned as the bucket holds.
+    fn burst_ns(&self, per_second: u64) -> u64 {
+        ns(QUOTA_BURST).max(time_for(self.burst_min, per_second))
+    }
+
+    /// Counts what is left or owed in the time of another limit. A debt never takes
+    /// longer than before.
+    fn rescale(&self, before: u64, per_second: u64, now: u64) {
+        if before == per_second
+            || [before, per_second]
+                .iter()
+                .any(|rate| [0, NONE].contains(rate))
+        {
+            return;
+        }
+        let old_until = now.saturating_add(self.burst_ns(before));
+        let new_burst = self.burst_ns(per_second);
+        let new_until = now.saturating_add(new_burst);
+        let scaled = |time: u64| {
+            let time = u128::from(time) * u128::from(before) / u128::from(per_second);
+            u64::try_from(time).unwrap_or(NONE / 4)
+        };
+        let rescaled = |earned: u64| {
+            let earned = earned.max(now);
+            Some(match earned.checked_sub(old_until) {
+                Some(owed) => new_until.saturating_add(scaled(owed).min(owed)),
+                None => new_until - scaled(old_until - earned).min(new_burst),
+            })
+        };
+        // The update never refuses.
+        let _ = self
+            .earned_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, rescaled);
     }
 
     /// What is used from now on counts, and nothing before.
@@ -116,14 +155,19 @@ impl Rate {
         let _ = self
             .drawn_left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left);
-        let cost = match self.limit() {
-            NONE => return,
-            per_second => time_for(units, per_second),
+        let per_second = self.limit();
+        let cost = match per_second {
+            // At no rate there is nothing to pay a debt with, and no use but what
+            // began before.
+            0 | NONE => return,
+            _ => time_for(units, per_second),
         };
         let add = |earned: u64| Some(earned.max(now).saturating_add(cost));
         let _ = self
             .earned_at
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        // Set meanwhile: what was added is not to be paid at the old rate.
+        self.rescale(per_second, self.limit(), now);
     }
 
     /// Units that may be used now.
@@ -137,8 +181,7 @@ impl Rate {
             0 => return Err(QUOTA_LOOK_MAX),
             some => some,
         };
-        let burst = ns(QUOTA_BURST).max(time_for(self.burst_min, per_second));
-        let until = now.saturating_add(burst);
+        let until = now.saturating_add(self.burst_ns(per_second));
         let earned_at = self.earned_at.load(Ordering::Relaxed).max(now);
         let saved = until.saturating_sub(earned_at);
         let units = u128::from(saved) * u128::from(per_second) / SECOND_NS;
@@ -164,7 +207,7 @@ impl Rate {
         }
         let tick_ns = ns(QUOTA_TICK);
         let tick = now / tick_ns;
-        if self.drawn_tick.swap(tick, Ordering::Relaxed) != tick {
+        if self.drawn_tick.fetch_max(tick, Ordering::Relaxed) < tick {
             let half = all.available(now).map_or(0, |units| units.div_ceil(2));
             self.drawn_left.store(half, Ordering::Relaxed);
         }
@@ -224,7 +267,7 @@ mod tests {
 
     fn rate(per_second: u64) -> Rate {
         let rate = Rate::new(BURST);
-        rate.set(per_second);
+        rate.set(per_second, 0);
         rate.settle(0, 1);
         rate
     }
@@ -250,12 +293,53 @@ mod tests {
         rate.settle(BURST + 300, after(0.0));
         let wait = rate.available(after(1.0)).expect_err("in debt");
         assert_eq!(wait, Duration::from_millis(2010));
-        rate.set(NONE);
+        rate.set(NONE, after(1.0));
         assert_eq!(rate.available(after(1.0)), Ok(NONE));
         rate.settle(9_999, after(1.0));
-        rate.set(100);
+        rate.set(100, after(1.0));
         rate.settle(10_000, after(1.0));
         assert_eq!(rate.available(after(1.0)), Ok(BURST), "counts from now on");
+    }
+
+    #[test]
+    fn a_rate_that_is_raised_is_not_waited_for_at_the_old_one() {
+        let rate = rate(1);
+        rate.settle(BURST, after(0.0));
+        rate.set(1_000_000, after(1.0));
+        let left = rate.available(after(1.0));
+        assert!(left.is_ok_and(|units| units < 10), "one was left: {left:?}");
+        assert_eq!(rate.available(after(2.0)), Ok(500_000));
+        rate.settle(BURST + 2_000_000, after(2.0));
+        rate.set(2_000_000, after(2.0));
+        let wait = rate
+            .available(after(2.0))
+            .expect_err("1.5 million are owed");
+        assert!(wait.abs_diff(Duration::from_millis(750)) < Duration::from_millis(1));
+        rate.set(1, after(2.0));
+        let wait = rate.available(after(2.0)).expect_err("in debt");
+        assert!(wait < Duration::from_millis(1_800), "{wait:?}");
+    }
+
+    #[test]
+    fn what_is_left_of_a_rate_that_is_lowered_is_no_debt() {
+        let rate = rate(1_000_000);
+        rate.settle(400_000, after(0.0));
+        rate.set(100, after(0.0));
+        assert_eq!(rate.available(after(0.0)), Ok(BURST));
+        rate.settle(400_000 + BURST, after(0.0));
+        rate.set(50, after(0.0));
+        assert_eq!(rate.available(after(1.0)), Ok(50));
+    }
+
+    #[test]
+    fn a_rate_of_nothing_leaves_no_debt() {
+        let rate = rate(500_000_000);
+        rate.settle(5_000_000_000, after(0.0));
+        rate.set(0, after(0.0));
+        rate.settle(10_000_000_000, after(0.1));
+        assert_eq!(rate.available(after(0.1)), Err(QUOTA_LOOK_MAX));
+        rate.set(500_000_000, after(0.2));
+        assert!(rate.available(after(0.2)).is_ok());
     }
 
     #[test]

@@ -69,6 +69,35 @@ fn one_app_leaves_others_half_of_what_all_may_have() {
 }
 
 #[test]
+fn a_look_says_what_taking_does_of_what_all_may_have_as_well() {
+    let kind = QuotaKind::Handles;
+    let all = app(&[(kind, 100)], None);
+    let (one, other) = (app(&[], Some(&all)), app(&[(kind, 40)], Some(&all)));
+    let mut held = Vec::new();
+    for more in [1, 2, 7, 50] {
+        for app in [&one, &other, &one] {
+            let (has_room, is_fine) = (app.has_room(kind, more), app.check(kind, more).is_ok());
+            let taken = app.take(kind, more);
+            assert_eq!(
+                (has_room, is_fine),
+                (taken.is_ok(), taken.is_ok()),
+                "{more}"
+            );
+            held.extend(taken);
+        }
+    }
+    held.extend(take_all(&one, kind));
+    held.extend(take_all(&other, kind));
+    assert!(!one.has_room(kind, 1) && !other.has_room(kind, 1));
+    assert!(one.has_room(kind, 0), "what it has it keeps");
+    let refused = || all.read(kind, &Meter::default()).refused;
+    let before = refused();
+    let refusal = one.check(kind, 1).expect_err("its half").to_string();
+    assert!(refusal.contains("all apps together have"), "{refusal}");
+    assert_eq!(refused(), before + 1);
+}
+
+#[test]
 fn bytes_that_the_meter_counts_are_counted_from_the_moment_of_the_limit() {
     let meter = Meter::default();
     let app = app(&[], None);

@@ -58,13 +58,18 @@ impl Worker {
         app: &Arc<App>,
         changes: &[(QuotaKind, Asked)],
     ) -> Result<(), AppError> {
+        // Nothing else is written of the app, and nothing takes its place, until this
+        // change is in the store or taken back.
+        let one_at_a_time = app.writing.lock().await;
         let had_no_gas = app.gas_used_up().is_some();
         let before = app.quotas.own();
         app.quotas.change(&self.quotas, &app.settings, changes);
-        if let Err(error) = self.write_record(app, Vec::new()).await {
-            app.quotas.restore(&self.quotas, &app.settings, before);
+        let written = self.write_record_under(app, &one_at_a_time, Vec::new());
+        if let Err(error) = written.await {
+            app.quotas.put(&self.quotas, &app.settings, before);
             return Err(error);
         }
+        drop(one_at_a_time);
         if had_no_gas && app.gas_used_up().is_none() {
             self.start_one_adopted(app).await;
         }

@@ -292,10 +292,10 @@ impl Worker {
         deployment: &Deployment,
         old: Option<&Arc<App>>,
     ) -> Result<Option<Arc<Instance>>, AppError> {
-        let mut changes = match old {
-            Some(old) => self.inherit_secrets(app, old)?,
-            None => Vec::new(),
-        };
+        if let Some(old) = old {
+            // They are written when it takes the place, as they are then.
+            self.inherit_secrets(app, old)?;
+        }
         let deadline = Instant::now() + LOAD_WAIT;
         self.program(app, deadline).await?;
         let _one_at_a_time = change(app, deadline).await?;
@@ -309,9 +309,9 @@ impl Worker {
             None if deployment.waits => first_poll(app, &instances).await?,
             None => {}
         }
-        changes.push(Change::PutNextSerial(app.serial + 1));
+        let changes = vec![Change::PutNextSerial(app.serial + 1)];
         match old {
-            Some(old) => self.replace(app, old, changes).await?,
+            Some(old) => self.replace(app, old, deployment, changes).await?,
             None => self.write_record(app, changes).await?,
         }
         Ok(instances.into_iter().next())
@@ -354,10 +354,15 @@ impl Worker {
         &self,
         app: &Arc<App>,
         old: &Arc<App>,
+        deployment: &Deployment,
         mut changes: Vec<Change>,
     ) -> Result<(), AppError> {
         // Whoever removes the old one at this moment waits for it to be written.
         let _not_otherwise = old.writing.lock().await;
+        // What was changed of the old one while this one has proved itself.
+        let own = own_quotas(deployment, Some(old));
+        app.quotas.put(&self.quotas, &app.settings, own);
+        changes.extend(self.inherit_secrets(app, old)?);
         let is_removed = old.is_removed();
         // Looked at second: when the daemon ends, every app looks removed.
         if self.is_closing() {

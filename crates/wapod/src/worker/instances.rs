@@ -370,17 +370,23 @@ impl Worker {
 
     /// The one way out: the instance is gone, and so is all that it held.
     fn retire(
-        &self,
-        app: &App,
+        self: &Arc<Self>,
+        app: &Arc<App>,
         instance: &Arc<Instance>,
         reason: ExitReason,
         slot: OwnedSemaphorePermit,
     ) {
         let mut state = app.state();
         state.instances.retain(|one| !Arc::ptr_eq(one, instance));
-        if matches!(reason, ExitReason::GasUsedUp(_)) {
-            // The others would find out when they are asked something.
-            state.instances.iter().for_each(|one| one.handle.stop());
+        let had_no_gas = matches!(reason, ExitReason::GasUsedUp(_));
+        let has_gas_again = had_no_gas && app.gas_used_up().is_none();
+        if had_no_gas && !has_gas_again {
+            // The others would find out when they are asked something. Others come
+            // in their place when there is gas again.
+            for one in &state.instances {
+                one.leave();
+                one.handle.stop();
+            }
         }
         state.last_end = Some(reason);
         // Whoever gets it finds the instance gone, and whoever finds the instance
@@ -389,6 +395,9 @@ impl Worker {
         drop(state);
         app.dispatch();
         app.changed.notify_waiters();
+        if has_gas_again {
+            self.start_again(app);
+        }
         // What it used is written soon, and not waited for.
         self.usage_changed.notify_one();
     }

@@ -6,6 +6,7 @@
 //! `api` and by embedding programs through `server`; deployments are in `deploy`.
 
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 
@@ -271,9 +272,19 @@ impl Worker {
     pub(super) async fn write_record(
         &self,
         app: &App,
+        changes: Vec<Change>,
+    ) -> Result<(), AppError> {
+        let one_at_a_time = app.writing.lock().await;
+        self.write_record_under(app, &one_at_a_time, changes).await
+    }
+
+    /// The same for a caller that holds the app's right to write.
+    pub(super) async fn write_record_under(
+        &self,
+        app: &App,
+        _one_at_a_time: &MutexGuard<'_, ()>,
         mut changes: Vec<Change>,
     ) -> Result<(), AppError> {
-        let _one_at_a_time = app.writing.lock().await;
         still_here(app)?;
         changes.push(Change::PutApp(app.record()));
         self.store.commit(changes).await?;
@@ -359,6 +370,15 @@ impl Worker {
             }
             starting.join_next().await;
         }
+    }
+
+    /// Starts what an app lacks, besides what the caller does.
+    pub(super) fn start_again(self: &Arc<Self>, app: &Arc<App>) {
+        let (worker, app) = (Arc::clone(self), Arc::clone(app));
+        // Of a type of its own: what it starts is watched by its callers.
+        let starting: Pin<Box<dyn Future<Output = ()> + Send>> =
+            Box::pin(async move { worker.start_one_adopted(&app).await });
+        tokio::spawn(starting);
     }
 
     pub(super) async fn start_one_adopted(self: &Arc<Self>, app: &Arc<App>) {

@@ -44,6 +44,31 @@ async fn many_instances_get_no_more_of_a_core_than_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn gas_that_comes_while_instances_end_starts_all_of_them_again() {
+    let operator = Operator::start().await;
+    let spinner = text_guest(
+        r#"(module (memory (export "memory") 1)
+          (func (export "wapo_poll") (result i32) (loop $l (br $l)) (i32.const 0)))"#,
+    );
+    let app = operator
+        .deploy_with(&spinner, with("gas", "unlimited", 3))
+        .await;
+    for round in 0..12 {
+        super::settings::set(&operator, app, "gas", "1")
+            .await
+            .unwrap();
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        let set = super::settings::set(&operator, app, "gas", "unlimited");
+        set.await.unwrap();
+        // Those that end at this moment have ended then.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        operator
+            .until("all instances", app, |info| info.instances == 3)
+            .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn instances_that_come_and_go_use_up_one_quota_of_gas() {
     let operator = Operator::start().await;
     // Its first poll waits for a timer, the second one computes and traps.

@@ -159,7 +159,8 @@ async fn a_rate_that_is_raised_holds_at_once() {
         &operator,
         app.handle().address(),
         "egress-per-second",
-        "default",
+        // What is owed at one byte a second takes hours.
+        "1M",
     )
     .await
     .unwrap();

@@ -157,6 +157,31 @@ async fn quotas_are_kept_by_a_restart_and_by_a_replacement() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_changes_while_a_new_version_proves_itself_is_kept() {
+    let operator = Operator::start().await;
+    let old = operator
+        .deploy_with(&fixture("probe"), with(&[("timers", "10")]))
+        .await;
+    let mut next = args_of_probe("next");
+    next.replaces = old.0.to_vec();
+    next.settle_ms = 2_000;
+    with(&[("handles", "100")])(&mut next);
+    let deploying = operator.try_deploy(next);
+    let changing = async {
+        while operator.apps().await.len() < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        set(&operator, old, "timers", "12").await.unwrap();
+        set(&operator, old, "handles", "50").await.unwrap();
+    };
+    let (next, ()) = tokio::join!(deploying, changing);
+    let next = address(&next.unwrap());
+    assert_eq!(quota(&operator, next, "timers").await.max, 12);
+    assert_eq!(quota(&operator, next, "handles").await.max, 100);
+    assert_eq!(timers_of(&operator, next).await, 12);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_app_has_what_the_worker_gives_unless_it_has_its_own() {
     let operator = Operator::with(|config| {
         config.quotas = quotas("timers=7,connections-in=100");

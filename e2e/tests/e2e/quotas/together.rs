@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use e2e::probe::{SCRATCH, Script};
-use e2e::{Daemon, Errno, Probe};
+use e2e::{Daemon, Errno, Probe, within};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 
@@ -26,6 +26,53 @@ async fn one_app_leaves_half_of_what_all_may_have() {
     let (_, made) = probes[2].run(&forever).await.counted();
     assert!(made > 12, "what one gives back is for others: {made}");
     Neighbour::on(&daemon).await.answers().await;
+}
+
+/// Timers without end, which are handles.
+fn timers(count: u32) -> Script {
+    Script::new().fast_times(count, 201, [u32::MAX, 0, 0, 0])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_for_handles_that_all_have_used_up_without_work() {
+    let daemon = Daemon::with(|config| config.worker_quotas = quotas("handles=40")).await;
+    let victim = Probe::on(&daemon, |app| app.label = "victim".to_owned()).await;
+    let (made, count) = victim.run(&timers(12)).await.counted();
+    assert!(made.is_ok() && count == 12, "{made:?}, {count}");
+    let greedy = Probe::on(&daemon, |app| app.label = "greedy".to_owned()).await;
+    let (last, _) = greedy.run(&timers(1000)).await.counted();
+    assert_eq!(last, Err(Errno::Limited));
+
+    let app = victim.app().clone();
+    let asking = tokio::spawn(async move { victim.run(&Script::new()).await });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let before = app.usage().gas;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(app.usage().gas, before, "it computes for nothing");
+    assert!(!asking.is_finished());
+    greedy.app().stop().await;
+    within("the answer", asking).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_for_which_no_handle_is_left_is_not_kept() {
+    let daemon = Daemon::with(|config| config.worker_quotas = quotas("handles=40")).await;
+    let (probe, port) = probe_on(&daemon, "").await;
+    let address = format!("127.0.0.1:{port}");
+    let mut listen = parity_scale_codec::Encode::encode(&address);
+    listen.push(0);
+    let length = u32::try_from(listen.len()).unwrap();
+    let script = timers(1000).write(SCRATCH, &listen);
+    let script = script.fast(210, [SCRATCH, length, 0, 0]);
+    let mut output = probe.run(&script).await;
+    assert_eq!(output.result(), Err(Errno::Limited));
+    assert_eq!(output.result(), Err(Errno::Limited));
+    let bound = std::net::TcpListener::bind(&address);
+    assert!(bound.is_ok(), "nothing listens: {bound:?}");
+    drop(bound);
+    // The answer has given back a handle.
+    let listener = probe.tcp_listen(&address, None).await;
+    assert!(listener.is_ok(), "{listener:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
