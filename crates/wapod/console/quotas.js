@@ -70,15 +70,19 @@ async function change(event) {
   event.preventDefault();
   const [name, input, error] = [byId("quota-name").value, byId("quota-value"), byId("quota-error")];
   const value = input.value.trim() || "default";
+  // Another app may be shown when the worker answers.
+  const asked = address;
   setText(error, "");
   input.removeAttribute("aria-invalid");
   try {
-    const { quotas } = await call("AppSettingsSet", { address, quotas: [{ key: name, value }] });
-    show(quotas);
-    const app = appByAddress(address);
+    const { quotas } = await call("AppSettingsSet", { address: asked, quotas: [{ key: name, value }] });
+    const app = appByAddress(asked);
     toast(`${name} of ${app ? nameOf(app) : "the app"}: ${value === "default" ? "as the worker gives it" : value}.`);
+    if (asked !== address) return;
+    show(quotas);
     input.value = "";
   } catch (failure) {
+    if (asked !== address) return;
     setText(error, failure.message);
     input.setAttribute("aria-invalid", "true");
     input.focus();

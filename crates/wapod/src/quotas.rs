@@ -440,7 +440,7 @@ mod tests {
         settings.quotas = entries_of(&app.own());
         let again = AppQuotas::new(&worker, &settings, 0);
         assert_eq!(again.own(), app.own());
-        app.restore(&worker, &settings, QuotaLimits::default());
+        app.put(&worker, &settings, QuotaLimits::default());
         assert_eq!(limit(QuotaKind::Timers), Some(10));
     }
 }
