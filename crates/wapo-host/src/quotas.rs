@@ -445,11 +445,26 @@ impl Quotas {
         wanted: usize,
         meter: &Meter,
     ) -> Result<usize, Duration> {
+        let allowed = self.look(kind, wanted, meter);
+        allowed.inspect_err(|_| self.note_refusal(kind))
+    }
+
+    /// The same, without counting that something has to wait: for what waits already.
+    ///
+    /// # Errors
+    ///
+    /// As [`allow`](Self::allow).
+    #[inline]
+    pub(crate) fn look(
+        &self,
+        kind: QuotaKind,
+        wanted: usize,
+        meter: &Meter,
+    ) -> Result<usize, Duration> {
         if !self.is_limited(kind) {
             return Ok(wanted);
         }
-        let available = self.available(kind, meter);
-        let available = available.inspect_err(|_| self.note_refusal(kind))?;
+        let available = self.available(kind, meter)?;
         Ok(wanted.min(usize::try_from(available).unwrap_or(usize::MAX)))
     }
 

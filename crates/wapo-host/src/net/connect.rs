@@ -30,7 +30,8 @@ use wapo_abi::NetFailure;
 use crate::descriptors::{AttemptPermit, DescriptorPermit, DescriptorShare, NoDescriptors};
 use crate::host_memory::HostMemory;
 use crate::limits::{
-    ATTEMPT_DELAY, CONNECT_ADDRESSES_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, RESOLUTION_DELAY,
+    ATTEMPT_DELAY, CONNECT_ADDRESSES_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, QUOTA_TICK,
+    RESOLUTION_DELAY,
 };
 use crate::meter::Meter;
 use crate::net::dns::{AddressFamily, Dns};
@@ -126,10 +127,11 @@ impl Connecting {
         let attempt = async move {
             let dialling = async {
                 let parsed = parsed.map_err(|NoHost| Failure::of(NetFailure::NO_SUCH_NAME))?;
+                dialer.wait_for_rates().await;
                 dialer.dial(&parsed, port, permit).await
             };
             let outcome = timeout(dialer.deadlines.connect, dialling).await;
-            let outcome = outcome.unwrap_or_else(|_| Err(Failure::of(NetFailure::TIMED_OUT)));
+            let outcome = outcome.unwrap_or_else(|_| Err(dialer.too_late()));
             let target = || format!("cannot connect to {}", authority(&host, port));
             let (tcp, permit) = outcome.map_err(|failure| match failure.kind {
                 // It names its target and what to do.
@@ -185,6 +187,33 @@ impl Dialer {
     pub(crate) fn accept_pause(&self) -> Option<Duration> {
         let pause = |kind| self.quotas.allow(kind, 1, &self.meter).err();
         pause(QuotaKind::Ingress).max(pause(QuotaKind::Egress))
+    }
+
+    /// Waits until a connection may begin: nothing is asked or sent before.
+    async fn wait_for_rates(&self) {
+        let mut pause = self.accept_pause();
+        while let Some(time) = pause {
+            tokio::time::sleep(time.max(QUOTA_TICK)).await;
+            pause = self.rate_pause();
+        }
+    }
+
+    /// As [`accept_pause`](Self::accept_pause), without counting that something had
+    /// to wait.
+    fn rate_pause(&self) -> Option<Duration> {
+        let pause = |kind| self.quotas.look(kind, 1, &self.meter).err();
+        pause(QuotaKind::Ingress).max(pause(QuotaKind::Egress))
+    }
+
+    /// Why an attempt did not end in time.
+    fn too_late(&self) -> Failure {
+        match self.rate_pause() {
+            Some(_) => Failure::new(
+                NetFailure::TIMED_OUT,
+                "timed out: the app has used up its quota of bytes per second",
+            ),
+            None => Failure::of(NetFailure::TIMED_OUT),
+        }
     }
 
     async fn dial(

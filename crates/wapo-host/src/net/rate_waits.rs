@@ -89,7 +89,7 @@ impl RateWaits {
             if !self.wakers.keys().any(|(_, waits)| *waits == kind) {
                 continue;
             }
-            let wait = match quotas.allow(kind, usize::MAX, meter) {
+            let wait = match quotas.look(kind, usize::MAX, meter) {
                 Ok(bytes) => {
                     let count = bytes as u64 / QUOTA_WAKE_BYTES;
                     self.wake(kind, usize::try_from(count).unwrap_or(usize::MAX).max(1));
@@ -175,6 +175,13 @@ mod tests {
         assert_eq!(count()[..6], [0, 1, 1, 1, 1, 0]);
         assert_eq!(count().iter().sum::<u32>(), 4);
         assert!(waits.due().is_some(), "others wait");
+        meter.add_egress(1 << 20);
+        for _ in 0..50 {
+            let due = waits.due().expect("others wait");
+            waits.wake_due(due, &quotas, &meter);
+        }
+        let refused = quotas.read(OUT, &meter).refused;
+        assert_eq!(refused, 0, "looking is not wanting more");
     }
 
     #[test]

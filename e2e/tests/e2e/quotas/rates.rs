@@ -139,6 +139,49 @@ async fn datagrams_beyond_the_rate_wait() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn datagrams_that_come_are_taken_at_the_rate() {
+    let daemon = Daemon::start().await;
+    let neighbour = Neighbour::on(&daemon).await;
+    let (probe, port) = probe_on(&daemon, "ingress-per-second=8K").await;
+    let target = format!("127.0.0.1:{port}");
+    let socket = probe.udp_bind(&target).await.unwrap();
+    let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    for _ in 0..60 {
+        client.send_to(&[7; 1000], &target).await.unwrap();
+    }
+    let begun = Instant::now();
+    let take = Script::new().fast_times(100, 312, [u32::MAX, socket, SCRATCH, 1100]);
+    while begun.elapsed() < Duration::from_secs(2) {
+        let (last, _) = probe.run(&take).await.counted();
+        assert_eq!(last, Err(Errno::Pending));
+        neighbour.answers().await;
+    }
+    let time = begun.elapsed();
+    let count = probe.app().usage().network_ingress_bytes;
+    // One may overdraw what was saved up, 16 KiB.
+    let most = 8192.0 * time.as_secs_f64() + 16_384.0 + 1_100.0;
+    assert!(count as f64 <= most, "{count} in {time:?}");
+    assert!(count >= 15_000, "what was saved up comes at once: {count}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_to_elsewhere_begin_when_the_rate_allows() {
+    let operator = Operator::start().await;
+    let (probe, _) = probe_on(operator.daemon(), "egress-per-second=0").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = u32::from(listener.local_addr().unwrap().port());
+    let attempt = probe.tcp_connect("127.0.0.1", port).await;
+    assert!(attempt.is_ok(), "{attempt:?}");
+    let early = timeout(Duration::from_millis(500), listener.accept()).await;
+    assert!(early.is_err(), "nothing is sent at a rate of nothing");
+    let app = probe.app().handle().address();
+    super::settings::set(&operator, app, "egress-per-second", "unlimited")
+        .await
+        .unwrap();
+    within("the connection", listener.accept()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rate_that_is_raised_holds_at_once() {
     let operator = Operator::start().await;
     let mut config = guest("sdk-suite");
