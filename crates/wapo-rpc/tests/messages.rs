@@ -38,6 +38,8 @@ const MESSAGES: &[(&str, Check)] = &[
     ("Budget", check::<Budget>),
     ("DeployArgs", check::<DeployArgs>),
     ("DeployResponse", check::<DeployResponse>),
+    ("DomainAddArgs", check::<DomainAddArgs>),
+    ("DomainRemoveArgs", check::<DomainRemoveArgs>),
     ("EncryptedQueryArgs", check::<EncryptedQueryArgs>),
     ("ErrorMessage", check::<ErrorMessage>),
     ("InitArgs", check::<InitArgs>),

@@ -128,6 +128,18 @@ impl Caller<'_> {
         let settings = call!(self, "AppSettingsGet", address => AppSettingsResponse);
         let mut quotas = settings.quotas.iter();
         assert!(quotas.any(|quota| quota.name == "timers" && quota.max == 5));
+        let domain = DomainAddArgs {
+            address: app.0.to_vec(),
+            domain: "shop.example".to_owned(),
+            ..DomainAddArgs::default()
+        };
+        call!(self, "DomainAdd", domain => Empty);
+        let gone = DomainRemoveArgs {
+            address: app.0.to_vec(),
+            domain: "shop.example".to_owned(),
+        };
+        assert!(call!(self, "DomainRemove", gone.clone() => Boolean).value);
+        assert!(!call!(self, "DomainRemove", gone => Boolean).value);
         let list = call!(self, "AppList", AppListArgs::default() => AppListResponse);
         assert_eq!(list.apps.len(), 1);
         let metrics = call!(self, "AppMetrics", Addresses::default() => AppMetricsResponse);
