@@ -18,8 +18,9 @@ use wapo_sni::{Pattern, ServerName};
 use super::certificate;
 use crate::tls_files::{CertificateReading, FileCertificate};
 
-/// The protocol by which an authority looks over TLS (RFC 8737).
-pub(crate) const ACME_TLS: &[u8] = b"acme-tls/1";
+/// What certificate authorities speak over TLS to see who has a name (RFC 8737). No guest
+/// ever gets such a connection: it could get a certificate for a name that is not its own.
+pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// Where an authority looks over HTTP (RFC 8555, section 8.3).
 const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";

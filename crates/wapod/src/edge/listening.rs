@@ -14,14 +14,11 @@ use wapo_abi::Errno;
 use wapo_host::{InstanceId, SniListener, SniRefusal, SniRequest};
 use wapo_sni::{Pattern, Refusal, ServerName};
 
+use super::certificates::ACME_TLS;
 use super::serving::{Load, NameListener, Offer, Serving};
 use super::{Edge, Table, certificate, wake};
 use crate::limits::{CLAIMS_OF_APP_MAX, LISTENERS_OF_NAME_MAX};
 use crate::worker::{App, Family};
-
-/// What certificate authorities speak to see who has a name (RFC 8737). No guest ever
-/// gets such a connection: it could get a certificate for a name that is not its own.
-pub(super) const OF_AUTHORITIES: &[u8] = b"acme-tls/1";
 
 fn refuse(errno: Errno, text: impl Into<String>) -> SniRefusal {
     SniRefusal {
@@ -84,7 +81,7 @@ impl Edge {
             .name
             .parse::<Pattern>()
             .map_err(|error| refuse(Errno::INVALID_PARAMETER, error.to_string()))?;
-        if request.protocols.iter().any(|name| name == OF_AUTHORITIES) {
+        if request.protocols.iter().any(|name| name == ACME_TLS) {
             let text = "the protocol acme-tls/1 is not for guests: the port refuses its clients";
             return Err(refuse(Errno::INVALID_PARAMETER, text));
         }

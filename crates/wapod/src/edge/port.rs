@@ -24,9 +24,9 @@ use wapo_host::net::proxied;
 use wapo_host::{Accepted, AcceptedIo};
 use wapo_sni::{Alert, ClientHello, HelloReader, Progress, ServerName};
 
+use super::certificates::ACME_TLS;
 use super::figures::{At, Outcome};
 use super::leave::{self, Left};
-use super::listening::OF_AUTHORITIES;
 use super::parking::{self, NoOne, Offered};
 use super::serving::{Ready, Serving};
 use super::{Edge, Found};
@@ -335,7 +335,7 @@ async fn bring_to(
         hello,
         name,
     } = visitor;
-    if hello.protocols().any(|name| name == OF_AUTHORITIES) {
+    if hello.protocols().any(|name| name == ACME_TLS) {
         let alert = Alert::NO_APPLICATION_PROTOCOL;
         return Err(Failed::told(Outcome::HandshakeFailed, tcp, alert));
     }
