@@ -104,13 +104,14 @@ fn claim(text: &str) -> Option<Option<SocketAddr>> {
         return Some(None);
     }
     let (source, target) = (words.next()?, words.next()?);
-    let (source_port, target_port) = (port(words.next()?)?, port(words.next()?)?);
+    let source_port = port(words.next()?)?;
+    // The daemon's own port says nothing, and has to be one.
+    port(words.next()?)?;
     let ip: IpAddr = match kind {
         "TCP4" => both::<Ipv4Addr>(source, target)?.into(),
         "TCP6" => both::<Ipv6Addr>(source, target)?.into(),
         _ => return None,
     };
-    let _ = target_port;
     let client = SocketAddr::new(ip, source_port);
     words.next().is_none().then_some(Some(client))
 }

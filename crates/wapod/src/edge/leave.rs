@@ -26,8 +26,8 @@ pub(super) struct Left {
 }
 
 /// What an authority is shown that looks whether a name leads here (RFC 8737); `None` for all
-/// other connections, and for authorities of which the daemon knows nothing: they may be
-/// a guest's.
+/// other connections, and for authorities that the daemon has asked nothing of. No guest gets
+/// those: `port` refuses them.
 pub(super) fn to_authority(edge: &Edge, name: &ServerName, hello: &ClientHello) -> Option<Left> {
     if !hello.protocols().any(|protocol| protocol == ACME_TLS) {
         return None;
