@@ -290,8 +290,7 @@ impl Operator {
 /// What to call `AppDeploy` with: requests share instances, the settings are
 /// those that can be told over the wire.
 pub fn args(app: &AppConfig) -> DeployArgs {
-    let ports = app.listen_ports.as_ref();
-    let ports = ports.map(|ports| format!("{}..{}", ports.start(), ports.end()));
+    let ports = app.listen_ports.as_ref().map(ToString::to_string);
     DeployArgs {
         manifest: Some(Manifest::from(app.manifest())),
         reuse_instances: true,

@@ -24,7 +24,7 @@ pub fn free() -> u16 {
     tries.find(is_free).expect("a free port")
 }
 
-/// A free port as the range that an app may be given.
-pub fn only(port: u16) -> Option<std::ops::RangeInclusive<u16>> {
-    Some(port..=port)
+/// A port as all that an app may be given.
+pub fn only(port: u16) -> Option<wapod::PortRanges> {
+    Some(port.into())
 }

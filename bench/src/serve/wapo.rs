@@ -121,7 +121,7 @@ impl Guests {
         AppConfig {
             label: self.started.to_string(),
             args: arguments.iter().map(|word| (*word).to_owned()).collect(),
-            listen_ports: Some(1024..=u16::MAX),
+            listen_ports: "1024..65535".parse().ok(),
             // Answers to datagrams go where they came from.
             egress: LOOPBACK.parse().into_iter().collect(),
             ..AppConfig::new(module.clone())

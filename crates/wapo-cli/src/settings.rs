@@ -15,7 +15,7 @@ use wapo_rpc::message::{AppSettings, StringPair};
 use wapo_rpc::{AppManifest, HostName};
 use wapod::limits::QUERY_BYTES_MAX_DEFAULT;
 use wapod::mistakes::{self, count, value};
-use wapod::{ByteSize, EgressDefault, EgressRule, PortRange, QuotaList};
+use wapod::{ByteSize, EgressDefault, EgressRule, PortRanges, QuotaList};
 
 /// Settings, as far as they were given.
 #[derive(Args, serde::Deserialize, Clone, Debug, Default)]
@@ -86,10 +86,11 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "parsed")]
     pub(crate) egress_default: Option<EgressDefault>,
 
-    /// Ports that the app may listen on by itself, both included.
-    #[arg(long, value_name = "A..B")]
+    /// Ports that the app may listen on by itself and no other app without them, such
+    /// as 3000..3100,4000, both included.
+    #[arg(long, value_name = "A..B,...")]
     #[serde(deserialize_with = "parsed")]
-    pub(crate) listen_ports: Option<PortRange>,
+    pub(crate) listen_ports: Option<PortRanges>,
 
     /// Set a quota of the app, such as connections-in=100, egress-per-second=10M or
     /// cpu=0.5; `wapo quota` lists them and changes them while the app runs.
@@ -400,7 +401,7 @@ mod tests {
             "on-demand": true,
             "memory": "64M",
             "allow-egress": ["10.0.0.0/8", "*.example.com:443"],
-            "listen-ports": "3000..3100",
+            "listen-ports": "3000..3100,4000",
             "quota": { "cpu": 0.5, "connections-in": 100 },
             "name": "shop",
             "query-max": "2K",
@@ -421,7 +422,7 @@ mod tests {
         assert_eq!(plan.settings.memory_max, 64 << 20);
         let rules = ["10.0.0.0/8", "*.example.com:443"];
         assert_eq!(plan.settings.egress, rules);
-        assert_eq!(plan.settings.listen_ports, "3000..3100");
+        assert_eq!(plan.settings.listen_ports, "3000..3100,4000..4000");
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +24,7 @@ use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
 use crate::net::names::NameShare;
 use crate::net::policy::{EgressPolicy, EgressRules};
+use crate::net::port_ranges::PortRanges;
 use crate::quotas::Quotas;
 use crate::schedule::SchedulingHistory;
 
@@ -46,7 +46,7 @@ pub struct InstanceConfig {
     /// What happens when the guest ends by itself.
     pub restart: RestartPolicy,
     /// Ports the guest may listen on; `None` for none.
-    pub listen_ports: Option<RangeInclusive<u16>>,
+    pub listen_ports: Option<PortRanges>,
     /// Keeps listeners on loopback, whatever address the guest names.
     pub listen_on_loopback: bool,
     /// Proxies whose PROXY headers the guest's listeners may take; none where it is

@@ -84,6 +84,7 @@ pub use net::policy::{
     AppEgress, Denied, DenyReason, EgressDefault, EgressPolicy, EgressRule, EgressRules, RuleError,
     RuleSet, WorkerEgress,
 };
+pub use net::port_ranges::PortRanges;
 pub use net::proxy::{Proxies, Proxy, ProxyError};
 pub use quotas::{QuotaKind, QuotaLimits, QuotaReading, Quotas};
 pub use schedule::SchedulingHistory;

@@ -295,11 +295,28 @@ pub const LOOKUP_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// Questions of one app under way at a time.
 ///
-/// Each has room for an answer of 64 KiB, and one descriptor of the app's, for up to
-/// [`DNS_TIMEOUT`]. While servers are silent the resolver asks two at once, and each up to
-/// three times from a socket of its own: up to five descriptors more, which are the
-/// daemon's.
+/// Each has room for an answer of 64 KiB, and sockets ([`LOOKUP_SOCKETS_MAX`]), for up to
+/// [`DNS_TIMEOUT`].
 pub const LOOKUPS_UNDER_WAY_MAX: usize = 64;
+
+/// Sockets of one question, each a descriptor of the instance that asks.
+///
+/// The resolver asks two servers at once, and each again and again from another socket
+/// while it is silent. The first socket is for certain; the second one is for another
+/// server, or asks again; without it a lost packet would cost the whole timeout.
+pub const LOOKUP_SOCKETS_MAX: usize = 2;
+
+/// Connections to name servers, for answers that are too long for a datagram.
+///
+/// All questions share them, for as long as the servers keep them open, and a server can
+/// make every answer too long. They are the daemon's descriptors.
+pub const NAME_SERVER_STREAMS_MAX: usize = 32;
+
+/// Ranges of ports that a guest may be given.
+///
+/// All are looked at when it listens, and when any other guest does. More are an
+/// operator's mistake; what meets is one range.
+pub const PORT_RANGES_MAX: usize = 32;
 
 /// Addresses of one name that are tried, of those that the policy allows.
 ///

@@ -48,7 +48,7 @@ const EVER: u32 = u32::MAX >> 1;
 
 fn config() -> InstanceConfig {
     InstanceConfig {
-        listen_ports: Some(PORT..=PORT),
+        listen_ports: Some(PORT.into()),
         ..InstanceConfig::default()
     }
 }

@@ -11,7 +11,6 @@ use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::ops::RangeInclusive;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +23,7 @@ use wapo_host::net::policy::{EgressDefault, EgressRule, WorkerEgress};
 use wapo_host::net::proxy::Proxies;
 use wapo_host::{
     Allocation, CacheKind, Compiler, DescriptorLimits, LogLine, LogRate, ModuleCacheConfig,
-    QuotaLimits, Resolver, RestartPolicy,
+    PortRanges, QuotaLimits, Resolver, RestartPolicy,
 };
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
@@ -33,12 +32,12 @@ use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
 };
 use crate::quotas;
-use crate::store::Settings;
+use crate::store::{Settings, ports_of_record};
 use crate::tls_files::TlsFiles;
 use crate::worker::{Deployment, Name};
 
 pub use tls::{TlsSettings, read_trust_roots};
-pub use values::{ByteSize, PortRange};
+pub use values::ByteSize;
 
 /// Takes every line of every app, while the guest runs: it must be quick.
 pub type LogSink = Arc<dyn Fn(&AppAddress, &LogLine) + Send + Sync>;
@@ -98,7 +97,7 @@ pub struct Config {
     /// Connections to each port at a time; see [`CONNECTIONS_MAX`].
     pub connections_max: u32,
     /// Ports that apps may listen on, unless they have their own range.
-    pub listen_ports: Option<RangeInclusive<u16>>,
+    pub listen_ports: Option<PortRanges>,
     /// Memory of all instances together, in bytes; `None` for no limit.
     pub memory_budget_bytes: Option<u64>,
     /// File descriptors that guests may hold; `None` for what the limit of open
@@ -203,7 +202,7 @@ pub struct AppConfig {
     /// What happens when the guest ends by itself.
     pub restart: RestartPolicy,
     /// Ports the guest may listen on; `None` for none.
-    pub listen_ports: Option<RangeInclusive<u16>>,
+    pub listen_ports: Option<PortRanges>,
     /// Keeps the app's listeners on loopback, whatever address it names.
     pub listen_on_loopback: bool,
     /// Addresses besides public ones that the guest may connect to.
@@ -265,6 +264,7 @@ impl AppConfig {
     /// The same for the worker.
     pub(crate) fn into_deployment(self, manifest: AppManifest) -> Deployment {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let (first, more) = ports_of_record(self.listen_ports.as_ref());
         Deployment {
             manifest,
             reuse_instances: true,
@@ -272,15 +272,14 @@ impl AppConfig {
                 .map_or(Name::None, |name| Name::IfFree(name.to_string())),
             settings: Settings {
                 restart: self.restart.into(),
+                listen_ports: first,
+                more_listen_ports: more,
                 memory_max_bytes: self.memory_max_bytes,
                 gas_max: self.gas_max,
                 time_max_ms: self.time_max.map(millis),
                 weight: self.weight.get(),
                 egress: self.egress.iter().map(ToString::to_string).collect(),
                 pass_cookies: false,
-                listen_ports: self
-                    .listen_ports
-                    .map(|ports| (*ports.start(), *ports.end())),
                 listen_on_loopback: self.listen_on_loopback,
                 requests_max: 0,
                 trace_calls: self.trace_calls,

@@ -219,7 +219,7 @@ impl Embedder for AppEmbedder {
     }
 
     fn listen_tcp(&self, instance: InstanceId, address: SocketAddr) -> io::Result<TcpListener> {
-        self.ports.tcp.listen(self.family, instance, address)
+        self.ports.listen_tcp(self.family, instance, address)
     }
 
     fn unlisten_tcp(&self, instance: InstanceId, address: SocketAddr) {
@@ -227,7 +227,7 @@ impl Embedder for AppEmbedder {
     }
 
     fn listen_udp(&self, instance: InstanceId, address: SocketAddr) -> io::Result<UdpSocket> {
-        self.ports.udp.listen(self.family, instance, address)
+        self.ports.listen_udp(self.family, instance, address)
     }
 
     fn unlisten_udp(&self, instance: InstanceId, address: SocketAddr) {

@@ -73,7 +73,7 @@ pub use acme::AcmeSettings;
 #[doc(hidden)]
 pub use api::fuzz;
 pub use config::{
-    AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, PortRange, TlsSettings,
+    AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, TlsSettings,
 };
 pub use data_dir::is_new;
 pub use error::{AppError, StartError};
@@ -92,8 +92,8 @@ pub use wapo_host::net::policy::{
 pub use wapo_host::net::proxy::{Proxies, Proxy, ProxyError};
 pub use wapo_host::{
     Allocation, BudgetUsage, CacheKind, ChildCompiler, Compiler, DescriptorLimits, ExitReason,
-    ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase, QuotaKind, QuotaLimits,
-    Resolver, RestartPolicy, Status, Usage, runtime_builder,
+    ListenAddress, LogLine, LogRate, LogSource, ModuleCacheConfig, Phase, PortRanges, QuotaKind,
+    QuotaLimits, Resolver, RestartPolicy, Status, Usage, runtime_builder,
 };
 pub use wapo_rpc::AppAddress;
 pub use worker::AppHandle;

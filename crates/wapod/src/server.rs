@@ -128,12 +128,10 @@ fn check(config: &Config) -> Result<(), StartError> {
 /// that apps are given they will not get.
 fn machine(config: &Config, own: impl Iterator<Item = SocketAddr>) -> Arc<Machine> {
     let own_ports: Vec<u16> = own.map(|address| address.port()).collect();
-    if let Some(range) = &config.listen_ports {
-        for port in own_ports.iter().filter(|port| range.contains(port)) {
+    if let Some(ports) = &config.listen_ports {
+        for port in own_ports.iter().filter(|port| ports.contains(**port)) {
             tracing::warn!(
-                "apps may listen on {}..{} (-l), but not on {port}, which is the worker's own: choose a range without it",
-                range.start(),
-                range.end()
+                "apps may listen on {ports} (-l), but not on {port}, which is the worker's own: choose a range without it"
             );
         }
     }

@@ -36,7 +36,7 @@ use records::{Record, Unreadable};
 
 pub(crate) use records::{
     AppRecord, BenchRecord, DepartedRecord, DomainRecord, QuotaEntry, Restart, SessionRecord,
-    Settings, Totals, UsageRecord,
+    Settings, Totals, UsageRecord, ports_of_record,
 };
 
 /// Apps by address.
@@ -62,7 +62,7 @@ const CACHE_BYTES: usize = 16 << 20;
 /// One change of the store.
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
-    PutApp(AppRecord),
+    PutApp(Box<AppRecord>),
     /// Removes an app with its usage and its secrets.
     RemoveApp {
         app: AppAddress,
@@ -523,7 +523,7 @@ impl Complaints {
 fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), redb::Error> {
     match change {
         Change::PutApp(app) => {
-            let (key, value) = (app.address().0, records::encode(app));
+            let (key, value) = (app.address().0, records::encode(app.as_ref()));
             let mut apps = transaction.open_table(APPS)?;
             apps.insert(key.as_slice(), value.as_slice())?;
         }

@@ -33,14 +33,13 @@ mod statements;
 mod usage;
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use tokio::sync::{Notify, Semaphore};
-use wapo_host::{Engine, ExitReason, InstanceId, LogRate, WorkerEgress};
+use wapo_host::{Engine, ExitReason, InstanceId, LogRate, PortRanges, WorkerEgress};
 use wapo_rpc::AppAddress;
 
 pub use app::AppHandle;
@@ -78,7 +77,7 @@ pub(crate) struct WorkerLimits {
     /// Memory of all instances together; `None` for no limit.
     pub(crate) memory_budget_bytes: Option<u64>,
     /// Ports that apps may listen on.
-    pub(crate) listen_ports: Option<RangeInclusive<u16>>,
+    pub(crate) listen_ports: Option<PortRanges>,
     /// Proxies whose PROXY headers ports of apps take.
     pub(crate) trusted_proxies: Arc<[IpNet]>,
     /// Time that an instance on demand serves.

@@ -93,3 +93,45 @@ async fn what_is_wrong_in_the_form_is_said_beside_it() {
     page.close(&["Failed to load resource: the server responded with a status of 400"])
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_for_connections_and_ports_are_written_shown_and_refused_when_wrong() {
+    let (_folder, path) = hello_http();
+    let daemon = worker().await;
+    let page = Page::open(&daemon).await;
+    page.show("#/deploy").await;
+    page.until_shown("#deploy-form").await;
+    page.write("#deploy-file", &path).await;
+    page.until("document.querySelector('#deploy-address code')?.title")
+        .await;
+    page.click("#deploy-more summary").await;
+    page.write("#deploy-egress", "api.internal:443\n10.0.0.0/8")
+        .await;
+    page.write("#deploy-egress-deny", "*:25\nnot a/rule").await;
+    page.write("#deploy-ports", "3000..3100, 4000").await;
+    page.click("#deploy-egress-only").await;
+    page.click("#deploy-submit").await;
+    page.until_says("#deploy-error", "not a/rule").await;
+    page.clear("#deploy-egress-deny").await;
+    page.write("#deploy-egress-deny", "*:25").await;
+    page.click("#deploy-submit").await;
+    page.until_shown("#deploy-result").await;
+    page.click("#deploy-result a.primary").await;
+    page.until_state("#app-state", "running").await;
+    for (label, shown) in [
+        (
+            "May connect to",
+            "nothing else than\napi.internal:443\n10.0.0.0/8",
+        ),
+        ("May not connect to", "*:25"),
+        ("Ports it may listen on", "3000..3100,4000..4000"),
+    ] {
+        let row = "[...document.querySelectorAll('#settings-facts > div')]";
+        let row = format!("{row}.find((row) => row.innerText.startsWith({label:?}))");
+        page.until(format!("{row}?.innerText.includes({shown:?})"))
+            .await;
+    }
+    page.until_says("#usage-facts", "Connections refused").await;
+    page.close(&["Failed to load resource: the server responded with a status of 400"])
+        .await;
+}

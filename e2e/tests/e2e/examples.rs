@@ -1,6 +1,8 @@
 //! Every example, against real clients.
 
 use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use e2e::app::listening;
 use e2e::client::curl;
@@ -278,6 +280,58 @@ async fn http_proxy() {
         .post(&format!("/?url=http://web.test:{plain}/"), "x")
         .await;
     assert_eq!(answer.status, 405);
+}
+
+/// Sends everybody somewhere else, and counts what it sends.
+async fn redirecting(location: String) -> (u16, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let count = Arc::<AtomicUsize>::default();
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        let answer = format!(
+            "HTTP/1.1 302 Found\r\nLocation: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (port, count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_opens_no_place_that_is_forbidden() {
+    // Where a redirect leads is dialled anew, and judged anew, whoever follows it.
+    let inside = web_server(None).await;
+    let targets = [
+        format!("http://127.0.0.1:{inside}/"),
+        format!("http://2130706433:{inside}/"),
+        format!("http://[::ffff:127.0.0.1]:{inside}/"),
+        format!("http://inside.test:{inside}/"),
+    ];
+    let dns = Dns::serve(&[
+        ("web.test", IpAddr::from([127, 0, 0, 1])),
+        ("inside.test", IpAddr::from([127, 0, 0, 1])),
+    ])
+    .await;
+    let servers = vec![dns.address()];
+    let daemon = Daemon::with(|config| config.resolver = Resolver::Servers(servers)).await;
+    let mut config = guest("http-proxy");
+    config.egress = vec!["web.test".parse().unwrap()];
+    let app = daemon.deploy(config).await;
+    for target in targets {
+        let (port, count) = redirecting(target.clone()).await;
+        let first = app.get(&format!("/?url=http://web.test:{port}/")).await;
+        assert_eq!(first.status, 302, "{}", first.text());
+        assert_eq!(first.header("location"), Some(target.as_str()));
+        let second = app.get(&format!("/?url={target}")).await;
+        assert_eq!(second.status, 502, "{target}: {}", second.text());
+        assert!(second.text().contains("egress denied"), "{}", second.text());
+        assert_eq!(count.load(Ordering::Relaxed), 1);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

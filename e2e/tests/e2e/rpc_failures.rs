@@ -248,7 +248,7 @@ async fn a_manifest_is_measured_to_the_byte() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_beyond_the_workers_are_refused() {
-    let operator = Operator::with(|config| config.listen_ports = Some(3000..=3100)).await;
+    let operator = Operator::with(|config| config.listen_ports = "3000..3100".parse().ok()).await;
     let app = guest("query");
     operator.put_code(&app).await;
     type Change = fn(&mut AppSettings);

@@ -221,7 +221,7 @@ async fn a_program_listens_plain_and_with_tls() {
         plain - 1
     };
     let app = suite_with(|app| {
-        app.listen_ports = Some(plain.min(secure)..=plain.max(secure));
+        app.listen_ports = format!("{plain},{secure}").parse().ok();
         app.args = vec![
             format!("listen=127.0.0.1:{plain}"),
             format!("listen-tls=127.0.0.1:{secure}"),

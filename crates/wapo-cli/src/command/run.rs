@@ -2,6 +2,7 @@
 //! production.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -11,7 +12,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use wapod::mistakes::value;
 use wapod::{
-    AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, Module, PortRange, TlsSettings,
+    AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, Module, PortRanges,
+    TlsSettings,
 };
 
 use super::former::{self, Former};
@@ -26,7 +28,7 @@ use crate::terminal::Terminal;
 const GATEWAY_PORT: u16 = 8100;
 
 /// Ports that need no privilege.
-const UNPRIVILEGED: PortRange = PortRange(1024..=65535);
+const UNPRIVILEGED: RangeInclusive<u16> = 1024..=65535;
 
 /// Instances that the engine makes room for: the app, and the one that follows
 /// it when it was built again.
@@ -53,10 +55,10 @@ pub(crate) struct Options {
     #[arg(last = true)]
     args: Vec<String>,
 
-    /// Ports that the app may listen on by itself, both included. Without this,
-    /// any port from 1024.
-    #[arg(long, value_name = "A..B")]
-    listen_ports: Option<PortRange>,
+    /// Ports that the app may listen on by itself, such as 3000..3100,4000, both
+    /// included. Without this, any port from 1024.
+    #[arg(long, value_name = "A..B,...")]
+    listen_ports: Option<PortRanges>,
 
     /// Memory that the app may have, such as 64M or 1g.
     #[arg(short, long, value_name = "SIZE", default_value = "128M")]
@@ -176,7 +178,6 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         .ok()
         .and_then(|dir| wapod::config::module_cache(dir).ok());
 
-    let PortRange(ports) = options.listen_ports.clone().unwrap_or(UNPRIVILEGED);
     let mut app = AppConfig::new(module);
     app.label = source.name();
     app.args = former::arguments(&options.args)?;
@@ -185,7 +186,8 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
     app.gas_max = options.gas;
     // Only who names ports means to be reached from elsewhere.
     app.listen_on_loopback = options.listen_ports.is_none();
-    app.listen_ports = Some(ports);
+    let ports = options.listen_ports.clone();
+    app.listen_ports = ports.or_else(|| PortRanges::new(vec![UNPRIVILEGED]).ok());
     app.egress = options.allow_egress.clone();
     app.egress_deny = options.deny_egress.clone();
     app.egress_default = options.egress_default;

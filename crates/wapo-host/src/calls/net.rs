@@ -181,15 +181,13 @@ impl InstanceState {
             return Err(self.deny_listening(address, "this port is the worker's own"));
         }
         let ports = self.config.listen_ports.as_ref();
-        if !ports.is_some_and(|ports| ports.contains(&address.port())) {
+        if !ports.is_some_and(|ports| ports.contains(address.port())) {
             let given = match ports {
                 Some(ports) => format!(
-                    "this worker gives {}..{}; wapod -l or wapo run --listen-ports allow more",
-                    ports.start(),
-                    ports.end()
+                    "this worker gives {ports}; wapod -l or --listen-ports of the app allow more"
                 ),
                 None => {
-                    "this worker gives no ports; wapod -l or wapo run --listen-ports allow some"
+                    "this worker gives no ports; wapod -l or --listen-ports of the app allow some"
                         .to_owned()
                 }
             };

@@ -176,7 +176,7 @@ impl InstanceState {
     /// What a guest gets when it asks for this address.
     fn udp_address(&mut self, address: SocketAddr) -> Result<(Reach, SocketAddr), Errno> {
         let ports = self.config.listen_ports.as_ref();
-        if address.port() != 0 || ports.is_some_and(|ports| ports.contains(&0)) {
+        if address.port() != 0 || ports.is_some_and(|ports| ports.contains(0)) {
             return Ok((Reach::Port, self.allowed_address(address)?));
         }
         let ip = address.ip();

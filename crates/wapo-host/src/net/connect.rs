@@ -35,6 +35,7 @@ use crate::limits::{
 };
 use crate::meter::Meter;
 use crate::net::dns::{AddressFamily, Dns};
+use crate::net::dns_sockets::Asker;
 use crate::net::failure::Failure;
 use crate::net::machine::Machine;
 use crate::net::names::NameShare;
@@ -53,7 +54,7 @@ pub(crate) const TCP_CONNECT_BYTES: u64 = 512;
 pub(crate) const TLS_CONNECT_BYTES: u64 = 4096;
 
 /// Descriptors that an attempt by name begins with: a question for each family
-/// of addresses. One is kept for the first address; each one more that is dialled
+/// of addresses, which may take one more. One is kept for the first address; each one more that is dialled
 /// beside others takes one more, up to [`CONNECT_ADDRESSES_MAX`].
 const DESCRIPTORS_BY_NAME: u64 = 2;
 
@@ -190,7 +191,7 @@ impl Dialer {
     }
 
     /// Waits until a connection may begin: nothing is asked or sent before.
-    async fn wait_for_rates(&self) {
+    pub(crate) async fn wait_for_rates(&self) {
         let mut pause = self.accept_pause();
         while let Some(time) = pause {
             tokio::time::sleep(time.max(QUOTA_TICK)).await;
@@ -206,7 +207,7 @@ impl Dialer {
     }
 
     /// Why an attempt did not end in time.
-    fn too_late(&self) -> Failure {
+    pub(crate) fn too_late(&self) -> Failure {
         match self.rate_pause() {
             Some(_) => Failure::new(
                 NetFailure::TIMED_OUT,
@@ -278,8 +279,10 @@ impl Dialer {
     }
 
     async fn addresses_of_proxy(&self, name: &str) -> Result<Vec<IpAddr>, Failure> {
+        // The connection to the proxy is made after it, with the same descriptor.
+        let asker = Asker::with_lent(&self.descriptors);
         for family in [AddressFamily::V4, AddressFamily::V6] {
-            if let Ok(addresses) = self.dns.lookup(name, family).await {
+            if let Ok(addresses) = self.dns.lookup(&asker, name, family).await {
                 return Ok(addresses);
             }
         }
@@ -322,10 +325,11 @@ impl<'a> Lookups<'a> {
 
     fn of(dialer: &'a Dialer, host: &'a str, permit: &mut AttemptPermit) -> Self {
         let mut ask = |family| -> Lookup<'a> {
-            let permit = permit.take();
+            let asker = Asker::new(&dialer.descriptors, permit.take());
             Box::pin(async move {
-                let answer = dialer.dns.lookup_for(&dialer.names, host, family).await;
-                (family, answer, permit)
+                let asking = dialer.dns.lookup_for(&dialer.names, &asker, host, family);
+                let answer = asking.await;
+                (family, answer, asker.take_back())
             })
         };
         Self {

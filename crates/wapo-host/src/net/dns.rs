@@ -13,11 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant as StdInstant};
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, LookupIpStrategy, NameServerConfig, ResolverConfig, ResolverOpts,
 };
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use hickory_resolver::system_conf::parse_resolv_conf;
@@ -27,6 +25,7 @@ use wapo_abi::NetFailure;
 
 use crate::engine::Resolver;
 use crate::limits::{ANSWER_ADDRESSES_MAX, DNS_TIMEOUT, RESOLV_CONF_BYTES_MAX};
+use crate::net::dns_sockets::{Asker, DnsSockets};
 use crate::net::failure::Failure;
 use crate::net::names::{Answer, AnswerRoom, NameShare, TooManyNames};
 
@@ -38,6 +37,9 @@ const HOSTS_FILE: &str = "/etc/hosts";
 
 /// Time between two looks at whether the configuration has changed.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Asks name servers by sockets that are counted.
+type NameResolver = hickory_resolver::Resolver<DnsSockets>;
 
 /// One of the two kinds of addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -53,7 +55,7 @@ pub(crate) struct Dns {
 }
 
 enum Source {
-    Fixed(TokioResolver),
+    Fixed(NameResolver),
     File(Mutex<FromFile>),
 }
 
@@ -65,7 +67,7 @@ struct FromFile {
     /// Rises with each change of the resolver.
     generation: u64,
     /// The resolver by the last file that could be used, or why there is none.
-    resolver: Result<TokioResolver, String>,
+    resolver: Result<NameResolver, String>,
 }
 
 /// What changes with the content of a file.
@@ -95,8 +97,8 @@ impl Dns {
     }
 
     /// The addresses of one family that a name has, in the order of the answer, for
-    /// an app: at its rate, from its answers or anew. The name is a whole one; domains
-    /// to search, as the system may have them, are not put behind it.
+    /// an app: at its rate, from its answers or anew, by sockets of `asker`. The name is
+    /// a whole one; domains to search, as the system may have them, are not put behind it.
     ///
     /// # Errors
     ///
@@ -111,6 +113,7 @@ impl Dns {
     pub(crate) async fn lookup_for(
         &self,
         app: &NameShare,
+        asker: &Arc<Asker>,
         host: &str,
         family: AddressFamily,
     ) -> Result<Vec<IpAddr>, Failure> {
@@ -128,7 +131,7 @@ impl Dns {
                 tokio::time::sleep(wait).await;
                 let turn = app.under_way.acquire().await;
                 let _turn = turn.map_err(|_| too_many_names())?;
-                let (answer, ttl) = ask(&resolver, name, family).await?;
+                let (answer, ttl) = asker.ask(ask(&resolver, name, family)).await?;
                 let of = (host, family, generation);
                 app.keep(&self.room, of, answer.clone(), ttl, Instant::now());
                 answer
@@ -150,17 +153,18 @@ impl Dns {
     /// Cancel safe.
     pub(crate) async fn lookup(
         &self,
+        asker: &Arc<Asker>,
         host: &str,
         family: AddressFamily,
     ) -> Result<Vec<IpAddr>, Failure> {
         let (resolver, _) = self.resolver()?;
         let name = parse_name(host).ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
-        let (answer, _) = ask(&resolver, name, family).await?;
+        let (answer, _) = asker.ask(ask(&resolver, name, family)).await?;
         let answer = answer.ok_or_else(|| Failure::of(NetFailure::NO_SUCH_NAME))?;
         Ok(answer.to_vec())
     }
 
-    fn resolver(&self) -> Result<(TokioResolver, u64), Failure> {
+    fn resolver(&self) -> Result<(NameResolver, u64), Failure> {
         let file = match &self.source {
             Source::Fixed(resolver) => return Ok((resolver.clone(), 0)),
             Source::File(file) => file,
@@ -178,7 +182,7 @@ impl Dns {
 
 /// Asks the name servers. Gives also the time for which the answer holds.
 async fn ask(
-    resolver: &TokioResolver,
+    resolver: &NameResolver,
     name: Name,
     family: AddressFamily,
 ) -> Result<(Answer, Duration), Failure> {
@@ -267,7 +271,7 @@ fn stamp(path: &Path) -> Option<Stamp> {
 }
 
 /// A resolver as a file in the form of resolv.conf says.
-fn resolver_by(path: &Path) -> Result<TokioResolver, String> {
+fn resolver_by(path: &Path) -> Result<NameResolver, String> {
     let no_server = |reason: &dyn std::fmt::Display| {
         format!("{} names no DNS server ({reason})", path.display())
     };
@@ -280,8 +284,8 @@ fn resolver_by(path: &Path) -> Result<TokioResolver, String> {
     build(config, options)
 }
 
-fn build(config: ResolverConfig, options: ResolverOpts) -> Result<TokioResolver, String> {
-    let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
+fn build(config: ResolverConfig, options: ResolverOpts) -> Result<NameResolver, String> {
+    let mut builder = NameResolver::builder_with_config(config, DnsSockets::default());
     *builder.options_mut() = options;
     // Families are asked for one by one.
     builder.options_mut().ip_strategy = LookupIpStrategy::Ipv4Only;
@@ -336,6 +340,21 @@ mod tests {
     use hickory_resolver::proto::op::Message;
 
     use super::*;
+    use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare};
+    use crate::limits::LOOKUP_SOCKETS_MAX;
+
+    fn budget(per_instance: u64) -> Arc<DescriptorBudget> {
+        let limits = DescriptorLimits {
+            total: 10_000,
+            per_instance,
+        };
+        DescriptorBudget::new(limits, 1)
+    }
+
+    fn asker() -> Arc<Asker> {
+        let share = DescriptorShare::new(&budget(10), &Arc::default());
+        Asker::with_lent(&share)
+    }
 
     #[test]
     fn names_with_an_underscore_are_names() {
@@ -390,7 +409,9 @@ mod tests {
         };
         for host in ["db", "db.other.test", "my_db"] {
             let app = NameShare::default();
-            let found = dns.lookup_for(&app, host, AddressFamily::V4).await;
+            let found = dns
+                .lookup_for(&app, &asker(), host, AddressFamily::V4)
+                .await;
             assert!(found.is_err(), "{found:?}");
             let names = std::mem::take(&mut *asked.lock().expect("names"));
             assert!(!names.is_empty());
@@ -399,9 +420,124 @@ mod tests {
                 "{names:?}"
             );
         }
-        assert!(dns.lookup("db", AddressFamily::V4).await.is_err());
+        assert!(dns.lookup(&asker(), "db", AddressFamily::V4).await.is_err());
         let names = asked.lock().expect("names").clone();
         assert!(names.contains(&"db.search.test.".to_owned()), "{names:?}");
+    }
+
+    /// Sockets of this process that are connected to nothing and speak UDP.
+    fn sockets_open() -> usize {
+        let all = fs::read_dir("/proc/self/fd").expect("own files");
+        let links = all.filter_map(|one| fs::read_link(one.ok()?.path()).ok());
+        links
+            .filter(|link| link.to_string_lossy().starts_with("socket:"))
+            .count()
+    }
+
+    /// Two servers that hear and say nothing.
+    async fn silent_servers() -> (Vec<tokio::net::UdpSocket>, NameResolver) {
+        let one = tokio::net::UdpSocket::bind("127.0.0.1:0").await;
+        let one = one.expect("a port");
+        let port = one.local_addr().expect("bound").port();
+        let other = tokio::net::UdpSocket::bind(("127.0.0.2", port)).await;
+        let servers = vec![one, other.expect("a port")];
+        let configs = servers
+            .iter()
+            .map(|server| name_server(server.local_addr().expect("bound")));
+        let config = ResolverConfig::from_parts(None, Vec::new(), configs.collect());
+        let resolver = build(config, ResolverOpts::default()).expect("a resolver");
+        (servers, resolver)
+    }
+
+    /// The most sockets that were open while some questions of one instance were not
+    /// answered, the instance's descriptors at that time, and how many it has after.
+    async fn while_servers_are_silent(questions: usize, per_instance: u64) -> (usize, u64, u64) {
+        let (_servers, resolver) = silent_servers().await;
+        let dns = Arc::new(Dns {
+            source: Source::Fixed(resolver),
+            room: Arc::default(),
+        });
+        let budget = budget(per_instance);
+        let share = DescriptorShare::new(&budget, &Arc::default());
+        let before = sockets_open();
+        let asking: Vec<_> = (0..questions)
+            .map(|number| {
+                let asker = Asker::new(&share, share.take(1).ok());
+                let dns = Arc::clone(&dns);
+                tokio::spawn(async move {
+                    let (app, name) = (NameShare::default(), format!("n{number}.test"));
+                    dns.lookup_for(&app, &asker, &name, AddressFamily::V4).await
+                })
+            })
+            .collect();
+        let (mut open, mut charged) = (0, 0);
+        // Resends follow each other within milliseconds on loopback.
+        for _ in 0..100 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            let charged_before = share.held_count();
+            let open_now = sockets_open().saturating_sub(before);
+            if open_now > open {
+                (open, charged) = (open_now, charged_before.max(share.held_count()));
+            }
+        }
+        for one in &asking {
+            one.abort();
+        }
+        for one in asking {
+            assert!(one.await.is_err(), "nobody has answered");
+        }
+        (open, charged, share.held_count())
+    }
+
+    #[test]
+    fn the_sockets_of_questions_are_few_and_counted() {
+        // In a process of its own, as nextest runs it, and on one thread, so that the
+        // sockets that are counted are these.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        runtime.block_on(async {
+            let (open, charged, after) = while_servers_are_silent(50, 1_000).await;
+            assert_eq!(
+                open,
+                50 * LOOKUP_SOCKETS_MAX,
+                "two servers are asked at once"
+            );
+            assert_eq!((charged, after), (open as u64, 0));
+            // An instance that has no more than the first of each has no more.
+            let (open, charged, after) = while_servers_are_silent(50, 50).await;
+            assert_eq!((open, charged, after), (50, 50, 0));
+        });
+    }
+
+    #[tokio::test]
+    async fn a_question_without_a_descriptor_waits_and_is_answered_with_one() {
+        let (address, asked) = unknowing().await;
+        let config = ResolverConfig::from_parts(None, Vec::new(), vec![name_server(address)]);
+        let dns = Dns {
+            source: Source::Fixed(build(config, ResolverOpts::default()).expect("a resolver")),
+            room: Arc::default(),
+        };
+        let share = DescriptorShare::new(&budget(1), &Arc::default());
+        let app = NameShare::default();
+        let first = Asker::new(&share, share.take(1).ok());
+        for name in ["a.test", "b.test"] {
+            let answer = dns.lookup_for(&app, &first, name, AddressFamily::V4).await;
+            let failure = answer.expect_err("there is none");
+            assert_eq!(
+                failure.kind,
+                NetFailure::NO_SUCH_NAME,
+                "one after the other"
+            );
+        }
+        let none = Asker::new(&share, share.take(1).ok());
+        let asking = dns.lookup_for(&app, &none, "c.test", AddressFamily::V4);
+        let waited = tokio::time::timeout(Duration::from_millis(300), asking).await;
+        assert!(waited.is_err(), "{waited:?}");
+        assert_eq!(asked.lock().expect("names").len(), 2);
+        assert!(first.take_back().is_some());
+        assert_eq!(share.held_count(), 0);
     }
 
     #[tokio::test]
@@ -425,7 +561,7 @@ mod tests {
     #[tokio::test]
     async fn without_a_configuration_names_fail_and_say_why() {
         let dns = Dns::new(&Resolver::File("/no/such/file".into())).expect("starts");
-        let failed = dns.lookup("name.test", AddressFamily::V4).await;
+        let failed = dns.lookup(&asker(), "name.test", AddressFamily::V4).await;
         let failure = failed.expect_err("nobody to ask");
         assert_eq!(failure.kind, NetFailure::LOOKUP_FAILED);
         assert!(

@@ -1,12 +1,14 @@
 //! The network as guests see it.
 //!
-//! `policy` decides who may be reached, by what it knows of the `machine`, `gate` asks it and counts, `dns` finds addresses, which `names` keeps, `connect` dials, itself or by a `proxy`,
+//! `policy` decides who may be reached, by what it knows of the `machine`, `gate` asks it and counts, `dns` finds
+//! addresses, by `dns_sockets`, which `names` keeps, `connect` dials, itself or by a `proxy`,
 //! `failure` says why something failed, `tls` speaks TLS, as a client in the way that `tls_client` makes of a guest's
 //! wishes, `stream`, `listener` and `udp` are what a guest's handles stand for. Nothing here knows wasm.
 
 pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod dns;
+pub(crate) mod dns_sockets;
 pub(crate) mod failure;
 pub(crate) mod gate;
 pub(crate) mod identity;
@@ -15,6 +17,7 @@ pub mod machine;
 pub(crate) mod names;
 pub mod policy;
 pub(crate) mod port;
+pub mod port_ranges;
 pub mod proxied;
 pub mod proxy;
 pub mod proxy_header;

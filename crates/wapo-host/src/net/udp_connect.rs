@@ -9,13 +9,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt as _;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 use wapo_abi::NetFailure;
 
 use crate::descriptors::NoDescriptors;
 use crate::limits::CONNECT_ADDRESSES_MAX;
 use crate::net::connect::Dialer;
 use crate::net::dns::AddressFamily;
+use crate::net::dns_sockets::Asker;
 use crate::net::failure::Failure;
 use crate::net::policy::{Denied, Host, NoHost};
 use crate::net::task::OwnedTask;
@@ -90,16 +91,21 @@ impl Udp {
         let is_v6 = self.local_address().is_some_and(|own| own.is_ipv6());
         let questions = if is_v6 { 2 } else { 1 };
         let permit = dialer.descriptors.attempt(questions);
-        let permit = permit.map_err(ConnectError::Lack)?;
-        let (dns, names) = (dialer.dns.clone(), dialer.names.clone());
-        let deadline = dialer.deadlines.connect;
+        let mut permit = permit.map_err(ConnectError::Lack)?;
+        let (dialer, runtime) = (dialer.clone(), dialer.runtime.clone());
+        let deadline = Instant::now() + dialer.deadlines.connect;
         let host = host.to_owned();
         let looking = async move {
-            let _permit = permit;
-            let ask = |family| {
-                let looking = timeout(deadline, dns.lookup_for(&names, &host, family));
+            let (dns, names) = (&dialer.dns, &dialer.names);
+            if timeout_at(deadline, dialer.wait_for_rates()).await.is_err() {
+                return Err(dialer.too_late());
+            }
+            let mut ask = |family| {
+                let asker = Asker::new(&dialer.descriptors, permit.take());
+                let host = host.as_str();
+                let looking = async move { dns.lookup_for(names, &asker, host, family).await };
                 let too_late = |_| Err(Failure::of(NetFailure::TIMED_OUT));
-                looking.map(move |answer| answer.unwrap_or_else(too_late))
+                timeout_at(deadline, looking).map(move |answer| answer.unwrap_or_else(too_late))
             };
             if !is_v6 {
                 return ask(AddressFamily::V4).await;
@@ -113,7 +119,7 @@ impl Udp {
         };
         Ok(Attempt {
             target: target.to_owned(),
-            lookup: OwnedTask::spawn(&dialer.runtime, looking),
+            lookup: OwnedTask::spawn(&runtime, looking),
         })
     }
 

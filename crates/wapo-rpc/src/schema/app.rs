@@ -69,8 +69,8 @@ macro_rules! app_messages {
                 egress: [string] = 5,
                 /// Whether cookies pass where apps share an origin (`/app/<address>/`).
                 pass_cookies: bool = 6,
-                /// Ports that the app may listen on, as `3000..3100`; empty for the
-                /// worker's range.
+                /// Ports that the app may listen on, and no other app without them, as
+                /// `3000..3100,4000`; empty for the worker's range.
                 listen_ports: string = 7,
                 /// Instances to start at deploy; 0 counts as 1, more only for resizable
                 /// apps.

@@ -25,7 +25,8 @@ macro_rules! worker_messages {
                 memory_usage: MemoryUsage = 7,
                 /// State of the compiler; on the admin port only.
                 module_loader_info: ModuleLoaderInfo = 8,
-                /// Ports that guests may listen on, as `A-B`; empty for none.
+                /// Ports that guests may listen on, as `A-B`, several with commas; empty for
+                /// none.
                 tcp_listen_port_range: string = 10,
                 /// Address of the app that measures the worker; empty when there is none.
                 bench_app_address: bytes = 11,

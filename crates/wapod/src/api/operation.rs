@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use hyper::{Response, StatusCode};
 use tokio::sync::Notify;
+use wapo_host::PortRanges;
 use wapo_rpc::message::{
     Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
     AppSettingsResponse, AppSettingsSetArgs, AppUsage, Blob, Boolean, Budget, DeployArgs,
@@ -28,10 +29,9 @@ use super::error::call_error;
 use super::quotas;
 use super::user::{encrypted_query, query};
 use crate::blobs::{BlobError, BlobName};
-use crate::config::PortRange;
 use crate::error::AppError;
 use crate::limits::SETTLE_MAX;
-use crate::store::{Restart, Settings};
+use crate::store::{Restart, Settings, ports_of_record};
 use crate::worker::{App, Deployment, Instance, Name, PemIdentity, Worker};
 
 /// What the operator's calls are about.
@@ -382,13 +382,11 @@ fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
 }
 
 fn settings(asked: AppSettings) -> Result<Settings, String> {
-    let listen_ports = match asked.listen_ports.as_str() {
+    let ports: Option<PortRanges> = match asked.listen_ports.as_str() {
         "" => None,
-        text => {
-            let PortRange(ports) = text.parse()?;
-            Some((*ports.start(), *ports.end()))
-        }
+        text => Some(text.parse()?),
     };
+    let (listen_ports, more_listen_ports) = ports_of_record(ports.as_ref());
     Ok(Settings {
         restart: match asked.restart_always {
             true => Restart::Always,
@@ -401,6 +399,7 @@ fn settings(asked: AppSettings) -> Result<Settings, String> {
         egress: asked.egress,
         pass_cookies: asked.pass_cookies,
         listen_ports,
+        more_listen_ports,
         listen_on_loopback: false,
         requests_max: asked.requests_max,
         trace_calls: asked.trace_calls,
@@ -449,9 +448,7 @@ fn app_info(app: &Arc<App>) -> AppInfo {
 }
 
 pub(super) fn app_settings(settings: &Settings) -> AppSettings {
-    let ports = settings
-        .listen_ports
-        .map(|(first, last)| format!("{first}..{last}"));
+    let ports = settings.listen_ports().map(|ports| ports.to_string());
     AppSettings {
         restart_always: settings.restart == Restart::Always,
         memory_max: settings.memory_max_bytes.unwrap_or_default(),

@@ -3,7 +3,6 @@
 //! Used by settings of every kind: options, files, calls.
 
 use std::fmt;
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// Digits after the point in a size. More mean nothing, and would overflow.
@@ -69,38 +68,6 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Ports as people write them: `3000..3100`, both included, or `3000`.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct PortRange(pub RangeInclusive<u16>);
-
-impl FromStr for PortRange {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let port = |text: &str| text.trim().parse::<u16>().ok();
-        let ends = match text.split_once("..") {
-            Some((low, high)) => {
-                let high = high.strip_prefix('=').unwrap_or(high);
-                port(low).zip(port(high))
-            }
-            None => port(text).map(|port| (port, port)),
-        };
-        match ends {
-            Some((low, high)) if low <= high => Ok(Self(low..=high)),
-            Some((low, high)) => Err(format!("`{text}` holds no port: {low} is above {high}")),
-            None => Err(format!(
-                "`{text}` is not a range of ports: write 3000..3100 (both included) or 3000"
-            )),
-        }
-    }
-}
-
-impl fmt::Display for PortRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}..{}", self.0.start(), self.0.end())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,15 +103,5 @@ mod tests {
         assert_eq!(ByteSize(1 << 30).to_string(), "1 GiB");
         assert_eq!(ByteSize(1536).to_string(), "1.5 KiB");
         assert_eq!(ByteSize(7).to_string(), "7 bytes");
-    }
-
-    #[test]
-    fn ranges_include_both_ends() {
-        assert_eq!("3000..3100".parse(), Ok(PortRange(3000..=3100)));
-        assert_eq!("3000..=3100".parse(), Ok(PortRange(3000..=3100)));
-        assert_eq!("3000".parse(), Ok(PortRange(3000..=3000)));
-        for text in ["", "a..b", "1..2..3", "3100..3000", "0..70000"] {
-            assert!(text.parse::<PortRange>().is_err(), "{text}");
-        }
     }
 }

@@ -87,7 +87,10 @@ fn every_option_of_wapo_0_is_taken() {
     assert_eq!(config.address.port(), 9002);
     assert!(config.admin_token == Some(wapod::AdminToken("secret".to_owned())));
     assert_eq!(config.allocation, wapod::Allocation::Enclave);
-    assert_eq!(config.listen_ports, Some(3000..=3100));
+    assert_eq!(
+        config.listen_ports,
+        Some("3000..3100".parse().expect("ports"))
+    );
     assert_eq!(config.on_demand_time.as_secs(), 5);
     assert_eq!(settings.warnings.len(), 2, "{:?}", settings.warnings);
     let shown = settings.to_string();
@@ -150,7 +153,7 @@ fn each_time_of_http_is_a_setting() {
     assert!(error("--query-timeout 0", &[]).contains("query-timeout"));
 }
 
-fn settings_of_ports(ports: &str) -> Option<std::ops::RangeInclusive<u16>> {
+fn settings_of_ports(ports: &str) -> Option<wapod::PortRanges> {
     let settings = settings(
         &format!("-l {ports}"),
         &[],

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use wapod::PortRange;
+use wapod::PortRanges;
 
 /// An address to listen on: `127.0.0.1`, `127.0.0.1:8001`, `::1`, `[::1]:8001`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,9 +34,9 @@ impl FromStr for Place {
     }
 }
 
-/// Ports for apps: a range, or `none`.
+/// Ports for apps: ranges, or `none`.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct AppPorts(pub(crate) Option<RangeInclusive<u16>>);
+pub(crate) struct AppPorts(pub(crate) Option<PortRanges>);
 
 impl FromStr for AppPorts {
     type Err = String;
@@ -45,7 +44,7 @@ impl FromStr for AppPorts {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self(None)),
-            _ => text.parse().map(|PortRange(ports)| Self(Some(ports))),
+            _ => text.parse().map(|ports| Self(Some(ports))),
         }
     }
 }
@@ -53,7 +52,7 @@ impl FromStr for AppPorts {
 impl fmt::Display for AppPorts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Some(ports) => write!(f, "{}..{}", ports.start(), ports.end()),
+            Some(ports) => ports.fmt(f),
             None => f.write_str("none"),
         }
     }

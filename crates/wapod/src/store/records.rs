@@ -9,7 +9,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use parity_scale_codec::{Decode, DecodeAll as _, Encode};
-use wapo_host::{RestartPolicy, Usage};
+use wapo_host::{PortRanges, RestartPolicy, Usage};
 use wapo_rpc::{AppAddress, AppManifest};
 
 /// What is kept under a version number of its own.
@@ -28,19 +28,21 @@ pub(super) trait Record: Encode + Decode {
 impl Record for AppRecord {
     /// Version 1 had no `cors`, version 2 nothing about what is denied, version 3 no
     /// `quotas`: these are the last of the settings. Version 4 had no `domains`, which
-    /// follow the settings.
-    const VERSION: u8 = 5;
+    /// follow the settings, version 5 no `more_listen_ports`, which follow those.
+    const VERSION: u8 = 6;
 
     fn older(version: u8, content: &[u8]) -> Option<Self> {
         let cors = false.encode();
         let egress = (Vec::<String>::new(), false).encode();
         let quotas = Vec::<QuotaEntry>::new().encode();
         let domains = Vec::<DomainRecord>::new().encode();
+        let ports = Vec::<(u16, u16)>::new().encode();
         let whole = match version {
-            1 => [content, &cors, &egress, &quotas, &domains].concat(),
-            2 => [content, &egress, &quotas, &domains].concat(),
-            3 => [content, &quotas, &domains].concat(),
-            4 => [content, &domains].concat(),
+            1 => [content, &cors, &egress, &quotas, &domains, &ports].concat(),
+            2 => [content, &egress, &quotas, &domains, &ports].concat(),
+            3 => [content, &quotas, &domains, &ports].concat(),
+            4 => [content, &domains, &ports].concat(),
+            5 => [content, &ports].concat(),
             _ => return None,
         };
         Self::decode_all(&mut whole.as_slice()).ok()
@@ -102,6 +104,8 @@ pub(crate) struct AppRecord {
     pub(crate) deployed_at_ms: u64,
     pub(crate) settings: Settings,
     pub(crate) domains: Vec<DomainRecord>,
+    /// Of the settings; see [`whole`](Self::whole).
+    pub(crate) more_listen_ports: Vec<(u16, u16)>,
 }
 
 /// A domain that leads to an app.
@@ -116,6 +120,12 @@ pub(crate) struct DomainRecord {
 impl AppRecord {
     pub(crate) fn address(&self) -> AppAddress {
         self.manifest.address()
+    }
+
+    /// With what is written behind the settings where it belongs.
+    pub(crate) fn whole(mut self) -> Self {
+        self.settings.more_listen_ports = std::mem::take(&mut self.more_listen_ports);
+        self
     }
 }
 
@@ -167,8 +177,11 @@ pub(crate) struct Settings {
     pub(crate) egress: Vec<String>,
     /// Whether cookies pass where apps share an origin.
     pub(crate) pass_cookies: bool,
-    /// First and last port to listen on; `None` for the worker's range.
+    /// First and last port of the first range to listen on; `None` for the worker's.
     pub(crate) listen_ports: Option<(u16, u16)>,
+    /// The same of the other ranges. A record has them at its end.
+    #[codec(skip)]
+    pub(crate) more_listen_ports: Vec<(u16, u16)>,
     /// Keeps listeners on loopback, whatever address the guest names.
     pub(crate) listen_on_loopback: bool,
     /// Requests at a time; 0 for the worker's limit.
@@ -202,6 +215,23 @@ impl Settings {
     pub(crate) fn time_max(&self) -> Option<Duration> {
         self.time_max_ms.map(Duration::from_millis)
     }
+
+    /// Ports to listen on; `None` for the worker's.
+    pub(crate) fn listen_ports(&self) -> Option<PortRanges> {
+        let all = self.listen_ports.iter().chain(&self.more_listen_ports);
+        let ranges = all.map(|(first, last)| *first..=*last).collect();
+        PortRanges::new(ranges).ok()
+    }
+}
+
+/// First and last port of a range.
+type Ends = (u16, u16);
+
+/// Ports to listen on as they are written: the first range, and the others.
+pub(crate) fn ports_of_record(ports: Option<&PortRanges>) -> (Option<Ends>, Vec<Ends>) {
+    let ranges = ports.into_iter().flat_map(PortRanges::iter);
+    let mut ends = ranges.map(|range| (*range.start(), *range.end()));
+    (ends.next(), ends.collect())
 }
 
 /// The worker's billing period.

@@ -3,8 +3,8 @@
 use super::*;
 use wapo_rpc::AppManifest;
 
-fn app(label: &str, serial: u64) -> AppRecord {
-    AppRecord {
+fn app(label: &str, serial: u64) -> Box<AppRecord> {
+    Box::new(AppRecord {
         serial,
         session: [7; 32],
         manifest: AppManifest {
@@ -18,7 +18,8 @@ fn app(label: &str, serial: u64) -> AppRecord {
         deployed_at_ms: 7,
         settings: Settings::default(),
         domains: Vec::new(),
-    }
+        more_listen_ports: Vec::new(),
+    })
 }
 
 fn session() -> SessionRecord {
@@ -73,7 +74,7 @@ async fn what_was_committed_is_there_again() {
     drop(store);
 
     let (_store, contents) = Store::open(&path).expect("opened");
-    assert_eq!(contents.apps, std::slice::from_ref(&one));
+    assert_eq!(contents.apps, std::slice::from_ref(one.as_ref()));
     let later = Totals {
         running_us: 2_000,
         ..totals
@@ -449,11 +450,11 @@ async fn on_a_full_disk_the_reserve_lets_apps_be_removed_and_nothing_else() {
 
 #[test]
 fn apps_of_every_version_are_read() {
-    let now = app("one", 1);
+    let now = *app("one", 1);
     let written = records::encode(&now);
     // Each added an empty list or a flag, or both, behind what there was before.
     let mut content = &written[1..];
-    for (version, bytes) in [(4, 1), (3, 1), (2, 2), (1, 1)] {
+    for (version, bytes) in [(5, 1), (4, 1), (3, 1), (2, 2), (1, 1)] {
         content = &content[..content.len() - bytes];
         let older = [&[version], content].concat();
         assert_eq!(

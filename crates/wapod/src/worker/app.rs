@@ -346,6 +346,7 @@ impl App {
             deployed_at_ms: self.deployed_at_ms,
             settings: self.settings_now(),
             domains: state.domains.values().cloned().collect(),
+            more_listen_ports: self.settings.more_listen_ports.clone(),
         }
     }
 

@@ -133,13 +133,12 @@ impl Worker {
                 return Err(AppError::BadRule(error.to_string()));
             }
         }
-        if let (Some((first, last)), Some(allowed)) =
-            (settings.listen_ports, &self.limits.listen_ports)
-            && !(allowed.contains(&first) && allowed.contains(&last))
+        if let (Some(asked), Some(allowed)) = (settings.listen_ports(), &self.limits.listen_ports)
+            && !allowed.cover(&asked)
         {
             return Err(AppError::PortsOutside {
-                asked: format!("{first}..{last}"),
-                allowed: format!("{}..{}", allowed.start(), allowed.end()),
+                asked: asked.to_string(),
+                allowed: allowed.to_string(),
             });
         }
         self.look_at_blobs(&deployment.manifest).await
@@ -238,6 +237,7 @@ impl Worker {
             },
             // Those of an app whose place it takes come when it does.
             domains: Vec::new(),
+            more_listen_ports: Vec::new(),
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
@@ -274,6 +274,9 @@ impl Worker {
         ));
         // Set here only.
         let _ = embedder.app.set(Arc::downgrade(&app));
+        if let Some(ports) = app.settings.listen_ports() {
+            self.ports.grant(app.serial, family, ports);
+        }
         app
     }
 

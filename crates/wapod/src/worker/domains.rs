@@ -91,7 +91,10 @@ impl Worker {
             self.bind(&app, pattern.clone())?;
         }
         app.state().domains.insert(name.clone(), record);
-        let written = self.store.commit(vec![Change::PutApp(app.record())]).await;
+        let written = self
+            .store
+            .commit(vec![Change::PutApp(Box::new(app.record()))])
+            .await;
         if let Err(error) = written {
             match before {
                 Some(before) => drop(app.state().domains.insert(name, before)),
@@ -129,7 +132,10 @@ impl Worker {
         let Some(before) = app.state().domains.remove(&pattern.to_string()) else {
             return Ok(false);
         };
-        let written = self.store.commit(vec![Change::PutApp(app.record())]).await;
+        let written = self
+            .store
+            .commit(vec![Change::PutApp(Box::new(app.record()))])
+            .await;
         if let Err(error) = written {
             app.state().domains.insert(before.name.clone(), before);
             return Err(error.into());

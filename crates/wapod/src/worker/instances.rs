@@ -231,10 +231,8 @@ impl Worker {
                     .map_or(for_requests, |max| max.min(for_requests)),
             ),
         };
-        let listen_ports = match settings.listen_ports {
-            Some((first, last)) => Some(first..=last),
-            None => self.limits.listen_ports.clone(),
-        };
+        let listen_ports = settings.listen_ports();
+        let listen_ports = listen_ports.or_else(|| self.limits.listen_ports.clone());
         InstanceConfig {
             args,
             env,

@@ -286,7 +286,7 @@ impl Worker {
         mut changes: Vec<Change>,
     ) -> Result<(), AppError> {
         still_here(app)?;
-        changes.push(Change::PutApp(app.record()));
+        changes.push(Change::PutApp(Box::new(app.record())));
         self.store.commit(changes).await?;
         app.is_written.store(true, Ordering::Relaxed);
         Ok(())
@@ -330,6 +330,7 @@ impl Worker {
             apps.remove(&app.address);
         }
         drop(apps);
+        self.ports.withdraw(app.serial);
         app.changed.notify_waiters();
     }
 
@@ -340,7 +341,7 @@ impl Worker {
         usage: &BTreeMap<u64, Totals>,
         secrets: &mut BTreeMap<AppAddress, Vec<(String, Vec<u8>)>>,
     ) {
-        for record in records {
+        for record in records.into_iter().map(AppRecord::whole) {
             let address = record.address();
             let before = usage.get(&record.serial).copied().unwrap_or_default();
             let sealed = secrets.remove(&address).unwrap_or_default();

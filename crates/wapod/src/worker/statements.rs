@@ -45,7 +45,7 @@ impl Worker {
                 .limits
                 .listen_ports
                 .as_ref()
-                .map(|ports| format!("{}-{}", ports.start(), ports.end()))
+                .map(|ports| ports.to_string().replace("..", "-"))
                 .unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             ..WorkerInfo::default()

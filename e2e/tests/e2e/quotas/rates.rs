@@ -1,15 +1,18 @@
 //! Quotas of how fast something goes: what is within them goes at once, what is
 //! beyond goes more slowly, and nothing is lost.
 
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
+use e2e::dns::Dns;
 use e2e::probe::{SCRATCH, Script, datagrams};
 use e2e::{App, Daemon, Errno, Operator, guest, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 use wapo_rpc::message::Address;
-use wapod::ExitReason;
+use wapod::{ExitReason, Resolver};
 
 use super::{Neighbour, hog_time, probe_on, quotas, spin};
 
@@ -179,6 +182,25 @@ async fn connections_to_elsewhere_begin_when_the_rate_allows() {
         .await
         .unwrap();
     within("the connection", listener.accept()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_of_datagrams_are_looked_up_when_the_rate_allows() {
+    let dns = Dns::serve(&[("peer.test", IpAddr::V4(Ipv4Addr::LOCALHOST))]).await;
+    let servers = vec![dns.address()];
+    let operator = Operator::with(|config| config.resolver = Resolver::Servers(servers)).await;
+    let (probe, _) = probe_on(operator.daemon(), "egress-per-second=0").await;
+    let socket = probe.udp_bind("127.0.0.1:0").await.unwrap();
+    let mut connecting = pin!(probe.udp_connect(socket, "peer.test:53"));
+    let early = timeout(Duration::from_millis(500), &mut connecting).await;
+    assert!(early.is_err(), "{early:?} at a rate of nothing");
+    assert_eq!(dns.asked_for_v4("peer.test"), 0, "nothing is sent");
+    let app = probe.app().handle().address();
+    super::settings::set(&operator, app, "egress-per-second", "unlimited")
+        .await
+        .unwrap();
+    assert_eq!(within("the peer", connecting).await, Ok(0));
+    assert_eq!(dns.asked_for_v4("peer.test"), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 
 use rustls::pki_types::ServerName;
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::time::sleep;
 
@@ -118,6 +119,48 @@ async fn a_proxy_that_says_nothing_ends_with_the_attempt() {
             .err()
             .expect("nobody answered");
         assert_eq!(failure.kind, NetFailure::TIMED_OUT, "{scheme}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_never_ends_its_answer_ends_with_the_attempt() {
+    let budget = budget();
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("port");
+    let proxy = listener.local_addr().expect("bound");
+    // What each says at once, before it says one byte more, again and again.
+    let cases: [(&str, &[u8], &[u8]); 3] = [
+        ("socks5h", &[5, 0, 5], &[]),
+        // The address that it is connected from, a name of 255 letters.
+        ("socks5", &[5, 0, 5, 0, 0, 3, 255], b"x"),
+        ("http", b"HTTP/1.1 200 OK\r\nVia: ", b"x"),
+    ];
+    for (scheme, begin, more) in cases {
+        let url = format!("{scheme}://{proxy}").parse().expect("a proxy");
+        let dialer = Dialer {
+            proxies: Proxies {
+                all: Some(Arc::new(url)),
+                i2p: None,
+            },
+            ..dialer(&budget, "*")
+        };
+        let host = "192.0.2.1".to_owned();
+        let mut attempt = Connecting::start(dialer, host, 80, None).expect("room");
+        let (mut talker, _) = listener.accept().await.expect("asked");
+        let talking = tokio::spawn(async move {
+            talker.write_all(begin).await?;
+            while talker.write_all(more).await.is_ok() {
+                sleep(Duration::from_millis(10)).await;
+            }
+            std::io::Result::Ok(())
+        });
+        until_given_back(&budget).await;
+        let outcome = std::future::poll_fn(|cx| attempt.poll(cx)).await;
+        let failure = outcome
+            .expect("not asked before")
+            .err()
+            .expect("there was no answer");
+        assert_eq!(failure.kind, NetFailure::TIMED_OUT, "{scheme}");
+        talking.abort();
     }
 }
 
