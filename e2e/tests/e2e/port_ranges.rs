@@ -98,6 +98,7 @@ async fn ports_that_an_app_is_granted_are_closed_to_all_others() {
     operator.remove(address).await;
     listen(&late, one).await;
     listen(&late, two).await;
+    drop(late);
     operator.shutdown().await;
 }
 
