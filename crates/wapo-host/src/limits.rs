@@ -312,12 +312,6 @@ pub const LOOKUP_SOCKETS_MAX: usize = 2;
 /// make every answer too long. They are the daemon's descriptors.
 pub const NAME_SERVER_STREAMS_MAX: usize = 32;
 
-/// Ranges of ports that a guest may be given.
-///
-/// All are looked at when it listens, and when any other guest does. More are an
-/// operator's mistake; what meets is one range.
-pub const PORT_RANGES_MAX: usize = 32;
-
 /// Addresses of one name that are tried, of those that the policy allows.
 ///
 /// A name may resolve to thousands; each attempt costs a socket. How many are looked

@@ -7,7 +7,11 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use crate::limits::PORT_RANGES_MAX;
+/// Ranges of ports that a guest may be given.
+///
+/// All are looked at when it listens, and when any other guest does. More are an
+/// operator's mistake; what meets is one range.
+const PORT_RANGES_MAX: usize = 32;
 
 /// Ranges of ports, at least one: `3000..3100,4000`, both ends included.
 #[derive(Clone, PartialEq, Eq, Debug)]
