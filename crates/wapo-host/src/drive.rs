@@ -25,6 +25,7 @@ use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, ROOM_LOOK_INTERVAL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::pace::Pace;
+use crate::stack::StackGauge;
 use crate::state::InstanceState;
 use crate::trap::{self, Frames};
 
@@ -176,6 +177,9 @@ impl<'a> Driver<'a> {
     async fn start(&mut self, program: &Program) -> Result<TypedFunc<(), i32>, ExitReason> {
         let meter = Arc::clone(&self.store.data().config.meter);
         let intake = Arc::clone(&self.store.data().intake);
+        StackGauge::find(&mut self.store)
+            .await
+            .map_err(|error| self.start_failure(&error, "the engine"))?;
         let instantiating = program.pre().instantiate_async(&mut self.store);
         let instantiated = interruptible(
             &self.control,

@@ -49,6 +49,7 @@ mod precheck;
 pub mod quotas;
 mod resource;
 mod schedule;
+mod stack;
 mod state;
 pub mod steps;
 mod supervise;

@@ -447,6 +447,13 @@ pub const WASM_STACK_BYTES: usize = 512 * 1024;
 /// Stack of an instance while it runs: wasm plus the host calls it makes.
 pub const FIBER_STACK_BYTES: usize = 1024 * 1024;
 
+/// Stack that the engine takes between the place from which it counts a guest's stack
+/// and the first function that it calls.
+///
+/// What `stack_left` answers is so much less than there is at least. Some hundred bytes
+/// are usual, more where the host is compiled without optimisation.
+pub const STACK_ENTRY_BYTES: usize = 8 * 1024;
+
 /// Bytes of a module that is accepted for compilation.
 pub const MODULE_BYTES_MAX: usize = 256 * 1024 * 1024;
 

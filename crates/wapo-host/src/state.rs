@@ -28,6 +28,7 @@ use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
 use crate::net::udp::{Reach, Udp};
 use crate::resource::{Handle, Resource, ResourceTable};
+use crate::stack::StackGauge;
 use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
 
 /// Bytes of one element of a table: wasmtime keeps a pointer.
@@ -96,6 +97,8 @@ pub(crate) struct InstanceState {
     /// Host work at which a call has to look up: a slice's worth, or at once.
     pub(crate) attention_at: u64,
     pub(crate) trace: bool,
+    /// Where its code is entered.
+    pub(crate) stack: StackGauge,
     /// Linear memory as granted.
     pub(crate) memory_bytes: u64,
     /// The smaller of the limits of instance and engine.

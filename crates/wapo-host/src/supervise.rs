@@ -28,6 +28,7 @@ use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
 use crate::notices::Notices;
 use crate::resource::ResourceTable;
+use crate::stack::StackGauge;
 use crate::state::{Inbox, InstanceState};
 use crate::wake::{TaskWakers, WakeQueue};
 
@@ -104,6 +105,7 @@ impl Supervisor {
             },
             net_failure: None,
             trace: config.trace_calls,
+            stack: StackGauge::default(),
             config,
             embedder: Arc::clone(&self.embedder),
             wakes: WakeQueue::new(Arc::clone(&self.control)),

@@ -60,6 +60,7 @@
 //! | derive secrets, sign, prove what runs | [`secret`], [`attest`] |
 //! | work that one instance may do at a time | [`lock`] |
 //! | know the app's address and bill | [`app`] |
+//! | run what others wrote, within limits | [`guard`] |
 //!
 //! # Rules of the sandbox
 //!
@@ -94,6 +95,7 @@ pub mod boot;
 mod compat;
 mod error;
 mod exit;
+pub mod guard;
 mod handle;
 pub mod http;
 #[cfg(feature = "hyper")]

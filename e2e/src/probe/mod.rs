@@ -6,6 +6,7 @@
 //! purpose: a change of the contract fails tests instead of changing both.
 
 mod calls;
+mod guard;
 mod http;
 mod listen;
 pub mod noise;

@@ -23,6 +23,7 @@ mod exchange;
 mod figures;
 mod gateway;
 mod grpc;
+mod guard;
 mod handles;
 mod host_time;
 mod http;

@@ -8,6 +8,7 @@
 
 mod channel;
 mod connect;
+mod guard;
 mod http;
 mod link;
 mod listen;
