@@ -426,7 +426,7 @@ pub const KEEPALIVE_SECS_MAX: u32 = 32_767;
 /// Connections of one listener whose PROXY header is still to come.
 ///
 /// Each has a descriptor, which is taken when the listener is made. Proxies send the
-/// header at once; further connections wait in the kernel.
+/// header at once; for a further connection the oldest leaves of which nothing has come.
 pub const LISTENER_HEADERS_MAX: usize = 16;
 
 /// Tables that a module may have; compilers make one.

@@ -9,7 +9,8 @@
 //!
 //! * `listening`: how guests come to serve a name, and stop;
 //! * `serving`: the listeners of one name, and connections that wait for one;
-//! * `port`: accepts, reads what a client says first, makes the handshake;
+//! * `port`: accepts, finds who serves, hands over;
+//! * `handshake`: until TLS is spoken;
 //! * `parking`: waits for an app that has no listener yet;
 //! * `leave`: names that apps leave to the gateway;
 //! * `certificate`, `certificates`, `tickets`: what TLS is spoken with.
@@ -20,6 +21,7 @@
 mod certificate;
 mod certificates;
 mod figures;
+mod handshake;
 mod kin;
 mod leave;
 mod listening;

@@ -299,7 +299,10 @@ impl InstanceState {
             }
         };
         self.room_waits.over(handle);
-        match poll_lazily(lazy, |cx| listener.poll_accept(cx, dialer, &mut means)) {
+        let connections = &self.control.connections;
+        match poll_lazily(lazy, |cx| {
+            listener.poll_accept(cx, dialer, connections, &mut means)
+        }) {
             Poll::Pending => {
                 self.resources.release();
                 Err(Errno::PENDING)

@@ -26,6 +26,7 @@ use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::connections::Connections;
 use crate::descriptors::DescriptorPermit;
 use crate::embedder::{AcceptedIo, SniListener};
 use crate::host_memory::MemoryCharge;
@@ -181,12 +182,13 @@ impl Listener {
         &mut self,
         cx: &mut Context<'_>,
         dialer: &Dialer,
+        connections: &Connections,
         means: &mut Means,
     ) -> Poll<io::Result<Incoming>> {
         let meter = &dialer.meter;
         match self {
             Self::Tcp { listener, tls, .. } => {
-                let (tcp, peer) = ready!(listener.poll_accept(cx))?;
+                let (tcp, peer) = ready!(listener.poll_accept(cx, connections))?;
                 let permit = take(&mut means.permit)?;
                 meter.add_ingress(ACCEPT_BYTES);
                 let stream = match tls {

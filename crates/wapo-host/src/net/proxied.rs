@@ -9,7 +9,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -42,13 +41,13 @@ pub fn is_trusted(trusted: &[IpNet], peer: IpAddr) -> bool {
 /// # Cancel safety
 ///
 /// Not cancel safe: a part of the header is lost with the future.
-pub async fn read(stream: &mut TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
+pub async fn read(stream: &TcpStream, peer: SocketAddr) -> io::Result<SocketAddr> {
     let reading = timeout(PROXY_HEADER_TIMEOUT, read_header(stream));
     let client = reading.await.map_err(|_| io::ErrorKind::TimedOut)??;
     Ok(client.unwrap_or(peer))
 }
 
-async fn read_header(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
+async fn read_header(stream: &TcpStream) -> io::Result<Option<SocketAddr>> {
     let mut bytes = [0; HEADER_BYTES_MAX];
     let mut read = 0;
     loop {
@@ -60,8 +59,15 @@ async fn read_header(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let header = parse(&bytes[..read + more]).map_err(invalid)?;
         let end = header.map_or(read + more, |header| header.bytes);
-        stream.read_exact(&mut bytes[read..end]).await?;
-        read = end;
+        while read < end {
+            stream.readable().await?;
+            match stream.try_read(&mut bytes[read..end]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => read += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
         if let Some(header) = header {
             return Ok(header.client);
         }
@@ -70,7 +76,7 @@ async fn read_header(stream: &mut TcpStream) -> io::Result<Option<SocketAddr>> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt as _;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
@@ -95,7 +101,7 @@ mod tests {
             client.write_all(b"hello").await.expect("sent");
             client.shutdown().await.expect("ended");
         };
-        let (read, ()) = tokio::join!(read(&mut server, peer), sending);
+        let (read, ()) = tokio::join!(read(&server, peer), sending);
         let expected = "192.0.2.7:5".parse().expect("an address");
         assert_eq!(read.expect("a header"), expected);
         let mut rest = Vec::new();
@@ -105,9 +111,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_proxy_that_speaks_for_itself_is_the_client() {
-        let (mut client, mut server, peer) = both_ends().await;
+        let (mut client, server, peer) = both_ends().await;
         client.write_all(b"PROXY UNKNOWN\r\n").await.expect("sent");
-        assert_eq!(read(&mut server, peer).await.expect("a header"), peer);
+        assert_eq!(read(&server, peer).await.expect("a header"), peer);
     }
 
     #[tokio::test]
@@ -120,10 +126,10 @@ mod tests {
             (b"PROXY TCP4 1", io::ErrorKind::UnexpectedEof),
             (b"", io::ErrorKind::UnexpectedEof),
         ] {
-            let (mut client, mut server, peer) = both_ends().await;
+            let (mut client, server, peer) = both_ends().await;
             client.write_all(bytes).await.expect("sent");
             drop(client);
-            let error = read(&mut server, peer).await.expect_err("no header");
+            let error = read(&server, peer).await.expect_err("no header");
             assert_eq!(error.kind(), kind, "{bytes:?}");
         }
     }

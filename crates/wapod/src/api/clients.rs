@@ -11,7 +11,7 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use wapo_host::net::proxied::is_trusted;
 
@@ -23,8 +23,8 @@ use crate::config::Config;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,
     BODIES_CLIENT_BYTES_MAX, BODIES_SMALL_BYTES, CLIENT_CONNECTIONS_MAX, HEADS_BYTES_MAX,
-    HEADS_CLIENT_BYTES_MAX, HEAVY_NICENESS, HEAVY_WAIT, HEAVY_WORK_MAX, PROXY_HEADERS_MAX,
-    Patience, UPLOADS_BYTES_MAX, UPLOADS_CLIENT_BYTES_MAX, UPLOADS_SMALL_BYTES,
+    HEADS_CLIENT_BYTES_MAX, HEAVY_NICENESS, HEAVY_WAIT, HEAVY_WORK_MAX, Patience,
+    UPLOADS_BYTES_MAX, UPLOADS_CLIENT_BYTES_MAX, UPLOADS_SMALL_BYTES,
 };
 
 /// Proxies that clients come through.
@@ -58,8 +58,6 @@ impl ForwardedBy {
 pub(crate) struct Clients {
     port: &'static str,
     proxies: ForwardedBy,
-    /// Connections whose PROXY header is still to come.
-    headers: Arc<Semaphore>,
     pub(super) patience: Patience,
     pub(super) places: Arc<Places>,
     pub(super) bodies: Arc<Budget>,
@@ -110,7 +108,6 @@ impl Clients {
         Arc::new(Self {
             port,
             proxies,
-            headers: Arc::new(Semaphore::new(PROXY_HEADERS_MAX)),
             patience,
             places: Places::new(connections_max, CLIENT_CONNECTIONS_MAX),
             bodies: Budget::new(Bounds {
@@ -188,14 +185,20 @@ impl Clients {
         self.proxies.with_header && is_trusted(&self.proxies.trusted, peer)
     }
 
-    /// Room to wait for the header of a connection.
+    /// A place for a connection that begins with the header of this proxy.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn room_for_header(&self) -> Option<OwnedSemaphorePermit> {
-        // It is never closed.
-        Arc::clone(&self.headers).acquire_owned().await.ok()
+    pub(crate) async fn place_without_header(&self, proxy: IpAddr) -> Option<Place> {
+        let proxy = proxy.to_canonical();
+        self.places.take_headless(self.who(proxy), proxy).await
+    }
+
+    /// The header has come: the place is this client's. False when the client has all
+    /// that it may, or the place went to a newcomer.
+    pub(crate) fn pass_to(&self, place: &Place, client: IpAddr) -> bool {
+        place.pass_to(self.who(client))
     }
 
     /// Whoever makes a call. `address` is the client's after forwarding.

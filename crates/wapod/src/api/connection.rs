@@ -1,8 +1,8 @@
-//! Accepting connections on either port, and letting go of them.
+//! Connections of either port: serving one to its end, and letting go of all.
 //!
-//! One task per connection, a bounded number of them (`places`). [`Frontend::drain`] ends
-//! them in two stages: first no new requests, and after a grace period no
-//! connection at all. The version of HTTP is told by the first bytes, after the
+//! One task per connection, a bounded number of them (`places`), as they come in (`door`).
+//! [`Frontend::drain`] ends them in two stages: first no new requests, and after a grace
+//! period no connection at all. The version of HTTP is told by the first bytes, after the
 //! handshake where the port speaks TLS (`https`).
 
 use std::convert::Infallible;
@@ -11,7 +11,7 @@ use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
@@ -20,17 +20,16 @@ use hyper::service::{HttpService, service_fn};
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::sign::CertifiedKey;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
-use wapo_host::net::proxied;
 use wapo_sni::ServerName;
 
 use super::body::Body;
-use super::budget::Who;
 use super::clients::Clients;
+use super::door::{self, keep_alive};
 use super::gateway::forwarded::Peer;
 use super::https::Https;
 use super::places::{Activity, Place, Places, Wait, Work};
@@ -38,13 +37,7 @@ use super::presence::Presence;
 use super::request_body::RequestBody;
 use super::wire::{Socket, Tally, Wire};
 use super::{framing, http2};
-use crate::limits::{
-    ACCEPT_WARNING_INTERVAL, FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, KEEPALIVE_TIME,
-    TLS_UNSENT_BYTES_MAX,
-};
-
-/// Pause after a failed accept, for instance without free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+use crate::limits::{FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, TLS_UNSENT_BYTES_MAX};
 
 /// How far the way out the gateway is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -81,7 +74,7 @@ impl Frontend {
         if let Some(https) = &https {
             watch.spawn(Arc::clone(https).watch());
         }
-        tokio::spawn(accept(listener, surface, https, watching));
+        tokio::spawn(door::accept(listener, surface, https, watching));
         Self {
             _watch: watch,
             stage,
@@ -159,21 +152,11 @@ pub(super) async fn arrive(
 ) {
     let session = stream.get_mut().1;
     session.set_buffer_limit(Some(TLS_UNSENT_BYTES_MAX));
-    let clients = surface.clients();
-    let presence = clients.presence(clients.who(arrival.peer.ip()));
-    let client = Client {
-        peer: arrival.peer,
-        link: Arc::new(Link {
-            presence: Arc::new(presence),
-            place: arrival.place,
-            tls: Tls::Named(Named {
-                name: arrival.name,
-                certificate: arrival.certificate,
-            }),
-            stage,
-        }),
-        _work: None,
-    };
+    let tls = Tls::Named(Named {
+        name: arrival.name,
+        certificate: arrival.certificate,
+    });
+    let client = Client::new(surface.clients(), arrival.peer, arrival.place, tls, stage);
     serve(Socket::Tls(stream), surface, client).await;
 }
 
@@ -187,6 +170,27 @@ struct Link {
 }
 
 impl Client {
+    /// One that has come.
+    pub(super) fn new(
+        clients: &Clients,
+        peer: SocketAddr,
+        place: Place,
+        tls: Tls,
+        stage: watch::Receiver<Stage>,
+    ) -> Self {
+        let presence = clients.presence(clients.who(peer.ip()));
+        Self {
+            peer,
+            link: Arc::new(Link {
+                presence: Arc::new(presence),
+                place,
+                tls,
+                stage,
+            }),
+            _work: None,
+        }
+    }
+
     /// Where the connection comes from, and how it comes.
     pub(super) fn end(&self) -> Peer {
         Peer {
@@ -254,135 +258,7 @@ impl Client {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    surface: Arc<impl Surface>,
-    https: Option<Arc<Https>>,
-    stage: watch::Receiver<Stage>,
-) {
-    let clients = Arc::clone(surface.clients());
-    let mut draining = stage.clone();
-    let door = Arc::new(Door {
-        surface,
-        https,
-        stage,
-    });
-    let mut warned: Option<Instant> = None;
-    let accepting = async {
-        loop {
-            let (stream, peer) = match listener.accept().await {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    if warned.is_none_or(|at| at.elapsed() >= ACCEPT_WARNING_INTERVAL) {
-                        tracing::warn!(%error, "cannot accept connections");
-                        warned = Some(Instant::now());
-                    }
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            if !clients.sends_header(peer.ip()) {
-                door.admit(stream, peer).await;
-            } else if let Some(waits) = clients.room_for_header().await {
-                let door = Arc::clone(&door);
-                tokio::spawn(async move {
-                    door.admit_from_proxy(stream, peer).await;
-                    drop(waits);
-                });
-            }
-        }
-    };
-    tokio::select! {
-        biased;
-        // An error means that the frontend is gone, which is the same.
-        _ = draining.wait_for(|stage| *stage >= Stage::Draining) => {}
-        () = accepting => {}
-    }
-}
-
-/// What takes connections in: who answers them, whether with TLS, and for how long.
-struct Door<S> {
-    surface: Arc<S>,
-    https: Option<Arc<Https>>,
-    stage: watch::Receiver<Stage>,
-}
-
-impl<S: Surface> Door<S> {
-    /// Serves a connection as soon as there is a place for its client.
-    async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        let clients = self.surface.clients();
-        let who = clients.who(peer.ip());
-        let Some(place) = clients.places.take(who).await else {
-            tracing::debug!(client = %peer.ip(), "a client has too many connections");
-            return;
-        };
-        let client = Client {
-            peer,
-            link: Arc::new(Link {
-                presence: Arc::new(clients.presence(who)),
-                place,
-                tls: match self.https {
-                    Some(_) => Tls::Port,
-                    None => Tls::Absent,
-                },
-                stage: self.stage.clone(),
-            }),
-            _work: None,
-        };
-        let surface = Arc::clone(&self.surface);
-        let https = self.https.clone();
-        tokio::spawn(async move {
-            let activity = Arc::clone(client.activity());
-            let serving = async {
-                if let Some(socket) = open(stream, https, &client, who).await {
-                    serve(socket, surface, client).await;
-                }
-            };
-            tokio::select! {
-                () = serving => {}
-                () = activity.displaced() => {}
-            }
-        });
-    }
-
-    /// The same when a proxy says first who the client is. Without a right header
-    /// nobody knows whose bytes follow, and the connection is closed.
-    async fn admit_from_proxy(&self, mut stream: TcpStream, proxy: SocketAddr) {
-        let mut draining = self.stage.clone();
-        let read = tokio::select! {
-            read = proxied::read(&mut stream, proxy) => read,
-            _ = draining.wait_for(|stage| *stage >= Stage::Draining) => return,
-        };
-        match read {
-            Ok(client) => self.admit(stream, client).await,
-            Err(error) => {
-                tracing::debug!(%proxy, %error, "a proxy did not say who its client is");
-            }
-        }
-    }
-}
-
-/// Makes the connection ready for HTTP; `None` when it does not come to that.
-async fn open(
-    stream: TcpStream,
-    https: Option<Arc<Https>>,
-    client: &Client,
-    who: Who,
-) -> Option<Socket> {
-    // Answers are written whole; waiting for more would only delay them.
-    let _ = stream.set_nodelay(true);
-    let Some(https) = https else {
-        return Some(Socket::Tcp(stream));
-    };
-    // Boxed: it is larger than what comes after it.
-    let shaking = Box::pin(https.shake(stream, who));
-    tokio::select! {
-        shaken = shaking => shaken.map(Socket::Tls),
-        () = client.draining() => None,
-    }
-}
-
-async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Client) {
+pub(super) async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Client) {
     let patience = surface.clients().patience;
     let (presence, activity) = (client.presence(), client.activity());
     let mut wire = Wire::new(socket, presence.clone(), activity.clone(), patience.write);
@@ -424,19 +300,6 @@ async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Client) {
         .serve_connection(TokioIo::new(wire), service)
         .with_upgrades();
     drive(connection, client).await;
-}
-
-/// Lets the kernel find out about clients that vanished. What it accepts from
-/// then on inherits the setting.
-pub(crate) fn keep_alive(listener: &TcpListener) {
-    let keepalive = socket2::TcpKeepalive::new()
-        .with_time(KEEPALIVE_TIME)
-        .with_interval(KEEPALIVE_TIME / 4)
-        .with_retries(4);
-    let socket = socket2::SockRef::from(listener);
-    if let Err(error) = socket.set_tcp_keepalive(&keepalive) {
-        tracing::warn!(%error, "clients that vanish will not be noticed");
-    }
 }
 
 /// A request, until its answer is complete.
@@ -511,7 +374,7 @@ impl Client {
     /// One that has a place, and no connection.
     pub(super) async fn of_test(places: &Arc<Places>) -> Self {
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
-        let who = Who::new(peer.ip(), &[]);
+        let who = super::budget::Who::new(peer.ip(), &[]);
         Self {
             peer,
             link: Arc::new(Link {
@@ -527,6 +390,10 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
+    use tokio::net::TcpStream;
+
     use super::*;
     use crate::limits::Patience;
 

@@ -12,7 +12,8 @@
 //! | `/health` | whether the worker serves |
 //! | everything else | the root app, if there is one |
 //!
-//! With a root app, `/health` is the app's. `connection` accepts and drains,
+//! With a root app, `/health` is the app's. `door` accepts,
+//! `connection` serves and drains,
 //! `error` is the only place where a failure becomes an answer. No web
 //! framework: bytes of a request go straight between hyper, or h2 (`http2`), and
 //! the guest. What each port spends on its clients is in `clients`. What calls at
@@ -29,6 +30,7 @@ mod clients;
 mod collect;
 mod connection;
 mod console;
+mod door;
 mod error;
 mod figures;
 mod frames;
@@ -60,7 +62,8 @@ use tokio_rustls::server::TlsStream;
 use wapo_sni::{Pattern, ServerName};
 
 pub(crate) use clients::{Clients, ForwardedBy};
-pub(crate) use connection::{Arrival, Frontend, Stage, keep_alive};
+pub(crate) use connection::{Arrival, Frontend, Stage};
+pub(crate) use door::keep_alive;
 pub(crate) use https::Https;
 pub(crate) use places::Place;
 pub(crate) use wire::Tally;

@@ -4,9 +4,11 @@
 //! client. When there is no place left, the connection leaves for which the
 //! daemon waits the longest: one that has sent no head, or not the rest of a
 //! body, or takes nothing of its answers, or that is idle. A connection
-//! whose request is being worked on keeps its place. Asked by `connection` and by the
-//! TLS port (`edge`) for each newcomer, told by them, `collect`, `http2` and the gateway what a connection is
-//! doing.
+//! whose request is being worked on keeps its place. A connection whose PROXY header is
+//! still to come has a place, too: of those there are half as many as places at most, and
+//! for a further one the oldest of the same proxy leaves. Asked by `door` and by the TLS
+//! port (`edge`) for each newcomer, told by them, `collect`, `http2` and the gateway what a
+//! connection is doing.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -40,10 +42,14 @@ struct Taken {
     next: u64,
     by: HashMap<u64, Entry>,
     each: HashMap<IpAddr, usize>,
+    /// Those whose PROXY header is still to come.
+    headless: usize,
 }
 
 struct Entry {
     who: Who,
+    /// The proxy that has yet to say whose connection it is.
+    proxy: Option<IpAddr>,
     activity: Arc<Activity>,
 }
 
@@ -89,8 +95,22 @@ impl Places {
     ///
     /// Cancel safe.
     pub(super) async fn take(self: &Arc<Self>, who: Who) -> Option<Place> {
+        self.take_as(who, None).await
+    }
+
+    /// A place for a connection that begins with the header of a proxy, which is whom
+    /// it is counted for until [`Place::pass_to`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn take_headless(self: &Arc<Self>, who: Who, proxy: IpAddr) -> Option<Place> {
+        self.take_as(who, Some(proxy)).await
+    }
+
+    async fn take_as(self: &Arc<Self>, who: Who, proxy: Option<IpAddr>) -> Option<Place> {
         loop {
-            if let Some(outcome) = self.try_take(who) {
+            if let Some(outcome) = self.try_take(who, proxy) {
                 return outcome;
             }
             // Somebody may begin to wait without leaving.
@@ -99,14 +119,14 @@ impl Places {
     }
 
     /// The outcome, if there is one yet.
-    fn try_take(self: &Arc<Self>, who: Who) -> Option<Option<Place>> {
+    fn try_take(self: &Arc<Self>, who: Who, proxy: Option<IpAddr>) -> Option<Option<Place>> {
         let mut taken = self.taken();
-        if let Some(ip) = who.key() {
-            let has = taken.each.get(&ip).copied().unwrap_or_default();
-            if has >= self.each_max && !self.displace(&mut taken, 1, |one| one.who == who) {
-                self.refused.fetch_add(1, Ordering::Relaxed);
-                return Some(None);
-            }
+        if !self.has_room_for(&mut taken, who) {
+            return Some(None);
+        }
+        if proxy.is_some() && taken.headless >= (self.max / 2).max(1) {
+            let _ = self.displace(&mut taken, 1, |one| one.proxy == proxy)
+                || self.displace(&mut taken, 1, |one| one.proxy.is_some());
         }
         let at_once = (self.max / 64).clamp(1, CONNECTIONS_DISPLACED_AT_ONCE);
         if taken.by.len() >= self.max && !self.displace(&mut taken, at_once, |_| true) {
@@ -114,20 +134,30 @@ impl Places {
         }
         let number = taken.next;
         taken.next += 1;
-        if let Some(ip) = who.key() {
-            *taken.each.entry(ip).or_default() += 1;
-        }
         let activity = Arc::<Activity>::default();
         let entry = Entry {
             who,
+            proxy,
             activity: Arc::clone(&activity),
         };
-        taken.by.insert(number, entry);
+        taken.insert(number, entry);
         Some(Some(Place {
             number,
             places: Arc::clone(self),
             activity,
         }))
+    }
+
+    /// Whether a client may have one more place, or one of its own leaves for it.
+    fn has_room_for(&self, taken: &mut Taken, who: Who) -> bool {
+        let has = who.key().and_then(|ip| taken.each.get(&ip));
+        if has.is_some_and(|has| *has >= self.each_max)
+            && !self.displace(taken, 1, |one| one.who == who)
+        {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        true
     }
 
     /// Lets those go for whom the daemon waits the longest; false when there is
@@ -181,8 +211,17 @@ impl Places {
 }
 
 impl Taken {
+    fn insert(&mut self, number: u64, entry: Entry) {
+        if let Some(ip) = entry.who.key() {
+            *self.each.entry(ip).or_default() += 1;
+        }
+        self.headless += usize::from(entry.proxy.is_some());
+        self.by.insert(number, entry);
+    }
+
     fn remove(&mut self, number: u64) -> Option<Entry> {
         let entry = self.by.remove(&number)?;
+        self.headless -= usize::from(entry.proxy.is_some());
         if let Some(ip) = entry.who.key()
             && let Some(count) = self.each.get_mut(&ip)
         {
@@ -198,6 +237,22 @@ impl Taken {
 impl Place {
     pub(crate) fn activity(&self) -> &Arc<Activity> {
         &self.activity
+    }
+
+    /// The header has come: the place is this client's from now on. False when the
+    /// client has all that it may have, and uses them, or the place went to a newcomer.
+    pub(super) fn pass_to(&self, who: Who) -> bool {
+        let mut taken = self.places.taken();
+        if !taken.by.contains_key(&self.number) || !self.places.has_room_for(&mut taken, who) {
+            return false;
+        }
+        // The room may have been made of this one.
+        let Some(mut entry) = taken.remove(self.number) else {
+            return false;
+        };
+        (entry.who, entry.proxy) = (who, None);
+        taken.insert(self.number, entry);
+        true
     }
 }
 
@@ -275,7 +330,18 @@ mod tests {
     }
 
     fn place(places: &Arc<Places>, ip: &str) -> Option<Place> {
-        places.try_take(who(ip)).expect("an outcome")
+        places.try_take(who(ip), None).expect("an outcome")
+    }
+
+    fn headless(places: &Arc<Places>, proxy: &str) -> Place {
+        let proxy = proxy.parse().expect("ip");
+        let place = places.try_take(Who::new(proxy, &[proxy.into()]), Some(proxy));
+        place.expect("an outcome").expect("a place")
+    }
+
+    /// Whether a connection has to leave.
+    fn leaves(place: &Place) -> bool {
+        !place.places.taken().by.contains_key(&place.number)
     }
 
     #[tokio::test]
@@ -297,7 +363,10 @@ mod tests {
         let _seconds_work = second.activity().work();
         stuck.activity().displaced().await;
         drop((silent, stuck, wait));
-        assert!(places.try_take(who("127.0.0.1")).is_none(), "all are busy");
+        assert!(
+            places.try_take(who("127.0.0.1"), None).is_none(),
+            "all are busy"
+        );
         drop(work);
         assert!(place(&places, "127.0.0.1").is_some());
     }
@@ -316,5 +385,43 @@ mod tests {
         assert_eq!(places.displaced(), 1);
         drop((one, two, three));
         assert!(places.taken().each.is_empty() && places.taken().by.is_empty());
+    }
+
+    #[test]
+    fn of_connections_without_a_header_the_oldest_of_the_same_proxy_leaves() {
+        let places = Places::new(8, 8);
+        let client = place(&places, "192.0.2.1").expect("a place");
+        let other = headless(&places, "10.0.0.2");
+        let silent: Vec<_> = (0..3).map(|_| headless(&places, "10.0.0.1")).collect();
+        // Half of all places are taken like that.
+        let newcomer = headless(&places, "10.0.0.1");
+        assert!(leaves(&silent[0]) && !leaves(&silent[1]) && !leaves(&other));
+        // Of a proxy that has none, the oldest of any.
+        let third = headless(&places, "10.0.0.3");
+        assert!(leaves(&other) && !leaves(&silent[1]) && !leaves(&client));
+        assert_eq!(places.displaced(), 2);
+        assert_eq!(places.reading().used, 5);
+        // What has its header is no longer among them.
+        assert!(newcomer.pass_to(who("192.0.2.2")));
+        assert!(!silent[0].pass_to(who("192.0.2.2")), "it has left");
+        let fourth = headless(&places, "10.0.0.1");
+        assert!(!leaves(&silent[1]) && !leaves(&newcomer));
+        assert_eq!(places.taken().each.values().sum::<usize>(), 2);
+        drop((client, other, silent, newcomer, third, fourth));
+        let taken = places.taken();
+        assert!(taken.by.is_empty() && taken.each.is_empty() && taken.headless == 0);
+    }
+
+    #[test]
+    fn a_header_gives_a_client_no_more_than_it_may_have() {
+        let places = Places::new(10, 1);
+        let one = place(&places, "192.0.2.1").expect("a place");
+        let work = one.activity().work();
+        let second = headless(&places, "10.0.0.1");
+        assert!(!second.pass_to(who("192.0.2.1")));
+        assert_eq!(places.reading().refused, 1);
+        drop(work);
+        assert!(second.pass_to(who("192.0.2.1")), "an idle one leaves");
+        assert!(leaves(&one) && !leaves(&second));
     }
 }

@@ -1,31 +1,28 @@
 //! The shared TLS port: from a connection to a guest that serves the name.
 //!
 //! Reads what a client says first, looks up whose name it is, makes the handshake
-//! with the certificate of that app, and lets the connection wait for a guest. All
+//! with the certificate of that app (`handshake`), and lets the connection wait for a
+//! guest. All
 //! of it has deadlines, and a bounded number of connections is on its way: the one
 //! that has been waited for longest leaves for a newcomer. A client that cannot be
 //! served is told why by an alert, which is never waited for. Started by `server`.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
-use rustls::server::Acceptor;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_rustls::StartHandshake;
-use tokio_rustls::server::TlsStream;
 use wapo_host::net::proxied;
 use wapo_host::{Accepted, AcceptedIo};
-use wapo_sni::{Alert, ClientHello, HelloReader, Progress, ServerName};
+use wapo_sni::{Alert, ClientHello, ServerName};
 
 use super::certificates::ACME_TLS;
 use super::figures::{At, Outcome};
+use super::handshake::{self, Failed, shake_hands, tell};
 use super::leave::{self, Left};
 use super::parking::{self, NoOne, Offered};
 use super::serving::{Ready, Serving};
@@ -33,18 +30,12 @@ use super::{Edge, Found};
 use crate::api::{Arrival, Clients, Place, Stage, Tally, UserSurface, keep_alive};
 use crate::limits::{
     ACCEPT_WAIT, ACCEPT_WARNING_INTERVAL, CLIENT_HELLO_TIMEOUT, GOODBYE_TIMEOUT, SNI_PATIENCE,
-    TLS_HANDSHAKE_TIMEOUT, TLS_LEAVING_WAIT,
+    TLS_LEAVING_WAIT,
 };
 use crate::worker::{Seat, Worker};
 
 /// Pause after a failed accept, for instance without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Bytes that are read at a time of what a client says first.
-const PIECE_BYTES: usize = 2048;
-/// Bytes that are thrown away of a client that has got an alert: the kernel tells
-/// a client of a reset in place of the alert while some are unread.
-const UNREAD_BYTES_MAX: usize = 64 * 1024;
-
 /// What all connections of the port share.
 struct Shared {
     edge: Arc<Edge>,
@@ -96,30 +87,6 @@ pub(crate) struct TlsPort {
     _watch: JoinSet<()>,
     clients: Arc<Clients>,
     grace: Duration,
-}
-
-/// Why a connection has not come to a guest.
-struct Failed {
-    outcome: Outcome,
-    /// What the client is told, while nobody has begun to speak TLS with it.
-    alert: Option<(TcpStream, Alert)>,
-}
-
-impl Failed {
-    /// The client is to be told why.
-    fn told(outcome: Outcome, tcp: TcpStream, alert: Alert) -> Self {
-        let alert = Some((tcp, alert));
-        Self { outcome, alert }
-    }
-}
-
-impl From<Outcome> for Failed {
-    fn from(outcome: Outcome) -> Self {
-        Self {
-            outcome,
-            alert: None,
-        }
-    }
 }
 
 impl TlsPort {
@@ -184,12 +151,9 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Stopped) {
             };
             if !shared.clients.sends_header(peer.ip()) {
                 admit(tcp, peer, &shared, &stopped).await;
-            } else if let Some(waits) = shared.clients.room_for_header().await {
+            } else if let Some(place) = shared.clients.place_without_header(peer.ip()).await {
                 let (shared, stopped) = (Arc::clone(&shared), stopped.clone());
-                tokio::spawn(async move {
-                    admit_from_proxy(tcp, peer, &shared, stopped).await;
-                    drop(waits);
-                });
+                tokio::spawn(admit_from_proxy(tcp, peer, shared, stopped, place));
             }
         }
     };
@@ -202,37 +166,56 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, stopped: Stopped) {
 
 /// Serves a connection as soon as there is a place for its client.
 async fn admit(tcp: TcpStream, peer: SocketAddr, shared: &Arc<Shared>, stopped: &Stopped) {
-    let Some(place) = shared.clients.place(peer.ip()).await else {
-        tracing::debug!(client = %peer.ip(), "a client has too many connections");
-        return;
-    };
-    let (shared, mut closed) = (Arc::clone(shared), stopped.clone());
-    tokio::spawn(async move {
-        let activity = Arc::clone(place.activity());
-        tokio::select! {
-            () = serve(tcp, peer, &shared, place) => {}
-            () = activity.displaced() => shared.edge.figures.count(Outcome::Displaced),
-            () = until_dropped(&mut closed) => {}
+    match shared.clients.place(peer.ip()).await {
+        Some(place) => {
+            let serving = serve_at(tcp, peer, Arc::clone(shared), stopped.clone(), place);
+            tokio::spawn(serving);
         }
-    });
+        None => tracing::debug!(client = %peer.ip(), "a client has too many connections"),
+    }
 }
 
 /// The same when a proxy says first who the client is. Without a right header
 /// nobody knows whose bytes follow, and the connection is closed.
 async fn admit_from_proxy(
-    mut tcp: TcpStream,
+    tcp: TcpStream,
     proxy: SocketAddr,
-    shared: &Arc<Shared>,
+    shared: Arc<Shared>,
     stopped: Stopped,
+    place: Place,
 ) {
     let mut told = stopped.clone();
     let read = tokio::select! {
-        read = proxied::read(&mut tcp, proxy) => read,
+        read = proxied::read(&tcp, proxy) => read,
+        () = place.activity().displaced() => {
+            return shared.edge.figures.count(Outcome::Displaced);
+        }
         _ = told.wait_for(|until| until.is_some()) => return,
     };
     match read {
-        Ok(client) => admit(tcp, client, shared, &stopped).await,
-        Err(error) => tracing::debug!(%proxy, %error, "a proxy did not say who its client is"),
+        Ok(peer) if shared.clients.pass_to(&place, peer.ip()) => {
+            serve_at(tcp, peer, shared, stopped, place).await;
+        }
+        Ok(peer) => tracing::debug!(client = %peer.ip(), "a client has too many connections"),
+        Err(error) => {
+            tracing::debug!(%proxy, %error, "a proxy did not say who its client is");
+        }
+    }
+}
+
+/// Serves a connection that has its place, until it has to leave.
+async fn serve_at(
+    tcp: TcpStream,
+    peer: SocketAddr,
+    shared: Arc<Shared>,
+    mut stopped: Stopped,
+    place: Place,
+) {
+    let activity = Arc::clone(place.activity());
+    tokio::select! {
+        () = serve(tcp, peer, &shared, place) => {}
+        () = activity.displaced() => shared.edge.figures.count(Outcome::Displaced),
+        () = until_dropped(&mut stopped) => {}
     }
 }
 
@@ -480,103 +463,11 @@ async fn part(ready: Ready) {
 
 /// Reads what a client says first.
 async fn first_words(tcp: TcpStream, shared: &Shared) -> Result<(TcpStream, ClientHello), Failed> {
-    let read = shared.in_time(CLIENT_HELLO_TIMEOUT, read_hello(&tcp));
+    let read = shared.in_time(CLIENT_HELLO_TIMEOUT, handshake::read_hello(&tcp));
     match read.await {
         None => Err(Outcome::Timeout.into()),
         Some(Err(None)) => Err(Outcome::BadHello.into()),
         Some(Err(Some(alert))) => Err(Failed::told(Outcome::BadHello, tcp, alert)),
         Some(Ok(hello)) => Ok((tcp, hello)),
-    }
-}
-
-/// # Errors
-///
-/// What the client is to be told; nothing when it has left.
-async fn read_hello(tcp: &TcpStream) -> Result<ClientHello, Option<Alert>> {
-    let mut reader = HelloReader::default();
-    loop {
-        if tcp.readable().await.is_err() {
-            return Err(None);
-        }
-        let mut piece = [0; PIECE_BYTES];
-        let room = reader.room().min(PIECE_BYTES);
-        let count = match tcp.try_read(&mut piece[..room]) {
-            Ok(0) => return Err(None),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) => return Err(None),
-        };
-        match reader.read(&piece[..count]) {
-            Ok(Progress::More(again)) => reader = again,
-            Ok(Progress::Done(hello)) => return Ok(hello),
-            Err(error) => {
-                tracing::debug!(%error, "no ClientHello at the TLS port");
-                return Err(Some(error.alert()));
-            }
-        }
-    }
-}
-
-/// Makes the handshake, beginning with the bytes that were read already. `slow` has
-/// threads for a signature that takes long.
-async fn shake_hands<Io: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    tcp: TcpStream,
-    hello: &ClientHello,
-    config: Arc<ServerConfig>,
-    slow: Option<&Clients>,
-    wrap: fn(TcpStream) -> Io,
-) -> Result<TlsStream<Io>, Failed> {
-    let mut acceptor = Acceptor::default();
-    let mut bytes = hello.bytes();
-    while !bytes.is_empty() {
-        let read = acceptor.read_tls(&mut bytes);
-        if read.is_err() || read.is_ok_and(|count| count == 0) {
-            return Err(Failed::told(Outcome::BadHello, tcp, Alert::DECODE_ERROR));
-        }
-    }
-    let accepted = match acceptor.accept() {
-        Ok(Some(accepted)) => accepted,
-        // The library wants more, or takes less, than the reader did.
-        Ok(None) => {
-            return Err(Failed::told(Outcome::BadHello, tcp, Alert::DECODE_ERROR));
-        }
-        Err((error, mut alert)) => {
-            tracing::debug!(%error, "a ClientHello that the TLS library does not take");
-            let mut bytes = Vec::new();
-            // A vector takes all of it.
-            let _ = alert.write_all(&mut bytes);
-            let _ = tcp.try_write(&bytes);
-            forget_unread(&tcp);
-            return Err(Outcome::BadHello.into());
-        }
-    };
-    let begin = move || StartHandshake::from_parts(accepted, wrap(tcp)).into_stream(config);
-    let shaking = match slow {
-        // The server's answer is made here, signature and all.
-        None => begin(),
-        Some(clients) => clients.do_heavy(begin).await.ok_or(Outcome::Full)?,
-    };
-    match timeout(TLS_HANDSHAKE_TIMEOUT, shaking).await {
-        Err(_) => Err(Outcome::Timeout.into()),
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a handshake at the TLS port failed");
-            Err(Outcome::HandshakeFailed.into())
-        }
-        Ok(Ok(stream)) => Ok(stream),
-    }
-}
-
-/// Sends an alert, if the socket takes it at once.
-fn tell(tcp: &TcpStream, alert: Alert) {
-    let _ = tcp.try_write(&alert.record());
-    forget_unread(tcp);
-}
-
-fn forget_unread(tcp: &TcpStream) {
-    let mut piece = [0; PIECE_BYTES];
-    for _ in 0..UNREAD_BYTES_MAX / PIECE_BYTES {
-        if !tcp.try_read(&mut piece).is_ok_and(|count| count > 0) {
-            return;
-        }
     }
 }

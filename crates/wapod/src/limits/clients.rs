@@ -16,12 +16,6 @@ pub const CONNECTIONS_MAX: u32 = 4096;
 /// have no bound of their own.
 pub const CLIENT_CONNECTIONS_MAX: usize = 512;
 
-/// Connections from trusted proxies whose PROXY header is still to come.
-///
-/// They have no place yet, since whose place it is stands in the header. Proxies send
-/// it at once; more connections wait in the kernel's queue.
-pub const PROXY_HEADERS_MAX: usize = 256;
-
 /// Connections that leave at once, at most, when there is no place for a newcomer.
 ///
 /// Finding who waits the longest is a look at all of them, which newcomers of a
