@@ -4,13 +4,14 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Error, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
+use wapo_rpc::AppAddress;
 use wapo_rpc::client::{Client, ClientError, TrustedCertificates};
 
-use crate::apps::FoundApp;
+use crate::apps::{self, FoundApp};
 use crate::human;
 use crate::profile::WorkerOptions;
 use crate::terminal::Terminal;
@@ -90,6 +91,37 @@ pub(crate) fn run<T>(
         .context("cannot set up input and output")?;
     let done = runtime.block_on(work(&session));
     done.map_err(|error| explain(error, &target.url))
+}
+
+/// What is taken from an app, in words.
+pub(crate) struct Taking<'a> {
+    /// What was done, up to the app's name.
+    pub(crate) done: &'a str,
+    /// The same for programs.
+    pub(crate) action: &'a str,
+    /// What is said of an app that does not have it, behind its name.
+    pub(crate) lacks: &'a str,
+}
+
+/// Takes something from an app, by a call that says whether it had it.
+///
+/// # Errors
+///
+/// There is no such app, it does not have it, or the worker refuses.
+pub(crate) fn take(
+    common: &Common,
+    terminal: &Terminal,
+    app: &str,
+    taking: Taking<'_>,
+    call: impl AsyncFnOnce(&Client, AppAddress) -> Result<bool, ClientError>,
+) -> Result<ExitCode> {
+    run(common, terminal, async |session| {
+        let app = apps::find(&session.client, app).await?;
+        if !call(&session.client, app.address).await? {
+            bail!("{} {}", app.shown(), taking.lacks);
+        }
+        session.done(taking.done, taking.action, &app)
+    })
 }
 
 /// Reads the certificates that are trusted.

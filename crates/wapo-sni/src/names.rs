@@ -219,6 +219,18 @@ impl<O: Copy + Eq + Hash, T> Names<O, T> {
         gone
     }
 
+    /// Names that an owner has only because it claimed them, and what serves each, in no
+    /// order.
+    pub fn claimed(&self, owner: O) -> impl Iterator<Item = (&ServerName, &T)> {
+        // Most have none, and need no look at all names.
+        let has_some = self.claims.contains_key(&owner);
+        let all = has_some.then_some(&self.exact).into_iter().flatten();
+        all.filter_map(move |(name, entry)| {
+            let is_claim = entry.owner == owner && !entry.is_bound;
+            is_claim.then_some((name, entry.value.as_ref()?))
+        })
+    }
+
     /// Every name, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (Pattern, &Entry<O, T>)> {
         let exact = self.exact.iter();
@@ -301,6 +313,27 @@ mod tests {
         assert_eq!(names.release(name(), ONE), Some("one"));
         assert_eq!(found(&names, "shop.example"), None);
         assert_eq!(names.claim(name(), TWO, || "two"), Ok(&mut "two"));
+    }
+
+    #[test]
+    fn names_that_were_claimed_are_told_from_those_that_are_bound() {
+        let mut names = names();
+        names.bind(pattern("bound.example"), ONE).expect("free");
+        for name in ["bound.example", "shop.example", "gone.example"] {
+            names.claim(pattern(name), ONE, || "one").expect("free");
+        }
+        names
+            .claim(pattern("other.example"), TWO, || "two")
+            .expect("free");
+        names.release(pattern("gone.example"), ONE);
+        let claimed = |names: &Names<u8, &'static str>, owner| {
+            let claimed = names.claimed(owner);
+            let claimed = claimed.map(|(name, value)| (name.to_string(), *value));
+            claimed.collect::<Vec<_>>()
+        };
+        assert_eq!(claimed(&names, ONE), [("shop.example".to_owned(), "one")]);
+        names.bind(pattern("shop.example"), ONE).expect("its own");
+        assert_eq!(claimed(&names, ONE), []);
     }
 
     #[test]

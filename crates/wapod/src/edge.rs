@@ -8,6 +8,7 @@
 //! through `embedder`.
 //!
 //! * `listening`: how guests come to serve a name, and stop;
+//! * `claims`: what the worker writes down of that;
 //! * `serving`: the listeners of one name, and connections that wait for one;
 //! * `port`: accepts, finds who serves, hands over;
 //! * `handshake`: until TLS is spoken;
@@ -20,6 +21,7 @@
 
 mod certificate;
 mod certificates;
+mod claims;
 mod figures;
 mod handshake;
 mod kin;
@@ -61,6 +63,8 @@ pub(crate) struct Edge {
     roots: Option<Arc<RootCertStore>>,
     /// With which the daemon ends TLS itself.
     certificates: Arc<Certificates>,
+    /// What the worker has yet to write down.
+    changed_claims: claims::Changed,
     /// Connections that the port has room for.
     places: usize,
     figures: Figures,
@@ -152,6 +156,7 @@ impl Edge {
             is_open: tls.is_some(),
             roots: verifies.then(|| Arc::new(roots)),
             certificates: Arc::default(),
+            changed_claims: claims::Changed::default(),
             places,
             figures: Figures::default(),
         }))

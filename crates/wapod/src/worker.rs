@@ -15,6 +15,7 @@
 mod app;
 mod app_settings;
 mod books;
+mod claims;
 mod compiled;
 mod deploy;
 mod domains;
@@ -223,7 +224,11 @@ impl Worker {
             );
             starting.is_ready.store(true, Ordering::Relaxed);
         });
-        tokio::spawn(Arc::clone(self).keep_books())
+        let worker = Arc::clone(self);
+        tokio::spawn(async move {
+            let books = Arc::clone(&worker).keep_books();
+            tokio::join!(books, worker.keep_claims());
+        })
     }
 
     /// Whether every app that should run was started, or could not be.
@@ -266,6 +271,7 @@ impl Worker {
     /// Stops all instances, writes down what they used and gives the data folder
     /// back. Apps stay deployed.
     pub(crate) async fn close(&self) {
+        self.write_claims().await;
         self.stop_at_once();
         let instances: Vec<_> = self
             .all_apps()

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use e2e::certificates::Identity;
+use e2e::certificates::gullible_client;
 use e2e::client::curl;
 use e2e::dns::Dns;
 use e2e::operator::Operator;
@@ -19,12 +20,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use rcgen::date_time_ymd;
-use rustls::ClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, SignatureScheme};
+use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -137,13 +133,8 @@ impl Place {
     async fn certificate(&self, name: &str) -> Option<Vec<u8>> {
         let address = SocketAddr::from(([127, 0, 0, 1], self.tls));
         let tcp = TcpStream::connect(address).await.ok()?;
-        let provider = Arc::new(ring::default_provider());
-        let config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(TakesAll))
-            .with_no_client_auth();
+        // Each authority of the test makes its own root.
+        let config = gullible_client(rustls::ALL_VERSIONS);
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp);
         let stream = stream.await.ok()?;
@@ -163,48 +154,6 @@ impl Place {
             }
         })
         .await
-    }
-}
-
-/// Does not ask whose a certificate is: each authority of the test makes its own root.
-#[derive(Debug)]
-struct TakesAll;
-
-impl ServerCertVerifier for TakesAll {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let provider = ring::default_provider();
-        provider
-            .signature_verification_algorithms
-            .supported_schemes()
     }
 }
 
@@ -295,10 +244,7 @@ async fn where_one_proof_fails_the_other_one_is_given_and_a_name_that_leads_else
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_certificate_is_served_until_a_new_one_is_there() {
     let place = Place::start(true).await;
-    let expired = place.authority.issue_with(SHOP, |params| {
-        params.not_before = date_time_ymd(2020, 1, 1);
-        params.not_after = date_time_ymd(2020, 2, 1);
-    });
+    let expired = place.authority.issue_expired(SHOP);
     let acme = place.data().join("data/acme");
     std::fs::create_dir_all(&acme).unwrap();
     let pem = format!("{}{}", expired.cert, expired.key);

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use e2e::probe::Listen;
-use e2e::{Daemon, Errno, Probe, guest, ports, within};
+use e2e::{Authority, Daemon, Errno, Probe, guest, ports, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
@@ -230,18 +230,18 @@ async fn headers_that_do_not_come_hold_a_bounded_number_of_connections() {
     for _ in 0..20 {
         silent.push(connect(PROXY, port).await);
     }
-    // Sixteen are waited for; a client behind the others waits for one of them to be
-    // given up, after some seconds.
+    // Sixteen are waited for; the first ones leave for a client behind the others, which
+    // nobody keeps waiting until a header is given up.
     let mut client = connect(PROXY, port).await;
     client.write_all(V1).await.unwrap();
     let begun = std::time::Instant::now();
     let (_, peer) = probe.tcp_accept(listener).await.unwrap();
     assert_eq!(peer, "192.0.2.7:12345");
-    assert!(
-        begun.elapsed() > Duration::from_secs(4),
-        "{:?}",
-        begun.elapsed()
-    );
+    let _stranger = connect(STRANGER, port).await;
+    let (_, peer) = probe.tcp_accept(listener).await.unwrap();
+    assert!(peer.starts_with("127.0.0.3:"), "{peer}");
+    let waited = begun.elapsed();
+    assert!(waited < Duration::from_secs(4), "{waited:?}");
     let ended = within("the end", silent[0].read(&mut [0])).await;
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
 }
@@ -268,4 +268,52 @@ async fn the_sdk_listens_with_options() {
     assert_eq!(&hello, b"hello");
     drop(client);
     app.expect_log("192.0.2.7:12345: Ok").await;
+}
+
+/// Whether the kernel asks the peer of a connection from time to time: what it says of
+/// the daemon's end, whose timers it shows.
+fn asks_peer(port: u16, client: SocketAddr) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = format!(":{port:04X} 0100007F:{:04X} ", client.port());
+    let line = table.lines().find(|line| line.contains(&ends));
+    let timer = line.unwrap().split_whitespace().nth(5).unwrap();
+    timer.starts_with("02:")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn options_are_set_on_streams_with_tls_as_well() {
+    let (probe, port) = with_port().await;
+    let address = format!("127.0.0.1:{port}");
+    let authority = Authority::new();
+    let identity = authority.issue("localhost");
+    let tls = Some((identity.cert.as_str(), identity.key.as_str()));
+    let listener = probe.tcp_listen(&address, tls).await.unwrap();
+    for before_handshake in [true, false] {
+        let client = TcpStream::connect(&address).await.unwrap();
+        let own = client.local_addr().unwrap();
+        let (stream, _) = probe.tcp_accept(listener).await.unwrap();
+        if before_handshake {
+            for (option, value) in [(1, 0), (2, 0), (2, 60)] {
+                assert_eq!(probe.stream_option(stream, option, value).await, Ok(0));
+            }
+        }
+        let mut client = authority.connect("localhost", client).await.unwrap();
+        client.write_all(b"hello").await.unwrap();
+        assert_eq!(probe.read_exact(stream, 5).await, b"hello");
+        assert_eq!(asks_peer(port, own), before_handshake);
+        let refused = probe.stream_option(stream, 3, 1).await;
+        assert_eq!(refused, Err(Errno::InvalidParameter));
+        for (value, asks) in [(0, false), (60, true)] {
+            assert_eq!(probe.stream_option(stream, 2, value).await, Ok(0));
+            assert_eq!(asks_peer(port, own), asks);
+        }
+        probe.close(stream).await.unwrap();
+    }
+    // A handshake that failed leaves nothing to set anything on.
+    let mut client = TcpStream::connect(&address).await.unwrap();
+    let (stream, _) = probe.tcp_accept(listener).await.unwrap();
+    client.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+    assert!(probe.poll_read(stream, 1).await.is_err());
+    let refused = probe.stream_option(stream, 1, 1).await;
+    assert_eq!(refused, Err(Errno::Io));
 }

@@ -243,3 +243,60 @@ async fn the_header_comes_before_tls_at_the_shared_port() {
         assert!(refused.is_err());
     }
 }
+
+async fn connect_to(at: SocketAddr, from: [u8; 4]) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from((from, 0))).unwrap();
+    socket.connect(at).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_connections_of_a_proxy_are_counted_and_hold_up_nobody() {
+    const PLACES: u32 = 64;
+    let port = TlsPort::with(|config| {
+        config.trusted_proxies = vec![IpAddr::from(PROXY).into()];
+        config.proxy_protocol.user = true;
+        config.proxy_protocol.tls = true;
+        config.connections_max = PLACES;
+    })
+    .await;
+    let app = port.daemon().deploy(port.echo_app("shop.example")).await;
+    app.until("the name", |status| !status.names.is_empty())
+        .await;
+    for (number, at) in [("user", port.operator().gateway()), ("tls", port.address())] {
+        let mut silent = Vec::new();
+        // More than ever waited at a time.
+        for _ in 0..300 {
+            silent.push(connect_to(at, PROXY).await);
+        }
+        // Half of the places is theirs, and the first ones have left for others.
+        let line = format!(
+            "wapo_client_budget_used{{port=\"{number}\",budget=\"connections\"}} {}",
+            PLACES / 2
+        );
+        port.until_figure(&line).await;
+        // Long before the header of any is given up.
+        let served = tokio::time::timeout(Duration::from_secs(3), async {
+            for (from, header) in [(STRANGER, &b""[..]), (PROXY, V1)] {
+                let mut stream = connect_to(at, from).await;
+                stream.write_all(header).await.unwrap();
+                if number == "tls" {
+                    let connecting = port.authority().connect("shop.example", stream);
+                    connecting.await.unwrap();
+                    continue;
+                }
+                let request = b"GET /health HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n";
+                stream.write_all(request).await.unwrap();
+                let answer = rest(stream).await;
+                assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+            }
+        });
+        served.await.expect("nobody is held up");
+        let first = within("its end", silent[0].read(&mut [0])).await;
+        assert!(matches!(first, Ok(0) | Err(_)), "{first:?}");
+    }
+    drop(app);
+    // What waits for a header does not keep the daemon.
+    let _silent = connect_to(port.address(), PROXY).await;
+    port.shutdown().await;
+}

@@ -1,15 +1,19 @@
 //! Names on the shared TLS port over the life of apps: who has one, who gets it,
 //! what clients notice of a replacement.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use e2e::operator::{address, args, manifest};
 use e2e::tls_port::alert;
-use e2e::{Errno, Operator, Probe, TlsPort, text_guest, within};
+use e2e::{Authority, Errno, Operator, Probe, TlsPort, text_guest, within};
 use hyper::Method;
 use rustls::AlertDescription;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 use wapo_rpc::AppAddress;
 use wapo_rpc::message::*;
 use wapod::AppConfig;
@@ -340,4 +344,157 @@ async fn a_connection_can_have_an_instance_of_its_own() {
     operator.until("its end", deployed, instances(2)).await;
     drop(other);
     operator.until("both ends", deployed, instances(1)).await;
+}
+
+/// An app with two instances that tell their numbers under a name.
+async fn two_instances(port: &TlsPort, name: &str) -> AppAddress {
+    let operator = port.operator();
+    let mut app = port.echo_app(name);
+    app.args = vec![format!("sni-number={name}")];
+    operator.put_code(&app).await;
+    let mut wanted = args(&app);
+    manifest(&mut wanted).resizable = true;
+    let deployed = address(&operator.try_deploy(wanted).await.unwrap());
+    let resize = ResizeArgs {
+        address: deployed.0.to_vec(),
+        instances: 2,
+    };
+    operator.app_resize(resize).await.unwrap();
+    let serve = |info: &AppInfo| {
+        let serving = info.instance_list.iter().filter(|one| one.takes_http);
+        // Before they take requests they have asked for the name.
+        serving.count() == 2
+    };
+    operator.until("two that serve", deployed, serve).await;
+    deployed
+}
+
+/// A connection, and the number of the instance that has it.
+async fn visit(port: &TlsPort, name: &str) -> (TlsStream<TcpStream>, [u8; 16]) {
+    let mut stream = port.connect(name).await.unwrap();
+    let mut number = [0; 16];
+    let reading = stream.read_exact(&mut number);
+    within("a number", reading).await.unwrap();
+    (stream, number)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_instances_the_least_busy_gets_the_next_connection() {
+    let port = TlsPort::start().await;
+    two_instances(&port, "shop.example").await;
+    let mut held = Vec::new();
+    for round in 0..5 {
+        let (one, first) = visit(&port, "shop.example").await;
+        let (other, second) = visit(&port, "shop.example").await;
+        assert_ne!(first, second, "in round {round}");
+        held.extend([one, other]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_busy_loses_its_connections_to_the_other_in_time() {
+    let port = TlsPort::start().await;
+    let app = two_instances(&port, "shop.example").await;
+    let url = port.operator().app_url(app, "/busy/8000");
+    let busy = tokio::spawn(async move { e2e::client::get(&url).await });
+    let at_work = |info: &AppInfo| info.instance_list.iter().any(|one| one.requests == 1);
+    port.operator().until("its request", app, at_work).await;
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(visit(&port, "shop.example").await);
+    }
+    // One may have come before the instance was busy.
+    let numbers: Vec<_> = held[1..].iter().map(|(_, number)| number).collect();
+    assert!(numbers.iter().all(|one| *one == numbers[0]), "{numbers:?}");
+    assert!(!busy.is_finished(), "nobody has waited for it");
+    busy.await.unwrap().expect_status(200);
+}
+
+/// A port whose daemon remembers what it was told.
+async fn in_folder(authority: &Arc<Authority>, path: &Path) -> TlsPort {
+    let remember = |config: &mut wapod::Config| config.data_dir = Some(path.to_owned());
+    TlsPort::of(Arc::clone(authority), remember).await
+}
+
+/// Whether another app may have a name.
+async fn claims(port: &TlsPort, label: &str, name: &str) -> Result<u32, Errno> {
+    let other = Probe::on(port.daemon(), |app| app.label = label.to_owned()).await;
+    let identity = port.authority().issue(name);
+    other
+        .tls_listen_sni(name, (&identity.cert, &identity.key))
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_keeps_the_names_that_it_has_asked_for_over_restarts() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Arc::new(Authority::new());
+    let port = in_folder(&authority, folder.path()).await;
+    let operator = port.operator();
+    let first = address(&deploy(operator, &port.echo_app("shop.example"), None).await);
+    until_served(&port, "shop.example").await;
+    // One that is started by requests, and has come to ask for its name.
+    let app = port.echo_app("demand.example");
+    operator.put_code(&app).await;
+    let mut wanted = args(&app);
+    manifest(&mut wanted).on_demand = true;
+    let on_demand = address(&operator.try_deploy(wanted).await.unwrap());
+    let url = operator.app_url(on_demand, "/status/204");
+    e2e::client::get(&url).await.expect_status(204);
+    until_served(&port, "demand.example").await;
+    // One that has closed its listener.
+    let closing = Probe::on(port.daemon(), |app| app.label = "closing".to_owned()).await;
+    let identity = authority.issue("closed.example");
+    let listening = closing.tls_listen_sni("closed.example", (&identity.cert, &identity.key));
+    closing.close(listening.await.unwrap()).await.unwrap();
+    operator.app_stop(first.into()).await.unwrap();
+    port.shutdown().await;
+
+    let port = in_folder(&authority, folder.path()).await;
+    let operator = port.operator();
+    for name in ["shop.example", "demand.example"] {
+        let refused = claims(&port, name, name).await;
+        assert_eq!(refused, Err(Errno::InvalidParameter), "{name}");
+    }
+    assert!(claims(&port, "free", "closed.example").await.is_ok());
+    // A connection starts it: its names are known before it runs.
+    assert_eq!(port.echo("demand.example", "hi").await.unwrap(), "hi");
+    operator.app_start(first.into()).await.unwrap();
+    until_served(&port, "shop.example").await;
+    // The version that takes its place has the name, and keeps it.
+    let mut next = port.echo_app("shop.example");
+    next.label = "next".to_owned();
+    let second = address(&deploy(operator, &next, Some(first)).await);
+    operator.app_stop(second.into()).await.unwrap();
+    operator.remove(on_demand).await;
+    port.shutdown().await;
+
+    let port = in_folder(&authority, folder.path()).await;
+    let refused = claims(&port, "third", "shop.example").await;
+    assert_eq!(refused, Err(Errno::InvalidParameter));
+    assert!(claims(&port, "fourth", "demand.example").await.is_ok());
+    port.operator().remove(second).await;
+    assert!(claims(&port, "fifth", "shop.example").await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_written_down_while_the_daemon_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Arc::new(Authority::new());
+    let port = in_folder(&authority, folder.path()).await;
+    let probe = Probe::on(port.daemon(), |app| app.label = "first".to_owned()).await;
+    let identity = authority.issue("written.example");
+    let listening = probe.tls_listen_sni("written.example", (&identity.cert, &identity.key));
+    listening.await.unwrap();
+    // A daemon that is killed from now on has it.
+    let written = async {
+        loop {
+            let bytes = std::fs::read(folder.path().join("state.redb")).unwrap();
+            if bytes.windows(15).any(|name| name == b"written.example") {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    within("the name to be written down", written).await;
 }

@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 
-use e2e::certificates::Identity;
+use e2e::certificates::{Identity, gullible_client};
 use e2e::{Authority, Errno, Probe, TlsPort, within};
-use rustls::ClientConfig;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::ring;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{DigitallySignedStruct, HandshakeKind, SignatureScheme};
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, Resumption, Tls12ClientSessionValue,
+    Tls13ClientSessionValue,
+};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, HandshakeKind};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// An encrypted key, of nothing.
@@ -36,10 +37,7 @@ async fn a_certificate_has_to_be_for_the_name_and_its_key_and_trusted() {
     let good = authority.issue("shop.example");
     let other = authority.issue("other.example");
     let stranger = Authority::new().issue("shop.example");
-    let expired = authority.issue_with("shop.example", |params| {
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
-    });
+    let expired = authority.issue_expired("shop.example");
     let between = authority.intermediate();
     let leaf = between.issue("shop.example");
     let wrong_order = [between.pem(), leaf.cert.as_str()].concat();
@@ -93,44 +91,6 @@ async fn without_roots_any_certificate_for_the_name_is_taken() {
     assert!(text.contains("the key is not the one of"), "{text}");
     let listening = probe.tls_listen_sni("shop.example", (&identity.cert, &identity.key));
     assert!(listening.await.is_ok());
-}
-
-/// Takes every certificate, and says nothing.
-#[derive(Debug)]
-struct Gullible;
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        ring::default_provider()
-            .signature_verification_algorithms
-            .supported_schemes()
-    }
 }
 
 /// The first certificate that a client was shown.
@@ -188,14 +148,7 @@ async fn sessions_are_resumed_with_the_same_app_and_with_no_other() {
     let first = operator_deploy(&port, "shop.example", "first", None).await;
     let mut clients = vec![port.client()];
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider);
-        let config = builder
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Gullible))
-            .with_no_client_auth();
+        let config = gullible_client(&[version]);
         assert_ne!(
             visit(&port, "shop.example", &config).await,
             HandshakeKind::Resumed
@@ -242,31 +195,136 @@ async fn operator_deploy(
     e2e::operator::address(&deployed)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_signs_slowly_serves_as_others_do() {
-    // Of 4096 bits; a signature takes milliseconds.
+/// A key of RSA with 4096 bits, whose signatures take milliseconds.
+async fn slow_key() -> String {
     let made = tokio::process::Command::new("openssl")
-        .args([
-            "genpkey",
-            "-algorithm",
-            "RSA",
-            "-pkeyopt",
-            "rsa_keygen_bits:4096",
-        ])
+        .args(["genpkey", "-algorithm", "RSA"])
+        .args(["-pkeyopt", "rsa_keygen_bits:4096"])
         .output();
     let key = within("a key", made).await.expect("openssl is installed");
-    let key = String::from_utf8(key.stdout).unwrap();
+    String::from_utf8(key.stdout).unwrap()
+}
+
+/// Looks until a thread of this process, which is the daemon's as well, has the name
+/// of those for heavy work.
+async fn until_heavy_work() {
+    let looking = tokio::task::spawn_blocking(|| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        while std::time::Instant::now() < end {
+            for task in std::fs::read_dir("/proc/self/task").unwrap().flatten() {
+                let name = std::fs::read(task.path().join("comm")).unwrap_or_default();
+                if name.starts_with(b"wapod-large") {
+                    return true;
+                }
+            }
+        }
+        false
+    });
+    assert!(looking.await.unwrap(), "no thread for signatures was seen");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_signs_slowly_serves_as_others_do_on_threads_of_its_own() {
     let port = TlsPort::start().await;
     let probe = probe(&port, "one").await;
-    let identity = port.authority().issue_for("slow.example", &key);
+    let identity = port
+        .authority()
+        .issue_for("slow.example", &slow_key().await);
     let listening = probe.tls_listen_sni("slow.example", (&identity.cert, &identity.key));
     let listener = listening.await.unwrap();
-    let clients = (0..5).map(|_| port.connect("slow.example"));
     let accepting = async {
-        for _ in 0..5 {
-            probe.tcp_accept_no_addr(listener).await.unwrap();
+        loop {
+            let stream = probe.tcp_accept_no_addr(listener).await.unwrap();
+            probe.close(stream).await.unwrap();
         }
     };
-    let (clients, ()) = tokio::join!(futures_util::future::join_all(clients), accepting);
-    assert!(clients.iter().all(Result::is_ok), "{clients:?}");
+    let visiting = async {
+        let clients = (0..5).map(|_| port.connect("slow.example"));
+        let clients = futures_util::future::join_all(clients).await;
+        assert!(clients.iter().all(Result::is_ok), "{clients:?}");
+        // Signatures of others while it looks.
+        let more = async {
+            loop {
+                port.connect("slow.example").await.unwrap();
+            }
+        };
+        tokio::select! {
+            () = until_heavy_work() => {}
+            () = more => {}
+        }
+        // One that has to be asked for a second ClientHello.
+        let address = port.address().to_string();
+        let asked_twice = tokio::process::Command::new("openssl")
+            .args([
+                "s_client",
+                "-connect",
+                &address,
+                "-servername",
+                "slow.example",
+            ])
+            .args(["-tls1_3", "-groups", "P-521:X25519", "-msg"])
+            .stdin(std::process::Stdio::null())
+            .output();
+        let printed = within("openssl", asked_twice).await.unwrap();
+        let text = String::from_utf8_lossy(&printed.stdout).into_owned();
+        let hellos = text.lines().filter(|line| line.contains("ClientHello"));
+        assert_eq!(hellos.count(), 2, "{text}");
+        assert!(text.contains("Cipher is TLS_AES"), "{text}");
+    };
+    tokio::select! {
+        () = visiting => {}
+        () = accepting => {}
+    }
+}
+
+/// A store of sessions that takes every server for the same one.
+#[derive(Debug)]
+struct OneForAll(ClientSessionMemoryCache);
+
+impl OneForAll {
+    fn name() -> ServerName<'static> {
+        ServerName::try_from("any.example").unwrap()
+    }
+}
+
+impl ClientSessionStore for OneForAll {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: rustls::NamedGroup) {
+        self.0.set_kx_hint(Self::name(), group);
+    }
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<rustls::NamedGroup> {
+        self.0.kx_hint(&Self::name())
+    }
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(Self::name(), value);
+    }
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&Self::name())
+    }
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&Self::name());
+    }
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(Self::name(), value);
+    }
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&Self::name())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_one_app_is_none_of_another_that_is_asked_at_the_same_time() {
+    let port = TlsPort::start().await;
+    for name in ["one.example", "two.example"] {
+        operator_deploy(&port, name, name, None).await;
+    }
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut config = gullible_client(&[version]);
+        let store = OneForAll(ClientSessionMemoryCache::new(8));
+        config.resumption = Resumption::store(Arc::new(store));
+        visit(&port, "one.example", &config).await;
+        let kind = visit(&port, "one.example", &config).await;
+        assert_eq!(kind, HandshakeKind::Resumed, "{:?}", version.version);
+        let kind = visit(&port, "two.example", &config).await;
+        assert_eq!(kind, HandshakeKind::Full, "{:?}", version.version);
+    }
 }

@@ -281,3 +281,59 @@ async fn the_end_of_the_daemon_serves_connections_that_are_on_their_way() {
     };
     tokio::join!(port.shutdown(), within("an answer", visiting));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_client_may_send_early_data() {
+    let port = TlsPort::start().await;
+    let app = port.daemon().deploy(port.echo_app("shop.example")).await;
+    app.until("the name", |status| !status.names.is_empty())
+        .await;
+    let mut config = port.client();
+    config.enable_early_data = true;
+    let mut stream = port.connect_with("shop.example", config.clone()).await;
+    let stream = stream.as_mut().unwrap();
+    stream.write_all(b"hello").await.unwrap();
+    // The ticket comes with what is read first.
+    let mut back = [0; 5];
+    within("an answer", stream.read_exact(&mut back))
+        .await
+        .unwrap();
+    let name = rustls::pki_types::ServerName::try_from("shop.example").unwrap();
+    let mut again = rustls::ClientConnection::new(std::sync::Arc::new(config), name).unwrap();
+    let mut bytes = Vec::new();
+    again.write_tls(&mut bytes).unwrap();
+    assert!(again.early_data().is_none(), "the ticket allows none");
+    // It has a ticket all the same: pre_shared_key, 41, with its modes before it.
+    assert!(bytes.windows(6).any(|six| six == [0, 45, 0, 2, 1, 1]));
+    assert!(bytes.windows(2).any(|two| two == [0, 41]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_client_may_agree_on_keys_again() {
+    let port = TlsPort::start().await;
+    let app = port.daemon().deploy(port.echo_app("shop.example")).await;
+    app.until("the name", |status| !status.names.is_empty())
+        .await;
+    let mut openssl = tokio::process::Command::new("openssl")
+        .args(["s_client", "-tls1_2", "-servername", "shop.example"])
+        .args(["-connect", &port.address().to_string()])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("openssl is installed");
+    // It asks for that by the letter.
+    let mut input = openssl.stdin.take().unwrap();
+    input.write_all(b"R\n").await.unwrap();
+    let printed = within("openssl", openssl.wait_with_output()).await.unwrap();
+    drop(input);
+    let text = format!(
+        "{}{}",
+        String::from_utf8_lossy(&printed.stdout),
+        String::from_utf8_lossy(&printed.stderr)
+    );
+    assert!(text.contains("RENEGOTIATING"), "{text}");
+    assert!(text.contains("no renegotiation"), "{text}");
+    assert_eq!(port.echo("shop.example", "hello").await.unwrap(), "hello");
+}

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, Subcommand};
 use wapo_rpc::message::{DomainAddArgs, DomainRemoveArgs};
 
 use crate::apps;
 use crate::terminal::Terminal;
-use crate::worker::{self, Common};
+use crate::worker::{self, Common, Taking};
 
 /// Command line of `wapo domain`.
 #[derive(Args, Debug)]
@@ -104,18 +104,24 @@ fn add(options: &Add, terminal: &Terminal) -> Result<ExitCode> {
 }
 
 fn remove(named: &Named, terminal: &Terminal) -> Result<ExitCode> {
-    worker::run(&named.common, terminal, async |session| {
-        let app = apps::find(&session.client, &named.app).await?;
-        let args = DomainRemoveArgs {
-            address: app.address.0.to_vec(),
-            domain: named.domain.clone(),
-        };
-        if !session.client.domain_remove(args).await?.value {
-            bail!("{} does not have the domain {}", app.shown(), named.domain);
-        }
-        let words = format!("Removed {} from", named.domain);
-        session.done(&words, "domain removed", &app)
-    })
+    let taking = Taking {
+        done: &format!("Removed {} from", named.domain),
+        action: "domain removed",
+        lacks: &format!("does not have the domain {}", named.domain),
+    };
+    worker::take(
+        &named.common,
+        terminal,
+        &named.app,
+        taking,
+        async |client, app| {
+            let args = DomainRemoveArgs {
+                address: app.0.to_vec(),
+                domain: named.domain.clone(),
+            };
+            Ok(client.domain_remove(args).await?.value)
+        },
+    )
 }
 
 fn list(of: &Of, terminal: &Terminal) -> Result<ExitCode> {

@@ -13,7 +13,7 @@ use wapo_rpc::message::{SecretRemoveArgs, SecretSetArgs};
 
 use crate::apps;
 use crate::terminal::Terminal;
-use crate::worker::{self, Common};
+use crate::worker::{self, Common, Taking};
 
 /// Command line of `wapo secret`.
 #[derive(Args, Debug)]
@@ -80,18 +80,24 @@ fn set(named: &Named, terminal: &Terminal) -> Result<ExitCode> {
 }
 
 fn remove(named: &Named, terminal: &Terminal) -> Result<ExitCode> {
-    worker::run(&named.common, terminal, async |session| {
-        let app = apps::find(&session.client, &named.app).await?;
-        let args = SecretRemoveArgs {
-            address: app.address.0.to_vec(),
-            name: named.name.clone(),
-        };
-        if !session.client.secret_remove(args).await?.value {
-            bail!("{} has no secret {}", app.shown(), named.name);
-        }
-        let words = format!("Removed {} of", named.name);
-        session.done(&words, "secret removed", &app)
-    })
+    let taking = Taking {
+        done: &format!("Removed {} of", named.name),
+        action: "secret removed",
+        lacks: &format!("has no secret {}", named.name),
+    };
+    worker::take(
+        &named.common,
+        terminal,
+        &named.app,
+        taking,
+        async |client, app| {
+            let args = SecretRemoveArgs {
+                address: app.0.to_vec(),
+                name: named.name.clone(),
+            };
+            Ok(client.secret_remove(args).await?.value)
+        },
+    )
 }
 
 /// Reads a value; asks for it on a terminal.

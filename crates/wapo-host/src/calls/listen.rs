@@ -10,7 +10,7 @@ use wapo_abi::{Errno, NetFailure};
 use super::{WORK_SYSCALL, family};
 use crate::limits::{KEEPALIVE_SECS_MAX, LISTEN_BACKLOG};
 use crate::net::failure::Failure;
-use crate::net::port::{Setup, set_keepalive};
+use crate::net::port::{Setup, SocketOption};
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 
@@ -54,17 +54,20 @@ impl family::listen::Calls for InstanceState {
         let Resource::Stream(stream) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
-        let tcp = stream.as_tcp().ok_or(Errno::UNSUPPORTED_OPERATION)?;
-        let set = match (option, value) {
-            (NODELAY, 0 | 1) => tcp.set_nodelay(value == 1),
-            (KEEPALIVE, 0) => set_keepalive(tcp, None),
+        let option = match (option, value) {
+            (NODELAY, 0 | 1) => Ok(SocketOption::Nodelay(value == 1)),
+            (KEEPALIVE, 0) => Ok(SocketOption::Keepalive(None)),
             (KEEPALIVE, secs) => {
-                let secs = u32::try_from(secs).map_err(|_| Errno::INVALID_PARAMETER)?;
-                set_keepalive(tcp, Some(keepalive_time(secs)?))
+                let secs = u32::try_from(secs).map_err(|_| Errno::INVALID_PARAMETER);
+                let time = secs.and_then(keepalive_time);
+                time.map(|time| SocketOption::Keepalive(Some(time)))
             }
-            _ => return Err(Errno::INVALID_PARAMETER),
+            _ => Err(Errno::INVALID_PARAMETER),
         };
-        set.map_err(|_| Errno::IO_ERROR)
+        match stream.set_option(option?) {
+            None => Err(Errno::UNSUPPORTED_OPERATION),
+            Some(set) => set.map_err(|_| Errno::IO_ERROR),
+        }
     }
 }
 

@@ -313,8 +313,7 @@ impl InstanceState {
                     self.add_work(WORK_CRYPTO);
                 }
                 self.control.note_io();
-                let activity = self.control.connections.add();
-                let stream = stream.accepted(activity, incoming.server_name);
+                let stream = stream.accepted(incoming.activity, incoming.server_name);
                 Ok((self.insert_stream(stream)?, incoming.peer))
             }
             Poll::Ready(Err(error)) => {

@@ -26,7 +26,7 @@ use std::task::{Context, Poll, ready};
 
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::connections::Connections;
+use crate::connections::{Activity, Connections};
 use crate::descriptors::DescriptorPermit;
 use crate::embedder::{AcceptedIo, SniListener};
 use crate::host_memory::MemoryCharge;
@@ -116,6 +116,8 @@ pub(crate) struct Incoming {
     pub(crate) peer: SocketAddr,
     /// The name that its client has asked for, on the shared TLS port.
     pub(crate) server_name: Option<Arc<str>>,
+    /// It is one of the instance's.
+    pub(crate) activity: Arc<Activity>,
 }
 
 impl Listener {
@@ -212,9 +214,13 @@ impl Listener {
                     stream,
                     peer,
                     server_name: None,
+                    activity: connections.add(),
                 }))
             }
             Self::Sni { listener, .. } => {
+                // Counted before the embedder lets go of it: nobody may take the instance for
+                // idle in between.
+                let activity = connections.add();
                 let accepted = ready!(listener.poll_accept(cx));
                 let accepted =
                     accepted.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
@@ -242,6 +248,7 @@ impl Listener {
                     stream,
                     peer: accepted.peer,
                     server_name: Some(accepted.server_name),
+                    activity,
                 }))
             }
         }

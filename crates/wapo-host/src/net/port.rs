@@ -56,8 +56,31 @@ impl Setup {
     }
 }
 
+/// An option of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SocketOption {
+    /// Whether small writes are sent at once.
+    Nodelay(bool),
+    /// After which silence a peer is asked whether it is there.
+    Keepalive(Option<Duration>),
+}
+
+impl SocketOption {
+    /// Sets it.
+    ///
+    /// # Errors
+    ///
+    /// What the system says.
+    pub(crate) fn set(self, stream: &TcpStream) -> io::Result<()> {
+        match self {
+            Self::Nodelay(nodelay) => stream.set_nodelay(nodelay),
+            Self::Keepalive(time) => set_keepalive(stream, time),
+        }
+    }
+}
+
 /// Says what the kernel is to ask a silent peer, and when.
-pub(crate) fn set_keepalive(stream: &TcpStream, time: Option<Duration>) -> io::Result<()> {
+fn set_keepalive(stream: &TcpStream, time: Option<Duration>) -> io::Result<()> {
     let socket = SockRef::from(stream);
     let Some(time) = time else {
         return socket.set_keepalive(false);

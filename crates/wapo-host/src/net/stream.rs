@@ -16,6 +16,7 @@ use crate::connections::Activity;
 use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
 use crate::net::body::GuestBody;
+use crate::net::port::SocketOption;
 use crate::net::tls::TlsStream;
 
 /// What streams are: the traits of tokio together.
@@ -84,12 +85,14 @@ impl Stream {
         }
     }
 
-    /// The socket of a stream that is nothing but one.
-    pub(crate) fn as_tcp(&self) -> Option<&TcpStream> {
+    /// Sets an option of the socket that a stream has; `None` when it has none of its
+    /// own.
+    pub(crate) fn set_option(&mut self, option: SocketOption) -> Option<io::Result<()>> {
         match self {
-            Self::Tcp { io, .. } => Some(io),
-            Self::Accepted(accepted) => accepted.stream.as_tcp(),
-            Self::Tls(_) | Self::Body(_) | Self::Raw { .. } => None,
+            Self::Tcp { io, .. } | Self::Raw { io, .. } => Some(option.set(io)),
+            Self::Tls(stream) => Some(stream.set_option(option)),
+            Self::Accepted(accepted) => accepted.stream.set_option(option),
+            Self::Body(_) => None,
         }
     }
 

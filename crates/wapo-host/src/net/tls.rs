@@ -26,6 +26,7 @@ use crate::host_memory::MemoryCharge;
 use crate::limits::{LINGER_TIMEOUT, TLS_STREAM_BYTES, TLS_UNSENT_BYTES, TLS_UNSENT_FREE_BYTES};
 use crate::net::connect::Dialer;
 use crate::net::identity;
+use crate::net::port::SocketOption;
 use crate::net::stream::TlsFacts;
 use crate::net::task::OwnedTask;
 
@@ -197,6 +198,8 @@ pub(crate) struct TlsStream {
     waker: Waker,
     /// Plaintext was taken that the socket has not.
     unsent: bool,
+    /// Options that were chosen during the handshake, the last of each kind.
+    chosen: [Option<SocketOption>; 2],
     _identity: Option<Arc<ServerIdentity>>,
 }
 
@@ -208,6 +211,7 @@ impl TlsStream {
             waker: Waker::from(Arc::clone(&both)),
             both,
             unsent: false,
+            chosen: [None; 2],
             _identity: None,
         }
     }
@@ -262,6 +266,27 @@ impl TlsStream {
 
     pub(crate) fn set_flush_waker(&mut self, waker: Waker) {
         self.both.set(FLUSHER, &waker);
+    }
+
+    /// Sets an option of the socket; during the handshake it is set when that is over.
+    ///
+    /// # Errors
+    ///
+    /// What the system says; [`io::ErrorKind::NotConnected`] when the handshake failed.
+    pub(crate) fn set_option(&mut self, option: SocketOption) -> io::Result<()> {
+        match &self.state {
+            State::Open((io, _)) => option.set(io.get_ref().0),
+            State::Handshaking(_) => {
+                let [nodelay, keepalive] = &mut self.chosen;
+                let chosen = match option {
+                    SocketOption::Nodelay(_) => nodelay,
+                    SocketOption::Keepalive(_) => keepalive,
+                };
+                *chosen = Some(option);
+                Ok(())
+            }
+            State::Failed => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// What both ends have agreed on; nothing before the handshake is over.
@@ -334,7 +359,13 @@ impl TlsStream {
             let waker = self.waker.clone();
             let outcome = ready!(task.poll_outcome(&mut Context::from_waker(&waker)));
             match outcome.flatten() {
-                Ok(opened) => self.state = State::Open(opened),
+                Ok(opened) => {
+                    for option in self.chosen.into_iter().flatten() {
+                        // A failure shows at the first read.
+                        let _ = option.set(opened.0.get_ref().0);
+                    }
+                    self.state = State::Open(opened);
+                }
                 Err(error) => {
                     self.state = State::Failed;
                     return Poll::Ready(Err(error));
@@ -377,7 +408,17 @@ impl AsyncRead for TlsStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.poll_as(READER, cx, |io, cx| io.poll_read(cx, buffer))
+        let read = self.poll_as(READER, cx, |io, cx| io.poll_read(cx, buffer));
+        // What the library answers by itself (an alert, other keys) is not left to the next
+        // write, which may never come.
+        if let State::Open((io, _)) = &self.state
+            && !self.unsent
+            && io.get_ref().1.wants_write()
+        {
+            self.unsent = true;
+            self.push_out();
+        }
+        read
     }
 }
 

@@ -87,7 +87,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// `Unsupported` on a stream with TLS by the host.
+    /// When TLS by the host has failed.
     pub fn set_nodelay(&self, nodelay: bool) -> io::Result<()> {
         self.set_option(NODELAY, i32::from(nodelay))
     }
@@ -97,8 +97,7 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for any other time, `Unsupported` on a stream with TLS by the
-    /// host.
+    /// `InvalidInput` for any other time; when TLS by the host has failed.
     pub fn set_keepalive(&self, time: Option<Duration>) -> io::Result<()> {
         let secs = match time {
             None => 0,

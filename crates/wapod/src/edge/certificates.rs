@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use wapo_sni::{Pattern, ServerName};
 
 use super::certificate;
+use super::tickets::Configs;
 use crate::tls_files::{CertificateReading, FileCertificate};
 
 /// What certificate authorities speak over TLS to see who has a name (RFC 8737). No guest
@@ -31,6 +32,7 @@ pub(crate) struct Certificates {
     table: RwLock<Table>,
     port: OnceLock<Arc<FileCertificate>>,
     tickets: OnceLock<Arc<dyn ProducesTickets>>,
+    configs: Configs,
     /// Told when names have come or gone.
     changed: Notify,
 }
@@ -120,6 +122,11 @@ impl Certificates {
         }
         let made = rustls::crypto::ring::Ticketer::new()?;
         Ok(Arc::clone(self.tickets.get_or_init(|| made)))
+    }
+
+    /// How TLS is spoken under such names.
+    pub(super) fn configs(&self) -> &Configs {
+        &self.configs
     }
 
     /// Says that names have come or gone.

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use rustls::server::ProducesTickets;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::tickets::Configs;
 use crate::limits::{PARKED_OF_APP_MAX, WAITING_OF_APP_MAX};
 use crate::worker::{App, Family};
 
@@ -22,6 +23,7 @@ pub(crate) struct Kin {
     /// The one that is to take its place, if it proves itself.
     next: Mutex<Weak<App>>,
     tickets: OnceLock<Arc<dyn ProducesTickets>>,
+    configs: Configs,
     waiting: Arc<Semaphore>,
     parked: Arc<Semaphore>,
     /// Connections that its guests have taken.
@@ -37,6 +39,7 @@ impl Kin {
             serial: AtomicU64::new(app.serial),
             next: Mutex::default(),
             tickets: OnceLock::new(),
+            configs: Configs::default(),
             waiting: Arc::new(Semaphore::new(share(places, 8, WAITING_OF_APP_MAX))),
             parked: Arc::new(Semaphore::new(share(places, 16, PARKED_OF_APP_MAX))),
             connections: AtomicU64::new(0),
@@ -89,6 +92,11 @@ impl Kin {
         Ok(Arc::clone(self.tickets.get_or_init(|| made)))
     }
 
+    /// How TLS is spoken for names that are left to the gateway.
+    pub(super) fn configs(&self) -> &Configs {
+        &self.configs
+    }
+
     /// A place among the connections that have not come to a guest yet.
     pub(super) fn wait(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.waiting).try_acquire_owned().ok()
@@ -125,6 +133,7 @@ impl Kin {
             serial: AtomicU64::new(serial),
             next: Mutex::default(),
             tickets: OnceLock::new(),
+            configs: Configs::default(),
             waiting: Arc::new(Semaphore::new(WAITING_OF_APP_MAX)),
             parked: Arc::new(Semaphore::new(PARKED_OF_APP_MAX)),
             connections: AtomicU64::new(0),

@@ -49,13 +49,14 @@ pub(super) fn to_gateway(edge: &Edge, name: &ServerName, found: Option<&Found>) 
         return None;
     }
     let certificate = edge.certificates.find(name)?;
-    let tickets = match found {
-        Some(found) => found.kin.tickets(),
-        None => edge.certificates.tickets(),
+    let (configs, tickets) = match found {
+        Some(found) => (found.kin.configs(), found.kin.tickets()),
+        None => (edge.certificates.configs(), edge.certificates.tickets()),
     };
-    let protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
-    let config =
-        tickets.and_then(|tickets| tickets::config(Arc::clone(&certificate), protocols, tickets));
+    let config = configs.of(&certificate, || {
+        let protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+        tickets::config(Arc::clone(&certificate), protocols, tickets?)
+    });
     match config {
         Ok(config) => Some(Left {
             config,

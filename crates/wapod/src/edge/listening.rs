@@ -3,7 +3,8 @@
 //! What is asked of a name depends on who has to be believed: a certificate says whose
 //! it is, an operator who gives a name to an app does, too. Where certificates are not
 //! verified the operator lets every app have any name. A name that was claimed stays
-//! its family's until it is removed or closes its listeners itself; what only a version
+//! its family's until it is removed or closes its listeners itself, over restarts of the
+//! daemon as well (`claims`); what only a version
 //! claimed that never got to serve is free when that is gone. Called by the embedder of
 //! an app.
 
@@ -104,6 +105,7 @@ impl Edge {
         let kin = table.families.get(&family).cloned();
         let kin =
             kin.ok_or_else(|| refuse(Errno::INVALID_PARAMETER, "the app is on its way out"))?;
+        let is_new = table.names.get(pattern).is_none();
         // Who has it is found out below.
         if self.is_plain_localhost(pattern) {
             let _ = table.names.bind(pattern.clone(), family);
@@ -127,6 +129,9 @@ impl Edge {
             let text = format!("the instance listens for it {LISTENERS_OF_NAME_MAX} times already");
             refuse(Errno::RESOURCE_LIMITED, text)
         })?;
+        if is_new {
+            self.claims_changed(family);
+        }
         Ok((serving, number))
     }
 
@@ -167,6 +172,7 @@ impl Edge {
         });
         if let Some(serving) = ended {
             serving.end();
+            self.claims_changed(family);
         }
     }
 

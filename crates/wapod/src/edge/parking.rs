@@ -46,7 +46,7 @@ pub(super) struct Offered {
     pub(super) alone: Option<Seat>,
     /// Its place among the connections that wait for the app, as long as a client that
     /// says nothing keeps an instance.
-    pub(super) place: Option<OwnedSemaphorePermit>,
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 /// What is offered under a name at this moment, unless each connection has an
@@ -58,11 +58,12 @@ pub(super) fn at_once(found: &Found) -> Option<Offered> {
         serving: Arc::clone(serving),
         offer,
         alone: None,
-        place: None,
+        _place: None,
     })
 }
 
-/// What is offered under a name, waiting for it if there is hope.
+/// What is offered under a name, waiting for it if there is hope: by any instance, or by
+/// one that is started for this connection alone.
 ///
 /// # Errors
 ///
@@ -75,60 +76,55 @@ pub(super) async fn wait(
 ) -> Result<Offered, NoOne> {
     let place = found.kin.park().ok_or(NoOne::Full)?;
     let deadline = Instant::now() + START_WAIT;
-    if found.app.reuse_instances {
-        return wait_for_any(edge, worker, name, found, deadline).await;
-    }
-    let mut offered = wait_alone(edge, worker, name, found, deadline).await?;
-    offered.place = Some(place);
-    Ok(offered)
-}
-
-async fn wait_for_any(
-    edge: &Edge,
-    worker: &Arc<Worker>,
-    name: &ServerName,
-    found: Found,
-    deadline: Instant,
-) -> Result<Offered, NoOne> {
-    let mut found = Some(found);
+    let mut app = found.kin.app().ok_or(NoOne::Nobody)?;
+    let alone = match found.app.reuse_instances {
+        true => None,
+        false => {
+            let seat = worker.start_alone(&app, deadline).await;
+            Some(seat.map_err(|_| NoOne::Nobody)?)
+        }
+    };
     let mut starts_left = STARTS_PER_CONNECTION_MAX;
     loop {
-        // Looked up anew each time: another app may have taken the place.
-        let now = found.take().or_else(|| edge.find(name));
-        let now = now.ok_or(NoOne::Nobody)?;
-        let app = now.kin.app().ok_or(NoOne::Nobody)?;
+        if alone.is_none() {
+            // Looked up anew each time: another app may have taken the place.
+            let now = edge.find(name).and_then(|found| found.kin.app());
+            app = now.ok_or(NoOne::Nobody)?;
+        }
         let mut changed = pin!(app.changes());
         // Registered before looking, so that no change slips through between.
         changed.as_mut().enable();
         let serving = edge.find(name).and_then(|found| found.serving);
+        let only = alone.as_ref().map(Seat::instance_id);
         if let Some(serving) = &serving
-            && let Some(offer) = serving.offer(None)
+            && let Some(offer) = serving.offer(only)
         {
             return Ok(Offered {
                 serving: Arc::clone(serving),
                 offer,
-                alone: None,
-                place: None,
+                _place: alone.is_some().then_some(place),
+                alone,
             });
         }
-        match app.prospect() {
-            Prospect::None => return Err(NoOne::Nobody),
-            Prospect::OnDemand if starts_left == 0 => return Err(NoOne::Nobody),
-            Prospect::OnDemand => {
+        let until = match (&alone, app.prospect()) {
+            (Some(seat), _) if seat.has_ended() => return Err(NoOne::Nobody),
+            (Some(_), _) => deadline,
+            (None, Prospect::None) => return Err(NoOne::Nobody),
+            (None, Prospect::OnDemand) if starts_left == 0 => return Err(NoOne::Nobody),
+            (None, Prospect::OnDemand) => {
                 starts_left -= 1;
                 let started = worker.start_on_demand(&app, deadline).await;
                 started.map_err(|_| NoOne::Nobody)?;
+                continue;
             }
             // It has not asked for the name, and has had its time to.
-            Prospect::Runs { since } if serving.is_none() => {
-                let waited = timeout_at(deadline.min(since + START_WAIT), changed).await;
-                waited.map_err(|_| NoOne::Nobody)?;
+            (None, Prospect::Runs { since }) if serving.is_none() => {
+                deadline.min(since + START_WAIT)
             }
-            Prospect::Runs { .. } | Prospect::Starts => {
-                let waited = timeout_at(deadline, changed).await;
-                waited.map_err(|_| NoOne::Nobody)?;
-            }
-        }
+            (None, Prospect::Runs { .. } | Prospect::Starts) => deadline,
+        };
+        let waited = timeout_at(until, changed).await;
+        waited.map_err(|_| NoOne::Nobody)?;
     }
 }
 
@@ -147,36 +143,5 @@ pub(super) async fn bring_back(worker: &Arc<Worker>, serving: &Serving) -> Infal
             return std::future::pending().await;
         }
         sleep(LOOK_INTERVAL).await;
-    }
-}
-
-/// As [`wait_for_any`], with an instance for this connection alone.
-async fn wait_alone(
-    edge: &Edge,
-    worker: &Arc<Worker>,
-    name: &ServerName,
-    found: Found,
-    deadline: Instant,
-) -> Result<Offered, NoOne> {
-    let app = found.kin.app().ok_or(NoOne::Nobody)?;
-    let seat = worker.start_alone(&app, deadline).await;
-    let seat = seat.map_err(|_| NoOne::Nobody)?;
-    loop {
-        let mut changed = pin!(app.changes());
-        changed.as_mut().enable();
-        let serving = edge.find(name).and_then(|found| found.serving);
-        if let Some(serving) = &serving
-            && let Some(offer) = serving.offer(Some(seat.instance_id()))
-        {
-            return Ok(Offered {
-                serving: Arc::clone(serving),
-                offer,
-                alone: Some(seat),
-                place: None,
-            });
-        }
-        if seat.has_ended() || timeout_at(deadline, changed).await.is_err() {
-            return Err(NoOne::Nobody);
-        }
     }
 }

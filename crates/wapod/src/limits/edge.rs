@@ -60,6 +60,20 @@ pub const TLS_LEAVING_WAIT: Duration = Duration::from_secs(3);
 /// Two while it replaces its certificate. Each is looked at when a connection comes.
 pub const LISTENERS_OF_NAME_MAX: usize = 8;
 
+/// Time between two times at which names are written down that apps have got or lost by
+/// asking.
+///
+/// A record may have as many of them as an app can have, a quarter of a megabyte; a guest
+/// that asks for names and gives them back all the time makes the daemon write no more
+/// than that so often. A daemon that is killed may forget what came after the last time.
+pub const CLAIMS_PAUSE: Duration = Duration::from_secs(5);
+
+/// Configurations of TLS that are kept of one app for names that it leaves to the gateway.
+///
+/// One for each certificate. For more, each handshake makes its own, as for the first
+/// connection of any.
+pub const CONFIGS_KEPT_MAX: usize = 8;
+
 /// Names that one app can have by serving them. Those that the operator gives do
 /// not count.
 ///

@@ -28,8 +28,9 @@ pub(super) trait Record: Encode + Decode {
 impl Record for AppRecord {
     /// Version 1 had no `cors`, version 2 nothing about what is denied, version 3 no
     /// `quotas`: these are the last of the settings. Version 4 had no `domains`, which
-    /// follow the settings, version 5 no `more_listen_ports`, which follow those.
-    const VERSION: u8 = 6;
+    /// follow the settings, version 5 no `more_listen_ports`, which follow those, and version 6 no
+    /// `claims`, which follow those.
+    const VERSION: u8 = 7;
 
     fn older(version: u8, content: &[u8]) -> Option<Self> {
         let cors = false.encode();
@@ -37,12 +38,14 @@ impl Record for AppRecord {
         let quotas = Vec::<QuotaEntry>::new().encode();
         let domains = Vec::<DomainRecord>::new().encode();
         let ports = Vec::<(u16, u16)>::new().encode();
+        let claims = Vec::<String>::new().encode();
         let whole = match version {
-            1 => [content, &cors, &egress, &quotas, &domains, &ports].concat(),
-            2 => [content, &egress, &quotas, &domains, &ports].concat(),
-            3 => [content, &quotas, &domains, &ports].concat(),
-            4 => [content, &domains, &ports].concat(),
-            5 => [content, &ports].concat(),
+            1 => [content, &cors, &egress, &quotas, &domains, &ports, &claims].concat(),
+            2 => [content, &egress, &quotas, &domains, &ports, &claims].concat(),
+            3 => [content, &quotas, &domains, &ports, &claims].concat(),
+            4 => [content, &domains, &ports, &claims].concat(),
+            5 => [content, &ports, &claims].concat(),
+            6 => [content, &claims].concat(),
             _ => return None,
         };
         Self::decode_all(&mut whole.as_slice()).ok()
@@ -106,6 +109,8 @@ pub(crate) struct AppRecord {
     pub(crate) domains: Vec<DomainRecord>,
     /// Of the settings; see [`whole`](Self::whole).
     pub(crate) more_listen_ports: Vec<(u16, u16)>,
+    /// Names that it has at the shared TLS port because it asked for them first.
+    pub(crate) claims: Vec<String>,
 }
 
 /// A domain that leads to an app.

@@ -19,6 +19,7 @@ fn app(label: &str, serial: u64) -> Box<AppRecord> {
         settings: Settings::default(),
         domains: Vec::new(),
         more_listen_ports: Vec::new(),
+        claims: Vec::new(),
     })
 }
 
@@ -430,7 +431,10 @@ async fn on_a_full_disk_the_reserve_lets_apps_be_removed_and_nothing_else() {
         serial: 1,
         usage: UsageRecord::default(),
     };
-    let deployed = vec![Change::PutNextSerial(99), Change::PutApp(app("new", 98))];
+    let deployed = vec![
+        Change::PutNextSerial(99),
+        Change::PutApp(app("new", 98)),
+    ];
     for changes in [vec![usage], deployed] {
         let refused = store.commit(changes).await.expect_err("no room");
         assert!(refused.to_string().contains("make room"), "{refused}");
@@ -454,7 +458,7 @@ fn apps_of_every_version_are_read() {
     let written = records::encode(&now);
     // Each added an empty list or a flag, or both, behind what there was before.
     let mut content = &written[1..];
-    for (version, bytes) in [(5, 1), (4, 1), (3, 1), (2, 2), (1, 1)] {
+    for (version, bytes) in [(6, 1), (5, 1), (4, 1), (3, 1), (2, 2), (1, 1)] {
         content = &content[..content.len() - bytes];
         let older = [&[version], content].concat();
         assert_eq!(

@@ -335,6 +335,7 @@ impl App {
 
     /// The record that the store should have.
     pub(super) fn record(&self) -> AppRecord {
+        let claims = self.embedder.edge.claims_of(self);
         let state = self.state();
         AppRecord {
             serial: self.serial,
@@ -347,6 +348,7 @@ impl App {
             settings: self.settings_now(),
             domains: state.domains.values().cloned().collect(),
             more_listen_ports: self.settings.more_listen_ports.clone(),
+            claims,
         }
     }
 

@@ -238,6 +238,8 @@ impl Worker {
             // Those of an app whose place it takes come when it does.
             domains: Vec::new(),
             more_listen_ports: Vec::new(),
+            // Nor has it asked for any.
+            claims: Vec::new(),
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);

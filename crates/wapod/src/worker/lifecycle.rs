@@ -213,6 +213,7 @@ impl Worker {
 
     async fn remove_to_end(self: &Arc<Self>, app: Arc<App>) -> Result<(), AppError> {
         let was_root = self.root().is_some_and(|root| root.serial == app.serial);
+        let claims = self.edge.claims_of(&app);
         if !self.withdraw(&app) {
             return Err(AppError::NotFound(app.address));
         }
@@ -223,6 +224,7 @@ impl Worker {
             self.edge.enter(&app);
             self.claim_name(&app);
             self.bind_domains(&app);
+            self.restore_claims(&app, &claims);
             if was_root {
                 let mut root = self.root.write().unwrap_or_else(PoisonError::into_inner);
                 root.get_or_insert_with(|| Arc::clone(&app));
@@ -341,8 +343,10 @@ impl Worker {
         usage: &BTreeMap<u64, Totals>,
         secrets: &mut BTreeMap<AppAddress, Vec<(String, Vec<u8>)>>,
     ) {
-        for record in records.into_iter().map(AppRecord::whole) {
+        let mut claiming = Vec::new();
+        for mut record in records.into_iter().map(AppRecord::whole) {
             let address = record.address();
+            let claims = std::mem::take(&mut record.claims);
             let before = usage.get(&record.serial).copied().unwrap_or_default();
             let sealed = secrets.remove(&address).unwrap_or_default();
             let opened = self.open_secrets(&address, sealed);
@@ -353,8 +357,13 @@ impl Worker {
             self.edge.enter(&app);
             self.claim_name(&app);
             self.bind_domains(&app);
+            claiming.push((Arc::clone(&app), claims));
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
             apps.insert(address, app);
+        }
+        // What an operator has given away comes first.
+        for (app, claims) in claiming {
+            self.restore_claims(&app, &claims);
         }
     }
 

@@ -9,6 +9,7 @@ use e2e::operator::Operator;
 use e2e::{Authority, guest, within};
 use hyper::Method;
 use rustls::HandshakeKind;
+use rustls::client::{Resumption, Tls12Resumption};
 use rustls::pki_types::ServerName;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -427,6 +428,26 @@ async fn handshakes_are_resumed_without_anything_kept_here() {
         kinds,
         [Some(HandshakeKind::Full), Some(HandshakeKind::Resumed)]
     );
+    // A client that keeps no ticket, but the number of its session, is a stranger: only
+    // what is kept here could tell.
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls12 = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(secure.authority.root()).unwrap();
+    let mut config = tls12.with_root_certificates(roots).with_no_client_auth();
+    let sessions = Resumption::in_memory_sessions(8);
+    config.resumption = sessions.tls12_resumption(Tls12Resumption::SessionIdOnly);
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = Arc::new(config);
+    for _ in 0..2 {
+        let mut stream = secure.connect_as(Arc::clone(&config)).await.unwrap();
+        secure.ask_on(&mut stream, "/status/204", "").await;
+        answer(&mut stream).await;
+        let kind = stream.get_ref().1.handshake_kind();
+        assert_eq!(kind, Some(HandshakeKind::Full));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -508,6 +529,15 @@ async fn the_operators_port_is_not_open_to_others_in_the_clear() {
         };
         Server::start(config).await
     };
+    // TLS alone does not say who asks.
+    let config = Config {
+        admin_address: Some(([0, 0, 0, 0], 0).into()),
+        admin_tls: Some(files.clone()),
+        ..e2e::daemon::config()
+    };
+    let error = Server::start(config).await.err().expect("refused");
+    assert!(matches!(error, StartError::OpenAdmin(_)), "{error}");
+    assert!(error.to_string().contains("--admin-token"), "{error}");
     let error = start(None).await.err().expect("refused");
     assert!(matches!(error, StartError::PlainAdmin(_)), "{error}");
     assert!(error.to_string().contains("--admin-tls"), "{error}");

@@ -6,8 +6,9 @@ use e2e::certificates::Tunnel;
 use e2e::tls_port::{TlsPort, alert};
 use e2e::{Authority, guest, within};
 use hyper::Method;
-use rustls::AlertDescription;
+use rustls::{AlertDescription, HandshakeKind};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wapo_rpc::AppAddress;
 use wapo_rpc::message::{DomainAddArgs, DomainRemoveArgs};
 use wapod::AppConfig;
@@ -211,4 +212,42 @@ async fn a_name_is_the_gateways_only_while_no_guest_serves_it_and_there_is_a_cer
     .await;
     place.domain(echo, SHOP).await;
     assert_eq!(place.port.echo(SHOP, "again").await.unwrap(), "again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_resumed_with_one_app_and_end_with_its_domain() {
+    let place = Place::start().await;
+    let [one, two] = [place.app("one").await, place.app("two").await];
+    let identity = place.port.authority().issue(SHOP);
+    let bind = |app: AppAddress| DomainAddArgs {
+        address: app.0.to_vec(),
+        domain: SHOP.to_owned(),
+        certificate: identity.cert.clone(),
+        key: identity.key.clone(),
+    };
+    let operator = place.port.operator();
+    operator.domain_add(bind(one)).await.unwrap();
+    let config = place.port.client();
+    let visit = async || {
+        let mut stream = place.port.connect_with(SHOP, config.clone()).await.unwrap();
+        let request = format!("GET /status/204 HTTP/1.1\r\nhost: {SHOP}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Tickets come with the answer.
+        let mut answer = [0; 12];
+        let reading = stream.read_exact(&mut answer);
+        within("an answer", reading).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 204");
+        stream.get_ref().1.handshake_kind()
+    };
+    assert_eq!(visit().await, Some(HandshakeKind::Full));
+    assert_eq!(visit().await, Some(HandshakeKind::Resumed));
+    // The same name with the same certificate, of another app.
+    let args = DomainRemoveArgs {
+        address: one.0.to_vec(),
+        domain: SHOP.to_owned(),
+    };
+    operator.domain_remove(args).await.unwrap();
+    operator.domain_add(bind(two)).await.unwrap();
+    assert_eq!(visit().await, Some(HandshakeKind::Full));
+    assert_eq!(visit().await, Some(HandshakeKind::Resumed));
 }

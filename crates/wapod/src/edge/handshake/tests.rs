@@ -1,13 +1,15 @@
+//! Where signatures are made, and what a second ClientHello may be.
+
 use std::sync::Mutex;
 use std::thread;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{ActiveKeyExchange, CryptoProvider, SupportedKxGroup, ring};
-use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::crypto::{ActiveKeyExchange, SupportedKxGroup, ring};
+use rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use rustls::sign::{CertifiedKey, Signer, SigningKey};
 use rustls::{
-    ClientConfig, ClientConnection, DigitallySignedStruct, NamedGroup, SignatureAlgorithm,
-    SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, ClientConnection, NamedGroup, RootCertStore, SignatureAlgorithm, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -93,66 +95,38 @@ impl ActiveKeyExchange for UnheardKey {
     }
 }
 
-/// Takes every certificate.
-#[derive(Debug)]
-struct Gullible(CryptoProvider);
-
-impl ServerCertVerifier for Gullible {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = self.0.signature_verification_algorithms;
-        algorithms.supported_schemes()
-    }
-}
-
-/// How a client speaks; `retries` when its first ClientHello is not enough.
-fn client(version: &'static SupportedProtocolVersion, retries: bool) -> Arc<ClientConfig> {
+/// How a client speaks that trusts these; `retries` when its first ClientHello is not
+/// enough.
+fn client(
+    version: &'static SupportedProtocolVersion,
+    retries: bool,
+    roots: RootCertStore,
+) -> Arc<ClientConfig> {
     let mut provider = ring::default_provider();
     if retries {
         provider.kx_groups.insert(0, &Unheard);
     }
-    let config = ClientConfig::builder_with_provider(Arc::new(provider.clone()))
+    let config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[version])
         .expect("versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Gullible(provider)))
+        .with_root_certificates(roots)
         .with_no_client_auth();
     Arc::new(config)
 }
 
-/// The server's side, and where it signs.
-fn server() -> (Arc<ServerConfig>, Signed) {
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let params = rcgen::CertificateParams::new(vec!["shop.example".to_owned()]);
-    let certificate = params.expect("a name").self_signed(&key).expect("signed");
+/// The server's side, where it signs, and whom to trust.
+fn server() -> (Arc<ServerConfig>, Signed, RootCertStore) {
+    let issuer_key = KeyPair::generate().expect("a key");
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer_certificate = params.self_signed(&issuer_key).expect("signed");
+    let issuer = Issuer::new(params, issuer_key);
+    let mut roots = RootCertStore::empty();
+    let root = issuer_certificate.der().clone();
+    roots.add(root).expect("a root");
+    let key = KeyPair::generate().expect("a key");
+    let params = CertificateParams::new(vec!["shop.example".to_owned()]).expect("a name");
+    let certificate = params.signed_by(&key, &issuer).expect("signed");
     let der = PrivatePkcs8KeyDer::from(key.serialize_der()).into();
     let signed = Signed::default();
     let key = Noting {
@@ -162,7 +136,7 @@ fn server() -> (Arc<ServerConfig>, Signed) {
     let identity = CertifiedKey::new(vec![certificate.der().clone()], Arc::new(key));
     let tickets = ring::Ticketer::new().expect("tickets");
     let config = tickets::config(Arc::new(identity), Vec::new(), tickets);
-    (config.expect("a configuration"), signed)
+    (config.expect("a configuration"), signed, roots)
 }
 
 async fn both_ends() -> (TcpStream, TcpStream) {
@@ -200,9 +174,9 @@ async fn slow_signatures_are_made_apart_after_a_second_hello_as_well() {
         (&rustls::version::TLS13, true),
     ] {
         for slow in [Some(&*clients), None] {
-            let (config, signed) = server();
+            let (config, signed, roots) = server();
             let (tcp, accepted) = both_ends().await;
-            let connector = TlsConnector::from(client(version, retries));
+            let connector = TlsConnector::from(client(version, retries, roots));
             let visiting = connector.connect(name(), tcp);
             let (visitor, served) = tokio::join!(visiting, serve(accepted, config, slow));
             let (mut visitor, served) = (visitor.expect("agreed"), served.ok());
@@ -225,7 +199,7 @@ async fn slow_signatures_are_made_apart_after_a_second_hello_as_well() {
 /// A client that has sent its first ClientHello and was asked for another, which is
 /// given.
 async fn second_hello(tcp: &mut TcpStream) -> Vec<u8> {
-    let config = client(&rustls::version::TLS13, true);
+    let config = client(&rustls::version::TLS13, true, RootCertStore::empty());
     let mut session = ClientConnection::new(config, name()).expect("a client");
     let mut bytes = Vec::new();
     session.write_tls(&mut bytes).expect("written");
@@ -248,7 +222,7 @@ async fn second_hello(tcp: &mut TcpStream) -> Vec<u8> {
 async fn a_second_hello_comes_in_any_pieces_and_with_or_without_what_says_nothing() {
     let clients = clients();
     for (skipped, piece) in [(0, 1), (0, 7), (0, 4096), (6, 1), (6, 4096)] {
-        let (config, signed) = server();
+        let (config, signed, _) = server();
         let (mut tcp, accepted) = both_ends().await;
         let visiting = async {
             let bytes = second_hello(&mut tcp).await;
@@ -282,7 +256,7 @@ async fn what_is_no_second_hello_gets_an_alert_and_no_signature() {
         (&[22, 3, 3, 0, 0], 50),
     ];
     for (bytes, expected) in cases {
-        let (config, signed) = server();
+        let (config, signed, _) = server();
         let (mut tcp, accepted) = both_ends().await;
         let visiting = async {
             second_hello(&mut tcp).await;
@@ -295,11 +269,11 @@ async fn what_is_no_second_hello_gets_an_alert_and_no_signature() {
         assert!(signed.lock().expect("not poisoned").is_empty());
     }
     // The first one again: its keys are not the ones that were asked for.
-    let (config, signed) = server();
+    let (config, signed, _) = server();
     let (mut tcp, accepted) = both_ends().await;
     let visiting = async {
         second_hello(&mut tcp).await;
-        let config = client(&rustls::version::TLS13, true);
+        let config = client(&rustls::version::TLS13, true, RootCertStore::empty());
         let mut session = ClientConnection::new(config, name()).expect("a client");
         let mut first = Vec::new();
         session.write_tls(&mut first).expect("written");
