@@ -331,9 +331,9 @@ macro_rules! for_each_host_call {
                 fast_encoded 315 tcp_listen_with(addr: (String), tls: (Option<TlsServerConfig>), options: (ListenOptions)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
 
-                /// Sets an option of a TCP stream, with or without TLS. 1: whether small writes are sent
-                /// at once, 0 or 1. 2: seconds of silence after which the kernel asks the peer
-                /// whether it is there, up to 32767, 0 for never.
+                /// Sets an option of a TCP stream, with TLS by the host or without. 1: whether small
+                /// writes are sent at once, 0 or 1. 2: seconds of silence after which the kernel
+                /// asks the peer whether it is there, up to 32767, 0 for never.
                 fast 316 stream_option(handle: handle, option: u16, value: i32) -> unit, gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, IO_ERROR];
             }

@@ -447,6 +447,7 @@ async fn an_app_keeps_the_names_that_it_has_asked_for_over_restarts() {
     let identity = authority.issue("closed.example");
     let listening = closing.tls_listen_sni("closed.example", (&identity.cert, &identity.key));
     closing.close(listening.await.unwrap()).await.unwrap();
+    drop(closing);
     operator.app_stop(first.into()).await.unwrap();
     port.shutdown().await;
 
