@@ -431,10 +431,7 @@ async fn on_a_full_disk_the_reserve_lets_apps_be_removed_and_nothing_else() {
         serial: 1,
         usage: UsageRecord::default(),
     };
-    let deployed = vec![
-        Change::PutNextSerial(99),
-        Change::PutApp(app("new", 98)),
-    ];
+    let deployed = vec![Change::PutNextSerial(99), Change::PutApp(app("new", 98))];
     for changes in [vec![usage], deployed] {
         let refused = store.commit(changes).await.expect_err("no room");
         assert!(refused.to_string().contains("make room"), "{refused}");
