@@ -28,7 +28,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::connections::{Activity, Connections};
 use crate::descriptors::DescriptorPermit;
-use crate::embedder::{AcceptedIo, SniListener};
+use crate::embedder::{Accepted, AcceptedIo, SniListener};
 use crate::host_memory::MemoryCharge;
 use crate::limits::{LISTEN_BACKLOG, TLS_STREAM_BYTES};
 use crate::net::connect::Dialer;
@@ -224,35 +224,40 @@ impl Listener {
                 let accepted = ready!(listener.poll_accept(cx));
                 let accepted =
                     accepted.map_err(|_| io::Error::from(io::ErrorKind::UnexpectedEof))?;
-                let permit = take(&mut means.permit)?;
                 meter.add_ingress(TLS_ACCEPT_BYTES);
                 meter.add_egress(TLS_ACCEPT_BYTES);
-                let stream = match accepted.io {
-                    AcceptedIo::Tls(io) => {
-                        let held = Held {
-                            permit,
-                            memory: take(&mut means.memory)?,
-                            guard: Some(accepted.guard),
-                        };
-                        Stream::Tls(Box::new(TlsStream::opened(io, held)))
-                    }
-                    AcceptedIo::Raw { first, tcp } => Stream::Raw {
-                        first,
-                        io: tcp,
-                        memory: Some(take(&mut means.memory)?),
-                        _permit: permit,
-                        _guard: accepted.guard,
-                    },
-                };
                 Poll::Ready(Ok(Incoming {
-                    stream,
                     peer: accepted.peer,
-                    server_name: Some(accepted.server_name),
+                    server_name: Some(Arc::clone(&accepted.server_name)),
+                    stream: of_name(accepted, means)?,
                     activity,
                 }))
             }
         }
     }
+}
+
+/// The stream of a connection that has come under a name.
+fn of_name(accepted: Accepted, means: &mut Means) -> io::Result<Stream> {
+    let permit = take(&mut means.permit)?;
+    let memory = take(&mut means.memory)?;
+    Ok(match accepted.io {
+        AcceptedIo::Tls(io) => {
+            let held = Held {
+                permit,
+                memory,
+                guard: Some(accepted.guard),
+            };
+            Stream::Tls(Box::new(TlsStream::opened(io, held)))
+        }
+        AcceptedIo::Raw { first, tcp } => Stream::Raw {
+            first,
+            io: tcp,
+            memory: Some(memory),
+            _permit: permit,
+            _guard: accepted.guard,
+        },
+    })
 }
 
 fn take<T>(what: &mut Option<T>) -> io::Result<T> {
