@@ -37,6 +37,7 @@ pub(crate) struct Worker {
 }
 
 /// What is deployed.
+#[derive(Clone)]
 pub(crate) struct Deploy<'a> {
     pub(crate) label: &'a str,
     pub(crate) wasm: &'a [u8],
@@ -236,6 +237,18 @@ impl Worker {
         let app = apps.iter().find(|one| one.address == app.0);
         let app = app.context("the app is not there")?;
         Ok(app.instance_list.iter().map(|one| one.requests).sum())
+    }
+
+    /// How often an app was refused more of a quota, or had to wait for it.
+    ///
+    /// # Errors
+    ///
+    /// The daemon does not answer, or knows no such app or quota.
+    pub(crate) fn quota_reached(&self, app: AppAddress, name: &str) -> Result<u64> {
+        let settings = self.client.app_settings_get(app.into());
+        let quotas = self.runtime.block_on(settings)?.quotas;
+        let quota = quotas.iter().find(|quota| quota.name == name);
+        Ok(quota.context("there is no such quota")?.refused)
     }
 
     /// Asks the process to end as an operator does (SIGTERM).

@@ -249,7 +249,8 @@ impl Settings {
 
 impl Plan {
     /// Settings that an app has otherwise, in words. The number of instances is
-    /// left out, and so are its quotas: they are changed while the app runs.
+    /// left out, and so are its quotas and its weight: they are changed while the app
+    /// runs.
     pub(crate) fn differences(&self, app: &wapo_rpc::message::AppInfo) -> Vec<&'static str> {
         let theirs = app.settings.clone().unwrap_or_default();
         let ours = &self.settings;
@@ -267,7 +268,6 @@ impl Plan {
         compare(theirs.cors == ours.cors, "--cors");
         compare(theirs.memory_max == ours.memory_max, "--memory");
         compare(theirs.gas_max == ours.gas_max, "--gas");
-        compare(theirs.weight.max(1) == ours.weight.max(1), "--weight");
         compare(theirs.egress == ours.egress, "--allow-egress");
         compare(theirs.egress_deny == ours.egress_deny, "--deny-egress");
         compare(
@@ -278,6 +278,13 @@ impl Plan {
         let name = self.name.as_ref();
         compare(name.is_none_or(|name| name.as_str() == app.name), "--name");
         differences
+    }
+
+    /// The weight that an app is to have and has not. It can be changed while it
+    /// runs; one that was set since stays.
+    pub(crate) fn other_weight(&self, app: &wapo_rpc::message::AppInfo) -> Option<u32> {
+        let theirs = app.settings.as_ref().map_or(1, |all| all.weight.max(1));
+        Some(self.settings.weight).filter(|ours| *ours > 0 && *ours != theirs)
     }
 
     /// Quotas that an app has otherwise. They can be changed while it runs; others

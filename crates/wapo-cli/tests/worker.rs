@@ -145,6 +145,15 @@ async fn quotas_are_shown_and_changed() {
     let bad = place.bad(&["quota", "hello-http", "--set", "cpu"]).await;
     assert!(bad.contains("write NAME=VALUE"), "{bad}");
 
+    let report = place.json(&["quota", "hello-http", "--weight", "3"]).await;
+    assert_eq!(report["weight"], 3);
+    let again = place.run(&["deploy", &wasm, "--weight", "4"]).await;
+    assert!(again.status.success(), "the same app goes on");
+    let report = place.json(&["quota", "hello-http"]).await;
+    assert_eq!(report["weight"], 4);
+    let bad = place.bad(&["quota", "hello-http", "--weight", "0"]).await;
+    assert!(bad.contains("--weight"), "{bad}");
+
     // The same app with another quota goes on.
     let again = place.run(&["deploy", &wasm, "--quota", "timers=200"]).await;
     assert!(

@@ -25,6 +25,8 @@ pub(crate) struct Control {
     io_done: AtomicBool,
     /// Set when one poll burned many slices.
     heavy: AtomicBool,
+    /// Set when the guest waited for its turn to compute.
+    paused: AtomicBool,
     /// Times the task was run; a new number means the guest has yielded.
     steps: AtomicU64,
     /// Linear memory of the instance.
@@ -143,6 +145,16 @@ impl Control {
     /// Whether a poll burned many slices since the last question.
     pub(crate) fn take_heavy(&self) -> bool {
         self.heavy.swap(false, Ordering::Relaxed)
+    }
+
+    /// Notes that the guest may not compute on for the moment.
+    pub(crate) fn note_pause(&self) {
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the guest waited for its turn since the last question.
+    pub(crate) fn take_pause(&self) -> bool {
+        self.paused.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn set_memory_bytes(&self, bytes: u64) {

@@ -21,10 +21,11 @@ use wasmtime_wasi::I32Exit;
 use crate::control::Control;
 use crate::instance::{ExitReason, Phase};
 use crate::intake::Intake;
-use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, ROOM_LOOK_INTERVAL};
+use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, QUOTA_TICK, ROOM_LOOK_INTERVAL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::pace::Pace;
+use crate::quotas::GasQuota;
 use crate::stack::StackGauge;
 use crate::state::InstanceState;
 use crate::trap::{self, Frames};
@@ -90,7 +91,7 @@ impl GasAccount {
 pub(crate) enum Halt {
     Stopped,
     TimeExceeded(Duration),
-    GasUsedUp(u64),
+    GasUsedUp(GasQuota),
 }
 
 /// The time that an instance may take, over all its starts.
@@ -129,6 +130,8 @@ pub(crate) struct Driver<'a> {
     fuel_left: u64,
     /// Fuel burnt since the guest last let others run.
     slice_used: u64,
+    /// The slice that the store was told of.
+    slice: u64,
 }
 
 impl<'a> Driver<'a> {
@@ -150,6 +153,7 @@ impl<'a> Driver<'a> {
             pace,
             fuel_left: 0,
             slice_used: 0,
+            slice: 0,
         }
     }
 
@@ -358,12 +362,14 @@ impl<'a> Driver<'a> {
     }
 
     /// When to look again whether something can go on that quotas hold up.
-    fn next_look(&self) -> Option<Instant> {
-        let state = self.store.data();
+    fn next_look(&mut self) -> Option<Instant> {
+        let state = self.store.data_mut();
         let rates = state.rate_waits.due();
-        let handles = state.lacks_handles();
-        let handles = handles.then(|| Instant::now() + ROOM_LOOK_INTERVAL);
-        rates.into_iter().chain(handles).min()
+        let handles = state.lacks_handles().then_some(ROOM_LOOK_INTERVAL);
+        let requests = state.requests_pause().map(|time| time.max(QUOTA_TICK));
+        let others = handles.into_iter().chain(requests).min();
+        let others = others.map(|time| Instant::now() + time);
+        rates.into_iter().chain(others).min()
     }
 
     /// Waits for a wake, a request, a stop or the deadline.
@@ -424,7 +430,8 @@ impl<'a> Driver<'a> {
         self.control.fuel().settle(left);
     }
 
-    /// Fills the tank: as far as the gas limit allows, else when it runs low.
+    /// Fills the tank: as far as the gas limit allows, else when it runs low. A
+    /// weight that has changed holds from here on.
     ///
     /// # Errors
     ///
@@ -438,13 +445,14 @@ impl<'a> Driver<'a> {
                 }
                 gas_left.saturating_mul(FUEL_PER_GAS).min(FUEL_TANK)
             }
-            None if self.fuel_left > FUEL_TANK / 2 => return Ok(()),
+            None if self.fuel_left > FUEL_TANK / 2 => self.fuel_left,
             None => FUEL_TANK,
         };
-        if tank == self.fuel_left {
+        let slice = self.store.data().slice_fuel();
+        if tank == self.fuel_left && slice == self.slice {
             return Ok(());
         }
-        let slice = self.store.data().slice_fuel();
+        self.slice = slice;
         let state = self.store.data_mut();
         state.short_since = None;
         state.pay_attention();
@@ -521,7 +529,10 @@ async fn metered<F: Future>(
         if let Some(max) = pace.gas_used_up() {
             return Poll::Ready(Err(Halt::GasUsedUp(max)));
         }
-        std::task::ready!(pace.poll_turn(cx));
+        if pace.poll_turn(cx).is_pending() {
+            control.note_pause();
+            return Poll::Pending;
+        }
         let step = pace.begin();
         let polled = guest.as_mut().poll(cx);
         pace.end(&step);

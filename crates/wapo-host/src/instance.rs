@@ -5,7 +5,6 @@
 //! a task of its own (`supervise`, `drive`) and is reached through the inbox.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,8 +24,8 @@ use crate::net::body::{BodyStream, GuestBody};
 use crate::net::names::NameShare;
 use crate::net::policy::{EgressPolicy, EgressRules};
 use crate::net::port_ranges::PortRanges;
-use crate::quotas::Quotas;
-use crate::schedule::SchedulingHistory;
+use crate::quotas::{GasQuota, Quotas};
+use crate::schedule::{SchedulingHistory, Weight};
 
 /// What one instance may use and how it is run.
 #[derive(Clone)]
@@ -41,8 +40,8 @@ pub struct InstanceConfig {
     pub gas_max: Option<u64>,
     /// Time after which the instance is ended, whatever it does.
     pub time_max: Option<Duration>,
-    /// Share of the CPU when instances compete: a weight of 3 gets three slices.
-    pub weight: NonZeroU32,
+    /// Share of the CPU when instances compete; one for each app.
+    pub weight: Arc<Weight>,
     /// What happens when the guest ends by itself.
     pub restart: RestartPolicy,
     /// Ports the guest may listen on; `None` for none.
@@ -78,7 +77,7 @@ impl Default for InstanceConfig {
             memory_max_bytes: 128 << 20,
             gas_max: None,
             time_max: None,
-            weight: NonZeroU32::MIN,
+            weight: Arc::default(),
             restart: RestartPolicy::Never,
             listen_ports: None,
             listen_on_loopback: false,
@@ -130,10 +129,10 @@ pub enum ExitReason {
     Violation(String),
     /// This much gas, [`InstanceConfig::gas_max`], is used up.
     GasExhausted(u64),
-    /// The app has used up this much gas, its quota ([`QuotaKind::Gas`]).
+    /// The app has used up what it may of gas in all ([`QuotaKind::Gas`]).
     ///
     /// [`QuotaKind::Gas`]: crate::QuotaKind::Gas
-    GasUsedUp(u64),
+    GasUsedUp(GasQuota),
     /// This time, [`InstanceConfig::time_max`], is over.
     TimeExceeded(Duration),
     /// The guest never ran: no memory left, bad start function, no slot.
@@ -156,7 +155,7 @@ impl std::fmt::Display for ExitReason {
             Self::Trapped(message) => write!(f, "trapped: {message}"),
             Self::Violation(message) => write!(f, "ended by the host: {message}"),
             Self::GasExhausted(max) => write!(f, "gas limit of {max} reached"),
-            Self::GasUsedUp(max) => write!(f, "stopped: gas used up, the app's quota is {max}"),
+            Self::GasUsedUp(max) => write!(f, "stopped: gas used up, {max}"),
             Self::TimeExceeded(max) => write!(f, "time limit of {max:?} reached"),
             Self::FailedToStart(message) => write!(f, "failed to start: {message}"),
         }

@@ -87,5 +87,5 @@ pub use net::policy::{
 };
 pub use net::port_ranges::PortRanges;
 pub use net::proxy::{Proxies, Proxy, ProxyError};
-pub use quotas::{QuotaKind, QuotaLimits, QuotaReading, Quotas};
-pub use schedule::SchedulingHistory;
+pub use quotas::{GasQuota, QuotaKind, QuotaLimits, QuotaReading, Quotas};
+pub use schedule::{SchedulingHistory, Weight};

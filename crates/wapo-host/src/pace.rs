@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::meter::Meter;
-use crate::quotas::Quotas;
+use crate::quotas::{GasQuota, Quotas};
 use crate::schedule::thread_time;
 
 /// The pace of one instance.
@@ -79,7 +79,7 @@ impl Pace {
     }
 
     /// The app's quota of gas, if it is used up.
-    pub(crate) fn gas_used_up(&self) -> Option<u64> {
+    pub(crate) fn gas_used_up(&self) -> Option<GasQuota> {
         self.quotas.gas_used_up(&self.meter)
     }
 }

@@ -12,6 +12,7 @@
 
 mod kind;
 mod rate;
+mod whole;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 pub use kind::{AtQuota, QuotaInfo, QuotaKind, QuotaUnit};
 use rate::{NONE, Rate, now_ns};
+pub use whole::GasQuota;
 
 use crate::limits::{QUOTA_BYTES_BURST_MIN, QUOTA_LOOK_MAX, QUOTA_PAUSE_MIN};
 use crate::meter::Meter;
@@ -95,6 +97,7 @@ impl OverQuota {
 #[derive(Debug)]
 struct Count {
     max: AtomicU64,
+    /// Of a rate: what was used that no meter of an app counts, since the beginning.
     used: AtomicU64,
     refused: AtomicU64,
 }
@@ -107,6 +110,8 @@ pub struct Quotas {
     rates: [Rate; RATES.len()],
     /// Gas that the app had used before its meter began.
     gas_before: u64,
+    /// Gas that was counted among that of all apps.
+    gas_counted: AtomicU64,
     /// Time of processors that instances have used while it was measured, in
     /// nanoseconds.
     cpu_ns: AtomicU64,
@@ -174,10 +179,12 @@ impl Quotas {
             }),
             rates: RATES.map(|kind| Rate::new(burst_min(kind))),
             gas_before,
+            gas_counted: AtomicU64::new(0),
             cpu_ns: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
         };
         quotas.set(limits);
+        quotas.count_gas_of_all(gas_before);
         quotas
     }
 
@@ -209,14 +216,15 @@ impl Quotas {
     /// A quota at a glance. The meter is that of the app.
     pub fn read(&self, kind: QuotaKind, meter: &Meter) -> QuotaReading {
         let used = match kind {
-            QuotaKind::Gas => self.gas_before.saturating_add(meter.gas()),
-            QuotaKind::Cpu => {
-                let total = self.cpu_ns.load(Ordering::Relaxed);
-                self.rate(kind).recent(total, now_ns()) / NS_PER_MILLI_CORE
-            }
+            // Of all apps together it is counted, of one it is read.
+            QuotaKind::Gas => self.gas(meter).saturating_add(self.used(kind)),
             kind if kind.is_rate() => {
                 let total = self.total(kind, meter);
-                self.rate(kind).recent(total, now_ns())
+                let recent = self.rate(kind).recent(total, now_ns());
+                match kind {
+                    QuotaKind::Cpu => recent / NS_PER_MILLI_CORE,
+                    _ => recent,
+                }
             }
             kind => self.used(kind),
         };
@@ -365,48 +373,37 @@ impl Quotas {
         })
     }
 
-    /// Checks an amount that replaces all there was, and notes it: what an app has
-    /// on disk.
-    ///
-    /// # Errors
-    ///
-    /// [`OverQuota`]; nothing has changed then.
-    pub fn replace(&self, kind: QuotaKind, amount: u64) -> Result<(), OverQuota> {
-        let count = self.count(kind);
-        let max = count.max.load(Ordering::Relaxed);
-        if amount > max {
-            self.note_refusal(kind);
-            let used = count.used.load(Ordering::Relaxed);
-            return Err(OverQuota {
-                kind,
-                used,
-                max,
-                is_of_all: false,
-            });
-        }
-        self.note(kind, amount);
-        Ok(())
-    }
-
-    /// Notes how much there is, whatever the limit.
-    pub fn note(&self, kind: QuotaKind, amount: u64) {
-        self.count(kind).used.store(amount, Ordering::Relaxed);
-    }
-
     /// What a rate counts, as of now.
     fn total(&self, kind: QuotaKind, meter: &Meter) -> u64 {
-        match kind {
+        let metered = match kind {
             QuotaKind::Ingress => meter.ingress_bytes(),
             QuotaKind::Egress => meter.egress_bytes(),
             QuotaKind::Cpu => self.cpu_ns.load(Ordering::Relaxed),
             _ => meter.gas(),
-        }
+        };
+        metered.saturating_add(self.used(kind))
+    }
+
+    /// Counts bytes of queries, answers and heads: they stand on no bill, so that no
+    /// meter has them, and are held by the rates all the same.
+    pub(crate) fn add_unmetered(&self, kind: QuotaKind, bytes: usize) {
+        let used = &self.count(kind).used;
+        used.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
     /// The rate of all apps together, if it has a limit.
     fn rate_of_all(&self, kind: QuotaKind) -> Option<&Rate> {
         let all = self.all.as_ref()?.rate(kind);
         (all.limit() != NONE).then_some(all)
+    }
+
+    /// Counts what an app has used among what all have.
+    fn spend(&self, kind: QuotaKind, units: u64, now: u64) {
+        if units > 0 {
+            let before = self.count(kind).used.fetch_add(units, Ordering::Relaxed);
+            self.rate(kind).spend(units, now);
+            self.rate(kind).average(before.saturating_add(units), now);
+        }
     }
 
     /// Whether a rate has a limit, of the app or of all.
@@ -424,9 +421,11 @@ impl Quotas {
         let (own, now) = (self.rate(kind), now_ns());
         let used = own.settle(self.total(kind, meter), now);
         let mut available = own.available(now);
-        if let Some(all) = self.rate_of_all(kind) {
-            all.spend(used, now);
-            let share = own.share_of(all, now);
+        if let Some(all) = &self.all
+            && all.rate(kind).limit() != NONE
+        {
+            all.spend(kind, used, now);
+            let share = own.share_of(all.rate(kind), now);
             available = available.and_then(|units| Ok(units.min(share?)));
         }
         available.map_err(|wait| wait.min(QUOTA_LOOK_MAX))
@@ -504,14 +503,6 @@ impl Quotas {
             true => self.waiting.fetch_add(1, Ordering::Relaxed),
             false => self.waiting.fetch_sub(1, Ordering::Relaxed),
         };
-    }
-
-    /// The quota of gas in all, if it is used up. The meter is that of the app.
-    #[inline]
-    pub fn gas_used_up(&self, meter: &Meter) -> Option<u64> {
-        let max = self.limit(QuotaKind::Gas)?;
-        let used = self.gas_before.saturating_add(meter.gas());
-        (used >= max).then_some(max)
     }
 }
 

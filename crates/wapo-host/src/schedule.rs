@@ -20,6 +20,7 @@
 //! registered where they were made; readiness crosses threads like any wake.
 
 mod hogs;
+mod weight;
 
 use std::future::Future;
 use std::io;
@@ -34,6 +35,7 @@ use tokio::runtime::Handle;
 use tracing::{debug, warn};
 
 use self::hogs::{HogHandle, HogThreads};
+pub use self::weight::Weight;
 use crate::control::Control;
 use crate::limits::{HOG_PENALTY, HOG_RECORD, HOG_SLICES, HOG_STEP};
 use crate::steps::StepMarker;
@@ -261,10 +263,12 @@ impl Scheduled {
         let idle = self.control.is_idle();
         let io = self.control.take_io();
         let heavy = self.control.take_heavy();
+        let paused = self.control.take_pause();
         let now = Instant::now();
         if idle || io {
             self.slices = 0;
-        } else {
+        } else if !paused {
+            // Waiting for a quota is no slice: nothing was computed.
             self.slices += 1;
         }
         if self.was_long(begun, now) || heavy || self.slices >= HOG_SLICES {
@@ -404,6 +408,23 @@ mod tests {
             assert_eq!(instance.judge(&begun), Place::Main);
         }
         assert!(!history.has_hogged(Instant::now()));
+    }
+
+    #[tokio::test]
+    async fn waiting_for_a_quota_is_no_slice() {
+        let threads = LowPriority::new(1).expect("threads");
+        let history = Arc::default();
+        let mut instance = scheduled(&history, &threads);
+        for _ in 0..2 * HOG_SLICES {
+            let begun = instance.begin_step();
+            instance.control.note_pause();
+            assert_eq!(instance.judge(&begun), Place::Main);
+        }
+        let place = (0..HOG_SLICES).map(|_| {
+            let begun = instance.begin_step();
+            instance.judge(&begun)
+        });
+        assert_eq!(place.last(), Some(Place::Hogs), "computing is");
     }
 
     #[test]

@@ -73,6 +73,8 @@ pub(crate) struct InstanceState {
     pub(crate) room_waits: RoomWaits,
     /// Streams that wait until the app may move more bytes.
     pub(crate) rate_waits: RateWaits,
+    /// Whether requests wait for the same.
+    pub(crate) requests_wait: bool,
     /// Why a call on the network failed last, and on which handle.
     pub(crate) net_failure: Option<(Handle, Failure)>,
     pub(crate) wasi: WasiP1Ctx,

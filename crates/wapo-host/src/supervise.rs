@@ -124,6 +124,7 @@ impl Supervisor {
             answer_charge: None,
             room_waits: RoomWaits::default(),
             rate_waits: RateWaits::default(),
+            requests_wait: false,
             task: 0,
             call_gas: 0,
             call_gas_published: 0,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::{ended, engine, module, run, running, start};
-use wapo_host::{ExitReason, InstanceConfig, LoadError, Meter, Phase, RestartPolicy};
+use wapo_host::{ExitReason, InstanceConfig, LoadError, Meter, Phase, RestartPolicy, Weight};
 
 const SPIN: &str = r#"(func (export "wapo_poll") (result i32) (loop $l (br $l)) (i32.const 0))"#;
 
@@ -110,7 +110,7 @@ async fn the_time_limit_ends_a_loop() {
 async fn weights_divide_the_processor() {
     let engine = engine();
     let share = |weight| InstanceConfig {
-        weight: NonZeroU32::new(weight).expect("not zero"),
+        weight: Arc::new(Weight::new(NonZeroU32::new(weight).expect("not zero"))),
         meter: Arc::new(Meter::default()),
         ..InstanceConfig::default()
     };
@@ -128,6 +128,46 @@ async fn weights_divide_the_processor() {
     let [light, heavy] = meters.map(|meter| meter.read().gas);
     let ratio = heavy as f64 / light as f64;
     assert!((2.0..4.0).contains(&ratio), "{heavy} to {light}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_weight_changes_between_two_polls() {
+    // Polls of about half a slice, one after the other.
+    const STEPS: &str = r#"
+        (func (export "wapo_poll") (result i32) (local $n i32)
+          (drop (call $fast (i32.const 0) (i32.const 110) (i32.const 0)
+            (i32.const 0) (i32.const 0) (i32.const 0)))
+          (drop (call $fast (i32.const 0) (i32.const 109) (i32.const 1)
+            (i32.const 0) (i32.const 0) (i32.const 0)))
+          (loop $l
+            (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if $l (i32.lt_u (local.get $n) (i32.const 20000))))
+          (i32.const 0))"#;
+    let engine = engine();
+    let config = || InstanceConfig {
+        meter: Arc::new(Meter::default()),
+        weight: Arc::new(Weight::default()),
+        ..InstanceConfig::default()
+    };
+    let (light, heavy) = (config(), config());
+    let (weight, meters) = (
+        Arc::clone(&heavy.weight),
+        [Arc::clone(&light.meter), Arc::clone(&heavy.meter)],
+    );
+    let (light, _) = start(&engine, STEPS, light).await;
+    let (heavy, _) = start(&engine, STEPS, heavy).await;
+    running(&light).await;
+    running(&heavy).await;
+    weight.set(NonZeroU32::new(4).expect("not zero"));
+    let before = meters.each_ref().map(|meter| meter.read().gas);
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let after = meters.map(|meter| meter.read().gas);
+    light.stop();
+    heavy.stop();
+    ended(&light).await;
+    ended(&heavy).await;
+    let ratio = (after[1] - before[1]) as f64 / (after[0] - before[0]) as f64;
+    assert!((2.0..6.0).contains(&ratio), "{before:?} to {after:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

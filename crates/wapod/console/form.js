@@ -71,6 +71,16 @@ function requiredBlobs() {
   });
 }
 
+/** Quotas by name; what they mean is the worker's to say. */
+function quotas() {
+  return linesOf("deploy-quotas").flatMap((line, i) => {
+    if (line.trim() === "") return [];
+    const at = line.indexOf("=");
+    if (at < 1) throw new FieldError("deploy-quotas", `Quotas, line ${i + 1}: write NAME=VALUE such as connections-in=100.`);
+    return [{ key: line.slice(0, at).trim(), value: line.slice(at + 1).trim() }];
+  });
+}
+
 /** The manifest, or the first thing that is wrong with it. */
 export function readManifest() {
   const code = normalHash(textOf("deploy-hash"));
@@ -127,6 +137,7 @@ export function readRequest() {
       trace_calls: isChecked("deploy-trace"),
       log_to_daemon: isChecked("deploy-log"),
       cors: isChecked("deploy-cors"),
+      quotas: quotas(),
     },
   };
 }

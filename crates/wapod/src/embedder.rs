@@ -39,6 +39,8 @@ pub(crate) struct AppEmbedder {
     pub(crate) edge: Arc<Edge>,
     pub(crate) blobs: BlobFolder,
     pub(crate) boot_data: BootData,
+    /// One record is written at a time, so that what is counted is what is there.
+    pub(crate) writing: Arc<Mutex<()>>,
     pub(crate) log: Arc<LogBook>,
     pub(crate) log_sink: Option<LogSink>,
     /// Whether the app's lines appear in the daemon's own log, too.
@@ -191,13 +193,21 @@ impl Embedder for AppEmbedder {
     fn write_boot_data(&self, data: Vec<u8>) -> BoxFuture<Result<(), Errno>> {
         let (boot_data, identity) = (self.boot_data.clone(), Arc::clone(&self.identity));
         let stored = self.ledger.stored_bytes() + data.len() as u64;
-        if let Err(over) = self.quotas.replace(QuotaKind::Storage, stored) {
-            if let Some(app) = self.app.get().and_then(Weak::upgrade) {
-                app.complain(None, &format!("the record was not written: {over}"));
+        let (quotas, one_at_a_time) = (Arc::clone(&self.quotas), Arc::clone(&self.writing));
+        let app = self.app.get().cloned();
+        on_disk(move || {
+            let _alone = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+            let before = quotas.used(QuotaKind::Storage);
+            if let Err(over) = quotas.replace(QuotaKind::Storage, stored) {
+                if let Some(app) = app.and_then(|app| app.upgrade()) {
+                    app.complain(None, &format!("the record was not written: {over}"));
+                }
+                return Err(Errno::RESOURCE_LIMITED);
             }
-            return Box::pin(std::future::ready(Err(Errno::RESOURCE_LIMITED)));
-        }
-        on_disk(move || boot_data.write(&identity, &data))
+            let written = boot_data.write(&identity, &data);
+            // The one before is still there.
+            written.inspect_err(|_| quotas.note(QuotaKind::Storage, before))
+        })
     }
 
     fn try_lock(&self, instance: InstanceId, name: &str) -> bool {
@@ -298,12 +308,22 @@ mod tests {
             edge: Edge::new("", None, rustls::RootCertStore::empty(), 1).expect("no domain"),
             blobs: BlobFolder::new(folder.clone(), None),
             boot_data: BootData::new(&folder, AppAddress([7; 32]), Durability::Temporary),
+            writing: Arc::default(),
             log: Arc::new(LogBook::default()),
             log_sink: None,
             logs_to_daemon: false,
             state: Mutex::default(),
             app: OnceLock::new(),
         }
+    }
+
+    #[tokio::test]
+    async fn a_record_that_could_not_be_written_is_not_counted() {
+        let app = embedder().await;
+        app.quotas.note(QuotaKind::Storage, 70);
+        let outcome = app.write_boot_data(vec![1; 1000]).await;
+        assert_eq!(outcome, Err(Errno::IO_ERROR), "there is no folder");
+        assert_eq!(app.quotas.used(QuotaKind::Storage), 70);
     }
 
     const ONE: InstanceId = InstanceId(1);

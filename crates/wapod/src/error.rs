@@ -7,7 +7,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use wapo_host::{LoadError, RequestError};
+use wapo_host::quotas::OverQuota;
+use wapo_host::{GasQuota, LoadError, RequestError};
 use wapo_rpc::AppAddress;
 
 use crate::store::StoreError;
@@ -207,10 +208,11 @@ pub enum AppError {
     )]
     NoSlot,
     /// Its quota of gas is used up.
-    #[error(
-        "the app has used up its gas, {0}: raise its quota (`gas`), or deploy it again, and it starts"
-    )]
-    GasUsedUp(u64),
+    #[error("the app has used up its gas ({0}): {remedy}", remedy = more_gas(.0))]
+    GasUsedUp(GasQuota),
+    /// All apps together would have more on disk than they may.
+    #[error("{0}: remove apps, or give the worker more")]
+    TooMuchStorageOfAll(OverQuota),
     /// A secret that cannot be one.
     #[error("the secret was not set: {0}")]
     BadSecret(&'static str),
@@ -234,6 +236,14 @@ impl From<LoadError> for AppError {
 impl From<StoreError> for AppError {
     fn from(error: StoreError) -> Self {
         Self::Store(error.to_string())
+    }
+}
+
+/// What gives an app gas again.
+fn more_gas(used_up: &GasQuota) -> &'static str {
+    match used_up {
+        GasQuota::OfApp(_) => "raise its quota (`gas`), or deploy it again, and it starts",
+        GasQuota::OfAll(_) => "give the worker more (`gas` of all apps), or remove apps",
     }
 }
 
@@ -283,7 +293,7 @@ pub(crate) enum WorkerError {
     #[error("the worker is in safe mode: requests start no app")]
     SafeMode,
     #[error("the app has used up its gas")]
-    GasUsedUp(u64),
+    GasUsedUp(GasQuota),
 }
 
 impl From<wapo_crypto::envelope::EnvelopeError> for WorkerError {

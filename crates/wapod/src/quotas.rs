@@ -220,21 +220,6 @@ impl fmt::Display for QuotaList {
     }
 }
 
-/// Refuses quotas of all apps together that there are none of.
-///
-/// # Errors
-///
-/// A text that names it, and what to set in its place.
-pub fn check_of_all(limits: &QuotaLimits) -> Result<(), String> {
-    match limits.iter().find(|(kind, _)| !kind.info().is_for_all) {
-        Some((kind, _)) => Err(format!(
-            "`{}` is a quota of each app, and there is none of all apps together",
-            kind.name()
-        )),
-        None => Ok(()),
-    }
-}
-
 /// What the worker gives.
 #[derive(Debug)]
 pub(crate) struct WorkerQuotas {
@@ -408,9 +393,6 @@ mod tests {
         assert_eq!("".parse::<QuotaList>(), Ok(QuotaList::default()));
         let error = "cpu".parse::<QuotaList>().expect_err("no value");
         assert!(error.contains("NAME=VALUE"), "{error}");
-        let of_all = |text: &str| check_of_all(&text.parse::<QuotaList>().expect(text).0);
-        assert!(of_all("cpu=1.5,memory=1G").is_ok());
-        assert!(of_all("storage=1G").is_err_and(|error| error.contains("`storage`")));
     }
 
     #[test]

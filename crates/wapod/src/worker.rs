@@ -383,6 +383,7 @@ impl Worker {
             edge: Arc::clone(&self.edge),
             blobs: self.blobs.clone(),
             boot_data: BootData::new(&self.boot_data_dir, address, self.durability),
+            writing: Arc::default(),
             log: Arc::new(LogBook::default()),
             log_sink: self.log_sink.clone(),
             logs_to_daemon: settings.log_to_daemon,

@@ -34,6 +34,12 @@ async fn a_file_is_deployed_under_the_address_that_was_shown() {
     // A setting that is no part of the address.
     page.click("#deploy-more summary").await;
     page.click("#deploy-cors").await;
+    page.write("#deploy-quotas", "cpu=0.5\ntimers = many").await;
+    page.click("#deploy-submit").await;
+    page.until_says("#deploy-error", "`many` is not a number")
+        .await;
+    page.clear("#deploy-quotas").await;
+    page.write("#deploy-quotas", "cpu=0.5\n\ntimers = 77").await;
     page.click("#deploy-submit").await;
     page.until_shown("#deploy-result").await;
     let after = page
@@ -52,7 +58,13 @@ async fn a_file_is_deployed_under_the_address_that_was_shown() {
     page.until_says("#manifest-facts", "GREETING=Grüße").await;
     let origins = "[...document.querySelectorAll('#settings-facts > div')].find((row) => row.innerText.includes('other origins'))?.innerText.includes('may use it')";
     page.until(origins).await;
-    page.close(&[]).await;
+    for (name, limit) in [("cpu", "0.50"), ("timers", "77")] {
+        let cell = format!("#quotas-rows [data-quota={name}] [data-name=Limit]");
+        page.until_says(&cell, limit).await;
+    }
+    // The value that is none.
+    page.close(&["the server responded with a status of 400"])
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,6 +94,14 @@ async fn what_is_wrong_in_the_form_is_said_beside_it() {
     page.click("#deploy-submit").await;
     page.until_says("#deploy-error", "failed").await;
     page.screenshot("deploy-refused").await;
+
+    page.click("#deploy-more summary").await;
+    page.write("#deploy-quotas", "cpu").await;
+    page.click("#deploy-submit").await;
+    page.until_says("#deploy-error", "Quotas, line 1: write NAME=VALUE")
+        .await;
+    page.clear("#deploy-quotas").await;
+    page.click("#deploy-more summary").await;
 
     // A setting in a part that was closed is opened and marked.
     page.click("#deploy-more summary").await;

@@ -121,9 +121,11 @@ impl Caller<'_> {
                 key: "timers".to_owned(),
                 value: "5".to_owned(),
             }],
+            weight: 4,
         };
         let set = call!(self, "AppSettingsSet", quota.clone() => AppSettingsResponse);
-        assert_eq!(set.settings.unwrap().quotas, quota.quotas);
+        let settings = set.settings.unwrap();
+        assert_eq!((settings.quotas, settings.weight), (quota.quotas, 4));
         let address = Address::from(app);
         let settings = call!(self, "AppSettingsGet", address => AppSettingsResponse);
         let mut quotas = settings.quotas.iter();

@@ -6,9 +6,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use wapo_rpc::AppAddress;
 use wapo_rpc::message::{AppSettings, StringPair};
 
 use super::{NEIGHBOUR, Scene, report_neighbour, sampling_time};
@@ -31,7 +32,7 @@ const BODY_BYTES: usize = 64 << 10;
 /// Time for an answer of an app that is slow because it has to be.
 const CLIENT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Quotas that a smoke test tries.
-const SMOKE_CASES: usize = 3;
+const SMOKE_CASES: usize = 99;
 
 /// Who asks for more.
 #[derive(Clone, Copy)]
@@ -43,6 +44,8 @@ enum Greedy {
     Connecting(&'static str),
     /// Clients that send requests through the gateway.
     Requesting,
+    /// An operator who deploys it again whenever it has ended: it loops.
+    Deploying,
 }
 
 /// A quota, and how it is reached.
@@ -75,8 +78,8 @@ const CASES: &[Case] = &[
         greedy: Greedy::Guest(""),
     },
     Case {
-        quotas: &[("gas", "1000000")],
-        greedy: Greedy::Guest(""),
+        quotas: &[("gas", "200000")],
+        greedy: Greedy::Deploying,
     },
     Case {
         quotas: &[("connections-out", "16")],
@@ -111,9 +114,11 @@ const CASES: &[Case] = &[
         ),
     },
     Case {
-        quotas: &[("storage", "128K")],
+        // A record that fits, and one that does not.
+        quotas: &[("storage", "48K")],
         greedy: Greedy::Guest(
-            "(drop (call $slow (i32.const 0) (i32.const 261) (i32.const 0) (i32.const 65536) (i32.const 0) (i32.const 0)))",
+            "(drop (call $slow (i32.const 0) (i32.const 261) (i32.const 0) (i32.const 32768) (i32.const 0) (i32.const 0)))
+             (drop (call $slow (i32.const 0) (i32.const 261) (i32.const 0) (i32.const 65536) (i32.const 0) (i32.const 0)))",
         ),
     },
     Case {
@@ -142,7 +147,12 @@ pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
 }
 
 /// Lets an app be at its quota for a while.
+///
+/// # Errors
+///
+/// The app never was at one of its quotas: then nothing was measured.
 fn beside(plan: &Plan, worker: &Worker, case: &Case) -> Result<()> {
+    let begun = Instant::now();
     let sink = TcpListener::bind("127.0.0.1:0")?;
     let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let wasm = match case.greedy {
@@ -150,6 +160,7 @@ fn beside(plan: &Plan, worker: &Worker, case: &Case) -> Result<()> {
             wat::parse_str(text(body, free, sink.local_addr()?.port()))?
         }
         Greedy::Requesting => built::read(NEIGHBOUR)?,
+        Greedy::Deploying => wat::parse_str(text("", free, sink.local_addr()?.port()))?,
     };
     let pair = |(key, value): &(&str, &str)| StringPair {
         key: (*key).to_owned(),
@@ -162,18 +173,53 @@ fn beside(plan: &Plan, worker: &Worker, case: &Case) -> Result<()> {
         restart_always: true,
         ..AppSettings::default()
     };
-    // One whose gas is used up in its first poll is not deployed.
-    let app = worker.deploy(deploy).ok();
-    let strangers = match (case.greedy, app) {
-        (Greedy::Requesting, Some(app)) => {
+    if matches!(case.greedy, Greedy::Deploying) {
+        return deploy_again_and_again(worker, &deploy, sampling_time(plan));
+    }
+    // A guest that loops takes half of the time to be deployed.
+    let app = worker.deploy(deploy)?;
+    let time = sampling_time(plan).saturating_sub(begun.elapsed());
+    let time = time.max(sampling_time(plan) / 2);
+    let strangers = match case.greedy {
+        Greedy::Requesting => {
             let path = Worker::path(app);
             Strangers::start(worker.user, move |address, _| request(address, &path))
         }
-        (Greedy::Connecting(_), Some(_)) => Strangers::start(free, connect),
+        Greedy::Connecting(_) => Strangers::start(free, connect),
         _ => Strangers::default(),
     };
-    pause(sampling_time(plan) / 2);
-    strangers.finish()
+    pause(time);
+    let reached = case
+        .quotas
+        .iter()
+        .try_for_each(|(name, _)| was_reached(worker, app, name));
+    strangers.finish()?;
+    reached
+}
+
+/// Makes sure that an app was at a quota and wanted more.
+fn was_reached(worker: &Worker, app: AppAddress, name: &str) -> Result<()> {
+    let times = worker.quota_reached(app, name)?;
+    ensure!(
+        times > 0,
+        "the app never reached its quota `{name}`: nothing is measured"
+    );
+    Ok(())
+}
+
+/// Deploys an app that uses up its gas in its first poll, so that it never stays.
+fn deploy_again_and_again(worker: &Worker, what: &Deploy<'_>, time: Duration) -> Result<()> {
+    let begun = Instant::now();
+    let mut times = 0_u32;
+    while begun.elapsed() < time || times < 2 {
+        let refused = worker.deploy(what.clone()).err();
+        let refused = refused
+            .context("an app without gas was deployed")?
+            .to_string();
+        ensure!(refused.contains("gas used up"), "another reason: {refused}");
+        times += 1;
+    }
+    Ok(())
 }
 
 /// The guest that does this without end, with an address to listen on and a port

@@ -205,7 +205,7 @@ async fn bring(
     }
 }
 
-/// This very app is there. Its quotas are all that may be changed.
+/// This very app is there. Its quotas and its weight are all that may be changed.
 async fn unchanged(
     session: &Session<'_>,
     info: &WorkerInfo,
@@ -222,16 +222,22 @@ async fn unchanged(
         );
     }
     let quotas = plan.other_quotas(&app.info);
-    if quotas.is_empty() {
+    let weight = plan.other_weight(&app.info);
+    if quotas.is_empty() && weight.is_none() {
         let text = format!("{name} is deployed already, app {}", app.address);
         session.terminal.note("Unchanged", &text);
     } else {
         let text = quotas
             .iter()
-            .map(|quota| format!("{}={}", quota.key, quota.value));
+            .map(|quota| format!("{}={}", quota.key, quota.value))
+            .chain(weight.map(|weight| format!("weight {weight}")));
         let text = text.collect::<Vec<_>>().join(", ");
         let address = app.address.0.to_vec();
-        let args = AppSettingsSetArgs { address, quotas };
+        let args = AppSettingsSetArgs {
+            address,
+            quotas,
+            weight: weight.unwrap_or(0),
+        };
         session.client.app_settings_set(args).await?;
         let text = format!("{text} of {name}, which goes on as it was");
         session.terminal.note("Set", &text);

@@ -3,6 +3,7 @@
 //! The worker names the quotas and reads the values, so that this command knows
 //! those of later workers, too.
 
+use std::num::NonZeroU32;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -29,6 +30,10 @@ pub(crate) struct Options {
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
 
+    /// Change the share of the CPU when apps compete: 3 gets three slices in a row.
+    #[arg(long, value_name = "N")]
+    weight: Option<NonZeroU32>,
+
     #[command(flatten)]
     common: Common,
 }
@@ -43,24 +48,31 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     worker::run(&options.common, terminal, async |session| {
         let app = apps::find(&session.client, &options.app).await?;
         let address = app.address.0.to_vec();
-        let answer = match changes.is_empty() {
+        let answer = match changes.is_empty() && options.weight.is_none() {
             true => session.client.app_settings_get(Address { address }).await?,
             false => {
-                let quotas = changes;
-                let args = AppSettingsSetArgs { address, quotas };
+                let args = AppSettingsSetArgs {
+                    address,
+                    quotas: changes,
+                    weight: options.weight.map_or(0, NonZeroU32::get),
+                };
                 session.client.app_settings_set(args).await?
             }
         };
+        let weight = answer.settings.as_ref().map_or(1, |all| all.weight.max(1));
         let report = json!({
             "address": format!("0x{}", app.address),
             "name": app.info.name,
             "quotas": answer.quotas,
+            "weight": weight,
         });
         if session.print_json(&report)? {
             return Ok(ExitCode::SUCCESS);
         }
-        if !options.set.is_empty() {
-            let text = format!("{} of {}", options.set.join(", "), app.shown());
+        let weight = options.weight.map(|weight| format!("weight {weight}"));
+        let set: Vec<_> = options.set.iter().cloned().chain(weight).collect();
+        if !set.is_empty() {
+            let text = format!("{} of {}", set.join(", "), app.shown());
             terminal.note("Set", &text);
         }
         terminal.table(&table(&answer));

@@ -4,6 +4,8 @@
 //! moment the guest takes it out of its input channel. Until then it waits in
 //! the `intake`; requests that no channel takes are refused at once.
 
+use std::time::Duration;
+
 use parity_scale_codec::Encode as _;
 use wapo_abi::Errno;
 use wapo_abi::message::{InputChannel, QueryRequest};
@@ -12,6 +14,7 @@ use super::{WORK_LOCK, WORK_SYSCALL, family};
 use crate::instance::{Command, RequestError};
 use crate::intake::InHand;
 use crate::net::stream::Stream;
+use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Replier, Resource};
 use crate::state::{Inbox, InstanceState};
 
@@ -25,6 +28,8 @@ impl family::channel::Calls for InstanceState {
         let charge = self.charge_memory(data.len() as u64)?;
         let reply = self.take_reply(handle)?;
         self.control.note_io();
+        let quotas = &self.config.quotas;
+        quotas.add_unmetered(QuotaKind::Egress, data.len());
         let data = charge.keep(data.to_vec());
         reply.sender.send(Ok(data)).map_err(|_| Errno::IO_ERROR)
     }
@@ -32,6 +37,8 @@ impl family::channel::Calls for InstanceState {
     fn oneshot_send_error(&mut self, handle: Handle, text: &str) -> Result<(), Errno> {
         self.add_work(WORK_SYSCALL);
         let reply = self.take_reply(handle)?;
+        let quotas = &self.config.quotas;
+        quotas.add_unmetered(QuotaKind::Egress, text.len());
         reply
             .sender
             .send(Err(RequestError::App(text.to_owned())))
@@ -65,8 +72,29 @@ impl InstanceState {
             InputChannel::Query => &self.queries,
             InputChannel::HttpRequest => &self.requests,
         };
+        // One that has just come is looked at, and then waits.
+        let may_move = || self.intake.is_empty(channel) || self.dialer.rate_pause().is_none();
         self.refuses(inbox)
-            || (inbox.waiting.is_some() && self.resources.has_room(HANDLES_PER_REQUEST))
+            || (inbox.waiting.is_some()
+                && self.resources.has_room(HANDLES_PER_REQUEST)
+                && may_move())
+    }
+
+    /// How long requests that the guest waits for have to wait, because its app has
+    /// moved more bytes than it may.
+    pub(crate) fn requests_pause(&mut self) -> Option<Duration> {
+        let waits =
+            |channel, inbox: &Inbox| inbox.waiting.is_some() && !self.intake.is_empty(channel);
+        let some_wait = waits(InputChannel::Query, &self.queries)
+            || waits(InputChannel::HttpRequest, &self.requests);
+        let pause = match some_wait {
+            true if self.requests_wait => self.dialer.rate_pause(),
+            // The first look is counted.
+            true => self.dialer.accept_pause(),
+            false => None,
+        };
+        self.requests_wait = pause.is_some();
+        pause
     }
 
     /// Whether the guest waits for requests and has too few handles for one. Other
@@ -96,9 +124,10 @@ impl InstanceState {
     }
 
     /// Takes the next request out of a channel, as the message that the guest
-    /// reads. It stays there while the guest has too few handles left.
+    /// reads. It stays there while the guest has too few handles left, and while its
+    /// app has moved more bytes than it may.
     pub(crate) fn next_request(&mut self, channel: InputChannel) -> Option<Vec<u8>> {
-        if !self.is_ready || self.intake.is_empty(channel) {
+        if !self.is_ready || self.intake.is_empty(channel) || self.dialer.rate_pause().is_some() {
             return None;
         }
         self.resources.reserve(HANDLES_PER_REQUEST).ok()?;
@@ -130,6 +159,9 @@ impl InstanceState {
                     _in_hand: Some(in_hand),
                 };
                 let reply_tx = self.resources.insert(Resource::Reply(Some(reply)))?.0;
+                let bytes = path.len() + payload.len();
+                let quotas = &self.config.quotas;
+                quotas.add_unmetered(QuotaKind::Ingress, bytes);
                 let query = QueryRequest {
                     origin,
                     path,
@@ -150,6 +182,8 @@ impl InstanceState {
                     _in_hand: None,
                 };
                 let reply = self.resources.insert(Resource::Reply(Some(reply)))?;
+                let quotas = &self.config.quotas;
+                quotas.add_unmetered(QuotaKind::Ingress, message.len());
                 // The answer's body may last longer than its head.
                 body.in_hand = Some(in_hand);
                 let stream = match self.insert_stream(Stream::Body(body)) {

@@ -201,7 +201,7 @@ impl Dialer {
 
     /// As [`accept_pause`](Self::accept_pause), without counting that something had
     /// to wait.
-    fn rate_pause(&self) -> Option<Duration> {
+    pub(crate) fn rate_pause(&self) -> Option<Duration> {
         let pause = |kind| self.quotas.look(kind, 1, &self.meter).err();
         pause(QuotaKind::Ingress).max(pause(QuotaKind::Egress))
     }

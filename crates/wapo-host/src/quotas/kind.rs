@@ -58,12 +58,10 @@ pub struct QuotaInfo {
     pub unit: QuotaUnit,
     /// What happens at it.
     pub at_limit: AtQuota,
-    /// Whether there can be one for all apps together.
-    pub is_for_all: bool,
 }
 
 macro_rules! quotas {
-    ($( $(#[doc = $doc:literal])* $kind:ident: $name:literal, $title:literal, $unit:ident, $at:ident, $all:literal; )*) => {
+    ($( $(#[doc = $doc:literal])* $kind:ident: $name:literal, $title:literal, $unit:ident, $at:ident; )*) => {
         /// What an app has a quota of. All instances of the app share it.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
         pub enum QuotaKind {
@@ -83,7 +81,6 @@ macro_rules! quotas {
                         title: $title,
                         unit: QuotaUnit::$unit,
                         at_limit: AtQuota::$at,
-                        is_for_all: $all,
                     }, )*
                 }
             }
@@ -94,36 +91,36 @@ macro_rules! quotas {
 quotas! {
     /// Connections that were accepted on the app's own ports and names and are open.
     /// More stay with the kernel, unaccepted.
-    ConnectionsIn: "connections-in", "connections in", Count, Wait, true;
+    ConnectionsIn: "connections-in", "connections in", Count, Wait;
     /// Connections to elsewhere, attempts included.
-    ConnectionsOut: "connections-out", "connections out", Count, Refuse, true;
+    ConnectionsOut: "connections-out", "connections out", Count, Refuse;
     /// Ports and names that the app listens on, in all instances.
-    Listeners: "listeners", "listeners", Count, Refuse, true;
+    Listeners: "listeners", "listeners", Count, Refuse;
     /// Handles of all kinds. Where one is needed for a request or a connection of
     /// others, that waits.
-    Handles: "handles", "handles", Count, Refuse, true;
+    Handles: "handles", "handles", Count, Refuse;
     /// Timers that exist.
-    Timers: "timers", "timers", Count, Refuse, true;
+    Timers: "timers", "timers", Count, Refuse;
     /// File descriptors.
-    Descriptors: "descriptors", "descriptors", Count, Refuse, true;
+    Descriptors: "descriptors", "descriptors", Count, Refuse;
     /// Requests and queries at a time, those that wait included.
-    Requests: "requests", "requests", Count, Refuse, true;
+    Requests: "requests", "requests", Count, Refuse;
     /// Linear memories and tables.
-    Memory: "memory", "bytes of memory", Bytes, Refuse, true;
+    Memory: "memory", "bytes of memory", Bytes, Refuse;
     /// What the host keeps for the app, beyond the first 64 KiB for each instance.
-    HostMemory: "host-memory", "bytes of the host's memory", Bytes, Refuse, true;
+    HostMemory: "host-memory", "bytes of the host's memory", Bytes, Refuse;
     /// What the app has on disk: the blobs of its manifest and its sealed record.
-    Storage: "storage", "bytes of storage", Bytes, Refuse, false;
+    Storage: "storage", "bytes of storage", Bytes, Refuse;
     /// Bytes received in a second.
-    Ingress: "ingress-per-second", "bytes in per second", BytesPerSecond, SlowDown, true;
+    Ingress: "ingress-per-second", "bytes in per second", BytesPerSecond, SlowDown;
     /// Bytes sent in a second.
-    Egress: "egress-per-second", "bytes out per second", BytesPerSecond, SlowDown, true;
+    Egress: "egress-per-second", "bytes out per second", BytesPerSecond, SlowDown;
     /// Time of processors.
-    Cpu: "cpu", "processor cores", MilliCores, SlowDown, true;
+    Cpu: "cpu", "processor cores", MilliCores, SlowDown;
     /// Gas used in a second.
-    GasRate: "gas-per-second", "gas per second", GasPerSecond, SlowDown, true;
+    GasRate: "gas-per-second", "gas per second", GasPerSecond, SlowDown;
     /// Gas used since the app was deployed.
-    Gas: "gas", "gas", Gas, Stop, false;
+    Gas: "gas", "gas", Gas, Stop;
 }
 
 impl QuotaKind {

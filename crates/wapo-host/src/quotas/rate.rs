@@ -218,7 +218,7 @@ impl Rate {
     }
 
     /// Takes the average over a window that is over.
-    fn average(&self, total: u64, now: u64) {
+    pub(super) fn average(&self, total: u64, now: u64) {
         let begun = self.window_at.load(Ordering::Relaxed);
         let passed = now.saturating_sub(begun);
         if passed < WINDOW_NS {

@@ -102,6 +102,10 @@ macro_rules! app_messages {
                 /// Quotas to change, by name. `default` stands for what the worker gives
                 /// every app, `unlimited` for no limit.
                 quotas: [StringPair] = 2,
+                /// Share of the CPU when apps compete, as in the settings of a
+                /// deployment; 0 leaves it as it is. An instance has it when its
+                /// present poll has ended.
+                weight: u32 = 3,
             }
             /// What the operator allows an app, and what it uses of that.
             AppSettingsResponse {

@@ -193,20 +193,21 @@ fn guests(worker: &Worker) -> Vec<Row> {
     rows
 }
 
-/// A quota of all apps together, if there is one: of things that exist.
+/// A quota of all apps together, if there is one. What goes beyond a rate waits, and
+/// is counted with the app.
 fn of_all(worker: &Worker, kind: QuotaKind) -> Option<Row> {
-    if kind.is_rate() {
-        return None;
-    }
-    // Only gas asks a meter, and there is no quota of gas of all.
+    // Nothing is metered of all but what each app's meter has.
     let reading = worker.quotas.all.read(kind, &Meter::default());
     Some(Row {
         scope: Scope::Guests,
         name: kind.info().budget,
-        title: kind.info().title,
+        title: match kind {
+            QuotaKind::Cpu => "thousandths of a core",
+            _ => kind.info().title,
+        },
         used: reading.used,
         max: Some(reading.limit?),
-        refused: Some(reading.refused),
+        refused: (!kind.is_rate()).then_some(reading.refused),
     })
 }
 

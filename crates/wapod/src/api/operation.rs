@@ -4,6 +4,7 @@
 //! messages. Who may call was settled before (`auth`).
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -248,7 +249,8 @@ impl Operator {
     ) -> Result<AppSettingsResponse, Fault> {
         let address = AppAddress::from_bytes(&args.address)?;
         let changes = quotas::changes(&args.quotas).map_err(AppError::BadQuota)?;
-        let app = self.worker.change_quotas(address, changes).await?;
+        let weight = NonZeroU32::new(args.weight);
+        let app = self.worker.change_quotas(address, changes, weight).await?;
         Ok(quotas::of(&app))
     }
 

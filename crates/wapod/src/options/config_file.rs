@@ -282,8 +282,6 @@ impl Reader<'_> {
                     let mut of_all = QuotaList::default();
                     for (key, value) in table {
                         self.quota(key, value, &mut of_all)?;
-                        let checked = quotas::check_of_all(&of_all.0);
-                        checked.map_err(|error| self.error(key.span(), &error))?;
                     }
                     layer.worker_quotas = Some(of_all);
                 }

@@ -251,7 +251,6 @@ fn limits(
     let QuotaList(quotas) = picker.pick("quotas", none, |layer| layer.quotas);
     config.quotas = quotas;
     let QuotaList(of_all) = picker.pick("worker-quotas", none, |layer| layer.worker_quotas);
-    wapod::quotas::check_of_all(&of_all).map_err(|error| format!("worker-quotas: {error}"))?;
     config.worker_quotas = of_all;
     let time = Seconds(ON_DEMAND_TIME.as_secs());
     let time = picker.pick("on-demand-instance-time-secs", time, |layer| {

@@ -14,8 +14,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
-    EgressRefusals, EgressRules, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText,
-    LogLine, LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status, Usage,
+    EgressRefusals, EgressRules, Embedder as _, ExitReason, GasQuota, InstanceHandle, InstanceId,
+    LineText, LogLine, LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status,
+    Usage, Weight,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
@@ -43,6 +44,8 @@ pub(crate) struct App {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) quotas: AppQuotas,
     pub(crate) latency: Latency,
+    /// Its share of the processor when instances compete.
+    pub(super) weight: Arc<Weight>,
     /// How its instances have used the processor, for their scheduling.
     pub(super) scheduling: Arc<SchedulingHistory>,
     /// What its instances have had resolved.
@@ -270,6 +273,7 @@ impl App {
             session: record.session,
             reuse_instances: record.reuse_instances,
             deployed_at_ms: record.deployed_at_ms,
+            weight: Arc::new(Weight::new(record.settings.weight())),
             settings: record.settings,
             ledger,
             quotas,
@@ -392,7 +396,7 @@ impl App {
     }
 
     /// Its quota of gas, if it is used up.
-    pub(super) fn gas_used_up(&self) -> Option<u64> {
+    pub(super) fn gas_used_up(&self) -> Option<GasQuota> {
         self.quotas.live.gas_used_up(self.ledger.meter())
     }
 

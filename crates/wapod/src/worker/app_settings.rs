@@ -1,9 +1,10 @@
-//! What an operator changes of an app while it runs: its quotas.
+//! What an operator changes of an app while it runs: its quotas, and its weight.
 //!
 //! A change holds at once and is confirmed when it is in the store; one that cannot
 //! be written is taken back. It is part of the app's record, so that it lasts, and
 //! what replaces the app has it, too. Called by `api/operation`.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use wapo_host::QuotaKind;
@@ -17,17 +18,22 @@ use crate::quotas::{self, Asked};
 use crate::store::Settings;
 
 impl App {
-    /// What the operator decided, with the quotas as they are now.
+    /// What the operator decided, with the quotas and the weight as they are now.
     pub(crate) fn settings_now(&self) -> Settings {
         Settings {
             quotas: quotas::entries_of(&self.quotas.own()),
+            weight: match self.weight.get() {
+                // Nothing said is one slice.
+                weight if weight == self.settings.weight().get() => self.settings.weight,
+                weight => weight,
+            },
             ..self.settings.clone()
         }
     }
 }
 
 impl Worker {
-    /// Changes quotas of an app. One that had used up its gas starts again if it
+    /// Changes quotas of an app, and its weight if there is another one. An app that had used up its gas starts again if it
     /// has some now.
     ///
     /// # Errors
@@ -42,12 +48,13 @@ impl Worker {
         self: &Arc<Self>,
         address: AppAddress,
         changes: Vec<(QuotaKind, Asked)>,
+        weight: Option<NonZeroU32>,
     ) -> Result<Arc<App>, AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
         already_deployed(&app)?;
         let worker = Arc::clone(self);
         in_background(async move {
-            worker.change_quotas_to_end(&app, &changes).await?;
+            worker.change_quotas_to_end(&app, &changes, weight).await?;
             Ok(app)
         })
         .await
@@ -57,16 +64,20 @@ impl Worker {
         self: &Arc<Self>,
         app: &Arc<App>,
         changes: &[(QuotaKind, Asked)],
+        weight: Option<NonZeroU32>,
     ) -> Result<(), AppError> {
         // Nothing else is written of the app, and nothing takes its place, until this
         // change is in the store or taken back.
         let one_at_a_time = app.writing.lock().await;
         let had_no_gas = app.gas_used_up().is_some();
-        let before = app.quotas.own();
+        let (before, weight_before) = (app.quotas.own(), app.weight.get());
         app.quotas.change(&self.quotas, &app.settings, changes);
+        weight.into_iter().for_each(|weight| app.weight.set(weight));
         let written = self.write_record_under(app, &one_at_a_time, Vec::new());
         if let Err(error) = written.await {
             app.quotas.put(&self.quotas, &app.settings, before);
+            let weight = NonZeroU32::new(weight_before);
+            weight.into_iter().for_each(|weight| app.weight.set(weight));
             return Err(error);
         }
         drop(one_at_a_time);

@@ -244,6 +244,10 @@ impl Worker {
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
         let app = self.assemble(record, family, ledger, BTreeMap::new());
+        // What is not registered is not counted any more. One deployment at a time
+        // comes here.
+        let of_all = app.quotas.live.check_of_all(QuotaKind::Storage);
+        of_all.map_err(AppError::TooMuchStorageOfAll)?;
         self.edge.enter(&app);
         // A name that the old app has is handed over when the new one runs.
         if replaced.is_none_or(|old| old.name() != app.name()) {

@@ -239,7 +239,7 @@ impl Worker {
             memory_max_bytes: self.memory_max_bytes(app),
             gas_max: settings.gas_max,
             time_max,
-            weight: settings.weight(),
+            weight: Arc::clone(&app.weight),
             restart: match kind {
                 Kind::Standing => settings.restart.into(),
                 Kind::OnDemand | Kind::Own => RestartPolicy::Never,

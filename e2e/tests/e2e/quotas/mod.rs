@@ -3,6 +3,7 @@
 
 mod counts;
 mod getting_around;
+mod nothing;
 mod rates;
 mod settings;
 mod together;
@@ -32,6 +33,7 @@ async fn probe_on(daemon: &Daemon, text: &str) -> (Probe, u16) {
     let probe = Probe::on(daemon, |app| {
         app.quotas = quotas(text);
         app.listen_ports = e2e::ports::only(port);
+        app.label = format!("probe-{port}");
         app.egress = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;

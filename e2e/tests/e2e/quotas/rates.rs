@@ -2,7 +2,6 @@
 //! beyond goes more slowly, and nothing is lost.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use e2e::dns::Dns;
@@ -170,13 +169,27 @@ async fn datagrams_that_come_are_taken_at_the_rate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_to_elsewhere_begin_when_the_rate_allows() {
     let operator = Operator::start().await;
-    let (probe, _) = probe_on(operator.daemon(), "egress-per-second=0").await;
+    let (probe, _) = probe_on(operator.daemon(), "egress-per-second=1").await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = u32::from(listener.local_addr().unwrap().port());
-    let attempt = probe.tcp_connect("127.0.0.1", port).await;
+    let socket = probe.udp_bind("127.0.0.1:0").await.unwrap();
+    // What is saved up goes first; then a connection is asked for.
+    let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let target = receiver.local_addr().unwrap();
+    let datagram = datagrams(&[(Some(target), vec![7; 1000])]);
+    let length = u32::try_from(datagram.len()).unwrap();
+    let host = SCRATCH + length;
+    let script = Script::new()
+        .write(SCRATCH, &datagram)
+        .write(host, b"127.0.0.1")
+        .fast_times(100, 311, [u32::MAX, socket, SCRATCH, length])
+        .fast(213, [host, 9, port, 0]);
+    let mut output = probe.run(&script).await;
+    assert_eq!(output.result(), Err(Errno::Pending));
+    let attempt = output.result();
     assert!(attempt.is_ok(), "{attempt:?}");
     let early = timeout(Duration::from_millis(500), listener.accept()).await;
-    assert!(early.is_err(), "nothing is sent at a rate of nothing");
+    assert!(early.is_err(), "nothing is sent while something is owed");
     let app = probe.app().handle().address();
     super::settings::set(&operator, app, "egress-per-second", "unlimited")
         .await
@@ -189,18 +202,117 @@ async fn peers_of_datagrams_are_looked_up_when_the_rate_allows() {
     let dns = Dns::serve(&[("peer.test", IpAddr::V4(Ipv4Addr::LOCALHOST))]).await;
     let servers = vec![dns.address()];
     let operator = Operator::with(|config| config.resolver = Resolver::Servers(servers)).await;
-    let (probe, _) = probe_on(operator.daemon(), "egress-per-second=0").await;
-    let socket = probe.udp_bind("127.0.0.1:0").await.unwrap();
-    let mut connecting = pin!(probe.udp_connect(socket, "peer.test:53"));
-    let early = timeout(Duration::from_millis(500), &mut connecting).await;
-    assert!(early.is_err(), "{early:?} at a rate of nothing");
+    let (probe, _) = probe_on(operator.daemon(), "egress-per-second=1").await;
+    let (used, socket) = (
+        probe.udp_bind("127.0.0.1:0").await.unwrap(),
+        probe.udp_bind("127.0.0.1:0").await.unwrap(),
+    );
+    // What is saved up goes first; then a peer is asked for.
+    let receiver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let datagram = datagrams(&[(Some(receiver.local_addr().unwrap()), vec![7; 1000])]);
+    let length = u32::try_from(datagram.len()).unwrap();
+    let (peer, waker) = (SCRATCH + length, probe.new_waker());
+    probe.count_waker(waker, Err(Errno::Pending));
+    let script = Script::new()
+        .write(SCRATCH, &datagram)
+        .write(peer, b"peer.test:53")
+        .fast_times(100, 311, [u32::MAX, used, SCRATCH, length])
+        .fast(310, [waker, socket, peer, 12]);
+    let mut output = probe.run(&script).await;
+    assert_eq!(output.result(), Err(Errno::Pending));
+    assert_eq!(output.result(), Err(Errno::Pending));
+    tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(dns.asked_for_v4("peer.test"), 0, "nothing is sent");
     let app = probe.app().handle().address();
     super::settings::set(&operator, app, "egress-per-second", "unlimited")
         .await
         .unwrap();
-    assert_eq!(within("the peer", connecting).await, Ok(0));
+    assert_eq!(
+        within("the peer", probe.udp_connect(socket, "peer.test:53")).await,
+        Ok(0)
+    );
     assert_eq!(dns.asked_for_v4("peer.test"), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sockets_of_an_app_share_its_rate() {
+    let daemon = Daemon::start().await;
+    let neighbour = Neighbour::on(&daemon).await;
+    let (probe, port) = probe_on(&daemon, "egress-per-second=64K").await;
+    let address = format!("127.0.0.1:{port}");
+    let listener = probe.tcp_listen(&address, None).await.unwrap();
+    let mut streams = Vec::new();
+    let mut readers = Vec::new();
+    for _ in 0..4 {
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        streams.push(probe.tcp_accept_no_addr(listener).await.unwrap());
+        readers.push(tokio::spawn(async move {
+            let mut all = vec![0; LENGTH / 4];
+            client.read_exact(&mut all).await.unwrap();
+            all
+        }));
+    }
+    let begun = Instant::now();
+    let part = vec![9; LENGTH / 4];
+    let writing = async {
+        let each = streams.iter().map(async |stream| {
+            for part in part.chunks(8 << 10) {
+                probe.write_all(*stream, part).await;
+            }
+        });
+        futures_util::future::join_all(each).await
+    };
+    tokio::join!(writing, neighbour.answers_for(Duration::from_secs(1)));
+    for reader in readers {
+        assert!(within("the bytes", reader).await.unwrap() == part);
+    }
+    let took = begun.elapsed();
+    assert!(took >= LEAST, "{LENGTH} bytes in {took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queries_and_their_answers_go_at_the_rate_and_stand_on_no_bill() {
+    let operator = Operator::start().await;
+    let neighbour = Neighbour::on(operator.daemon()).await;
+    let large = Script::new().read(SCRATCH, 16 << 10);
+    let long = Script::new().write(SCRATCH, &vec![7; 16 << 10]);
+    for (name, script) in [("egress-per-second", large), ("ingress-per-second", long)] {
+        let (probe, _) = probe_on(operator.daemon(), &format!("{name}=64K")).await;
+        let begun = Instant::now();
+        let asking = async {
+            for _ in 0..LENGTH.div_ceil(16 << 10) {
+                probe.run(&script).await;
+            }
+        };
+        let ((), ()) = tokio::join!(asking, neighbour.answers_for(Duration::from_secs(1)));
+        // The last one is a debt.
+        let took = begun.elapsed() + Duration::from_millis(250);
+        assert!(took >= LEAST, "{name}: {LENGTH} bytes in {took:?}");
+        let usage = probe.app().usage();
+        let billed = usage.network_ingress_bytes + usage.network_egress_bytes;
+        assert_eq!(billed, 0, "as it was before there were quotas");
+        let quota = super::settings::quota(&operator, probe.app().handle().address(), name).await;
+        assert!(quota.refused > 0 && quota.used > 0, "{quota:?}");
+        probe.app().stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn heads_of_requests_come_at_the_rate() {
+    let daemon = Daemon::start().await;
+    let neighbour = Neighbour::on(&daemon).await;
+    let mut config = guest("hello-http");
+    config.quotas = quotas("ingress-per-second=8K");
+    let app = daemon.deploy(config).await;
+    let path = format!("/?{}", "a".repeat(1000));
+    let begun = Instant::now();
+    for _ in 0..45 {
+        app.get(&path).await.expect_status(200);
+    }
+    // 45 KB, of which 16 KiB were saved up.
+    let took = begun.elapsed();
+    assert!(took >= LEAST, "{took:?}");
+    neighbour.answers().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use e2e::operator::{address, args};
 use e2e::probe::Script;
-use e2e::{Errno, Operator, Probe, fixture};
+use e2e::{Operator, fixture};
 use hyper::Method;
 use wapo_rpc::AppAddress;
 use wapo_rpc::client::ClientError;
@@ -13,7 +13,7 @@ use wapod::AdminToken;
 
 use super::quotas;
 
-fn pair(key: &str, value: &str) -> StringPair {
+pub(super) fn pair(key: &str, value: &str) -> StringPair {
     StringPair {
         key: key.to_owned(),
         value: value.to_owned(),
@@ -30,6 +30,7 @@ pub(super) async fn set(
     let args = AppSettingsSetArgs {
         address: app.0.to_vec(),
         quotas: vec![pair(name, value)],
+        weight: 0,
     };
     operator.app_settings_set(args).await
 }
@@ -111,6 +112,7 @@ async fn what_is_no_quota_or_no_value_is_refused_and_changes_nothing() {
     let args = AppSettingsSetArgs {
         address: app.0.to_vec(),
         quotas: vec![pair("timers", "20"), pair("cpu", "x")],
+        weight: 0,
     };
     assert!(operator.app_settings_set(args).await.is_err());
     assert_eq!(quota(&operator, app, "timers").await.max, 10);
@@ -185,7 +187,7 @@ async fn what_changes_while_a_new_version_proves_itself_is_kept() {
 async fn every_app_has_what_the_worker_gives_unless_it_has_its_own() {
     let operator = Operator::with(|config| {
         config.quotas = quotas("timers=7,connections-in=100");
-        config.worker_quotas = quotas("connections-in=1000");
+        config.worker_quotas = quotas("connections-in=1000,storage=1G,egress-per-second=9M,cpu=3");
     })
     .await;
     let app = operator.deploy(&fixture("probe")).await;
@@ -200,11 +202,15 @@ async fn every_app_has_what_the_worker_gives_unless_it_has_its_own() {
     assert!(given.refused > 0);
 
     let page = operator.send(Method::GET, "/metrics", &[], "").await.text();
+    let stored = fixture("probe").module.wasm().len();
     let labels = format!("app=\"{app}\",name=\"\",quota=\"timers\"");
     for line in [
         format!("wapo_app_quota_max{{{labels}}} 7\n"),
         format!("wapo_app_quota_used{{{labels}}} 9\n"),
         "wapo_guest_budget_max{budget=\"quota_connections-in\"} 1000\n".to_owned(),
+        "wapo_guest_budget_max{budget=\"quota_egress-per-second\"} 9437184\n".to_owned(),
+        "wapo_guest_budget_max{budget=\"quota_cpu\"} 3000\n".to_owned(),
+        format!("wapo_guest_budget_used{{budget=\"quota_storage\"}} {stored}\n"),
     ] {
         assert!(page.contains(&line), "{line} in {page}");
     }
@@ -240,13 +246,27 @@ async fn only_the_operator_reads_and_sets_quotas() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_quota_of_nothing_refuses_everything() {
-    let operator = Operator::start().await;
-    let mut config = fixture("probe");
-    config.quotas = quotas("timers=0,connections-out=0,listeners=0");
-    config.egress = vec!["127.0.0.0/8".parse().unwrap()];
-    let probe = Probe::of(operator.daemon().deploy(config).await);
-    assert_eq!(probe.create_timer(5).await, Err(Errno::Limited));
-    let connecting = probe.tcp_connect("127.0.0.1", 1).await;
-    assert_eq!(connecting, Err(Errno::Limited));
+async fn a_weight_changes_while_the_app_runs_and_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let operator = Operator::in_folder(folder.path()).await;
+    let app = operator.deploy(&fixture("probe")).await;
+    let before = operator.find(app).await.unwrap();
+    let args = |weight, quotas| AppSettingsSetArgs {
+        address: app.0.to_vec(),
+        quotas,
+        weight,
+    };
+    let answer = operator.app_settings_set(args(5, vec![])).await.unwrap();
+    assert_eq!(answer.settings.unwrap().weight, 5);
+    let refused = args(7, vec![pair("cpu", "x")]);
+    assert!(operator.app_settings_set(refused).await.is_err());
+    set(&operator, app, "timers", "12").await.unwrap();
+    let after = operator.find(app).await.unwrap();
+    assert_eq!(after.settings.unwrap().weight, 5, "nothing is no change");
+    assert_eq!(after.instance_list[0].id, before.instance_list[0].id);
+    operator.shutdown().await;
+    let operator = Operator::in_folder(folder.path()).await;
+    let info = operator.find(app).await.unwrap();
+    assert_eq!(info.settings.unwrap().weight, 5);
+    operator.shutdown().await;
 }
