@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::runtime::Runtime;
 use wapo_rpc::client::Upload;
-use wapo_rpc::message::{AppListArgs, AppSettings, DeployArgs, Manifest};
+use wapo_rpc::message::{AppListArgs, AppSettings, DeployArgs, Manifest, Quota};
 use wapo_rpc::{AppAddress, Client};
 use wapod::Module;
 
@@ -239,16 +239,26 @@ impl Worker {
         Ok(app.instance_list.iter().map(|one| one.requests).sum())
     }
 
-    /// How often an app was refused more of a quota, or had to wait for it.
+    /// A quota of an app at a glance.
     ///
     /// # Errors
     ///
     /// The daemon does not answer, or knows no such app or quota.
-    pub(crate) fn quota_reached(&self, app: AppAddress, name: &str) -> Result<u64> {
+    pub(crate) fn quota(&self, app: AppAddress, name: &str) -> Result<Quota> {
         let settings = self.client.app_settings_get(app.into());
-        let quotas = self.runtime.block_on(settings)?.quotas;
-        let quota = quotas.iter().find(|quota| quota.name == name);
-        Ok(quota.context("there is no such quota")?.refused)
+        let mut quotas = self.runtime.block_on(settings)?.quotas.into_iter();
+        let quota = quotas.find(|quota| quota.name == name);
+        quota.context("there is no such quota")
+    }
+
+    /// Removes an app.
+    ///
+    /// # Errors
+    ///
+    /// The daemon refuses it.
+    pub(crate) fn remove(&self, app: AppAddress) -> Result<()> {
+        self.runtime.block_on(self.client.app_remove(app.into()))?;
+        Ok(())
     }
 
     /// Asks the process to end as an operator does (SIGTERM).

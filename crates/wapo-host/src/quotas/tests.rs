@@ -136,7 +136,7 @@ fn gas_in_all_counts_what_was_used_before() {
     meter.add_gas(39);
     assert_eq!(app.gas_used_up(&meter), None);
     meter.add_gas(1);
-    assert_eq!(app.gas_used_up(&meter), Some(100));
+    assert_eq!(app.gas_used_up(&meter), Some(GasQuota::OfApp(100)));
     app.set(&limits(&[(QuotaKind::Gas, 101)]));
     assert_eq!(app.gas_used_up(&meter), None);
 }
@@ -147,4 +147,40 @@ fn what_replaces_something_is_checked_as_a_whole() {
     assert!(app.replace(QuotaKind::Storage, 100).is_ok());
     assert!(app.replace(QuotaKind::Storage, 101).is_err());
     assert_eq!(app.used(QuotaKind::Storage), 100);
+}
+
+#[test]
+fn storage_and_gas_of_an_app_count_among_all_while_it_is_there() {
+    let all = app(&[(QuotaKind::Storage, 100), (QuotaKind::Gas, 1000)], None);
+    let one = app(&[], Some(&all));
+    assert_eq!(one.replace(QuotaKind::Storage, 50), Ok(()));
+    assert!(one.replace(QuotaKind::Storage, 51).is_err());
+    assert_eq!(all.used(QuotaKind::Storage), 50, "nothing has changed");
+    assert_eq!(one.replace(QuotaKind::Storage, 30), Ok(()));
+    one.note(QuotaKind::Storage, 60);
+    assert!(one.check_of_all(QuotaKind::Storage).is_err());
+    one.note(QuotaKind::Storage, 20);
+    assert!(one.check_of_all(QuotaKind::Storage).is_ok());
+
+    let meter = Meter::default();
+    meter.add_gas(499);
+    assert_eq!(one.gas_used_up(&meter), None);
+    let other = Quotas::new(&QuotaLimits::default(), Some(Arc::clone(&all)), 10);
+    assert_eq!(one.gas_used_up(&meter), Some(GasQuota::OfAll(1000)));
+    assert_eq!(other.gas_used_up(&Meter::default()), None);
+    let used = || all.read(QuotaKind::Gas, &Meter::default()).used;
+    assert_eq!((used(), all.used(QuotaKind::Storage)), (509, 20));
+    drop(one);
+    assert_eq!((used(), all.used(QuotaKind::Storage)), (10, 0));
+}
+
+#[test]
+fn what_no_meter_has_is_held_by_a_rate_as_well() {
+    let meter = Meter::default();
+    let app = app(&[(QuotaKind::Egress, 1000)], None);
+    assert!(app.allow(QuotaKind::Egress, 1, &meter).is_ok());
+    let burst = usize::try_from(QUOTA_BYTES_BURST_MIN).expect("small");
+    app.add_unmetered(QuotaKind::Egress, burst);
+    assert!(app.allow(QuotaKind::Egress, 1, &meter).is_err());
+    assert_eq!(meter.egress_bytes(), 0);
 }

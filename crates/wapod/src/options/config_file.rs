@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 use wapo_rpc::limits::{BLOB_CALL_BYTES_MAX, BODY_BYTES_MAX, CALL_BYTES_MAX};
-use wapod::{ByteSize, EgressRule, QuotaList, TlsFiles, quotas};
+use wapod::{ByteSize, EgressRule, QuotaList, TlsFiles};
 
 use super::layer::{KEYS, Layer, similar};
 use super::small_file::read_small;
