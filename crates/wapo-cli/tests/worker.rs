@@ -151,8 +151,8 @@ async fn quotas_are_shown_and_changed() {
     assert!(again.status.success(), "the same app goes on");
     let report = place.json(&["quota", "hello-http"]).await;
     assert_eq!(report["weight"], 4);
-    let bad = place.bad(&["quota", "hello-http", "--weight", "0"]).await;
-    assert!(bad.contains("--weight"), "{bad}");
+    let bad = place.run(&["quota", "hello-http", "--weight", "0"]).await;
+    assert!(text(&bad.stderr).contains("--weight"), "{bad:?}");
 
     // The same app with another quota goes on.
     let again = place.run(&["deploy", &wasm, "--quota", "timers=200"]).await;

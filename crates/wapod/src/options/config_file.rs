@@ -430,8 +430,8 @@ mod tests {
                 "wapod.toml:2: `cpu` takes a text or a number",
             ),
             (
-                "[quotas.worker]\ncpu = 1\ngas = 5",
-                "wapod.toml:3: `gas` is a quota of each app",
+                "[quotas.worker]\ngas = 5\ncpu = \"much\"",
+                "wapod.toml:3: `cpu`: `much` is not a number of cores",
             ),
             (
                 "[runtime]\nx = 1",
