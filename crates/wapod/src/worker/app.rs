@@ -14,9 +14,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
-    EgressRefusals, EgressRules, Embedder as _, ExitReason, GasQuota, InstanceHandle, InstanceId,
-    LineText, LogLine, LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status,
-    Usage, Weight,
+    EgressRefusals, EgressRules, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText,
+    LogLine, LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status, Usage,
+    Weight,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
@@ -393,11 +393,6 @@ impl App {
             name if name.is_empty() => format!("app {}", self.address),
             name => name,
         }
-    }
-
-    /// Its quota of gas, if it is used up.
-    pub(super) fn gas_used_up(&self) -> Option<GasQuota> {
-        self.quotas.live.gas_used_up(self.ledger.meter())
     }
 
     /// The log of all instances.

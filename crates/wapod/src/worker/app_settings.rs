@@ -7,7 +7,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use wapo_host::QuotaKind;
+use wapo_host::{GasQuota, QuotaKind};
 use wapo_rpc::AppAddress;
 
 use super::Worker;
@@ -18,6 +18,11 @@ use crate::quotas::{self, Asked};
 use crate::store::Settings;
 
 impl App {
+    /// Its quota of gas, if it is used up.
+    pub(super) fn gas_used_up(&self) -> Option<GasQuota> {
+        self.quotas.live.gas_used_up(self.ledger.meter())
+    }
+
     /// What the operator decided, with the quotas and the weight as they are now.
     pub(crate) fn settings_now(&self) -> Settings {
         Settings {
