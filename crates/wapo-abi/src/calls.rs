@@ -350,6 +350,15 @@ macro_rules! for_each_host_call {
                 /// call that needs more traps. Never more than there are, and some KiB less;
                 /// that of the host's own calls is not part of it. Free, to be asked often.
                 fast 318 stack_left() -> size, gas 0, errors [];
+
+                /// An alarm that the guest sets for itself: when one poll, the present one
+                /// included, computes for more milliseconds than this, the host ends the
+                /// instance. 0 switches it off. What a poll waits or is held up is not counted.
+                fast 319 limit_poll(limit_ms: i32) -> unit, gas 100, errors [INVALID_PARAMETER];
+
+                /// Writes the nanoseconds for which the instance has computed, as eight bytes,
+                /// the lowest first. They are counted from its first call of 319 or 320 on.
+                fast 320 cpu_time(buffer: bytes_mut cut CPU_TIME_BYTES) -> unit, gas 1, errors [INVALID_PARAMETER];
             }
 
             worker {

@@ -124,6 +124,9 @@ pub const LOCK_NAME_BYTES_MAX: usize = 64;
 /// call has a bound of its own. Copying and sending as much takes about a slice.
 pub const UDP_BATCH_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of a time in nanoseconds.
+pub const CPU_TIME_BYTES: usize = size_of::<u64>();
+
 /// Bytes of a literal address and port.
 ///
 /// The longest one, of IPv6 with a scope, has 58.

@@ -285,9 +285,10 @@ fn exit_number(reason: &ExitReason) -> u8 {
             byte => byte,
         },
         ExitReason::Trapped(_) | ExitReason::Violation(_) => EXIT_TRAP,
-        ExitReason::GasExhausted(_) | ExitReason::GasUsedUp(_) | ExitReason::TimeExceeded(_) => {
-            EXIT_LIMIT
-        }
+        ExitReason::GasExhausted(_)
+        | ExitReason::GasUsedUp(_)
+        | ExitReason::TimeExceeded(_)
+        | ExitReason::PollTooLong(_) => EXIT_LIMIT,
         ExitReason::FailedToStart(_) => 1,
     }
 }

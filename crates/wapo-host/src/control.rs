@@ -9,7 +9,9 @@ use std::task::Context;
 
 use futures_util::task::AtomicWaker;
 
+use crate::compute::ComputeClock;
 use crate::connections::Connections;
+use crate::stack::StackAccount;
 
 /// Shared switches of one instance.
 #[derive(Debug, Default)]
@@ -34,6 +36,10 @@ pub(crate) struct Control {
     /// Set while the guest waits inside an import.
     in_host: AtomicBool,
     fuel: FuelGauge,
+    clock: ComputeClock,
+    stack: StackAccount,
+    /// Set when a request was answered.
+    answered: AtomicBool,
 }
 
 /// The fuel that a poll of the guest is known to have burnt while it still runs.
@@ -179,6 +185,26 @@ impl Control {
     /// What is known of the fuel of a running poll.
     pub(crate) fn fuel(&self) -> &FuelGauge {
         &self.fuel
+    }
+
+    /// What the guest has computed.
+    pub(crate) fn clock(&self) -> &ComputeClock {
+        &self.clock
+    }
+
+    /// The memory that its stack takes.
+    pub(crate) fn stack(&self) -> &StackAccount {
+        &self.stack
+    }
+
+    /// Notes that the guest has answered a request.
+    pub(crate) fn note_answer(&self) {
+        self.answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the guest has answered a request since the last question.
+    pub(crate) fn take_answered(&self) -> bool {
+        self.answered.swap(false, Ordering::Relaxed)
     }
 
     /// Counts a run of the task.

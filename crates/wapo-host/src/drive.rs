@@ -7,25 +7,24 @@
 //! by `supervise`, which decides what happens afterwards.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::task::Poll;
 
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use wapo_abi::message::InputChannel;
 use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
 use wasmtime::{Instance, Store, Trap, TypedFunc};
 use wasmtime_wasi::I32Exit;
 
 use crate::control::Control;
+use crate::halt::{Halt, TimeLimit, check_halt, interruptible};
 use crate::instance::{ExitReason, Phase};
 use crate::intake::Intake;
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, QUOTA_TICK, ROOM_LOOK_INTERVAL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::pace::Pace;
-use crate::quotas::GasQuota;
 use crate::stack::StackGauge;
 use crate::state::InstanceState;
 use crate::trap::{self, Frames};
@@ -87,37 +86,6 @@ impl GasAccount {
     }
 }
 
-/// Ends that do not come from the guest.
-pub(crate) enum Halt {
-    Stopped,
-    TimeExceeded(Duration),
-    GasUsedUp(GasQuota),
-}
-
-/// The time that an instance may take, over all its starts.
-pub(crate) struct TimeLimit {
-    max: Duration,
-    over: Pin<Box<Sleep>>,
-}
-
-impl TimeLimit {
-    /// Begins to count.
-    pub(crate) fn new(max: Duration) -> Self {
-        let over = Box::pin(tokio::time::sleep(max));
-        Self { max, over }
-    }
-}
-
-impl From<Halt> for ExitReason {
-    fn from(halt: Halt) -> Self {
-        match halt {
-            Halt::Stopped => Self::Stopped,
-            Halt::TimeExceeded(max) => Self::TimeExceeded(max),
-            Halt::GasUsedUp(max) => Self::GasUsedUp(max),
-        }
-    }
-}
-
 /// A guest in its poll loop.
 pub(crate) struct Driver<'a> {
     store: Store<InstanceState>,
@@ -142,6 +110,7 @@ impl<'a> Driver<'a> {
         time_limit: Option<&'a mut TimeLimit>,
     ) -> Self {
         let control = Arc::clone(&state.control);
+        control.clock().reset();
         let pace = Pace::new(&state.config.quotas, &state.config.meter);
         let mut store = Store::new(engine, state);
         store.limiter(|state| state);
@@ -213,6 +182,7 @@ impl<'a> Driver<'a> {
         let Ok(initialize) = initialize else {
             return Ok(());
         };
+        self.control.clock().begin_poll();
         let intake = Arc::clone(&self.store.data().intake);
         let initializing = initialize.call_async(&mut self.store, ());
         let returned = interruptible(
@@ -267,6 +237,7 @@ impl<'a> Driver<'a> {
         loop {
             let wakes = Arc::clone(&self.store.data().wakes);
             wakes.begin_poll();
+            self.control.clock().begin_poll();
             let polling = poll.call_async(&mut self.store, ());
             let returned = interruptible(
                 &self.control,
@@ -492,31 +463,13 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Runs a future that a stop request or the deadline may end.
-pub(crate) async fn interruptible<F: Future>(
-    control: &Control,
-    time_limit: &mut Option<&mut TimeLimit>,
-    future: F,
-) -> Result<F::Output, Halt> {
-    let mut future = pin!(future);
-    std::future::poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
-            return Poll::Ready(Ok(output));
-        }
-        control.register(cx);
-        check_halt(control, time_limit, cx)?;
-        Poll::Pending
-    })
-    .await
-}
-
 /// Runs a future that is guest code, as fast as its app's quotas let it. Whenever it
 /// is suspended its gas is published, and whoever waits for room hears of what the
 /// guest has made.
 ///
 /// # Errors
 ///
-/// [`Halt::GasUsedUp`].
+/// [`Halt::GasUsedUp`], and [`Halt::PollTooLong`] as soon as the guest is suspended.
 async fn metered<F: Future>(
     control: &Control,
     gas: &mut GasAccount,
@@ -534,33 +487,21 @@ async fn metered<F: Future>(
             return Poll::Pending;
         }
         let step = pace.begin();
+        control.clock().begin_step();
         let polled = guest.as_mut().poll(cx);
+        let in_time = control.clock().end_step();
         pace.end(&step);
         if polled.is_pending() && !control.is_in_host() {
             control.fuel().note_suspension();
             gas.publish(meter, control.fuel().burnt());
         }
         intake.tell_freed();
+        if polled.is_pending() {
+            in_time?;
+        }
         polled.map(Ok)
     })
     .await
-}
-
-/// Whether the guest has to end now; registers for the deadline.
-fn check_halt(
-    control: &Control,
-    time_limit: &mut Option<&mut TimeLimit>,
-    cx: &mut Context<'_>,
-) -> Result<(), Halt> {
-    if control.is_stopped() {
-        return Err(Halt::Stopped);
-    }
-    if let Some(limit) = time_limit
-        && limit.over.as_mut().poll(cx).is_ready()
-    {
-        return Err(Halt::TimeExceeded(limit.max));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

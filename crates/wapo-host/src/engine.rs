@@ -19,7 +19,7 @@ use wasmtime::{
     WasmBacktraceDetails,
 };
 
-use crate::budget::{BudgetUsage, MemoryBudget};
+use crate::budget::{BudgetUsage, MemoryBudget, MemoryShare};
 use crate::compiler::Compiler;
 use crate::control::Control;
 use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare};
@@ -28,7 +28,8 @@ use crate::host_memory::HostMemory;
 use crate::instance::{InstanceConfig, InstanceHandle, Status};
 use crate::intake::Intake;
 use crate::limits::{
-    FIBER_STACK_BYTES, INSTANCE_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX, WASM_STACK_BYTES,
+    ENCLAVE_FIBER_STACK_BYTES, ENCLAVE_WASM_STACK_BYTES, FIBER_STACK_BYTES, INSTANCE_BYTES_MAX,
+    TABLE_ELEMENTS_MAX, TABLES_MAX, WASM_STACK_BYTES,
 };
 use crate::load_error::LoadError;
 use crate::memory_pool::MemoryPool;
@@ -53,6 +54,12 @@ const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
 /// touched (`PAGEMAP_SCAN`, Linux 6.7), these are cleared wherever they lie, up
 /// to this amount; else it is the lowest part. At most 100 slots are kept so.
 const KEEP_RESIDENT_BYTES: usize = 64 * 1024;
+
+/// Stack of an ended instance that stays resident for the next one.
+///
+/// The rest goes back to the kernel, so that a stack that was deep once does not stay
+/// so in the pool. Every stack that was ever used has this much.
+const STACK_KEEP_RESIDENT_BYTES: usize = 16 * 1024;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]
@@ -182,6 +189,8 @@ pub(crate) struct EngineParts {
     pub(crate) proxies: Proxies,
     /// Linear memory of one instance at most, whatever its own limit.
     pub(crate) memory_max_bytes: u64,
+    /// Stack of a guest's code.
+    pub(crate) wasm_stack_bytes: usize,
     instances: AtomicU64,
     steps: Arc<Steps>,
 }
@@ -238,6 +247,7 @@ impl Engine {
                 machine: config.machine,
                 proxies: config.proxies,
                 memory_max_bytes: config.memory_max_bytes,
+                wasm_stack_bytes: settings.stacks().0,
                 instances: AtomicU64::new(0),
                 steps: Arc::default(),
             }),
@@ -353,6 +363,9 @@ impl Engine {
             host_memory: Arc::clone(&memory),
         };
         let history = Arc::clone(&config.history);
+        control
+            .stack()
+            .belongs_to(MemoryShare::new(&self.parts.budget, &config.quotas));
         let supervisor = Supervisor {
             id,
             parts: Arc::clone(&self.parts),
@@ -393,16 +406,26 @@ impl CompileSettings {
         }
     }
 
+    /// Bytes of the stack of a guest's code, and of the whole stack.
+    fn stacks(self) -> (usize, usize) {
+        match self.is_enclave {
+            true => (ENCLAVE_WASM_STACK_BYTES, ENCLAVE_FIBER_STACK_BYTES),
+            false => (WASM_STACK_BYTES, FIBER_STACK_BYTES),
+        }
+    }
+
     /// wasmtime's settings, without an allocator.
     pub(crate) fn config(self) -> Config {
         let mut wasmtime = Config::new();
+        let (wasm_stack, fiber_stack) = self.stacks();
         wasmtime
             .strategy(Strategy::Cranelift)
             .cranelift_opt_level(OptLevel::Speed)
             .consume_fuel(true)
             .concurrency_support(false)
-            .max_wasm_stack(WASM_STACK_BYTES)
-            .async_stack_size(FIBER_STACK_BYTES)
+            .max_wasm_stack(wasm_stack)
+            .async_stack_size(fiber_stack)
+            .async_stack_zeroing(true)
             .wasm_backtrace_details(WasmBacktraceDetails::Enable)
             // What compilers emit today, and nothing with a large attack surface.
             // Function references in tables are always on; garbage-collected ones
@@ -461,6 +484,7 @@ fn pool(config: &EngineConfig) -> PoolingAllocationConfig {
         .max_memory_size(usize::try_from(config.memory_max_bytes).unwrap_or(usize::MAX))
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
         .table_keep_resident(KEEP_RESIDENT_BYTES)
+        .async_stack_keep_resident(STACK_KEEP_RESIDENT_BYTES)
         .pagemap_scan(wasmtime::Enabled::Auto);
     pool
 }

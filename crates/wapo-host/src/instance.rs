@@ -135,6 +135,8 @@ pub enum ExitReason {
     GasUsedUp(GasQuota),
     /// This time, [`InstanceConfig::time_max`], is over.
     TimeExceeded(Duration),
+    /// One poll computed for longer than this, which the guest has set for itself.
+    PollTooLong(Duration),
     /// The guest never ran: no memory left, bad start function, no slot.
     FailedToStart(String),
 }
@@ -157,6 +159,11 @@ impl std::fmt::Display for ExitReason {
             Self::GasExhausted(max) => write!(f, "gas limit of {max} reached"),
             Self::GasUsedUp(max) => write!(f, "stopped: gas used up, {max}"),
             Self::TimeExceeded(max) => write!(f, "time limit of {max:?} reached"),
+            Self::PollTooLong(max) => write!(
+                f,
+                "one poll computed for longer than the {} ms that the guest allows itself",
+                max.as_millis()
+            ),
             Self::FailedToStart(message) => write!(f, "failed to start: {message}"),
         }
     }
@@ -454,6 +461,12 @@ impl InstanceHandle {
     /// whether something has moved since the last one.
     pub fn busy_connections(&self) -> usize {
         self.control.connections.busy()
+    }
+
+    /// Charges the memory that the instance's stack takes, if it ran since the last
+    /// time; ends the instance if there is none. Blocks for some ten microseconds.
+    pub fn charge_stack(&self) {
+        self.control.stack().measure(&self.control);
     }
 
     /// Asks the instance to stop; it does within a slice, whatever the guest does.

@@ -446,10 +446,28 @@ pub const TABLE_ELEMENTS_MAX: usize = 100_000;
 pub const INSTANCE_BYTES_MAX: usize = TABLE_ELEMENTS_MAX * 40;
 
 /// Stack of wasm code.
-pub const WASM_STACK_BYTES: usize = 512 * 1024;
+///
+/// Interpreters and parsers recurse in it; 2 MiB are what a thread of a native program
+/// has. An instance keeps the pages that it has touched until it ends, so what is
+/// beyond [`STACK_FREE_BYTES`] is on the budget of memory.
+pub const WASM_STACK_BYTES: usize = 2 * 1024 * 1024;
 
-/// Stack of an instance while it runs: wasm plus the host calls it makes.
-pub const FIBER_STACK_BYTES: usize = 1024 * 1024;
+/// Stack of an instance: wasm plus the host calls it makes, which have as much as they
+/// ever had.
+pub const FIBER_STACK_BYTES: usize = WASM_STACK_BYTES + 512 * 1024;
+
+/// As [`WASM_STACK_BYTES`], in an enclave: its memory is small and taken when it is
+/// mapped, and nothing tells how much of a stack was touched.
+pub const ENCLAVE_WASM_STACK_BYTES: usize = 512 * 1024;
+
+/// As [`FIBER_STACK_BYTES`], in an enclave.
+pub const ENCLAVE_FIBER_STACK_BYTES: usize = ENCLAVE_WASM_STACK_BYTES + 512 * 1024;
+
+/// Bytes of its stack that an instance may have touched without a charge.
+///
+/// They are part of what an instance costs the daemon itself. Ordinary programs touch
+/// some 16 KiB.
+pub const STACK_FREE_BYTES: u64 = 64 * 1024;
 
 /// Stack that the engine takes between the place from which it counts a guest's stack
 /// and the first function that it calls.
@@ -463,6 +481,17 @@ pub const RESTART_BACKOFF_MIN: Duration = Duration::from_millis(100);
 
 /// Longest wait before a crashed guest is started again.
 pub const RESTART_BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// Life of an instance that has answered a request after which the guest's own limit for
+/// a poll ends it without a pause before the next start.
+///
+/// One bad request does not take an app away from all others. An app that did so on
+/// purpose would cost ten starts a second, as many as its clients may have answers.
+pub const POLL_LIMIT_LIFE_MIN: Duration = Duration::from_millis(100);
+
+/// The same for an instance that has answered none: it may have served connections of
+/// its own, which the host does not know.
+pub const POLL_LIMIT_SILENT_LIFE_MIN: Duration = Duration::from_secs(1);
 
 /// Time of health after which the next crash counts as the first.
 pub const RESTART_BACKOFF_RESET: Duration = Duration::from_secs(60);

@@ -366,6 +366,7 @@ impl Drop for InstanceState {
     fn drop(&mut self) {
         self.config.meter.instance_gone(self.memory_bytes);
         self.control.set_memory_bytes(0);
+        self.control.stack().ends();
         let (_, unpublished) = self.take_call_gas();
         self.config.meter.add_gas(unpublished);
         self.embedder.instance_ended(self.id);

@@ -14,13 +14,17 @@ use wapo_abi::message::LogLevel;
 use crate::budget::MemoryShare;
 use crate::control::Control;
 use crate::descriptors::DescriptorShare;
-use crate::drive::{Driver, GasAccount, Halt, TimeLimit, interruptible};
+use crate::drive::{Driver, GasAccount};
 use crate::embedder::{Embedder, InstanceId};
 use crate::engine::EngineParts;
+use crate::halt::{Halt, TimeLimit, interruptible};
 use crate::host_memory::HostMemory;
 use crate::instance::{ExitReason, InstanceConfig, Phase, RestartPolicy, Status};
 use crate::intake::Intake;
-use crate::limits::{RESTART_BACKOFF_MAX, RESTART_BACKOFF_MIN, RESTART_BACKOFF_RESET};
+use crate::limits::{
+    POLL_LIMIT_LIFE_MIN, POLL_LIMIT_SILENT_LIFE_MIN, RESTART_BACKOFF_MAX, RESTART_BACKOFF_MIN,
+    RESTART_BACKOFF_RESET,
+};
 use crate::logs::Logger;
 use crate::module_cache::Program;
 use crate::net::connect::{Deadlines, Dialer};
@@ -69,14 +73,21 @@ impl Supervisor {
                 self.end(reason);
                 return;
             }
-            if begun.elapsed() >= RESTART_BACKOFF_RESET {
+            let life = begun.elapsed();
+            if life >= RESTART_BACKOFF_RESET {
                 backoff = RESTART_BACKOFF_MIN;
             }
-            if let Err(halt) = self.pause(reason, backoff, &mut time_limit.as_mut()).await {
+            let pause = match self.starts_at_once(&reason, life) {
+                true => Duration::ZERO,
+                false => {
+                    let doubled = (backoff * 2).min(RESTART_BACKOFF_MAX);
+                    std::mem::replace(&mut backoff, doubled)
+                }
+            };
+            if let Err(halt) = self.pause(reason, pause, &mut time_limit.as_mut()).await {
                 self.end(halt.into());
                 return;
             }
-            backoff = (backoff * 2).min(RESTART_BACKOFF_MAX);
         }
     }
 
@@ -105,7 +116,7 @@ impl Supervisor {
             },
             net_failure: None,
             trace: config.trace_calls,
-            stack: StackGauge::default(),
+            stack: StackGauge::new(self.parts.wasm_stack_bytes),
             config,
             embedder: Arc::clone(&self.embedder),
             wakes: WakeQueue::new(Arc::clone(&self.control)),
@@ -156,6 +167,16 @@ impl Supervisor {
                 RestartPolicy::Always => true,
             },
         }
+    }
+
+    /// Whether the next start needs no pause: the guest's own alarm has ended it, and it
+    /// was healthy before.
+    fn starts_at_once(&self, reason: &ExitReason, life: Duration) -> bool {
+        let life_min = match self.control.take_answered() {
+            true => POLL_LIMIT_LIFE_MIN,
+            false => POLL_LIMIT_SILENT_LIFE_MIN,
+        };
+        matches!(reason, ExitReason::PollTooLong(_)) && life >= life_min
     }
 
     fn log_end(&self, logger: &Logger, reason: &ExitReason) {

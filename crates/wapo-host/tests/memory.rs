@@ -229,3 +229,94 @@ async fn a_slot_is_clean_when_it_is_used_again() {
         }
     }
 }
+
+/// Recurses until less than 100 KiB of stack are left, and waits for ever.
+const DEEP: &str = r#"
+    (func $recurse (param $level i32) (result i32)
+      (if (i64.lt_u (call $fast (i32.const 0) (i32.const 318) (i32.const 0) (i32.const 0)
+            (i32.const 0) (i32.const 0)) (i64.const 102400))
+        (then (return (local.get $level))))
+      (i32.add (call $recurse (i32.add (local.get $level) (i32.const 1))) (i32.const 1)))
+    (func (export "wapo_poll") (result i32)
+      (drop (call $recurse (i32.const 0))) (i32.const 0))"#;
+
+/// Bytes of a stack that was used as far as [`DEEP`] does, less what is free.
+const DEEP_BYTES_MIN: u64 = 3 << 19;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_that_was_deep_is_memory_of_its_instance_until_it_ends() {
+    let engine = engine(Some(8 << 20));
+    let (idle, _) = start(&engine, IDLE, InstanceConfig::default()).await;
+    running(&idle).await;
+    idle.charge_stack();
+    assert_eq!(engine.memory().used, PAGE, "an ordinary stack is free");
+    let (deep, _) = start(&engine, DEEP, InstanceConfig::default()).await;
+    running(&deep).await;
+    // What it has done is known when its step is over.
+    let charged = async {
+        while engine.memory().used < 2 * PAGE + DEEP_BYTES_MIN {
+            deep.charge_stack();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let charged = tokio::time::timeout(Duration::from_secs(10), charged).await;
+    assert!(charged.is_ok(), "{:?}", engine.memory());
+    deep.stop();
+    ended(&deep).await;
+    assert_eq!(engine.memory().used, PAGE);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_whose_stack_is_more_than_there_is_ends() {
+    let engine = engine(Some(1 << 20));
+    let (deep, _) = start(&engine, DEEP, InstanceConfig::default()).await;
+    running(&deep).await;
+    let end = async {
+        loop {
+            deep.charge_stack();
+            if let Phase::Ended(reason) = &deep.status().borrow().phase {
+                return reason.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let end = tokio::time::timeout(Duration::from_secs(10), end).await;
+    let reason = end.expect("in time").to_string();
+    assert!(reason.contains("its stack has"), "{reason}");
+    assert!(reason.contains("of 1024 KiB are left"), "{reason}");
+    assert_eq!(engine.memory().used, 0);
+}
+
+/// Memory of this process that is resident, in bytes.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().nth(1));
+    let kib: u64 = number.and_then(|text| text.parse().ok()).expect("a number");
+    kib * 1024
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stacks_that_were_deep_go_back_to_the_kernel() {
+    const COUNT: usize = 12;
+    let engine = engine(None);
+    let mut deep = Vec::new();
+    let before = resident_bytes();
+    for _ in 0..COUNT {
+        let (handle, _) = start(&engine, DEEP, InstanceConfig::default()).await;
+        running(&handle).await;
+        deep.push(handle);
+    }
+    let during = resident_bytes();
+    for handle in deep {
+        handle.stop();
+        ended(&handle).await;
+    }
+    let given_back = during.saturating_sub(resident_bytes());
+    assert!(during - before > COUNT as u64 * DEEP_BYTES_MIN, "{during}");
+    assert!(
+        given_back > COUNT as u64 * DEEP_BYTES_MIN / 2,
+        "{given_back} of {} bytes",
+        during - before
+    );
+}

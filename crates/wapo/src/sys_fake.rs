@@ -128,8 +128,10 @@ fn respond(host: &mut Host, task: i32, id: u32, slots: [usize; 4]) -> Result<u32
         }
         Some(Answer::Fails(errno)) => Err(errno),
         Some(Answer::Bytes(bytes)) if row.mode.is_fast() => {
-            // A read: the bytes go into the buffer.
-            super::fill_for_tests(slots[2], slots[3], &bytes);
+            // The bytes go into the buffer.
+            let before = row.args.iter().take_while(|arg| arg.kind != "bytes_mut");
+            let at: usize = before.map(|arg| wapo_abi::calls::slots_of(arg.kind)).sum();
+            super::fill_for_tests(slots[at], slots[at + 1], &bytes);
             u32::try_from(bytes.len()).map_err(|_| Errno::INVALID_PARAMETER)
         }
         Some(Answer::Bytes(bytes)) => {

@@ -31,7 +31,10 @@ impl family::channel::Calls for InstanceState {
         let quotas = &self.config.quotas;
         quotas.add_unmetered(QuotaKind::Egress, data.len());
         let data = charge.keep(data.to_vec());
-        reply.sender.send(Ok(data)).map_err(|_| Errno::IO_ERROR)
+        let sent = reply.sender.send(Ok(data));
+        sent.map_err(|_| Errno::IO_ERROR)?;
+        self.control.note_answer();
+        Ok(())
     }
 
     fn oneshot_send_error(&mut self, handle: Handle, text: &str) -> Result<(), Errno> {

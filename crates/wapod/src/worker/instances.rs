@@ -366,6 +366,20 @@ impl Worker {
         }
     }
 
+    /// Charges the stacks of all instances that ran. Called every second.
+    pub(super) async fn charge_stacks(self: &Arc<Self>) {
+        let worker = Arc::clone(self);
+        let charged = tokio::task::spawn_blocking(move || {
+            for app in worker.apps() {
+                for one in app.instances() {
+                    one.handle.charge_stack();
+                }
+            }
+        });
+        // It fails only while the runtime shuts down.
+        let _ = charged.await;
+    }
+
     /// The one way out: the instance is gone, and so is all that it held.
     fn retire(
         self: &Arc<Self>,

@@ -78,6 +78,7 @@ impl Worker {
             if tidied.elapsed() >= USAGE_INTERVAL {
                 tidied = Instant::now();
                 self.tidy_up();
+                self.charge_stacks().await;
             }
             // On failure the store has said so; the next round tries again.
             let _ = self.write_usage().await;
