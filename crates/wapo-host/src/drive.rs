@@ -19,7 +19,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::control::Control;
 use crate::halt::{Halt, TimeLimit, check_halt, interruptible};
-use crate::instance::{ExitReason, Phase};
+use crate::instance::{ExitReason, Phase, RequestError};
 use crate::intake::Intake;
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, QUOTA_TICK, ROOM_LOOK_INTERVAL};
 use crate::meter::Meter;
@@ -459,6 +459,11 @@ impl<'a> Driver<'a> {
     /// Settles what is left and lets go of everything the guest held.
     fn finish(mut self, reason: ExitReason) -> ExitReason {
         self.settle();
+        if matches!(reason, ExitReason::PollTooLong(_)) {
+            // No fault of these requests: another instance may answer them.
+            let resources = &mut self.store.data_mut().resources;
+            resources.refuse_replies(&RequestError::Ended);
+        }
         reason
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use wapo_abi::{Errno, HANDLES_MAX};
 
-use crate::instance::Reply;
+use crate::instance::{Reply, RequestError};
 use crate::intake::InHand;
 use crate::net::connect::Connecting;
 use crate::net::listener::Listener;
@@ -169,6 +169,18 @@ impl ResourceTable {
         let spare = std::mem::take(&mut self.spare);
         if spare > 0 {
             self.quotas.give_back(QuotaKind::Handles, spare);
+        }
+    }
+
+    /// Answers all requests that the guest has not answered with an error.
+    pub(crate) fn refuse_replies(&mut self, error: &RequestError) {
+        for resource in self.entries.iter_mut().flatten() {
+            if let Resource::Reply(reply) = resource
+                && let Some(reply) = reply.take()
+            {
+                // Whoever asked may be gone.
+                let _ = reply.sender.send(Err(error.clone()));
+            }
         }
     }
 

@@ -266,7 +266,7 @@ async fn the_memory_of_deep_stacks_is_on_the_workers_budget() {
     app.is_running().await;
     let memory = || daemon.running().guest_memory_bytes();
     within("the charge", async {
-        while memory() < 2 << 20 {
+        while memory() < 3 << 19 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
