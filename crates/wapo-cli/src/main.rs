@@ -79,6 +79,8 @@ enum Command {
     Secret(command::secret::Options),
     /// Show what an app may have and has, or change that while it runs.
     Quota(command::quota::Options),
+    /// Show where an app may connect to, or change that while it runs.
+    Egress(command::egress::Options),
     /// Let domains lead to an app.
     Domain(command::domain::Options),
     /// Show what apps have used.
@@ -109,6 +111,7 @@ fn main() -> ExitCode {
         Command::Query(options) => command::query::run(&options, &terminal),
         Command::Secret(options) => command::secret::run(&options, &terminal),
         Command::Quota(options) => command::quota::run(&options, &terminal),
+        Command::Egress(options) => command::egress::run(&options, &terminal),
         Command::Domain(options) => command::domain::run(&options, &terminal),
         Command::Usage(options) => command::usage::run(&options, &terminal),
         Command::Info(options) => command::info::run(&options, &terminal),

@@ -18,6 +18,7 @@ mod compiling;
 mod domains;
 mod durable;
 mod egress;
+mod egress_changes;
 mod examples;
 mod exchange;
 mod figures;

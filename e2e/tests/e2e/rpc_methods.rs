@@ -122,6 +122,7 @@ impl Caller<'_> {
                 value: "5".to_owned(),
             }],
             weight: 4,
+            egress: None,
         };
         let set = call!(self, "AppSettingsSet", quota.clone() => AppSettingsResponse);
         let settings = set.settings.unwrap();

@@ -237,6 +237,7 @@ async fn unchanged(
             address,
             quotas,
             weight: weight.unwrap_or(0),
+            egress: None,
         };
         session.client.app_settings_set(args).await?;
         let text = format!("{text} of {name}, which goes on as it was");

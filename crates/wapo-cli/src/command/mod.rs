@@ -11,6 +11,7 @@ pub(crate) mod run;
 pub(crate) mod change;
 pub(crate) mod deploy;
 pub(crate) mod domain;
+pub(crate) mod egress;
 pub(crate) mod info;
 pub(crate) mod init;
 pub(crate) mod list;

@@ -55,6 +55,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
                     address,
                     quotas: changes,
                     weight: options.weight.map_or(0, NonZeroU32::get),
+                    egress: None,
                 };
                 session.client.app_settings_set(args).await?
             }

@@ -22,7 +22,7 @@ mod rule;
 mod rule_set;
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::net::machine::Machine;
 
@@ -134,7 +134,9 @@ impl std::fmt::Display for Denied {
             DenyReason::WorkerRule => {
                 write!(f, "; the operator can change egress-deny of the worker")
             }
-            DenyReason::AppRule => write!(f, "; see --deny-egress of its deployment"),
+            DenyReason::AppRule => {
+                write!(f, "; see --deny-egress of its deployment and `wapo egress`")
+            }
             DenyReason::Proxy => Ok(()),
             _ => write!(
                 f,
@@ -201,9 +203,16 @@ pub struct AppEgress {
     pub default: EgressDefault,
 }
 
-/// Rules of the worker and of an app. The default allows public addresses.
-#[derive(Clone, Debug, Default)]
+/// Rules of the worker and of an app, whose own may change. The default allows public
+/// addresses.
+#[derive(Debug, Default)]
 pub struct EgressRules {
+    now: RwLock<Arc<Rules>>,
+}
+
+/// The rules of one moment.
+#[derive(Debug, Default)]
+struct Rules {
     worker: Arc<WorkerEgress>,
     app: AppEgress,
     machine: Arc<Machine>,
@@ -226,13 +235,35 @@ impl EgressRules {
 
     /// An app's rules on top of the worker's.
     pub fn of(machine: Arc<Machine>, worker: Arc<WorkerEgress>, app: AppEgress) -> Self {
-        Self {
+        let rules = Rules {
             worker,
             app,
             machine,
+        };
+        Self {
+            now: RwLock::new(Arc::new(rules)),
         }
     }
 
+    /// Puts others in the place of the app's rules. What is dialled from now on is judged
+    /// by them; connections that are there stay.
+    pub fn set_app(&self, app: AppEgress) {
+        let mut now = self.now.write().unwrap_or_else(PoisonError::into_inner);
+        *now = Arc::new(Rules {
+            worker: Arc::clone(&now.worker),
+            app,
+            machine: Arc::clone(&now.machine),
+        });
+    }
+
+    fn now(&self) -> Arc<Rules> {
+        // A change is one assignment.
+        let now = self.now.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&now)
+    }
+}
+
+impl Rules {
     /// Whether a rule that denies is about this.
     fn denied(&self, asked: &Asked<'_>) -> Result<(), DenyReason> {
         let lists = [
@@ -367,6 +398,24 @@ impl Asked<'_> {
 
 impl EgressPolicy for EgressRules {
     fn check_name(&self, host: &str, port: u16) -> Result<(), Denied> {
+        self.now().check_name(host, port)
+    }
+
+    fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Denied> {
+        self.now().check_address(host, address)
+    }
+
+    fn check_unresolved(&self, host: &str, port: u16) -> Result<(), Denied> {
+        self.now().check_unresolved(host, port)
+    }
+
+    fn only_audits(&self) -> bool {
+        self.now().worker.audit
+    }
+}
+
+impl Rules {
+    fn check_name(&self, host: &str, port: u16) -> Result<(), Denied> {
         match Host::parse(host) {
             Ok(Host::Address(address)) => self.check_address(host, (address, port).into()),
             Ok(Host::Name(name)) => {
@@ -415,10 +464,6 @@ impl EgressPolicy for EgressRules {
             is_own_port: self.may_be_own_port(&name, port),
             ..Denied::of_name(&name, port, reason)
         })
-    }
-
-    fn only_audits(&self) -> bool {
-        self.worker.audit
     }
 }
 

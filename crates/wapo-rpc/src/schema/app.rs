@@ -106,6 +106,18 @@ macro_rules! app_messages {
                 /// deployment; 0 leaves it as it is. An instance has it when its
                 /// present poll has ended.
                 weight: u32 = 3,
+                /// All rules for connections that hold from now on, in place of those
+                /// before; without it they stay.
+                egress: AppEgressRules = 4,
+            }
+            /// Where an app may connect to. Connections that are there stay.
+            AppEgressRules {
+                /// As `egress` of the settings.
+                allow: [string] = 1,
+                /// As `egress_deny` of the settings.
+                deny: [string] = 2,
+                /// As `egress_only_allowed` of the settings.
+                only_allowed: bool = 3,
             }
             /// What the operator allows an app, and what it uses of that.
             AppSettingsResponse {

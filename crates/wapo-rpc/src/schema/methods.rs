@@ -63,8 +63,8 @@ macro_rules! for_each_operation_method {
             AppResize: app_resize(ResizeArgs) -> Number, post, call;
             /// What the operator allows an app, its quotas, and what it uses of them.
             AppSettingsGet: app_settings_get(Address) -> AppSettingsResponse, post, call;
-            /// Changes quotas of an app at once, without a restart. They are kept when
-            /// another app takes its place.
+            /// Changes quotas of an app, its weight, or where it may connect to, at once
+            /// and without a restart. Quotas are kept when another app takes its place.
             AppSettingsSet: app_settings_set(AppSettingsSetArgs) -> AppSettingsResponse, post, call;
             /// What apps have used, signed; 64 of them at a time, removed apps last.
             AppMetrics: app_metrics(Addresses) -> AppMetricsResponse, post, call;

@@ -33,7 +33,9 @@ use crate::blobs::{BlobError, BlobName};
 use crate::error::AppError;
 use crate::limits::SETTLE_MAX;
 use crate::store::{Restart, Settings, ports_of_record};
-use crate::worker::{App, Deployment, Instance, Name, PemIdentity, Worker};
+use crate::worker::{
+    App, Deployment, EgressTexts, Instance, Name, PemIdentity, SettingsChange, Worker,
+};
 
 /// What the operator's calls are about.
 pub(super) struct Operator {
@@ -248,9 +250,16 @@ impl Operator {
         args: AppSettingsSetArgs,
     ) -> Result<AppSettingsResponse, Fault> {
         let address = AppAddress::from_bytes(&args.address)?;
-        let changes = quotas::changes(&args.quotas).map_err(AppError::BadQuota)?;
-        let weight = NonZeroU32::new(args.weight);
-        let app = self.worker.change_quotas(address, changes, weight).await?;
+        let change = SettingsChange {
+            quotas: quotas::changes(&args.quotas).map_err(AppError::BadQuota)?,
+            weight: NonZeroU32::new(args.weight),
+            egress: args.egress.map(|rules| EgressTexts {
+                allow: rules.allow,
+                deny: rules.deny,
+                only_allowed: rules.only_allowed,
+            }),
+        };
+        let app = self.worker.change_settings(address, change).await?;
         Ok(quotas::of(&app))
     }
 

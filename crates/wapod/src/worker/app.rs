@@ -7,20 +7,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
-    EgressRefusals, EgressRules, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText,
-    LogLine, LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status, Usage,
-    Weight,
+    EgressRefusals, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine,
+    LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status, Usage, Weight,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::domains::{self, Domains};
+use super::egress::LiveEgress;
 use super::latency::Latency;
 use super::lease::{Channel, WaitingRoom};
 use super::ledger::Ledger;
@@ -50,8 +50,8 @@ pub(crate) struct App {
     pub(super) scheduling: Arc<SchedulingHistory>,
     /// What its instances have had resolved.
     pub(super) names: Arc<NameShare>,
-    /// Where it may connect to, once an instance has started.
-    pub(super) egress: OnceLock<Arc<EgressRules>>,
+    /// Where it may connect to.
+    pub(super) egress: LiveEgress,
     pub(super) embedder: Arc<AppEmbedder>,
     /// Code that is ready to start; loaded when it is needed first.
     pub(super) program: tokio::sync::Mutex<Option<Program>>,
@@ -274,13 +274,13 @@ impl App {
             reuse_instances: record.reuse_instances,
             deployed_at_ms: record.deployed_at_ms,
             weight: Arc::new(Weight::new(record.settings.weight())),
+            egress: LiveEgress::new(&record.settings),
             settings: record.settings,
             ledger,
             quotas,
             latency: Latency::default(),
             scheduling: Arc::default(),
             names: Arc::default(),
-            egress: OnceLock::new(),
             embedder,
             program: tokio::sync::Mutex::new(None),
             secrets: Mutex::new(secrets),

@@ -1,8 +1,10 @@
-//! What an operator changes of an app while it runs: its quotas, and its weight.
+//! What an operator changes of an app while it runs: its quotas, its weight, and where
+//! it may connect to.
 //!
 //! A change holds at once and is confirmed when it is in the store; one that cannot
-//! be written is taken back. It is part of the app's record, so that it lasts, and
-//! what replaces the app has it, too. Called by `api/operation`.
+//! be written is taken back. It is part of the app's record, so that it lasts. What
+//! replaces the app has its quotas, too; weight and rules are those that it is deployed
+//! with. Called by `api/operation`.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -10,12 +12,22 @@ use std::sync::Arc;
 use wapo_host::{GasQuota, QuotaKind};
 use wapo_rpc::AppAddress;
 
-use super::Worker;
 use super::app::App;
 use super::lifecycle::{already_deployed, in_background};
+use super::{EgressTexts, Worker};
 use crate::error::AppError;
 use crate::quotas::{self, Asked};
 use crate::store::Settings;
+
+/// What is to be different.
+#[derive(Debug, Default)]
+pub(crate) struct SettingsChange {
+    pub(crate) quotas: Vec<(QuotaKind, Asked)>,
+    /// `None` leaves it.
+    pub(crate) weight: Option<NonZeroU32>,
+    /// All rules that hold from then on; `None` leaves them.
+    pub(crate) egress: Option<EgressTexts>,
+}
 
 impl App {
     /// Its quota of gas, if it is used up.
@@ -23,8 +35,9 @@ impl App {
         self.quotas.live.gas_used_up(self.ledger.meter())
     }
 
-    /// What the operator decided, with the quotas and the weight as they are now.
+    /// What the operator decided, as it is now.
     pub(crate) fn settings_now(&self) -> Settings {
+        let egress = self.egress.texts();
         Settings {
             quotas: quotas::entries_of(&self.quotas.own()),
             weight: match self.weight.get() {
@@ -32,14 +45,17 @@ impl App {
                 weight if weight == self.settings.weight().get() => self.settings.weight,
                 weight => weight,
             },
+            egress: egress.allow,
+            egress_deny: egress.deny,
+            egress_only_allowed: egress.only_allowed,
             ..self.settings.clone()
         }
     }
 }
 
 impl Worker {
-    /// Changes quotas of an app, and its weight if there is another one. An app that had used up its gas starts again if it
-    /// has some now.
+    /// Changes quotas, weight and rules of an app. One that had used up its gas starts
+    /// again if it has some now.
     ///
     /// # Errors
     ///
@@ -49,40 +65,43 @@ impl Worker {
     /// # Cancel safety
     ///
     /// As [`deploy`](Self::deploy).
-    pub(crate) async fn change_quotas(
+    pub(crate) async fn change_settings(
         self: &Arc<Self>,
         address: AppAddress,
-        changes: Vec<(QuotaKind, Asked)>,
-        weight: Option<NonZeroU32>,
+        change: SettingsChange,
     ) -> Result<Arc<App>, AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
         already_deployed(&app)?;
+        change.egress.iter().try_for_each(EgressTexts::check)?;
         let worker = Arc::clone(self);
         in_background(async move {
-            worker.change_quotas_to_end(&app, &changes, weight).await?;
+            worker.change_settings_to_end(&app, change).await?;
             Ok(app)
         })
         .await
     }
 
-    async fn change_quotas_to_end(
+    async fn change_settings_to_end(
         self: &Arc<Self>,
         app: &Arc<App>,
-        changes: &[(QuotaKind, Asked)],
-        weight: Option<NonZeroU32>,
+        change: SettingsChange,
     ) -> Result<(), AppError> {
         // Nothing else is written of the app, and nothing takes its place, until this
         // change is in the store or taken back.
         let one_at_a_time = app.writing.lock().await;
         let had_no_gas = app.gas_used_up().is_some();
-        let (before, weight_before) = (app.quotas.own(), app.weight.get());
-        app.quotas.change(&self.quotas, &app.settings, changes);
-        weight.into_iter().for_each(|weight| app.weight.set(weight));
+        let (quotas, weight) = (app.quotas.own(), app.weight.get());
+        let egress = app.egress.texts();
+        app.quotas
+            .change(&self.quotas, &app.settings, &change.quotas);
+        change.weight.into_iter().for_each(|it| app.weight.set(it));
+        change.egress.into_iter().for_each(|it| app.egress.put(it));
         let written = self.write_record_under(app, &one_at_a_time, Vec::new());
         if let Err(error) = written.await {
-            app.quotas.put(&self.quotas, &app.settings, before);
-            let weight = NonZeroU32::new(weight_before);
-            weight.into_iter().for_each(|weight| app.weight.set(weight));
+            app.quotas.put(&self.quotas, &app.settings, quotas);
+            let weight = NonZeroU32::new(weight);
+            weight.into_iter().for_each(|it| app.weight.set(it));
+            app.egress.put(egress);
             return Err(error);
         }
         drop(one_at_a_time);

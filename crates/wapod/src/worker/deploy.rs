@@ -12,7 +12,6 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use wapo_host::net::policy::EgressRule;
 use wapo_host::{QuotaKind, QuotaLimits};
 use wapo_rpc::{AppAddress, AppManifest};
 
@@ -22,11 +21,9 @@ use super::ledger::Ledger;
 use super::lifecycle::{change, in_background};
 use super::ready::{Expected, NotReady};
 use super::usage::departed;
-use super::{Family, Worker, unix_ms};
+use super::{EgressTexts, Family, Worker, unix_ms};
 use crate::error::AppError;
-use crate::limits::{
-    APP_EGRESS_RULES_MAX, APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT,
-};
+use crate::limits::{APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT};
 use crate::quotas::{self, AppQuotas, Asked};
 use crate::store::{AppRecord, Change, Settings, Totals};
 
@@ -122,17 +119,7 @@ impl Worker {
                 max: self.limits.memory_max_bytes,
             });
         }
-        let rules = settings.egress.len() + settings.egress_deny.len();
-        if rules > APP_EGRESS_RULES_MAX {
-            return Err(AppError::BadRule(format!(
-                "{rules} egress rules are more than {APP_EGRESS_RULES_MAX}: put addresses together to networks"
-            )));
-        }
-        for rule in settings.egress.iter().chain(&settings.egress_deny) {
-            if let Err(error) = rule.parse::<EgressRule>() {
-                return Err(AppError::BadRule(error.to_string()));
-            }
-        }
+        EgressTexts::of(settings).check()?;
         if let (Some(asked), Some(allowed)) = (settings.listen_ports(), &self.limits.listen_ports)
             && !allowed.cover(&asked)
         {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::{Instant, timeout, timeout_at};
-use wapo_host::net::policy::{AppEgress, EgressDefault, EgressRule, EgressRules};
+use wapo_host::net::policy::EgressRules;
 use wapo_host::{
     Embedder, ExitReason, InstanceConfig, InstanceId, LoadFor, Phase, Program, RestartPolicy,
     Status,
@@ -22,7 +22,6 @@ use crate::blobs::{BlobError, BlobName};
 use crate::config::Module;
 use crate::error::{AppError, WorkerError};
 use crate::limits::{CODE_BYTES_MAX, DRAIN_LOOK_INTERVAL, ON_DEMAND_LINGER, SLOT_WAIT, STOP_WAIT};
-use crate::store::Settings;
 
 /// A start of an instance.
 #[derive(Clone, Copy, Debug)]
@@ -259,14 +258,10 @@ impl Worker {
 
     /// Where an app may connect to; made once for all of its instances.
     fn egress_of(&self, app: &App) -> Arc<EgressRules> {
-        let made = app.egress.get_or_init(|| {
-            Arc::new(EgressRules::of(
-                Arc::clone(self.engine.machine()),
-                Arc::clone(&self.egress),
-                app_egress(&app.settings),
-            ))
-        });
-        Arc::clone(made)
+        app.egress.rules(|rules| {
+            let machine = Arc::clone(self.engine.machine());
+            EgressRules::of(machine, Arc::clone(&self.egress), rules)
+        })
     }
 
     /// Takes a slot. When there is none, the first instance of an app makes room
@@ -500,24 +495,6 @@ async fn follow(mut status: watch::Receiver<Status>, tell: impl Fn()) -> ExitRea
             // Its task is gone without a word: the runtime shuts down.
             return ExitReason::Stopped;
         }
-    }
-}
-
-/// The app's part of the policy. Its rules were checked when it was deployed; one that
-/// cannot be read allows nothing, and one that denies takes everything with it.
-fn app_egress(settings: &Settings) -> AppEgress {
-    let allow = settings.egress.iter();
-    let deny = settings.egress_deny.iter();
-    let everything = || EgressRule::EVERYTHING;
-    AppEgress {
-        deny: deny
-            .map(|rule| rule.parse().unwrap_or_else(|_| everything()))
-            .collect(),
-        allow: allow.filter_map(|rule| rule.parse().ok()).collect(),
-        default: match settings.egress_only_allowed {
-            true => EgressDefault::Nothing,
-            false => EgressDefault::Public,
-        },
     }
 }
 

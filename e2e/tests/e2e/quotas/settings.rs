@@ -31,6 +31,7 @@ pub(super) async fn set(
         address: app.0.to_vec(),
         quotas: vec![pair(name, value)],
         weight: 0,
+        egress: None,
     };
     operator.app_settings_set(args).await
 }
@@ -113,6 +114,7 @@ async fn what_is_no_quota_or_no_value_is_refused_and_changes_nothing() {
         address: app.0.to_vec(),
         quotas: vec![pair("timers", "20"), pair("cpu", "x")],
         weight: 0,
+        egress: None,
     };
     assert!(operator.app_settings_set(args).await.is_err());
     assert_eq!(quota(&operator, app, "timers").await.max, 10);
@@ -255,6 +257,7 @@ async fn a_weight_changes_while_the_app_runs_and_is_kept() {
         address: app.0.to_vec(),
         quotas,
         weight,
+        egress: None,
     };
     let answer = operator.app_settings_set(args(5, vec![])).await.unwrap();
     assert_eq!(answer.settings.unwrap().weight, 5);
