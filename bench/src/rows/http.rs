@@ -17,34 +17,58 @@ use crate::stats::median;
 /// The same guest, built with the published SDK of Wapo 0.x.
 const COMPATIBLE: &str = "compat-v0";
 
-/// A server, the guest or native code in it, and what it achieved.
-struct Contestant<'a> {
-    sdk: &'static str,
-    bound: f64,
-    server: &'a Server,
-    address: String,
+/// What a server achieved in some rounds.
+#[derive(Default)]
+pub(super) struct Achieved {
     rates: Vec<f64>,
     /// Microseconds of processor time for each request.
     costs: Vec<f64>,
 }
 
-impl Contestant<'_> {
-    fn round(&mut self, plan: &Plan) -> Result<()> {
-        let before = self.server.cpu_time()?;
-        let rate = load(&format!("http://{}/", self.address), plan)?;
-        let used = self.server.cpu_time()?.saturating_sub(before);
+impl Achieved {
+    /// Another round, at a URL of a server.
+    pub(super) fn round(&mut self, server: &Server, url: &str, plan: &Plan) -> Result<()> {
+        let before = server.cpu_time()?;
+        let rate = load(url, plan)?;
+        let used = server.cpu_time()?.saturating_sub(before);
         self.rates.push(rate);
         self.costs
             .push(used.as_secs_f64() * 1e6 / (rate * seconds(plan) as f64));
         Ok(())
     }
 
-    fn text(&self) -> String {
+    /// Requests per second.
+    pub(super) fn rate(&self) -> f64 {
+        median(&self.rates)
+    }
+
+    /// Microseconds of processor time for each request.
+    pub(super) fn cost(&self) -> f64 {
+        median(&self.costs)
+    }
+
+    pub(super) fn text(&self) -> String {
         format!(
             "{}/s, {} µs of processor each",
-            number(median(&self.rates)),
-            number(median(&self.costs))
+            number(self.rate()),
+            number(self.cost())
         )
+    }
+}
+
+/// A server, the guest or native code in it, and what it achieved.
+struct Contestant<'a> {
+    sdk: &'static str,
+    bound: f64,
+    server: &'a Server,
+    address: String,
+    achieved: Achieved,
+}
+
+impl Contestant<'_> {
+    fn round(&mut self, plan: &Plan) -> Result<()> {
+        let url = format!("http://{}/", self.address);
+        self.achieved.round(self.server, &url, plan)
     }
 }
 
@@ -66,8 +90,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         bound,
         server,
         address,
-        rates: Vec::new(),
-        costs: Vec::new(),
+        achieved: Achieved::default(),
     };
     let mut native = contestant("", 0.0, &native_server, native);
     let mut guests: Vec<_> = guests
@@ -92,9 +115,9 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
                 "HTTP/1.1 keep-alive, 32 connections, guest's own port, {}",
                 guest.sdk
             ),
-            beside: native.text(),
-            ours: guest.text(),
-            value: median(&guest.rates) / median(&native.rates),
+            beside: native.achieved.text(),
+            ours: guest.achieved.text(),
+            value: guest.achieved.rate() / native.achieved.rate(),
             unit: "× native",
             goal: Goal::AtLeast(guest.bound),
         });

@@ -1,8 +1,8 @@
 //! What the guests `hello`, `echo`, `udp` and `gateway` do, natively: hyper 1 and tokio
 //! with its defaults, the same handler, headers and body.
 //!
-//! Commands: `hello`, `echo`, `udp`, `routes` and `tls-echo <file>` (see `native_tls`),
-//! each answered with an address.
+//! Commands: `hello`, `echo`, `udp`, `routes`, and with TLS `tls-echo <file>` and
+//! `tls-routes <file>` (see `native_tls`), each answered with an address.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,6 +19,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio_rustls::TlsAcceptor;
 
 use super::native_tls;
 
@@ -65,12 +66,16 @@ async fn start(command: &str) -> Result<Vec<SocketAddr>> {
         "hello" => tokio::spawn(serve_http(listener)),
         "echo" => tokio::spawn(serve_echo(listener)),
         "routes" => tokio::spawn(serve_routes(listener)),
-        _ => match command.strip_prefix("tls-echo ") {
-            Some(file) => {
+        _ => match command.split_once(' ') {
+            Some(("tls-echo", file)) => {
                 let acceptor = native_tls::acceptor(file.as_ref())?;
                 tokio::spawn(native_tls::serve(listener, acceptor))
             }
-            None => bail!("unknown command"),
+            Some(("tls-routes", file)) => {
+                let acceptor = native_tls::acceptor(file.as_ref())?;
+                tokio::spawn(serve_routes_with_tls(listener, acceptor))
+            }
+            _ => bail!("unknown command"),
         },
     };
     Ok(vec![address])
@@ -97,6 +102,18 @@ async fn serve_routes(listener: TcpListener) {
         let connection =
             http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
         tokio::spawn(connection);
+    }
+}
+
+async fn serve_routes_with_tls(listener: TcpListener, acceptor: TlsAcceptor) {
+    while let Ok((tcp, _)) = listener.accept().await {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let stream = acceptor.accept(tcp).await?;
+            let connection =
+                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
+            connection.await.map_err(std::io::Error::other)
+        });
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the guest `names` does under one name, natively: tokio-rustls with its
-//! defaults, and an echo.
+//! defaults, and an echo; also the handshake of natively served HTTPS.
 //!
-//! Started by `native` with the command `tls-echo <file>`; the file holds
-//! certificate and key.
+//! Used by `native` for the commands `tls-echo <file>` and `tls-routes <file>`; the
+//! file holds certificate and key.
 
 use std::path::Path;
 use std::sync::Arc;

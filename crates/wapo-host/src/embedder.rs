@@ -20,6 +20,7 @@ use wapo_abi::message::{LogLevel, MetricsToken};
 
 use crate::host_memory::MemoryCharge;
 use crate::line::LineText;
+use crate::net::read_ahead::ReadAhead;
 
 /// A future that suspends the instance until it is ready.
 pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -60,7 +61,7 @@ pub struct LogLine {
 pub enum AcceptedIo {
     /// TLS whose handshake the embedder has made. The host goes on with it as with
     /// TLS of its own: what is buffered is sent, also after the guest has closed.
-    Tls(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    Tls(Box<tokio_rustls::server::TlsStream<ReadAhead>>),
     /// A connection whose TLS is the guest's own business.
     Raw {
         /// What was read of it already; the guest reads it first.

@@ -89,5 +89,6 @@ pub use net::policy::{
 };
 pub use net::port_ranges::PortRanges;
 pub use net::proxy::{Proxies, Proxy, ProxyError};
+pub use net::read_ahead::ReadAhead;
 pub use quotas::{GasQuota, QuotaKind, QuotaLimits, QuotaReading, Quotas};
 pub use schedule::{SchedulingHistory, Weight};

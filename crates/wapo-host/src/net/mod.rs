@@ -3,7 +3,7 @@
 //! `policy` decides who may be reached, by what it knows of the `machine`, `gate` asks it and counts, `dns` finds
 //! addresses, by `dns_sockets`, which `names` keeps, `connect` dials, itself or by a `proxy`,
 //! `failure` says why something failed, `tls` speaks TLS, as a client in the way that `tls_client` makes of a guest's
-//! wishes, `stream`, `listener` and `udp` are what a guest's handles stand for. Nothing here knows wasm.
+//! wishes, over a socket that `read_ahead` may read in larger pieces, `stream`, `listener` and `udp` are what a guest's handles stand for. Nothing here knows wasm.
 
 pub(crate) mod body;
 pub(crate) mod connect;
@@ -22,6 +22,7 @@ pub mod proxied;
 pub mod proxy;
 pub mod proxy_header;
 pub(crate) mod rate_waits;
+pub(crate) mod read_ahead;
 pub(crate) mod room;
 pub(crate) mod stream;
 pub(crate) mod task;

@@ -3,8 +3,9 @@
 //! A stream is handed to the guest before its handshake, which a task of its
 //! own makes, under a deadline; reads and writes wait for it. A guest may read
 //! from one task and write from another, while TLS reads may need to write and
-//! the other way round: every I/O event therefore wakes both ([`Both`]). Trust
-//! roots and protocol versions are the engine's ([`TlsSettings`]).
+//! the other way round: every I/O event therefore wakes both ([`Both`]). The socket
+//! of a stream that moves many bytes is read ahead (`read_ahead`). Trust roots and
+//! protocol versions are the engine's ([`TlsSettings`]).
 
 use std::future::Future;
 use std::io;
@@ -23,10 +24,13 @@ use wapo_abi::message::TlsServerConfig;
 
 use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
-use crate::limits::{LINGER_TIMEOUT, TLS_STREAM_BYTES, TLS_UNSENT_BYTES, TLS_UNSENT_FREE_BYTES};
+use crate::limits::{
+    LINGER_TIMEOUT, TLS_AHEAD_BYTES, TLS_AHEAD_FROM_BYTES, TLS_UNSENT_BYTES, TLS_UNSENT_FREE_BYTES,
+};
 use crate::net::connect::Dialer;
 use crate::net::identity;
 use crate::net::port::SocketOption;
+use crate::net::read_ahead::ReadAhead;
 use crate::net::stream::TlsFacts;
 use crate::net::task::OwnedTask;
 
@@ -158,18 +162,21 @@ pub(crate) struct Held {
     pub(crate) guard: Option<Box<dyn Send>>,
 }
 
-impl Held {
-    /// Takes memory for all that may wait for the socket; false if there is none.
-    fn take_for_unsent(&mut self) -> bool {
-        let all = TLS_STREAM_BYTES + TLS_UNSENT_BYTES;
-        self.memory.resize(all).is_ok()
-    }
+/// Memory for what moves through a stream, as long as some of it waits there.
+#[derive(Default)]
+struct Moving {
+    /// For all that may wait for the socket.
+    unsent: Option<MemoryCharge>,
+    /// For all that may be read ahead of the guest.
+    ahead: Option<MemoryCharge>,
+}
 
-    /// Gives it back.
-    fn nothing_unsent(&mut self) {
-        // Less is never refused.
-        let _ = self.memory.resize(TLS_STREAM_BYTES);
+/// Takes memory of a stream's instance unless it is taken; false if there is none.
+fn take(charge: &mut Option<MemoryCharge>, held: &Held, bytes: u64) -> bool {
+    if charge.is_none() {
+        *charge = held.memory.another(bytes).ok();
     }
+    charge.is_some()
 }
 
 /// A server's side of TLS, and the memory that it takes.
@@ -179,7 +186,10 @@ pub(crate) struct ServerIdentity {
 }
 
 /// A stream whose handshake is done, and what it holds.
-type Opened = (Box<tokio_rustls::TlsStream<TcpStream>>, Held);
+type Opened = (Box<Io>, Held);
+
+/// A stream after its handshake.
+type Io = tokio_rustls::TlsStream<ReadAhead>;
 
 enum State {
     /// The peers agree on keys, in a task that ends at its deadline whether or
@@ -191,6 +201,17 @@ enum State {
     Failed,
 }
 
+/// How much comes with a read.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Inflow {
+    Little,
+    /// So much that the next read may be ahead of the guest.
+    Much,
+    /// There was no memory for that. One refusal is enough for a stream: it goes on as
+    /// well without.
+    Unforeseen,
+}
+
 /// A TLS stream of a guest.
 pub(crate) struct TlsStream {
     state: State,
@@ -200,6 +221,8 @@ pub(crate) struct TlsStream {
     unsent: bool,
     /// Options that were chosen during the handshake, the last of each kind.
     chosen: [Option<SocketOption>; 2],
+    inflow: Inflow,
+    moving: Moving,
     _identity: Option<Arc<ServerIdentity>>,
 }
 
@@ -212,6 +235,8 @@ impl TlsStream {
             both,
             unsent: false,
             chosen: [None; 2],
+            inflow: Inflow::Little,
+            moving: Moving::default(),
             _identity: None,
         }
     }
@@ -224,7 +249,7 @@ impl TlsStream {
         held: Held,
     ) -> Self {
         let connector = tokio_rustls::TlsConnector::from(config);
-        let handshake = connector.connect(name, tcp);
+        let handshake = connector.connect(name, ReadAhead::new(tcp));
         Self::handshake(dialer, handshake, held)
     }
 
@@ -236,19 +261,20 @@ impl TlsStream {
         held: Held,
     ) -> Self {
         let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&identity.config));
-        let mut stream = Self::handshake(dialer, acceptor.accept(tcp), held);
+        let handshake = acceptor.accept(ReadAhead::new(tcp));
+        let mut stream = Self::handshake(dialer, handshake, held);
         // Its connections use it also when the listener is gone.
         stream._identity = Some(identity);
         stream
     }
 
     /// The server's side of a connection whose handshake the embedder has made.
-    pub(crate) fn opened(io: Box<tokio_rustls::server::TlsStream<TcpStream>>, held: Held) -> Self {
+    pub(crate) fn opened(io: Box<tokio_rustls::server::TlsStream<ReadAhead>>, held: Held) -> Self {
         let io = Box::new(tokio_rustls::TlsStream::Server(*io));
         Self::new(State::Open((io, held)))
     }
 
-    fn handshake<T: Into<tokio_rustls::TlsStream<TcpStream>>>(
+    fn handshake<T: Into<Io>>(
         dialer: &Dialer,
         handshake: impl Future<Output = io::Result<T>> + Send + 'static,
         held: Held,
@@ -275,7 +301,7 @@ impl TlsStream {
     /// What the system says; [`io::ErrorKind::NotConnected`] when the handshake failed.
     pub(crate) fn set_option(&mut self, option: SocketOption) -> io::Result<()> {
         match &self.state {
-            State::Open((io, _)) => option.set(io.get_ref().0),
+            State::Open((io, _)) => option.set(io.get_ref().0.socket()),
             State::Handshaking(_) => {
                 let [nodelay, keepalive] = &mut self.chosen;
                 let chosen = match option {
@@ -311,13 +337,12 @@ impl TlsStream {
             return;
         }
         let waker = self.waker.clone();
-        if let State::Open((io, held)) = &mut self.state
+        if let State::Open((io, _)) = &mut self.state
             && Pin::new(io)
                 .poll_flush(&mut Context::from_waker(&waker))
                 .is_ready()
         {
-            self.unsent = false;
-            held.nothing_unsent();
+            self.nothing_unsent();
         }
     }
 
@@ -328,8 +353,8 @@ impl TlsStream {
         if !self.unsent && wanted == few {
             return Poll::Ready(Ok(wanted));
         }
-        if let State::Open((_, held)) = &mut self.state
-            && held.take_for_unsent()
+        if let State::Open((_, held)) = &self.state
+            && take(&mut self.moving.unsent, held, TLS_UNSENT_BYTES)
         {
             return Poll::Ready(Ok(wanted));
         }
@@ -340,13 +365,52 @@ impl TlsStream {
         Poll::Ready(Ok(few))
     }
 
+    fn nothing_unsent(&mut self) {
+        self.unsent = false;
+        self.moving.unsent = None;
+    }
+
+    /// Lets the socket be read ahead for a guest that asks for so many bytes, while
+    /// many come and there is memory for it.
+    fn allow_ahead(&mut self, wanted: usize) {
+        let State::Open((io, held)) = &mut self.state else {
+            return;
+        };
+        if self.inflow != Inflow::Much || wanted <= TLS_AHEAD_FROM_BYTES {
+            return;
+        }
+        match take(&mut self.moving.ahead, held, TLS_AHEAD_BYTES as u64) {
+            // With what TLS adds to records of full size.
+            true => io.get_mut().0.allow(wanted + wanted / 256),
+            false => self.inflow = Inflow::Unforeseen,
+        }
+    }
+
+    /// Keeps memory only for what waits for the guest's next read.
+    fn settle_ahead(&mut self, has_read: bool) {
+        let State::Open((io, _)) = &mut self.state else {
+            return;
+        };
+        let socket = io.get_mut().0;
+        let came = socket.settle();
+        if has_read && self.inflow != Inflow::Unforeseen {
+            self.inflow = match came >= TLS_AHEAD_FROM_BYTES || socket.is_ahead() {
+                true => Inflow::Much,
+                false => Inflow::Little,
+            };
+        }
+        if !socket.is_ahead() {
+            self.moving.ahead = None;
+        }
+    }
+
     /// Drops the stream after what it had buffered is sent.
     pub(crate) fn close(self) {
         if let (true, State::Open((mut io, held))) = (self.unsent, self.state) {
             tokio::spawn(async move {
                 use tokio::io::AsyncWriteExt as _;
                 // Counted for the instance until then, so it cannot use up another one's.
-                let _held = held;
+                let _held = (held, self.moving);
                 // The guest is no longer interested in how this ends.
                 let _ = tokio::time::timeout(LINGER_TIMEOUT, io.shutdown()).await;
             });
@@ -354,7 +418,7 @@ impl TlsStream {
     }
 
     /// Waits for the end of the handshake, then gives the open stream.
-    fn poll_open(&mut self) -> Poll<io::Result<&mut tokio_rustls::TlsStream<TcpStream>>> {
+    fn poll_open(&mut self) -> Poll<io::Result<&mut Io>> {
         if let State::Handshaking(task) = &mut self.state {
             let waker = self.waker.clone();
             let outcome = ready!(task.poll_outcome(&mut Context::from_waker(&waker)));
@@ -362,7 +426,7 @@ impl TlsStream {
                 Ok(opened) => {
                     for option in self.chosen.into_iter().flatten() {
                         // A failure shows at the first read.
-                        let _ = option.set(opened.0.get_ref().0);
+                        let _ = option.set(opened.0.get_ref().0.socket());
                     }
                     self.state = State::Open(opened);
                 }
@@ -383,10 +447,7 @@ impl TlsStream {
         &mut self,
         who: usize,
         cx: &mut Context<'_>,
-        operation: impl FnOnce(
-            Pin<&mut tokio_rustls::TlsStream<TcpStream>>,
-            &mut Context<'_>,
-        ) -> Poll<io::Result<T>>,
+        operation: impl FnOnce(Pin<&mut Io>, &mut Context<'_>) -> Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
         self.both.set(who, cx.waker());
         let waker = self.waker.clone();
@@ -408,7 +469,9 @@ impl AsyncRead for TlsStream {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.allow_ahead(buffer.remaining());
         let read = self.poll_as(READER, cx, |io, cx| io.poll_read(cx, buffer));
+        self.settle_ahead(read.is_ready());
         // What the library answers by itself (an alert, other keys) is not left to the next
         // write, which may never come.
         if let State::Open((io, _)) = &self.state
@@ -438,10 +501,7 @@ impl AsyncWrite for TlsStream {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_as(WRITER, cx, |io, cx| io.poll_flush(cx)))?;
-        self.unsent = false;
-        if let State::Open((_, held)) = &mut self.state {
-            held.nothing_unsent();
-        }
+        self.nothing_unsent();
         Poll::Ready(Ok(()))
     }
 

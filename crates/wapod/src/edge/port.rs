@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use wapo_host::net::proxied;
-use wapo_host::{Accepted, AcceptedIo};
+use wapo_host::{Accepted, AcceptedIo, ReadAhead};
 use wapo_sni::{Alert, ClientHello, ServerName};
 
 use super::certificates::ACME_TLS;
@@ -336,7 +336,7 @@ async fn bring_to(
         Some(config) => {
             let _handshake = shared.edge.figures.enter(At::Handshake);
             let slow = offered.offer.signs_slowly.then_some(&*shared.clients);
-            let shaking = shake_hands(tcp, &hello, Arc::clone(config), slow, |tcp| tcp);
+            let shaking = shake_hands(tcp, &hello, Arc::clone(config), slow, ReadAhead::new);
             let io = tokio::select! {
                 io = shaking => io?,
                 () = shared.gives_up() => return Err(Outcome::Timeout.into()),
