@@ -1,5 +1,6 @@
 //! Names on the TLS port that all apps share: what guests and their clients see.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use e2e::client::curl;
@@ -7,6 +8,7 @@ use e2e::tls_port::alert;
 use e2e::{App, Errno, Probe, TlsPort, guest, within};
 use rustls::AlertDescription;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use wapod::QuotaList;
 
 /// A probe on a daemon with a TLS port.
 async fn probe(port: &TlsPort, label: &str) -> Probe {
@@ -221,6 +223,24 @@ async fn an_app_has_a_bounded_number_of_names_and_others_have_theirs() {
     assert!(why.contains("by the operator"), "{why}");
 }
 
+/// The value of the first figure of this name with this among its labels.
+async fn figure(port: &TlsPort, name: &str, label: &str) -> u64 {
+    let get = hyper::Method::GET;
+    let figures = port.operator().send(get, "/metrics", &[], "").await.text();
+    let name = format!("{name}{{");
+    let is_it = |line: &&str| line.starts_with(&name) && line.contains(label);
+    let line = figures.lines().find(is_it).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
+}
+
+/// What the host keeps for the app: memory and descriptors.
+async fn held(port: &TlsPort) -> (u64, u64) {
+    (
+        figure(port, "wapo_app_host_memory_bytes", "").await,
+        figure(port, "wapo_app_descriptors", "").await,
+    )
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_connections_take_is_counted_for_the_instance_and_given_back() {
     const CONNECTIONS: usize = 10;
@@ -229,34 +249,72 @@ async fn what_connections_take_is_counted_for_the_instance_and_given_back() {
     let port = TlsPort::start().await;
     let probe = probe(&port, "one").await;
     let listener = serve(&port, &probe, "shop.example").await;
-    let held = || async {
-        let figures = port
-            .operator()
-            .send(hyper::Method::GET, "/metrics", &[], "");
-        let figures = figures.await.text();
-        let value = |name: &str| -> u64 {
-            let mut lines = figures.lines().filter(|line| line.starts_with(name));
-            let line = lines.next().unwrap();
-            line.rsplit(' ').next().unwrap().parse().unwrap()
-        };
-        (
-            value("wapo_app_host_memory_bytes{"),
-            value("wapo_app_descriptors{"),
-        )
-    };
-    let before = held().await;
+    let before = held(&port).await;
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS {
         let client = port.connect("shop.example");
         let (client, stream) = tokio::join!(client, probe.tcp_accept_no_addr(listener));
         open.push((client.unwrap(), stream.unwrap()));
     }
-    let after = held().await;
+    let after = held(&port).await;
     let each = STREAM_BYTES * CONNECTIONS as u64;
     assert_eq!(after.0 - before.0, each);
     assert_eq!(after.1 - before.1, CONNECTIONS as u64);
     for (_, stream) in open {
         probe.close(stream).await.unwrap();
     }
-    assert_eq!(held().await, before);
+    assert_eq!(held(&port).await, before);
+}
+
+/// Lets a client send a mebibyte, reads it piece by piece, and gives what the host has
+/// kept for the app after each of them, besides what it keeps for the connection.
+async fn read_in_pieces(port: &TlsPort, probe: &Probe, piece: u32) -> BTreeSet<u64> {
+    let sent: Vec<u8> = (0..=250).cycle().take(1 << 20).collect();
+    let listener = serve(port, probe, "shop.example").await;
+    let client = port.connect("shop.example");
+    let (client, stream) = tokio::join!(client, probe.tcp_accept_no_addr(listener));
+    let (mut client, stream) = (client.unwrap(), stream.unwrap());
+    let before = held(port).await.0;
+    let text = sent.clone();
+    let sending = tokio::spawn(async move {
+        client.write_all(&text).await.unwrap();
+        client
+    });
+    let (mut received, mut kept) = (Vec::new(), BTreeSet::new());
+    while received.len() < sent.len() {
+        let some = probe.poll_read(stream, piece).await.unwrap();
+        assert!(!some.is_empty() && some.len() <= piece as usize);
+        received.extend(some);
+        kept.insert(held(port).await.0 - before);
+    }
+    assert!(received == sent, "other bytes came");
+    assert_eq!(held(port).await.0, before, "it has all");
+    drop(within("the client", sending).await.unwrap());
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_read_ahead_of_a_guest_is_counted_until_it_has_it() {
+    /// Less than a record, and more than the library asks the socket for.
+    const PIECE: u32 = 5_000;
+    const AHEAD_BYTES: u64 = 66 * 1024;
+    let port = TlsPort::start().await;
+    let probe = probe(&port, "one").await;
+    let kept = read_in_pieces(&port, &probe, PIECE).await;
+    assert_eq!(kept, [0, AHEAD_BYTES].into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_memory_nothing_is_read_ahead_and_a_guest_has_all_even_so() {
+    let port = TlsPort::start().await;
+    let probe = Probe::on(port.daemon(), |app| {
+        let list: QuotaList = "host-memory=1K".parse().unwrap();
+        app.quotas = list.0;
+    })
+    .await;
+    let kept = read_in_pieces(&port, &probe, 5_000).await;
+    assert_eq!(kept, [0].into());
+    let quota = r#"quota="host-memory""#;
+    let refused = figure(&port, "wapo_app_quota_refused_total", quota).await;
+    assert_eq!(refused, 1, "a connection asks once");
 }
