@@ -1,0 +1,61 @@
+//! Lists the modules of the boot code for the engine, and sizes its stack.
+//!
+//! The boot code is every `.js` file below `js/` and, under `npm/`, what
+//! `cargo xtask guests` bundled of npm packages (`WAPO_JS_NPM` names the folder).
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+/// Stack of wasm code in linear memory. The limit that scripts meet
+/// (`engine::STACK_BYTES`) is far below it: the rest is for what the engine's
+/// own functions need beyond the point where they look.
+const STACK_BYTES: usize = 2 * 1024 * 1024;
+
+fn main() -> io::Result<()> {
+    println!("cargo:rustc-link-arg-bins=-zstack-size={STACK_BYTES}");
+    let root = PathBuf::from(variable("CARGO_MANIFEST_DIR")?);
+    let mut modules = Vec::new();
+    collect(&root.join("js"), "", &mut modules)?;
+    println!("cargo:rerun-if-env-changed=WAPO_JS_NPM");
+    if let Some(folder) = env::var_os("WAPO_JS_NPM") {
+        collect(Path::new(&folder), "npm/", &mut modules)?;
+    }
+    modules.sort();
+    let mut table = String::from("&[\n");
+    for (name, path) in &modules {
+        let _ = writeln!(
+            table,
+            "({name:?}, include_str!({:?})),",
+            path.display().to_string()
+        );
+    }
+    table.push(']');
+    fs::write(
+        Path::new(&variable("OUT_DIR")?).join("boot_modules.rs"),
+        table,
+    )
+}
+
+fn variable(name: &str) -> io::Result<String> {
+    env::var(name).map_err(io::Error::other)
+}
+
+/// Adds the files of a folder and of those below it, by their path in it.
+fn collect(folder: &Path, prefix: &str, into: &mut Vec<(String, PathBuf)>) -> io::Result<()> {
+    println!("cargo:rerun-if-changed={}", folder.display());
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default()
+            .to_owned();
+        if path.is_dir() {
+            collect(&path, &format!("{prefix}{name}/"), into)?;
+        } else if name.ends_with(".js") {
+            into.push((format!("{prefix}{name}"), path));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Runs JavaScript: one runtime and one context of QuickJS, its limits, and
+//! the one way in.
+//!
+//! Not the web platform (that is boot code) and not the program. Whatever has
+//! something to tell to JavaScript calls [`Engine::enter`].
+
+pub(crate) mod boot;
+pub(crate) mod bytes;
+mod failure;
+mod jobs;
+pub(crate) mod report;
+mod tasks;
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::{Rc, Weak};
+
+use rquickjs::{Context, Ctx, JsLifetime, Runtime};
+
+pub(crate) use self::failure::Failure;
+use self::jobs::Jobs;
+pub(crate) use self::report::describe;
+pub(crate) use self::tasks::{Task, promise};
+use wapo::task::JoinHandle;
+
+/// Stack that scripts may use, in bytes of linear memory.
+///
+/// A frame of wasm code takes room in two places: here, and on the host's
+/// stack (512 KiB), where the engine's frames are larger. The limit has to be
+/// met here first, or the host ends the instance.
+const STACK_BYTES: usize = 160 * 1024;
+
+/// A runtime of JavaScript. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Engine(Rc<Inner>);
+
+struct Inner {
+    runtime: Runtime,
+    context: Context,
+    jobs: Jobs,
+    /// How deep in calls from outside: jobs run when the outermost one ends.
+    depth: Cell<u32>,
+    rejections: RefCell<report::Rejections>,
+    tasks: RefCell<BTreeMap<u64, JoinHandle<()>>>,
+    next_task: Cell<u64>,
+}
+
+/// What a context knows about its engine.
+#[derive(JsLifetime)]
+struct Owner(Weak<Inner>);
+
+thread_local! {
+    /// The engine that was made before the image of memory was taken.
+    static PREPARED: RefCell<Option<Engine>> = const { RefCell::new(None) };
+}
+
+impl Engine {
+    /// The engine of the program, with its boot code evaluated.
+    ///
+    /// # Errors
+    ///
+    /// The boot code fails, which is a defect of ours.
+    pub(crate) fn prepared() -> rquickjs::Result<Self> {
+        PREPARED.with_borrow_mut(|prepared| match prepared {
+            Some(engine) => Ok(engine.clone()),
+            None => {
+                let engine = Self::new()?;
+                boot::evaluate(&engine)?;
+                Ok(prepared.insert(engine).clone())
+            }
+        })
+    }
+
+    fn new() -> rquickjs::Result<Self> {
+        let runtime = Runtime::new()?;
+        runtime.set_max_stack_size(
+            std::env::var("JS_STACK")
+                .ok()
+                .and_then(|s| s.parse().ok())
+                .unwrap_or(STACK_BYTES),
+        );
+        let context = Context::full(&runtime)?;
+        let inner = Rc::new(Inner {
+            runtime,
+            context,
+            jobs: Jobs::default(),
+            depth: Cell::new(0),
+            rejections: RefCell::default(),
+            tasks: RefCell::default(),
+            next_task: Cell::new(0),
+        });
+        let engine = Self(inner);
+        let owner = Owner(Rc::downgrade(&engine.0));
+        engine.0.context.with(|ctx| {
+            let _ = ctx.store_userdata(owner);
+        });
+        report::track(&engine);
+        Ok(engine)
+    }
+
+    /// The engine that a context belongs to; `None` while it is torn down.
+    pub(crate) fn of(ctx: &Ctx<'_>) -> Option<Self> {
+        let owner = ctx.userdata::<Owner>()?;
+        owner.0.upgrade().map(Self)
+    }
+
+    /// A reference that does not keep it alive, for tasks.
+    pub(crate) fn weak(&self) -> WeakEngine {
+        WeakEngine(Rc::downgrade(&self.0))
+    }
+
+    /// Calls into JavaScript, then runs the jobs that are ready.
+    ///
+    /// Jobs beyond the budget of one turn run in a later one, after other
+    /// tasks of the program had theirs.
+    pub(crate) fn enter<R>(&self, action: impl for<'js> FnOnce(&Ctx<'js>) -> R) -> R {
+        let inner = &self.0;
+        inner.depth.set(inner.depth.get() + 1);
+        let result = inner.context.with(|ctx| action(&ctx));
+        inner.depth.set(inner.depth.get() - 1);
+        if inner.depth.get() == 0 {
+            self.run_jobs();
+        }
+        result
+    }
+}
+
+/// An engine that may be gone.
+#[derive(Clone)]
+pub(crate) struct WeakEngine(Weak<Inner>);
+
+impl WeakEngine {
+    /// The engine, while it lives.
+    pub(crate) fn upgrade(&self) -> Option<Engine> {
+        self.0.upgrade().map(Engine)
+    }
+}

@@ -1,0 +1,120 @@
+//! Tasks of an engine: what a native function does while JavaScript goes on.
+//!
+//! A task keeps values of JavaScript only as [`Persistent`]s, and calls back
+//! through [`Engine::enter`]. All of them are dropped before their engine is.
+
+use std::future::Future;
+use std::rc::Rc;
+
+use rquickjs::{Ctx, Function, IntoJs, Persistent, Promise};
+
+use super::{Engine, Failure, Inner};
+
+impl Engine {
+    /// Starts a task that lives no longer than the engine.
+    ///
+    /// Dropping the guard drops the task; [`Task::detach`] lets it run on.
+    pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task {
+        let weak = Rc::downgrade(&self.0);
+        let id = self.0.next_task.get();
+        self.0.next_task.set(id + 1);
+        let handle = wapo::spawn(async move {
+            future.await;
+            if let Some(inner) = weak.upgrade() {
+                inner.tasks.borrow_mut().remove(&id);
+            }
+        });
+        self.0.tasks.borrow_mut().insert(id, handle);
+        Task {
+            engine: Rc::downgrade(&self.0),
+            id,
+            is_detached: false,
+        }
+    }
+}
+
+/// A running task; dropping it ends the task.
+pub(crate) struct Task {
+    engine: std::rc::Weak<Inner>,
+    id: u64,
+    is_detached: bool,
+}
+
+impl Task {
+    /// Lets the task run to its end, or to that of the engine.
+    pub(crate) fn detach(mut self) {
+        self.is_detached = true;
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        if let (false, Some(engine)) = (self.is_detached, self.engine.upgrade())
+            && let Some(handle) = engine.tasks.borrow_mut().remove(&self.id)
+        {
+            handle.abort();
+        }
+    }
+}
+
+/// Makes a promise that is settled by what a future gives.
+///
+/// # Errors
+///
+/// No memory for the promise.
+pub(crate) fn promise<'js, T>(
+    ctx: &Ctx<'js>,
+    future: impl Future<Output = Result<T, Failure>> + 'static,
+) -> rquickjs::Result<Promise<'js>>
+where
+    T: for<'a> IntoJs<'a> + 'static,
+{
+    let (promise, resolve, reject) = Promise::new(ctx)?;
+    let settle = Settle {
+        resolve: Persistent::save(ctx, resolve),
+        reject: Persistent::save(ctx, reject),
+    };
+    let Some(engine) = Engine::of(ctx) else {
+        return Ok(promise);
+    };
+    let for_task = Rc::downgrade(&engine.0);
+    engine
+        .spawn(async move {
+            let outcome = future.await;
+            if let Some(inner) = for_task.upgrade() {
+                settle.settle(&Engine(inner), outcome);
+            }
+        })
+        .detach();
+    Ok(promise)
+}
+
+/// The two functions of a promise.
+struct Settle {
+    resolve: Persistent<Function<'static>>,
+    reject: Persistent<Function<'static>>,
+}
+
+impl Settle {
+    fn settle<T>(self, engine: &Engine, outcome: Result<T, Failure>)
+    where
+        T: for<'a> IntoJs<'a>,
+    {
+        engine.enter(|ctx| {
+            let called = match outcome.map_err(|failure| failure.throw(ctx)) {
+                Ok(value) => value
+                    .into_js(ctx)
+                    .and_then(|value| self.resolve.restore(ctx)?.call::<_, ()>((value,))),
+                Err(_) => {
+                    let thrown = ctx.catch();
+                    self.reject.restore(ctx).and_then(|reject| reject.call::<_, ()>((thrown,)))
+                }
+            };
+            if called.is_err() {
+                // No memory for the value: the promise has to be settled all the same.
+                let thrown = ctx.catch();
+                log::error!(target: "js", "a promise was not settled: {}", super::describe(ctx, &thrown));
+            }
+        });
+    }
+}

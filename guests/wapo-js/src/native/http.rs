@@ -1,0 +1,270 @@
+//! `native.http`: requests that the program answers.
+//!
+//! The boot code gives its function of requests once ([`object`], `serve`);
+//! `crate::serve` calls it with an [`Exchange`] for each.
+
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::future::ready;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use rquickjs::class::{Trace, Tracer};
+use rquickjs::function::Func;
+use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Object, Persistent, Value};
+use wapo::http::{
+    Body, BodySender, HeaderName, HeaderValue, IntoResponse, Request, Responder, Response,
+    StatusCode,
+};
+
+use super::stream::{ByteSink, ByteSource, Later, Sink, Source};
+use crate::engine::bytes::copied;
+use crate::engine::{Engine, Failure, report};
+
+/// The boot code's function of requests.
+#[derive(JsLifetime)]
+struct Dispatcher(RefCell<Option<Persistent<Function<'static>>>>);
+
+pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
+    let _ = ctx.store_userdata(Dispatcher(RefCell::default()));
+    Class::<Exchange>::define(&Object::new(ctx.clone())?)?;
+    let area = Object::new(ctx.clone())?;
+    area.set("serve", Func::from(serve))?;
+    Ok(area)
+}
+
+fn serve<'js>(ctx: Ctx<'js>, function: Function<'js>) {
+    if let Some(dispatcher) = ctx.userdata::<Dispatcher>() {
+        *dispatcher.0.borrow_mut() = Some(Persistent::save(&ctx, function));
+    }
+}
+
+/// What `serve` was given.
+pub(crate) fn dispatcher<'js>(ctx: &Ctx<'js>) -> Option<Function<'js>> {
+    let dispatcher = ctx.userdata::<Dispatcher>()?;
+    let function = dispatcher.0.borrow().clone()?;
+    function.restore(ctx).ok()
+}
+
+/// One request and its answer.
+#[derive(JsLifetime)]
+#[rquickjs::class]
+pub(crate) struct Exchange {
+    #[qjs(skip_trace)]
+    remote: Option<SocketAddr>,
+    #[qjs(skip_trace)]
+    request: Request<()>,
+    #[qjs(skip_trace)]
+    body: Option<Body>,
+    #[qjs(skip_trace)]
+    responder: Option<Responder>,
+}
+
+impl<'js> Trace<'js> for Exchange {
+    fn trace<'a>(&self, _: Tracer<'a, 'js>) {}
+}
+
+impl Exchange {
+    pub(crate) fn new(request: Request<Body>, responder: Responder) -> Self {
+        let remote = wapo::http::peer(&request);
+        let (head, body) = request.into_parts();
+        Self {
+            remote,
+            request: Request::from_parts(head, ()),
+            body: Some(body),
+            responder: Some(responder),
+        }
+    }
+}
+
+#[rquickjs::methods]
+impl Exchange {
+    /// The request's method.
+    #[qjs(get)]
+    fn method(&self) -> &str {
+        self.request.method().as_str()
+    }
+
+    /// Its whole URL.
+    #[qjs(get)]
+    fn url(&self) -> String {
+        self.request.uri().to_string()
+    }
+
+    /// The client's address, where the worker knows it.
+    #[qjs(get)]
+    fn remote(&self) -> Option<String> {
+        self.remote.map(|address| address.to_string())
+    }
+
+    /// Names and values of its header fields in turn, a character for a byte.
+    #[qjs(get)]
+    fn headers<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Array<'js>> {
+        let array = Array::new(ctx)?;
+        for (index, (name, value)) in self.request.headers().iter().enumerate() {
+            array.set(2 * index, name.as_str())?;
+            array.set(2 * index + 1, isomorphic(value.as_bytes()).as_ref())?;
+        }
+        Ok(array)
+    }
+
+    /// The values of one field, joined; `null` when there are none.
+    fn header(&self, name: String) -> Option<String> {
+        let mut values = self.request.headers().get_all(&name).iter();
+        let mut all = isomorphic(values.next()?.as_bytes()).into_owned();
+        for value in values {
+            all.push_str(", ");
+            all.push_str(&isomorphic(value.as_bytes()));
+        }
+        Some(all)
+    }
+
+    /// The request's body, once; `null` when there is none.
+    #[qjs(rename = "takeBody")]
+    fn take_body(&mut self) -> Option<ByteSource> {
+        let body = self.body.take().filter(|body| !body.is_end_stream())?;
+        Some(ByteSource::new(Incoming(body)))
+    }
+
+    /// Answers with a body that is at hand.
+    fn respond<'js>(
+        &mut self,
+        ctx: Ctx<'js>,
+        status: u16,
+        headers: Array<'js>,
+        body: Value<'js>,
+    ) -> rquickjs::Result<()> {
+        let body = copied(&ctx, &body)?;
+        let response = response(&ctx, status, &headers)?;
+        self.send(&ctx, response.map(|()| Body::from(body)))
+    }
+
+    /// Sends the head of an answer and gives the sink of its body.
+    fn start<'js>(
+        &mut self,
+        ctx: Ctx<'js>,
+        status: u16,
+        headers: Array<'js>,
+    ) -> rquickjs::Result<ByteSink> {
+        let (sender, body) = Body::channel();
+        let response = response(&ctx, status, &headers)?;
+        self.send(&ctx, response.map(|()| body))?;
+        Ok(ByteSink::new(Outgoing(Some(sender))))
+    }
+
+    /// Answers 500 if nothing was sent.
+    fn fail(&mut self) {
+        if let Some(responder) = self.responder.take() {
+            answer(
+                responder,
+                (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response(),
+            );
+        }
+    }
+}
+
+impl Exchange {
+    fn send(&mut self, ctx: &Ctx<'_>, response: Response<Body>) -> rquickjs::Result<()> {
+        let again = || Exception::throw_type(ctx, "the request has its answer already");
+        answer(self.responder.take().ok_or_else(again)?, response);
+        Ok(())
+    }
+}
+
+fn answer(responder: Responder, response: Response<Body>) {
+    wapo::spawn(async move {
+        if let Err(error) = responder.send(response).await {
+            log::debug!(target: "js", "a response was not taken: {error}");
+        }
+    });
+}
+
+/// A text with a character for each byte.
+fn isomorphic(bytes: &[u8]) -> Cow<'_, str> {
+    match str::from_utf8(bytes) {
+        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
+        _ => bytes.iter().copied().map(char::from).collect(),
+    }
+}
+
+/// The body of a request.
+struct Incoming(Body);
+
+impl Source for Incoming {
+    fn next(&mut self) -> Later<'_, Result<Option<Bytes>, Failure>> {
+        Box::pin(async {
+            let piece = self.0.chunk().await;
+            piece.map_err(|error| {
+                Failure::type_error(format!("the request's body was cut: {error}"))
+            })
+        })
+    }
+}
+
+/// The body of an answer.
+struct Outgoing(Option<BodySender>);
+
+impl Sink for Outgoing {
+    fn write(&mut self, piece: Bytes) -> Later<'_, Result<(), Failure>> {
+        Box::pin(async {
+            let gone = || Failure::type_error("the client has gone");
+            let sender = self.0.as_mut().ok_or_else(gone)?;
+            sender.send(piece).await.map_err(|_| gone())
+        })
+    }
+
+    fn close(&mut self) -> Later<'_, Result<(), Failure>> {
+        drop(self.0.take());
+        Box::pin(ready(Ok(())))
+    }
+
+    fn abort(self: Box<Self>) {
+        if let Some(sender) = self.0 {
+            sender.abort();
+        }
+    }
+}
+
+fn response<'js>(
+    ctx: &Ctx<'js>,
+    status: u16,
+    headers: &Array<'js>,
+) -> rquickjs::Result<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status)
+        .map_err(|_| Exception::throw_range(ctx, &format!("{status} is no HTTP status")))?;
+    let map = response.headers_mut();
+    let mut fields = headers.iter::<rquickjs::String<'js>>();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        let name = name?.to_string()?;
+        let name = HeaderName::try_from(&name)
+            .map_err(|_| Exception::throw_type(ctx, &format!("{name:?} is no header name")))?;
+        let bytes = value?
+            .to_string()?
+            .chars()
+            .map(u8::try_from)
+            .collect::<Result<Vec<u8>, _>>();
+        let value = bytes
+            .ok()
+            .and_then(|bytes| HeaderValue::try_from(bytes).ok());
+        let value = value
+            .ok_or_else(|| Exception::throw_type(ctx, &format!("header {name} cannot be sent")))?;
+        map.append(name, value);
+    }
+    Ok(response)
+}
+
+/// Hands a request to the boot code; `false` when there is nobody to answer.
+pub(crate) fn dispatch(engine: &Engine, request: Request<Body>, responder: Responder) {
+    engine.enter(|ctx| {
+        let Some(function) = dispatcher(ctx) else {
+            return;
+        };
+        let exchange = Class::instance(ctx.clone(), Exchange::new(request, responder));
+        let outcome = exchange.and_then(|exchange| function.call::<_, ()>((exchange,)));
+        if outcome.is_err() {
+            report::exception(ctx, "a request");
+        }
+    });
+}
