@@ -18,7 +18,5 @@ async fn main() -> Result<(), String> {
     wapo::log::init();
     let program = Program::from_arguments(std::env::args().skip(1))?;
     let engine = Engine::prepared().map_err(|error| error.to_string())?;
-    program.start(&engine)?;
-    serve::run(&engine).await;
-    Ok(())
+    serve::run(&engine, program).await
 }

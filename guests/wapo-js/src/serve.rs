@@ -1,11 +1,44 @@
-//! Brings requests from the gateway to the program.
+//! Runs a program to its end, and brings it requests from the gateway.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
 
 use crate::engine::Engine;
 use crate::native;
+use crate::program::{Handler, Program};
 
-/// Takes requests until there will be no more.
-pub(crate) async fn run(engine: &Engine) {
+/// Evaluates the program and serves until it is over.
+///
+/// # Errors
+///
+/// What its evaluation throws, as a text.
+pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String> {
+    let handler = program.evaluate(engine).await?;
+    let over = engine.until(|engine| {
+        let serves = engine.is_serving(handler.as_ref());
+        engine.has_exited() || (engine.is_idle() && !serves)
+    });
+    either(over, requests(engine, &handler)).await;
+    Ok(())
+}
+
+/// Takes requests, once the program answers any, until there will be no more.
+async fn requests(engine: &Engine, handler: &Handler) {
+    engine
+        .until(|engine| engine.is_serving(handler.as_ref()))
+        .await;
     while let Some((request, responder)) = wapo::http::accept().await {
-        native::dispatch(engine, request, responder);
+        native::dispatch(engine, handler.as_ref(), request, responder);
     }
+}
+
+/// Waits for the first of two futures.
+async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    poll_fn(|cx| match first.as_mut().poll(cx) {
+        Poll::Pending => second.as_mut().poll(cx),
+        ready => ready,
+    })
+    .await;
 }

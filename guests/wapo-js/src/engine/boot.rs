@@ -1,16 +1,30 @@
 //! Evaluates the boot code: the modules below `js/`, which build the web
 //! platform and the `Wapo` object on the natives.
 
-use rquickjs::{CatchResultExt, Error, Module};
+use rquickjs::{CatchResultExt, Ctx, Error, Function, Module, Object, Persistent, Value};
 
 use super::Engine;
 use crate::program::loader;
 
 /// Every boot module: its name (a path below `js/`) and its source.
-pub(crate) const MODULES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boot_modules.rs"));
+const MODULES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boot_modules.rs"));
 
-/// The module that installs the globals.
+/// What names of boot modules begin with.
+const PREFIX: &str = "wapo:boot/";
+/// The module that installs the globals. Its default export holds the hooks.
 const MAIN: &str = "wapo:boot/boot.js";
+
+/// Functions of the boot code that the engine calls. None of them throws.
+pub(super) struct Hooks {
+    /// `dispatch(exchange, handler)`: answers a request.
+    pub(super) dispatch: Persistent<Function<'static>>,
+    /// `rejection(promise, reason, is_handled)`: at the end of a turn.
+    pub(super) rejection: Persistent<Function<'static>>,
+    /// `report(error)`: an exception that nobody caught.
+    pub(super) report: Persistent<Function<'static>>,
+    /// `isServing(handler)`: whether requests have somebody to answer them.
+    pub(super) is_serving: Persistent<Function<'static>>,
+}
 
 /// Evaluates the boot code in a new engine.
 ///
@@ -20,21 +34,34 @@ const MAIN: &str = "wapo:boot/boot.js";
 pub(super) fn evaluate(engine: &Engine) -> rquickjs::Result<()> {
     loader::install(&engine.0.runtime);
     engine.0.context.with(|ctx| {
-        let source = source(MAIN).ok_or_else(|| Error::new_loading(MAIN))?;
-        let run = || -> rquickjs::Result<()> {
-            let (_, promise) = Module::declare(ctx.clone(), MAIN, source)?.eval()?;
-            promise.finish::<()>()
-        };
-        run().catch(&ctx).map_err(|error| {
+        let hooks = run(&ctx).catch(&ctx).map_err(|error| {
             log::error!("the boot code failed: {error}");
             Error::Exception
-        })
+        })?;
+        *engine.0.hooks.borrow_mut() = Some(hooks);
+        Ok(())
+    })
+}
+
+fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
+    let source = source(MAIN).ok_or_else(|| Error::new_loading(MAIN))?;
+    let (module, promise) = Module::declare(ctx.clone(), MAIN, source)?.eval()?;
+    promise.finish::<Value<'_>>()?;
+    let hooks: Object<'_> = module.get("default")?;
+    let hook = |name: &str| -> rquickjs::Result<Persistent<Function<'static>>> {
+        Ok(Persistent::save(ctx, hooks.get::<_, Function<'_>>(name)?))
+    };
+    Ok(Hooks {
+        dispatch: hook("dispatch")?,
+        rejection: hook("rejection")?,
+        report: hook("report")?,
+        is_serving: hook("isServing")?,
     })
 }
 
 /// Source of a boot module by its full name.
 pub(crate) fn source(name: &str) -> Option<&'static str> {
-    let name = name.strip_prefix("wapo:boot/")?;
+    let name = name.strip_prefix(PREFIX)?;
     let index = MODULES
         .binary_search_by(|(known, _)| (*known).cmp(name))
         .ok()?;

@@ -35,9 +35,7 @@ impl Engine {
                     }
                 }
                 // An interrupt or no memory: the job is over, the others go on.
-                Err(failed) => failed
-                    .0
-                    .with(|ctx| report::exception(&ctx, "a promise's job")),
+                Err(failed) => failed.0.with(|ctx| report::exception(&ctx)),
             }
         }
         self.go_on_later();

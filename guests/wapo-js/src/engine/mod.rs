@@ -8,6 +8,7 @@ pub(crate) mod boot;
 pub(crate) mod bytes;
 mod failure;
 mod jobs;
+mod life;
 pub(crate) mod report;
 mod tasks;
 
@@ -15,7 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use rquickjs::{Context, Ctx, JsLifetime, Runtime};
+use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
 
 pub(crate) use self::failure::Failure;
 use self::jobs::Jobs;
@@ -41,6 +42,9 @@ struct Inner {
     /// How deep in calls from outside: jobs run when the outermost one ends.
     depth: Cell<u32>,
     rejections: RefCell<report::Rejections>,
+    /// Functions of the boot code, once it was evaluated.
+    hooks: RefCell<Option<boot::Hooks>>,
+    life: life::Life,
     tasks: RefCell<BTreeMap<u64, JoinHandle<()>>>,
     next_task: Cell<u64>,
 }
@@ -86,6 +90,8 @@ impl Engine {
             jobs: Jobs::default(),
             depth: Cell::new(0),
             rejections: RefCell::default(),
+            hooks: RefCell::default(),
+            life: life::Life::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
         });
@@ -102,6 +108,36 @@ impl Engine {
     pub(crate) fn of(ctx: &Ctx<'_>) -> Option<Self> {
         let owner = ctx.userdata::<Owner>()?;
         owner.0.upgrade().map(Self)
+    }
+
+    /// The boot code's function of requests.
+    pub(crate) fn dispatch<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Function<'js>> {
+        let hooks = self.0.hooks.borrow();
+        let hooks = hooks.as_ref().ok_or(rquickjs::Error::Unknown)?;
+        hooks.dispatch.clone().restore(ctx)
+    }
+
+    /// Whether requests have somebody to answer them: the program's default
+    /// export, or a listener.
+    pub(crate) fn is_serving(&self, handler: Option<&Persistent<Value<'static>>>) -> bool {
+        let is_serving = self
+            .0
+            .hooks
+            .borrow()
+            .as_ref()
+            .map(|hooks| hooks.is_serving.clone());
+        let Some(is_serving) = is_serving else {
+            return false;
+        };
+        self.0.context.with(|ctx| {
+            let answer = is_serving.restore(&ctx).and_then(|function| {
+                let handler = handler
+                    .map(|handler| handler.clone().restore(&ctx))
+                    .transpose()?;
+                function.call::<_, bool>((handler,))
+            });
+            answer.unwrap_or(false)
+        })
     }
 
     /// A reference that does not keep it alive, for tasks.

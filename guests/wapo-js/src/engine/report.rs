@@ -1,67 +1,160 @@
-//! Failures of JavaScript that nobody caught: their text, and where they go.
+//! Failures of JavaScript that nobody caught: where they go, and their text.
 //!
 //! Everything here has to survive any value that a script can throw: `null`, a
 //! revoked proxy, an object whose getters throw.
 
-use rquickjs::{CatchResultExt, Ctx, Persistent, Value};
+use rquickjs::runtime::RejectionTracker;
+use rquickjs::{CatchResultExt, Ctx, Function, Persistent, Value};
 
 use super::Engine;
+use super::boot::Hooks;
 
-/// Rejected promises that nobody has handled so far in this turn.
+/// A promise and what it was rejected with.
+type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
+
+/// Rejected promises.
 #[derive(Default)]
 pub(super) struct Rejections {
-    unhandled: Vec<(Persistent<Value<'static>>, Persistent<Value<'static>>)>,
+    /// Not handled so far in this turn.
+    fresh: Vec<Rejection>,
+    /// Told to be unhandled, and handled in this turn.
+    handled: Vec<Rejection>,
+    /// Told to be unhandled; the newest of them.
+    told: Vec<Rejection>,
 }
+
+/// Unhandled rejections that are remembered, to tell when they are handled
+/// after all. A program with more has them in its log.
+const TOLD_MAX: usize = 100;
 
 /// Characters of a failure's text that are kept.
 const TEXT_CHARACTERS_MAX: usize = 8 * 1024;
 
 /// Has the engine note rejections that are not handled.
 pub(super) fn track(engine: &Engine) {
-    let inner = std::rc::Rc::downgrade(&engine.0);
+    let weak = engine.weak();
+    let note: RejectionTracker = Box::new(move |ctx, promise, reason, is_handled| {
+        if let Some(engine) = weak.upgrade() {
+            let saved = (
+                Persistent::save(&ctx, promise.clone()),
+                Persistent::save(&ctx, reason),
+            );
+            let mut rejections = engine.0.rejections.borrow_mut();
+            rejections.note(&ctx, &promise, saved, is_handled);
+        }
+    });
     engine
         .0
         .runtime
-        .set_host_promise_rejection_tracker(Some(Box::new(
-            move |ctx, promise, reason, handled| {
-                let Some(inner) = inner.upgrade() else { return };
-                let mut rejections = inner.rejections.borrow_mut();
-                if handled {
-                    rejections.unhandled.retain(|(known, _)| {
-                        known
-                            .clone()
-                            .restore(&ctx)
-                            .is_ok_and(|known| known != promise)
-                    });
-                } else {
-                    rejections.unhandled.push((
-                        Persistent::save(&ctx, promise),
-                        Persistent::save(&ctx, reason),
-                    ));
-                }
-            },
-        )));
+        .set_host_promise_rejection_tracker(Some(note));
 }
 
-/// Reports rejections that are still not handled at the end of the turn.
-pub(super) fn settle_rejections(engine: &Engine) {
-    let unhandled = std::mem::take(&mut engine.0.rejections.borrow_mut().unhandled);
-    if unhandled.is_empty() {
-        return;
+impl Rejections {
+    fn note<'js>(
+        &mut self,
+        ctx: &Ctx<'js>,
+        promise: &Value<'js>,
+        saved: Rejection,
+        is_handled: bool,
+    ) {
+        if !is_handled {
+            self.fresh.push(saved);
+            return;
+        }
+        let is_it = |known: &Rejection| {
+            let known = known.0.clone().restore(ctx);
+            known.is_ok_and(|known| known == *promise)
+        };
+        if let Some(index) = self.fresh.iter().position(is_it) {
+            self.fresh.swap_remove(index);
+        } else if let Some(index) = self.told.iter().position(is_it) {
+            self.handled.push(self.told.swap_remove(index));
+        }
     }
+}
+
+/// Tells the boot code, at the end of a turn, what is still not handled, and
+/// what is handled after all. Answers whether there was something to tell.
+pub(super) fn settle_rejections(engine: &Engine) -> bool {
+    let (fresh, handled) = {
+        let mut rejections = engine.0.rejections.borrow_mut();
+        (
+            std::mem::take(&mut rejections.fresh),
+            std::mem::take(&mut rejections.handled),
+        )
+    };
+    if fresh.is_empty() && handled.is_empty() {
+        return false;
+    }
+    let tell = |(promise, reason): &Rejection, is_handled: bool| {
+        let (promise, reason) = (promise.clone(), reason.clone());
+        hook(
+            engine,
+            |hooks| hooks.rejection.clone(),
+            |ctx, function| {
+                let (promise, reason) = (promise.restore(ctx)?, reason.restore(ctx)?);
+                function.call((promise, reason, is_handled))
+            },
+        );
+    };
+    for rejection in &handled {
+        tell(rejection, true);
+    }
+    for rejection in fresh {
+        tell(&rejection, false);
+        let mut rejections = engine.0.rejections.borrow_mut();
+        if rejections.told.len() >= TOLD_MAX {
+            rejections.told.remove(0);
+        }
+        rejections.told.push(rejection);
+    }
+    true
+}
+
+/// Calls a hook of the boot code, and logs what it throws.
+fn hook(
+    engine: &Engine,
+    which: impl FnOnce(&Hooks) -> Persistent<Function<'static>>,
+    call: impl for<'js> FnOnce(&Ctx<'js>, Function<'js>) -> rquickjs::Result<()>,
+) {
+    let Some(function) = engine.0.hooks.borrow().as_ref().map(which) else {
+        return;
+    };
     engine.0.context.with(|ctx| {
-        for (_, reason) in unhandled {
-            if let Ok(reason) = reason.restore(&ctx) {
-                log::error!(target: "js", "unhandled rejection: {}", describe(&ctx, &reason));
-            }
+        let called = function
+            .restore(&ctx)
+            .and_then(|function| call(&ctx, function));
+        if called.is_err() {
+            let thrown = ctx.catch();
+            log::error!(target: "js", "a report failed: {}", describe(&ctx, &thrown));
         }
     });
 }
 
-/// Takes the pending exception of a context and logs it.
-pub(crate) fn exception(ctx: &Ctx<'_>, what: &str) {
+/// Takes the pending exception of a context and reports it: to the program's
+/// listeners of errors, else to the log.
+pub(crate) fn exception(ctx: &Ctx<'_>) {
     let thrown = ctx.catch();
-    log::error!(target: "js", "{what} failed: {}", describe(ctx, &thrown));
+    let Some(engine) = Engine::of(ctx) else {
+        return;
+    };
+    let report = engine
+        .0
+        .hooks
+        .borrow()
+        .as_ref()
+        .map(|hooks| hooks.report.clone());
+    let Some(report) = report else {
+        log::error!(target: "js", "{}", describe(ctx, &thrown));
+        return;
+    };
+    let told = report
+        .restore(ctx)
+        .and_then(|report| report.call::<_, ()>((thrown.clone(),)));
+    if told.is_err() {
+        ctx.catch();
+        log::error!(target: "js", "{}", describe(ctx, &thrown));
+    }
 }
 
 /// A text for a thrown value: message, and the stack where there is one.
@@ -74,16 +167,14 @@ pub(crate) fn describe<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
 }
 
 fn text_of<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
-    let plain = || {
-        let text = ctx.globals().get::<_, rquickjs::Function<'js>>("String");
-        text.and_then(|function| function.call::<_, String>((thrown.clone(),)))
-            .catch(ctx)
-            .unwrap_or_else(|_| format!("a value of type {}", thrown.type_name()))
-    };
+    let text = ctx.globals().get::<_, Function<'js>>("String");
+    let head = text
+        .and_then(|function| function.call::<_, String>((thrown.clone(),)))
+        .catch(ctx)
+        .unwrap_or_else(|_| format!("a value of type {}", thrown.type_name()));
     let Some(object) = thrown.as_object() else {
-        return plain();
+        return head;
     };
-    let head = plain();
     match object.get::<_, Option<String>>("stack").catch(ctx) {
         Ok(Some(stack)) if !stack.trim().is_empty() => format!("{head}\n{}", stack.trim_end()),
         _ => head,

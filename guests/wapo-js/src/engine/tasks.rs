@@ -22,6 +22,7 @@ impl Engine {
             future.await;
             if let Some(inner) = weak.upgrade() {
                 inner.tasks.borrow_mut().remove(&id);
+                inner.life.look();
             }
         });
         self.0.tasks.borrow_mut().insert(id, handle);
@@ -53,6 +54,7 @@ impl Drop for Task {
             && let Some(handle) = engine.tasks.borrow_mut().remove(&self.id)
         {
             handle.abort();
+            engine.life.look();
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Boot modules import them as `wapo:native`, programs cannot. Making an area
 //! calls nothing of the host, because the image of memory is taken afterwards.
 
-mod http;
+mod exchange;
 mod log;
 pub(crate) mod stream;
 mod timers;
@@ -11,7 +11,7 @@ mod timers;
 use rquickjs::module::{Declarations, Exports, ModuleDef};
 use rquickjs::{Ctx, Object};
 
-pub(crate) use self::http::dispatch;
+pub(crate) use self::exchange::dispatch;
 
 /// The module `wapo:native`; its default export has a member per area.
 pub(crate) struct Native;
@@ -25,7 +25,6 @@ impl ModuleDef for Native {
     fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> rquickjs::Result<()> {
         let native = Object::new(ctx.clone())?;
         native.set("log", log::object(ctx)?)?;
-        native.set("http", http::object(ctx)?)?;
         native.set("timers", timers::object(ctx)?)?;
         native.set("time", timers::time(ctx)?)?;
         exports.export("default", native)?;

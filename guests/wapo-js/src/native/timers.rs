@@ -56,7 +56,7 @@ fn fire(engine: &Engine, handle: u32, function: Persistent<Function<'static>>) {
             .restore(ctx)
             .and_then(|function| function.call::<_, ()>(()));
         if called.is_err() {
-            report::exception(ctx, "a timer");
+            report::exception(ctx);
         }
     });
 }

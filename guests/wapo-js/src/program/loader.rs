@@ -1,9 +1,14 @@
 //! Finds modules: those of the boot code, and those of the program.
+//!
+//! Names of boot modules begin with `wapo:boot/`; only boot modules can name
+//! them. Programs import their own files, and the modules that the product
+//! offers (`wapo:sockets`, `node:buffer`), by the names in [`PUBLIC`].
 
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
-use rquickjs::{Ctx, Error, Module, Runtime};
+use rquickjs::{Ctx, Error, Exception, JsLifetime, Module, Object, Runtime};
 
+use super::files::{Files, join};
 use crate::engine::boot;
 use crate::native::Native;
 
@@ -11,10 +16,27 @@ use crate::native::Native;
 const BOOT: &str = "wapo:boot/";
 /// The natives.
 const NATIVE: &str = "wapo:native";
+/// Where the modules that programs may import are, by the beginning of their name.
+const PUBLIC: &[(&str, &str)] = &[
+    ("wapo:", "wapo:boot/public/wapo/"),
+    ("node:", "wapo:boot/public/node/"),
+];
+/// What names of files begin with that are not code.
+const JSON: &str = "json:";
+const TEXT: &str = "text:";
+
+/// The files of the program, once it is known.
+#[derive(JsLifetime)]
+struct Source(Files);
 
 /// Has a runtime find modules here.
 pub(crate) fn install(runtime: &Runtime) {
     runtime.set_loader(Modules, Modules);
+}
+
+/// Tells a context which files its program has.
+pub(crate) fn set_files(ctx: &Ctx<'_>, files: Files) {
+    let _ = ctx.store_userdata(Source(files));
 }
 
 struct Modules;
@@ -22,22 +44,58 @@ struct Modules;
 impl Resolver for Modules {
     fn resolve<'js>(
         &mut self,
-        _: &Ctx<'js>,
+        ctx: &Ctx<'js>,
         base: &str,
         name: &str,
-        _: Option<ImportAttributes<'js>>,
+        attributes: Option<ImportAttributes<'js>>,
     ) -> rquickjs::Result<String> {
         if let Some(base) = base.strip_prefix(BOOT) {
-            if name == NATIVE {
-                return Ok(name.to_owned());
-            }
-            if let Some(package) = name.strip_prefix("npm:") {
-                return Ok(format!("{BOOT}npm/{package}.js"));
-            }
-            return Ok(format!("{BOOT}{}", join(base, name)));
+            return Ok(resolve_boot(base, name));
         }
-        Err(Error::new_resolving(base, name))
+        if let Some(name) = public(name) {
+            return Ok(name);
+        }
+        let missing = || {
+            let hint = match name.starts_with(['.', '/']) {
+                true => "the program has no such file",
+                false => "packages have to be bundled, or named in the import map",
+            };
+            Exception::throw_type(
+                ctx,
+                &format!("cannot find module {name:?}, imported from {base:?}: {hint}"),
+            )
+        };
+        let base = base.trim_start_matches(JSON).trim_start_matches(TEXT);
+        let source = ctx.userdata::<Source>().ok_or_else(missing)?;
+        let file = source.0.resolve(base, name).ok_or_else(missing)?;
+        let kind = attributes.and_then(|attributes| attributes.get_type().ok().flatten());
+        match kind.as_deref() {
+            None => Ok(file),
+            Some("json") => Ok(format!("{JSON}{file}")),
+            Some("text") => Ok(format!("{TEXT}{file}")),
+            Some(other) => Err(Exception::throw_type(
+                ctx,
+                &format!("{name:?} cannot be imported as {other:?}: expected \"json\" or \"text\""),
+            )),
+        }
     }
+}
+
+fn resolve_boot(base: &str, name: &str) -> String {
+    if name == NATIVE {
+        return name.to_owned();
+    }
+    match name.strip_prefix("npm:") {
+        Some(package) => format!("{BOOT}npm/{package}.js"),
+        None => public(name).unwrap_or_else(|| format!("{BOOT}{}", join(base, name))),
+    }
+}
+
+/// The boot module behind a public name.
+fn public(name: &str) -> Option<String> {
+    let (begin, place) = PUBLIC.iter().find(|(begin, _)| name.starts_with(begin))?;
+    let name = format!("{place}{}.js", &name[begin.len()..]);
+    boot::source(&name).map(|_| name)
 }
 
 impl Loader for Modules {
@@ -50,21 +108,52 @@ impl Loader for Modules {
         if name == NATIVE {
             return Module::declare_def::<Native, _>(ctx.clone(), name);
         }
-        let source = boot::source(name).ok_or_else(|| Error::new_loading(name))?;
-        Module::declare(ctx.clone(), name, source)
+        if let Some(source) = boot::source(name) {
+            return Module::declare(ctx.clone(), name, source);
+        }
+        let source = ctx
+            .userdata::<Source>()
+            .ok_or_else(|| Error::new_loading(name))?;
+        let text = |file: &str| {
+            let text = source.0.text(file);
+            text.map_err(|error| Exception::throw_type(ctx, &error))
+        };
+        if let Some(file) = name.strip_prefix(JSON) {
+            return declare_json(ctx, name, &text(file)?);
+        }
+        if let Some(file) = name.strip_prefix(TEXT) {
+            let literal = ctx.json_stringify(text(file)?)?;
+            let literal = literal.map_or(Ok(String::new()), |literal| literal.to_string())?;
+            return Module::declare(ctx.clone(), name, format!("export default {literal}"));
+        }
+        let module = Module::declare(ctx.clone(), name, text(name)?)?;
+        let meta: Object<'js> = module.meta()?;
+        meta.set("url", format!("file:///{name}"))?;
+        Ok(module)
     }
 }
 
-/// Joins a relative name to the folder of the module that imports it.
-fn join(base: &str, name: &str) -> String {
-    let mut parts: Vec<&str> = base.split('/').collect();
-    parts.pop();
-    for part in name.split('/') {
-        match part {
-            "." | "" => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    parts.join("/")
+/// A module whose default export is what a JSON text says.
+///
+/// JSON is an expression of JavaScript but for the name `__proto__`, which has
+/// another meaning there, so the text is parsed by the engine's parser at run time.
+fn declare_json<'js>(
+    ctx: &Ctx<'js>,
+    name: &str,
+    text: &str,
+) -> rquickjs::Result<Module<'js, Declared>> {
+    // Wrong JSON is told when the module is loaded.
+    ctx.json_parse(text)?;
+    let literal = ctx.json_stringify(text)?;
+    let literal = literal.map_or(Ok(String::new()), |literal| literal.to_string())?;
+    let module = Module::declare(
+        ctx.clone(),
+        name,
+        format!("export default import.meta.parse({literal})"),
+    )?;
+    let parse = rquickjs::Function::new(ctx.clone(), |ctx: Ctx<'js>, text: String| {
+        ctx.json_parse(text)
+    })?;
+    module.meta()?.set("parse", parse)?;
+    Ok(module)
 }

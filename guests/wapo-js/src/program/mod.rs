@@ -1,25 +1,27 @@
-//! The program: which sources the arguments name, and how they are evaluated.
+//! The program: which sources the arguments name, how they are evaluated, and
+//! when the program is over.
 
+mod files;
 pub(crate) mod loader;
+mod run;
 
-use rquickjs::context::EvalOptions;
-use rquickjs::{CatchResultExt, Module};
+use self::files::{Files, blob};
+pub(crate) use self::run::Handler;
 
-use crate::engine::Engine;
+/// What a script is called in stack traces.
+const SCRIPT_NAME: &str = "<script>";
+/// What a module of one file is called.
+const MODULE_NAME: &str = "main.js";
 
-/// What to run, in this order.
+/// What to run.
 #[derive(Debug, Default)]
 pub(crate) struct Program {
-    sources: Vec<Source>,
+    /// Classic scripts, in this order and in one global scope.
+    scripts: Vec<String>,
+    /// Modules; the entry is evaluated after the scripts.
+    files: Option<Files>,
+    /// `scriptArgs`.
     arguments: Vec<String>,
-}
-
-#[derive(Debug)]
-enum Source {
-    /// A classic script.
-    Script { name: String, text: String },
-    /// A module of one file.
-    Module { name: String, text: String },
 }
 
 impl Program {
@@ -35,71 +37,23 @@ impl Program {
         while let Some(argument) = arguments.next() {
             let mut value = || arguments.next().ok_or(format!("{argument} needs a value"));
             match argument.as_str() {
-                "-c" => {
-                    let text = value()?;
-                    program.sources.push(Source::Script {
-                        name: "<script>".into(),
-                        text,
-                    });
-                }
-                "--code-hash" => {
-                    let text = blob(&value()?)?;
-                    program.sources.push(Source::Script {
-                        name: "<script>".into(),
-                        text,
-                    });
-                }
+                "-c" => program.scripts.push(value()?),
+                "--code-hash" => program.scripts.push(blob(&value()?)?),
                 "--module" => {
-                    let text = blob(&value()?)?;
-                    program.sources.push(Source::Module {
-                        name: "main.js".into(),
-                        text,
-                    });
+                    program.files = Some(Files::single(MODULE_NAME, blob(&value()?)?));
                 }
+                "--program" => program.files = Some(Files::parse(&blob(&value()?)?)?),
                 "--" => program.arguments.extend(arguments.by_ref()),
-                other => return Err(format!("unknown argument {other:?}")),
+                other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
             }
         }
-        if program.sources.is_empty() {
-            return Err(
-                "nothing to run: expected --module HASH, --code-hash HASH or -c CODE".into(),
-            );
+        if program.scripts.is_empty() && program.files.is_none() {
+            return Err(format!("no program\n{USAGE}"));
         }
         Ok(program)
     }
-
-    /// Evaluates the sources.
-    ///
-    /// # Errors
-    ///
-    /// One of them throws.
-    pub(crate) fn start(&self, engine: &Engine) -> Result<(), String> {
-        self.sources
-            .iter()
-            .try_for_each(|source| source.evaluate(engine))
-    }
 }
 
-impl Source {
-    fn evaluate(&self, engine: &Engine) -> Result<(), String> {
-        engine.enter(|ctx| {
-            let outcome = match self {
-                Self::Script { name, text } => {
-                    let mut options = EvalOptions::default();
-                    options.strict = false;
-                    options.filename = Some(name.clone());
-                    ctx.eval_with_options::<(), _>(text.as_str(), options)
-                }
-                Self::Module { name, text } => {
-                    Module::evaluate(ctx.clone(), name.as_str(), text.as_str()).map(|_| ())
-                }
-            };
-            outcome.catch(ctx).map_err(|error| error.to_string())
-        })
-    }
-}
-
-fn blob(hash: &str) -> Result<String, String> {
-    let bytes = wapo::blob::get(hash).map_err(|error| format!("the source {hash}: {error}"))?;
-    String::from_utf8(bytes).map_err(|_| format!("the source {hash} is not UTF-8"))
-}
+/// What the arguments may be.
+const USAGE: &str =
+    "usage: [-c CODE] [--code-hash HASH] [--module HASH] [--program HASH] [-- ARGUMENT ...]";

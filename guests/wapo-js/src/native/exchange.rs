@@ -1,18 +1,15 @@
-//! `native.http`: requests that the program answers.
+//! `Exchange`: a request that the program answers.
 //!
-//! The boot code gives its function of requests once ([`object`], `serve`);
-//! `crate::serve` calls it with an [`Exchange`] for each.
+//! `crate::serve` makes one for each request and gives it to the boot code.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::future::ready;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body::Body as _;
 use rquickjs::class::{Trace, Tracer};
-use rquickjs::function::Func;
-use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Object, Persistent, Value};
+use rquickjs::{Array, Class, Ctx, Exception, JsLifetime, Persistent, Value};
 use wapo::http::{
     Body, BodySender, HeaderName, HeaderValue, IntoResponse, Request, Responder, Response,
     StatusCode,
@@ -21,31 +18,6 @@ use wapo::http::{
 use super::stream::{ByteSink, ByteSource, Later, Sink, Source};
 use crate::engine::bytes::copied;
 use crate::engine::{Engine, Failure, report};
-
-/// The boot code's function of requests.
-#[derive(JsLifetime)]
-struct Dispatcher(RefCell<Option<Persistent<Function<'static>>>>);
-
-pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
-    let _ = ctx.store_userdata(Dispatcher(RefCell::default()));
-    Class::<Exchange>::define(&Object::new(ctx.clone())?)?;
-    let area = Object::new(ctx.clone())?;
-    area.set("serve", Func::from(serve))?;
-    Ok(area)
-}
-
-fn serve<'js>(ctx: Ctx<'js>, function: Function<'js>) {
-    if let Some(dispatcher) = ctx.userdata::<Dispatcher>() {
-        *dispatcher.0.borrow_mut() = Some(Persistent::save(&ctx, function));
-    }
-}
-
-/// What `serve` was given.
-pub(crate) fn dispatcher<'js>(ctx: &Ctx<'js>) -> Option<Function<'js>> {
-    let dispatcher = ctx.userdata::<Dispatcher>()?;
-    let function = dispatcher.0.borrow().clone()?;
-    function.restore(ctx).ok()
-}
 
 /// One request and its answer.
 #[derive(JsLifetime)]
@@ -255,16 +227,23 @@ fn response<'js>(
     Ok(response)
 }
 
-/// Hands a request to the boot code; `false` when there is nobody to answer.
-pub(crate) fn dispatch(engine: &Engine, request: Request<Body>, responder: Responder) {
+/// Hands a request to the boot code.
+pub(crate) fn dispatch(
+    engine: &Engine,
+    handler: Option<&Persistent<Value<'static>>>,
+    request: Request<Body>,
+    responder: Responder,
+) {
     engine.enter(|ctx| {
-        let Some(function) = dispatcher(ctx) else {
-            return;
-        };
         let exchange = Class::instance(ctx.clone(), Exchange::new(request, responder));
-        let outcome = exchange.and_then(|exchange| function.call::<_, ()>((exchange,)));
-        if outcome.is_err() {
-            report::exception(ctx, "a request");
+        let called = exchange.and_then(|exchange| {
+            let handler = handler
+                .map(|handler| handler.clone().restore(ctx))
+                .transpose()?;
+            engine.dispatch(ctx)?.call::<_, ()>((exchange, handler))
+        });
+        if called.is_err() {
+            report::exception(ctx);
         }
     });
 }

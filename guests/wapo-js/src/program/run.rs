@@ -1,0 +1,116 @@
+//! Evaluates a program and waits for its end.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use rquickjs::context::EvalOptions;
+use rquickjs::promise::PromiseState;
+use rquickjs::{Ctx, Function, Module, Object, Persistent, Promise, Value};
+
+use super::{Program, SCRIPT_NAME};
+use crate::engine::{Engine, describe};
+
+/// What a module exports as its default, for the boot code.
+pub(crate) type Handler = Option<Persistent<Value<'static>>>;
+
+impl Program {
+    /// Evaluates the scripts and the modules; answers the default export.
+    ///
+    /// # Errors
+    ///
+    /// What one of them throws, as a text.
+    pub(crate) async fn evaluate(self, engine: &Engine) -> Result<Handler, String> {
+        let arguments = self.arguments;
+        engine.enter(|ctx| {
+            let _ = ctx.globals().set("scriptArgs", arguments);
+        });
+        for text in &self.scripts {
+            engine.enter(|ctx| {
+                let mut options = EvalOptions::default();
+                options.strict = false;
+                options.filename = Some(SCRIPT_NAME.into());
+                let outcome = ctx.eval_with_options::<Value<'_>, _>(text.as_str(), options);
+                outcome.map(drop).map_err(|_| thrown(ctx))
+            })?;
+        }
+        let Some(files) = self.files else {
+            return Ok(None);
+        };
+        let entry = files.entry.clone();
+        let import = engine.enter(|ctx| {
+            super::loader::set_files(ctx, files);
+            // By the engine's own import, so that the entry is a module like others.
+            let promise = Module::import(ctx, format!("/{entry}")).map_err(|_| thrown(ctx))?;
+            Ok::<_, String>(Settled::watch(ctx, &promise))
+        })?;
+        let namespace = import.outcome(engine).await?;
+        engine.enter(|ctx| {
+            let default = namespace.restore(ctx).and_then(|namespace| {
+                let namespace: Object<'_> = namespace.get()?;
+                namespace.get::<_, Value<'_>>("default")
+            });
+            let default = default.map_err(|_| thrown(ctx))?;
+            Ok((!default.is_undefined()).then(|| Persistent::save(ctx, default)))
+        })
+    }
+}
+
+/// The text of what was thrown.
+fn thrown(ctx: &Ctx<'_>) -> String {
+    let value = ctx.catch();
+    describe(ctx, &value)
+}
+
+/// A promise of JavaScript that a task waits for.
+struct Settled {
+    promise: Persistent<Promise<'static>>,
+    waker: Rc<RefCell<Option<Waker>>>,
+    is_settled: Rc<Cell<bool>>,
+}
+
+impl Settled {
+    fn watch<'js>(ctx: &Ctx<'js>, promise: &Promise<'js>) -> Self {
+        let settled = Self {
+            promise: Persistent::save(ctx, promise.clone()),
+            waker: Rc::default(),
+            is_settled: Rc::default(),
+        };
+        let (waker, is_settled) = (settled.waker.clone(), settled.is_settled.clone());
+        let notify = move || {
+            is_settled.set(true);
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        };
+        let notify = Function::new(ctx.clone(), notify);
+        let watched = notify.and_then(|notify| {
+            let then = promise.then()?;
+            let this = rquickjs::function::This(promise.clone());
+            then.call::<_, Value<'js>>((this, notify.clone(), notify))
+        });
+        // No memory to watch with: what is known now is the outcome.
+        settled.is_settled.set(watched.is_err());
+        settled
+    }
+
+    async fn outcome(self, engine: &Engine) -> Result<Persistent<Value<'static>>, String> {
+        poll_fn(|cx| {
+            if self.is_settled.get() {
+                return Poll::Ready(());
+            }
+            *self.waker.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        engine.enter(|ctx| {
+            let promise = self.promise.restore(ctx).map_err(|_| thrown(ctx))?;
+            match (promise.state(), promise.result::<Value<'_>>()) {
+                (PromiseState::Resolved, Some(Ok(value))) => Ok(Persistent::save(ctx, value)),
+                (PromiseState::Pending, _) => Err("it never came to its end".into()),
+                _ => Err(thrown(ctx)),
+            }
+        })
+    }
+}
