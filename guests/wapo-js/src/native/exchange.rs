@@ -2,20 +2,17 @@
 //!
 //! `crate::serve` makes one for each request and gives it to the boot code.
 
-use std::borrow::Cow;
-use std::future::ready;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http_body::Body as _;
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Array, Class, Ctx, Exception, JsLifetime, Persistent, Value};
-use wapo::http::{
-    Body, BodySender, HeaderName, HeaderValue, IntoResponse, Request, Responder, Response,
-    StatusCode,
-};
+use wapo::http::{Body, IntoResponse as _, Request, Responder, Response, StatusCode};
 
-use super::stream::{ByteSink, ByteSource, Later, Sink, Source};
+use super::fields;
+use super::outgoing::Outgoing;
+use super::stream::{ByteSink, ByteSource, Later, Source};
 use crate::engine::bytes::copied;
 use crate::engine::{Engine, Failure, report};
 
@@ -73,21 +70,16 @@ impl Exchange {
     /// Names and values of its header fields in turn, a character for a byte.
     #[qjs(get)]
     fn headers<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Array<'js>> {
-        let array = Array::new(ctx)?;
-        for (index, (name, value)) in self.request.headers().iter().enumerate() {
-            array.set(2 * index, name.as_str())?;
-            array.set(2 * index + 1, isomorphic(value.as_bytes()).as_ref())?;
-        }
-        Ok(array)
+        fields::list(&ctx, self.request.headers())
     }
 
     /// The values of one field, joined; `null` when there are none.
     fn header(&self, name: String) -> Option<String> {
         let mut values = self.request.headers().get_all(&name).iter();
-        let mut all = isomorphic(values.next()?.as_bytes()).into_owned();
+        let mut all = fields::text(values.next()?).into_owned();
         for value in values {
             all.push_str(", ");
-            all.push_str(&isomorphic(value.as_bytes()));
+            all.push_str(&fields::text(value));
         }
         Some(all)
     }
@@ -108,7 +100,7 @@ impl Exchange {
         body: Value<'js>,
     ) -> rquickjs::Result<()> {
         let body = copied(&ctx, &body)?;
-        let response = response(&ctx, status, &headers)?;
+        let response = head(&ctx, status, &headers)?;
         self.send(&ctx, response.map(|()| Body::from(body)))
     }
 
@@ -120,9 +112,9 @@ impl Exchange {
         headers: Array<'js>,
     ) -> rquickjs::Result<ByteSink> {
         let (sender, body) = Body::channel();
-        let response = response(&ctx, status, &headers)?;
+        let response = head(&ctx, status, &headers)?;
         self.send(&ctx, response.map(|()| body))?;
-        Ok(ByteSink::new(Outgoing(Some(sender))))
+        Ok(ByteSink::new(Outgoing::new(sender)))
     }
 
     /// Answers 500 if nothing was sent.
@@ -152,12 +144,12 @@ fn answer(responder: Responder, response: Response<Body>) {
     });
 }
 
-/// A text with a character for each byte.
-fn isomorphic(bytes: &[u8]) -> Cow<'_, str> {
-    match str::from_utf8(bytes) {
-        Ok(text) if text.is_ascii() => Cow::Borrowed(text),
-        _ => bytes.iter().copied().map(char::from).collect(),
-    }
+fn head<'js>(ctx: &Ctx<'js>, status: u16, headers: &Array<'js>) -> rquickjs::Result<Response<()>> {
+    let mut response = Response::new(());
+    *response.status_mut() = StatusCode::from_u16(status)
+        .map_err(|_| Exception::throw_range(ctx, &format!("{status} is no status of HTTP")))?;
+    *response.headers_mut() = fields::map(ctx, headers)?;
+    Ok(response)
 }
 
 /// The body of a request.
@@ -172,59 +164,6 @@ impl Source for Incoming {
             })
         })
     }
-}
-
-/// The body of an answer.
-struct Outgoing(Option<BodySender>);
-
-impl Sink for Outgoing {
-    fn write(&mut self, piece: Bytes) -> Later<'_, Result<(), Failure>> {
-        Box::pin(async {
-            let gone = || Failure::type_error("the client has gone");
-            let sender = self.0.as_mut().ok_or_else(gone)?;
-            sender.send(piece).await.map_err(|_| gone())
-        })
-    }
-
-    fn close(&mut self) -> Later<'_, Result<(), Failure>> {
-        drop(self.0.take());
-        Box::pin(ready(Ok(())))
-    }
-
-    fn abort(self: Box<Self>) {
-        if let Some(sender) = self.0 {
-            sender.abort();
-        }
-    }
-}
-
-fn response<'js>(
-    ctx: &Ctx<'js>,
-    status: u16,
-    headers: &Array<'js>,
-) -> rquickjs::Result<Response<()>> {
-    let mut response = Response::new(());
-    *response.status_mut() = StatusCode::from_u16(status)
-        .map_err(|_| Exception::throw_range(ctx, &format!("{status} is no HTTP status")))?;
-    let map = response.headers_mut();
-    let mut fields = headers.iter::<rquickjs::String<'js>>();
-    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
-        let name = name?.to_string()?;
-        let name = HeaderName::try_from(&name)
-            .map_err(|_| Exception::throw_type(ctx, &format!("{name:?} is no header name")))?;
-        let bytes = value?
-            .to_string()?
-            .chars()
-            .map(u8::try_from)
-            .collect::<Result<Vec<u8>, _>>();
-        let value = bytes
-            .ok()
-            .and_then(|bytes| HeaderValue::try_from(bytes).ok());
-        let value = value
-            .ok_or_else(|| Exception::throw_type(ctx, &format!("header {name} cannot be sent")))?;
-        map.append(name, value);
-    }
-    Ok(response)
 }
 
 /// Hands a request to the boot code.

@@ -4,7 +4,10 @@
 //! calls nothing of the host, because the image of memory is taken afterwards.
 
 mod exchange;
+mod fields;
+mod http;
 mod log;
+mod outgoing;
 pub(crate) mod stream;
 mod timers;
 
@@ -25,6 +28,7 @@ impl ModuleDef for Native {
     fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> rquickjs::Result<()> {
         let native = Object::new(ctx.clone())?;
         native.set("log", log::object(ctx)?)?;
+        native.set("http", http::object(ctx)?)?;
         native.set("timers", timers::object(ctx)?)?;
         native.set("time", timers::time(ctx)?)?;
         exports.export("default", native)?;
