@@ -1,0 +1,77 @@
+// Puts the web platform on the global object and gives the engine its entry points. Imported once, by boot.js, before the
+// memory image is taken: nothing here reads a clock, the environment or chance.
+// Ecma-429 (Minimum Common Web Platform API) has the list; what is beyond it is said beside it.
+import { expose } from "./web/idl.js";
+import { AbortController, AbortSignal } from "./web/abort.js";
+import { Blob, File } from "./web/blob.js";
+import { CompressionStream, DecompressionStream } from "./web/compression.js";
+import { TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream } from "./web/encoding.js";
+import { CloseEvent, CustomEvent, ErrorEvent, Event, MessageEvent, PromiseRejectionEvent } from "./web/event.js";
+import { EventSource } from "./web/event-source.js";
+import { EventTarget, handlerAttributes, setGlobalTarget } from "./web/event-target.js";
+import { FormData } from "./web/form-data.js";
+import { Headers } from "./web/headers.js";
+import { MessageChannel, MessagePort } from "./web/messaging.js";
+import { Navigator, navigator } from "./web/navigator.js";
+import { Performance, PerformanceEntry, PerformanceMark, PerformanceMeasure, performance } from "./web/performance.js";
+import { Request } from "./web/request.js";
+import { Response } from "./web/response.js";
+import { URL } from "./web/url.js";
+import { URLPattern } from "./web/url-pattern.js";
+import { URLSearchParams } from "./web/search-params.js";
+import { WebSocket } from "./web/websocket.js";
+import { WebSocketPair } from "./web/websocket-pair.js";
+import { notCloneable, structuredClone } from "./web/clone.js";
+import { console } from "./web/console.js";
+import { fetch } from "./web/fetch.js";
+import { reportError } from "./web/report.js";
+import { FetchEvent } from "./web/serve.js";
+import { registerShows } from "./web/shows.js";
+import * as streams from "./web/streams.js";
+import { clearImmediate, clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } from "./web/timers.js";
+
+export { dispatch, hasFetchListener } from "./web/serve.js";
+export { rejection, report } from "./web/report.js";
+export { inspect, safeInspect } from "./web/inspect.js";
+
+const {
+  ByteLengthQueuingStrategy, CountQueuingStrategy, ReadableByteStreamController, ReadableStream, ReadableStreamBYOBReader,
+  ReadableStreamBYOBRequest, ReadableStreamDefaultController, ReadableStreamDefaultReader, TransformStream,
+  TransformStreamDefaultController, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
+} = streams;
+
+const interfaces = {
+  AbortController, AbortSignal, Blob, ByteLengthQueuingStrategy, CloseEvent, CompressionStream, CountQueuingStrategy, CustomEvent,
+  DecompressionStream, ErrorEvent, Event, EventSource, EventTarget, File, FormData, Headers, MessageChannel, MessageEvent, MessagePort,
+  Navigator, Performance, PerformanceEntry, PerformanceMark, PerformanceMeasure, PromiseRejectionEvent, ReadableByteStreamController,
+  ReadableStream, ReadableStreamBYOBReader, ReadableStreamBYOBRequest, ReadableStreamDefaultController, ReadableStreamDefaultReader,
+  Request, Response, TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream, TransformStream, TransformStreamDefaultController,
+  URL, URLPattern, URLSearchParams, WebSocket, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
+  // Beyond Ecma-429: Service Workers' event, and what edge runtimes share.
+  FetchEvent, WebSocketPair,
+};
+
+// Operations of the global are enumerable, as members of an interface are.
+const operations = {
+  clearInterval, clearTimeout, fetch, reportError, setInterval, setTimeout, structuredClone,
+  // Beyond Ecma-429: Node's.
+  clearImmediate, setImmediate,
+};
+
+export function install(global) {
+  expose(global, interfaces);
+  for (const [key, value] of Object.entries(operations)) define(global, key, value, true);
+  for (const key of ["addEventListener", "removeEventListener", "dispatchEvent"]) define(global, key, EventTarget.prototype[key], true);
+  define(global, "console", console, false);
+  define(global, "navigator", navigator, true);
+  define(global, "performance", performance, true);
+  define(global, "self", global, true);
+  setGlobalTarget(global);
+  handlerAttributes(global, "error", "unhandledrejection", "rejectionhandled");
+  notCloneable(Object.values(interfaces));
+  registerShows();
+}
+
+function define(global, key, value, enumerable) {
+  Object.defineProperty(global, key, { value, writable: true, configurable: true, enumerable });
+}

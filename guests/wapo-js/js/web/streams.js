@@ -1,0 +1,101 @@
+// Streams: the classes of web-streams-polyfill (MIT, bundled at build), and what the platform needs to know of them.
+// Streams Living Standard. AbortController and DOMException are looked up on the global when a stream is made, not here.
+export {
+  ByteLengthQueuingStrategy, CountQueuingStrategy, ReadableByteStreamController, ReadableStream, ReadableStreamBYOBReader,
+  ReadableStreamBYOBRequest, ReadableStreamDefaultController, ReadableStreamDefaultReader, TransformStream,
+  TransformStreamDefaultController, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
+} from "npm:web-streams-polyfill";
+import { ReadableStream } from "npm:web-streams-polyfill";
+
+const getReader = ReadableStream.prototype.getReader;
+const cancelStream = ReadableStream.prototype.cancel;
+const isLocked = Object.getOwnPropertyDescriptor(ReadableStream.prototype, "locked").get;
+
+export function isStream(value) {
+  return value instanceof ReadableStream;
+}
+
+// "disturbed" of the standard: read from or cancelled. The package keeps it under this name.
+export function isDisturbed(stream) {
+  return stream._disturbed === true;
+}
+
+export function locked(stream) {
+  return isLocked.call(stream);
+}
+
+export function readerOf(stream) {
+  return getReader.call(stream);
+}
+
+// Cancels what nobody reads; errors of it are of no interest to anyone.
+export function cancelQuietly(stream, reason) {
+  if (!locked(stream)) cancelStream.call(stream, reason).catch(() => {});
+}
+
+// A readable byte stream over a ByteSource. Nothing is read before somebody asks.
+export function streamOfSource(source) {
+  return new ReadableStream({
+    type: "bytes",
+    async pull(controller) {
+      let chunk;
+      do chunk = await source.read(); while (chunk !== null && chunk.length === 0);
+      if (chunk === null) {
+        controller.close();
+        controller.byobRequest?.respond(0);
+      } else controller.enqueue(chunk);
+    },
+    cancel(reason) { return source.cancel(reason); },
+  }, { highWaterMark: 0 });
+}
+
+// A readable byte stream of bytes at hand, in pieces.
+export function streamOfBytes(bytes, pieceMax = 65536) {
+  let at = 0;
+  return new ReadableStream({
+    type: "bytes",
+    pull(controller) {
+      if (at < bytes.length) {
+        controller.enqueue(bytes.slice(at, at += pieceMax));
+        if (at < bytes.length) return;
+      }
+      controller.close();
+      controller.byobRequest?.respond(0);
+    },
+  }, { highWaterMark: 0 });
+}
+
+// All bytes of a stream; a chunk of another kind is a TypeError, and the stream is cancelled.
+export async function readAll(stream) {
+  const reader = readerOf(stream);
+  const parts = [];
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return concat(parts);
+    if (!(value instanceof Uint8Array)) {
+      const error = new TypeError("The stream gave something other than a Uint8Array");
+      reader.cancel(error).catch(() => {});
+      throw error;
+    }
+    parts.push(value);
+  }
+}
+
+export async function readAllOfSource(source) {
+  const parts = [];
+  for (let chunk; (chunk = await source.read()) !== null;) parts.push(chunk);
+  return concat(parts);
+}
+
+export function concat(parts) {
+  if (parts.length === 1) return parts[0];
+  let length = 0;
+  for (const p of parts) length += p.length;
+  const out = new Uint8Array(length);
+  let at = 0;
+  for (const p of parts) {
+    out.set(p, at);
+    at += p.length;
+  }
+  return out;
+}
