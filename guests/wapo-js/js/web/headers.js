@@ -21,7 +21,11 @@ export function headerName(value, where) {
   return lower;
 }
 
+// What nearly all values look like: one look finds that nothing is to be done.
+const CLEAN = /^[!-~](?:[ -~]*[!-~])?$/;
+
 export function headerValue(value, where) {
+  if (typeof value === "string" && CLEAN.test(value)) return value;
   const s = byteString(value, where);
   const v = NEEDS_TRIM.test(s) ? s.replace(OUTER_SPACE, "") : s;
   if (FORBIDDEN_IN_VALUE.test(v)) throw new TypeError(`${where}: a header value has a line break or a NUL`);
@@ -159,17 +163,18 @@ export function fill(list, init) {
   const method = init[Symbol.iterator];
   if (method !== undefined && method !== null) fillFromSequence(list, init, method);
   else {
-    for (const [k, v] of record(init, (x) => byteString(x, "Headers"), (x) => byteString(x, "Headers"))) {
-      list.push(headerName(k, "Headers"), headerValue(v, "Headers"));
-    }
+    const flat = record(init, toByteString, toByteString);
+    for (let i = 0; i < flat.length; i += 2) list.push(headerName(flat[i], "Headers"), headerValue(flat[i + 1], "Headers"));
   }
 }
+
+const toByteString = (x) => (known.has(x) || (typeof x === "string" && CLEAN.test(x)) ? x : byteString(x, "Headers"));
 
 function fillFromSequence(list, init, method) {
   if (typeof method !== "function") throw new TypeError("Headers: the argument is not iterable");
   const pairs = sequenceBy(init, method, (pair) => {
     if (!isObject(pair) || typeof pair[Symbol.iterator] !== "function") throw new TypeError("Headers: an item is not a pair");
-    return sequenceBy(pair, pair[Symbol.iterator], (x) => byteString(x, "Headers"));
+    return sequenceBy(pair, pair[Symbol.iterator], toByteString);
   });
   for (const pair of pairs) {
     if (pair.length !== 2) throw new TypeError("Headers: an item does not have exactly a name and a value");

@@ -127,14 +127,15 @@ export function sequenceBy(value, method, convert) {
   return out;
 }
 
-// record<K, V>: own enumerable properties, in order; a symbol as a key throws.
+// For a proxy this is the same trap as reading the descriptor, and it makes no object.
+const isEnumerable = Object.prototype.propertyIsEnumerable;
+
+// record<K, V> as a flat list: own enumerable properties, in order; a symbol as a key throws.
 export function record(value, convertKey, convertValue) {
   const out = [];
   for (const key of ownKeys(value)) {
-    const d = Reflect.getOwnPropertyDescriptor(value, key);
-    if (!d?.enumerable) continue;
-    const k = convertKey(key);
-    out.push([k, convertValue(value[key])]);
+    if (!isEnumerable.call(value, key)) continue;
+    out.push(convertKey(key), convertValue(value[key]));
   }
   return out;
 }

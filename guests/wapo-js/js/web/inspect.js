@@ -217,7 +217,8 @@ function describeError(error, state, level) {
   const head = message ? `${name}: ${message}` : name;
   const own = nameOf(error);
   const titled = own !== null && own !== name && name === "Error" && own !== "DOMException" ? head.replace(name, own) : head;
-  const body = stack === "" ? `[${titled}]` : stack.startsWith(name) || (message && stack.includes(message)) ? stack : `${titled}\n${stack}`;
+  // Some engines begin the stack with name and message, this one does not.
+  const body = stack === "" ? `[${titled}]` : /^\s*at /.test(stack) ? `${titled}\n${stack}` : stack;
   const indented = body.replace(/\n/g, `\n${"  ".repeat(level)}`);
   const extra = (l) => {
     const out = [];
@@ -299,7 +300,8 @@ function layout(head, open, close, out, level) {
   const shallow = out.length <= 6 || open !== "[" ? joined.length + head.length + level * 2 <= LINE_MAX : joined.length <= 20;
   if (shallow && !joined.includes("\n")) return `${head}${open} ${joined} ${close}`;
   const indent = "  ".repeat(level + 1);
-  const lines = open === "[" && out.length > 6 && out.every((x) => x.length <= 6 && !x.includes("\n")) ? columns(out) : out;
+  const rest = out.at(-1).startsWith("...") ? [out.at(-1)] : [], short = rest.length > 0 ? out.slice(0, -1) : out;
+  const lines = open === "[" && short.length > 6 && short.every((x) => x.length <= 6 && !x.includes("\n")) ? [...columns(short), ...rest] : out;
   return `${head}${open}\n${indent}${lines.join(`,\n${indent}`)}\n${"  ".repeat(level)}${close}`;
 }
 

@@ -66,8 +66,8 @@ export class URLSearchParams {
     }
     const method = init[Symbol.iterator];
     if (method === undefined || method === null) {
-      const seen = new Map();
-      for (const [k, v] of record(init, usv, usv)) seen.set(k, v);
+      const seen = new Map(), flat = record(init, usv, usv);
+      for (let i = 0; i < flat.length; i += 2) seen.set(flat[i], flat[i + 1]);
       this.#list = [...seen];
       return;
     }
