@@ -3,11 +3,9 @@
 //! A turn has a budget, so that a chain of promises that feeds itself keeps
 //! neither timers nor other requests waiting.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::cell::Cell;
 
-use super::{Engine, report};
+use super::{Engine, Signal, report};
 
 /// Jobs of one turn. A job is short as a rule; a program that has more ready
 /// lets the other tasks of the instance go between two turns.
@@ -17,7 +15,7 @@ const JOBS_PER_TURN: usize = 1_000;
 #[derive(Default)]
 pub(super) struct Jobs {
     is_started: Cell<bool>,
-    waker: RefCell<Option<Waker>>,
+    pending: Signal,
 }
 
 impl Engine {
@@ -44,10 +42,7 @@ impl Engine {
     fn go_on_later(&self) {
         let jobs = &self.0.jobs;
         if jobs.is_started.replace(true) {
-            if let Some(waker) = jobs.waker.take() {
-                waker.wake();
-            }
-            return;
+            return jobs.pending.notify();
         }
         let engine = self.clone();
         wapo::spawn_named("jobs", async move {
@@ -61,13 +56,7 @@ impl Engine {
 
     /// Waits until a turn has left jobs behind.
     async fn pending_jobs(&self) {
-        poll_fn(|cx| {
-            if self.0.runtime.is_job_pending() {
-                return Poll::Ready(());
-            }
-            *self.0.jobs.waker.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        let is_pending = || self.0.runtime.is_job_pending().then_some(());
+        self.0.jobs.pending.clone().wait_for(is_pending).await;
     }
 }

@@ -3,25 +3,21 @@
 //! A program is over when no task of it runs and nothing listens, as with
 //! Wapo 0.x, or when it says so.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::cell::Cell;
 
-use super::Engine;
+use super::{Engine, Signal};
 
-/// What [`Engine::finished`] and [`Engine::serving`] wait for.
+/// What [`Engine::until`] waits for.
 #[derive(Default)]
 pub(super) struct Life {
-    wakers: RefCell<Vec<Waker>>,
+    changed: Signal,
     has_exited: Cell<bool>,
 }
 
 impl Life {
     /// Has those who wait look again: something has ended, or begun.
     pub(super) fn look(&self) {
-        for waker in self.wakers.take() {
-            waker.wake();
-        }
+        self.changed.notify();
     }
 }
 
@@ -32,19 +28,10 @@ impl Engine {
         self.0.life.look();
     }
 
-    /// Waits until a question is answered with yes.
+    /// Waits until a question about the program is answered with yes.
     pub(crate) async fn until(&self, is_so: impl Fn(&Self) -> bool) {
-        poll_fn(|cx| {
-            if is_so(self) {
-                return Poll::Ready(());
-            }
-            let mut wakers = self.0.life.wakers.borrow_mut();
-            if !wakers.iter().any(|waker| waker.will_wake(cx.waker())) {
-                wakers.push(cx.waker().clone());
-            }
-            Poll::Pending
-        })
-        .await;
+        let changed = self.0.life.changed.clone();
+        changed.wait_for(|| is_so(self).then_some(())).await;
     }
 
     /// Whether the program has said that it is over.

@@ -10,6 +10,7 @@ mod failure;
 mod jobs;
 mod life;
 pub(crate) mod report;
+mod signal;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
@@ -21,6 +22,7 @@ use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
 pub(crate) use self::failure::Failure;
 use self::jobs::Jobs;
 pub(crate) use self::report::describe;
+pub(crate) use self::signal::Signal;
 pub(crate) use self::tasks::{Task, promise};
 use wapo::task::JoinHandle;
 

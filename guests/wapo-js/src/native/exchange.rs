@@ -2,19 +2,22 @@
 //!
 //! `crate::serve` makes one for each request and gives it to the boot code.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use http_body::Body as _;
 use rquickjs::class::{Trace, Tracer};
-use rquickjs::{Array, Class, Ctx, Exception, JsLifetime, Persistent, Value};
+use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Persistent, Value};
 use wapo::http::{Body, IntoResponse as _, Request, Responder, Response, StatusCode};
 
 use super::fields;
 use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource, Later, Source};
+use super::ws::{self, WsConn};
 use crate::engine::bytes::copied;
-use crate::engine::{Engine, Failure, report};
+use crate::engine::{Engine, Failure, Signal, report};
 
 /// One request and its answer.
 #[derive(JsLifetime)]
@@ -28,6 +31,8 @@ pub(crate) struct Exchange {
     body: Option<Body>,
     #[qjs(skip_trace)]
     responder: Option<Responder>,
+    #[qjs(skip_trace)]
+    gone: Gone,
 }
 
 impl<'js> Trace<'js> for Exchange {
@@ -43,6 +48,7 @@ impl Exchange {
             request: Request::from_parts(head, ()),
             body: Some(body),
             responder: Some(responder),
+            gone: Gone::default(),
         }
     }
 }
@@ -120,28 +126,89 @@ impl Exchange {
     /// Answers 500 if nothing was sent.
     fn fail(&mut self) {
         if let Some(responder) = self.responder.take() {
-            answer(
-                responder,
-                (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n").into_response(),
-            );
+            let failure = (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n");
+            answer(responder, failure.into_response(), self.gone.clone());
         }
+    }
+
+    /// Calls a function once when the client leaves before its answer is complete.
+    #[qjs(rename = "onAbort")]
+    fn on_abort<'js>(&self, ctx: Ctx<'js>, function: Function<'js>) {
+        let Some(engine) = Engine::of(&ctx) else {
+            return;
+        };
+        let (function, weak) = (Persistent::save(&ctx, function), engine.weak());
+        let gone = self.gone.clone();
+        wapo::spawn(async move {
+            if gone.is_early().await
+                && let Some(engine) = weak.upgrade()
+            {
+                engine.enter(|ctx| {
+                    let called = function.restore(ctx).and_then(|it| it.call::<_, ()>(()));
+                    if called.is_err() {
+                        report::exception(ctx);
+                    }
+                });
+            }
+        });
+    }
+
+    /// Answers the request for a WebSocket, with these fields and this protocol.
+    fn upgrade<'js>(
+        &mut self,
+        ctx: Ctx<'js>,
+        headers: Array<'js>,
+        protocol: String,
+    ) -> rquickjs::Result<Class<'js, WsConn>> {
+        let key = ws::key_of(&self.request)
+            .ok_or_else(|| Exception::throw_type(&ctx, "the request asks for no WebSocket"))?;
+        let mut response = head(&ctx, 101, &headers)?;
+        ws::accept(response.headers_mut(), &key, &protocol)
+            .ok_or_else(|| Exception::throw_type(&ctx, "the protocol's name cannot be sent"))?;
+        let upgrade = wapo::http::on_upgrade(&mut self.request);
+        self.send(&ctx, response.map(|()| Body::empty()))?;
+        ws::accepted(&ctx, protocol, async move { upgrade.await.ok() })
     }
 }
 
 impl Exchange {
     fn send(&mut self, ctx: &Ctx<'_>, response: Response<Body>) -> rquickjs::Result<()> {
         let again = || Exception::throw_type(ctx, "the request has its answer already");
-        answer(self.responder.take().ok_or_else(again)?, response);
+        answer(
+            self.responder.take().ok_or_else(again)?,
+            response,
+            self.gone.clone(),
+        );
         Ok(())
     }
 }
 
-fn answer(responder: Responder, response: Response<Body>) {
+fn answer(responder: Responder, response: Response<Body>, gone: Gone) {
     wapo::spawn(async move {
-        if let Err(error) = responder.send(response).await {
+        let outcome = responder.send(response).await;
+        if let Err(error) = &outcome {
             log::debug!(target: "js", "a response was not taken: {error}");
         }
+        gone.settle(outcome.is_err());
     });
+}
+
+/// How an exchange ended: whether the client left before.
+#[derive(Clone, Default)]
+struct Gone {
+    is_early: Rc<Cell<Option<bool>>>,
+    signal: Signal,
+}
+
+impl Gone {
+    fn settle(&self, is_early: bool) {
+        self.is_early.set(Some(is_early));
+        self.signal.notify();
+    }
+
+    async fn is_early(&self) -> bool {
+        self.signal.wait_for(|| self.is_early.get()).await
+    }
 }
 
 fn head<'js>(ctx: &Ctx<'js>, status: u16, headers: &Array<'js>) -> rquickjs::Result<Response<()>> {

@@ -1,16 +1,14 @@
 //! Evaluates a program and waits for its end.
 
-use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::cell::Cell;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
 
 use rquickjs::context::EvalOptions;
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Function, Module, Object, Persistent, Promise, Value};
 
 use super::{Program, SCRIPT_NAME};
-use crate::engine::{Engine, describe};
+use crate::engine::{Engine, Signal, describe};
 
 /// What a module exports as its default, for the boot code.
 pub(crate) type Handler = Option<Persistent<Value<'static>>>;
@@ -66,7 +64,7 @@ fn thrown(ctx: &Ctx<'_>) -> String {
 /// A promise of JavaScript that a task waits for.
 struct Settled {
     promise: Persistent<Promise<'static>>,
-    waker: Rc<RefCell<Option<Waker>>>,
+    signal: Signal,
     is_settled: Rc<Cell<bool>>,
 }
 
@@ -74,15 +72,13 @@ impl Settled {
     fn watch<'js>(ctx: &Ctx<'js>, promise: &Promise<'js>) -> Self {
         let settled = Self {
             promise: Persistent::save(ctx, promise.clone()),
-            waker: Rc::default(),
+            signal: Signal::default(),
             is_settled: Rc::default(),
         };
-        let (waker, is_settled) = (settled.waker.clone(), settled.is_settled.clone());
+        let (signal, is_settled) = (settled.signal.clone(), settled.is_settled.clone());
         let notify = move || {
             is_settled.set(true);
-            if let Some(waker) = waker.take() {
-                waker.wake();
-            }
+            signal.notify();
         };
         let notify = Function::new(ctx.clone(), notify);
         let watched = notify.and_then(|notify| {
@@ -96,14 +92,9 @@ impl Settled {
     }
 
     async fn outcome(self, engine: &Engine) -> Result<Persistent<Value<'static>>, String> {
-        poll_fn(|cx| {
-            if self.is_settled.get() {
-                return Poll::Ready(());
-            }
-            *self.waker.borrow_mut() = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
+        self.signal
+            .wait_for(|| self.is_settled.get().then_some(()))
+            .await;
         engine.enter(|ctx| {
             let promise = self.promise.restore(ctx).map_err(|_| thrown(ctx))?;
             match (promise.state(), promise.result::<Value<'_>>()) {

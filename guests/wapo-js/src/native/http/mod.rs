@@ -6,11 +6,11 @@
 mod exchange;
 mod pool;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::Poll;
 
 use bytes::Bytes;
 use rquickjs::prelude::Func;
@@ -23,7 +23,7 @@ use super::fields;
 use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource};
 use crate::engine::bytes::copied;
-use crate::engine::{Failure, promise};
+use crate::engine::{Failure, Signal, promise};
 
 /// `request({method, url, headers, body})` begins an exchange.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
@@ -101,29 +101,29 @@ impl<'js> IntoJs<'js> for Answer {
 
 /// A switch that gives an exchange up.
 #[derive(Clone, Default)]
-pub(super) struct Abort(Rc<(Cell<bool>, RefCell<Vec<Waker>>)>);
+pub(super) struct Abort {
+    is_on: Rc<Cell<bool>>,
+    signal: Signal,
+}
 
 impl Abort {
-    fn fire(&self) {
-        self.0.0.set(true);
-        for waker in self.0.1.take() {
-            waker.wake();
-        }
+    pub(super) fn fire(&self) {
+        self.is_on.set(true);
+        self.signal.notify();
     }
 
     /// What a future gives, unless the switch is thrown before.
-    async fn or<T>(&self, future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    pub(super) async fn or<T>(
+        &self,
+        future: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
         let mut future = pin!(future);
         poll_fn(|cx| {
-            if self.0.0.get() {
+            if self.is_on.get() {
                 return Poll::Ready(Err(Failure::dom("AbortError", "the request was aborted")));
             }
-            let polled = future.as_mut().poll(cx);
-            let mut wakers = self.0.1.borrow_mut();
-            if polled.is_pending() && !wakers.iter().any(|known| known.will_wake(cx.waker())) {
-                wakers.push(cx.waker().clone());
-            }
-            polled
+            self.signal.register(cx);
+            future.as_mut().poll(cx)
         })
         .await
     }
