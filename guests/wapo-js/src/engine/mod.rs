@@ -4,6 +4,7 @@
 //! Not the web platform (that is boot code) and not the program. Whatever has
 //! something to tell to JavaScript calls [`Engine::enter`].
 
+mod account;
 pub(crate) mod boot;
 pub(crate) mod bytes;
 mod failure;
@@ -19,6 +20,7 @@ use std::rc::{Rc, Weak};
 
 use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
 
+pub(crate) use self::account::{Account, CPU_LIMIT, START_LIMIT};
 pub(crate) use self::failure::Failure;
 use self::jobs::Jobs;
 pub(crate) use self::report::describe;
@@ -41,12 +43,11 @@ struct Inner {
     runtime: Runtime,
     context: Context,
     jobs: Jobs,
-    /// How deep in calls from outside: jobs run when the outermost one ends.
-    depth: Cell<u32>,
     rejections: RefCell<report::Rejections>,
     /// Functions of the boot code, once it was evaluated.
     hooks: RefCell<Option<boot::Hooks>>,
     life: life::Life,
+    clock: account::Clock,
     tasks: RefCell<BTreeMap<u64, JoinHandle<()>>>,
     next_task: Cell<u64>,
 }
@@ -90,10 +91,10 @@ impl Engine {
             runtime,
             context,
             jobs: Jobs::default(),
-            depth: Cell::new(0),
             rejections: RefCell::default(),
             hooks: RefCell::default(),
             life: life::Life::default(),
+            clock: account::Clock::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
         });
@@ -103,6 +104,7 @@ impl Engine {
             let _ = ctx.store_userdata(owner);
         });
         report::track(&engine);
+        account::watch(&engine);
         Ok(engine)
     }
 
@@ -152,14 +154,31 @@ impl Engine {
     /// Jobs beyond the budget of one turn run in a later one, after other
     /// tasks of the program had theirs.
     pub(crate) fn enter<R>(&self, action: impl for<'js> FnOnce(&Ctx<'js>) -> R) -> R {
+        self.enter_as(Account::new(CPU_LIMIT), action)
+    }
+
+    /// As [`enter`](Self::enter), at the cost of an account.
+    pub(crate) fn enter_as<R>(
+        &self,
+        account: Rc<Account>,
+        action: impl for<'js> FnOnce(&Ctx<'js>) -> R,
+    ) -> R {
         let inner = &self.0;
-        inner.depth.set(inner.depth.get() + 1);
+        let is_outermost = inner.clock.current().is_none();
+        if is_outermost {
+            inner.clock.start(account.or_new());
+        }
         let result = inner.context.with(|ctx| action(&ctx));
-        inner.depth.set(inner.depth.get() - 1);
-        if inner.depth.get() == 0 {
+        if is_outermost {
             self.run_jobs();
         }
         result
+    }
+
+    /// The account of what runs at present, for what it starts.
+    pub(crate) fn account(&self) -> Rc<Account> {
+        let current = self.0.clock.current();
+        current.map_or_else(|| Account::new(CPU_LIMIT), Account::or_new)
     }
 }
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use rquickjs::{Ctx, Function, IntoJs, Persistent, Promise};
 
-use super::{Engine, Failure, Inner};
+use super::{Account, Engine, Failure, Inner};
 
 impl Engine {
     /// Starts a task that lives no longer than the engine.
@@ -80,11 +80,12 @@ where
         return Ok(promise);
     };
     let for_task = Rc::downgrade(&engine.0);
+    let account = engine.account();
     engine
         .spawn(async move {
             let outcome = future.await;
             if let Some(inner) = for_task.upgrade() {
-                settle.settle(&Engine(inner), outcome);
+                settle.settle(&Engine(inner), account, outcome);
             }
         })
         .detach();
@@ -98,11 +99,11 @@ struct Settle {
 }
 
 impl Settle {
-    fn settle<T>(self, engine: &Engine, outcome: Result<T, Failure>)
+    fn settle<T>(self, engine: &Engine, account: Rc<Account>, outcome: Result<T, Failure>)
     where
         T: for<'a> IntoJs<'a>,
     {
-        engine.enter(|ctx| {
+        engine.enter_as(account, |ctx| {
             let called = match outcome.map_err(|failure| failure.throw(ctx)) {
                 Ok(value) => value
                     .into_js(ctx)

@@ -4,7 +4,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 use http_body::Body as _;
@@ -17,7 +17,7 @@ use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource, Later, Source};
 use super::ws::{self, WsConn};
 use crate::engine::bytes::copied;
-use crate::engine::{Engine, Failure, Signal, report};
+use crate::engine::{Account, CPU_LIMIT, Engine, Failure, Signal, report};
 
 /// One request and its answer.
 #[derive(JsLifetime)]
@@ -30,9 +30,7 @@ pub(crate) struct Exchange {
     #[qjs(skip_trace)]
     body: Option<Body>,
     #[qjs(skip_trace)]
-    responder: Option<Responder>,
-    #[qjs(skip_trace)]
-    gone: Gone,
+    reply: Reply,
 }
 
 impl<'js> Trace<'js> for Exchange {
@@ -40,15 +38,14 @@ impl<'js> Trace<'js> for Exchange {
 }
 
 impl Exchange {
-    pub(crate) fn new(request: Request<Body>, responder: Responder) -> Self {
+    fn new(request: Request<Body>, reply: Reply) -> Self {
         let remote = wapo::http::peer(&request);
         let (head, body) = request.into_parts();
         Self {
             remote,
             request: Request::from_parts(head, ()),
             body: Some(body),
-            responder: Some(responder),
-            gone: Gone::default(),
+            reply,
         }
     }
 }
@@ -125,10 +122,7 @@ impl Exchange {
 
     /// Answers 500 if nothing was sent.
     fn fail(&mut self) {
-        if let Some(responder) = self.responder.take() {
-            let failure = (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n");
-            answer(responder, failure.into_response(), self.gone.clone());
-        }
+        self.reply.0.fail();
     }
 
     /// Calls a function once when the client leaves before its answer is complete.
@@ -138,7 +132,7 @@ impl Exchange {
             return;
         };
         let (function, weak) = (Persistent::save(&ctx, function), engine.weak());
-        let gone = self.gone.clone();
+        let gone = self.reply.0.gone.clone();
         wapo::spawn(async move {
             if gone.is_early().await
                 && let Some(engine) = weak.upgrade()
@@ -175,11 +169,37 @@ impl Exchange {
     fn send(&mut self, ctx: &Ctx<'_>, response: Response<Body>) -> rquickjs::Result<()> {
         let again = || Exception::throw_type(ctx, "the request has its answer already");
         answer(
-            self.responder.take().ok_or_else(again)?,
+            self.reply.0.responder.take().ok_or_else(again)?,
             response,
-            self.gone.clone(),
+            self.reply.0.gone.clone(),
         );
         Ok(())
+    }
+}
+
+/// Where the answer goes, until there is one. Clones are the same place; when
+/// the last of them is dropped, nobody can answer any more.
+#[derive(Clone)]
+struct Reply(Rc<Slot>);
+
+struct Slot {
+    responder: Cell<Option<Responder>>,
+    gone: Gone,
+}
+
+impl Slot {
+    /// Answers 500 if nothing was sent.
+    fn fail(&self) {
+        if let Some(responder) = self.responder.take() {
+            let failure = (StatusCode::INTERNAL_SERVER_ERROR, "internal error\n");
+            answer(responder, failure.into_response(), self.gone.clone());
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.fail();
     }
 }
 
@@ -194,14 +214,27 @@ fn answer(responder: Responder, response: Response<Body>, gone: Gone) {
 }
 
 /// How an exchange ended: whether the client left before.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Gone {
     is_early: Rc<Cell<Option<bool>>>,
     signal: Signal,
+    account: Weak<Account>,
 }
 
 impl Gone {
+    fn new(account: &Rc<Account>) -> Self {
+        Self {
+            is_early: Rc::default(),
+            signal: Signal::default(),
+            account: Rc::downgrade(account),
+        }
+    }
+
+    /// What the program still does is no longer at the request's cost.
     fn settle(&self, is_early: bool) {
+        if let Some(account) = self.account.upgrade() {
+            account.close();
+        }
         self.is_early.set(Some(is_early));
         self.signal.notify();
     }
@@ -240,8 +273,19 @@ pub(crate) fn dispatch(
     request: Request<Body>,
     responder: Responder,
 ) {
-    engine.enter(|ctx| {
-        let exchange = Class::instance(ctx.clone(), Exchange::new(request, responder));
+    let account = Account::new(CPU_LIMIT);
+    let reply = Reply(Rc::new(Slot {
+        responder: Cell::new(Some(responder)),
+        gone: Gone::new(&account),
+    }));
+    let slot = Rc::downgrade(&reply.0);
+    account.on_over(move || {
+        if let Some(slot) = slot.upgrade() {
+            slot.fail();
+        }
+    });
+    engine.enter_as(account, |ctx| {
+        let exchange = Class::instance(ctx.clone(), Exchange::new(request, reply));
         let called = exchange.and_then(|exchange| {
             let handler = handler
                 .map(|handler| handler.clone().restore(ctx))

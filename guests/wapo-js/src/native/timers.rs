@@ -2,12 +2,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rquickjs::prelude::Func;
 use rquickjs::{Ctx, Exception, Function, JsLifetime, Object, Persistent};
 
-use crate::engine::{Engine, Task, report};
+use crate::engine::{Account, Engine, Task, report};
 
 /// Timers that run, by their handle.
 #[derive(Default, JsLifetime)]
@@ -33,19 +34,24 @@ fn set<'js>(ctx: Ctx<'js>, milliseconds: f64, function: Function<'js>) -> rquick
     timers.last.set(handle);
     let function = Persistent::save(&ctx, function);
     let wait = Duration::from_secs_f64(milliseconds.clamp(0.0, f64::from(i32::MAX)) / 1_000.0);
-    let weak = engine.weak();
+    let (weak, account) = (engine.weak(), engine.account());
     let task = engine.spawn(async move {
         wapo::time::sleep(wait).await;
         if let Some(engine) = weak.upgrade() {
-            fire(&engine, handle, function);
+            fire(&engine, account, handle, function);
         }
     });
     timers.running.borrow_mut().insert(handle, task);
     Ok(handle)
 }
 
-fn fire(engine: &Engine, handle: u32, function: Persistent<Function<'static>>) {
-    engine.enter(|ctx| {
+fn fire(
+    engine: &Engine,
+    account: Rc<Account>,
+    handle: u32,
+    function: Persistent<Function<'static>>,
+) {
+    engine.enter_as(account, |ctx| {
         if let Some(timers) = ctx.userdata::<Timers>()
             && let Some(task) = timers.running.borrow_mut().remove(&handle)
         {

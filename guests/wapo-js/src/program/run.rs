@@ -8,7 +8,7 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Function, Module, Object, Persistent, Promise, Value};
 
 use super::{Program, SCRIPT_NAME};
-use crate::engine::{Engine, Signal, describe};
+use crate::engine::{Account, Engine, START_LIMIT, Signal, describe};
 
 /// What a module exports as its default, for the boot code.
 pub(crate) type Handler = Option<Persistent<Value<'static>>>;
@@ -25,7 +25,7 @@ impl Program {
             let _ = ctx.globals().set("scriptArgs", arguments);
         });
         for text in &self.scripts {
-            engine.enter(|ctx| {
+            engine.enter_as(Account::new(START_LIMIT), |ctx| {
                 let mut options = EvalOptions::default();
                 options.strict = false;
                 options.filename = Some(SCRIPT_NAME.into());
@@ -37,7 +37,7 @@ impl Program {
             return Ok(None);
         };
         let entry = files.entry.clone();
-        let import = engine.enter(|ctx| {
+        let import = engine.enter_as(Account::new(START_LIMIT), |ctx| {
             super::loader::set_files(ctx, files);
             // By the engine's own import, so that the entry is a module like others.
             let promise = Module::import(ctx, format!("/{entry}")).map_err(|_| thrown(ctx))?;

@@ -1,0 +1,145 @@
+//! Processor time: what a request may use, and who stops it.
+//!
+//! Every call into JavaScript from outside belongs to an account: that of a
+//! request, or one of its own. What the call starts (promises, timers) keeps the
+//! account, so a request pays for all that it causes. When it has used up its
+//! time, the engine throws what no script can catch.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use super::Engine;
+
+/// Processor time of a request, or of a call that belongs to none.
+pub(crate) const CPU_LIMIT: Duration = Duration::from_secs(10);
+
+/// Processor time of the program's first evaluation, which may set up more.
+pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// What has been used, of how much.
+pub(crate) struct Account {
+    limit: Duration,
+    used: Cell<Duration>,
+    is_closed: Cell<bool>,
+    /// What to do when it is used up.
+    on_over: RefCell<Option<Rc<dyn Fn()>>>,
+}
+
+impl Account {
+    pub(crate) fn new(limit: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            limit,
+            used: Cell::default(),
+            is_closed: Cell::new(false),
+            on_over: RefCell::default(),
+        })
+    }
+
+    /// Has something be done when the time is used up.
+    pub(crate) fn on_over(&self, action: impl Fn() + 'static) {
+        *self.on_over.borrow_mut() = Some(Rc::new(action));
+    }
+
+    /// Ends the account with its request: what goes on has accounts of its own,
+    /// one for each call.
+    pub(crate) fn close(&self) {
+        self.is_closed.set(true);
+        self.on_over.take();
+    }
+
+    /// This account, or a new one if it is closed.
+    pub(super) fn or_new(self: Rc<Self>) -> Rc<Self> {
+        match self.is_closed.get() {
+            true => Self::new(CPU_LIMIT),
+            false => self,
+        }
+    }
+
+    /// Somebody to tell when the account's jobs are stopped with those of others.
+    pub(super) fn party(self: &Rc<Self>) -> Option<Party> {
+        let on_over = self.on_over.borrow().clone()?;
+        Some(Party {
+            account: Rc::downgrade(self),
+            on_over,
+        })
+    }
+
+    fn left(&self) -> Duration {
+        self.limit.saturating_sub(self.used.get())
+    }
+
+    fn spend(&self, time: Duration) {
+        self.used.set(self.used.get() + time);
+        if self.used.get() >= self.limit
+            && let Some(action) = self.on_over.take()
+        {
+            log::error!(target: "js", "stopped after {:?} of processor time", self.limit);
+            action();
+        }
+    }
+}
+
+/// A request whose jobs stood in a queue that was stopped.
+pub(super) struct Party {
+    account: Weak<Account>,
+    on_over: Rc<dyn Fn()>,
+}
+
+impl Party {
+    /// Ends the request if nothing that is under way could still answer it.
+    pub(super) fn end_if_lost(&self) {
+        if self.account.strong_count() == 0 {
+            (self.on_over)();
+        }
+    }
+}
+
+/// Whose time runs at present.
+#[derive(Default)]
+pub(super) struct Clock {
+    running: RefCell<Option<Rc<Account>>>,
+    started: Cell<Option<Instant>>,
+}
+
+impl Clock {
+    pub(super) fn current(&self) -> Option<Rc<Account>> {
+        self.running.borrow().clone()
+    }
+
+    /// Starts the time of an account; [`stop`](Self::stop) ends it.
+    pub(super) fn start(&self, account: Rc<Account>) {
+        self.started.set(Some(Instant::now()));
+        *self.running.borrow_mut() = Some(account);
+    }
+
+    pub(super) fn stop(&self) -> Option<Rc<Account>> {
+        let account = self.running.take()?;
+        if let Some(started) = self.started.take() {
+            account.spend(started.elapsed());
+        }
+        Some(account)
+    }
+
+    /// Whether the running account's time is over.
+    fn is_over(&self) -> bool {
+        let running = self.running.borrow();
+        match (running.as_ref(), self.started.get()) {
+            (Some(account), Some(started)) => started.elapsed() >= account.left(),
+            _ => false,
+        }
+    }
+}
+
+/// Has the engine look at the time as it runs.
+pub(super) fn watch(engine: &Engine) {
+    let weak = engine.weak();
+    let is_over = move || {
+        weak.upgrade()
+            .is_some_and(|engine| engine.0.clock.is_over())
+    };
+    engine
+        .0
+        .runtime
+        .set_interrupt_handler(Some(Box::new(is_over)));
+}
