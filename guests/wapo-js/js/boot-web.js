@@ -3,6 +3,7 @@
 // Ecma-429 (Minimum Common Web Platform API) has the list; what is beyond it is said beside it.
 import { expose } from "./web/idl.js";
 import { AbortController, AbortSignal } from "./web/abort.js";
+import { atob, btoa } from "./web/base64.js";
 import { Blob, File } from "./web/blob.js";
 import { CompressionStream, DecompressionStream } from "./web/compression.js";
 import { TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream } from "./web/encoding.js";
@@ -53,7 +54,7 @@ const interfaces = {
 
 // Operations of the global are enumerable, as members of an interface are.
 const operations = {
-  clearInterval, clearTimeout, fetch, reportError, setInterval, setTimeout, structuredClone,
+  atob, btoa, clearInterval, clearTimeout, fetch, reportError, setInterval, setTimeout, structuredClone,
   // Beyond Ecma-429: Node's.
   clearImmediate, setImmediate,
 };

@@ -32,7 +32,7 @@ export class AbortSignal extends EventTarget {
     need(arguments.length, 1, "AbortSignal.timeout");
     const ms = enforceRange(milliseconds, Number.MAX_SAFE_INTEGER, "AbortSignal.timeout");
     const signal = new AbortSignal(INTERNAL);
-    startTimer(() => signalAbort(signal, new DOMException("The operation timed out", "TimeoutError")), ms);
+    startTimer(() => signalAbort(signal, new DOMException("The operation timed out", "TimeoutError")), ms, true);
     return signal;
   }
 

@@ -9,7 +9,7 @@ import { blobOf, blobState, isBlob } from "./blob.js";
 import { FormData, formEntries, isFormData } from "./form-data.js";
 import { parseMime, serializeMime } from "./mime.js";
 import { newBoundary, readMultipart, writeMultipart } from "./multipart.js";
-import { isDisturbed, isStream, locked, readAll, readAllOfSource, streamOfBytes, streamOfSource } from "./streams.js";
+import { isDisturbed, isStream, locked, readAll, readAllOfSource, streamOfBytes, streamOfSource, takeSource } from "./streams.js";
 import { isParams, parseForm, serializeForm, paramsList } from "./search-params.js";
 import { listGet } from "./headers.js";
 
@@ -79,7 +79,10 @@ export function streamOf(body) {
 // Takes the body's content for sending: { data: string | bytes } or { native } or { stream }; the body is used from now on.
 export function take(body) {
   if (isUnusable(body)) throw new TypeError("The body was read already");
-  if (body.stream !== null) return { data: null, native: null, stream: body.stream };
+  if (body.stream !== null) {
+    const source = takeSource(body.stream);
+    return source === null ? { data: null, native: null, stream: body.stream } : { data: null, native: source, stream: null };
+  }
   body.used = true;
   return { data: body.source, native: body.native, stream: null };
 }
@@ -87,7 +90,10 @@ export function take(body) {
 // All bytes, once. Bytes that others share are copied.
 function consume(body) {
   if (body === null) return new Uint8Array(0);
-  if (body.stream !== null) return readAll(body.stream);
+  if (body.stream !== null) {
+    const source = takeSource(body.stream);
+    return source === null ? readAll(body.stream) : readAllOfSource(source);
+  }
   body.used = true;
   if (body.native !== null) return readAllOfSource(body.native);
   const bytes = bytesAtHand(body);
@@ -114,7 +120,7 @@ export function moveBody(body) {
   body.used = true;
   if (body.stream !== null) {
     // The old stream stays with the old object, locked and disturbed; the new object reads through it.
-    const source = readerSource(body.stream);
+    const source = takeSource(body.stream) ?? readerSource(body.stream);
     moved.stream = streamOfSource(source);
     moved.native = null;
   }

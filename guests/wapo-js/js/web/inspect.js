@@ -4,7 +4,11 @@
 import { isBuffer } from "./idl.js";
 
 const DEPTH = 2;
+// Each level is indented: without a bound the text would grow with the square of the depth.
+const DEPTH_MAX = 40;
 const ITEMS_MAX = 100;
+// Above this length nothing is looked for beyond the items shown: listing the keys of a long array takes its length.
+const LONG = 1000;
 const LINE_MAX = 72;
 // Text of one string, and of everything of one call: a log line must not grow with the data of a stranger.
 const STRING_MAX = 10_000;
@@ -35,7 +39,7 @@ function takes(f, value) {
 }
 
 export function inspect(value, options = undefined) {
-  const depth = options?.depth === undefined ? DEPTH : options.depth === null ? Infinity : +options.depth;
+  const depth = options?.depth === undefined ? DEPTH : options.depth === null ? DEPTH_MAX : Math.min(+options.depth, DEPTH_MAX);
   const state = { depth, left: TOTAL_MAX, path: [], circular: new Map(), hidden: !!options?.showHidden };
   return show(value, state, 0);
 }
@@ -164,7 +168,10 @@ function describeSpecial(value, state, level) {
     const size = mapSize.call(value);
     return list(prefix(value, "Map", size), "{", "}", value, state, level, (l) => {
       const out = [];
-      Map.prototype.forEach.call(value, (v, k) => { if (out.length < ITEMS_MAX) out.push(`${show(k, state, l)} => ${show(v, state, l)}`); });
+      for (const [k, v] of Map.prototype.entries.call(value)) {
+        if (out.length >= ITEMS_MAX) break;
+        out.push(`${show(k, state, l)} => ${show(v, state, l)}`);
+      }
       return more(out, size);
     });
   }
@@ -172,7 +179,10 @@ function describeSpecial(value, state, level) {
     const size = setSize.call(value);
     return list(prefix(value, "Set", size), "{", "}", value, state, level, (l) => {
       const out = [];
-      Set.prototype.forEach.call(value, (v) => { if (out.length < ITEMS_MAX) out.push(show(v, state, l)); });
+      for (const v of Set.prototype.values.call(value)) {
+        if (out.length >= ITEMS_MAX) break;
+        out.push(show(v, state, l));
+      }
       return more(out, size);
     });
   }
@@ -250,6 +260,10 @@ function items(array, state, level) {
       i++;
       continue;
     }
+    if (array.length > LONG) {
+      out.push(`... ${array.length - i} more items, some of them empty`);
+      return out;
+    }
     const next = Object.keys(array).find((k) => /^\d+$/.test(k) && +k > i);
     const stop = next === undefined ? array.length : +next;
     out.push(`<${stop - i} empty item${stop - i === 1 ? "" : "s"}>`);
@@ -283,7 +297,8 @@ function list(head, open, close, value, state, level, special, only = undefined)
   const out = special(level + 1);
   const indexed = Array.isArray(value) || (ArrayBuffer.isView(value) && open === "[") || value instanceof String;
   let count = 0;
-  for (const key of only ?? keysOf(value)) {
+  const long = indexed && value.length > LONG;
+  for (const key of long ? [] : only ?? keysOf(value)) {
     if (indexed && typeof key === "string" && /^\d+$/.test(key)) continue;
     if (state.left <= 0 || ++count > ITEMS_MAX) {
       out.push("...");

@@ -6,9 +6,11 @@ export {
   TransformStreamDefaultController, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
 } from "npm:web-streams-polyfill";
 import { ReadableStream } from "npm:web-streams-polyfill";
+import { makeIterable } from "./stream-iterator.js";
+
+makeIterable(ReadableStream);
 
 const getReader = ReadableStream.prototype.getReader;
-const cancelStream = ReadableStream.prototype.cancel;
 const isLocked = Object.getOwnPropertyDescriptor(ReadableStream.prototype, "locked").get;
 
 export function isStream(value) {
@@ -28,14 +30,23 @@ export function readerOf(stream) {
   return getReader.call(stream);
 }
 
-// Cancels what nobody reads; errors of it are of no interest to anyone.
-export function cancelQuietly(stream, reason) {
-  if (!locked(stream)) cancelStream.call(stream, reason).catch(() => {});
+// Sources of the streams that streamOfSource made.
+const sources = new WeakMap();
+
+// The ByteSource behind a stream that nobody has read from, or null. The stream is locked and disturbed afterwards, as if it
+// had been read: this is how a body goes from one place to another without a promise for each piece.
+export function takeSource(stream) {
+  const source = sources.get(stream);
+  if (source === undefined || locked(stream) || isDisturbed(stream)) return null;
+  sources.delete(stream);
+  readerOf(stream);
+  stream._disturbed = true;
+  return source;
 }
 
 // A readable byte stream over a ByteSource. Nothing is read before somebody asks.
 export function streamOfSource(source) {
-  return new ReadableStream({
+  const stream = new ReadableStream({
     type: "bytes",
     async pull(controller) {
       let chunk;
@@ -47,6 +58,8 @@ export function streamOfSource(source) {
     },
     cancel(reason) { return source.cancel(reason); },
   }, { highWaterMark: 0 });
+  sources.set(stream, source);
+  return stream;
 }
 
 // A readable byte stream of bytes at hand, in pieces.

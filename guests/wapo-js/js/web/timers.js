@@ -81,10 +81,10 @@ export function clearTimeout(id = 0) { clear(id); }
 export function clearInterval(id = 0) { clear(id); }
 export function clearImmediate(id = 0) { clear(id); }
 
-// For other modules: no nesting, no id.
-export function startTimer(callback, ms) {
+// For other modules: no nesting, no id. `background`: a program does not stay for it.
+export function startTimer(callback, ms, background = false) {
   const handle = native.timers.set(Math.min(ms, DELAY_MAX_MS), () => {
     try { callback(); } catch (error) { hooks.report(error); }
-  });
+  }, background);
   return () => native.timers.clear(handle);
 }

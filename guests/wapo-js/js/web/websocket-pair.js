@@ -3,7 +3,7 @@
 // `new Response(null, { status: 101, webSocket })`, the server end is accepted and used by the program.
 import { INTERNAL, finish, illegal, isObject, need, text } from "./idl.js";
 import { EventTarget, handlerAttributes } from "./event-target.js";
-import { CLOSED, CLOSING, CONNECTING, OPEN, begin, closeArguments, closeLink, newLink, sendOn } from "./websocket.js";
+import { CLOSED, CLOSING, CONNECTING, OPEN, WebSocket, begin, closeArguments, closeLink, newLink, sendOn } from "./websocket.js";
 
 // Messages that the program sends before the connection is there.
 const EARLY_MAX = 1024;
@@ -62,6 +62,9 @@ export class ServerWebSocket extends EventTarget {
 }
 finish(ServerWebSocket, "WebSocket", { constants: { CONNECTING, OPEN, CLOSING, CLOSED } });
 handlerAttributes(ServerWebSocket.prototype, "open", "error", "close", "message");
+
+// For `instanceof`: both ends are WebSockets to a program.
+Object.setPrototypeOf(ServerWebSocket.prototype, WebSocket.prototype);
 
 export class WebSocketPair {
   constructor() {

@@ -13,9 +13,11 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 // Bytes of a close reason: what a control frame holds besides the code (RFC 6455, 5.5).
 const REASON_BYTES_MAX = 123;
 
+const LOST = { code: 1006, reason: "", clean: false };
+
 // The part that knows the connection: { state, conn, buffered, target, binaryType, url, origin, protocol, extensions }.
 export function newLink(target) {
-  return { state: CONNECTING, conn: null, call: null, buffered: 0, target, binaryType: "blob", url: "", origin: "", protocol: "", extensions: "", wanted: null };
+  return { state: CONNECTING, conn: null, call: null, buffered: 0, target, binaryType: "blob", url: "", origin: "", protocol: "", extensions: "" };
 }
 
 export function begin(link, conn) {
@@ -28,7 +30,12 @@ export function begin(link, conn) {
 
 async function receive(link) {
   for (;;) {
-    const message = await link.conn.read();
+    let message;
+    try {
+      message = await link.conn.read();
+    } catch {
+      message = LOST;
+    }
     if (typeof message !== "string" && !(message instanceof Uint8Array)) return finishLink(link, message);
     if (link.state !== OPEN && link.state !== CLOSING) continue;
     const data = typeof message === "string" ? message : link.binaryType === "blob" ? blobOf(message, "") : message.slice().buffer;
@@ -87,7 +94,7 @@ export function closeLink(link, code, reason) {
   }
   link.state = CLOSING;
   link.call?.abort();
-  startTimer(() => finishLink(link, { code: 1006, reason: "", clean: false }), 0);
+  startTimer(() => finishLink(link, LOST), 0);
 }
 
 function protocolsFrom(value) {
@@ -170,6 +177,6 @@ function connect(link, protocols) {
     fire(link.target, new Event("open"));
   }, () => {
     // Why is not told to scripts (WebSockets Standard, 4, "fail the WebSocket connection"); the engine's log has it.
-    if (link.state === CONNECTING) finishLink(link, { code: 1006, reason: "", clean: false });
+    if (link.state === CONNECTING) finishLink(link, LOST);
   });
 }
