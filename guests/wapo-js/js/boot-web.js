@@ -52,27 +52,24 @@ const interfaces = {
   FetchEvent, WebSocketPair,
 };
 
+const { addEventListener, dispatchEvent, removeEventListener } = EventTarget.prototype;
+
 // Operations of the global are enumerable, as members of an interface are.
 const operations = {
-  atob, btoa, clearInterval, clearTimeout, fetch, reportError, setInterval, setTimeout, structuredClone,
+  addEventListener, atob, btoa, clearInterval, clearTimeout, dispatchEvent, fetch, removeEventListener, reportError, setInterval, setTimeout, structuredClone,
   // Beyond Ecma-429: Node's.
   clearImmediate, setImmediate,
 };
 
 export function install(global) {
-  expose(global, interfaces);
-  for (const [key, value] of Object.entries(operations)) define(global, key, value, true);
-  for (const key of ["addEventListener", "removeEventListener", "dispatchEvent"]) define(global, key, EventTarget.prototype[key], true);
-  define(global, "console", console, false);
-  define(global, "navigator", navigator, true);
-  define(global, "performance", performance, true);
-  define(global, "self", global, true);
+  for (const [key, value] of Object.entries(interfaces)) expose(global, key, value, false);
+  for (const [key, value] of Object.entries(operations)) expose(global, key, value, true);
+  expose(global, "console", console, false);
+  expose(global, "navigator", navigator, true);
+  expose(global, "performance", performance, true);
+  expose(global, "self", global, true);
   setGlobalTarget(global);
   handlerAttributes(global, "error", "unhandledrejection", "rejectionhandled");
   notCloneable(Object.values(interfaces));
   registerShows();
-}
-
-function define(global, key, value, enumerable) {
-  Object.defineProperty(global, key, { value, writable: true, configurable: true, enumerable });
 }

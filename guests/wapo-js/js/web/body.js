@@ -205,10 +205,12 @@ export function mixBody(cls, state, list) {
   Object.defineProperties(cls.prototype, Object.getOwnPropertyDescriptors(members));
 }
 
-// The body of a state; a server's request asks the engine for it at first use.
+// The body of a state; a server's request asks the engine for it at first use. GET and HEAD have none (5.4 refuses one), even if
+// a client sends it: otherwise a client could make `new Request(address, request)` throw.
 export function bodyFor(s) {
   if (s.body === undefined) {
-    const source = s.exchange.takeBody();
+    const method = s.method ??= s.exchange.method;
+    const source = method === "GET" || method === "HEAD" ? null : s.exchange.takeBody();
     s.body = source === null ? null : bodyOfSource(source);
   }
   return s.body;

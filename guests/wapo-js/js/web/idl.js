@@ -32,11 +32,11 @@ export function tag(object, name) {
   defineProperty(object, Symbol.toStringTag, { value: name, configurable: true, enumerable: false, writable: false });
 }
 
-// A global as Web IDL wants interfaces to be: writable, configurable, not enumerable.
-export function expose(global, members) {
-  for (const key in members) {
-    defineProperty(global, key, { value: members[key], writable: true, configurable: true, enumerable: false });
-  }
+// A global as Web IDL wants it: interfaces are not enumerable, operations and attributes are. Functions get the name of the
+// global, because a bundler may have changed theirs.
+export function expose(global, key, value, enumerable) {
+  if (typeof value === "function") defineProperty(value, "name", { value: key, configurable: true, enumerable: false, writable: false });
+  defineProperty(global, key, { value, writable: true, configurable: true, enumerable });
 }
 
 export function illegal() {

@@ -81,9 +81,13 @@ function headersFor(s) {
 export function signalFor(s) {
   if (s.signal === null) {
     const signal = s.signal = newSignal();
-    s.exchange?.onAbort(() => signalAbort(signal, new DOMException("The client is gone", "AbortError")));
+    s.exchange?.onAbort(() => signalAbort(signal, clientGone()));
   }
   return s.signal;
+}
+
+export function clientGone() {
+  return new DOMException("The client is gone", "AbortError");
 }
 
 export function requestOfExchange(exchange) {

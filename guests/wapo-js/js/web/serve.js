@@ -6,7 +6,7 @@ import { fire, hasListeners } from "./event-target.js";
 import { INTERNAL, finish, illegal, need } from "./idl.js";
 import { isUnusable, take } from "./body.js";
 import { isResponse, responseState } from "./response.js";
-import { isRequest, requestOfExchange } from "./request.js";
+import { clientGone, isRequest, requestOfExchange } from "./request.js";
 import { readerOf } from "./streams.js";
 import { logFailure } from "./report.js";
 import { acceptSocket } from "./websocket-pair.js";
@@ -146,7 +146,7 @@ async function pump(exchange, s, content) {
   let writing = false, gone = false;
   exchange.onAbort(() => {
     gone = true;
-    stop(new DOMException("The client is gone", "AbortError"));
+    stop(clientGone());
   });
   try {
     for (let chunk; (writing = false, chunk = await read()) !== null;) {
@@ -156,7 +156,7 @@ async function pump(exchange, s, content) {
     if (!gone) await sink.close();
   } catch (error) {
     sink.abort();
-    if (writing || gone) return stop(error);
+    if (writing || gone) return stop(clientGone());
     stop(error);
     logFailure("The body of a response failed: ", error);
   }
