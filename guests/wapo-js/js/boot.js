@@ -1,16 +1,56 @@
 // Makes the global scope of programs. Evaluated once, before the image of memory is taken.
-// The default export holds what the engine calls; none of it throws.
+// The default export holds what the engine calls; none of it throws but where it is said.
 import { dispatch, hasFetchListener, install, rejection, report } from "./boot-web.js";
+import native from "wapo:native";
+import { logFailure } from "./web/report.js";
+import { Wapo } from "./wapo/object.js";
+import { dispatchToListener, hasHttpListener } from "./wapo/http.js";
+import { callModuleEntry, emitOutput } from "./wapo/program.js";
 
 install(globalThis);
+for (const [name, value] of Object.entries({ Wapo, global: globalThis, window: globalThis, print: console.log })) {
+  Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
+}
 
-const env = Object.freeze({});
+
+const answers = (handler) => typeof handler?.fetch === "function" || hasFetchListener();
 
 export default {
   dispatch(exchange, handler) {
-    dispatch(exchange, handler ?? null, env);
+    if (hasHttpListener() && !answers(handler)) {
+      try {
+        dispatchToListener(exchange);
+      } catch (error) {
+        report(error);
+      }
+      return;
+    }
+    dispatch(exchange, handler ?? null, Wapo.env);
   },
   rejection,
   report,
-  isServing: (handler) => typeof handler?.fetch === "function" || hasFetchListener(),
+  isServing: (handler) => answers(handler) || hasHttpListener(),
+  // Throws what the program throws.
+  callModuleEntry,
+  // Begins what the default export asks for besides requests.
+  begin(handler) {
+    if (typeof handler?.query === "function") native.worker.listenQueries((call) => query(handler, call));
+  },
+  emitOutput() {
+    try {
+      emitOutput();
+    } catch (error) {
+      logFailure("the output: ", error);
+    }
+  },
 };
+
+async function query(handler, call) {
+  try {
+    const answer = await handler.query({ path: call.path, payload: call.payload, origin: call.origin }, Wapo.env);
+    call.reply(answer ?? null);
+  } catch (error) {
+    call.fail("internal error");
+    logFailure("a query failed: ", error);
+  }
+}

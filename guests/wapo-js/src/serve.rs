@@ -17,10 +17,14 @@ pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String>
     let handler = program.evaluate(engine).await?;
     let over = engine.until(|engine| {
         let serves = engine.is_serving(handler.as_ref());
-        engine.has_exited() || (engine.is_idle() && !serves)
+        engine.exit_code().is_some() || (engine.is_idle() && !serves)
     });
     either(over, requests(engine, &handler)).await;
-    Ok(())
+    engine.emit_output();
+    match engine.exit_code() {
+        Some(code) if code != 0 => std::process::exit(code),
+        _ => Ok(()),
+    }
 }
 
 /// Takes requests, once the program answers any, until there will be no more.

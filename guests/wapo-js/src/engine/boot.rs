@@ -14,16 +14,23 @@ const PREFIX: &str = "wapo:boot/";
 /// The module that installs the globals. Its default export holds the hooks.
 const MAIN: &str = "wapo:boot/boot.js";
 
-/// Functions of the boot code that the engine calls. None of them throws.
-pub(super) struct Hooks {
+/// Functions of the boot code that the engine calls. None of them throws, but
+/// what `call_module_entry` calls.
+pub(crate) struct Hooks {
     /// `dispatch(exchange, handler)`: answers a request.
-    pub(super) dispatch: Persistent<Function<'static>>,
+    pub(crate) dispatch: Persistent<Function<'static>>,
     /// `rejection(promise, reason, is_handled)`: at the end of a turn.
-    pub(super) rejection: Persistent<Function<'static>>,
+    pub(crate) rejection: Persistent<Function<'static>>,
     /// `report(error)`: an exception that nobody caught.
-    pub(super) report: Persistent<Function<'static>>,
+    pub(crate) report: Persistent<Function<'static>>,
     /// `isServing(handler)`: whether requests have somebody to answer them.
-    pub(super) is_serving: Persistent<Function<'static>>,
+    pub(crate) is_serving: Persistent<Function<'static>>,
+    /// `callModuleEntry()`: a promise; what the convention of scripts calls.
+    pub(crate) call_module_entry: Persistent<Function<'static>>,
+    /// `begin(handler)`: what the default export asks for besides requests.
+    pub(crate) begin: Persistent<Function<'static>>,
+    /// `emitOutput()`: at the end.
+    pub(crate) emit_output: Persistent<Function<'static>>,
 }
 
 /// Evaluates the boot code in a new engine.
@@ -56,6 +63,9 @@ fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
         rejection: hook("rejection")?,
         report: hook("report")?,
         is_serving: hook("isServing")?,
+        call_module_entry: hook("callModuleEntry")?,
+        begin: hook("begin")?,
+        emit_output: hook("emitOutput")?,
     })
 }
 

@@ -11,7 +11,8 @@ use super::{Engine, Signal};
 #[derive(Default)]
 pub(super) struct Life {
     changed: Signal,
-    has_exited: Cell<bool>,
+    /// The code with which the program ended itself.
+    exit_code: Cell<Option<i32>>,
 }
 
 impl Life {
@@ -23,8 +24,8 @@ impl Life {
 
 impl Engine {
     /// Ends the program after the present turn.
-    pub(crate) fn exit(&self) {
-        self.0.life.has_exited.set(true);
+    pub(crate) fn exit(&self, code: i32) {
+        self.0.life.exit_code.set(Some(code));
         self.0.life.look();
     }
 
@@ -34,9 +35,9 @@ impl Engine {
         changed.wait_for(|| is_so(self).then_some(())).await;
     }
 
-    /// Whether the program has said that it is over.
-    pub(crate) fn has_exited(&self) -> bool {
-        self.0.life.has_exited.get()
+    /// The code with which the program has ended itself, if it has.
+    pub(crate) fn exit_code(&self) -> Option<i32> {
+        self.0.life.exit_code.get()
     }
 
     /// Whether it has nothing to wait for.

@@ -21,6 +21,7 @@ use std::rc::{Rc, Weak};
 use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
 
 pub(crate) use self::account::{Account, CPU_LIMIT, START_LIMIT};
+pub(crate) use self::boot::Hooks;
 pub(crate) use self::failure::Failure;
 use self::jobs::Jobs;
 pub(crate) use self::report::describe;
@@ -114,34 +115,50 @@ impl Engine {
         owner.0.upgrade().map(Self)
     }
 
-    /// The boot code's function of requests.
-    pub(crate) fn dispatch<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Function<'js>> {
+    /// A function of the boot code.
+    ///
+    /// # Errors
+    ///
+    /// The boot code is not evaluated.
+    pub(crate) fn hook<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        which: impl FnOnce(&Hooks) -> &Persistent<Function<'static>>,
+    ) -> rquickjs::Result<Function<'js>> {
         let hooks = self.0.hooks.borrow();
         let hooks = hooks.as_ref().ok_or(rquickjs::Error::Unknown)?;
-        hooks.dispatch.clone().restore(ctx)
+        which(hooks).clone().restore(ctx)
     }
 
     /// Whether requests have somebody to answer them: the program's default
     /// export, or a listener.
     pub(crate) fn is_serving(&self, handler: Option<&Persistent<Value<'static>>>) -> bool {
-        let is_serving = self
-            .0
-            .hooks
-            .borrow()
-            .as_ref()
-            .map(|hooks| hooks.is_serving.clone());
-        let Some(is_serving) = is_serving else {
-            return false;
-        };
         self.0.context.with(|ctx| {
-            let answer = is_serving.restore(&ctx).and_then(|function| {
-                let handler = handler
-                    .map(|handler| handler.clone().restore(&ctx))
-                    .transpose()?;
-                function.call::<_, bool>((handler,))
-            });
+            let answer = self
+                .hook(&ctx, |hooks| &hooks.is_serving)
+                .and_then(|function| {
+                    let handler = handler
+                        .map(|handler| handler.clone().restore(&ctx))
+                        .transpose()?;
+                    function.call::<_, bool>((handler,))
+                });
             answer.unwrap_or(false)
         })
+    }
+
+    /// Has the boot code hand out the program's output.
+    pub(crate) fn emit_output(&self) {
+        self.enter(|ctx| {
+            let emit = self.hook(ctx, |hooks| &hooks.emit_output);
+            if emit.and_then(|emit| emit.call::<_, ()>(())).is_err() {
+                report::exception(ctx);
+            }
+        });
+    }
+
+    /// Bytes that the engine's objects take.
+    pub(crate) fn memory_used(&self) -> u64 {
+        u64::try_from(self.0.runtime.memory_usage().malloc_size).unwrap_or(0)
     }
 
     /// A reference that does not keep it alive, for tasks.

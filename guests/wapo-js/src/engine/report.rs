@@ -7,7 +7,7 @@ use rquickjs::runtime::RejectionTracker;
 use rquickjs::{CatchResultExt, Ctx, Function, Persistent, Value};
 
 use super::Engine;
-use super::boot::Hooks;
+use super::Hooks;
 
 /// A promise and what it was rejected with.
 type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
@@ -86,11 +86,11 @@ pub(super) fn settle_rejections(engine: &Engine) -> bool {
     if fresh.is_empty() && handled.is_empty() {
         return false;
     }
-    let tell = |(promise, reason): &Rejection, is_handled: bool| {
+    let tell_one = |(promise, reason): &Rejection, is_handled: bool| {
         let (promise, reason) = (promise.clone(), reason.clone());
-        hook(
+        tell(
             engine,
-            |hooks| hooks.rejection.clone(),
+            |hooks| &hooks.rejection,
             |ctx, function| {
                 let (promise, reason) = (promise.restore(ctx)?, reason.restore(ctx)?);
                 function.call((promise, reason, is_handled))
@@ -98,10 +98,10 @@ pub(super) fn settle_rejections(engine: &Engine) -> bool {
         );
     };
     for rejection in &handled {
-        tell(rejection, true);
+        tell_one(rejection, true);
     }
     for rejection in fresh {
-        tell(&rejection, false);
+        tell_one(&rejection, false);
         let mut rejections = engine.0.rejections.borrow_mut();
         if rejections.told.len() >= TOLD_MAX {
             rejections.told.remove(0);
@@ -112,17 +112,14 @@ pub(super) fn settle_rejections(engine: &Engine) -> bool {
 }
 
 /// Calls a hook of the boot code, and logs what it throws.
-fn hook(
+fn tell(
     engine: &Engine,
-    which: impl FnOnce(&Hooks) -> Persistent<Function<'static>>,
+    which: impl FnOnce(&Hooks) -> &Persistent<Function<'static>>,
     call: impl for<'js> FnOnce(&Ctx<'js>, Function<'js>) -> rquickjs::Result<()>,
 ) {
-    let Some(function) = engine.0.hooks.borrow().as_ref().map(which) else {
-        return;
-    };
     engine.0.context.with(|ctx| {
-        let called = function
-            .restore(&ctx)
+        let called = engine
+            .hook(&ctx, which)
             .and_then(|function| call(&ctx, function));
         if called.is_err() {
             let thrown = ctx.catch();
@@ -135,23 +132,12 @@ fn hook(
 /// listeners of errors, else to the log.
 pub(crate) fn exception(ctx: &Ctx<'_>) {
     let thrown = ctx.catch();
-    let Some(engine) = Engine::of(ctx) else {
-        return;
-    };
-    let report = engine
-        .0
-        .hooks
-        .borrow()
-        .as_ref()
-        .map(|hooks| hooks.report.clone());
-    let Some(report) = report else {
-        log::error!(target: "js", "{}", describe(ctx, &thrown));
-        return;
-    };
-    let told = report
-        .restore(ctx)
-        .and_then(|report| report.call::<_, ()>((thrown.clone(),)));
-    if told.is_err() {
+    let told = Engine::of(ctx).is_some_and(|engine| {
+        let report = engine.hook(ctx, |hooks| &hooks.report);
+        let told = report.and_then(|report| report.call::<_, ()>((thrown.clone(),)));
+        told.is_ok()
+    });
+    if !told {
         ctx.catch();
         log::error!(target: "js", "{}", describe(ctx, &thrown));
     }

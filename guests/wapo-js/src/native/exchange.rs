@@ -290,7 +290,9 @@ pub(crate) fn dispatch(
             let handler = handler
                 .map(|handler| handler.clone().restore(ctx))
                 .transpose()?;
-            engine.dispatch(ctx)?.call::<_, ()>((exchange, handler))
+            engine
+                .hook(ctx, |hooks| &hooks.dispatch)?
+                .call::<_, ()>((exchange, handler))
         });
         if called.is_err() {
             report::exception(ctx);

@@ -10,6 +10,7 @@ mod log;
 mod outgoing;
 pub(crate) mod stream;
 mod timers;
+mod worker;
 mod ws;
 
 use rquickjs::module::{Declarations, Exports, ModuleDef};
@@ -30,6 +31,7 @@ impl ModuleDef for Native {
         let native = Object::new(ctx.clone())?;
         native.set("log", log::object(ctx)?)?;
         native.set("http", http::object(ctx)?)?;
+        native.set("worker", worker::object(ctx)?)?;
         native.set("ws", ws::object(ctx)?)?;
         native.set("timers", timers::object(ctx)?)?;
         native.set("time", timers::time(ctx)?)?;

@@ -34,7 +34,7 @@ impl Program {
             })?;
         }
         let Some(files) = self.files else {
-            return Ok(None);
+            return call_module_entry(engine).await.map(|()| None);
         };
         let entry = files.entry.clone();
         let import = engine.enter_as(Account::new(START_LIMIT), |ctx| {
@@ -50,9 +50,23 @@ impl Program {
                 namespace.get::<_, Value<'_>>("default")
             });
             let default = default.map_err(|_| thrown(ctx))?;
+            let begun = engine.hook(ctx, |hooks| &hooks.begin);
+            let begun = begun.and_then(|begin| begin.call::<_, ()>((default.clone(),)));
+            begun.map_err(|_| thrown(ctx))?;
             Ok((!default.is_undefined()).then(|| Persistent::save(ctx, default)))
         })
     }
+}
+
+/// Calls what a script exports by the convention of Wapo 0.x.
+async fn call_module_entry(engine: &Engine) -> Result<(), String> {
+    let call = engine.enter_as(Account::new(START_LIMIT), |ctx| {
+        let entry = engine.hook(ctx, |hooks| &hooks.call_module_entry);
+        let promise = entry.and_then(|entry| entry.call::<_, Promise<'_>>(()));
+        let promise = promise.map_err(|_| thrown(ctx))?;
+        Ok::<_, String>(Settled::watch(ctx, &promise))
+    })?;
+    call.outcome(engine).await.map(drop)
 }
 
 /// The text of what was thrown.
