@@ -1,5 +1,5 @@
 // What programs for Wapo 0.x get as "opaque" values, and the ids of what runs.
-import { bytesOf, isBuffer } from "../web/idl.js";
+import { bytesOf } from "../web/idl.js";
 
 // Something that is given out, taken back once, and means nothing to anybody else.
 export class Opaque {
@@ -44,7 +44,8 @@ export function close(id) {
 // Uint8Array, other views, ArrayBuffer, arrays of 0 to 255. Text is given as it is: natives take it as UTF-8.
 export function bytes(value, where) {
   if (typeof value === "string") return value;
-  if (isBuffer(value)) return bytesOf(value);
+  const view = bytesOf(value);
+  if (view) return view;
   if (Array.isArray(value) && value.every((item) => Number.isInteger(item) && item >= 0 && item <= 255)) return Uint8Array.from(value);
   throw new TypeError(`${where}: expected bytes or text`);
 }
