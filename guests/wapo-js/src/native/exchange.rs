@@ -13,6 +13,7 @@ use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Persistent, V
 use wapo::http::{Body, IntoResponse as _, Request, Responder, Response, StatusCode};
 
 use super::fields;
+use super::Nullable;
 use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource, Later, Source};
 use super::ws::{self, WsConn};
@@ -66,8 +67,8 @@ impl Exchange {
 
     /// The client's address, where the worker knows it.
     #[qjs(get)]
-    fn remote(&self) -> Option<String> {
-        self.remote.map(|address| address.to_string())
+    fn remote(&self) -> Nullable<String> {
+        Nullable(self.remote.map(|address| address.to_string()))
     }
 
     /// Names and values of its header fields in turn, a character for a byte.
@@ -77,21 +78,15 @@ impl Exchange {
     }
 
     /// The values of one field, joined; `null` when there are none.
-    fn header(&self, name: String) -> Option<String> {
-        let mut values = self.request.headers().get_all(&name).iter();
-        let mut all = fields::text(values.next()?).into_owned();
-        for value in values {
-            all.push_str(", ");
-            all.push_str(&fields::text(value));
-        }
-        Some(all)
+    fn header(&self, name: String) -> Nullable<String> {
+        Nullable(self.joined(&name))
     }
 
     /// The request's body, once; `null` when there is none.
     #[qjs(rename = "takeBody")]
-    fn take_body(&mut self) -> Option<ByteSource> {
-        let body = self.body.take().filter(|body| !body.is_end_stream())?;
-        Some(ByteSource::new(Incoming(body)))
+    fn take_body(&mut self) -> Nullable<ByteSource> {
+        let body = self.body.take().filter(|body| !body.is_end_stream());
+        Nullable(body.map(|body| ByteSource::new(Incoming(body))))
     }
 
     /// Answers with a body that is at hand.
@@ -166,6 +161,16 @@ impl Exchange {
 }
 
 impl Exchange {
+    fn joined(&self, name: &str) -> Option<String> {
+        let mut values = self.request.headers().get_all(name).iter();
+        let mut all = fields::text(values.next()?).into_owned();
+        for value in values {
+            all.push_str(", ");
+            all.push_str(&fields::text(value));
+        }
+        Some(all)
+    }
+
     fn send(&mut self, ctx: &Ctx<'_>, response: Response<Body>) -> rquickjs::Result<()> {
         let again = || Exception::throw_type(ctx, "the request has its answer already");
         answer(

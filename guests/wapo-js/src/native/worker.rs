@@ -8,6 +8,7 @@ use rquickjs::prelude::Func;
 use rquickjs::{Class, Ctx, Function, JsLifetime, Object, Persistent, TypedArray, Value};
 use wapo::query::{Query, Reply};
 
+use super::Nullable;
 use crate::engine::bytes::copied;
 use crate::engine::{Account, CPU_LIMIT, Engine, Failure, report};
 
@@ -76,19 +77,21 @@ fn public_key<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Bytes<'js>> {
     TypedArray::new_copy(ctx, key)
 }
 
-fn quote<'js>(ctx: Ctx<'js>, data: Value<'js>) -> rquickjs::Result<Option<Bytes<'js>>> {
+fn quote<'js>(ctx: Ctx<'js>, data: Value<'js>) -> rquickjs::Result<Nullable<Bytes<'js>>> {
     let data = copied(&ctx, &data)?;
     let quote = wapo::attest::quote(&data);
     let quote = quote.map_err(|error| thrown(&ctx, "the quote", error))?;
     quote
         .map(|quote| TypedArray::new_copy(ctx, quote))
         .transpose()
+        .map(Nullable)
 }
 
-fn boot_data<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Option<Bytes<'js>>> {
+fn boot_data<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Nullable<Bytes<'js>>> {
     let data = wapo::boot::read();
     let data = data.map_err(|error| thrown(&ctx, "the boot data", error))?;
-    data.map(|data| TypedArray::new_copy(ctx, data)).transpose()
+    let data = data.map(|data| TypedArray::new_copy(ctx, data));
+    data.transpose().map(Nullable)
 }
 
 fn store_boot_data<'js>(ctx: Ctx<'js>, data: Value<'js>) -> rquickjs::Result<()> {
@@ -116,11 +119,11 @@ impl LockGuard {
 }
 
 /// The lock, or `null` when it is taken.
-fn try_lock<'js>(ctx: Ctx<'js>, name: String) -> rquickjs::Result<Option<Class<'js, LockGuard>>> {
+fn try_lock<'js>(ctx: Ctx<'js>, name: String) -> rquickjs::Result<Nullable<Class<'js, LockGuard>>> {
     let guard = wapo::lock::try_acquire(&name);
     let guard = guard.map_err(|error| thrown(&ctx, "the lock", error))?;
     let object = |guard| Class::instance(ctx, LockGuard { guard: Some(guard) });
-    guard.map(object).transpose()
+    guard.map(object).transpose().map(Nullable)
 }
 
 fn app_address<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Bytes<'js>> {
@@ -148,10 +151,10 @@ fn gas(ctx: Ctx<'_>) -> rquickjs::Result<f64> {
     Ok(reading.gas as f64)
 }
 
-fn blob<'js>(ctx: Ctx<'js>, hash: String) -> rquickjs::Result<Option<Bytes<'js>>> {
+fn blob<'js>(ctx: Ctx<'js>, hash: String) -> rquickjs::Result<Nullable<Bytes<'js>>> {
     match wapo::blob::get(&hash) {
-        Ok(data) => TypedArray::new(ctx, data).map(Some),
-        Err(wapo::Error::NOT_FOUND) => Ok(None),
+        Ok(data) => TypedArray::new(ctx, data).map(|data| Nullable(Some(data))),
+        Err(wapo::Error::NOT_FOUND) => Ok(Nullable(None)),
         Err(error) => Err(thrown(&ctx, &format!("the blob {hash}"), error)),
     }
 }
@@ -190,11 +193,12 @@ impl QueryCall {
 
     /// The account that signed, or `null`.
     #[qjs(get)]
-    fn origin<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Option<Bytes<'js>>> {
+    fn origin<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Nullable<Bytes<'js>>> {
         let origin = self.query.origin;
         origin
             .map(|origin| TypedArray::new_copy(ctx, origin))
             .transpose()
+            .map(Nullable)
     }
 
     /// Answers; `false` when there is an answer already.

@@ -14,12 +14,12 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use rquickjs::prelude::Func;
-use rquickjs::{Array, Class, Ctx, Exception, Function, IntoJs, Object, Value};
+use rquickjs::{Array, Ctx, Exception, Function, IntoJs, Object, Value};
 use wapo::http::{Body, Method, Request, Uri};
 
 use self::exchange::Answer;
 use self::pool::Pool;
-use super::fields;
+use super::{Nullable, fields};
 use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource};
 use crate::engine::bytes::copied;
@@ -50,11 +50,7 @@ fn request<'js>(ctx: Ctx<'js>, wish: Object<'js>) -> rquickjs::Result<Object<'js
     let abort = Abort::default();
     let call = Object::new(ctx.clone())?;
     let sink = sender.map(|sender| ByteSink::new(Outgoing::new(sender)));
-    call.set(
-        "sink",
-        sink.map(|sink| Class::instance(ctx.clone(), sink))
-            .transpose()?,
-    )?;
+    call.set("sink", Nullable(sink))?;
     let on_abort = abort.clone();
     call.set(
         "abort",
@@ -91,10 +87,7 @@ impl<'js> IntoJs<'js> for Answer {
         answer.set("status", self.status)?;
         answer.set("statusText", self.reason)?;
         answer.set("headers", fields::list(ctx, &self.headers)?)?;
-        let body = self
-            .body
-            .map(|body| Class::instance(ctx.clone(), ByteSource::new(body)));
-        answer.set("body", body.transpose()?)?;
+        answer.set("body", Nullable(self.body.map(ByteSource::new)))?;
         Ok(answer.into_value())
     }
 }
