@@ -6,6 +6,9 @@ import { AbortController, AbortSignal } from "./web/abort.js";
 import { atob, btoa } from "./web/base64.js";
 import { Blob, File } from "./web/blob.js";
 import { CompressionStream, DecompressionStream } from "./web/compression.js";
+import { Crypto, crypto } from "./web/crypto.js";
+import { CryptoKey } from "./web/crypto-key.js";
+import { SubtleCrypto } from "./web/crypto-subtle.js";
 import { TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream } from "./web/encoding.js";
 import { CloseEvent, CustomEvent, ErrorEvent, Event, MessageEvent, PromiseRejectionEvent } from "./web/event.js";
 import { EventSource } from "./web/event-source.js";
@@ -42,11 +45,11 @@ const {
 } = streams;
 
 const interfaces = {
-  AbortController, AbortSignal, Blob, ByteLengthQueuingStrategy, CloseEvent, CompressionStream, CountQueuingStrategy, CustomEvent,
+  AbortController, AbortSignal, Blob, ByteLengthQueuingStrategy, CloseEvent, CompressionStream, CountQueuingStrategy, Crypto, CryptoKey, CustomEvent,
   DecompressionStream, ErrorEvent, Event, EventSource, EventTarget, File, FormData, Headers, MessageChannel, MessageEvent, MessagePort,
   Navigator, Performance, PerformanceEntry, PerformanceMark, PerformanceMeasure, PromiseRejectionEvent, ReadableByteStreamController,
   ReadableStream, ReadableStreamBYOBReader, ReadableStreamBYOBRequest, ReadableStreamDefaultController, ReadableStreamDefaultReader,
-  Request, Response, TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream, TransformStream, TransformStreamDefaultController,
+  Request, Response, SubtleCrypto, TextDecoder, TextDecoderStream, TextEncoder, TextEncoderStream, TransformStream, TransformStreamDefaultController,
   URL, URLPattern, URLSearchParams, WebSocket, WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter,
   // Beyond Ecma-429: Service Workers' event, and what edge runtimes share.
   FetchEvent, WebSocketPair,
@@ -65,6 +68,7 @@ export function install(global) {
   for (const [key, value] of Object.entries(interfaces)) expose(global, key, value, false);
   for (const [key, value] of Object.entries(operations)) expose(global, key, value, true);
   expose(global, "console", console, false);
+  expose(global, "crypto", crypto, true);
   expose(global, "navigator", navigator, true);
   expose(global, "performance", performance, true);
   expose(global, "self", global, true);

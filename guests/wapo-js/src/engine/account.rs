@@ -65,11 +65,14 @@ impl Account {
         })
     }
 
-    fn left(&self) -> Duration {
+    /// Processor time that is left of it.
+    pub(crate) fn left(&self) -> Duration {
         self.limit.saturating_sub(self.used.get())
     }
 
-    fn spend(&self, time: Duration) {
+    /// Takes time off it. The clock does so for scripts; natives that compute
+    /// outside of a script's turn do it themselves.
+    pub(crate) fn spend(&self, time: Duration) {
         self.used.set(self.used.get() + time);
         if self.used.get() >= self.limit
             && let Some(action) = self.on_over.take()

@@ -37,15 +37,26 @@ pub(crate) fn vector<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Resul
     if let Ok(array) = TypedArray::<u8>::from_value(value.clone()) {
         // SAFETY: copied before anything else runs.
         if let Some(bytes) = unsafe { array.as_bytes() } {
-            return Ok(bytes.to_vec());
+            return to_vec(ctx, bytes);
         }
     } else if let Some(buffer) = ArrayBuffer::from_value(value.clone()) {
         // SAFETY: as above.
         if let Some(bytes) = unsafe { buffer.as_bytes() } {
-            return Ok(bytes.to_vec());
+            return to_vec(ctx, bytes);
         }
     }
     Err(Exception::throw_type(ctx, "expected bytes or text"))
+}
+
+/// A copy, or an exception when there is no memory for it.
+fn to_vec(ctx: &Ctx<'_>, bytes: &[u8]) -> rquickjs::Result<Vec<u8>> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len()).map_err(|_| {
+        let message = format!("no memory for a copy of {} bytes", bytes.len());
+        Exception::throw_range(ctx, &message)
+    })?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
 }
 
 /// Copies bytes to the beginning of an array; `false` when they do not fit,

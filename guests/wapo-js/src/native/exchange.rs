@@ -12,8 +12,8 @@ use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Persistent, Value};
 use wapo::http::{Body, IntoResponse as _, Request, Responder, Response, StatusCode};
 
-use super::fields;
 use super::Nullable;
+use super::fields;
 use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource, Later, Source};
 use super::ws::{self, WsConn};

@@ -7,12 +7,13 @@ use zeroize::Zeroizing;
 use super::digest::{self, Hash};
 use super::ec::{self, Curve};
 use super::okp::{self, Kind};
+use super::pace::Pace;
 use super::rsa::{self, Numbers, Scheme};
 use super::{
     Buffer, Input, Key, Material, NativeKey, Outcome, Secret, aes, data, kdf, operation,
     other_kind, rsa_generate, rsa_oaep,
 };
-use crate::engine::{Failure, promise};
+use crate::engine::{Engine, Failure, promise};
 use crate::native::random;
 
 pub(in crate::native) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
@@ -173,6 +174,12 @@ fn derivations(area: &Object<'_>) -> rquickjs::Result<()> {
     area.set("pbkdf2", Func::from(pbkdf2))
 }
 
+/// Slices at the cost of what runs at present.
+fn pace_of(ctx: &Ctx<'_>) -> rquickjs::Result<Pace> {
+    let engine = Engine::of(ctx).ok_or(rquickjs::Error::Unknown)?;
+    Ok(Pace::new(engine.account()))
+}
+
 /// Gives a promise of a secret key: promises look for a `then` of what they
 /// are resolved with, and no script shall see bytes because of that.
 fn pbkdf2<'js>(
@@ -188,8 +195,9 @@ fn pbkdf2<'js>(
         .0
         .map_err(|failure| failure.throw(&ctx))?;
     let password = Zeroizing::new(password);
+    let pace = pace_of(&ctx)?;
     promise(&ctx, async move {
-        let derived = kdf::pbkdf2(hash, password, salt.0, iterations, length).await?;
+        let derived = kdf::pbkdf2(hash, password, salt.0, iterations, length, pace).await?;
         Ok(Material::Secret(derived))
     })
 }
@@ -394,9 +402,10 @@ fn rsa_keys(area: &Object<'_>) -> rquickjs::Result<()> {
 }
 
 fn rsa_generate(ctx: Ctx<'_>, bits: usize, exponent: f64) -> rquickjs::Result<Promise<'_>> {
+    let pace = pace_of(&ctx)?;
     promise(&ctx, async move {
         // The boot code gives an integer that a double holds exactly.
-        let key = rsa_generate::generate(bits, exponent as u64).await?;
+        let key = rsa_generate::generate(bits, exponent as u64, pace).await?;
         Ok(Material::RsaPrivate(Box::new(key)))
     })
 }

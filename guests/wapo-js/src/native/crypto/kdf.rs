@@ -46,6 +46,7 @@ pub(super) async fn pbkdf2(
     salt: Vec<u8>,
     iterations: u32,
     length: usize,
+    pace: Pace,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     if iterations == 0 {
         return Err(operation("PBKDF2 with no iterations"));
@@ -55,7 +56,7 @@ pub(super) async fn pbkdf2(
             "{length} bytes from PBKDF2: {DERIVED_BYTES_MAX} is the most"
         )));
     }
-    with_hash!(hash, D => pbkdf2_with::<D>(&password, &salt, iterations, length).await)
+    with_hash!(hash, D => pbkdf2_with::<D>(&password, &salt, iterations, length, pace).await)
 }
 
 async fn pbkdf2_with<D: Digest + BlockSizeUser + FixedOutput + Clone>(
@@ -63,11 +64,11 @@ async fn pbkdf2_with<D: Digest + BlockSizeUser + FixedOutput + Clone>(
     salt: &[u8],
     iterations: u32,
     length: usize,
+    mut pace: Pace,
 ) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let keyed =
         <SimpleHmac<D> as Mac>::new_from_slice(password).map_err(|_| operation("PBKDF2 failed"))?;
     let mut derived = Zeroizing::new(Vec::with_capacity(length + <D as Digest>::output_size()));
-    let mut pace = Pace::new();
     let mut index = 1_u32;
     let mut until_step = ITERATIONS_PER_STEP;
     while derived.len() < length {

@@ -30,7 +30,11 @@ const SIEVE_MAX: u32 = 1 << 14;
 const ROUNDS: usize = 6;
 
 /// Finds a key.
-pub(super) async fn generate(bits: usize, exponent: u64) -> Result<RsaPrivateKey, Failure> {
+pub(super) async fn generate(
+    bits: usize,
+    exponent: u64,
+    mut pace: Pace,
+) -> Result<RsaPrivateKey, Failure> {
     if !(MODULUS_BITS_MIN..=MODULUS_BITS_MAX).contains(&bits) || !bits.is_multiple_of(2) {
         return Err(operation(format!(
             "a modulus of {bits} bits: an even number from {MODULUS_BITS_MIN} to {MODULUS_BITS_MAX} is possible"
@@ -41,7 +45,6 @@ pub(super) async fn generate(bits: usize, exponent: u64) -> Result<RsaPrivateKey
             "the public exponent must be odd, at least 3 and below 2^33",
         ));
     }
-    let mut pace = Pace::new();
     let sieve = small_primes();
     let p = prime(bits / 2, exponent, &sieve, &mut pace).await?;
     let q = loop {

@@ -19,9 +19,9 @@ use wapo::http::{Body, Method, Request, Uri};
 
 use self::exchange::Answer;
 use self::pool::Pool;
-use super::{Nullable, fields};
 use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource};
+use super::{Nullable, fields};
 use crate::engine::bytes::copied;
 use crate::engine::{Failure, Signal, promise};
 
