@@ -76,6 +76,13 @@ export function streamOf(body) {
   return body.stream;
 }
 
+// The content of a body that is at hand, which is used from now on; null for others. Answers take this way most of the time.
+export function takePlain(body) {
+  if (body.stream !== null || body.native !== null) return null;
+  body.used = true;
+  return body.source;
+}
+
 // Takes the body's content for sending: { data: string | bytes } or { native } or { stream }; the body is used from now on.
 export function take(body) {
   if (isUnusable(body)) throw new TypeError("The body was read already");

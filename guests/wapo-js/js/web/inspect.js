@@ -169,7 +169,7 @@ function describeSpecial(value, state, level) {
     return list(prefix(value, "Map", size), "{", "}", value, state, level, (l) => {
       const out = [];
       for (const [k, v] of Map.prototype.entries.call(value)) {
-        if (out.length >= ITEMS_MAX) break;
+        if (out.length >= ITEMS_MAX || state.left <= 0) break;
         out.push(`${show(k, state, l)} => ${show(v, state, l)}`);
       }
       return more(out, size);
@@ -180,7 +180,7 @@ function describeSpecial(value, state, level) {
     return list(prefix(value, "Set", size), "{", "}", value, state, level, (l) => {
       const out = [];
       for (const v of Set.prototype.values.call(value)) {
-        if (out.length >= ITEMS_MAX) break;
+        if (out.length >= ITEMS_MAX || state.left <= 0) break;
         out.push(show(v, state, l));
       }
       return more(out, size);
@@ -253,7 +253,7 @@ function keysOf(value) {
 
 function items(array, state, level) {
   const out = [];
-  for (let i = 0, shown = 0; i < array.length && shown < ITEMS_MAX; shown++) {
+  for (let i = 0, shown = 0; i < array.length && shown < ITEMS_MAX && state.left > 0; shown++) {
     const d = Object.getOwnPropertyDescriptor(array, i);
     if (d) {
       out.push(showMember(d, state, level));
@@ -298,13 +298,15 @@ function list(head, open, close, value, state, level, special, only = undefined)
   const indexed = Array.isArray(value) || (ArrayBuffer.isView(value) && open === "[") || value instanceof String;
   let count = 0;
   const long = indexed && value.length > LONG;
-  for (const key of long ? [] : only ?? keysOf(value)) {
+  for (const key of long ? [] : only ?? Reflect.ownKeys(value)) {
     if (indexed && typeof key === "string" && /^\d+$/.test(key)) continue;
+    const d = Object.getOwnPropertyDescriptor(value, key);
+    if (!d?.enumerable) continue;
     if (state.left <= 0 || ++count > ITEMS_MAX) {
       out.push("...");
       break;
     }
-    out.push(`${showKey(key)}: ${showMember(Object.getOwnPropertyDescriptor(value, key), state, level + 1)}`);
+    out.push(`${showKey(key)}: ${showMember(d, state, level + 1)}`);
   }
   if (out.length === 0) return `${head}${open}${close}`;
   return layout(head, open, close, out, level);

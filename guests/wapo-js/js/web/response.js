@@ -101,7 +101,7 @@ function applyInit(s, init) {
 }
 
 function setBody(s, body, type) {
-  if (NULL_BODY.includes(s.status)) throw new TypeError(`Response: the status ${s.status} has no body`);
+  if (s.status !== 200 && NULL_BODY.includes(s.status)) throw new TypeError(`Response: the status ${s.status} has no body`);
   s.body = body;
   if (type !== null && listGet(s.list, "content-type") === null) s.list.push("content-type", type);
 }

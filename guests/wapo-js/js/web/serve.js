@@ -4,7 +4,7 @@
 import { Event } from "./event.js";
 import { fire, hasListeners } from "./event-target.js";
 import { INTERNAL, finish, illegal, need } from "./idl.js";
-import { isUnusable, take } from "./body.js";
+import { isUnusable, take, takePlain } from "./body.js";
 import { isResponse, responseState } from "./response.js";
 import { clientGone, isRequest, requestOfExchange } from "./request.js";
 import { readerOf } from "./streams.js";
@@ -115,13 +115,17 @@ function answer(exchange, response) {
     if (s.status === 0) throw new TypeError("the handler gave a network error response");
     if (s.body === null) return void exchange.respond(s.status, s.list, null);
     if (isUnusable(s.body)) throw new TypeError("the body of the response was read already or its stream is locked");
+    const plain = takePlain(s.body);
+    if (plain !== null) return void exchange.respond(s.status, s.list, plain);
     const content = take(s.body);
-    if (content.data !== null) return void exchange.respond(s.status, s.list, content.data);
     if (exchange.method === "HEAD") {
       exchange.respond(s.status, s.list, null);
       return void stopContent(content, undefined);
     }
-    pump(exchange, s, content).catch((error) => fail(exchange, error));
+    pump(exchange, s, content).catch((error) => {
+      stopContent(content, error);
+      fail(exchange, error);
+    });
   } catch (error) {
     fail(exchange, error);
   }
