@@ -86,12 +86,32 @@ function write(value, memory) {
   const known = memory.get(value);
   if (known !== undefined) return known;
   if (typeof value === "function") throw refuse("A function");
-  const record = writeLeaf(value);
+  if (isOrdinary(value)) return writeObject(value, memory);
+  const proto = Object.getPrototypeOf(value);
+  const record = proto === Map.prototype || proto === Set.prototype ? undefined : writeLeaf(value);
   if (record !== undefined) {
     memory.set(value, record);
     return record;
   }
   return writeContainer(value, memory);
+}
+
+// Most objects are arrays, or literals: they need none of the checks below, each of which costs an exception when it fails. The tag is
+// "[object Object]" for what has no slots of Boolean, Number, String, Date, RegExp, Error, and is neither array nor function.
+function isOrdinary(value) {
+  if (Array.isArray(value)) return true;
+  const proto = Object.getPrototypeOf(value);
+  return (proto === Object.prototype || proto === null) && Object.prototype.toString.call(value) === "[object Object]";
+}
+
+function writeObject(value, memory) {
+  const array = Array.isArray(value);
+  const record = { kind: "object", array, length: array ? value.length : 0, members: [] };
+  memory.set(value, record);
+  for (const key of Object.keys(value)) {
+    if (Object.hasOwn(value, key)) record.members.push(key, write(value[key], memory));
+  }
+  return record;
 }
 
 function writeLeaf(value) {
@@ -135,16 +155,8 @@ function writeContainer(value, memory) {
     return record;
   }
   if (Error.isError ? Error.isError(value) : value instanceof Error) return writeError(value, put, memory);
-  const array = Array.isArray(value);
-  if (!array && !isPlain(value)) throw refuse(`An object of the kind ${Object.prototype.toString.call(value).slice(8, -1)}`);
-  return writeMembers(value, put({ kind: "object", array, length: array ? value.length : 0, members: [] }), memory);
-}
-
-function writeMembers(value, record, memory) {
-  for (const key of Object.keys(value)) {
-    if (Object.hasOwn(value, key)) record.members.push([key, write(value[key], memory)]);
-  }
-  return record;
+  if (!isPlain(value)) throw refuse(`An object of the kind ${Object.prototype.toString.call(value).slice(8, -1)}`);
+  return writeObject(value, memory);
 }
 
 function writeView(value, memory) {
@@ -229,12 +241,16 @@ function read(record, memory) {
     default: {
       const object = put(record.array ? [] : {});
       if (record.array) object.length = record.length;
-      for (const [key, v] of record.members) {
-        Object.defineProperty(object, key, { value: read(v, memory), writable: true, enumerable: true, configurable: true });
-      }
+      for (let i = 0; i < record.members.length; i += 2) assign(object, record.members[i], read(record.members[i + 1], memory));
       return object;
     }
   }
+}
+
+// CreateDataProperty: no setter of a prototype may run, and "__proto__" is a member like others. Most keys are nowhere yet.
+function assign(object, key, value) {
+  if (key in object) Object.defineProperty(object, key, { value, writable: true, enumerable: true, configurable: true });
+  else object[key] = value;
 }
 
 const VIEWS = { DataView };

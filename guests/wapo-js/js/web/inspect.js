@@ -134,7 +134,9 @@ function describe(value, state, level) {
     const head = prefix(value, "Array", value.length);
     return list(head === `Array(${value.length}) ` ? "" : head, "[", "]", value, state, level, (l) => items(value, state, l));
   }
-  const special = describeSpecial(value, state, level);
+  // A literal is none of the special kinds; each check of them costs an exception.
+  const ordinary = Object.getPrototypeOf(value) === Object.prototype && Object.prototype.toString.call(value) === "[object Object]";
+  const special = ordinary ? undefined : describeSpecial(value, state, level);
   if (special !== undefined) return special;
   for (let p = Object.getPrototypeOf(value), n = 0; p !== null && n < 20; p = Object.getPrototypeOf(p), n++) {
     const members = shows.get(p);
@@ -161,10 +163,11 @@ function describeFunction(value, state, level) {
 }
 
 function describeSpecial(value, state, level) {
-  const boxed = describeBoxed(value);
+  // Without a tag of its own, a value that says "Object" here has no slots of Date, RegExp, Boolean, Number or String.
+  const boxed = Object.prototype.toString.call(value) === "[object Object]" ? undefined : describeBoxed(value);
   if (boxed !== undefined) return keysOf(value).some((k) => !(typeof k === "string" && /^\d+$/.test(k))) ? list(`${boxed} `, "{", "}", value, state, level, () => []) : boxed;
   if (isErrorLike(value)) return describeError(value, state, level);
-  if (takes(mapSize, value)) {
+  if (value instanceof Map && takes(mapSize, value)) {
     const size = mapSize.call(value);
     return list(prefix(value, "Map", size), "{", "}", value, state, level, (l) => {
       const out = [];
@@ -175,7 +178,7 @@ function describeSpecial(value, state, level) {
       return more(out, size);
     });
   }
-  if (takes(setSize, value)) {
+  if (value instanceof Set && takes(setSize, value)) {
     const size = setSize.call(value);
     return list(prefix(value, "Set", size), "{", "}", value, state, level, (l) => {
       const out = [];
@@ -194,7 +197,7 @@ function describeSpecial(value, state, level) {
       return more(out, length);
     });
   }
-  if (isBuffer(value)) {
+  if (/Buffer$/.test(tagOf(value, null) ?? "") && isBuffer(value)) {
     return list(prefix(value, "ArrayBuffer"), "{", "}", value, state, level, () => {
       const bytes = new Uint8Array(value), hex = [...bytes.subarray(0, 50)].map((b) => b.toString(16).padStart(2, "0")).join(" ");
       return [`[Uint8Contents]: <${hex}${bytes.length > 50 ? ` ... ${bytes.length - 50} more bytes` : ""}>`, `byteLength: ${bytes.length}`];
