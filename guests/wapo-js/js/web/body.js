@@ -218,7 +218,7 @@ export function bodyFor(s) {
   if (s.body === undefined) {
     const method = s.method ??= s.exchange.method;
     const source = method === "GET" || method === "HEAD" ? null : s.exchange.takeBody();
-    s.body = source === null ? null : bodyOfSource(source);
+    s.body = source ? bodyOfSource(source) : null;
   }
   return s.body;
 }

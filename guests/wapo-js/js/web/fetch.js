@@ -177,9 +177,11 @@ function abortable(job, source) {
       if (chunk === null) job.release();
       return chunk;
     },
-    cancel(reason) {
+    cancel() {
       job.release();
-      return source.cancel(reason);
+      source.cancel();
+      // A read that is under way would keep the connection until something comes.
+      job.call.abort();
     },
   };
 }

@@ -82,7 +82,7 @@ export class Headers {
   get(name) {
     need(arguments.length, 1, "Headers.get");
     const n = headerName(name, "Headers.get");
-    return this.#list === null ? this.#exchange.header(n) : listGet(this.#list, n);
+    return this.#list === null ? this.#exchange.header(n) ?? null : listGet(this.#list, n);
   }
 
   getSetCookie() {

@@ -43,7 +43,7 @@ export class Request {
   }
 
   get method() { return (this.#s.method ??= this.#s.exchange.method); }
-  get url() { return (this.#s.url ??= this.#s.exchange.url); }
+  get url() { return (this.#s.url ??= serializeUrl(this.#s.exchange.url)); }
   get headers() { return headersFor(this.#s); }
   get destination() { return (this.#s, ""); }
   get referrer() { return this.#s.options.referrer; }
@@ -92,6 +92,29 @@ export function clientGone() {
 
 export function requestOfExchange(exchange) {
   return new Request(INTERNAL, { exchange, method: undefined, url: undefined, headers: undefined, body: undefined, signal: null, options: PLAIN });
+}
+
+// A path that the URL parser would leave as it is: no dot segments, however they are written, and nothing to encode.
+const PLAIN_PATH = /^\/(?:[\w\-~!$&()*+,;=:@/?]|(?<!\/)\.|%(?!2e))*$/i;
+// A longer one goes to the parser: the engine's regular expressions keep a place to come back to for each character.
+const PLAIN_MAX = 1024;
+// The origin that was seen last, and its serialization: a service has few.
+let lastOrigin = "", lastSerialized = "";
+
+// What came over the wire as a URL of the standard: a program must not see "/a/../b" in one place and "/b" in another.
+function serializeUrl(raw) {
+  const slash = raw.indexOf("/", raw.indexOf("//") + 2), origin = raw.slice(0, slash);
+  if (slash > 0 && raw.length <= PLAIN_MAX && PLAIN_PATH.test(raw.slice(slash))) {
+    if (origin === lastOrigin) return lastSerialized + raw.slice(slash);
+    const p = native.url.parse(`${origin}/`, undefined);
+    if (p !== null && p[6] === p[0].length - 1) {
+      lastOrigin = origin;
+      lastSerialized = p[0].slice(0, -1);
+      return lastSerialized + raw.slice(slash);
+    }
+  }
+  const p = native.url.parse(raw, undefined);
+  return p === null ? raw : p[0];
 }
 
 function methodOf(value) {
