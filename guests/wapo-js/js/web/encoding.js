@@ -1,7 +1,7 @@
 // TextEncoder, TextDecoder and their streams.
 // Encoding Living Standard, 7. The engine encodes and decodes; UTF-8 in one piece takes no decoder object.
 import native from "wapo:native";
-import { bytesOf, dictionary, finish, text } from "./idl.js";
+import { bytesOf, dictionary, finish, text, trimmed } from "./idl.js";
 import { TransformStream } from "./streams.js";
 
 export class TextEncoder {
@@ -27,9 +27,9 @@ function brand(object, cls) {
 }
 
 function encodingOf(label, where) {
-  const trimmed = text(label).replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "");
-  const name = trimmed === "utf-8" ? trimmed : native.text.label(trimmed);
-  if (name === null) throw new RangeError(`${where}: "${trimmed}" is not the label of an encoding`);
+  const given = trimmed(text(label), true);
+  const name = given === "utf-8" ? given : native.text.label(given);
+  if (name === null) throw new RangeError(`${where}: "${given}" is not the label of an encoding`);
   return name;
 }
 

@@ -82,7 +82,8 @@ async function readEvents(s, body) {
   if (body === null) return;
   const decoder = native.text.decoder("utf-8", false, false), reader = body.getReader();
   const event = { type: "", data: [], id: s.lastId, size: 0 };
-  let rest = "", afterCr = false;
+  // Pieces of a line that has not ended: putting them together each time would take the square of its length.
+  let rest = [], size = 0, afterCr = false;
   while (s.state !== CLOSED) {
     const { value, done } = await reader.read();
     if (done) return;
@@ -90,9 +91,13 @@ async function readEvents(s, body) {
     if (afterCr && text[0] === "\n") text = text.slice(1);
     if (text === "") continue;
     afterCr = text.endsWith("\r");
-    const lines = (rest + text).split(/\r\n|\n|\r/);
-    rest = lines.pop();
-    if (rest.length + event.size > EVENT_MAX) throw new RangeError("the event is too long");
+    rest.push(text);
+    size += text.length;
+    if (size + event.size > EVENT_MAX) throw new RangeError("the event is too long");
+    if (!/[\r\n]/.test(text)) continue;
+    const lines = rest.join("").split(/\r\n|\n|\r/);
+    rest = [lines.pop()];
+    size = rest[0].length;
     for (const line of lines) {
       if (s.state === CLOSED) return;
       if (line === "") deliver(s, event);

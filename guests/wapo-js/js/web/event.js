@@ -70,7 +70,7 @@ export class CustomEvent extends Event {
   constructor(type, init = undefined) {
     need(arguments.length, 1, "CustomEvent");
     super(type, init);
-    this.#detail = init?.detail ?? (init?.detail === undefined ? null : init.detail);
+    this.#detail = init?.detail ?? null;
   }
   get detail() { return this.#detail; }
   initCustomEvent(type, bubbles = false, cancelable = false, detail = null) {

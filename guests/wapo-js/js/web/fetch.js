@@ -12,7 +12,7 @@ import { ACCEPT_ENCODING, decodedSource } from "./compression.js";
 import { percentBytes } from "./search-params.js";
 import { parseMime, serializeMime } from "./mime.js";
 import { USER_AGENT } from "./navigator.js";
-import { need } from "./idl.js";
+import { need, trimmed } from "./idl.js";
 
 // Redirects of one fetch (4.4, step 7).
 const REDIRECTS_MAX = 20;
@@ -190,7 +190,7 @@ function abortable(job, source) {
 function dataUrl(url) {
   const hash = url.indexOf("#"), input = hash < 0 ? url : url.slice(0, hash), comma = input.indexOf(",");
   if (comma < 0) throw new TypeError("fetch: the data: URL has no comma");
-  let type = input.slice(5, comma).replace(/^[\t\n\f\r ]+|[\t\n\f\r ]+$/g, "");
+  let type = trimmed(input.slice(5, comma), true);
   let bytes = percentBytes(input.slice(comma + 1));
   const base64 = /; *base64$/i.exec(type);
   if (base64) {

@@ -1,11 +1,9 @@
 // Headers and the header list behind it.
 // Fetch Living Standard, 2.2.2 (headers) and 5.1 (Headers class). Names are kept in lower case; the wire does not tell them apart.
-import { INTERNAL, byteString, finish, isObject, need, pairIterable, record, sequenceBy } from "./idl.js";
+import { INTERNAL, byteString, finish, isObject, need, pairIterable, record, sequenceBy, trimmed } from "./idl.js";
 
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const FORBIDDEN_IN_VALUE = /[\0\r\n]/;
-const OUTER_SPACE = /^[\t\n\r ]+|[\t\n\r ]+$/g;
-const NEEDS_TRIM = /^[\t\n\r ]|[\t\n\r ]$/;
 
 // Names seen before, with their lower-case form: most services use the same twenty.
 const KNOWN_MAX = 256;
@@ -27,7 +25,7 @@ const CLEAN = /^[!-~](?:[ -~]*[!-~])?$/;
 export function headerValue(value, where) {
   if (typeof value === "string" && CLEAN.test(value)) return value;
   const s = byteString(value, where);
-  const v = NEEDS_TRIM.test(s) ? s.replace(OUTER_SPACE, "") : s;
+  const v = trimmed(s);
   if (FORBIDDEN_IN_VALUE.test(v)) throw new TypeError(`${where}: a header value has a line break or a NUL`);
   return v;
 }

@@ -62,6 +62,18 @@ export function usv(value) {
   return text(value).toWellFormed();
 }
 
+const isSpace = (code) => code === 32 || code === 9 || code === 10 || code === 13;
+
+// Without white space (tab, line feed, carriage return, space; `formFeed`: that too) at both ends. A regular expression would look at
+// each run of spaces inside from each of its places.
+export function trimmed(s, formFeed = false) {
+  let from = 0, to = s.length;
+  const skip = (code) => isSpace(code) || (formFeed && code === 12);
+  while (from < to && skip(s.charCodeAt(from))) from++;
+  while (to > from && skip(s.charCodeAt(to - 1))) to--;
+  return s.slice(from, to);
+}
+
 const WIDE = /[^\0-\xff]/;
 
 export function byteString(value, where) {

@@ -1,16 +1,18 @@
 // MIME types as far as bodies need them: essence and parameters of a Content-Type.
 // MIME Sniffing Living Standard, 4.4 (parse a MIME type) and 4.5 (serialize).
+import { trimmed } from "./idl.js";
 
+// A space at the beginning is not white space to be dropped here: it makes the type invalid.
+const trimmedEnd = (s) => trimmed(`.${s}`).slice(1);
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const SPACE = /^[\t\n\r ]+|[\t\n\r ]+$/g;
 
 // { essence, parameters: Map } or null when the text is no MIME type.
 export function parseMime(input) {
-  const s = input.replace(SPACE, "");
+  const s = trimmed(input);
   const slash = s.indexOf("/");
   if (slash <= 0) return null;
   const semicolon = s.indexOf(";", slash);
-  const type = s.slice(0, slash), subtype = s.slice(slash + 1, semicolon < 0 ? undefined : semicolon).replace(/[\t\n\r ]+$/, "");
+  const type = s.slice(0, slash), subtype = trimmedEnd(s.slice(slash + 1, semicolon < 0 ? undefined : semicolon));
   if (!TOKEN.test(type) || !TOKEN.test(subtype)) return null;
   const parameters = new Map();
   if (semicolon >= 0) readParameters(s, semicolon, parameters);
@@ -38,7 +40,7 @@ function readParameters(s, start, out) {
       while (at < s.length && s[at] !== ";") at++;
     } else {
       const stop = s.indexOf(";", at) < 0 ? s.length : s.indexOf(";", at);
-      value = s.slice(at, stop).replace(/[\t\n\r ]+$/, "");
+      value = trimmedEnd(s.slice(at, stop));
       at = stop;
       if (value === "") continue;
     }

@@ -7,6 +7,8 @@ import { safeInspect } from "./inspect.js";
 import { need } from "./idl.js";
 
 const LEVEL_ERROR = 4;
+// Characters of a stack in which its first place is looked for.
+const PLACE_MAX = 2000;
 let reporting = false;
 
 function print(prefix, value) {
@@ -18,7 +20,7 @@ function describe(error) {
   const out = { message: "", filename: "", lineno: 0, colno: 0 };
   try {
     out.message = error instanceof Error ? `Uncaught ${error.name}: ${error.message}` : `Uncaught ${safeInspect(error)}`;
-    const place = error instanceof Error && typeof error.stack === "string" && /(?:\(| at )?([^\s()]+):(\d+):(\d+)\)?/.exec(error.stack);
+    const place = error instanceof Error && typeof error.stack === "string" && /(?:\(| at )?([^\s()]+):(\d+):(\d+)\)?/.exec(error.stack.slice(0, PLACE_MAX));
     if (place) Object.assign(out, { filename: place[1], lineno: +place[2], colno: +place[3] });
   } catch {
     out.message ||= "Uncaught exception";

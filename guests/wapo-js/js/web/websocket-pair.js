@@ -46,6 +46,7 @@ export class ServerWebSocket extends EventTarget {
     if (this.#link.state === CONNECTING) this.#link.state = OPEN;
     if (end.conn === null) end.early = earlyConnection();
     begin(this.#link, end.conn ?? end.early);
+    tie(end, pairOf(end.other).end);
   }
 
   send(data) {
@@ -102,6 +103,38 @@ function earlyConnection() {
       for (const f of waiting) f();
       arrived(conn);
     },
+  };
+}
+
+// When both ends were accepted here, they talk to each other.
+function tie(one, two) {
+  if (one.early === null || two.early === null || one.sent || two.sent) return;
+  const inboxes = [newInbox(), newInbox()];
+  const conn = (mine, other) => ({
+    protocol: "", extensions: "", read: mine.take,
+    async send(message) { other.put(message); },
+    close(code = 1005, reason = "") {
+      for (const inbox of [mine, other]) inbox.put({ code, reason, clean: true });
+    },
+    kill() { other.put({ code: 1006, reason: "", clean: false }); },
+  });
+  one.early.attach(conn(inboxes[0], inboxes[1]));
+  two.early.attach(conn(inboxes[1], inboxes[0]));
+}
+
+function newInbox() {
+  const waiting = [];
+  let reader = null;
+  return {
+    put(message) {
+      if (reader === null) waiting.push(message);
+      else reader(message);
+      reader = null;
+    },
+    take: () => new Promise((resolve) => {
+      if (waiting.length > 0) resolve(waiting.shift());
+      else reader = resolve;
+    }),
   };
 }
 
