@@ -26,7 +26,7 @@ export const extracted = { type: null };
 export function extract(init) {
   if (typeof init === "string") {
     extracted.type = "text/plain;charset=UTF-8";
-    return bodyOf(init);
+    return bodyOf(init.toWellFormed());
   }
   extracted.type = null;
   if (isStream(init)) {
@@ -152,7 +152,7 @@ const decode = (bytes) => native.text.decode(bytes, false, false);
 function asText(body) {
   if (body !== null && body.stream === null && typeof body.source === "string") {
     body.used = true;
-    const s = body.source.toWellFormed();
+    const s = body.source;
     return s.charCodeAt(0) === 0xfeff ? s.slice(1) : s;
   }
   const bytes = consume(body);

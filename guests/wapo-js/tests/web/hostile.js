@@ -36,6 +36,7 @@ const ANSWERED = {
   frozen: [() => Object.freeze(new Response("frozen")), "frozen"],
   shadowed: [(r) => new Response(`${delete r.url}${new URL(r.url).pathname}`), "true/answered/shadowed"],
   waiting: [(r, env, ctx) => { ctx.waitUntil({ get then() { throw 1; } }); ctx.waitUntil(undefined); return new Response("w"); }, "w"],
+  lone: [() => new Response("\ud800"), "\ufffd"],
   like: [(r) => new Response(new Request("http://x.example/", r).method), "GET"],
 };
 
