@@ -15,6 +15,8 @@ const RETRY_MS = 3000;
 const RETRY_MAX_MS = 24 * 3600 * 1000;
 // Characters of one event. A server that never ends a line would fill the memory.
 const EVENT_MAX = 16 * 1024 * 1024;
+// Characters of an id, which goes back to the server in a header field.
+const ID_MAX = 1024;
 
 export class EventSource extends EventTarget {
   #s;
@@ -114,8 +116,8 @@ function field(s, event, line) {
   if (name === "event") event.type = value;
   else if (name === "data") {
     event.data.push(value);
-    event.size += value.length;
-  } else if (name === "id" && !value.includes("\0")) event.id = value;
+    event.size += value.length + 1;
+  } else if (name === "id" && !value.includes("\0") && value.length <= ID_MAX) event.id = value;
   else if (name === "retry" && /^\d+$/.test(value)) s.retry = Math.min(Number(value), RETRY_MAX_MS);
 }
 

@@ -8,6 +8,9 @@ import { concat } from "./streams.js";
 // Parts of one body. Without a bound, a megabyte of empty parts would become a list of a hundred thousand files.
 const PARTS_MAX = 10_000;
 
+// Header of one part: as much as servers take for the header of a whole request.
+const HEAD_BYTES_MAX = 16 * 1024;
+
 const escapeName = (s) => s.replace(/\r\n|\r|\n/g, "\r\n").replace(/[\r\n"]/g, (c) => (c === '"' ? "%22" : c === "\r" ? "%0D" : "%0A"));
 // A file's name keeps its line breaks as they are (HTML: only newlines of names and values are normalized).
 const escapeFile = (s) => s.replace(/[\r\n"]/g, (c) => (c === '"' ? "%22" : c === "\r" ? "%0D" : "%0A"));
@@ -67,6 +70,7 @@ export function readMultipart(bytes, boundary, add) {
     if (count === PARTS_MAX) throw broken(`it has more than ${PARTS_MAX} parts`);
     const headEnd = startsAt(bytes, at, BLANK) ? at : find(bytes, BLANK, at + 2);
     if (headEnd < 0) throw broken("the header of a part does not end");
+    if (headEnd - at > HEAD_BYTES_MAX) throw broken(`the header of a part is longer than ${HEAD_BYTES_MAX} bytes`);
     const end = find(bytes, delimiter, headEnd + 2);
     if (end < 0) throw broken("the last part has no end");
     const start = headEnd + 4;

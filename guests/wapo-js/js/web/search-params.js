@@ -31,7 +31,10 @@ export function percentBytes(s) {
 // Pairs [name, value] of the text.
 export function parseForm(input) {
   const out = [];
-  for (const part of input.split("&")) {
+  for (let from = 0; from < input.length;) {
+    const next = input.indexOf("&", from), end = next < 0 ? input.length : next;
+    const part = input.slice(from, end);
+    from = end + 1;
     if (part === "") continue;
     const equals = part.indexOf("=");
     out.push(equals < 0 ? [decodePart(part), ""] : [decodePart(part.slice(0, equals)), decodePart(part.slice(equals + 1))]);
