@@ -135,13 +135,20 @@ function optionsFrom(base, init) {
   let out = base;
   const put = (key, value) => { out = { ...out, [key]: value }; };
   for (const key in ENUMS) if (init[key] !== undefined) put(key, oneOf(init[key], ENUMS[key][0], `Request ${key}`));
-  if (init.referrer !== undefined) put("referrer", usv(init.referrer) || "no-referrer");
-  if (out.referrer === "no-referrer") put("referrer", "");
+  if (init.referrer !== undefined) put("referrer", referrerOf(usv(init.referrer)));
+  if (init.priority !== undefined) oneOf(init.priority, ["high", "low", "auto"], "Request priority");
   if (init.integrity !== undefined) put("integrity", text(init.integrity));
   if (init.keepalive !== undefined) put("keepalive", !!init.keepalive);
   if (out.mode === "navigate") throw new TypeError("Request: the mode navigate is not allowed");
   if (out.cache === "only-if-cached" && out.mode !== "same-origin") throw new TypeError("Request: only-if-cached needs the mode same-origin");
   return out;
+}
+
+function referrerOf(given) {
+  if (given === "" || given === "about:client") return given;
+  const p = native.url.parse(given, undefined);
+  if (p === null) throw new TypeError("Request: the referrer is no URL");
+  return p[0];
 }
 
 function stateFrom(input, init) {
@@ -150,6 +157,7 @@ function stateFrom(input, init) {
   if (init.window !== undefined && init.window !== null) throw new TypeError("Request: window can only be null");
   const options = optionsFrom(old ? old.options : PLAIN, init);
   const method = init.method !== undefined ? methodOf(init.method) : old ? input.method : "GET";
+  if (options.mode === "no-cors" && !/^(GET|HEAD|POST)$/.test(method)) throw new TypeError(`Request: the method ${method} does not go with the mode no-cors`);
   let signal = old ? signalFor(old) : null;
   if (init.signal !== undefined) {
     if (init.signal !== null && !isSignal(init.signal)) throw new TypeError("Request: signal is not an AbortSignal");
@@ -165,6 +173,7 @@ function stateFrom(input, init) {
   if ((given || oldBody !== null) && (method === "GET" || method === "HEAD")) throw new TypeError(`Request: ${method} has no body`);
   let body = null;
   if (given) {
+    if (isStream(init.body) && options.keepalive) throw new TypeError("Request: a stream as a body does not go with keepalive");
     if (isStream(init.body) && init.duplex === undefined) throw new TypeError("Request: a stream as a body needs duplex: \"half\"");
     body = extract(init.body);
     if (extracted.type !== null && listGet(list, "content-type") === null) list.push("content-type", extracted.type);

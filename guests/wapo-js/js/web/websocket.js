@@ -76,7 +76,7 @@ export function closeArguments(code, reason, where) {
     throw new DOMException(`${where}: the code ${n} is neither 1000 nor between 3000 and 4999`, "InvalidAccessError");
   }
   if (native.text.encode(r).length > REASON_BYTES_MAX) throw new DOMException(`${where}: the reason is longer than ${REASON_BYTES_MAX} bytes`, "SyntaxError");
-  return [n, r];
+  return [n === undefined && r !== "" ? 1000 : n, r];
 }
 
 // [Clamp] unsigned short.

@@ -40,6 +40,8 @@ export default service({
     equal("methods", ["get", "patch", "PuT", "foo"].map((method) => new Request("http://h.example/", { method }).method), ["GET", "patch", "PUT", "foo"]);
     equal("refused methods", ["CONNECT", "trace", "a b", ""].map((method) => of({ method })), ["TypeError", "TypeError", "TypeError", "TypeError"]);
     equal("credentials", ["http://a:b@h/", "http://a@h/", "http://h:8/a@b"].map((u) => thrown(() => new Request(u))), ["TypeError", "TypeError", "none"]);
+    equal("refused options", [{ referrer: "http://:no" }, { mode: "navigate" }, { mode: "no-cors", method: "PUT" }, { cache: "only-if-cached" },
+      { priority: "soon" }, { duplex: "full" }, { redirect: "maybe" }, { window: {} }].map(of), Array(8).fill("TypeError"));
     const old = new Request("http://h.example/", { method: "POST", body: "x", headers: { a: "b" } }), like = new Request("http://i.example/", old);
     equal("a request as options", [like.method, like.headers.get("a"), like.url], ["POST", "b", "http://i.example/"]);
   },
