@@ -2,7 +2,7 @@
 // Streams Living Standard, 4.2.5; Web IDL 3.7.10.2 (asynchronous iterator objects). The package has its own, which cancels one
 // microtask after return() was called. The engine does not wait for return() when a loop's body throws, so the program would
 // see the exception before the stream is cancelled; here an idle stream is cancelled at once.
-import { dictionary } from "./idl.js";
+import { dictionary, tag } from "./idl.js";
 
 const asyncIteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}).prototype);
 const states = new WeakMap();
@@ -50,6 +50,8 @@ const prototype = Object.create(asyncIteratorPrototype, Object.getOwnPropertyDes
   next() { return inTurn(this, step); },
   return(value) { return inTurn(this, (state) => leave(state, value)); },
 }));
+
+tag(prototype, "ReadableStream AsyncIterator");
 
 export function makeIterable(ReadableStream) {
   const { getReader } = ReadableStream.prototype;
