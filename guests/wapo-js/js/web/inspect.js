@@ -226,7 +226,7 @@ function describeError(error, state, level) {
     const got = takes(() => error[key], error)?.result;
     return typeof got === "string" ? got.slice(0, STRING_MAX) : "";
   };
-  const name = text("name") || nameOf(error) || "Error", message = text("message"), stack = text("stack").trimEnd();
+  const name = text("name") || nameOf(error) || "Error", message = text("message"), stack = ownFrames(text("stack").trimEnd());
   const head = message ? `${name}: ${message}` : name;
   const own = nameOf(error);
   const titled = own !== null && own !== name && name === "Error" && own !== "DOMException" ? head.replace(name, own) : head;
@@ -243,6 +243,15 @@ function describeError(error, state, level) {
   };
   const plain = extraKeys(error).length === 0 && !Object.hasOwn(error, "cause") && !Object.hasOwn(error, "errors");
   return plain ? indented : list(`${indented} `, "{", "}", error, state, level, extra, extraKeys(error));
+}
+
+// The frames of the program. Those of the platform (and of the engine below them) tell its author nothing, unless there are no others.
+const isPlatform = (line) => line.includes("wapo:boot/"), isNative = (line) => line.endsWith("(native)");
+function ownFrames(stack) {
+  if (!isPlatform(stack)) return stack;
+  const lines = stack.split("\n").filter((line) => !isPlatform(line));
+  while (lines.length > 0 && isNative(lines.at(-1))) lines.pop();
+  return lines.some((line) => /^\s*at /.test(line)) ? lines.join("\n") : stack;
 }
 
 const ERROR_KEYS = ["name", "message", "stack", "cause", "errors", "fileName", "lineNumber", "columnNumber"];
