@@ -247,7 +247,7 @@ function describeError(error, state, level) {
 
 // The frames of the program. Those of the platform (and of the engine below them) tell its author nothing, unless there are no others.
 const isPlatform = (line) => line.includes("wapo:boot/"), isNative = (line) => line.endsWith("(native)");
-function ownFrames(stack) {
+export function ownFrames(stack) {
   if (!isPlatform(stack)) return stack;
   const lines = stack.split("\n").filter((line) => !isPlatform(line));
   while (lines.length > 0 && isNative(lines.at(-1))) lines.pop();

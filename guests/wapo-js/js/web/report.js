@@ -3,7 +3,7 @@
 import native from "wapo:native";
 import { ErrorEvent, PromiseRejectionEvent } from "./event.js";
 import { fire, hasListeners, hooks } from "./event-target.js";
-import { safeInspect } from "./inspect.js";
+import { ownFrames, safeInspect } from "./inspect.js";
 import { need } from "./idl.js";
 
 const LEVEL_ERROR = 4;
@@ -20,7 +20,7 @@ function describe(error) {
   const out = { message: "", filename: "", lineno: 0, colno: 0 };
   try {
     out.message = error instanceof Error ? `Uncaught ${error.name}: ${error.message}` : `Uncaught ${safeInspect(error)}`;
-    const place = error instanceof Error && typeof error.stack === "string" && /(?:\(| at )?([^\s()]+):(\d+):(\d+)\)?/.exec(error.stack.slice(0, PLACE_MAX));
+    const place = error instanceof Error && typeof error.stack === "string" && /(?:\(| at )?([^\s()]+):(\d+):(\d+)\)?/.exec(ownFrames(error.stack.slice(0, PLACE_MAX)));
     if (place) Object.assign(out, { filename: place[1], lineno: +place[2], colno: +place[3] });
   } catch {
     out.message ||= "Uncaught exception";
