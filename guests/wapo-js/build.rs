@@ -7,9 +7,8 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-/// Stack of wasm code in linear memory. The limit that scripts meet
-/// (`engine::STACK_BYTES`) is far below it: the rest is for what the engine's
-/// own functions need beyond the point where they look.
+/// Stack of wasm code in linear memory. Scripts meet a limit before its end
+/// (`engine::stack`); the rest is for functions of the engine that do not look.
 const STACK_BYTES: usize = 2 * 1024 * 1024;
 
 fn main() -> io::Result<()> {

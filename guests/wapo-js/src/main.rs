@@ -16,6 +16,7 @@ use crate::program::Program;
 #[wapo::main]
 async fn main() -> Result<(), String> {
     wapo::log::init();
+    engine::stack::has_host();
     let program = Program::from_arguments(std::env::args().skip(1))?;
     let engine = Engine::prepared().map_err(|error| error.to_string())?;
     serve::run(&engine, program).await

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::account::{Account, Party};
-use super::{Engine, Signal, report};
+use super::{Engine, Signal, report, stack};
 
 /// Jobs of one turn. A job is short as a rule; a program that has more ready
 /// lets the other tasks of the instance go between two turns.
@@ -110,6 +110,7 @@ impl Engine {
         let Some(account) = backlog.borrow().as_ref().map(|it| Rc::clone(&it.account)) else {
             return true;
         };
+        stack::forget();
         self.0.clock.start(account);
         let is_empty = self.run_turn();
         self.0.clock.stop();

@@ -12,6 +12,7 @@ mod jobs;
 mod life;
 pub(crate) mod report;
 mod signal;
+pub(crate) mod stack;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
@@ -28,13 +29,6 @@ pub(crate) use self::report::describe;
 pub(crate) use self::signal::Signal;
 pub(crate) use self::tasks::{Task, promise};
 use wapo::task::JoinHandle;
-
-/// Stack that scripts may use, in bytes of linear memory.
-///
-/// A frame of wasm code takes room in two places: here, and on the host's
-/// stack (512 KiB), where the engine's frames are larger. The limit has to be
-/// met here first, or the host ends the instance.
-const STACK_BYTES: usize = 160 * 1024;
 
 /// A runtime of JavaScript. Clones are the same one.
 #[derive(Clone)]
@@ -81,12 +75,7 @@ impl Engine {
 
     fn new() -> rquickjs::Result<Self> {
         let runtime = Runtime::new()?;
-        runtime.set_max_stack_size(
-            std::env::var("JS_STACK")
-                .ok()
-                .and_then(|s| s.parse().ok())
-                .unwrap_or(STACK_BYTES),
-        );
+        runtime.set_max_stack_size(stack::MEMORY_BYTES);
         let context = Context::full(&runtime)?;
         let inner = Rc::new(Inner {
             runtime,
@@ -183,6 +172,7 @@ impl Engine {
         let inner = &self.0;
         let is_outermost = inner.clock.current().is_none();
         if is_outermost {
+            stack::forget();
             inner.clock.start(account.or_new());
         }
         let result = inner.context.with(|ctx| action(&ctx));
