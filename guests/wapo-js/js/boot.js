@@ -5,10 +5,11 @@ import native from "wapo:native";
 import { logFailure } from "./web/report.js";
 import { Wapo } from "./wapo/object.js";
 import { dispatchToListener, hasHttpListener } from "./wapo/http.js";
+import { SCALE, ScaleCodec } from "./wapo/scale.js";
 import { callModuleEntry, emitOutput } from "./wapo/program.js";
 
 install(globalThis);
-for (const [name, value] of Object.entries({ Wapo, global: globalThis, window: globalThis, print: console.log })) {
+for (const [name, value] of Object.entries({ Wapo, global: globalThis, window: globalThis, print: console.log, SCALE, ScaleCodec })) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 }
 

@@ -5,6 +5,8 @@ import { logFailure } from "../web/report.js";
 import { clearTimeout, setInterval, setTimeout } from "../web/timers.js";
 import { Opaque, bytes, callable, close, open, over } from "./handles.js";
 import { httpListen, httpRequest, sendHead, sendRawHead } from "./http.js";
+import { pure } from "./pure.js";
+import { SCALE } from "./scale.js";
 import { streamBridge, streamClose, streamOpenRead, streamOpenWrite, streamWriteChunk } from "./streams.js";
 import { wsClose, wsOpen, wsSend } from "./sockets.js";
 
@@ -84,6 +86,8 @@ export const Wapo = {
   storeBootData: (data) => native.worker.storeBootData(bytes(data, "storeBootData")),
   tryLock, unlock,
   memoryStats,
+  ...pure,
+  SCALE,
   httpListen, httpRequest,
   httpSendResponseHead: sendHead, httpsSendResponseHead: sendHead, httpsSendResponseHeadRaw: sendRawHead,
   queryListen, queryReply,
