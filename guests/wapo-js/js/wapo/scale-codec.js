@@ -58,7 +58,10 @@ function nested(state, action) {
 
 // Numbers
 
-const small = (n) => (n >= Number.MIN_SAFE_INTEGER && n <= Number.MAX_SAFE_INTEGER ? Number(n) : n);
+// BigInts are compared with BigInts only.
+const SAFE_MAX = BigInt(Number.MAX_SAFE_INTEGER);
+
+const small = (n) => (typeof n === "bigint" && n >= -SAFE_MAX && n <= SAFE_MAX ? Number(n) : n);
 
 function limits(name) {
   const bits = Number(name.slice(1)), signed = name[0] === "i";
@@ -69,7 +72,8 @@ function limits(name) {
 // A Number or a BigInt of the type's range, as it was given.
 function integer(value, { min, max }, path) {
   if (typeof value !== "bigint" && !(typeof value === "number" && Number.isInteger(value))) throw wrong(path, "an integer", value);
-  if (value < min || value > max) throw new RangeError(`SCALE: ${path || "the value"} is ${value}, not from ${min} to ${max}`);
+  const n = typeof value === "bigint" ? value : BigInt(value);
+  if (n < min || n > max) throw new RangeError(`SCALE: ${path || "the value"} is ${value}, not from ${min} to ${max}`);
   return value;
 }
 
@@ -152,18 +156,18 @@ function readCompact(r) {
   if (mode === 0) return first >> 2;
   if (mode === 1) {
     value = (first >> 2) | (r.bytes[r.take(1)] << 6);
-    least = 64;
+    least = 64n;
   } else if (mode === 2) {
     r.at--;
     value = r.view.getUint32(r.take(4), true) >>> 2;
-    least = 16384;
+    least = 16384n;
   } else {
     const size = (first >> 2) + 4, at = r.take(size);
     value = 0n;
     for (let i = size - 1; i >= 0; i--) value = (value << 8n) | BigInt(r.bytes[at + i]);
     least = size === 4 ? 1073741824n : 1n << BigInt(8 * (size - 1));
   }
-  if (value < least) throw new RangeError("SCALE: a compact number is not in its shortest form");
+  if (BigInt(value) < least) throw new RangeError("SCALE: a compact number is not in its shortest form");
   return value;
 }
 
@@ -188,7 +192,7 @@ export function compact(item) {
       const codec = item();
       if (codec.isUnit) return codec.decode(r);
       const { max, bits } = unsigned(codec), value = readCompact(r);
-      if (value > max) throw new RangeError(`SCALE: the compact number ${value} is larger than ${max}`);
+      if (BigInt(value) > max) throw new RangeError(`SCALE: the compact number ${value} is larger than ${max}`);
       return bits === 128 ? BigInt(value) : small(value);
     },
   };
