@@ -1,7 +1,8 @@
 //! Puts the guest SDK into the `wapo` command, so that a new project builds on a
-//! machine that has nothing but the command.
+//! machine that has nothing but the command, and the sources of the engine of
+//! JavaScript apps, for a command that is compiled without it.
 //!
-//! Writes a list of the SDK's files for `src/sdk.rs`. The crates stay as they
+//! Writes lists of their files for `src/sdk.rs`. The crates stay as they
 //! are; the workspace they inherit from is reduced to them. Starts no cargo.
 
 use std::env;
@@ -12,6 +13,10 @@ use std::path::{Path, PathBuf};
 
 /// Crates of the SDK, below `crates/`.
 const CRATES: &[&str] = &["wapo", "wapo-abi", "wapo-macros"];
+/// The engine's package.
+const ENGINE: &str = "guests/wapo-js";
+/// What of it is no source.
+const ENGINE_BUILT: &str = "guests/wapo-js/built/";
 /// Versions that guests are tested with.
 const LOCK: &str = "guests/Cargo.lock";
 
@@ -39,10 +44,27 @@ fn main() -> io::Result<()> {
         watched(&folder);
     }
     files.sort();
-    fs::write(
-        out.join("sdk_files.rs"),
-        list(&files, watched(&root.join(LOCK)))?,
-    )
+    let lock = fs::read_to_string(watched(&root.join(LOCK))).unwrap_or_default();
+    let mut text = list("", &files)?;
+    text.push_str(&format!("pub(super) const LOCK: &str = {lock:?};\n"));
+
+    collect(&root.join(ENGINE), ENGINE, &mut files)?;
+    // Not the folder itself: the engine is put into it.
+    for name in ["src", "js", "c", "npm", "build.rs", "Cargo.toml"] {
+        let path = root.join(ENGINE).join(name);
+        if path.exists() {
+            watched(&path);
+        }
+    }
+    for name in ["guests/Cargo.toml", LOCK] {
+        files.push((name.to_owned(), watched(&root.join(name)).to_owned()));
+    }
+    let is_source =
+        |name: &str| !name.starts_with(ENGINE_BUILT) && !name.contains("/node_modules/");
+    files.retain(|(name, _)| is_source(name));
+    files.sort();
+    text.push_str(&list("ENGINE_", &files)?);
+    fs::write(out.join("sdk_files.rs"), text)
 }
 
 /// The same workspace with the SDK's crates only.
@@ -75,10 +97,11 @@ fn collect(folder: &Path, name: &str, files: &mut Vec<(String, PathBuf)>) -> io:
     Ok(())
 }
 
-/// The source text that `src/sdk.rs` includes.
-fn list(files: &[(String, PathBuf)], lock: &Path) -> io::Result<String> {
+/// A list of files for the source text that `src/sdk.rs` includes, and their hash.
+fn list(name: &str, files: &[(String, PathBuf)]) -> io::Result<String> {
     let mut hasher = blake3::Hasher::new();
-    let mut text = String::from("pub(super) const FILES: &[(&str, &str)] = &[\n");
+    let mut text = format!("pub(super) const {name}FILES: &[(&str, &str)] = &[\n");
+    let constant = name;
     let write = |result: std::fmt::Result| result.map_err(io::Error::other);
     for (name, path) in files {
         hasher
@@ -90,11 +113,9 @@ fn list(files: &[(String, PathBuf)], lock: &Path) -> io::Result<String> {
     let hash = hasher.finalize().to_hex();
     write(writeln!(
         text,
-        "];\npub(super) const HASH: &str = {:?};",
+        "];\npub(super) const {constant}HASH: &str = {:?};",
         &hash[..16]
     ))?;
-    let lock = fs::read_to_string(lock).unwrap_or_default();
-    write(writeln!(text, "pub(super) const LOCK: &str = {lock:?};"))?;
     Ok(text)
 }
 

@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
-use crate::{bench, codegen, grpc, openapi, sslyze, test, tidy, toolchain};
+use crate::{bench, codegen, grpc, guests, openapi, sslyze, test, tidy, toolchain};
 
 /// A longer run is a defect: people stop waiting for it.
 const MINUTES_MAX: u64 = 40;
@@ -64,13 +64,14 @@ pub(crate) fn rest() -> Result<()> {
     bench::run(&["--smoke"])
 }
 
-/// Long runs, by hand before a release: fuzzing, a minute for each target, and
+/// Long runs, by hand before a release: the engine built twice, fuzzing, a minute for each target, and
 /// the full bench.
 ///
 /// # Errors
 ///
 /// The first that fails.
 pub(crate) fn nightly() -> Result<()> {
+    stage("the engine in two folders", guests::reproducible)?;
     stage("fuzz", fuzz)?;
     bench::run(&[])
 }

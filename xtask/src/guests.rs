@@ -4,19 +4,27 @@
 //! All of them share one target folder, so tests find every wasm file in
 //! `guests/target/wasm32-wasip1/release/`.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::toolchain;
+use crate::engine_build::EngineBuild;
+use crate::toolchain::{self, Toolchain};
 use crate::{process, setup};
 
 /// Guests in C.
 const C_FOLDER: &str = "guests/fixtures/c";
 
-/// Workspaces below `guests/`; the first is `guests/` itself.
-const WORKSPACES: &[&str] = &["guests", "guests/compat-v0"];
+/// Workspaces below `guests/`, each with the package that is built in another
+/// way; the first is `guests/` itself.
+const WORKSPACES: &[(&str, Option<&str>)] =
+    &[("guests", Some("wapo-js")), ("guests/compat-v0", None)];
+
+/// Where the daemon and the command find the engine of JavaScript apps when they
+/// are compiled.
+const ENGINE: &str = "guests/wapo-js/built/wapo-js.wasm";
 
 /// Builds what has changed.
 ///
@@ -27,7 +35,7 @@ pub(crate) fn run() -> Result<()> {
     let toolchain = setup::run()?;
     let root = process::root();
     let target = root.join("guests/target");
-    for workspace in WORKSPACES {
+    for (workspace, left_out) in WORKSPACES {
         let folder = root.join(workspace);
         if !folder.join("Cargo.toml").exists() {
             bail!("{workspace}/Cargo.toml is missing");
@@ -37,9 +45,78 @@ pub(crate) fn run() -> Result<()> {
             .args(["--release", "--workspace"])
             .current_dir(folder)
             .env("CARGO_TARGET_DIR", &target);
+        if let Some(package) = left_out {
+            cargo.args(["--exclude", package]);
+        }
         process::run(&mut cargo)?;
     }
+    engine_with(&toolchain)?;
     c_programs(&target.join(toolchain::TARGET).join("release"))
+}
+
+/// Builds the engine of JavaScript apps alone.
+///
+/// # Errors
+///
+/// As [`run`].
+pub(crate) fn engine() -> Result<()> {
+    engine_with(&setup::run()?)
+}
+
+/// Builds the engine and puts it where the daemon is compiled with it, unless the
+/// machine lacks something.
+fn engine_with(toolchain: &Toolchain) -> Result<()> {
+    if let Some(lack) = EngineBuild::lack() {
+        println!("JavaScript apps cannot be run by what is built now: {lack}");
+        return Ok(());
+    }
+    let root = process::root();
+    let build = EngineBuild::new(root.clone(), root.join("guests/target/wapo-js"));
+    let wasm = build.build(toolchain).map_err(|text| anyhow!(text))?;
+    let path = root.join(ENGINE);
+    // A file that is as it was does not have the daemon compiled again.
+    if fs::read(&path).ok().as_deref() != Some(&wasm) {
+        fs::write(&path, &wasm).context(ENGINE)?;
+    }
+    println!("{ENGINE}: {} bytes", wasm.len());
+    Ok(())
+}
+
+/// Builds the engine in two folders of other names and compares: its hash is
+/// what apps are pinned to.
+///
+/// # Errors
+///
+/// As [`run`], or the two differ.
+pub(crate) fn reproducible() -> Result<()> {
+    let toolchain = setup::run()?;
+    if let Some(lack) = EngineBuild::lack() {
+        bail!("{lack}");
+    }
+    let mut list = Command::new("git");
+    list.args(["ls-files"]).current_dir(process::root());
+    let files = process::read(&mut list)?;
+    let mut built = Vec::new();
+    for name in ["a", "another-folder"] {
+        let folder = process::root().join("target/reproducible").join(name);
+        for file in files.lines() {
+            let (from, to) = (process::root().join(file), folder.join(file));
+            fs::create_dir_all(to.parent().unwrap_or(&folder))?;
+            fs::copy(&from, &to).with_context(|| file.to_owned())?;
+        }
+        let build = EngineBuild::new(folder.clone(), folder.join("guests/target/wapo-js"));
+        built.push(build.build(&toolchain).map_err(|text| anyhow!(text))?);
+        fs::remove_dir_all(&folder)?;
+    }
+    ensure!(
+        built[0] == built[1],
+        "the engine depends on the folder that it is built in"
+    );
+    println!(
+        "the engine is the same in two folders: {} bytes",
+        built[0].len()
+    );
+    Ok(())
 }
 
 /// Builds the guests in C, each of one file, as reactors.
@@ -52,7 +129,7 @@ fn c_programs(target: &Path) -> Result<()> {
         return Ok(());
     }
     let folder = process::root().join(C_FOLDER);
-    for entry in std::fs::read_dir(&folder).context(C_FOLDER)? {
+    for entry in fs::read_dir(&folder).context(C_FOLDER)? {
         let source = entry?.path();
         let Some(name) = source.file_stem() else {
             continue;

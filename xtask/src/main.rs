@@ -27,6 +27,10 @@ mod tidy;
 #[path = "../../crates/wapo-cli/src/toolchain.rs"]
 mod toolchain;
 
+// So is how the engine of JavaScript apps is built.
+#[path = "../../crates/wapo-cli/src/engine_build.rs"]
+mod engine_build;
+
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
@@ -36,6 +40,7 @@ usage: cargo xtask <task>
 
   setup             install the compiler for guests, a browser, an authority, Python (once per machine)
   guests            build guests/ for wasm32-wasip1
+  engine            build guests/wapo-js alone, the engine of JavaScript apps
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the tables: of host calls, of the
@@ -44,7 +49,8 @@ usage: cargo xtask <task>
                     --smoke: one short round, nothing kept
   openapi           compare a worker's answers with docs/openapi.json
   ci                everything CI runs: `ci checks`, `test`, `ci rest`
-  nightly           long runs: fuzzing, the full bench
+  reproducible      build the engine in two folders and compare
+  nightly           long runs: `reproducible`, fuzzing, the full bench
 
 WAPO_GUEST_TOOLCHAIN=rustup|debian chooses the compiler for guests.";
 
@@ -64,6 +70,8 @@ fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["setup"] => setup::all(),
         ["guests"] => guests::run(),
+        ["engine"] => guests::engine(),
+        ["reproducible"] => guests::reproducible(),
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["codegen"] => codegen::run(codegen::Mode::Write),

@@ -26,11 +26,14 @@ const BROWSER_PACKAGES: &[&str] = &["chromium", "chromium-driver"];
 /// Python with `venv`, which Debian keeps apart.
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv"];
 
-/// The compiler of guests in C, which tests need and nothing else.
+/// The compiler of guests in C, which tests need, and of the C part of the engine
+/// of JavaScript apps.
 pub(crate) const CLANG: &str = "clang-22";
-/// Debian's packages for it: compiler, linker, C library, compiler's own library.
+/// Debian's packages for it: compiler, archiver, linker, C library, compiler's own
+/// library.
 const CLANG_PACKAGES: &[&str] = &[
     "clang-22",
+    "llvm-22",
     "lld-22",
     "wasi-libc",
     "libclang-rt-22-dev-wasm32",
@@ -103,7 +106,8 @@ fn add_rustup_target() {
 /// It cannot be installed; the message says what to run by hand.
 pub(crate) fn clang() -> Result<()> {
     let libraries = Path::new("/usr/lib/wasm32-wasi/libc.a");
-    if toolchain::on_path(CLANG) && toolchain::on_path("wasm-ld-22") && libraries.exists() {
+    let programs = [CLANG, "llvm-ar-22", "wasm-ld-22"];
+    if programs.iter().all(toolchain::on_path) && libraries.exists() {
         return Ok(());
     }
     install_packages(CLANG_PACKAGES).context("tests need a guest in C")

@@ -7,8 +7,11 @@
 mod command;
 
 // Projects, and running them here.
+mod engine;
+mod engine_build;
 mod folders;
 mod project;
+mod script;
 mod sdk;
 mod session;
 mod source;
@@ -56,9 +59,10 @@ enum Command {
     New(command::new::Options),
     /// Compile a project to a wasm file and print its path.
     Build(command::build::Options),
-    /// Build a project, or take a wasm file, and run it here.
+    /// Build a project, or take a wasm file or a program in JavaScript, and run it here.
     Run(Box<command::run::Options>),
-    /// Build a project, or take a wasm file, and bring it to a worker.
+    /// Build a project, or take a wasm file or a program in JavaScript, and bring it
+    /// to a worker.
     Deploy(Box<command::deploy::Options>),
     /// List the apps of a worker.
     #[command(visible_alias = "ls")]
@@ -229,7 +233,7 @@ mod tests {
             ("wapo init --recipient 5Gr", "invalid account"),
             (
                 "wapo new x --template ftp",
-                "[possible values: http, tcp, query]",
+                "[possible values: http, tcp, query, js, ts]",
             ),
         ] {
             let error = Options::try_parse_from(line.split_whitespace()).expect_err(line);

@@ -23,6 +23,19 @@ const WITNESS: &str = "crates/wapo-abi/Cargo.toml";
 /// Versions of dependencies that the SDK is tested with, for new projects.
 pub(crate) const LOCK: &str = files::LOCK;
 
+/// Tells engines apart that are built from other sources.
+pub(crate) const ENGINE_HASH: &str = files::ENGINE_HASH;
+
+/// Writes what the engine of JavaScript apps is built of: the SDK and its own
+/// sources, laid out as in a checkout.
+///
+/// # Errors
+///
+/// The folder cannot be written.
+pub(crate) fn write_engine(folder: &Path) -> io::Result<()> {
+    write_all(folder, files::ENGINE_FILES)
+}
+
 /// The SDK in the checkout that `folder` is in, if it is in one.
 pub(crate) fn in_checkout(folder: &Path) -> Option<PathBuf> {
     let root = folder
@@ -51,7 +64,7 @@ pub(crate) fn unpack(cache: &Path) -> Result<PathBuf> {
     let failed = || format!("cannot unpack the SDK to {}", folder.display());
     // Complete or not there at all: it appears under its name when it is whole.
     let partial = cache.join(format!("sdk-{}.{}", files::HASH, std::process::id()));
-    write_all(&partial).with_context(failed)?;
+    write_all(&partial, files::FILES).with_context(failed)?;
     match fs::rename(&partial, &folder) {
         Ok(()) => Ok(wapo),
         Err(_) if wapo.join("Cargo.toml").is_file() => {
@@ -63,8 +76,8 @@ pub(crate) fn unpack(cache: &Path) -> Result<PathBuf> {
     }
 }
 
-fn write_all(folder: &Path) -> io::Result<()> {
-    for (name, content) in files::FILES {
+fn write_all(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
+    for (name, content) in files {
         let path = folder.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;

@@ -8,12 +8,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
 use wapod::{
-    AppConfig, AppHandle, ByteSize, Config, ExitReason, Module, Running, Server, Signals,
-    StartError, Status, Usage,
+    AppConfig, AppHandle, ByteSize, Config, ExitReason, Running, Server, Signals, StartError,
+    Status, Usage,
 };
 
 use crate::human;
-use crate::source::Source;
+use crate::source::{Built, Source};
 use crate::terminal::Terminal;
 use crate::urls::Urls;
 use crate::watch::Watcher;
@@ -34,6 +34,8 @@ pub(crate) struct Plan {
     pub(crate) may_move: bool,
     /// The app.
     pub(crate) app: AppConfig,
+    /// Arguments of the app itself; those that the source needs come before them.
+    pub(crate) own_args: Vec<String>,
     /// What is watched, if anything.
     pub(crate) watched: Option<Source>,
     /// Whether what the app has used is shown in the end.
@@ -54,6 +56,7 @@ pub(crate) async fn run(
     let app = plan.app.clone();
     let memory_max_bytes = plan.config.memory_max_bytes;
     let shows_usage = plan.shows_usage;
+    let own_args = plan.own_args.clone();
     let server = tokio::select! {
         server = start(plan, &terminal) => server?,
         told = signals.next() => return Ok(ExitCode::from(told.exit_code())),
@@ -64,6 +67,7 @@ pub(crate) async fn run(
         shown: Shown::new(app_handle),
         server,
         app,
+        own_args,
         terminal: Arc::clone(&terminal),
         shows_usage,
     };
@@ -84,9 +88,9 @@ pub(crate) async fn run(
                 // Why, the log has said already.
                 terminal.note("Waiting", "for a change");
             }
-            Event::Built(Ok(module)) => {
+            Event::Built(Ok(built)) => {
                 let is_interrupted = tokio::select! {
-                    () = session.replace(module) => false,
+                    () = session.replace(built) => false,
                     _ = signals.next() => true,
                 };
                 if is_interrupted {
@@ -145,7 +149,7 @@ async fn start(plan: Plan, terminal: &Arc<Terminal>) -> Result<Running> {
 enum Event {
     Status,
     Ended(ExitReason),
-    Built(Result<Module>),
+    Built(Result<Built>),
     Interrupted,
 }
 
@@ -185,6 +189,7 @@ impl Shown {
 struct Session {
     server: Running,
     app: AppConfig,
+    own_args: Vec<String>,
     shown: Shown,
     terminal: Arc<Terminal>,
     shows_usage: bool,
@@ -214,12 +219,17 @@ impl Session {
     }
 
     /// Replaces the app. The old one goes first: both want the same ports.
-    async fn replace(&mut self, module: Module) {
-        if module.hash() == self.app.module.hash() {
+    async fn replace(&mut self, built: Built) {
+        let args = built.arguments(&self.own_args);
+        if built.code_hash == self.app.module.hash() && args == self.app.args {
             self.terminal.note("Unchanged", "the app keeps running");
             return;
         }
-        self.app.module = module;
+        if let Some(module) = built.module {
+            self.app.module = module;
+        }
+        self.app.args = args;
+        self.app.blobs = built.blobs;
         // An error only says that it is gone already.
         let _ = self.server.stop_app(self.shown.handle.address()).await;
         self.show_rest();

@@ -1,6 +1,7 @@
-//! What `wapo run` runs: a project, or a wasm file that is there already.
+//! What `wapo run` runs: a project, a wasm file that is there already, or a program
+//! in JavaScript.
 //!
-//! Both give a module now, and a stamp that tells whether it is worth asking
+//! All give a module now, and a stamp that tells whether it is worth asking
 //! again. Everything here blocks.
 
 use std::fs;
@@ -11,7 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use wapod::{ByteSize, Module};
 
+use crate::engine;
 use crate::project::{BuildOptions, Project};
+use crate::script::Script;
 use crate::terminal::Terminal;
 
 /// Where modules come from.
@@ -21,6 +24,42 @@ pub(crate) enum Source {
     Project(Project, BuildOptions),
     /// Read from this file.
     File(PathBuf),
+    /// Run by the engine of JavaScript apps.
+    Script(Script),
+}
+
+/// What a source gives.
+#[derive(Debug)]
+pub(crate) struct Built {
+    /// Hash of the code.
+    pub(crate) code_hash: String,
+    /// The code; `None` when only the worker has it.
+    pub(crate) module: Option<Module>,
+    /// Arguments that tell the code what to run.
+    args: Vec<String>,
+    /// What these name.
+    pub(crate) blobs: Vec<Module>,
+}
+
+impl Built {
+    fn of(module: Module) -> Self {
+        Self {
+            code_hash: module.hash(),
+            module: Some(module),
+            args: Vec::new(),
+            blobs: Vec::new(),
+        }
+    }
+
+    /// All arguments of the app, its own among them.
+    pub(crate) fn arguments(&self, own: &[String]) -> Vec<String> {
+        let mut all = self.args.clone();
+        if !all.is_empty() && !own.is_empty() {
+            all.push("--".to_owned());
+        }
+        all.extend_from_slice(own);
+        all
+    }
 }
 
 impl Source {
@@ -28,8 +67,12 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// As [`Project::open`]. A missing file is found out when it is read.
+    /// As [`Project::open`] and [`Script::find`]. A missing wasm file is found out
+    /// when it is read.
     pub(crate) fn find(path: &Path, options: BuildOptions) -> Result<Self> {
+        if let Some(script) = Script::find(path)? {
+            return Ok(Self::Script(script));
+        }
         let is_named_wasm = path
             .extension()
             .is_some_and(|extension| extension == "wasm");
@@ -43,6 +86,7 @@ impl Source {
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Project(project, _) => project.name.clone(),
+            Self::Script(script) => script.name().to_owned(),
             Self::File(path) => {
                 let stem = path
                     .file_stem()
@@ -52,33 +96,51 @@ impl Source {
         }
     }
 
-    /// Builds or reads the module.
+    /// Builds or reads the code. A program in JavaScript may do with the engine that
+    /// a worker has, by its hash, where there is none here.
     ///
     /// # Errors
     ///
     /// With a text for whoever wrote the program.
-    pub(crate) fn module(&self, terminal: &Terminal) -> Result<Module> {
+    pub(crate) fn build(&self, terminal: &Terminal, elsewhere: Option<&str>) -> Result<Built> {
         match self {
             Self::Project(project, options) => {
                 let module = Module::read(&project.build(options)?)?;
                 let size = ByteSize(module.wasm().len() as u64);
                 terminal.note("Built", &format!("{} ({size})", project.name));
-                Ok(module)
+                Ok(Built::of(module))
             }
-            Self::File(path) => Ok(Module::read(path)?),
+            Self::File(path) => Ok(Built::of(Module::read(path)?)),
+            Self::Script(script) => {
+                // The program first: what is wrong with it is said at once.
+                let program = script.program()?;
+                let (module, code_hash) = match (engine::find(terminal), elsewhere) {
+                    (Ok(engine), _) => (Some(engine.clone()), engine.hash()),
+                    (Err(_), Some(hash)) => (None, hash.to_owned()),
+                    (Err(error), None) => return Err(error),
+                };
+                Ok(Built {
+                    code_hash,
+                    module,
+                    args: program.args,
+                    blobs: program.blobs,
+                })
+            }
         }
     }
 
     /// A number that changes when a file changes that the module is made of.
     pub(crate) fn stamp(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
-        let (root, name) = match self {
-            Self::Project(project, _) => (project.folder.as_path(), "project"),
-            Self::File(path) => (path.as_path(), "file"),
+        let roots = match self {
+            Self::Project(project, _) => vec![project.folder.clone()],
+            Self::File(path) => vec![path.clone()],
+            Self::Script(script) => script.watched(),
         };
-        name.hash(&mut hasher);
-        // A file that is gone while it is looked at is a change like any other.
-        let _ = stamp_of(root, &mut hasher);
+        for root in roots {
+            // A file that is gone while it is looked at is a change like any other.
+            let _ = stamp_of(&root, &mut hasher);
+        }
         hasher.finish()
     }
 }
@@ -106,8 +168,9 @@ fn stamp_of(path: &Path, hasher: &mut DefaultHasher) -> io::Result<()> {
 /// Whether a change of this file or folder may change the program.
 fn is_watched(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy());
-    // Cargo writes its target folder and the lock file itself.
-    name.is_some_and(|name| !name.starts_with('.') && name != "target" && name != "Cargo.lock")
+    // Cargo writes its target folder and the lock file itself; npm what it fetches.
+    let own = ["target", "Cargo.lock", "node_modules"];
+    name.is_some_and(|name| !name.starts_with('.') && !own.contains(&name.as_ref()))
 }
 
 #[cfg(test)]
@@ -140,7 +203,7 @@ mod tests {
         let source = Source::find(Path::new("no/such.wasm"), BuildOptions::default());
         let source = source.expect("a file");
         assert_eq!(source.name(), "such");
-        let error = source.module(&Terminal::new()).expect_err("missing");
+        let error = source.build(&Terminal::new(), None).expect_err("missing");
         assert!(
             error.to_string().contains("cannot read no/such.wasm"),
             "{error}"

@@ -14,11 +14,21 @@ pub(crate) enum Template {
     Tcp,
     /// Answers queries.
     Query,
+    /// Answers web requests, in JavaScript.
+    Js,
+    /// Answers web requests, in TypeScript.
+    Ts,
+}
+
+macro_rules! script_files {
+    ($folder:literal, $($file:literal),*) => {
+        vec![$(($file, include_str!(concat!("../templates/", $folder, "/", $file)))),*]
+    };
 }
 
 macro_rules! files {
     ($folder:literal) => {
-        [
+        vec![
             (
                 "Cargo.toml",
                 include_str!(concat!("../templates/", $folder, "/Cargo.toml")),
@@ -43,13 +53,23 @@ impl Template {
             Self::Http => files!("http"),
             Self::Tcp => files!("tcp"),
             Self::Query => files!("query"),
+            Self::Js => script_files!("js", "app.js", "package.json", "README.md"),
+            Self::Ts => script_files!("ts", "app.ts", "package.json", "tsconfig.json", "README.md"),
         };
         let fill = |text: &str| {
             // Debug form is a TOML string, too: quotes and backslashes escaped.
             let text = text.replace("{{wapo}}", &format!("{wapo:?}"));
             text.replace("{{name}}", name)
         };
-        files.map(|(path, text)| (path, fill(text))).into()
+        files
+            .into_iter()
+            .map(|(path, text)| (path, fill(text)))
+            .collect()
+    }
+
+    /// Whether it is a program in JavaScript, which needs neither cargo nor the SDK.
+    pub(crate) fn is_script(self) -> bool {
+        matches!(self, Self::Js | Self::Ts)
     }
 }
 
@@ -65,6 +85,13 @@ mod tests {
                 assert!(!content.is_empty(), "{template:?} {path}");
             }
             let files = template.files("my-app", "/a/wapo");
+            if template.is_script() {
+                let is_named = |(path, text): &(&str, String)| {
+                    *path == "package.json" && text.contains("\"name\": \"my-app\"")
+                };
+                assert!(files.iter().any(is_named), "{template:?}");
+                continue;
+            }
             let manifest = &files
                 .iter()
                 .find(|(path, _)| *path == "Cargo.toml")

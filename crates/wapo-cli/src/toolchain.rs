@@ -189,7 +189,12 @@ fn make_sysroot(debian: &Path, sysroot: &Path) -> io::Result<PathBuf> {
     fs::canonicalize(sysroot)
 }
 
-fn link(from: &Path, to: &Path) -> io::Result<()> {
+/// Makes a link, or changes it.
+///
+/// # Errors
+///
+/// As those of the system; something that is no link is there.
+pub(crate) fn link(from: &Path, to: &Path) -> io::Result<()> {
     if fs::read_link(to).is_ok_and(|existing| existing == from) {
         return Ok(());
     }

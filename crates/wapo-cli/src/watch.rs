@@ -1,6 +1,6 @@
 //! Builds again when files change.
 //!
-//! Looks at the files' times twice a second: that works on every file system,
+//! Looks at the files' times some times a second: that works on every file system,
 //! containers and network drives included, and projects are small.
 
 use std::sync::Arc;
@@ -9,17 +9,16 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
-use wapod::Module;
 
-use crate::source::Source;
+use crate::source::{Built, Source};
 use crate::terminal::Terminal;
 
 /// Time between two looks at the files. A change is built when two looks agree,
 /// so that a build does not start in the middle of a save.
-const INTERVAL: Duration = Duration::from_millis(400);
+const INTERVAL: Duration = Duration::from_millis(120);
 
-/// Modules as they come.
-pub(crate) struct Watcher(Option<mpsc::Receiver<Result<Module>>>);
+/// What is built, as it comes.
+pub(crate) struct Watcher(Option<mpsc::Receiver<Result<Built>>>);
 
 impl Watcher {
     /// Watches what a source is made of, if there is something to watch.
@@ -43,7 +42,7 @@ impl Watcher {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn next(&mut self) -> Result<Module> {
+    pub(crate) async fn next(&mut self) -> Result<Built> {
         let next = match &mut self.0 {
             Some(receiver) => receiver.recv().await,
             None => None,
@@ -59,7 +58,7 @@ async fn watch(
     source: Source,
     mut built_of: u64,
     terminal: Arc<Terminal>,
-    sender: mpsc::Sender<Result<Module>>,
+    sender: mpsc::Sender<Result<Built>>,
 ) {
     let source = Arc::new(source);
     let mut last_seen = built_of;
@@ -75,10 +74,11 @@ async fn watch(
         built_of = seen;
         let terminal = Arc::clone(&terminal);
         terminal.note("Changed", &source.name());
-        let Some(module) = blocking(&source, move |source| source.module(&terminal)).await else {
+        let Some(built) = blocking(&source, move |source| source.build(&terminal, None)).await
+        else {
             return;
         };
-        if sender.send(module).await.is_err() {
+        if sender.send(built).await.is_err() {
             return;
         }
     }

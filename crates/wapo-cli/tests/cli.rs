@@ -12,71 +12,12 @@ mod support;
 
 use std::path::Path;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, ChildStdout, Command};
+use tokio::process::Command;
 
-use support::{PATIENCE, PATIENCE_BUILD, get, guest, output, text, wapo};
-
-/// A `wapo run` under way.
-struct Running {
-    child: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-}
-
-impl Running {
-    fn start(folder: &Path, arguments: &[&str]) -> Self {
-        let mut child = wapo(folder, arguments).spawn().expect("the command runs");
-        let out = child.stdout.take().expect("piped");
-        Self {
-            lines: BufReader::new(out).lines(),
-            child,
-        }
-    }
-
-    /// The first line of standard output that holds `part`.
-    async fn line(&mut self, part: &str) -> String {
-        let found = async {
-            while let Some(line) = self.lines.next_line().await.expect("text") {
-                if line.contains(part) {
-                    return Some(line);
-                }
-            }
-            None
-        };
-        match tokio::time::timeout(PATIENCE_BUILD, found).await {
-            Ok(Some(line)) => line,
-            Ok(None) => {
-                let mut error = String::new();
-                if let Some(mut stderr) = self.child.stderr.take() {
-                    stderr.read_to_string(&mut error).await.expect("text");
-                }
-                panic!("it ended without a line with {part}: {error}")
-            }
-            Err(_) => panic!("no line with {part} in {PATIENCE_BUILD:?}"),
-        }
-    }
-
-    /// Presses Ctrl-C.
-    async fn interrupt(&self) {
-        let id = self.child.id().expect("it runs").to_string();
-        let killed = Command::new("kill").args(["-INT", &id]).status().await;
-        assert!(killed.expect("kill runs").success());
-    }
-
-    /// Exit code.
-    async fn ended(mut self) -> Option<i32> {
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
-        ended.expect("it ends in time").expect("it ran").code()
-    }
-}
-
-/// The address in a line with a URL.
-fn address_of(line: &str) -> String {
-    let (_, rest) = line.split_once("://").expect("a URL");
-    let end = rest.find(['/', ' ']).unwrap_or(rest.len());
-    rest[..end].to_owned()
-}
+use support::running::{Running, address_of};
+use support::{PATIENCE, get, guest, output, text, wapo};
 
 /// A port below those that the system gives to clients.
 fn free_port() -> u16 {

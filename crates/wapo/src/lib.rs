@@ -122,7 +122,8 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use handle::Handle as ResourceId;
 
-/// For the expansion of [`main`]; not for anybody else.
+/// For the expansion of [`main`], and `construct` for an export that is entered
+/// before the program is; not for anybody else.
 ///
 /// ```compile_fail
 /// #[wapo::main]
@@ -133,5 +134,6 @@ pub use handle::Handle as ResourceId;
 #[doc(hidden)]
 pub mod __private {
     pub use crate::exit::{BoxedErrorOutput, DisplayOutput, ErrorOutput, MainOutput, Returned};
+    pub use crate::sys::runtime::construct;
     pub use crate::task::poll_program;
 }

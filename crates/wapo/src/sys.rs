@@ -444,7 +444,7 @@ pub(crate) mod runtime {
     }
 
     /// Runs the constructors of all that is linked in, unless they have run.
-    pub(crate) fn construct() {
+    pub fn construct() {
         if !IS_CONSTRUCTED.load(Ordering::Relaxed) {
             // SAFETY: takes nothing, and runs once, by the check above.
             unsafe { __wasm_call_ctors() };
@@ -462,7 +462,7 @@ pub(crate) mod runtime {
 /// Elsewhere the platform does it.
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod runtime {
-    pub(crate) fn construct() {}
+    pub fn construct() {}
 
     pub(crate) fn destruct() {}
 }

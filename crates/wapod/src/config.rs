@@ -185,6 +185,8 @@ impl fmt::Debug for AdminToken {
 pub struct AppConfig {
     /// The code.
     pub module: Module,
+    /// What the app reads by hash, besides what the server has: each is kept as a blob.
+    pub blobs: Vec<Module>,
     /// Name for people; part of the address, so it tells equal apps apart.
     pub label: String,
     /// Program arguments after the program's name, which is the app's address.
@@ -225,6 +227,7 @@ impl AppConfig {
     pub fn new(module: Module) -> Self {
         Self {
             module,
+            blobs: Vec::new(),
             label: String::new(),
             args: Vec::new(),
             env: Vec::new(),
@@ -255,9 +258,15 @@ impl AppConfig {
             resizable: false,
             max_query_size: self.query_max_bytes,
             label: self.label.clone(),
-            required_blobs: Vec::new(),
+            required_blobs: required(&self.blobs),
         }
     }
+}
+
+/// Blobs as a manifest requires them.
+fn required(blobs: &[Module]) -> Vec<(String, String)> {
+    let names = blobs.iter().map(|blob| (blob.hash(), String::new()));
+    names.collect()
 }
 
 impl AppConfig {
@@ -311,6 +320,11 @@ impl Module {
     /// Takes the bytes of a wasm file; nothing is checked yet.
     pub fn new(wasm: Vec<u8>) -> Self {
         let sha256 = Sha256::digest(&wasm).into();
+        Self(Arc::new(ModuleContent { wasm, sha256 }))
+    }
+
+    /// Takes bytes whose sha256 is known.
+    pub(crate) fn with_hash(wasm: Vec<u8>, sha256: [u8; 32]) -> Self {
         Self(Arc::new(ModuleContent { wasm, sha256 }))
     }
 

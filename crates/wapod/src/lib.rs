@@ -16,6 +16,7 @@
 //!   an answer.
 //! * `identity`: the secret key lives here and nowhere else.
 //! * [`mistakes`]: words for what is wrong with a setting.
+//! * [`javascript`]: the engine of JavaScript apps.
 //! * `fuzz`: what fuzzers call.
 //! * [`signals`], `watchdog`: threads that work when the runtime does not.
 //! * [`backup`]: data folders in a file, while no daemon runs. [`system`]: what
@@ -55,6 +56,7 @@ mod edge;
 mod embedder;
 mod error;
 mod identity;
+pub mod javascript;
 pub mod limits;
 mod logs;
 pub mod mistakes;

@@ -277,7 +277,9 @@ fn engine_config(config: &Config, guests: DescriptorLimits) -> EngineConfig {
 /// blob like any other.
 async fn deploy(worker: &Arc<Worker>, config: AppConfig) -> Result<AppHandle, AppError> {
     let manifest = config.manifest();
-    worker.keep_code(config.module.clone()).await?;
+    for content in config.blobs.iter().chain([&config.module]) {
+        worker.keep_code(content.clone()).await?;
+    }
     let (app, instance) = worker.deploy(config.into_deployment(manifest)).await?;
     let instance = instance.ok_or(AppError::Interrupted)?;
     Ok(AppHandle::new(app, instance))

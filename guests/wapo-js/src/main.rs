@@ -7,6 +7,7 @@
 
 mod engine;
 mod native;
+mod prepare;
 mod program;
 mod serve;
 

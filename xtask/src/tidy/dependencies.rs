@@ -64,6 +64,13 @@ pub(crate) const ROOMS: &[Room] = &[
         blind_to: "files, sockets, the clock, global randomness",
     },
     Room {
+        name: "wapo-snapshot",
+        job: "a module starts from the image of its memory: bytes in, bytes out",
+        may_use: &[],
+        never: &["tokio", "wasmtime"],
+        blind_to: "the contract, files, sockets, the clock",
+    },
+    Room {
         name: "wapo-rpc",
         job: "the worker's public interface: schema and client",
         may_use: &["wapo-crypto"],
@@ -86,7 +93,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         name: "wapo-cli",
         job: "the `wapo` command",
-        may_use: &["wapod", "wapo-rpc", "wapo-crypto"],
+        may_use: &["wapod", "wapo-rpc", "wapo-crypto", "wapo-snapshot"],
         never: &[],
         blind_to: "the host directly",
     },
@@ -107,7 +114,7 @@ pub(crate) const ROOMS: &[Room] = &[
     Room {
         name: "xtask",
         job: "all automation",
-        may_use: &["wapo-abi"],
+        may_use: &["wapo-abi", "wapo-snapshot"],
         never: &["tokio", "wasmtime"],
         blind_to: "",
     },
@@ -130,6 +137,10 @@ pub(crate) const DUPLICATES_ALLOWED: &[(&str, &str)] = &[
         "both optional parts of postcard, which wasmtime uses",
     ),
     (
+        "foldhash",
+        "wasmi, which runs at build time only, is one version behind",
+    ),
+    (
         "getrandom",
         "ring and schnorrkel's rand_core are generations behind",
     ),
@@ -141,6 +152,10 @@ pub(crate) const DUPLICATES_ALLOWED: &[(&str, &str)] = &[
         "io-lifetimes",
         "fs-set-times, below wasmtime-wasi, is one version behind",
     ),
+    (
+        "num-bigint",
+        "asn1 parsers of certificates are one version behind oxc",
+    ),
     ("rand_core", "schnorrkel speaks version 0.6"),
     (
         "syn",
@@ -149,6 +164,10 @@ pub(crate) const DUPLICATES_ALLOWED: &[(&str, &str)] = &[
     ("synstructure", "follows syn"),
     ("thiserror", "witx, below wasmtime-wasi, uses version 1"),
     ("thiserror-impl", "follows thiserror"),
+    (
+        "wasmparser",
+        "wasmi, which runs at build time only, is some releases behind",
+    ),
     ("wast", "witx, below wasmtime-wasi, uses version 35"),
 ];
 
@@ -178,6 +197,7 @@ pub(crate) const LICENCES: &[&str] = &[
     "CC0-1.0 OR MIT-0 OR Apache-2.0",
     "CC0-1.0 OR Apache-2.0 OR Apache-2.0 WITH LLVM-exception",
     "Apache-2.0 WITH LLVM-exception OR Apache-2.0 OR MIT",
+    "Apache-2.0 WITH LLVM-exception OR BSL-1.0",
     // Parts under each of these.
     "Apache-2.0 AND ISC",
     "(MIT OR Apache-2.0) AND Apache-2.0",

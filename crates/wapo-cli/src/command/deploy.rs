@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::project::BuildOptions;
 use crate::settings::{Plan, Settings};
 use crate::settle::{self, Outcome, Refused};
-use crate::source::Source;
+use crate::source::{Built, Source};
 use crate::terminal::Terminal;
 use crate::worker::{self, Common, Session};
 use crate::{endpoints, human};
@@ -25,7 +25,8 @@ use crate::{endpoints, human};
 /// Command line of `wapo deploy`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Settings can also stand in the project's Cargo.toml, with the same names:
+Settings can also stand in the project's Cargo.toml, with the same names, or in
+package.json as \"wapo\":
 
   [package.metadata.wapo]
   memory = \"64M\"
@@ -37,7 +38,7 @@ Standard output has a line for each URL of the app. The exit code is 0 when it
 runs or still starts, or 1 when it does not; its last log lines are on standard
 error then.")]
 pub(crate) struct Options {
-    /// Folder of a project, or a wasm file.
+    /// Folder of a project, a wasm file, or a program in JavaScript or TypeScript.
     #[arg(default_value = ".")]
     app: PathBuf,
 
@@ -89,15 +90,15 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     let info = worker::run(&options.common, terminal, async |session| {
         Ok(session.client.info(Empty {}).await?)
     })?;
-    let (plan, module) = prepare(options, terminal)?;
+    let (plan, built) = prepare(options, &info, terminal)?;
     // Another connection: the worker may have closed the first one meanwhile.
     worker::run(&options.common, terminal, async |session| {
-        deploy(session, options.keep, &info, plan, module).await
+        deploy(session, options.keep, &info, plan, built).await
     })
 }
 
 /// Builds the module and puts the settings together. Blocks.
-fn prepare(options: &Options, terminal: &Terminal) -> Result<(Plan, Module)> {
+fn prepare(options: &Options, info: &WorkerInfo, terminal: &Terminal) -> Result<(Plan, Built)> {
     if !options.app.exists()
         && let Some(advice) = options.app.to_str().and_then(human::stray_value)
     {
@@ -111,13 +112,19 @@ fn prepare(options: &Options, terminal: &Terminal) -> Result<(Plan, Module)> {
     let of_project = match &source {
         Source::Project(project, _) => Settings::of_project(&project.metadata)?,
         Source::File(_) => Settings::default(),
+        Source::Script(script) => Settings::of_project(&script.metadata()?)?,
     };
-    let module = source.module(terminal)?;
+    let engine = Some(info.javascript_engine.as_str()).filter(|hash| !hash.is_empty());
+    let built = source.build(terminal, engine)?;
     let mut settings = options.settings.clone();
     settings.arg.extend(options.args.clone());
-    let plan = settings.or(of_project);
-    let plan = plan.plan(module.hash(), &source.name())?;
-    Ok((plan, module))
+    let mut settings = settings.or(of_project);
+    settings.arg = built.arguments(&settings.arg);
+    let mut plan = settings.plan(built.code_hash.clone(), &source.name())?;
+    let required = built.blobs.iter().map(|blob| (blob.hash(), String::new()));
+    plan.manifest.required_blobs = required.collect();
+    plan.manifest.check()?;
+    Ok((plan, built))
 }
 
 async fn deploy(
@@ -125,7 +132,7 @@ async fn deploy(
     keep: bool,
     info: &WorkerInfo,
     plan: Plan,
-    module: Module,
+    built: Built,
 ) -> Result<ExitCode> {
     let terminal = session.terminal;
     let label = human::printable(&plan.manifest.label);
@@ -138,7 +145,15 @@ async fn deploy(
         true => None,
         false => predecessor(&apps, &plan).cloned(),
     };
-    upload(session, &label, module).await?;
+    for blob in built.blobs {
+        upload(session, &label, blob).await?;
+    }
+    if let Some(module) = built
+        .module
+        .filter(|module| module.hash() != info.javascript_engine)
+    {
+        upload(session, &label, module).await?;
+    }
     let app = bring(session, &label, &plan, replaced.as_ref()).await?;
     let verb = match app.info.state.as_str() {
         "finished" => "Finished",

@@ -35,6 +35,13 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         bail!("{} exists already; choose another name", folder.display());
     }
     fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    if options.template.is_script() {
+        write_all(folder, options.template.files(&name, ""))?;
+        let shown = folder.display();
+        terminal.note("Made", &format!("{shown}/ with a program and package.json"));
+        terminal.hint(&format!("next: wapo run {shown} --watch"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let folder_absolute = folder.canonicalize()?;
     let wapo = match sdk::in_checkout(&folder_absolute) {
         Some(wapo) => relative(&folder_absolute, &wapo),
@@ -47,12 +54,17 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         );
     };
     let lock = ("Cargo.lock", sdk::LOCK.to_owned());
-    for (path, content) in options
-        .template
-        .files(&name, wapo)
-        .into_iter()
-        .chain([lock])
-    {
+    let mut files = options.template.files(&name, wapo);
+    files.push(lock);
+    write_all(folder, files)?;
+    let shown = folder.display();
+    terminal.note("Made", &format!("{shown}/ with src/main.rs and Cargo.toml"));
+    terminal.hint(&format!("next: wapo run {shown} --watch"));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_all(folder: &Path, files: Vec<(&'static str, String)>) -> Result<()> {
+    for (path, content) in files {
         let path = folder.join(path);
         let write = || {
             path.parent().map_or(Ok(()), fs::create_dir_all)?;
@@ -60,10 +72,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         };
         write().with_context(|| format!("cannot write {}", path.display()))?;
     }
-    let shown = folder.display();
-    terminal.note("Made", &format!("{shown}/ with src/main.rs and Cargo.toml"));
-    terminal.hint(&format!("next: wapo run {shown} --watch"));
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// The last part of a path, when cargo takes it as the name of a package.

@@ -12,8 +12,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use wapod::mistakes::value;
 use wapod::{
-    AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, Module, PortRanges,
-    TlsSettings,
+    AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, PortRanges, TlsSettings,
 };
 
 use super::former::{self, Former};
@@ -21,7 +20,7 @@ use crate::folders;
 use crate::project::BuildOptions;
 use crate::session::{self, Plan};
 use crate::settings::parse_env;
-use crate::source::Source;
+use crate::source::{Built, Source};
 use crate::terminal::Terminal;
 
 /// The gateway's port, unless it is taken.
@@ -47,7 +46,7 @@ Exit code: the guest's own; 101 after a trap, 102 after a limit of gas or time,
 0 after Ctrl-C, which lets requests in flight finish; 130 when that took too
 long or Ctrl-C was pressed twice or before the app ran.")]
 pub(crate) struct Options {
-    /// Folder of a project, or a wasm file.
+    /// Folder of a project, a wasm file, or a program in JavaScript or TypeScript.
     #[arg(default_value = ".")]
     app: PathBuf,
 
@@ -139,8 +138,8 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         bin: options.bin.clone(),
     };
     let source = Source::find(&options.app, build)?;
-    let module = source.module(terminal)?;
-    let plan = plan(options, source, module)?;
+    let built = source.build(terminal, None)?;
+    let plan = plan(options, source, built)?;
 
     let runtime = wapod::runtime_builder()
         .build()
@@ -152,7 +151,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     result
 }
 
-fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
+fn plan(options: &Options, source: Source, built: Built) -> Result<Plan> {
     let mut config = Config {
         address: options.address.unwrap_or_else(default_address),
         memory_max_bytes: options.former.memory().unwrap_or(options.memory).0,
@@ -178,9 +177,12 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         .ok()
         .and_then(|dir| wapod::config::module_cache(dir).ok());
 
-    let mut app = AppConfig::new(module);
+    let own_args = former::arguments(&options.args)?;
+    let args = built.arguments(&own_args);
+    let mut app = AppConfig::new(built.module.context("the code is elsewhere")?);
+    app.blobs = built.blobs;
     app.label = source.name();
-    app.args = former::arguments(&options.args)?;
+    app.args = args;
     app.time_max = options.former.time_max();
     app.env = options.env.clone();
     app.gas_max = options.gas;
@@ -196,6 +198,7 @@ fn plan(options: &Options, source: Source, module: Module) -> Result<Plan> {
         config,
         may_move: options.address.is_none(),
         app,
+        own_args,
         watched: options.watch.then_some(source),
         shows_usage: options.usage,
     })

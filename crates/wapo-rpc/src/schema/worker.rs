@@ -57,6 +57,9 @@ macro_rules! worker_messages {
                 budgets: [Budget] = 113,
                 /// Whether apps are reached there by HTTPS only; on the admin port only.
                 user_tls: bool = 120,
+                /// Hash of the engine of JavaScript apps that the worker has, as manifests
+                /// have it; empty when it has none; on the admin port only.
+                javascript_engine: string = 130,
             }
             /// Something of which there is a bounded amount.
             Budget {

@@ -128,6 +128,7 @@ impl Worker {
                 allowed: allowed.to_string(),
             });
         }
+        self.keep_engine(&deployment.manifest.code_hash).await?;
         self.look_at_blobs(&deployment.manifest).await
     }
 

@@ -75,6 +75,7 @@ impl Worker {
             memory_committed: committed,
             safe_mode: self.is_safe_mode,
             stalls: stalls.count,
+            javascript_engine: crate::javascript::engine_hash().unwrap_or_default(),
             longest_stall_ms: u64::try_from(stalls.longest.as_millis()).unwrap_or(u64::MAX),
             ..self.info()
         }

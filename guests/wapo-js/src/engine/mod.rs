@@ -11,6 +11,7 @@ mod failure;
 mod jobs;
 mod life;
 pub(crate) mod report;
+pub(crate) mod script;
 mod signal;
 pub(crate) mod stack;
 mod tasks;

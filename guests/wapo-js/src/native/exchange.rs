@@ -54,25 +54,25 @@ impl Exchange {
 #[rquickjs::methods]
 impl Exchange {
     /// The request's method.
-    #[qjs(get)]
+    #[qjs(rename = "get method")]
     fn method(&self) -> &str {
         self.request.method().as_str()
     }
 
     /// Its whole URL.
-    #[qjs(get)]
+    #[qjs(rename = "get url")]
     fn url(&self) -> String {
         self.request.uri().to_string()
     }
 
     /// The client's address, where the worker knows it.
-    #[qjs(get)]
+    #[qjs(rename = "get remote")]
     fn remote(&self) -> Nullable<String> {
         Nullable(self.remote.map(|address| address.to_string()))
     }
 
     /// Names and values of its header fields in turn, a character for a byte.
-    #[qjs(get)]
+    #[qjs(rename = "get headers")]
     fn headers<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Array<'js>> {
         fields::list(&ctx, self.request.headers())
     }

@@ -7,6 +7,7 @@ mod compress;
 mod crypto;
 mod exchange;
 mod fields;
+mod getters;
 mod gzip;
 mod hash;
 mod http;
@@ -23,6 +24,7 @@ mod ws;
 use rquickjs::module::{Declarations, Exports, ModuleDef};
 use rquickjs::{Ctx, IntoJs, Object, Value};
 
+use self::exchange::Exchange;
 pub(crate) use self::exchange::dispatch;
 
 /// The module `wapo:native`; its default export has a member per area.
@@ -36,6 +38,7 @@ impl ModuleDef for Native {
 
     fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> rquickjs::Result<()> {
         let native = Object::new(ctx.clone())?;
+        getters::define::<Exchange>(ctx, &["method", "url", "remote", "headers"])?;
         native.set("log", log::object(ctx)?)?;
         native.set("http", http::object(ctx)?)?;
         native.set("worker", worker::object(ctx)?)?;

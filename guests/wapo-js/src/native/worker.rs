@@ -9,6 +9,7 @@ use rquickjs::{Class, Ctx, Function, JsLifetime, Object, Persistent, TypedArray,
 use wapo::query::{Query, Reply};
 
 use super::Nullable;
+use super::getters;
 use crate::engine::bytes::copied;
 use crate::engine::{Account, CPU_LIMIT, Engine, Failure, report};
 
@@ -17,6 +18,7 @@ type Bytes<'js> = TypedArray<'js, u8>;
 
 /// Everything that is here asks the host when it is called, not before.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
+    getters::define::<QueryCall>(ctx, &["path", "payload", "origin"])?;
     let area = Object::new(ctx.clone())?;
     area.set("env", Func::from(env))?;
     area.set("exit", Func::from(exit))?;
@@ -181,18 +183,18 @@ impl<'js> Trace<'js> for QueryCall {
 
 #[rquickjs::methods]
 impl QueryCall {
-    #[qjs(get)]
+    #[qjs(rename = "get path")]
     fn path(&self) -> &str {
         &self.query.path
     }
 
-    #[qjs(get)]
+    #[qjs(rename = "get payload")]
     fn payload<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Bytes<'js>> {
         TypedArray::new_copy(ctx, &self.query.payload)
     }
 
     /// The account that signed, or `null`.
-    #[qjs(get)]
+    #[qjs(rename = "get origin")]
     fn origin<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Nullable<Bytes<'js>>> {
         let origin = self.query.origin;
         origin

@@ -5,11 +5,13 @@ mod files;
 pub(crate) mod loader;
 mod run;
 
+use std::ffi::CStr;
+
 use self::files::{Files, blob};
 pub(crate) use self::run::Handler;
 
 /// What a script is called in stack traces.
-const SCRIPT_NAME: &str = "<script>";
+const SCRIPT_NAME: &CStr = c"<script>";
 /// What a module of one file is called.
 const MODULE_NAME: &str = "main.js";
 

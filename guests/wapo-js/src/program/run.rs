@@ -3,12 +3,11 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use rquickjs::context::EvalOptions;
 use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Function, Module, Object, Persistent, Promise, Value};
 
 use super::{Program, SCRIPT_NAME};
-use crate::engine::{Account, Engine, START_LIMIT, Signal, describe};
+use crate::engine::{Account, Engine, START_LIMIT, Signal, describe, script};
 
 /// What a module exports as its default, for the boot code.
 pub(crate) type Handler = Option<Persistent<Value<'static>>>;
@@ -26,10 +25,7 @@ impl Program {
         });
         for text in &self.scripts {
             engine.enter_as(Account::new(START_LIMIT), |ctx| {
-                let mut options = EvalOptions::default();
-                options.strict = false;
-                options.filename = Some(SCRIPT_NAME.into());
-                let outcome = ctx.eval_with_options::<Value<'_>, _>(text.as_str(), options);
+                let outcome = script::evaluate(ctx, SCRIPT_NAME, text);
                 outcome.map(drop).map_err(|_| thrown(ctx))
             })?;
         }

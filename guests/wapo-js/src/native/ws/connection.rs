@@ -101,13 +101,13 @@ impl<'js> Trace<'js> for WsConn {
 #[rquickjs::methods]
 impl WsConn {
     /// The protocol that both sides chose; empty for none.
-    #[qjs(get)]
+    #[qjs(rename = "get protocol")]
     fn protocol(&self) -> &str {
         &self.protocol
     }
 
     /// None are spoken.
-    #[qjs(get)]
+    #[qjs(rename = "get extensions")]
     fn extensions(&self) -> &str {
         ""
     }

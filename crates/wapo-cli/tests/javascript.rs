@@ -1,0 +1,291 @@
+//! Programs in JavaScript and TypeScript, as people run and deploy them. The engine
+//! is that which `cargo xtask guests` built.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::place::Place;
+use support::running::{Running, address_of};
+use support::{PATIENCE, get, output, text};
+
+/// Answers with its text and the path that it was asked for.
+const HELLO: &str = "export default { fetch: (request) => new Response('hello ' + new URL(request.url).pathname) };\n";
+
+fn write(folder: &Path, name: &str, content: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+    std::fs::write(path, content).expect("file");
+}
+
+/// Runs a program on any port; gives its address.
+async fn run(folder: &Path, program: &[&str]) -> (Running, String) {
+    assert!(
+        wapod::javascript::engine_hash().is_some(),
+        "build the engine first: cargo xtask guests"
+    );
+    let arguments = [&["run", "--address", "127.0.0.1:0"], program].concat();
+    let mut running = Running::start(folder, &arguments);
+    let address = address_of(&running.line("http://").await);
+    (running, address)
+}
+
+/// Asks until the answer has `part`.
+async fn answer_with(address: &str, part: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = get(address, "/x").await;
+        if answer.contains(part) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "no {part} in {answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What `wapo run` says of a program that cannot be run.
+async fn refusal(folder: &Path, program: &str) -> String {
+    let output = output(folder, &["run", program]).await;
+    assert_eq!(output.status.code(), Some(1), "{program}");
+    text(&output.stderr)
+}
+
+#[tokio::test]
+async fn new_projects_of_both_languages_answer() {
+    let folder = tempfile::tempdir().expect("folder");
+    for template in ["js", "ts"] {
+        let name = format!("hello-{template}");
+        let made = output(folder.path(), &["new", &name, "--template", template]).await;
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let (running, address) = run(folder.path(), &[&name]).await;
+        let answer = get(&address, "/you").await;
+        assert!(answer.contains("Hello! You asked for /you"), "{answer}");
+        let answer = get(&address, "/json").await;
+        assert!(
+            answer.contains(r#"{"method":"GET","pathname":"/json"}"#),
+            "{answer}"
+        );
+        running.interrupt().await;
+        assert_eq!(running.ended().await, Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_script_of_the_old_kind_and_a_module_run() {
+    let folder = tempfile::tempdir().expect("folder");
+    let script = "var x = 010; addEventListener('fetch', (event) => \
+        event.respondWith(new Response(`classic ${x} ${scriptArgs}`)));";
+    write(folder.path(), "classic.js", script);
+    write(folder.path(), "module.mjs", HELLO);
+    for (program, expected) in [
+        (&["classic.js", "--", "a", "b"][..], "classic 8 a,b"),
+        (&["module.mjs"], "hello /x"),
+    ] {
+        let (_running, address) = run(folder.path(), program).await;
+        answer_with(&address, expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_program_of_several_files_runs() {
+    let folder = tempfile::tempdir().expect("folder");
+    let package = r##"{ "main": "src/main.ts", "imports": { "#words": "./lib/words.js" } }"##;
+    write(folder.path(), "app/package.json", package);
+    let main = r##"
+        import { greet, type Greeting } from "./greet.js";
+        import words from "#words";
+        import data from "../data.json" with { type: "json" };
+        import note from "../note.txt" with { type: "text" };
+        const late = await import("../lib/late.mjs");
+        const greeting: Greeting = greet(words[0] as string);
+        export default { fetch: () => new Response([greeting, data.n, note, late.value].join("|")) };
+    "##;
+    write(folder.path(), "app/src/main.ts", main);
+    let greet = "export type Greeting = string;\nexport function greet(a: string): Greeting { return a + '!'; }\n";
+    write(folder.path(), "app/src/greet.ts", greet);
+    write(folder.path(), "app/lib/words.js", "export default ['hi'];");
+    write(
+        folder.path(),
+        "app/lib/late.mjs",
+        "export const value = 'late';",
+    );
+    write(folder.path(), "app/data.json", r#"{ "n": 7 }"#);
+    write(folder.path(), "app/note.txt", "a note");
+    let (_running, address) = run(folder.path(), &["app"]).await;
+    answer_with(&address, "hi!|7|a note|late").await;
+}
+
+#[tokio::test]
+async fn a_change_is_there_soon_after_it_is_saved() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(
+        folder.path(),
+        "app.js",
+        &format!("import './more.js';\n{HELLO}"),
+    );
+    write(folder.path(), "more.js", "");
+    let (_running, address) = run(folder.path(), &["app.js", "--watch"]).await;
+    answer_with(&address, "hello /x").await;
+
+    let saved = Instant::now();
+    write(
+        folder.path(),
+        "more.js",
+        "globalThis.Response = class extends Response { constructor() { super('changed'); } };",
+    );
+    answer_with(&address, "changed").await;
+    println!("a saved change answered after {:?}", saved.elapsed());
+
+    // What is wrong is told, and the program goes on when it is right again.
+    write(folder.path(), "more.js", "}");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    write(folder.path(), "more.js", "//");
+    answer_with(&address, "hello /x").await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_program_is_said_with_its_place() {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, content, parts) in [
+        ("syntax.js", "let a = ;\n", &["syntax.js:1:9"][..]),
+        ("enum.ts", "\n  enum E { A }\n", &["enum.ts:2:3", "an enum"]),
+        (
+            "missing.js",
+            "import './nothing.js'",
+            &["no", "nothing.js", "imported by"],
+        ),
+        (
+            "bare.js",
+            "import './other'",
+            &["names have their extension", "other.js"],
+        ),
+        (
+            "package.js",
+            "import 'left-pad'",
+            &["left-pad", "npm install left-pad esbuild"],
+        ),
+        (
+            "url.js",
+            "import 'https://example.com/x.js'",
+            &["https://example.com/x.js"],
+        ),
+        ("hash.js", "import '#x'", &["#x", "package.json"]),
+    ] {
+        write(folder.path(), name, content);
+        write(folder.path(), "other.js", "");
+        let refused = refusal(folder.path(), name).await;
+        for part in parts {
+            assert!(refused.contains(part), "{name}: {refused}");
+        }
+    }
+    write(folder.path(), "no-main/package.json", "{}");
+    let refused = refusal(folder.path(), "no-main").await;
+    assert!(refused.contains("\"main\""), "{refused}");
+}
+
+#[tokio::test]
+async fn packages_are_bundled_by_the_esbuild_of_the_project() {
+    let folder = tempfile::tempdir().expect("folder");
+    // Stands for esbuild: says what it was asked for, as a program.
+    let bundler = "#!/bin/sh\necho \"export default { fetch: () => new Response('bundled $(basename $1)') }\"\n";
+    write(folder.path(), "node_modules/.bin/esbuild", bundler);
+    let file = folder.path().join("node_modules/.bin/esbuild");
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(file, mode).expect("mode");
+    write(
+        folder.path(),
+        "app.js",
+        "import { Hono } from 'hono'; export default new Hono();",
+    );
+    let (_running, address) = run(folder.path(), &["app.js"]).await;
+    answer_with(&address, "bundled app.js").await;
+}
+
+#[tokio::test]
+async fn instances_of_one_image_draw_other_numbers() {
+    let folder = tempfile::tempdir().expect("folder");
+    let program = "const drawn = [Math.random(), Math.random()];\
+        export default { fetch: () => new Response(drawn.join(' ')) };";
+    write(folder.path(), "app.js", program);
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let (_running, address) = run(folder.path(), &["app.js"]).await;
+        let answer = answer_with(&address, "0.").await;
+        let body = answer
+            .rsplit("\r\n")
+            .find(|line| line.contains("0."))
+            .map(str::to_owned);
+        seen.extend(body.expect("a body").split(' ').map(str::to_owned));
+    }
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((count, seen.len()), (4, 4), "{seen:?}");
+}
+
+/// The engine as the compiler made it, without the image.
+fn plain_engine() -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.join("guests/target/wapo-js/wasm32-wasip1/release/wapo-js.wasm")
+}
+
+#[tokio::test]
+async fn an_engine_without_an_image_runs_as_well() {
+    let folder = tempfile::tempdir().expect("folder");
+    let engine = plain_engine();
+    let code = "addEventListener('fetch', (event) => event.respondWith(new Response('plain ' + (Math.random() < 1))));";
+    let engine = engine.to_str().expect("a text");
+    let (_running, address) = run(folder.path(), &[engine, "--", "-c", code]).await;
+    answer_with(&address, "plain true").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deployed_program_is_pinned_to_its_engine_and_replaced_when_it_changes() {
+    let place = Place::new().await;
+    let engine = wapod::javascript::engine_hash().expect("cargo xtask guests builds the engine");
+    let info = place.json(&["info"]).await;
+    assert_eq!(info["javascript_engine"], Value::from(engine.clone()));
+    write(place.folder.path(), "app.js", HELLO);
+    let first = place.json(&["deploy", "app.js"]).await;
+    assert_eq!(first["state"], "running");
+    let gateway = place.worker.user_address().to_string();
+    let url = first["urls"][1].as_str().expect("a URL");
+    let path = url[url.find("/app/").expect("a path")..].to_owned();
+    let answer = get(&gateway, &format!("{path}you")).await;
+    assert!(
+        answer.contains("hello /you") || answer.contains("hello /app/"),
+        "{answer}"
+    );
+
+    let again = place.json(&["deploy", "app.js"]).await;
+    assert_eq!(again["changed"], false);
+    write(
+        place.folder.path(),
+        "app.js",
+        &HELLO.replace("hello", "changed"),
+    );
+    let second = place.json(&["deploy", "app.js"]).await;
+    assert_eq!(second["replaced"], first["address"]);
+    let apps = place.json(&["list"]).await;
+    assert!(apps.to_string().contains(&engine), "{apps}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_stand_in_package_json() {
+    let place = Place::new().await;
+    let package =
+        r#"{ "name": "shop", "main": "app.js", "wapo": { "memory": "64M", "env": { "A": "b" } } }"#;
+    write(place.folder.path(), "shop/package.json", package);
+    write(
+        place.folder.path(),
+        "shop/app.js",
+        &format!("{HELLO}export const x = 1;"),
+    );
+    let report = place.json(&["deploy", "shop"]).await;
+    assert_eq!(
+        (&report["label"], &report["state"]),
+        (&"shop".into(), &"running".into())
+    );
+}

@@ -1,0 +1,44 @@
+//! The engine of JavaScript apps that the daemon was compiled with.
+//!
+//! To the worker it is a blob like any other: an app is pinned to the engine that
+//! its manifest names, by hash, and engines of several releases run side by side.
+//! The daemon never builds one. It keeps its own when the first app that names it
+//! is deployed.
+
+use crate::config::Module;
+use crate::error::AppError;
+use crate::worker::Worker;
+
+/// The engine and its sha256, if `cargo xtask guests` had built it when the daemon
+/// was compiled.
+const EMBEDDED: Option<(&[u8], [u8; 32])> =
+    include!(concat!(env!("OUT_DIR"), "/javascript_engine.rs"));
+
+/// What to do for want of an engine.
+pub const ADVICE: &str = "this build of Wapo has no JavaScript engine; `cargo xtask guests` builds one where \
+clang-22, llvm-22 and wasi-libc are installed (`cargo xtask setup`), and what is compiled then has it";
+
+/// The hash of the engine, as manifests have it; `None` when there is none.
+pub fn engine_hash() -> Option<String> {
+    EMBEDDED.map(|(_, hash)| format!("sha256:{}", hex::encode(hash)))
+}
+
+/// The engine as a module; `None` when there is none.
+pub fn engine() -> Option<Module> {
+    EMBEDDED.map(|(wasm, sha256)| Module::with_hash(wasm.to_vec(), sha256))
+}
+
+impl Worker {
+    /// Keeps the engine as a blob if it is what a manifest names.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be stored.
+    pub(crate) async fn keep_engine(&self, code_hash: &str) -> Result<(), AppError> {
+        let named = engine_hash().is_some_and(|hash| hash == code_hash);
+        match engine() {
+            Some(engine) if named => self.keep_code(engine).await,
+            _ => Ok(()),
+        }
+    }
+}
