@@ -149,6 +149,9 @@ impl EngineBuild {
             format!("-isystem{}", headers.display()),
             // Says why: `wasi/api.h` in that folder.
             "-U__wasi__".to_owned(),
+            // The guard of the stack, which is ours.
+            "-include".to_owned(),
+            "wapo_stack.h".to_owned(),
         ];
         let maps = maps
             .iter()
