@@ -63,7 +63,7 @@ impl Private {
     }
 
     pub(super) fn from_pkcs8(curve: Curve, der: &[u8]) -> Result<Self, Failure> {
-        let number = curve.ops().from_pkcs8(der).ok_or_else(not_a_key)?;
+        let number = curve.ops().number_of_pkcs8(der).ok_or_else(not_a_key)?;
         Ok(Self { curve, number })
     }
 
@@ -122,12 +122,12 @@ impl Private {
 impl Public {
     /// From the form of SEC 1, compressed or not.
     pub(super) fn from_raw(curve: Curve, bytes: &[u8]) -> Result<Self, Failure> {
-        let point = curve.ops().from_sec1(bytes).ok_or_else(not_a_key)?;
+        let point = curve.ops().point_of_sec1(bytes).ok_or_else(not_a_key)?;
         Ok(Self { curve, point })
     }
 
     pub(super) fn from_spki(curve: Curve, der: &[u8]) -> Result<Self, Failure> {
-        let point = curve.ops().from_spki(der).ok_or_else(not_a_key)?;
+        let point = curve.ops().point_of_spki(der).ok_or_else(not_a_key)?;
         Ok(Self { curve, point })
     }
 
@@ -173,11 +173,11 @@ fn fitted(digest: &[u8], length: usize) -> Vec<u8> {
 trait Ops {
     fn field_bytes(&self) -> usize;
     fn generate(&self) -> Zeroizing<Vec<u8>>;
-    fn from_pkcs8(&self, der: &[u8]) -> Option<Zeroizing<Vec<u8>>>;
+    fn number_of_pkcs8(&self, der: &[u8]) -> Option<Zeroizing<Vec<u8>>>;
     fn to_pkcs8(&self, number: &[u8]) -> Option<Vec<u8>>;
     fn point(&self, number: &[u8]) -> Option<Vec<u8>>;
-    fn from_sec1(&self, bytes: &[u8]) -> Option<Vec<u8>>;
-    fn from_spki(&self, der: &[u8]) -> Option<Vec<u8>>;
+    fn point_of_sec1(&self, bytes: &[u8]) -> Option<Vec<u8>>;
+    fn point_of_spki(&self, der: &[u8]) -> Option<Vec<u8>>;
     fn to_spki(&self, point: &[u8]) -> Option<Vec<u8>>;
     fn sign(&self, number: &[u8], digest: &[u8]) -> Option<Vec<u8>>;
     fn verify(&self, point: &[u8], signature: &[u8], digest: &[u8]) -> Option<()>;
@@ -213,7 +213,7 @@ macro_rules! ops {
                     Zeroizing::new(SecretKey::random(&mut HostRandom).to_bytes().to_vec())
                 }
 
-                fn from_pkcs8(&self, der: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+                fn number_of_pkcs8(&self, der: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
                     let key = SecretKey::from_pkcs8_der(der).ok()?;
                     Some(Zeroizing::new(key.to_bytes().to_vec()))
                 }
@@ -228,11 +228,11 @@ macro_rules! ops {
                     Some(uncompressed(&key.public_key()))
                 }
 
-                fn from_sec1(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+                fn point_of_sec1(&self, bytes: &[u8]) -> Option<Vec<u8>> {
                     Some(uncompressed(&PublicKey::from_sec1_bytes(bytes).ok()?))
                 }
 
-                fn from_spki(&self, der: &[u8]) -> Option<Vec<u8>> {
+                fn point_of_spki(&self, der: &[u8]) -> Option<Vec<u8>> {
                     Some(uncompressed(&PublicKey::from_public_key_der(der).ok()?))
                 }
 
