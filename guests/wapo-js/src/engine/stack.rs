@@ -23,6 +23,10 @@ const RESERVE_BYTES: usize = 96 * 1024;
 /// memory. Measured: 15 for nested JSON, 11 for nested expressions, 3 for calls.
 const HOST_BYTES_PER_BYTE: usize = 24;
 
+/// The answer of a frame that is too deep: below every limit (half a megabyte), and
+/// still an address when the engine subtracts what the call is to put there.
+const OVER: usize = 256 * 1024;
+
 /// Answers of the host that are remembered, from shallow to deep.
 const MARKS_MAX: usize = 32;
 
@@ -50,11 +54,11 @@ pub(super) fn forget() {
 }
 
 /// Answers the engine's question for its stack pointer: the frame's own address,
-/// or one beyond every limit when the host's stack is nearly used up.
+/// or [`OVER`] when the host's stack is nearly used up.
 #[unsafe(no_mangle)]
 extern "C" fn wapo_js_stack_pointer(frame: usize) -> usize {
     if HAS_HOST.get() && is_over(frame) {
-        1
+        OVER
     } else {
         frame
     }
