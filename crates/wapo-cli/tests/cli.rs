@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use support::running::{Running, address_of};
-use support::{PATIENCE, get, guest, output, text, wapo};
+use support::{PATIENCE, get, guest, output, text};
 
 /// A port below those that the system gives to clients.
 fn free_port() -> u16 {

@@ -25,7 +25,7 @@ pub(super) fn bundle(entry: &Path, importer: &Path, name: &str) -> Result<String
             package(name)
         );
     };
-    let folder = entry.parent().unwrap_or(Path::new("."));
+    let folder = entry.parent().unwrap_or(entry);
     let output = Command::new(&esbuild)
         .arg(entry)
         .args(["--bundle", "--format=esm", "--platform=neutral"])

@@ -174,7 +174,7 @@ impl Graph {
 /// The deepest folder that all files are in.
 fn root<'a>(mut files: impl Iterator<Item = &'a PathBuf>) -> PathBuf {
     let first = files.next().and_then(|file| file.parent());
-    let mut root = first.unwrap_or(Path::new("/")).to_owned();
+    let mut root = first.unwrap_or_else(|| Path::new("/")).to_owned();
     for file in files {
         while !file.starts_with(&root) && root.pop() {}
     }

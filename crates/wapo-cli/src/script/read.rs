@@ -68,7 +68,6 @@ fn first_error(path: &Path, text: &str, parsed: &ParserReturn<'_>) -> String {
     };
     let label = error.labels.iter().next();
     let offset = label.map_or(0, |label| label.offset());
-    let offset = u32::try_from(offset).unwrap_or_default();
     format!("{}: {}", place(path, text, offset), error.message)
 }
 

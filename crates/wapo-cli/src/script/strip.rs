@@ -387,7 +387,8 @@ impl<'a> Visit<'a> for Stripper<'_> {
             let between = &self.text[it.params.span.end as usize..place as usize];
             if between.contains('\n') {
                 let text = "the type that an arrow function returns must be on the line of `=>`";
-                self.refused.get_or_insert((text.to_owned(), returns.span));
+                self.refused
+                    .get_or_insert_with(|| (text.to_owned(), returns.span));
             }
         }
         walk::walk_arrow_function_expression(self, it);
