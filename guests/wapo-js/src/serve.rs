@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::engine::Engine;
+use crate::engine::{CPU_LIMIT, Engine, START_LIMIT, limit_polls};
 use crate::native;
 use crate::program::{Handler, Program};
 
@@ -14,7 +14,9 @@ use crate::program::{Handler, Program};
 ///
 /// What its evaluation throws, as a text.
 pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String> {
+    limit_polls(START_LIMIT);
     let handler = program.evaluate(engine).await?;
+    limit_polls(CPU_LIMIT);
     let over = engine.until(|engine| {
         let serves = engine.is_serving(handler.as_ref());
         engine.exit_code().is_some() || (engine.is_idle() && !serves)

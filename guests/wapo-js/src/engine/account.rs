@@ -7,7 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Engine;
 
@@ -16,6 +16,26 @@ pub(crate) const CPU_LIMIT: Duration = Duration::from_secs(10);
 
 /// Processor time of the program's first evaluation, which may set up more.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// How much longer than its script the engine may compute at a time. It looks at
+/// the time as it interprets, but not inside of all that it does: what is worse
+/// than this, the host ends, and begins with a fresh instance.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Tells the host for how long a call may compute at most.
+pub(crate) fn limit_polls(limit: Duration) {
+    // Hosts that do not know the call have limits of their own.
+    let _ = wapo::guard::limit_poll(Some(limit + GRACE));
+}
+
+/// The time for which this instance has computed; on hosts that do not tell,
+/// the time that has passed.
+fn now() -> Duration {
+    wapo::guard::cpu_time().unwrap_or_else(|_| {
+        let passed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        passed.unwrap_or_default()
+    })
+}
 
 /// What has been used, of how much.
 pub(crate) struct Account {
@@ -102,7 +122,7 @@ impl Party {
 #[derive(Default)]
 pub(super) struct Clock {
     running: RefCell<Option<Rc<Account>>>,
-    started: Cell<Option<Instant>>,
+    started: Cell<Option<Duration>>,
 }
 
 impl Clock {
@@ -112,14 +132,14 @@ impl Clock {
 
     /// Starts the time of an account; [`stop`](Self::stop) ends it.
     pub(super) fn start(&self, account: Rc<Account>) {
-        self.started.set(Some(Instant::now()));
+        self.started.set(Some(now()));
         *self.running.borrow_mut() = Some(account);
     }
 
     pub(super) fn stop(&self) -> Option<Rc<Account>> {
         let account = self.running.take()?;
         if let Some(started) = self.started.take() {
-            account.spend(started.elapsed());
+            account.spend(now().saturating_sub(started));
         }
         Some(account)
     }
@@ -128,7 +148,7 @@ impl Clock {
     fn is_over(&self) -> bool {
         let running = self.running.borrow();
         match (running.as_ref(), self.started.get()) {
-            (Some(account), Some(started)) => started.elapsed() >= account.left(),
+            (Some(account), Some(started)) => now().saturating_sub(started) >= account.left(),
             _ => false,
         }
     }

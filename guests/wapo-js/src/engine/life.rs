@@ -42,6 +42,11 @@ impl Engine {
 
     /// Whether it has nothing to wait for.
     pub(crate) fn is_idle(&self) -> bool {
-        self.0.tasks.borrow().is_empty() && !self.0.runtime.is_job_pending()
+        self.0
+            .tasks
+            .borrow()
+            .values()
+            .all(|task| task.is_background)
+            && !self.0.runtime.is_job_pending()
     }
 }

@@ -22,14 +22,13 @@ use std::rc::{Rc, Weak};
 
 use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
 
-pub(crate) use self::account::{Account, CPU_LIMIT, START_LIMIT};
+pub(crate) use self::account::{Account, CPU_LIMIT, START_LIMIT, limit_polls};
 pub(crate) use self::boot::Hooks;
 pub(crate) use self::failure::Failure;
 use self::jobs::Jobs;
 pub(crate) use self::report::describe;
 pub(crate) use self::signal::Signal;
 pub(crate) use self::tasks::{Task, promise};
-use wapo::task::JoinHandle;
 
 /// A runtime of JavaScript. Clones are the same one.
 #[derive(Clone)]
@@ -41,10 +40,10 @@ struct Inner {
     jobs: Jobs,
     rejections: RefCell<report::Rejections>,
     /// Functions of the boot code, once it was evaluated.
-    hooks: RefCell<Option<boot::Hooks>>,
+    hooks: RefCell<Option<Hooks>>,
     life: life::Life,
     clock: account::Clock,
-    tasks: RefCell<BTreeMap<u64, JoinHandle<()>>>,
+    tasks: RefCell<BTreeMap<u64, tasks::Running>>,
     next_task: Cell<u64>,
 }
 

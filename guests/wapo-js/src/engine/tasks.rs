@@ -8,6 +8,8 @@ use std::rc::Rc;
 
 use rquickjs::{Ctx, Function, IntoJs, Persistent, Promise};
 
+use wapo::task::JoinHandle;
+
 use super::{Account, Engine, Failure, Inner};
 
 impl Engine {
@@ -15,6 +17,15 @@ impl Engine {
     ///
     /// Dropping the guard drops the task; [`Task::detach`] lets it run on.
     pub(crate) fn spawn(&self, future: impl Future<Output = ()> + 'static) -> Task {
+        self.spawn_with(false, future)
+    }
+
+    /// As [`spawn`](Self::spawn), for what the program does not stay for.
+    pub(crate) fn spawn_background(&self, future: impl Future<Output = ()> + 'static) -> Task {
+        self.spawn_with(true, future)
+    }
+
+    fn spawn_with(&self, is_background: bool, future: impl Future<Output = ()> + 'static) -> Task {
         let weak = Rc::downgrade(&self.0);
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);
@@ -25,13 +36,23 @@ impl Engine {
                 inner.life.look();
             }
         });
-        self.0.tasks.borrow_mut().insert(id, handle);
+        let running = Running {
+            handle,
+            is_background,
+        };
+        self.0.tasks.borrow_mut().insert(id, running);
         Task {
             engine: Rc::downgrade(&self.0),
             id,
             is_detached: false,
         }
     }
+}
+
+/// A task in the engine's list.
+pub(super) struct Running {
+    handle: JoinHandle<()>,
+    pub(super) is_background: bool,
 }
 
 /// A running task; dropping it ends the task.
@@ -51,9 +72,9 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         if let (false, Some(engine)) = (self.is_detached, self.engine.upgrade())
-            && let Some(handle) = engine.tasks.borrow_mut().remove(&self.id)
+            && let Some(running) = engine.tasks.borrow_mut().remove(&self.id)
         {
-            handle.abort();
+            running.handle.abort();
             engine.life.look();
         }
     }

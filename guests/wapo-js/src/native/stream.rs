@@ -4,16 +4,17 @@
 //! its way at a time, so a side that is slow slows the other down.
 
 use std::cell::RefCell;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Ctx, IntoJs, JsLifetime, Promise, TypedArray, Value};
 
 use crate::engine::bytes::copied;
-use crate::engine::{Failure, promise};
+use crate::engine::{Failure, Signal, promise};
 
 /// A future that is kept behind a pointer.
 pub(crate) type Later<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -89,6 +90,8 @@ impl<'js> IntoJs<'js> for Piece {
 pub(crate) struct ByteSource {
     #[qjs(skip_trace)]
     slot: Slot<Box<dyn Source>>,
+    #[qjs(skip_trace)]
+    cancelled: Signal,
 }
 
 impl<'js> Trace<'js> for ByteSource {
@@ -99,6 +102,7 @@ impl ByteSource {
     pub(crate) fn new(source: impl Source + 'static) -> Self {
         Self {
             slot: Rc::new(RefCell::new(State::Here(Box::new(source)))),
+            cancelled: Signal::default(),
         }
     }
 }
@@ -107,10 +111,20 @@ impl ByteSource {
 impl ByteSource {
     /// The next piece as bytes; `null` at the end.
     fn read<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Promise<'js>> {
-        let slot = Rc::clone(&self.slot);
+        let (slot, cancelled) = (Rc::clone(&self.slot), self.cancelled.clone());
         promise(&ctx, async move {
             let mut source = slot.borrow_mut().take()?;
-            let piece = source.next().await;
+            let piece = {
+                let mut next = source.next();
+                poll_fn(|cx| {
+                    if let State::Over = *slot.borrow() {
+                        return Poll::Ready(Ok(None));
+                    }
+                    cancelled.register(cx);
+                    next.as_mut().poll(cx)
+                })
+                .await
+            };
             if let Ok(Some(_)) = piece {
                 drop(slot.borrow_mut().put_back(source));
             } else {
@@ -123,6 +137,7 @@ impl ByteSource {
     /// Says that nobody wants the rest.
     fn cancel(&self) {
         *self.slot.borrow_mut() = State::Over;
+        self.cancelled.notify();
     }
 }
 

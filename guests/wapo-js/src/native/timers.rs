@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use rquickjs::prelude::Func;
+use rquickjs::prelude::{Func, Opt};
 use rquickjs::{Ctx, Exception, Function, JsLifetime, Object, Persistent};
 
 use crate::engine::{Account, Engine, Task, report};
@@ -17,7 +17,7 @@ struct Timers {
     last: Cell<u32>,
 }
 
-/// `set(milliseconds, function)` gives a handle, `clear(handle)` forgets it.
+/// `set(milliseconds, function, is_background)` gives a handle, `clear(handle)` forgets it.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let _ = ctx.store_userdata(Timers::default());
     let area = Object::new(ctx.clone())?;
@@ -26,7 +26,12 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     Ok(area)
 }
 
-fn set<'js>(ctx: Ctx<'js>, milliseconds: f64, function: Function<'js>) -> rquickjs::Result<u32> {
+fn set<'js>(
+    ctx: Ctx<'js>,
+    milliseconds: f64,
+    function: Function<'js>,
+    is_background: Opt<bool>,
+) -> rquickjs::Result<u32> {
     let missing = || Exception::throw_type(&ctx, "timers are not available here");
     let engine = Engine::of(&ctx).ok_or_else(missing)?;
     let timers = ctx.userdata::<Timers>().ok_or_else(missing)?;
@@ -35,12 +40,16 @@ fn set<'js>(ctx: Ctx<'js>, milliseconds: f64, function: Function<'js>) -> rquick
     let function = Persistent::save(&ctx, function);
     let wait = Duration::from_secs_f64(milliseconds.clamp(0.0, f64::from(i32::MAX)) / 1_000.0);
     let (weak, account) = (engine.weak(), engine.account());
-    let task = engine.spawn(async move {
+    let waiting = async move {
         wapo::time::sleep(wait).await;
         if let Some(engine) = weak.upgrade() {
             fire(&engine, account, handle, function);
         }
-    });
+    };
+    let task = match is_background.0 {
+        Some(true) => engine.spawn_background(waiting),
+        _ => engine.spawn(waiting),
+    };
     timers.running.borrow_mut().insert(handle, task);
     Ok(handle)
 }

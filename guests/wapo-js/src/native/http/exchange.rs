@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use hyper::ext::ReasonPhrase;
+use hyper::header::CONTENT_LENGTH;
 use wapo::http::{Body, HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 
 use super::pool::{Connection, Key, Pool};
@@ -85,9 +87,14 @@ fn prepare(mut request: Request<Body>) -> Result<Request<Body>, Failure> {
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     *request.uri_mut() =
         Uri::try_from(path).map_err(|_| Failure::type_error(format!("{uri} cannot be fetched")))?;
+    let (method, is_empty) = (request.method().clone(), request.body().is_end_stream());
     let fields = request.headers_mut();
     for name in OWN_FIELDS {
         fields.remove(*name);
+    }
+    let has_content = matches!(method, Method::POST | Method::PUT | Method::PATCH);
+    if is_empty && has_content {
+        fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
     }
     fields.insert(HeaderName::from_static("host"), host);
     fields
