@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::engine::{CPU_LIMIT, Engine, START_LIMIT, limit_polls};
+use crate::engine::{Engine, START_LIMIT, cpu_limit, limit_polls};
 use crate::native;
 use crate::program::{Handler, Program};
 
@@ -16,7 +16,7 @@ use crate::program::{Handler, Program};
 pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String> {
     limit_polls(START_LIMIT);
     let handler = program.evaluate(engine).await?;
-    limit_polls(CPU_LIMIT);
+    limit_polls(cpu_limit());
     let over = engine.until(|engine| {
         let serves = engine.is_serving(handler.as_ref());
         engine.exit_code().is_some() || (engine.is_idle() && !serves)

@@ -11,8 +11,12 @@ use std::time::Duration;
 
 use super::Engine;
 
-/// Processor time of a request, or of a call that belongs to none.
-pub(crate) const CPU_LIMIT: Duration = Duration::from_secs(10);
+/// Processor time of a request, or of a call that belongs to none, where the
+/// program's environment does not say otherwise.
+const CPU_LIMIT: Duration = Duration::from_secs(10);
+
+/// Variable of the environment with another limit, in milliseconds.
+const CPU_LIMIT_VARIABLE: &str = "WAPO_JS_REQUEST_CPU_MS";
 
 /// Processor time of the program's first evaluation, which may set up more.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
@@ -21,6 +25,24 @@ pub(crate) const START_LIMIT: Duration = Duration::from_secs(60);
 /// the time as it interprets, but not inside of all that it does: what is worse
 /// than this, the host ends, and begins with a fresh instance.
 const GRACE: Duration = Duration::from_secs(1);
+
+thread_local! {
+    static LIMIT: Cell<Option<Duration>> = const { Cell::new(None) };
+}
+
+/// Processor time of a request, or of a call that belongs to none.
+pub(crate) fn cpu_limit() -> Duration {
+    if let Some(limit) = LIMIT.get() {
+        return limit;
+    }
+    let wish = std::env::var(CPU_LIMIT_VARIABLE).ok();
+    let limit = wish
+        .and_then(|wish| wish.parse().ok())
+        .filter(|milliseconds| *milliseconds > 0)
+        .map_or(CPU_LIMIT, Duration::from_millis);
+    LIMIT.set(Some(limit));
+    limit
+}
 
 /// Tells the host for how long a call may compute at most.
 pub(crate) fn limit_polls(limit: Duration) {
@@ -71,7 +93,7 @@ impl Account {
     /// This account, or a new one if it is closed.
     pub(super) fn or_new(self: Rc<Self>) -> Rc<Self> {
         match self.is_closed.get() {
-            true => Self::new(CPU_LIMIT),
+            true => Self::new(cpu_limit()),
             false => self,
         }
     }

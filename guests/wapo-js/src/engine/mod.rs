@@ -22,7 +22,7 @@ use std::rc::{Rc, Weak};
 
 use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
 
-pub(crate) use self::account::{Account, CPU_LIMIT, START_LIMIT, limit_polls};
+pub(crate) use self::account::{Account, START_LIMIT, cpu_limit, limit_polls};
 pub(crate) use self::boot::Hooks;
 pub(crate) use self::failure::Failure;
 use self::jobs::Jobs;
@@ -160,7 +160,7 @@ impl Engine {
     /// Jobs beyond the budget of one turn run in a later one, after other
     /// tasks of the program had theirs.
     pub(crate) fn enter<R>(&self, action: impl for<'js> FnOnce(&Ctx<'js>) -> R) -> R {
-        self.enter_as(Account::new(CPU_LIMIT), action)
+        self.enter_as(Account::new(cpu_limit()), action)
     }
 
     /// As [`enter`](Self::enter), at the cost of an account.
@@ -185,7 +185,7 @@ impl Engine {
     /// The account of what runs at present, for what it starts.
     pub(crate) fn account(&self) -> Rc<Account> {
         let current = self.0.clock.current();
-        current.map_or_else(|| Account::new(CPU_LIMIT), Account::or_new)
+        current.map_or_else(|| Account::new(cpu_limit()), Account::or_new)
     }
 }
 

@@ -18,7 +18,7 @@ use super::outgoing::Outgoing;
 use super::stream::{ByteSink, ByteSource, Later, Source};
 use super::ws::{self, WsConn};
 use crate::engine::bytes::copied;
-use crate::engine::{Account, CPU_LIMIT, Engine, Failure, Signal, report};
+use crate::engine::{Account, Engine, Failure, Signal, cpu_limit, report};
 
 /// One request and its answer.
 #[derive(JsLifetime)]
@@ -278,7 +278,7 @@ pub(crate) fn dispatch(
     request: Request<Body>,
     responder: Responder,
 ) {
-    let account = Account::new(CPU_LIMIT);
+    let account = Account::new(cpu_limit());
     let reply = Reply(Rc::new(Slot {
         responder: Cell::new(Some(responder)),
         gone: Gone::new(&account),

@@ -11,7 +11,7 @@ use wapo::query::{Query, Reply};
 use super::Nullable;
 use super::getters;
 use crate::engine::bytes::copied;
-use crate::engine::{Account, CPU_LIMIT, Engine, Failure, report};
+use crate::engine::{Account, Engine, Failure, cpu_limit, report};
 
 /// Bytes for JavaScript.
 type Bytes<'js> = TypedArray<'js, u8>;
@@ -244,7 +244,7 @@ fn listen_queries<'js>(ctx: Ctx<'js>, function: Function<'js>) {
                 else {
                     return;
                 };
-                engine.enter_as(Account::new(CPU_LIMIT), |ctx| {
+                engine.enter_as(Account::new(cpu_limit()), |ctx| {
                     let call = QueryCall {
                         query,
                         reply: Some(reply),

@@ -1,0 +1,147 @@
+//! Programs in JavaScript and what a client must get of them: the cases below
+//! `guests/wapo-js/tests`, each served by `wapo run`.
+//!
+//! A case is `NN-name.js` or `.ts` with `NN-name.expect.json` beside it; the
+//! members of that are read by [`support::expectation`]. A service is a program
+//! that checks what it runs on, and answers with what it found wrong.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::expectation;
+use support::running::{Running, address_of};
+
+/// Processor time of a request in the cases that use it up, in milliseconds.
+const REQUEST_CPU_MS: &str = "2000";
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../guests/wapo-js/tests")
+        .join(name)
+}
+
+async fn serve(program: &Path) -> (Running, String, tempfile::TempDir) {
+    assert!(
+        wapod::javascript::engine_hash().is_some(),
+        "build the engine first: cargo xtask guests"
+    );
+    let place = tempfile::tempdir().expect("folder");
+    let program = program.display().to_string();
+    let limit = format!("WAPO_JS_REQUEST_CPU_MS={REQUEST_CPU_MS}");
+    let arguments = [
+        "run",
+        program.as_str(),
+        "--address",
+        "127.0.0.1:0",
+        "--allow-egress",
+        "127.0.0.1",
+        "--env",
+        limit.as_str(),
+    ];
+    let mut running = Running::start(place.path(), &arguments);
+    let address = address_of(&running.line("http://").await);
+    (running, address, place)
+}
+
+/// Runs a case; `known` are members of its answer that are known to differ.
+async fn case(name: &str, known: &[&str]) {
+    let cases = folder("cases");
+    let script = ["js", "ts"].map(|kind| cases.join(format!("{name}.{kind}")));
+    let script = script.iter().find(|path| path.exists()).expect(name);
+    let expected = std::fs::read_to_string(cases.join(format!("{name}.expect.json")));
+    let expected: Value = serde_json::from_str(&expected.expect(name)).expect("JSON");
+    let (running, address, _place) = serve(script).await;
+    let wrong = expectation::drive(&address, &expected, known).await;
+    running.interrupt().await;
+    assert_eq!(wrong, Vec::<String>::new(), "{name}");
+}
+
+/// Runs a service and asks what it found wrong.
+async fn service(name: &str) {
+    let script = folder("services").join(format!("{name}.js"));
+    let (running, address, _place) = serve(&script).await;
+    let answer = support::get(&address, "/").await;
+    running.interrupt().await;
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    if body.trim_end().ends_with("ok") {
+        return;
+    }
+    let found: Value = serde_json::from_str(body).unwrap_or_else(|_| panic!("{name}: {answer}"));
+    assert_eq!(found["bad"], serde_json::json!([]), "{name}");
+}
+
+macro_rules! cases {
+    ($($test:ident: $name:literal $(but $known:expr)?;)*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            case($name, &[$($known)?]).await;
+        }
+    )*};
+}
+
+cases! {
+    cookies: "01-cookies";
+    header_rules: "02-header-rules";
+    body_once: "03-body-once";
+    body_types: "04-body-types";
+    response_rules: "05-response-rules";
+    request_wire: "06-request-wire";
+    redirects: "07-redirects";
+    fetch_abort: "08-fetch-abort";
+    url_parsing: "09-url-parsing";
+    search_params: "10-search-params";
+    url_pattern: "11-url-pattern";
+    text_decoder: "12-text-decoder";
+    stream_tee: "13-stream-tee";
+    stream_flow: "14-stream-flow";
+    blob_file: "15-blob-file";
+    multipart: "16-multipart";
+    structured_clone: "17-structured-clone";
+    abort_signals: "18-abort-signals";
+    event_target: "19-event-target";
+    task_order: "20-task-order";
+    unhandled_rejection: "21-unhandled-rejection";
+    crypto_hash_kdf: "22-crypto-hash-kdf";
+    crypto_ciphers: "23-crypto-ciphers";
+    crypto_signatures: "24-crypto-signatures";
+    compression: "25-compression";
+    base64: "26-base64";
+    strings_without_intl: "27-strings-without-intl";
+    dates: "28-dates";
+    // The engine refuses more than 255 alternatives with a group of one name.
+    regexp: "29-regexp" but "manyNames";
+    json_bigint: "30-json-bigint";
+    modules: "31-modules";
+    typescript: "32-typescript";
+    stack_lines: "33-stack-lines";
+    events_stream: "35-events-stream";
+    websocket_client: "36-websocket-client";
+    endless_loop: "37-endless-loop";
+    handler_throws: "38-handler-throws";
+    stream_throws: "39-stream-throws";
+    endless_promises: "40-endless-promises";
+    deep_recursion: "41-deep-recursion";
+    too_big: "42-too-big";
+}
+
+macro_rules! services {
+    ($($test:ident: $name:literal;)*) => {$(
+        #[tokio::test]
+        async fn $test() {
+            service($name).await;
+        }
+    )*};
+}
+
+services! {
+    service_bodies: "bodies";
+    service_clone: "clone";
+    service_crypto: "crypto";
+    service_encoding: "encoding";
+    service_events: "events";
+    service_hostile: "hostile";
+    service_interfaces: "interfaces";
+    service_scale: "scale";
+}
