@@ -77,8 +77,10 @@ impl Graph {
             }
             let is_module = importer.is_some() || says_module;
             let code = read(&file, is_module)?;
-            for name in &code.imports {
-                if let Some(next) = graph.resolve(&path, name, package.as_ref())? {
+            for import in &code.imports {
+                let next = graph.resolve(&path, &import.name, package.as_ref())?;
+                let is_wanted = |next: &PathBuf| import.is_needed || real(next, None).is_ok();
+                if let Some(next) = next.filter(is_wanted) {
                     waiting.push((next, Some(file.clone())));
                 }
             }
@@ -127,15 +129,13 @@ impl Graph {
         Ok(Some(path))
     }
 
-    fn into_program(mut self, entry: &Path) -> Result<Program> {
-        let is_alone = self.files.len() == 1 && self.imports.is_empty();
-        if is_alone && let Some((_, Text::Code(code))) = self.files.pop_first() {
-            let option = if code.is_module {
-                "--module"
-            } else {
-                "--code-hash"
-            };
-            return Ok(Program::single(option, code.text));
+    fn into_program(self, entry: &Path) -> Result<Program> {
+        // A script of the old kind. Modules are named in stack traces, so they are listed.
+        if let Some(Text::Code(code)) = self.files.get(entry)
+            && self.files.len() == 1
+            && !code.is_module
+        {
+            return Ok(Program::single("--code-hash", code.text.clone()));
         }
         let root = root(self.files.keys());
         let name = |path: &Path| -> Result<String> {

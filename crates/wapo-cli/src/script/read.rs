@@ -15,7 +15,14 @@ pub(super) struct File {
     pub(super) text: String,
     pub(super) is_module: bool,
     /// Names of what it imports, each once, in the order of the file.
-    pub(super) imports: Vec<String>,
+    pub(super) imports: Vec<Import>,
+}
+
+/// A name that a file imports.
+pub(super) struct Import {
+    pub(super) name: String,
+    /// Without it the program does not begin. An `import()` may fail while it runs.
+    pub(super) is_needed: bool,
 }
 
 /// Reads a file of JavaScript or TypeScript. `is_module` says what a `.js` file is
@@ -86,29 +93,34 @@ fn place(path: &Path, text: &str, offset: u32) -> String {
 }
 
 /// Static imports and those with a literal name; types are not there at run time.
-fn imports(text: &str, parsed: &ParserReturn<'_>) -> Vec<String> {
+fn imports(text: &str, parsed: &ParserReturn<'_>) -> Vec<Import> {
     let record = &parsed.module_record;
-    let mut found: Vec<(Span, String)> = Vec::new();
+    let mut found: Vec<(Span, Import)> = Vec::new();
+    let mut add = |span: Span, name: &str, is_needed| {
+        let name = name.to_owned();
+        found.push((span, Import { name, is_needed }));
+    };
     for (name, requests) in &record.requested_modules {
         if let Some(request) = requests.iter().find(|request| !request.is_type) {
-            found.push((request.span, name.to_string()));
+            add(request.span, name, true);
         }
     }
     for import in &record.dynamic_imports {
         let request = import.module_request;
         let literal = text.get(request.start as usize..request.end as usize);
         if let Some(name) = literal.and_then(unquoted) {
-            found.push((request, name.to_owned()));
+            add(request, name, false);
         }
     }
     found.sort_by_key(|(span, _)| span.start);
-    let mut names: Vec<String> = Vec::new();
-    for (_, name) in found {
-        if !names.contains(&name) {
-            names.push(name);
+    let mut imports: Vec<Import> = Vec::new();
+    for (_, import) in found {
+        match imports.iter_mut().find(|known| known.name == import.name) {
+            Some(known) => known.is_needed |= import.is_needed,
+            None => imports.push(import),
         }
     }
-    names
+    imports
 }
 
 /// What a plain literal says: no escapes, no parts to fill in.
