@@ -39,14 +39,19 @@ const CLANG_PACKAGES: &[&str] = &[
     "libclang-rt-22-dev-wasm32",
 ];
 
+/// What fetches the packages that are bundled into the engine of JavaScript apps.
+const NODE: [&str; 2] = ["node", "npm"];
+const NODE_PACKAGES: &[&str] = &["nodejs", "npm"];
+
 /// Everything that `cargo xtask ci` needs.
 ///
 /// # Errors
 ///
-/// As those of [`run`], [`clang`], [`browser`], [`authority`] and [`python`].
+/// As those of [`run`], [`clang`], [`node`], [`browser`], [`authority`] and [`python`].
 pub(crate) fn all() -> Result<()> {
     run()?;
     clang()?;
+    node()?;
     browser()?;
     authority()?;
     python()
@@ -123,6 +128,18 @@ pub(crate) fn browser() -> Result<()> {
         return Ok(());
     }
     install_packages(BROWSER_PACKAGES).context("the console's tests need a browser")
+}
+
+/// Makes sure that packages of npm can be fetched.
+///
+/// # Errors
+///
+/// It cannot be installed; the message says what to run by hand.
+pub(crate) fn node() -> Result<()> {
+    if NODE.iter().all(toolchain::on_path) {
+        return Ok(());
+    }
+    install_packages(NODE_PACKAGES).context("the engine of JavaScript apps needs npm")
 }
 
 /// Makes sure that there is an authority for tests of ACME.

@@ -15,6 +15,9 @@ pub(crate) fn run(filter: &[&str]) -> Result<()> {
     if let Err(error) = stage("compiler for guests in C", setup::clang) {
         eprintln!("warning: {error:#}");
     }
+    if let Err(error) = stage("npm", setup::node) {
+        eprintln!("warning: {error:#}");
+    }
     stage("guests", guests::run)?;
     if let Err(error) = stage("browser", setup::browser) {
         eprintln!("warning: {error:#}");
