@@ -462,6 +462,7 @@ pub(crate) mod runtime {
 /// Elsewhere the platform does it.
 #[cfg(not(target_os = "wasi"))]
 pub(crate) mod runtime {
+    /// Nothing: constructors have run before main.
     pub fn construct() {}
 
     pub(crate) fn destruct() {}
