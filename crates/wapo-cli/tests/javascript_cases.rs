@@ -127,12 +127,32 @@ cases! {
     stack_lines: "33-stack-lines" but "line";
     events_stream: "35-events-stream";
     websocket_client: "36-websocket-client";
-    endless_loop: "37-endless-loop";
-    handler_throws: "38-handler-throws";
-    stream_throws: "39-stream-throws";
-    endless_promises: "40-endless-promises";
-    deep_recursion: "41-deep-recursion";
     too_big: "42-too-big";
+}
+
+#[tokio::test]
+async fn a_script_without_end_costs_its_own_request() {
+    case("37-endless-loop", &[]).await;
+}
+
+#[tokio::test]
+async fn promises_without_end_cost_their_own_request() {
+    case("40-endless-promises", &[]).await;
+}
+
+#[tokio::test]
+async fn calls_that_are_too_deep_are_an_exception() {
+    case("41-deep-recursion", &[]).await;
+}
+
+#[tokio::test]
+async fn what_a_handler_throws_costs_its_own_request() {
+    case("38-handler-throws", &[]).await;
+}
+
+#[tokio::test]
+async fn a_body_that_fails_does_not_look_complete() {
+    case("39-stream-throws", &[]).await;
 }
 
 macro_rules! services {
