@@ -20,7 +20,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
@@ -142,6 +143,13 @@ impl Place {
         Some(chain.first()?.to_vec())
     }
 
+    /// Sends the authority's process a signal.
+    async fn signal(&self, name: &str) {
+        let id = self.pebble.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-s", name, &id]).status().await;
+        assert!(sent.unwrap().success());
+    }
+
     async fn until_certified(&self, name: &str, is_right: impl Fn(&[u8]) -> bool) -> Vec<u8> {
         within(name, async {
             loop {
@@ -249,10 +257,15 @@ async fn an_old_certificate_is_served_until_a_new_one_is_there() {
     std::fs::create_dir_all(&acme).unwrap();
     let pem = format!("{}{}", expired.cert, expired.key);
     std::fs::write(acme.join(format!("{SHOP}.pem")), pem).unwrap();
+    // The authority answers nobody meanwhile.
+    place.signal("STOP").await;
     let operator = place.worker().await;
     let one = app(&operator).await;
     add(&operator, one, SHOP).await;
     let before = place.until_certified(SHOP, |_| true).await;
+    let old = CertificateDer::from_pem_slice(expired.cert.as_bytes()).unwrap();
+    assert_eq!(before, old.as_ref());
+    place.signal("CONT").await;
     let renewed = place.until_certified(SHOP, |now| *now != *before).await;
     let line = "wapo_acme_certificate_not_after_seconds{name=\"shop.example.com\"} ";
     assert!(figure(&operator, line).await > 1_700_000_000);
