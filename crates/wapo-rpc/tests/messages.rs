@@ -25,6 +25,7 @@ type Check = fn(&ProtoFile, &str);
 const MESSAGES: &[(&str, Check)] = &[
     ("Address", check::<Address>),
     ("Addresses", check::<Addresses>),
+    ("AppEgressRules", check::<AppEgressRules>),
     ("AppInfo", check::<AppInfo>),
     ("AppListArgs", check::<AppListArgs>),
     ("AppListResponse", check::<AppListResponse>),
