@@ -1,5 +1,7 @@
 //! The form that deploys an app.
 
+use e2e::Daemon;
+
 use crate::page::{Page, worker};
 
 /// A file of the form's size and shape: what a compiler made.
@@ -11,14 +13,20 @@ fn hello_http() -> (tempfile::TempDir, String) {
     (folder, path)
 }
 
+/// The form, with a file chosen.
+async fn form_with(daemon: &Daemon, path: &str) -> Page {
+    let page = Page::open(daemon).await;
+    page.show("#/deploy").await;
+    page.until_shown("#deploy-form").await;
+    page.write("#deploy-file", path).await;
+    page
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_is_deployed_under_the_address_that_was_shown() {
     let (_folder, path) = hello_http();
     let daemon = worker().await;
-    let page = Page::open(&daemon).await;
-    page.show("#/deploy").await;
-    page.until_shown("#deploy-form").await;
-    page.write("#deploy-file", &path).await;
+    let page = form_with(&daemon, &path).await;
     page.until_says("#deploy-file-info", "hello.wasm").await;
     page.until("document.querySelector('#deploy-label').value === 'hello'")
         .await;
@@ -118,10 +126,7 @@ async fn what_is_wrong_in_the_form_is_said_beside_it() {
 async fn rules_for_connections_and_ports_are_written_shown_and_refused_when_wrong() {
     let (_folder, path) = hello_http();
     let daemon = worker().await;
-    let page = Page::open(&daemon).await;
-    page.show("#/deploy").await;
-    page.until_shown("#deploy-form").await;
-    page.write("#deploy-file", &path).await;
+    let page = form_with(&daemon, &path).await;
     page.until("document.querySelector('#deploy-address code')?.title")
         .await;
     page.click("#deploy-more summary").await;

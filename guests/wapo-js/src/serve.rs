@@ -18,8 +18,8 @@ pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String>
     let handler = program.evaluate(engine).await?;
     limit_polls(cpu_limit());
     let over = engine.until(|engine| {
-        let serves = engine.is_serving(handler.as_ref());
-        engine.exit_code().is_some() || (engine.is_idle() && !serves)
+        // The last question is one for JavaScript, so it is asked last.
+        engine.exit_code().is_some() || (engine.is_idle() && !engine.is_serving(handler.as_ref()))
     });
     either(over, requests(engine, &handler)).await;
     engine.emit_output();

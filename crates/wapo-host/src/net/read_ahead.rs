@@ -108,8 +108,8 @@ impl AsyncRead for ReadAhead {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        if this.is_ahead() {
-            this.ahead.iter_mut().for_each(|ahead| ahead.give(buffer));
+        if let Some(ahead) = this.ahead.as_mut().filter(|ahead| !ahead.is_empty()) {
+            ahead.give(buffer);
             return Poll::Ready(Ok(()));
         }
         let most = this.allowed.min(TLS_AHEAD_BYTES);

@@ -15,7 +15,7 @@ use super::{Neighbour, hog_time, probe_on, quotas, spin};
 #[tokio::test(flavor = "multi_thread")]
 async fn one_app_leaves_half_of_what_all_may_have() {
     let daemon = Daemon::with(|config| config.worker_quotas = quotas("timers=100")).await;
-    let forever = Script::new().fast_times(1000, 201, [u32::MAX, 0, 0, 0]);
+    let forever = timers(1000);
     let mut probes = Vec::new();
     for most in [50, 25, 12] {
         let probe = Probe::on(&daemon, |app| app.label = most.to_string()).await;
@@ -276,6 +276,23 @@ async fn apps_that_loop_get_no_more_gas_per_second_than_all_may_have() {
     assert!(gas > 10_000, "they go on: {gas}");
 }
 
+/// Runs a script over and over for three seconds, beside a neighbour that is deployed
+/// meanwhile and has to answer; gives the time that it took.
+async fn beside_a_neighbour(daemon: &Daemon, probe: &Probe, script: &Script) -> Duration {
+    let begun = Instant::now();
+    let greedy = async {
+        while begun.elapsed() < Duration::from_secs(3) {
+            probe.run(script).await;
+        }
+    };
+    let neighbour = async {
+        let neighbour = Neighbour::on(daemon).await;
+        neighbour.answers_for(Duration::from_secs(2)).await;
+    };
+    tokio::join!(greedy, neighbour);
+    begun.elapsed()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_that_is_sent_without_end_leaves_others_bytes_to_receive() {
     let limits = quotas("ingress-per-second=64K");
@@ -287,19 +304,8 @@ async fn an_app_that_is_sent_without_end_leaves_others_bytes_to_receive() {
     let stream = probe.tcp_accept_no_addr(listener).await.unwrap();
     let sending =
         tokio::spawn(async move { while client.write_all(&[7; 16 << 10]).await.is_ok() {} });
-    let begun = Instant::now();
-    let greedy = async {
-        while begun.elapsed() < Duration::from_secs(3) {
-            let take = Script::new().fast_times(1000, 103, [u32::MAX, stream, SCRATCH, 1000]);
-            probe.run(&take).await;
-        }
-    };
-    let neighbour = async {
-        let neighbour = Neighbour::on(&daemon).await;
-        neighbour.answers_for(Duration::from_secs(2)).await;
-    };
-    tokio::join!(greedy, neighbour);
-    let time = begun.elapsed();
+    let take = Script::new().fast_times(1000, 103, [u32::MAX, stream, SCRATCH, 1000]);
+    let time = beside_a_neighbour(&daemon, &probe, &take).await;
     let received = probe.app().usage().network_ingress_bytes as f64;
     let most = 65_536.0 * (time.as_secs_f64() + 0.5) + 16_384.0;
     assert!(received <= most, "{received} bytes in {time:?}");
@@ -323,20 +329,8 @@ async fn an_app_that_sends_without_end_leaves_others_bytes_to_send() {
         let mut buffer = vec![0; 64 << 10];
         while let Ok(1..) = client.read(&mut buffer).await {}
     });
-    let begun = Instant::now();
-    // It was deployed while the other one sends already.
-    let greedy = async {
-        while begun.elapsed() < Duration::from_secs(3) {
-            let flood = Script::new().fast_times(1000, 104, [u32::MAX, stream, SCRATCH, 1000]);
-            probe.run(&flood).await;
-        }
-    };
-    let neighbour = async {
-        let neighbour = Neighbour::on(&daemon).await;
-        neighbour.answers_for(Duration::from_secs(2)).await;
-    };
-    tokio::join!(greedy, neighbour);
-    let time = begun.elapsed();
+    let flood = Script::new().fast_times(1000, 104, [u32::MAX, stream, SCRATCH, 1000]);
+    let time = beside_a_neighbour(&daemon, &probe, &flood).await;
     let sent = probe.app().usage().network_egress_bytes as f64;
     // What is saved up is half a second's worth.
     let most = 65_536.0 * (time.as_secs_f64() + 0.5) + 16_384.0;

@@ -1,4 +1,5 @@
 // What programs for Wapo 0.x get as "opaque" values, and the ids of what runs.
+import native from "wapo:native";
 import { bytesOf } from "../web/idl.js";
 
 // Something that is given out, taken back once, and means nothing to anybody else.
@@ -48,6 +49,12 @@ export function bytes(value, where) {
   if (view) return view;
   if (Array.isArray(value) && value.every((item) => Number.isInteger(item) && item >= 0 && item <= 255)) return Uint8Array.from(value);
   throw new TypeError(`${where}: expected bytes or text`);
+}
+
+// As `bytes`, with text as the bytes of its UTF-8.
+export function view(value, where) {
+  const given = bytes(value, where);
+  return typeof given === "string" ? native.text.encode(given) : given;
 }
 
 export function callable(value, where) {

@@ -60,7 +60,7 @@ function unlock(guard) {
 }
 
 function memoryStats() {
-  const [current] = native.worker.memory();
+  const current = native.worker.memory();
   peak = Math.max(peak, current);
   return { current, spike: current, peak };
 }

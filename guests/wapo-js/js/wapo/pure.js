@@ -1,11 +1,6 @@
 // What the Wapo object computes without the worker: hashes and encodings.
 import native from "wapo:native";
-import { bytes } from "./handles.js";
-
-function view(value, where) {
-  const given = bytes(value, where);
-  return typeof given === "string" ? native.text.encode(given) : given;
-}
+import { view } from "./handles.js";
 
 const HASHES = ["sha256", "keccak256", "blake2b128", "blake2b256", "blake2b512"];
 
@@ -21,9 +16,9 @@ const isView = (value) => value instanceof Uint8Array;
 export const pure = {
   hash: hashWith(HASHES, "hash"),
   nonCryptographicHash: hashWith(["wyhash64"], "nonCryptographicHash"),
-  hexEncode: (data, prefix = false) => (prefix ? "0x" : "") + asView(view(data, "hexEncode")).toHex(),
+  hexEncode: (data, prefix = false) => (prefix ? "0x" : "") + view(data, "hexEncode").toHex(),
   hexDecode: (text) => Uint8Array.fromHex(String(text).replace(/^0x/, "")),
-  base64Encode: (data, pad = true) => asView(view(data, "base64Encode")).toBase64({ omitPadding: !pad }),
+  base64Encode: (data, pad = true) => view(data, "base64Encode").toBase64({ omitPadding: !pad }),
   // With `pad` given, the padding must be as it says; without, either will do.
   base64Decode(text, pad = undefined) {
     const given = String(text);
@@ -44,8 +39,3 @@ export const pure = {
     return out;
   },
 };
-
-// `bytes` gives a buffer as it is.
-function asView(data) {
-  return isView(data) ? data : ArrayBuffer.isView(data) ? new Uint8Array(data.buffer, data.byteOffset, data.byteLength) : new Uint8Array(data);
-}

@@ -1,6 +1,6 @@
 // `Wapo.wsOpen`, `wsSend` and `wsClose`.
 import native from "wapo:native";
-import { Opaque, bytes, callable, flat, open, over } from "./handles.js";
+import { Opaque, callable, flat, open, over, view } from "./handles.js";
 import { messageOf } from "./streams.js";
 
 const SENDER = "WebSocket's sender";
@@ -47,7 +47,7 @@ function ended({ code, reason, clean }, callback) {
 export function wsSend(tx, { kind, data }) {
   const connection = Opaque.peek(tx, SENDER);
   if (kind === "text") connection.send(String(data));
-  else if (kind === "binary") connection.send(new Uint8Array(bytes(data, "wsSend")));
+  else if (kind === "binary") connection.send(view(data, "wsSend"));
   else throw new TypeError(`wsSend: ${kind} is no kind of message that can be sent`);
 }
 

@@ -1,5 +1,5 @@
 // Streams of Wapo 0.x over byte sources and sinks: callbacks instead of promises.
-import { Opaque, bytes, callable, close, open, over } from "./handles.js";
+import { Opaque, bytes, callable, open, over } from "./handles.js";
 
 export const READ = "stream to read";
 export const WRITE = "stream to write";
@@ -95,5 +95,3 @@ export function streamBridge({ input, output }) {
   })();
   return id;
 }
-
-export { close };

@@ -139,9 +139,7 @@ impl Engine {
     pub(crate) fn emit_output(&self) {
         self.enter(|ctx| {
             let emit = self.hook(ctx, |hooks| &hooks.emit_output);
-            if emit.and_then(|emit| emit.call::<_, ()>(())).is_err() {
-                report::exception(ctx);
-            }
+            report::outcome(ctx, emit.and_then(|emit| emit.call(())));
         });
     }
 

@@ -128,6 +128,13 @@ fn tell(
     });
 }
 
+/// Reports what a call from outside has thrown, if it has.
+pub(crate) fn outcome(ctx: &Ctx<'_>, called: rquickjs::Result<()>) {
+    if called.is_err() {
+        exception(ctx);
+    }
+}
+
 /// Takes the pending exception of a context and reports it: to the program's
 /// listeners of errors, else to the log.
 pub(crate) fn exception(ctx: &Ctx<'_>) {

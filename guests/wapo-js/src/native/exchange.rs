@@ -133,10 +133,8 @@ impl Exchange {
                 && let Some(engine) = weak.upgrade()
             {
                 engine.enter(|ctx| {
-                    let called = function.restore(ctx).and_then(|it| it.call::<_, ()>(()));
-                    if called.is_err() {
-                        report::exception(ctx);
-                    }
+                    let called = function.restore(ctx).and_then(|it| it.call(()));
+                    report::outcome(ctx, called);
                 });
             }
         });
@@ -297,10 +295,8 @@ pub(crate) fn dispatch(
                 .transpose()?;
             engine
                 .hook(ctx, |hooks| &hooks.dispatch)?
-                .call::<_, ()>((exchange, handler))
+                .call((exchange, handler))
         });
-        if called.is_err() {
-            report::exception(ctx);
-        }
+        report::outcome(ctx, called);
     });
 }

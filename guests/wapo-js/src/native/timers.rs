@@ -1,4 +1,4 @@
-//! `native.timers`, `native.time` and `native.random`.
+//! `native.timers` and `native.time`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -67,12 +67,8 @@ fn fire(
             // It is this very task.
             task.detach();
         }
-        let called = function
-            .restore(ctx)
-            .and_then(|function| function.call::<_, ()>(()));
-        if called.is_err() {
-            report::exception(ctx);
-        }
+        let called = function.restore(ctx).and_then(|function| function.call(()));
+        report::outcome(ctx, called);
     });
 }
 

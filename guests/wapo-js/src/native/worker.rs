@@ -161,10 +161,9 @@ fn blob<'js>(ctx: Ctx<'js>, hash: String) -> rquickjs::Result<Nullable<Bytes<'js
     }
 }
 
-/// Bytes that scripts hold, and that the engine has of the host.
-fn memory(ctx: Ctx<'_>) -> rquickjs::Result<Vec<f64>> {
-    let used = Engine::of(&ctx).map_or(0, |engine| engine.memory_used());
-    Ok(vec![used as f64])
+/// Bytes that scripts hold.
+fn memory(ctx: Ctx<'_>) -> f64 {
+    Engine::of(&ctx).map_or(0.0, |engine| engine.memory_used() as f64)
 }
 
 /// A query and its answer.
@@ -250,10 +249,8 @@ fn listen_queries<'js>(ctx: Ctx<'js>, function: Function<'js>) {
                         reply: Some(reply),
                     };
                     let called = Class::instance(ctx.clone(), call)
-                        .and_then(|call| function.restore(ctx)?.call::<_, ()>((call,)));
-                    if called.is_err() {
-                        report::exception(ctx);
-                    }
+                        .and_then(|call| function.restore(ctx)?.call((call,)));
+                    report::outcome(ctx, called);
                 });
             }
         })

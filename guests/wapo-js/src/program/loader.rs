@@ -1,8 +1,7 @@
 //! Finds modules: those of the boot code, and those of the program.
 //!
 //! Names of boot modules begin with `wapo:boot/`; only boot modules can name
-//! them. Programs import their own files, and the modules that the product
-//! offers (`wapo:sockets`, `node:buffer`), by the names in [`PUBLIC`].
+//! them. Programs import their own files.
 
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
@@ -16,11 +15,6 @@ use crate::native::Native;
 const BOOT: &str = "wapo:boot/";
 /// The natives.
 const NATIVE: &str = "wapo:native";
-/// Where the modules that programs may import are, by the beginning of their name.
-const PUBLIC: &[(&str, &str)] = &[
-    ("wapo:", "wapo:boot/public/wapo/"),
-    ("node:", "wapo:boot/public/node/"),
-];
 /// What names of files begin with that are not code.
 const JSON: &str = "json:";
 const TEXT: &str = "text:";
@@ -51,9 +45,6 @@ impl Resolver for Modules {
     ) -> rquickjs::Result<String> {
         if let Some(base) = base.strip_prefix(BOOT) {
             return Ok(resolve_boot(base, name));
-        }
-        if let Some(name) = public(name) {
-            return Ok(name);
         }
         let missing = || {
             let hint = match name.starts_with(['.', '/']) {
@@ -87,15 +78,8 @@ fn resolve_boot(base: &str, name: &str) -> String {
     }
     match name.strip_prefix("npm:") {
         Some(package) => format!("{BOOT}npm/{package}.js"),
-        None => public(name).unwrap_or_else(|| format!("{BOOT}{}", join(base, name))),
+        None => format!("{BOOT}{}", join(base, name)),
     }
-}
-
-/// The boot module behind a public name.
-fn public(name: &str) -> Option<String> {
-    let (begin, place) = PUBLIC.iter().find(|(begin, _)| name.starts_with(begin))?;
-    let name = format!("{place}{}.js", &name[begin.len()..]);
-    boot::source(&name).map(|_| name)
 }
 
 impl Loader for Modules {
