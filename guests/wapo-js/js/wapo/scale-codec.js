@@ -23,7 +23,15 @@ export class Writer {
     this.length = end;
     return at;
   }
-  add(bytes) { this.bytes.set(bytes, this.room(bytes.length)); }
+  // `room` may replace the buffer, so the place is asked for before the buffer is.
+  add(bytes) {
+    const at = this.room(bytes.length);
+    this.bytes.set(bytes, at);
+  }
+  byte(value) {
+    const at = this.room(1);
+    this.bytes[at] = value;
+  }
   result() { return this.bytes.slice(0, this.length); }
 }
 
@@ -110,8 +118,7 @@ function long(name) {
 const bool = {
   encode(w, value, path) {
     if (typeof value !== "boolean") throw wrong(path, "a boolean", value);
-    const at = w.room(1);
-    w.bytes[at] = +value;
+    w.byte(+value);
   },
   decode(r) {
     const byte = r.bytes[r.take(1)];
@@ -139,10 +146,14 @@ export const primitive = (name) => (makers[name] ?? short)(name);
 // Compact numbers
 
 function writeCompact(w, value) {
-  if (value < 64) w.bytes[w.room(1)] = Number(value) << 2;
-  else if (value < 16384) w.view.setUint16(w.room(2), (Number(value) << 2) | 1, true);
-  else if (value < 1073741824) w.view.setUint32(w.room(4), Number(value) * 4 + 2, true);
-  else {
+  if (value < 64) w.byte(Number(value) << 2);
+  else if (value < 16384) {
+    const at = w.room(2);
+    w.view.setUint16(at, (Number(value) << 2) | 1, true);
+  } else if (value < 1073741824) {
+    const at = w.room(4);
+    w.view.setUint32(at, Number(value) * 4 + 2, true);
+  } else {
     const bytes = [];
     for (let n = BigInt(value); n > 0n; n >>= 8n) bytes.push(Number(n & 255n));
     w.add([((bytes.length - 4) << 2) | 3, ...bytes]);
@@ -290,7 +301,7 @@ export function enumeration(variants) {
       const name = typeof value === "string" ? value : isRecord(value) ? Object.keys(value).find((key) => byName.has(key)) : undefined;
       const variant = byName.get(name);
       if (variant === undefined) throw wrong(path, `one of the variants ${[...byName.keys()].join(", ")}`, value);
-      w.bytes[w.room(1)] = variant.index;
+      w.byte(variant.index);
       if (variant.item) nested(w, () => variant.item().encode(w, value[name], path ? `${path}.${name}` : name));
     },
     decode(r) {
@@ -310,7 +321,7 @@ export function option(none, some) {
   return {
     encode(w, value, path) {
       const is = value !== undefined && value !== null;
-      w.bytes[w.room(1)] = is ? some.index : none.index;
+      w.byte(is ? some.index : none.index);
       if (is) nested(w, () => some.item().encode(w, value, path));
     },
     decode(r) {

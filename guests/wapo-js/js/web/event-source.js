@@ -67,7 +67,10 @@ async function connect(s) {
   fire(s.target, new Event("open"));
   try {
     await readEvents(s, response.body);
-  } catch { /* the connection was lost, which ends it as its end does */ }
+  } catch {
+    // The connection was lost, or is given up for what came over it.
+    s.abort.abort();
+  }
   again(s);
 }
 

@@ -3,6 +3,7 @@
 // `new Response(null, { status: 101, webSocket })`, the server end is accepted and used by the program.
 import { INTERNAL, finish, illegal, isObject, need, text } from "./idl.js";
 import { EventTarget, handlerAttributes } from "./event-target.js";
+import { listGet } from "./headers.js";
 import { CLOSED, CLOSING, CONNECTING, OPEN, WebSocket, begin, closeArguments, closeLink, newLink, sendOn } from "./websocket.js";
 
 // Messages that the program sends before the connection is there.
@@ -89,13 +90,12 @@ function earlyConnection() {
   const there = new Promise((resolve) => { arrived = resolve; });
   const soon = (f) => {
     if (real !== null) return f(real);
-    if (waiting.length >= EARLY_MAX) return Promise.resolve();
     return new Promise((resolve) => waiting.push(() => resolve(f(real))));
   };
   return {
     protocol: "", extensions: "",
     read: () => there.then((conn) => conn.read()),
-    send: (message) => soon((conn) => conn.send(message)),
+    send: (message) => (real === null && waiting.length >= EARLY_MAX ? Promise.resolve() : soon((conn) => conn.send(message))),
     close: (code, reason) => { soon((conn) => conn.close(code, reason)); },
     kill: () => { soon((conn) => conn.kill()); },
     attach(conn) {
@@ -144,9 +144,7 @@ export function acceptSocket(exchange, socket, list) {
   if (client === null) throw new TypeError("webSocket is not an end of a WebSocketPair");
   if (client.end.sent || client.end.accepted) throw new TypeError("this end of the WebSocketPair is in use already");
   client.end.sent = true;
-  const at = list.indexOf("sec-websocket-protocol");
-  const protocol = at >= 0 && at % 2 === 0 ? list[at + 1] : "";
-  const conn = exchange.upgrade(list, protocol);
+  const conn = exchange.upgrade(list, listGet(list, "sec-websocket-protocol") ?? "");
   const server = pairOf(client.end.other);
   if (server.end.early !== null) server.end.early.attach(conn);
   else server.end.conn = conn;

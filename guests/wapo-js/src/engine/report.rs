@@ -8,6 +8,7 @@ use rquickjs::{CatchResultExt, Ctx, Function, Persistent, Value};
 
 use super::Engine;
 use super::Hooks;
+use super::bytes::text;
 
 /// A promise and what it was rejected with.
 type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
@@ -152,23 +153,25 @@ pub(crate) fn exception(ctx: &Ctx<'_>) {
 
 /// A text for a thrown value: message, and the stack where there is one.
 pub(crate) fn describe<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
-    let text = text_of(ctx, thrown);
-    match text.char_indices().nth(TEXT_CHARACTERS_MAX) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+    let all = text_of(ctx, thrown);
+    match all.char_indices().nth(TEXT_CHARACTERS_MAX) {
+        Some((end, _)) => format!("{}…", &all[..end]),
+        None => all,
     }
 }
 
 fn text_of<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
-    let text = ctx.globals().get::<_, Function<'js>>("String");
-    let head = text
-        .and_then(|function| function.call::<_, String>((thrown.clone(),)))
+    let convert = ctx.globals().get::<_, Function<'js>>("String");
+    let head = convert
+        .and_then(|convert| text(&convert.call((thrown.clone(),))?))
         .catch(ctx)
         .unwrap_or_else(|_| format!("a value of type {}", thrown.type_name()));
     let Some(object) = thrown.as_object() else {
         return head;
     };
-    match object.get::<_, Option<String>>("stack").catch(ctx) {
+    let stack = object.get::<_, Option<rquickjs::String<'js>>>("stack");
+    let stack = stack.and_then(|stack| stack.as_ref().map(text).transpose());
+    match stack.catch(ctx) {
         Ok(Some(stack)) if !stack.trim().is_empty() => format!("{head}\n{}", stack.trim_end()),
         _ => head,
     }

@@ -90,6 +90,7 @@ impl Codec {
         };
         Ok(Self::new(Side::Decoder(Box::new(Decoder {
             inflate: Decompress::new(format == "deflate"),
+            room: vec![0; PIECE_BYTES_MAX].into_boxed_slice(),
             frame,
             input: Vec::new(),
             at: 0,
@@ -211,6 +212,8 @@ impl Encoder {
 
 struct Decoder {
     inflate: Decompress,
+    /// Where a step of it writes.
+    room: Box<[u8]>,
     /// What gzip has around the data.
     frame: Option<Frame>,
     input: Vec<u8>,
@@ -277,17 +280,21 @@ impl Decoder {
 
     /// One step of decompression; empty when it needs input or has ended.
     fn inflate(&mut self) -> Result<Vec<u8>, Failure> {
-        let mut piece = vec![0; PIECE_BYTES_MAX];
         let (in_before, out_before) = (self.inflate.total_in(), self.inflate.total_out());
         let status = self
             .inflate
-            .decompress(&self.input[self.at..], &mut piece, FlushDecompress::None)
+            .decompress(
+                &self.input[self.at..],
+                &mut self.room,
+                FlushDecompress::None,
+            )
             .map_err(|_| corrupt())?;
         // Both differences are at most the lengths of the slices.
         let read = (self.inflate.total_in() - in_before) as usize;
         let written = (self.inflate.total_out() - out_before) as usize;
         self.at += read;
-        piece.truncate(written);
+        // A piece of its own size: the engine keeps all that a vector has room for.
+        let piece = self.room[..written].to_vec();
         if let Some(frame) = &mut self.frame {
             frame.add(&piece);
         }

@@ -3,6 +3,8 @@
 use rquickjs::prelude::Func;
 use rquickjs::{Ctx, Object};
 
+use crate::engine::bytes::with_text;
+
 /// Bytes of one line; the rest is cut at a character's border.
 const LINE_BYTES_MAX: usize = 20 * 1024;
 
@@ -20,11 +22,11 @@ fn print(level: u8, text: rquickjs::String<'_>) -> rquickjs::Result<()> {
         3 => log::Level::Warn,
         _ => log::Level::Error,
     };
-    let text = text.to_string()?;
-    for line in text.split('\n') {
-        log::log!(target: "js::console", level, "{}", cut(line));
-    }
-    Ok(())
+    with_text(&text, |text| {
+        for line in text.split('\n') {
+            log::log!(target: "js::console", level, "{}", cut(line));
+        }
+    })
 }
 
 fn cut(line: &str) -> &str {

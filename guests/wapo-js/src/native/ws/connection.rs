@@ -18,7 +18,7 @@ use rquickjs::{Class, Ctx, IntoJs, JsLifetime, Object, Promise, TypedArray, Valu
 use wapo::net::TcpStream;
 
 use super::MESSAGE_BYTES_MAX;
-use crate::engine::bytes::copied;
+use crate::engine::bytes::{copied, text};
 use crate::engine::{Engine, Failure, Signal, promise};
 
 /// Messages that wait for the program. Nothing more is read meanwhile.
@@ -132,7 +132,7 @@ impl WsConn {
     /// Sends a message; settles when the connection has taken it, or is gone.
     fn send<'js>(&self, ctx: Ctx<'js>, data: Value<'js>) -> rquickjs::Result<Promise<'js>> {
         let message = match data.as_string() {
-            Some(text) => Message::text(text.to_string()?),
+            Some(given) => Message::text(text(given)?),
             None => Message::binary(copied(&ctx, &data)?),
         };
         let shared = self.shared.clone();
@@ -332,7 +332,10 @@ impl Mover {
                     None => (NO_CODE, ""),
                 };
                 self.shared.end(code, reason, true);
-                self.is_closing = true;
+                // The peer is to end the connection now, ours being confirmed.
+                if !std::mem::replace(&mut self.is_closing, true) {
+                    self.give_up_later();
+                }
             }
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
         }
