@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use wapo_sni::ServerName;
 
+use crate::data_dir::ACME;
 use crate::edge::Certificates;
 use crate::limits::{ACME_LOOK_INTERVAL, ACME_NAMES_MAX};
 use crate::tls_files::{identity, validity_seconds};
@@ -144,7 +145,7 @@ impl Acme {
         certificates: Arc<Certificates>,
         wanted: Wanted,
     ) -> Result<Arc<Self>, String> {
-        let folder = Folder::open(data_dir.join("acme"));
+        let folder = Folder::open(data_dir.join(ACME));
         let this = Self {
             client: AuthorityClient::new(&settings.roots)?,
             folder: folder.map_err(|error| format!("the folder `acme`: {error}"))?,

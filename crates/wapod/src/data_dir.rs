@@ -7,6 +7,7 @@
 //! | `storage_files/blobs/` | blobs and boot data (`blobs`, `boot_data`) |
 //! | `state.redb` | apps, usage, session, secrets (`store`) |
 //! | `modules/` | compiled modules |
+//! | `acme/` | account, certificates and failures of ACME (`acme::folder`) |
 //! | `reserve` | room for a full disk (`reserve`) |
 //!
 //! The first two folders have the names that Wapo 0.x gave them, so that its
@@ -41,6 +42,8 @@ pub(crate) const RESTORING: &str = ".restoring-";
 pub(crate) const KEY: &str = "protected_files/worker.key";
 /// File of the store.
 pub(crate) const STATE: &str = "state.redb";
+/// Folder of ACME.
+pub(crate) const ACME: &str = "acme";
 /// Folder of the blobs.
 pub(crate) const BLOBS: &str = "storage_files/blobs";
 
@@ -180,7 +183,14 @@ fn check_owner(path: &Path) -> Result<(), StartError> {
 /// Keeps others from what is in the folder, also when it was made by somebody
 /// who let them.
 fn make_private(path: &Path) -> io::Result<()> {
-    let folders = ["", "protected_files", "storage_files", BLOBS, "modules"];
+    let folders = [
+        "",
+        "protected_files",
+        "storage_files",
+        BLOBS,
+        "modules",
+        ACME,
+    ];
     let files = [STATE, KEY, "lock"];
     let folders = folders.map(|name| (path.join(name), FOLDER_MODE));
     let files = files.map(|name| (path.join(name), FILE_MODE));
@@ -199,7 +209,7 @@ fn make_private(path: &Path) -> io::Result<()> {
 /// harm.
 fn remove_unfinished(path: &Path) {
     let _ = std::fs::remove_file(path.join(STATE).with_extension("new"));
-    for folder in ["", "protected_files", BLOBS, "modules"] {
+    for folder in ["", "protected_files", BLOBS, "modules", ACME] {
         let Ok(entries) = std::fs::read_dir(path.join(folder)) else {
             continue;
         };

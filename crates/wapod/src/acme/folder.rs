@@ -11,14 +11,13 @@
 //! parent module.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
 
-use crate::data_dir::{FILE_MODE, FOLDER_MODE};
+use crate::data_dir::{Durability, FILE_MODE, FOLDER_MODE, write_whole};
 
 /// Bytes of a file that is read back.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -71,14 +70,7 @@ impl Folder {
     ///
     /// As the system says; the old file is still there then.
     pub(super) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let mut file = NamedTempFile::with_prefix_in(".new-", &self.0)?;
-        let mode = fs::Permissions::from_mode(FILE_MODE);
-        file.as_file().set_permissions(mode)?;
-        file.write_all(bytes)?;
-        file.as_file().sync_all()?;
-        file.persist(self.0.join(name))
-            .map_err(|error| error.error)?;
-        File::open(&self.0)?.sync_all()
+        write_whole(&self.0.join(name), bytes, FILE_MODE, Durability::Durable)
     }
 
     /// Removes a file, if it is there.

@@ -1,15 +1,16 @@
 //! HTTP to the authority's server, and what it says about haste.
 //!
 //! HTTPS only; certificates are checked against the public authorities and the extra roots
-//! of the operator. Answers are bounded, and all waits have an end. Used by `order`.
+//! of the operator. Answers are bounded, and all waits have an end. Made by the parent
+//! module; called by the ACME library.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use http_body_util::Limited;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Body;
 use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -22,6 +23,8 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use crate::limits::{ACME_ANSWER_BYTES_MAX, ACME_CALL_TIMEOUT, ACME_RETRY_AFTER_MAX};
+
+type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What the server has asked us to wait for.
 pub(super) type Haste = Arc<Mutex<Option<Duration>>>;
@@ -71,16 +74,32 @@ impl AuthorityClient {
     }
 
     async fn send(self, request: Request<BodyWrapper<Bytes>>) -> Result<BytesResponse, Error> {
-        let failed = |error: Box<dyn std::error::Error + Send + Sync>| Error::Other(error);
-        let response = timeout(ACME_CALL_TIMEOUT, self.http.request(request)).await;
-        let response = response.map_err(|_| failed("the server does not answer".into()))?;
-        let response = response.map_err(|error| failed(Box::new(error)))?;
-        if let Some(time) = retry_after(&response) {
+        let answer = whole(self.http.request(request), ACME_CALL_TIMEOUT).await?;
+        if let Some(time) = retry_after(&answer) {
             *self.haste.lock().unwrap_or_else(PoisonError::into_inner) = Some(time);
         }
-        let bounded = |body: Incoming| Box::pin(Limited::new(body, ACME_ANSWER_BYTES_MAX));
-        Ok(BytesResponse::from(response.map(bounded)))
+        Ok(BytesResponse::from(answer))
     }
+}
+
+/// Waits for an answer, its body included: the library would wait for that without end.
+async fn whole<B, E>(
+    asking: impl Future<Output = Result<Response<B>, E>>,
+    limit: Duration,
+) -> Result<Response<Full<Bytes>>, Error>
+where
+    B: Body<Data: Send, Error: Into<BoxedError>>,
+    E: Into<BoxedError>,
+{
+    let answer = async {
+        let (head, body) = asking.await.map_err(Into::into)?.into_parts();
+        let body = Limited::new(body, ACME_ANSWER_BYTES_MAX).collect().await?;
+        Ok(Response::from_parts(head, Full::new(body.to_bytes())))
+    };
+    let answer = timeout(limit, answer).await;
+    answer
+        .map_err(|_| Error::Other("the server does not answer".into()))?
+        .map_err(Error::Other)
 }
 
 impl HttpClient for AuthorityClient {
@@ -111,7 +130,25 @@ fn retry_after<B>(response: &Response<B>) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::future::pending;
+
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_whose_body_does_not_end_is_given_up() {
+        let begin = Ok::<_, Infallible>(Frame::data(Bytes::from_static(b"{")));
+        let body = StreamBody::new(futures_util::StreamExt::chain(
+            futures_util::stream::iter([begin]),
+            futures_util::stream::once(pending()),
+        ));
+        let asking = async { Ok::<_, Infallible>(Response::new(body)) };
+        let outcome = whole(asking, Duration::from_millis(50)).await;
+        assert!(matches!(outcome, Err(Error::Other(_))), "{outcome:?}");
+    }
 
     #[test]
     fn a_refusal_says_how_long_to_wait_and_not_for_ever() {
