@@ -4,8 +4,10 @@
 //! What is more than a type (enums, namespaces, parameter properties, decorators)
 //! is refused by name. The same rules as Node's own type stripping.
 
+use std::collections::{HashMap, HashSet};
+
 use oxc_ast::ast::{
-    ArrowFunctionExpression, CatchParameter, Class, Declaration, Decorator, ExportAllDeclaration,
+    ArrowFunctionExpression, Class, Declaration, Decorator, ExportAllDeclaration,
     ExportDeclaration, ExportDefaultDeclaration, ExportDefaultDeclarationKind,
     ExportFromDeclaration, ExportNamedDeclaration, ExportSpecifier, FormalParameter, Function,
     ImportDeclaration, ImportSpecifier, MethodDefinition, MethodDefinitionType, Program,
@@ -29,7 +31,8 @@ pub(super) fn strip(text: &str, program: &Program<'_>) -> Result<String, (String
     let mut stripper = Stripper {
         text,
         blanks: Vec::new(),
-        semicolons: Vec::new(),
+        semicolons: HashSet::new(),
+        tails: HashMap::new(),
         refused: None,
     };
     stripper.visit_program(program);
@@ -44,7 +47,9 @@ struct Stripper<'t> {
     blanks: Vec<Span>,
     /// Places in blanks that become semicolons, so that the next line does not
     /// go on with this statement.
-    semicolons: Vec<u32>,
+    semicolons: HashSet<u32>,
+    /// Where the first blank begins of those that end at a place.
+    tails: HashMap<u32, u32>,
     refused: Option<(String, Span)>,
 }
 
@@ -63,13 +68,15 @@ impl Stripper<'_> {
     fn blank(&mut self, start: u32, end: u32) {
         if start < end {
             self.blanks.push(Span::new(start, end));
+            let first = self.tails.entry(end).or_insert(start);
+            *first = start.min(*first);
         }
     }
 
     /// Blanks a whole statement or member.
     fn blank_all(&mut self, span: Span) {
         self.blank(span.start, span.end);
-        self.semicolons.push(span.start);
+        self.semicolons.insert(span.start);
     }
 
     fn refuse(&mut self, what: &str, span: Span) {
@@ -140,6 +147,14 @@ impl Stripper<'_> {
         self.blank(span.start, end);
     }
 
+    /// Where the key of a member ends, with its brackets.
+    fn after_key(&self, is_computed: bool, key: Span) -> u32 {
+        match is_computed {
+            true => self.next(key.end) + 1,
+            false => key.end,
+        }
+    }
+
     fn result(mut self) -> String {
         self.blanks.sort_by_key(|span| span.start);
         let mut bytes = String::with_capacity(self.text.len());
@@ -168,11 +183,7 @@ impl Stripper<'_> {
     /// Ends a statement by a semicolon where a blanked tail would let the next line
     /// go on with it.
     fn end_statement(&mut self, span: Span) {
-        let tail = |blanks: &[Span], end: u32| {
-            let found = blanks.iter().filter(|blank| blank.end == end);
-            found.map(|blank| blank.start).min()
-        };
-        let Some(start) = tail(&self.blanks, span.end) else {
+        let Some(&start) = self.tails.get(&span.end) else {
             return;
         };
         let next = self.next(span.end);
@@ -180,7 +191,7 @@ impl Stripper<'_> {
             .at(next)
             .starts_with(['(', '[', '`', '+', '-', '*', '/', ',', '.', '<'])
         {
-            self.semicolons.push(start);
+            self.semicolons.insert(start);
         }
     }
 }
@@ -356,10 +367,6 @@ impl<'a> Visit<'a> for Stripper<'_> {
         walk::walk_variable_declarator(self, it);
     }
 
-    fn visit_catch_parameter(&mut self, it: &CatchParameter<'a>) {
-        walk::walk_catch_parameter(self, it);
-    }
-
     fn visit_formal_parameter(&mut self, it: &FormalParameter<'a>) {
         if it.accessibility.is_some() || it.readonly || it.r#override {
             self.refuse("a property among parameters", it.span);
@@ -426,10 +433,10 @@ impl<'a> Visit<'a> for Stripper<'_> {
         if let Some(first) = first
             && (it.computed || it.value.generator)
         {
-            self.semicolons.push(first);
+            self.semicolons.insert(first);
         }
         if it.optional {
-            self.blank_mark(it.key.span().end, '?');
+            self.blank_mark(self.after_key(it.computed, it.key.span()), '?');
         }
         walk::walk_method_definition(self, it);
     }
@@ -442,12 +449,9 @@ impl<'a> Visit<'a> for Stripper<'_> {
         }
         let first = self.blank_words(it.span.start, it.key.span().start);
         if let (Some(first), true) = (first, it.computed) {
-            self.semicolons.push(first);
+            self.semicolons.insert(first);
         }
-        let after_key = match it.computed {
-            true => self.next(it.key.span().end) + 1,
-            false => it.key.span().end,
-        };
+        let after_key = self.after_key(it.computed, it.key.span());
         if it.optional {
             self.blank_mark(after_key, '?');
         }

@@ -30,6 +30,7 @@ fn types_become_blanks() {
     for (text, expected) in [
         ("let a: number = 1", "let a         = 1"),
         ("let a!: number", "let a         "),
+        ("class A { [a]?() {} }", "class A { [a] () {} }"),
         ("f<string>(a as any, b!)", "f        (a       , b )"),
         ("let a = <any>b", "let a =      b"),
         (
