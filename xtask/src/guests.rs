@@ -10,7 +10,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
-use crate::engine_build::EngineBuild;
+use crate::engine_build::{CLANG, EngineBuild, write_if_changed};
 use crate::toolchain::{self, Toolchain};
 use crate::{process, setup};
 
@@ -75,9 +75,7 @@ fn engine_with(toolchain: &Toolchain) -> Result<()> {
     let wasm = build.build(toolchain).map_err(|text| anyhow!(text))?;
     let path = root.join(ENGINE);
     // A file that is as it was does not have the daemon compiled again.
-    if fs::read(&path).ok().as_deref() != Some(&wasm) {
-        fs::write(&path, &wasm).context(ENGINE)?;
-    }
+    write_if_changed(&path, &wasm).context(ENGINE)?;
     println!("{ENGINE}: {} bytes", wasm.len());
     Ok(())
 }
@@ -121,10 +119,10 @@ pub(crate) fn reproducible() -> Result<()> {
 
 /// Builds the guests in C, each of one file, as reactors.
 fn c_programs(target: &Path) -> Result<()> {
-    if !toolchain::on_path(setup::CLANG) {
+    if !toolchain::on_path(CLANG) {
         println!(
             "no {} here: guests in C are not built; `cargo xtask setup` installs it",
-            setup::CLANG
+            CLANG
         );
         return Ok(());
     }
@@ -134,7 +132,7 @@ fn c_programs(target: &Path) -> Result<()> {
         let Some(name) = source.file_stem() else {
             continue;
         };
-        let mut clang = Command::new(setup::CLANG);
+        let mut clang = Command::new(CLANG);
         // Debian's C library has its folders below this name of the target.
         clang
             .args(["--target=wasm32-wasi", "-Wno-deprecated"])

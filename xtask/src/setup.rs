@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use crate::engine_build::{ARCHIVER, CLANG};
 use crate::process;
 use crate::toolchain::{self, DEBIAN_PACKAGES, TARGET, Toolchain};
 
@@ -26,11 +27,8 @@ const BROWSER_PACKAGES: &[&str] = &["chromium", "chromium-driver"];
 /// Python with `venv`, which Debian keeps apart.
 const PYTHON_PACKAGES: &[&str] = &["python3", "python3-venv"];
 
-/// The compiler of guests in C, which tests need, and of the C part of the engine
-/// of JavaScript apps.
-pub(crate) const CLANG: &str = "clang-22";
-/// Debian's packages for it: compiler, archiver, linker, C library, compiler's own
-/// library.
+/// Debian's packages for guests in C, which tests need, and for the C part of the engine
+/// of JavaScript apps: compiler, archiver, linker, C library, compiler's own library.
 const CLANG_PACKAGES: &[&str] = &[
     "clang-22",
     "llvm-22",
@@ -111,7 +109,7 @@ fn add_rustup_target() {
 /// It cannot be installed; the message says what to run by hand.
 pub(crate) fn clang() -> Result<()> {
     let libraries = Path::new("/usr/lib/wasm32-wasi/libc.a");
-    let programs = [CLANG, "llvm-ar-22", "wasm-ld-22"];
+    let programs = [CLANG, ARCHIVER, "wasm-ld-22"];
     if programs.iter().all(toolchain::on_path) && libraries.exists() {
         return Ok(());
     }

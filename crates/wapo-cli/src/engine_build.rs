@@ -21,15 +21,15 @@ use std::process::{Command, Stdio};
 use crate::toolchain::{self, TARGET, Toolchain};
 
 /// Compiler and archiver of the engine's C part, of one release.
-const CLANG: &str = "clang-22";
-const ARCHIVER: &str = "llvm-ar-22";
+pub(crate) const CLANG: &str = "clang-22";
+pub(crate) const ARCHIVER: &str = "llvm-ar-22";
 /// A header of the C library, where Debian has it.
 const LIBC_HEADER: &str = "/usr/include/wasm32-wasi/wasi/api.h";
 /// Debian's packages with these.
 const PACKAGES: &[&str] = &["clang-22", "llvm-22", "wasi-libc"];
 
 /// What the engine exports for its image: evaluates the boot code.
-pub(crate) const PREPARE: &str = "wapo_js_prepare";
+const PREPARE: &str = "wapo_js_prepare";
 
 /// The engine's package, below `guests/`.
 const PACKAGE: &str = "wapo-js";
@@ -276,7 +276,7 @@ fn own_manifest(guests: &str) -> Option<String> {
 }
 
 /// Writes a file unless it has this content, so that cargo sees no change.
-fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<bool> {
+pub(crate) fn write_if_changed(path: &Path, content: &[u8]) -> io::Result<bool> {
     if fs::read(path).ok().as_deref() == Some(content) {
         return Ok(false);
     }

@@ -58,7 +58,7 @@ impl From<Halt> for ExitReason {
     }
 }
 
-/// Runs a future that a stop request or the deadline may end.
+/// Runs a future that a stop request, the deadline or a stack beyond its memory may end.
 pub(crate) async fn interruptible<F: Future>(
     control: &Control,
     time_limit: &mut Option<&mut TimeLimit>,

@@ -14,7 +14,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use wasmtime::{AsContextMut as _, Caller, Func, Store};
 
@@ -187,12 +187,12 @@ impl Charged {
 /// Bytes of this part of the address space that take memory; `None` where the kernel
 /// does not tell.
 fn resident_bytes(bottom: usize, bytes: usize) -> Option<u64> {
-    static PAGES: LazyLock<Option<Arc<File>>> =
-        LazyLock::new(|| File::open("/proc/self/pagemap").ok().map(Arc::new));
+    static PAGES: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/pagemap").ok());
+    let pages = PAGES.as_ref()?;
     let page = rustix::param::page_size();
     let mut entries = vec![0; bytes / page * ENTRY_BYTES];
     let offset = u64::try_from(bottom.div_ceil(page) * ENTRY_BYTES).ok()?;
-    PAGES.as_ref()?.read_exact_at(&mut entries, offset).ok()?;
+    pages.read_exact_at(&mut entries, offset).ok()?;
     let (entries, _) = entries.as_chunks::<ENTRY_BYTES>();
     let takes = |entry: &&[u8; ENTRY_BYTES]| u64::from_le_bytes(**entry) & TAKES_MEMORY != 0;
     Some((entries.iter().filter(takes).count() * page) as u64)

@@ -35,10 +35,13 @@ impl Worker {
     ///
     /// It cannot be stored.
     pub(crate) async fn keep_engine(&self, code_hash: &str) -> Result<(), AppError> {
-        let named = engine_hash().is_some_and(|hash| hash == code_hash);
+        if engine_hash().is_none_or(|hash| hash != code_hash) {
+            return Ok(());
+        }
+        // A copy of some megabytes, for apps in JavaScript only.
         match engine() {
-            Some(engine) if named => self.keep_code(engine).await,
-            _ => Ok(()),
+            Some(engine) => self.keep_code(engine).await,
+            None => Ok(()),
         }
     }
 }

@@ -7,10 +7,10 @@
 //! anything is awaited.
 //!
 //! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
-//! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `ports`, `secrets`: what people do
-//!   with apps, and what apps share;
+//! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `claims`, `ports`, `secrets`: what people
+//!   do with apps, and what apps share;
 //! * `ledger`, `books`, `usage`, `session`, `statements`: the bill;
-//! * `query`: questions to apps; `app_settings`: what is changed while an app runs.
+//! * `query`: questions to apps; `app_settings`, `egress`: what is changed while an app runs.
 
 mod app;
 mod app_settings;

@@ -11,9 +11,10 @@ use std::thread;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
-use wapo_host::net::proxied::is_trusted;
+use wapo_host::net::proxied::{self, is_trusted};
 
 use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
 use super::connection::Client;
@@ -195,10 +196,24 @@ impl Clients {
         self.places.take_headless(self.who(proxy), proxy).await
     }
 
-    /// The header has come: the place is this client's. False when the client has all
-    /// that it may, or the place went to a newcomer.
-    pub(crate) fn pass_to(&self, place: &Place, client: IpAddr) -> bool {
-        place.pass_to(self.who(client))
+    /// Reads who the client behind a proxy is, and gives it the place; `None` when the
+    /// proxy does not say, the client has all that it may, or the place went to a newcomer.
+    pub(crate) async fn behind_proxy(
+        &self,
+        tcp: &TcpStream,
+        proxy: SocketAddr,
+        place: &Place,
+    ) -> Option<SocketAddr> {
+        match proxied::read(tcp, proxy).await {
+            Ok(peer) if place.pass_to(self.who(peer.ip())) => return Some(peer),
+            Ok(peer) => {
+                tracing::debug!(client = %peer.ip(), "a client has too many connections");
+            }
+            Err(error) => {
+                tracing::debug!(%proxy, %error, "a proxy did not say who its client is");
+            }
+        }
+        None
     }
 
     /// Whoever makes a call. `address` is the client's after forwarding.

@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::sleep;
-use wapo_host::net::proxied;
 
 use super::budget::Who;
 use super::connection::{Client, Stage, Surface, Tls, serve};
@@ -87,19 +86,13 @@ impl<S: Surface> Door<S> {
     /// nobody knows whose bytes follow, and the connection is closed.
     async fn admit_from_proxy(&self, stream: TcpStream, proxy: SocketAddr, place: Place) {
         let mut draining = self.stage.clone();
-        let read = tokio::select! {
-            read = proxied::read(&stream, proxy) => read,
+        let peer = tokio::select! {
+            peer = self.surface.clients().behind_proxy(&stream, proxy, &place) => peer,
             () = place.activity().displaced() => return,
             _ = draining.wait_for(|stage| *stage >= Stage::Draining) => return,
         };
-        match read {
-            Ok(peer) if self.surface.clients().pass_to(&place, peer.ip()) => {
-                self.serving(stream, peer, place).await;
-            }
-            Ok(peer) => tracing::debug!(client = %peer.ip(), "a client has too many connections"),
-            Err(error) => {
-                tracing::debug!(%proxy, %error, "a proxy did not say who its client is");
-            }
+        if let Some(peer) = peer {
+            self.serving(stream, peer, place).await;
         }
     }
 

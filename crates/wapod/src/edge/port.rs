@@ -16,7 +16,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use wapo_host::net::proxied;
 use wapo_host::{Accepted, AcceptedIo, ReadAhead};
 use wapo_sni::{Alert, ClientHello, ServerName};
 
@@ -185,21 +184,15 @@ async fn admit_from_proxy(
     place: Place,
 ) {
     let mut told = stopped.clone();
-    let read = tokio::select! {
-        read = proxied::read(&tcp, proxy) => read,
+    let peer = tokio::select! {
+        peer = shared.clients.behind_proxy(&tcp, proxy, &place) => peer,
         () = place.activity().displaced() => {
             return shared.edge.figures.count(Outcome::Displaced);
         }
         _ = told.wait_for(|until| until.is_some()) => return,
     };
-    match read {
-        Ok(peer) if shared.clients.pass_to(&place, peer.ip()) => {
-            serve_at(tcp, peer, shared, stopped, place).await;
-        }
-        Ok(peer) => tracing::debug!(client = %peer.ip(), "a client has too many connections"),
-        Err(error) => {
-            tracing::debug!(%proxy, %error, "a proxy did not say who its client is");
-        }
+    if let Some(peer) = peer {
+        serve_at(tcp, peer, shared, stopped, place).await;
     }
 }
 

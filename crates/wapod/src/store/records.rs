@@ -33,21 +33,17 @@ impl Record for AppRecord {
     const VERSION: u8 = 7;
 
     fn older(version: u8, content: &[u8]) -> Option<Self> {
-        let cors = false.encode();
-        let egress = (Vec::<String>::new(), false).encode();
-        let quotas = Vec::<QuotaEntry>::new().encode();
-        let domains = Vec::<DomainRecord>::new().encode();
-        let ports = Vec::<(u16, u16)>::new().encode();
-        let claims = Vec::<String>::new().encode();
-        let whole = match version {
-            1 => [content, &cors, &egress, &quotas, &domains, &ports, &claims].concat(),
-            2 => [content, &egress, &quotas, &domains, &ports, &claims].concat(),
-            3 => [content, &quotas, &domains, &ports, &claims].concat(),
-            4 => [content, &domains, &ports, &claims].concat(),
-            5 => [content, &ports, &claims].concat(),
-            6 => [content, &claims].concat(),
-            _ => return None,
-        };
+        // What each version from the second one on has added at the end.
+        let added = [
+            false.encode(),
+            (Vec::<String>::new(), false).encode(),
+            Vec::<QuotaEntry>::new().encode(),
+            Vec::<DomainRecord>::new().encode(),
+            Vec::<(u16, u16)>::new().encode(),
+            Vec::<String>::new().encode(),
+        ];
+        let missing = added.get(usize::from(version.checked_sub(1)?)..)?;
+        let whole = [content, &missing.concat()].concat();
         Self::decode_all(&mut whole.as_slice()).ok()
     }
 }

@@ -22,7 +22,7 @@ use super::lifecycle::already_deployed;
 use crate::edge::{Bound, check_certificate};
 use crate::error::AppError;
 use crate::limits::{DOMAIN_CERTIFICATE_BYTES_MAX, DOMAINS_OF_APP_MAX};
-use crate::store::{Change, DomainRecord};
+use crate::store::DomainRecord;
 use crate::tls_files::identity;
 
 /// Domains of an app with what the store has of each.
@@ -65,7 +65,7 @@ impl Worker {
         let pattern = self.domain(domain)?;
         let certificate = pem.as_ref().map(|pem| certificate_of(pem, &pattern));
         let certificate = certificate.transpose()?;
-        let _one_at_a_time = app.writing.lock().await;
+        let one_at_a_time = app.writing.lock().await;
         if app.is_removed() {
             return Err(AppError::NotFound(address));
         }
@@ -92,8 +92,7 @@ impl Worker {
         }
         app.state().domains.insert(name.clone(), record);
         let written = self
-            .store
-            .commit(vec![Change::PutApp(Box::new(app.record()))])
+            .write_record_under(&app, &one_at_a_time, Vec::new())
             .await;
         if let Err(error) = written {
             match before {
@@ -103,7 +102,7 @@ impl Worker {
                     self.edge.unbind(&app, pattern);
                 }
             }
-            return Err(error.into());
+            return Err(error);
         }
         if let Some(certificate) = certificate {
             self.edge.certificates().set_domain(pattern, certificate);
@@ -124,7 +123,7 @@ impl Worker {
     ) -> Result<bool, AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
         let pattern = self.domain(domain)?;
-        let _one_at_a_time = app.writing.lock().await;
+        let one_at_a_time = app.writing.lock().await;
         if app.is_removed() {
             return Err(AppError::NotFound(address));
         }
@@ -133,12 +132,11 @@ impl Worker {
             return Ok(false);
         };
         let written = self
-            .store
-            .commit(vec![Change::PutApp(Box::new(app.record()))])
+            .write_record_under(&app, &one_at_a_time, Vec::new())
             .await;
         if let Err(error) = written {
             app.state().domains.insert(before.name.clone(), before);
-            return Err(error.into());
+            return Err(error);
         }
         self.edge.unbind(&app, pattern);
         self.edge.certificates().names_changed();
