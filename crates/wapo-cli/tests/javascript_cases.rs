@@ -179,5 +179,7 @@ services! {
         but "aborting, the server hears of it: [] instead of [\"AbortError\"]";
     service_hostile: "hostile";
     service_interfaces: "interfaces";
+    service_isolates: "isolates";
     service_scale: "scale";
+    service_wasm: "wasm";
 }

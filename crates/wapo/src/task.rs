@@ -98,6 +98,27 @@ pub async fn yield_now() {
     .await;
 }
 
+/// Lets other ready tasks run once, from within one that cannot wait: a future that
+/// computes for long in code which knows nothing of tasks, such as an interpreter that
+/// calls back now and then.
+///
+/// They run on top of the caller's stack, and it goes on when each of them waits; a task
+/// that is on the stack already stays where it is. What the caller has borrowed stays
+/// borrowed meanwhile. Prefer [`yield_now`] wherever the caller can wait. Answers whether
+/// the program goes on: `false` when its main future has ended.
+///
+/// ```no_run
+/// # fn step() -> bool { false }
+/// # async fn demo() {
+/// while step() {
+///     wapo::task::run_others();
+/// }
+/// # }
+/// ```
+pub fn run_others() -> bool {
+    executor::run_others()
+}
+
 /// The task was dropped before it had a result.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Canceled;

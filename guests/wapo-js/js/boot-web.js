@@ -32,6 +32,7 @@ import { reportError } from "./web/report.js";
 import { FetchEvent } from "./web/serve.js";
 import { registerShows } from "./web/shows.js";
 import * as streams from "./web/streams.js";
+import { WebAssembly, wasmClasses } from "./web/wasm.js";
 import { clearImmediate, clearInterval, clearTimeout, setImmediate, setInterval, setTimeout } from "./web/timers.js";
 
 export { dispatch, hasFetchListener } from "./web/serve.js";
@@ -72,8 +73,9 @@ export function install(global) {
   expose(global, "navigator", navigator, true);
   expose(global, "performance", performance, true);
   expose(global, "self", global, true);
+  expose(global, "WebAssembly", WebAssembly, false);
   setGlobalTarget(global);
   handlerAttributes(global, "error", "unhandledrejection", "rejectionhandled");
-  notCloneable(Object.values(interfaces));
+  notCloneable([...Object.values(interfaces), ...wasmClasses]);
   registerShows();
 }

@@ -6,13 +6,13 @@ import { logFailure } from "./web/report.js";
 import { Wapo } from "./wapo/object.js";
 import { dispatchToListener, hasHttpListener } from "./wapo/http.js";
 import { SCALE, ScaleCodec } from "./wapo/scale.js";
-import { callModuleEntry, emitOutput } from "./wapo/program.js";
+import { callModuleEntry, emitOutput, outcome } from "./wapo/program.js";
 
 install(globalThis);
 for (const [name, value] of Object.entries({ Wapo, global: globalThis, window: globalThis, print: console.log, SCALE, ScaleCodec })) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 }
-
+Object.defineProperty(globalThis, "scriptLogs", { get: () => native.log.kept() ?? "[]", configurable: true, enumerable: false });
 
 const answers = (handler) => typeof handler?.fetch === "function" || hasFetchListener();
 
@@ -37,6 +37,8 @@ export default {
   begin(handler) {
     if (typeof handler?.query === "function") native.worker.listenQueries((call) => query(handler, call));
   },
+  // Throws what the output throws when it is looked at.
+  outcome,
   emitOutput() {
     try {
       emitOutput();

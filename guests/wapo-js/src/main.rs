@@ -2,10 +2,12 @@
 //!
 //! One wasm file serves all of them: the program is what the arguments name.
 //! `engine` runs JavaScript, `program` finds what to run, `native` is what the
-//! boot code (`js/`) calls, `serve` brings in requests. The boot code builds
+//! boot code (`js/`) calls, `serve` brings in requests, `isolate` runs scripts
+//! apart from the program. The boot code builds
 //! the web platform on top; programs see only that.
 
 mod engine;
+mod isolate;
 mod native;
 mod prepare;
 mod program;

@@ -65,7 +65,7 @@ enum Slot {
     /// No task; its id may be given to a new one.
     Vacant,
     /// The task is being polled and lives on the stack meanwhile.
-    Borrowed,
+    Borrowed(Arc<Shared>),
     /// The task waits for its turn.
     Occupied(Task),
 }
@@ -169,12 +169,13 @@ impl Executor {
     fn borrow_task(&self, id: i32) -> Option<Task> {
         let mut slots = self.slots.borrow_mut();
         let slot = slots.get_mut(index(id))?;
-        match std::mem::replace(slot, Slot::Borrowed) {
+        let Slot::Occupied(task) = slot else {
+            return None;
+        };
+        let borrowed = Slot::Borrowed(Arc::clone(&task.shared));
+        match std::mem::replace(slot, borrowed) {
             Slot::Occupied(task) => Some(task),
-            other => {
-                *slot = other;
-                None
-            }
+            Slot::Borrowed(_) | Slot::Vacant => None,
         }
     }
 
@@ -213,9 +214,16 @@ impl Executor {
 
     fn wake_task(&self, id: i32) {
         let slots = self.slots.borrow();
-        if let Some(Slot::Occupied(task)) = slots.get(index(id)) {
-            task.shared.wake_by_ref();
+        match slots.get(index(id)) {
+            Some(Slot::Occupied(task)) => task.shared.wake_by_ref(),
+            // It runs others at present.
+            Some(Slot::Borrowed(shared)) => shared.wake_by_ref(),
+            Some(Slot::Vacant) | None => {}
         }
+    }
+
+    fn is_borrowed(&self, id: i32) -> bool {
+        matches!(self.slots.borrow().get(index(id)), Some(Slot::Borrowed(_)))
     }
 
     /// Polls one task once.
@@ -275,6 +283,36 @@ impl Executor {
         }
     }
 
+    /// Has other tasks run while one is on the stack.
+    fn run_others(&self) -> bool {
+        let running = self.running.take();
+        let current = CURRENT.get();
+        let waker = wakers::swap_task_waker(None);
+        self.take_events();
+        let mut ready = self.ready.take();
+        ready.extend(self.deferred.borrow_mut().drain(..));
+        let mut own = Vec::new();
+        for id in ready.drain(..RUNS_PER_POLL.min(ready.len())) {
+            // Tasks that are on the stack go on there, and are polled later.
+            match self.is_borrowed(id) {
+                true => own.push(id),
+                false if self.state.get() == State::Running => self.run(id),
+                false => own.push(id),
+            }
+        }
+        time::set();
+        // Those that had no turn are first.
+        let later = self.ready.replace(ready);
+        let mut ready = self.ready.borrow_mut();
+        ready.extend(own);
+        ready.extend(later);
+        drop(ready);
+        wakers::swap_task_waker(waker);
+        CURRENT.set(current);
+        self.running.set(running);
+        self.state.get() == State::Running
+    }
+
     fn poll(&self) -> PollOutcome {
         self.take_events();
         for _ in 0..RUNS_PER_POLL {
@@ -312,6 +350,11 @@ fn index(id: i32) -> usize {
 #[inline]
 pub(crate) fn current_id() -> i32 {
     CURRENT.get()
+}
+
+/// One round of the other ready tasks, for [`super::run_others`].
+pub(super) fn run_others() -> bool {
+    EXECUTOR.with(Executor::run_others)
 }
 
 /// Makes host calls in the name of another task, which then hears of them.

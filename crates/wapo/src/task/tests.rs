@@ -205,6 +205,44 @@ fn a_task_that_wakes_itself_gives_the_host_its_turn() {
 }
 
 #[test]
+fn others_run_while_a_task_computes_and_wakes_of_it_are_kept() {
+    let log = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&log);
+    let outcome = start(|| async move {
+        let other = Rc::clone(&seen);
+        spawn(async move {
+            for step in 0..3 {
+                other.borrow_mut().push(format!("other {step}"));
+                yield_now().await;
+            }
+        });
+        let mut is_first = true;
+        future::poll_fn(|cx| {
+            if !std::mem::take(&mut is_first) {
+                return Poll::Ready(());
+            }
+            for step in 0..2 {
+                seen.borrow_mut().push(format!("main {step}"));
+                // The host wakes it, and it wakes itself, while it is on the stack.
+                fake::happen(Event::TaskReady(MAIN_ID));
+                cx.waker().wake_by_ref();
+                assert!(run_others());
+                assert_eq!(current_id(), MAIN_ID);
+            }
+            Poll::Pending
+        })
+        .await;
+        seen.borrow_mut().push("main is polled again".to_owned());
+    });
+    let expected = ["main 0", "other 0", "main 1", "other 1", "main is polled again"];
+    assert_eq!(*log.borrow(), expected);
+    assert_eq!(outcome, 1);
+}
+
+/// Id of the main future.
+const MAIN_ID: i32 = 0;
+
+#[test]
 fn tasks_that_wake_each_other_give_the_host_its_turn() {
     let runs = Rc::new(Cell::new(0));
     let wakers: Rc<RefCell<[Option<Waker>; 2]>> = Rc::default();

@@ -26,7 +26,7 @@ struct Table {
 
 /// What makes a waker itself: two wakers with this in common wake the same.
 #[derive(Clone, Copy)]
-struct Identity {
+pub(super) struct Identity {
     data: *const (),
     vtable: *const RawWakerVTable,
 }
@@ -43,6 +43,11 @@ impl Identity {
 /// Tells which waker means "the running task" until the next call.
 pub(super) fn set_task_waker(waker: Option<&Waker>) {
     TASK_WAKER.set(waker.map(Identity::of));
+}
+
+/// As [`set_task_waker`], and tells which one it was before.
+pub(super) fn swap_task_waker(waker: Option<Identity>) -> Option<Identity> {
+    TASK_WAKER.replace(waker)
 }
 
 #[inline]

@@ -4,6 +4,8 @@ import { inspect } from "../web/inspect.js";
 import { logFailure } from "../web/report.js";
 import { clearTimeout, setInterval, setTimeout } from "../web/timers.js";
 import { Opaque, bytes, callable, close, open, over } from "./handles.js";
+import { isolateEval, run } from "./isolates.js";
+import { callModuleEntry } from "./program.js";
 import { httpListen, httpRequest, sendHead, sendRawHead } from "./http.js";
 import { pure } from "./pure.js";
 import { SCALE } from "./scale.js";
@@ -91,6 +93,8 @@ export const Wapo = {
   httpListen, httpRequest,
   httpSendResponseHead: sendHead, httpsSendResponseHead: sendHead, httpsSendResponseHeadRaw: sendRawHead,
   queryListen, queryReply,
+  isolateEval, run, callModuleEntry,
+  useBufferedLogs: (isOn) => native.log.keep(!!isOn),
   streamOpenRead, streamOpenWrite, streamWriteChunk, streamClose, streamBridge,
   wsOpen, wsSend, wsClose,
   // What Wapo 0.x kept from JavaScript.
@@ -100,6 +104,16 @@ export const Wapo = {
   gasConsumed: () => native.worker.gas(),
   blobGet: (hash) => native.worker.blob(String(hash)),
 };
+
+// What scripts in isolates have of it: nothing that acts for the program.
+const OF_ISOLATES = new Set([
+  "print", "repr", "inspect", "setTimeout", "setInterval", "close", "exit", "deriveSecret", "memoryStats", ...Object.keys(pure), "SCALE",
+  "httpRequest", "streamOpenRead", "streamOpenWrite", "streamWriteChunk", "streamClose", "streamBridge", "wsOpen", "wsSend", "wsClose",
+  "callModuleEntry", "useBufferedLogs",
+]);
+if (native.isolate) {
+  for (const name of Object.keys(Wapo)) if (!OF_ISOLATES.has(name)) delete Wapo[name];
+}
 
 let env;
 

@@ -1,12 +1,22 @@
-// How classic scripts of Wapo 0.x hand over what they made: `module.exports`, `scriptOutput`.
+// How classic scripts of Wapo 0.x hand over what they made: `module.exports`, `scriptOutput`. Programs emit it as their output;
+// isolates give it to their creator.
 import native from "wapo:native";
+import { serialize } from "../web/clone.js";
+
+const isText = (value) => typeof value === "string" || typeof value === "number" || value instanceof Uint8Array;
 
 // Calls `module.exports` if it is a function; the engine awaits the result.
 export async function callModuleEntry() {
   const entry = globalThis.module?.exports;
-  if (typeof entry !== "function") return;
-  const result = await entry();
-  if (result !== undefined) globalThis.scriptOutput = result;
+  if (typeof entry === "function") {
+    const result = await entry();
+    if (result !== undefined) globalThis.scriptOutput = result;
+  }
+  const output = globalThis.scriptOutput;
+  if (output === undefined || isText(output)) return;
+  try {
+    globalThis.serializedScriptOutput = JSON.stringify({ output });
+  } catch { /* what has no text has no serialized form */ }
 }
 
 // Emits the program's output when it ends.
@@ -16,4 +26,22 @@ export function emitOutput() {
   if (typeof output === "string" || output instanceof Uint8Array) native.worker.output(output);
   else if (typeof output === "object") native.worker.output(JSON.stringify(output) ?? "");
   else native.worker.output(String(output));
+}
+
+// What an isolate has made: the records of its output, and `serializedScriptOutput`. Throws when the output has no clone.
+export function outcome() {
+  const { scriptOutput: output, serializedScriptOutput: text } = globalThis;
+  const serialized = typeof text === "string" ? text : null;
+  return { record: records(output, serialized), serialized };
+}
+
+function records(output, serialized) {
+  if (typeof output === "function" || typeof output === "symbol") return serialize(undefined, []).root;
+  try {
+    return serialize(output, []).root;
+  } catch (error) {
+    // With Wapo 0.x functions within an object were left out; here they are when there is no other way.
+    if (serialized === null || error?.name !== "DataCloneError") throw error;
+    return serialize(JSON.parse(serialized).output, []).root;
+  }
 }

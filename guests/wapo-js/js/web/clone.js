@@ -226,7 +226,8 @@ function read(record, memory) {
     case "file": return put(fileOf(record.bytes, record.type, record.name, record.modified));
     case "blob": return put(blobOf(record.bytes, record.type));
     case "exception": return put(new DOMException(record.message, record.name));
-    case "view": return put(new VIEWS[record.name](read(record.buffer, memory), record.offset, record.length));
+    // The names are looked up among those known: records of isolates are made by strangers.
+    case "view": return put(new (known(VIEWS, record.name))(read(record.buffer, memory), record.offset, record.length));
     case "map": {
       const map = put(new Map());
       for (const [k, v] of record.pairs) map.set(read(k, memory), read(v, memory));
@@ -253,6 +254,11 @@ function assign(object, key, value) {
   else object[key] = value;
 }
 
+function known(classes, name) {
+  if (!Object.hasOwn(classes, name)) throw refuse(`A ${name}`);
+  return classes[name];
+}
+
 const VIEWS = { DataView };
 for (const name of ["Int8Array", "Uint8Array", "Uint8ClampedArray", "Int16Array", "Uint16Array", "Int32Array", "Uint32Array", "BigInt64Array",
   "BigUint64Array", "Float16Array", "Float32Array", "Float64Array"]) {
@@ -267,7 +273,7 @@ function readBuffer({ bytes, max }) {
 }
 
 function readError(record, put, memory) {
-  const error = put(new ERRORS[record.name]());
+  const error = put(new (known(ERRORS, record.name))());
   const define = (key, value) => Object.defineProperty(error, key, { value, writable: true, enumerable: false, configurable: true });
   if (record.message !== undefined) define("message", record.message);
   if (record.stack !== undefined) define("stack", record.stack);

@@ -12,7 +12,9 @@ const PLACE_MAX = 2000;
 let reporting = false;
 
 function print(prefix, value) {
-  native.log.print(LEVEL_ERROR, `${prefix}${safeInspect(value)}`);
+  const text = safeInspect(value);
+  native.isolate?.failed(text);
+  native.log.print(LEVEL_ERROR, `${prefix}${text}`);
 }
 
 // Message and place of an error, or empty ones: looking at a value of a stranger may throw.

@@ -59,9 +59,15 @@ fn now() -> Duration {
     })
 }
 
+/// What an isolate may use of what its creator has left: the rest is for answering
+/// that the isolate was ended.
+const ISOLATE_TENTHS: u32 = 9;
+
 /// What has been used, of how much.
 pub(crate) struct Account {
     limit: Duration,
+    /// Whose time this is, too.
+    creator: Option<Rc<Self>>,
     used: Cell<Duration>,
     is_closed: Cell<bool>,
     /// What to do when it is used up.
@@ -70,12 +76,29 @@ pub(crate) struct Account {
 
 impl Account {
     pub(crate) fn new(limit: Duration) -> Rc<Self> {
+        Self::with_creator(limit, None)
+    }
+
+    fn with_creator(limit: Duration, creator: Option<Rc<Self>>) -> Rc<Self> {
         Rc::new(Self {
             limit,
+            creator,
             used: Cell::default(),
             is_closed: Cell::new(false),
             on_over: RefCell::default(),
         })
+    }
+
+    /// An account of an isolate: what it uses, its creator has used.
+    pub(crate) fn of_isolate(creator: Rc<Self>, wish: Option<Duration>) -> Rc<Self> {
+        let most = creator.left() * ISOLATE_TENTHS / 10;
+        let limit = wish.map_or(most, |wish| wish.min(most));
+        Self::with_creator(limit, Some(creator))
+    }
+
+    /// The time that it began with.
+    pub(crate) fn limit(&self) -> Duration {
+        self.limit
     }
 
     /// Has something be done when the time is used up.
@@ -109,13 +132,22 @@ impl Account {
 
     /// Processor time that is left of it.
     pub(crate) fn left(&self) -> Duration {
-        self.limit.saturating_sub(self.used.get())
+        let own = self.limit.saturating_sub(self.used.get());
+        match &self.creator {
+            Some(creator) if !creator.is_closed.get() => own.min(creator.left()),
+            _ => own,
+        }
     }
 
     /// Takes time off it. The clock does so for scripts; natives that compute
     /// outside of a script's turn do it themselves.
     pub(crate) fn spend(&self, time: Duration) {
         self.used.set(self.used.get() + time);
+        if let Some(creator) = &self.creator
+            && !creator.is_closed.get()
+        {
+            creator.spend(time);
+        }
         if self.used.get() >= self.limit
             && let Some(action) = self.on_over.take()
         {
@@ -142,23 +174,25 @@ impl Party {
 
 /// Whose time runs at present.
 #[derive(Default)]
-pub(super) struct Clock {
+pub(crate) struct Clock {
     running: RefCell<Option<Rc<Account>>>,
     started: Cell<Option<Duration>>,
 }
 
 impl Clock {
-    pub(super) fn current(&self) -> Option<Rc<Account>> {
+    /// Whose time runs.
+    pub(crate) fn current(&self) -> Option<Rc<Account>> {
         self.running.borrow().clone()
     }
 
     /// Starts the time of an account; [`stop`](Self::stop) ends it.
-    pub(super) fn start(&self, account: Rc<Account>) {
+    pub(crate) fn start(&self, account: Rc<Account>) {
         self.started.set(Some(now()));
         *self.running.borrow_mut() = Some(account);
     }
 
-    pub(super) fn stop(&self) -> Option<Rc<Account>> {
+    /// Ends the time that runs; says whose it was.
+    pub(crate) fn stop(&self) -> Option<Rc<Account>> {
         let account = self.running.take()?;
         if let Some(started) = self.started.take() {
             account.spend(now().saturating_sub(started));
@@ -167,7 +201,7 @@ impl Clock {
     }
 
     /// Whether the running account's time is over.
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let running = self.running.borrow();
         match (running.as_ref(), self.started.get()) {
             (Some(account), Some(started)) => now().saturating_sub(started) >= account.left(),
@@ -179,10 +213,7 @@ impl Clock {
 /// Has the engine look at the time as it runs.
 pub(super) fn watch(engine: &Engine) {
     let weak = engine.weak();
-    let is_over = move || {
-        weak.upgrade()
-            .is_some_and(|engine| engine.0.clock.is_over())
-    };
+    let is_over = move || weak.upgrade().is_some_and(|engine| engine.must_stop());
     engine
         .0
         .runtime

@@ -1,7 +1,20 @@
 //! Evaluates the boot code: the modules below `js/`, which build the web
 //! platform and the `Wapo` object on the natives.
+//!
+//! They are compiled once, before the image of memory is taken. The program's engine
+//! and those of isolates load the bytecode, which has no sources in it.
 
-use rquickjs::{CatchResultExt, Ctx, Error, Function, Module, Object, Persistent, Value};
+#![allow(unsafe_code, reason = "bytecode that this program has written")]
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use rquickjs::module::Declared;
+use rquickjs::{
+    CatchResultExt, Context, Ctx, Error, Function, Module, Object, Persistent, Runtime, Value,
+    WriteOptions,
+};
 
 use super::Engine;
 use crate::program::loader;
@@ -14,8 +27,13 @@ const PREFIX: &str = "wapo:boot/";
 /// The module that installs the globals. Its default export holds the hooks.
 const MAIN: &str = "wapo:boot/boot.js";
 
+thread_local! {
+    /// Bytecode of boot modules, by their full names.
+    static CODE: RefCell<BTreeMap<String, Rc<[u8]>>> = const { RefCell::new(BTreeMap::new()) };
+}
+
 /// Functions of the boot code that the engine calls. None of them throws, but
-/// what `call_module_entry` calls.
+/// `outcome` and what `call_module_entry` calls.
 pub(crate) struct Hooks {
     /// `dispatch(exchange, handler)`: answers a request.
     pub(crate) dispatch: Persistent<Function<'static>>,
@@ -31,6 +49,8 @@ pub(crate) struct Hooks {
     pub(crate) begin: Persistent<Function<'static>>,
     /// `emitOutput()`: at the end.
     pub(crate) emit_output: Persistent<Function<'static>>,
+    /// `outcome()`: what an isolate hands to its creator, at its end.
+    pub(crate) outcome: Persistent<Function<'static>>,
 }
 
 /// Evaluates the boot code in a new engine.
@@ -39,6 +59,7 @@ pub(crate) struct Hooks {
 ///
 /// It throws.
 pub(super) fn evaluate(engine: &Engine) -> rquickjs::Result<()> {
+    compile()?;
     loader::install(&engine.0.runtime);
     engine.0.context.with(|ctx| {
         let hooks = run(&ctx).catch(&ctx).map_err(|error| {
@@ -48,6 +69,54 @@ pub(super) fn evaluate(engine: &Engine) -> rquickjs::Result<()> {
         *engine.0.hooks.borrow_mut() = Some(hooks);
         Ok(())
     })
+}
+
+/// Makes the bytecode of all modules, once.
+fn compile() -> rquickjs::Result<()> {
+    if CODE.with_borrow(|code| !code.is_empty()) {
+        return Ok(());
+    }
+    let runtime = Runtime::new()?;
+    loader::install(&runtime);
+    Context::full(&runtime)?.with(|ctx| {
+        for (name, _) in MODULES {
+            let name = format!("{PREFIX}{name}");
+            // What others import is there already.
+            if code(&name).is_none() {
+                let declared = declare(&ctx, &name).unwrap_or(Err(Error::Unknown));
+                declared.catch(&ctx).map_err(|error| {
+                    log::error!("{name}: {error}");
+                    Error::Exception
+                })?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn code(name: &str) -> Option<Rc<[u8]>> {
+    CODE.with_borrow(|code| code.get(name).map(Rc::clone))
+}
+
+/// Declares a boot module; `None` when there is none of that name.
+pub(crate) fn declare<'js>(
+    ctx: &Ctx<'js>,
+    name: &str,
+) -> Option<rquickjs::Result<Module<'js, Declared>>> {
+    if let Some(code) = code(name) {
+        // SAFETY: written below, by this engine.
+        return Some(unsafe { Module::load(ctx.clone(), &code) });
+    }
+    let compiled = Module::declare(ctx.clone(), name, source(name)?);
+    let options = WriteOptions {
+        strip_source: true,
+        ..WriteOptions::default()
+    };
+    Some(compiled.and_then(|module| {
+        let code = module.write(options)?.into();
+        CODE.with_borrow_mut(|all| all.insert(name.to_owned(), code));
+        Ok(module)
+    }))
 }
 
 fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
@@ -66,11 +135,12 @@ fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
         call_module_entry: hook("callModuleEntry")?,
         begin: hook("begin")?,
         emit_output: hook("emitOutput")?,
+        outcome: hook("outcome")?,
     })
 }
 
 /// Source of a boot module by its full name.
-pub(crate) fn source(name: &str) -> Option<&'static str> {
+fn source(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix(PREFIX)?;
     let index = MODULES
         .binary_search_by(|(known, _)| (*known).cmp(name))

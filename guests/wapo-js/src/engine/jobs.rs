@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::account::{Account, Party};
 use super::{Engine, Signal, report, stack};
+use crate::isolate::gate;
 
 /// Jobs of one turn. A job is short as a rule; a program that has more ready
 /// lets the other tasks of the instance go between two turns.
@@ -29,6 +30,14 @@ struct Backlog {
     parties: Vec<Party>,
     /// A job was stopped, and it may have been one of a party.
     has_stopped: bool,
+}
+
+impl Jobs {
+    /// Forgets what is left.
+    pub(super) fn clear(&self) {
+        self.backlog.take();
+        self.pending.notify();
+    }
 }
 
 impl Engine {
@@ -87,7 +96,7 @@ impl Engine {
         }
         let weak = self.weak();
         let pending = jobs.pending.clone();
-        wapo::spawn_named("jobs", async move {
+        let jobs = async move {
             loop {
                 wapo::task::yield_now().await;
                 let Some(engine) = weak.upgrade() else { return };
@@ -101,7 +110,11 @@ impl Engine {
                 };
                 pending.wait_for(has_more).await;
             }
-        });
+        };
+        match self.isolate() {
+            Some(_) => wapo::spawn_named("jobs of an isolate", gate::pass(jobs)),
+            None => wapo::spawn_named("jobs", jobs),
+        };
     }
 
     /// Runs a turn of the backlog; whether it is gone.

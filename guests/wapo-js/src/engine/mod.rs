@@ -8,27 +8,33 @@ mod account;
 pub(crate) mod boot;
 pub(crate) mod bytes;
 mod failure;
+pub(crate) mod heap;
 mod jobs;
 mod life;
+pub(crate) mod pack;
 pub(crate) mod report;
 pub(crate) mod script;
 mod signal;
 pub(crate) mod stack;
+pub(crate) mod stop;
 mod tasks;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
 
 pub(crate) use self::account::{Account, START_LIMIT, cpu_limit, limit_polls};
 pub(crate) use self::boot::Hooks;
 pub(crate) use self::failure::Failure;
+use self::heap::{Heap, Room};
 use self::jobs::Jobs;
 pub(crate) use self::report::describe;
 pub(crate) use self::signal::Signal;
 pub(crate) use self::tasks::{Task, promise};
+use crate::isolate::Isolate;
 
 /// A runtime of JavaScript. Clones are the same one.
 #[derive(Clone)]
@@ -45,6 +51,8 @@ struct Inner {
     clock: account::Clock,
     tasks: RefCell<BTreeMap<u64, tasks::Running>>,
     next_task: Cell<u64>,
+    /// What it is limited by, unless it is the program's.
+    isolate: Option<Rc<Isolate>>,
 }
 
 /// What a context knows about its engine.
@@ -66,15 +74,31 @@ impl Engine {
         PREPARED.with_borrow_mut(|prepared| match prepared {
             Some(engine) => Ok(engine.clone()),
             None => {
-                let engine = Self::new()?;
+                let engine = Self::new(Runtime::new()?, None)?;
                 boot::evaluate(&engine)?;
                 Ok(prepared.insert(engine).clone())
             }
         })
     }
 
-    fn new() -> rquickjs::Result<Self> {
-        let runtime = Runtime::new()?;
+    /// An engine of its own for an isolate, whose objects are in a room.
+    ///
+    /// # Errors
+    ///
+    /// There is no memory for it.
+    pub(crate) fn of_isolate(isolate: Rc<Isolate>, room: Rc<Room>) -> rquickjs::Result<Self> {
+        let runtime = Runtime::new_with_alloc(Heap::new(room))?;
+        let engine = Self::new(runtime, Some(isolate))?;
+        match boot::evaluate(&engine) {
+            Ok(()) => Ok(engine),
+            Err(error) => {
+                engine.tear_down();
+                Err(error)
+            }
+        }
+    }
+
+    fn new(runtime: Runtime, isolate: Option<Rc<Isolate>>) -> rquickjs::Result<Self> {
         runtime.set_max_stack_size(stack::MEMORY_BYTES);
         let context = Context::full(&runtime)?;
         let inner = Rc::new(Inner {
@@ -87,6 +111,7 @@ impl Engine {
             clock: account::Clock::default(),
             tasks: RefCell::default(),
             next_task: Cell::new(0),
+            isolate,
         });
         let engine = Self(inner);
         let owner = Owner(Rc::downgrade(&engine.0));
@@ -102,6 +127,35 @@ impl Engine {
     pub(crate) fn of(ctx: &Ctx<'_>) -> Option<Self> {
         let owner = ctx.userdata::<Owner>()?;
         owner.0.upgrade().map(Self)
+    }
+
+    /// The isolate that it runs, if it is not the program's.
+    pub(crate) fn isolate(&self) -> Option<&Rc<Isolate>> {
+        self.0.isolate.as_ref()
+    }
+
+    /// The time that it uses at present.
+    pub(crate) fn clock(&self) -> &account::Clock {
+        &self.0.clock
+    }
+
+    /// Whether the script that runs has used up what it may.
+    pub(crate) fn must_stop(&self) -> bool {
+        match &self.0.isolate {
+            Some(isolate) => isolate.is_over_at(self),
+            None => self.0.clock.is_over(),
+        }
+    }
+
+    /// Ends everything that keeps values of it, so that it can be dropped.
+    pub(crate) fn tear_down(&self) {
+        let tasks = self.0.tasks.take();
+        for (_, task) in tasks {
+            task.end();
+        }
+        self.0.jobs.clear();
+        self.0.rejections.take();
+        self.0.hooks.take();
     }
 
     /// A function of the boot code.
@@ -143,11 +197,6 @@ impl Engine {
         });
     }
 
-    /// Bytes that the engine's objects take.
-    pub(crate) fn memory_used(&self) -> u64 {
-        u64::try_from(self.0.runtime.memory_usage().malloc_size).unwrap_or(0)
-    }
-
     /// A reference that does not keep it alive, for tasks.
     pub(crate) fn weak(&self) -> WeakEngine {
         WeakEngine(Rc::downgrade(&self.0))
@@ -158,7 +207,15 @@ impl Engine {
     /// Jobs beyond the budget of one turn run in a later one, after other
     /// tasks of the program had theirs.
     pub(crate) fn enter<R>(&self, action: impl for<'js> FnOnce(&Ctx<'js>) -> R) -> R {
-        self.enter_as(Account::new(cpu_limit()), action)
+        self.enter_as(self.new_account(cpu_limit()), action)
+    }
+
+    /// An account for what nobody has asked for; all that an isolate does is on one.
+    pub(crate) fn new_account(&self, limit: Duration) -> Rc<Account> {
+        match &self.0.isolate {
+            Some(isolate) => Rc::clone(isolate.account()),
+            None => Account::new(limit),
+        }
     }
 
     /// As [`enter`](Self::enter), at the cost of an account.
@@ -176,14 +233,22 @@ impl Engine {
         let result = inner.context.with(|ctx| action(&ctx));
         if is_outermost {
             self.run_jobs();
+            if let Some(isolate) = &inner.isolate {
+                isolate.has_returned();
+            }
         }
         result
+    }
+
+    /// Does something with the context in which no script runs.
+    pub(crate) fn look<R>(&self, action: impl for<'js> FnOnce(&Ctx<'js>) -> R) -> R {
+        self.0.context.with(|ctx| action(&ctx))
     }
 
     /// The account of what runs at present, for what it starts.
     pub(crate) fn account(&self) -> Rc<Account> {
         let current = self.0.clock.current();
-        current.map_or_else(|| Account::new(cpu_limit()), Account::or_new)
+        current.map_or_else(|| self.new_account(cpu_limit()), Account::or_new)
     }
 }
 

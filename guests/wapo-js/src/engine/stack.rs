@@ -53,6 +53,21 @@ pub(super) fn forget() {
     MARKS.with_borrow_mut(Vec::clear);
 }
 
+/// Bytes of the stack in linear memory above which a frame is shallow: three quarters
+/// of it are left.
+const SHALLOW: usize = 3 * 512 * 1024;
+
+/// Bytes of the host's stack that are left to a shallow frame.
+const SHALLOW_LEFT_BYTES: usize = 1024 * 1024;
+
+/// Whether others can run on top of the present frame and have a stack that is hardly
+/// smaller than their own would be.
+pub(crate) fn is_shallow() -> bool {
+    let here = 0_u8;
+    (&raw const here).addr() > SHALLOW
+        && wapo::guard::stack_left().is_ok_and(|left| left > SHALLOW_LEFT_BYTES)
+}
+
 /// Answers the engine's question for its stack pointer: the frame's own address,
 /// or [`OVER`] when the host's stack is nearly used up.
 #[unsafe(no_mangle)]

@@ -11,6 +11,7 @@ use rquickjs::{Ctx, Function, IntoJs, Persistent, Promise};
 use wapo::task::JoinHandle;
 
 use super::{Account, Engine, Failure, Inner};
+use crate::isolate::gate;
 
 impl Engine {
     /// Starts a task that lives no longer than the engine.
@@ -29,13 +30,17 @@ impl Engine {
         let weak = Rc::downgrade(&self.0);
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);
-        let handle = wapo::spawn(async move {
+        let task = async move {
             future.await;
             if let Some(inner) = weak.upgrade() {
                 inner.tasks.borrow_mut().remove(&id);
                 inner.life.look();
             }
-        });
+        };
+        let handle = match self.isolate() {
+            Some(_) => wapo::spawn(gate::pass(task)),
+            None => wapo::spawn(task),
+        };
         let running = Running {
             handle,
             is_background,
@@ -53,6 +58,13 @@ impl Engine {
 pub(super) struct Running {
     handle: JoinHandle<()>,
     pub(super) is_background: bool,
+}
+
+impl Running {
+    /// Drops the task where it stands.
+    pub(super) fn end(self) {
+        self.handle.abort();
+    }
 }
 
 /// A running task; dropping it ends the task.
@@ -74,7 +86,7 @@ impl Drop for Task {
         if let (false, Some(engine)) = (self.is_detached, self.engine.upgrade())
             && let Some(running) = engine.tasks.borrow_mut().remove(&self.id)
         {
-            running.handle.abort();
+            running.end();
             engine.life.look();
         }
     }

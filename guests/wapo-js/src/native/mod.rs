@@ -11,6 +11,7 @@ mod getters;
 mod gzip;
 mod hash;
 mod http;
+mod isolates;
 mod log;
 mod outgoing;
 mod random;
@@ -18,6 +19,7 @@ pub(crate) mod stream;
 mod text;
 mod timers;
 mod url;
+mod wasm;
 mod worker;
 mod ws;
 
@@ -26,6 +28,8 @@ use rquickjs::{Ctx, IntoJs, Object, Value};
 
 use self::exchange::Exchange;
 pub(crate) use self::exchange::dispatch;
+pub(crate) use self::log::{json as kept_logs, keep as keep_logs};
+use crate::engine::Engine;
 
 /// The module `wapo:native`; its default export has a member per area.
 pub(crate) struct Native;
@@ -51,9 +55,33 @@ impl ModuleDef for Native {
         native.set("random", random::object(ctx)?)?;
         native.set("crypto", crypto::object(ctx)?)?;
         native.set("hash", hash::object(ctx)?)?;
+        native.set("wasm", wasm::object(ctx)?)?;
+        match Engine::of(ctx).is_some_and(|engine| engine.isolate().is_some()) {
+            true => restrict(&native)?,
+            false => native.set("isolates", isolates::object(ctx)?)?,
+        }
         exports.export("default", native)?;
         Ok(())
     }
+}
+
+/// Areas that isolates have, too. What comes to be here asks whose script it is before
+/// it does more than to compute: `isolate::network` knows what each may reach.
+const AREAS_OF_ISOLATES: &[&str] = &[
+    "log", "http", "ws", "timers", "time", "text", "url", "compress", "random", "crypto", "hash",
+    "wasm",
+];
+
+/// Takes away what isolates do not have.
+fn restrict(native: &Object<'_>) -> rquickjs::Result<()> {
+    let areas = native.keys::<String>().collect::<rquickjs::Result<Vec<_>>>()?;
+    for area in areas {
+        if !AREAS_OF_ISOLATES.contains(&area.as_str()) {
+            native.remove(area)?;
+        }
+    }
+    native.set("worker", isolates::worker(native.ctx())?)?;
+    native.set("isolate", isolates::own(native.ctx())?)
 }
 
 /// A value, or `null` for none (an `Option` becomes `undefined`).

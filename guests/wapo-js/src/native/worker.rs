@@ -11,7 +11,7 @@ use wapo::query::{Query, Reply};
 use super::Nullable;
 use super::getters;
 use crate::engine::bytes::copied;
-use crate::engine::{Account, Engine, Failure, cpu_limit, report};
+use crate::engine::{Account, Engine, Failure, cpu_limit, heap, report};
 
 /// Bytes for JavaScript.
 type Bytes<'js> = TypedArray<'js, u8>;
@@ -40,7 +40,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
 }
 
 /// An error of the host, in words.
-fn thrown(ctx: &Ctx<'_>, what: &str, error: wapo::Error) -> rquickjs::Error {
+pub(super) fn thrown(ctx: &Ctx<'_>, what: &str, error: wapo::Error) -> rquickjs::Error {
     Failure::type_error(format!("{what}: {error}")).throw(ctx)
 }
 
@@ -53,7 +53,7 @@ fn env<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Object<'js>> {
 }
 
 /// Ends the program after the present turn, with an exit code.
-fn exit(ctx: Ctx<'_>, code: Option<i32>) {
+pub(super) fn exit(ctx: Ctx<'_>, code: Option<i32>) {
     if let Some(engine) = Engine::of(&ctx) {
         engine.exit(code.unwrap_or(0));
     }
@@ -162,8 +162,8 @@ fn blob<'js>(ctx: Ctx<'js>, hash: String) -> rquickjs::Result<Nullable<Bytes<'js
 }
 
 /// Bytes that scripts hold.
-fn memory(ctx: Ctx<'_>) -> f64 {
-    Engine::of(&ctx).map_or(0.0, |engine| engine.memory_used() as f64)
+pub(super) fn memory(ctx: Ctx<'_>) -> f64 {
+    heap::in_use(&ctx) as f64
 }
 
 /// A query and its answer.

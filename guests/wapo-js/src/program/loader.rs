@@ -92,8 +92,8 @@ impl Loader for Modules {
         if name == NATIVE {
             return Module::declare_def::<Native, _>(ctx.clone(), name);
         }
-        if let Some(source) = boot::source(name) {
-            return Module::declare(ctx.clone(), name, source);
+        if let Some(module) = boot::declare(ctx, name) {
+            return module;
         }
         let source = ctx
             .userdata::<Source>()

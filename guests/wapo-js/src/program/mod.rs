@@ -8,7 +8,7 @@ mod run;
 use std::ffi::CStr;
 
 use self::files::{Files, blob};
-pub(crate) use self::run::Handler;
+pub(crate) use self::run::{Handler, thrown};
 
 /// What a script is called in stack traces.
 const SCRIPT_NAME: &CStr = c"<script>";
@@ -27,6 +27,15 @@ pub(crate) struct Program {
 }
 
 impl Program {
+    /// Classic scripts and their arguments.
+    pub(crate) fn of_scripts(scripts: Vec<String>, arguments: Vec<String>) -> Self {
+        Self {
+            scripts,
+            files: None,
+            arguments,
+        }
+    }
+
     /// Reads the arguments and fetches the sources that they name.
     ///
     /// # Errors

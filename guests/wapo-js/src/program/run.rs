@@ -7,7 +7,7 @@ use rquickjs::promise::PromiseState;
 use rquickjs::{Ctx, Function, Module, Object, Persistent, Promise, Value};
 
 use super::{Program, SCRIPT_NAME};
-use crate::engine::{Account, Engine, START_LIMIT, Signal, describe, script};
+use crate::engine::{Engine, START_LIMIT, Signal, describe, script};
 
 /// What a module exports as its default, for the boot code.
 pub(crate) type Handler = Option<Persistent<Value<'static>>>;
@@ -20,11 +20,16 @@ impl Program {
     /// What one of them throws, as a text.
     pub(crate) async fn evaluate(self, engine: &Engine) -> Result<Handler, String> {
         let arguments = self.arguments;
+        let is_scripts = self.files.is_none();
         engine.enter(|ctx| {
             let _ = ctx.globals().set("scriptArgs", arguments);
+            // Where scripts put a function that is called after them.
+            if is_scripts && let Ok(module) = Object::new(ctx.clone()) {
+                let _ = ctx.globals().set("module", module);
+            }
         });
         for text in &self.scripts {
-            engine.enter_as(Account::new(START_LIMIT), |ctx| {
+            engine.enter_as(engine.new_account(START_LIMIT), |ctx| {
                 let outcome = script::evaluate(ctx, SCRIPT_NAME, text);
                 outcome.map(drop).map_err(|_| thrown(ctx))
             })?;
@@ -33,7 +38,7 @@ impl Program {
             return call_module_entry(engine).await.map(|()| None);
         };
         let entry = files.entry.clone();
-        let import = engine.enter_as(Account::new(START_LIMIT), |ctx| {
+        let import = engine.enter_as(engine.new_account(START_LIMIT), |ctx| {
             super::loader::set_files(ctx, files);
             // By the engine's own import, so that the entry is a module like others.
             let promise = Module::import(ctx, format!("/{entry}")).map_err(|_| thrown(ctx))?;
@@ -56,7 +61,7 @@ impl Program {
 
 /// Calls what a script exports by the convention of Wapo 0.x.
 async fn call_module_entry(engine: &Engine) -> Result<(), String> {
-    let call = engine.enter_as(Account::new(START_LIMIT), |ctx| {
+    let call = engine.enter_as(engine.new_account(START_LIMIT), |ctx| {
         let entry = engine.hook(ctx, |hooks| &hooks.call_module_entry);
         let promise = entry.and_then(|entry| entry.call::<_, Promise<'_>>(()));
         let promise = promise.map_err(|_| thrown(ctx))?;
@@ -66,7 +71,7 @@ async fn call_module_entry(engine: &Engine) -> Result<(), String> {
 }
 
 /// The text of what was thrown.
-fn thrown(ctx: &Ctx<'_>) -> String {
+pub(crate) fn thrown(ctx: &Ctx<'_>) -> String {
     let value = ctx.catch();
     describe(ctx, &value)
 }

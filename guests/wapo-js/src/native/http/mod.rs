@@ -24,6 +24,7 @@ use super::stream::{ByteSink, ByteSource};
 use super::{Nullable, fields};
 use crate::engine::bytes::copied;
 use crate::engine::{Failure, Signal, promise};
+use crate::isolate::network;
 
 /// `request({method, url, headers, body})` begins an exchange.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
@@ -72,6 +73,10 @@ fn head<'js>(ctx: &Ctx<'js>, wish: &Object<'js>) -> rquickjs::Result<Request<()>
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
         return Err(wrong(&format!("{url:?} is no address of HTTP")));
     }
+    let plain = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(plain);
+    let allowed = network::check(ctx, uri.host().unwrap_or_default(), port);
+    allowed.map_err(|failure| failure.throw(ctx))?;
     let mut request = Request::new(());
     *request.method_mut() = Method::try_from(method.as_str())
         .map_err(|_| wrong(&format!("{method:?} is no method of HTTP")))?;

@@ -8,6 +8,7 @@ use wapo::http::{HeaderValue, Request, Uri};
 
 use super::connection::{Opened, config};
 use crate::engine::{Failure, promise};
+use crate::isolate::network;
 use crate::native::fields;
 use crate::native::http::Abort;
 
@@ -26,6 +27,10 @@ pub(super) fn open<'js>(
     if !matches!(uri.scheme_str(), Some("ws" | "wss")) || uri.host().is_none() {
         return Err(wrong());
     }
+    let plain = if uri.scheme_str() == Some("wss") { 443 } else { 80 };
+    let port = uri.port_u16().unwrap_or(plain);
+    let allowed = network::check(&ctx, uri.host().unwrap_or_default(), port);
+    allowed.map_err(|failure| failure.throw(&ctx))?;
     let headers = fields::map(&ctx, &headers)?;
     let abort = Abort::default();
     let call = Object::new(ctx.clone())?;

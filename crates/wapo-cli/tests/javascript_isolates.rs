@@ -1,0 +1,243 @@
+//! Isolates and nested WebAssembly, as their program and its clients see them. What
+//! an isolate gives back, has and may not do is a service of `javascript_cases`.
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use support::running::{Running, address_of};
+use support::{PATIENCE, get, text};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Serves a program with more arguments of `wapo run`.
+async fn serve(folder: &Path, program: &str, arguments: &[&str]) -> (Running, String) {
+    assert!(
+        wapod::javascript::engine_hash().is_some(),
+        "build the engine first: cargo xtask guests"
+    );
+    let arguments = [&["run", program, "--address", "127.0.0.1:0"], arguments].concat();
+    let mut running = Running::start(folder, &arguments);
+    let address = address_of(&running.line("http://").await);
+    (running, address)
+}
+
+/// Serves the text of a program.
+async fn serve_text(text: &str, arguments: &[&str]) -> (Running, String, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("folder");
+    std::fs::write(folder.path().join("app.js"), text).expect("file");
+    let (running, address) = serve(folder.path(), "app.js", arguments).await;
+    (running, address, folder)
+}
+
+fn body(answer: &str) -> &str {
+    answer.rsplit_once("\r\n\r\n").map_or("", |(_, body)| body)
+}
+
+async fn post(address: &str, path: &str, content: &str) -> String {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let length = content.len();
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\
+             content-length: {length}\r\n\r\n{content}"
+        );
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await?;
+        std::io::Result::Ok(text(&answer))
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await;
+    answer.expect("an answer in time").expect("an answer")
+}
+
+#[tokio::test]
+async fn requests_and_timers_have_their_turns_while_an_isolate_computes() {
+    let program = "
+        let state = 'idle', ticks = 0;
+        setInterval(() => ticks++, 5);
+        async function spin() {
+            state = 'computing';
+            const { error } = await Wapo.run('for (;;);', { timeLimit: 3000, gasLimit: null });
+            state = 'over';
+            return new Response(error + ' after ' + (ticks > 50 ? 'many ticks' : ticks + ' ticks'));
+        }
+        export default { fetch: ({ url }) => (url.endsWith('/spin') ? spin() : new Response(state)) };";
+    let (_running, address, _folder) = serve_text(program, &[]).await;
+    let spinning = tokio::spawn({
+        let address = address.clone();
+        async move { get(&address, "/spin").await }
+    });
+    // Answers come all the time, most of them while the isolate is in its loop.
+    let mut seen = 0;
+    let deadline = Instant::now() + PATIENCE;
+    while !spinning.is_finished() {
+        let answer = get(&address, "/").await;
+        if body(&answer) == "computing" {
+            seen += 1;
+        }
+        assert!(Instant::now() < deadline, "it never ends");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let answer = spinning.await.expect("it was asked");
+    assert_eq!(body(&answer), "the time limit of 3s is over after many ticks");
+    assert!(seen > 3, "{seen} answers while it computed");
+}
+
+#[tokio::test]
+async fn an_isolate_connects_to_nothing_that_it_was_not_given() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let program = format!(
+        "
+        const code = `module.exports = async () => (await fetch('http://127.0.0.1:{port}/')).text()`;
+        const socket = `module.exports = () => new Promise((done) => {{
+            const ws = new WebSocket('ws://127.0.0.1:{port}/');
+            ws.onerror = () => done('refused'); ws.onopen = () => done('open'); }})`;
+        const old = `module.exports = () => new Promise((done) => {{
+            try {{ Wapo.httpRequest({{ url: 'http://127.0.0.1:{port}/' }}, (kind) => done(kind)); }} catch (e) {{ done('refused'); }} }})`;
+        export default {{ async fetch({{ url }}) {{
+            if (url.endsWith('/refused')) {{
+                const all = [];
+                for (const network of [undefined, false, [], ['127.0.0.1:1'], ['localhost']])
+                    for (const text of [code, socket, old])
+                        all.push(await Wapo.run(text, {{ network }}));
+                return Response.json(all.map(({{ value, error }}) => value ?? (/may not connect to 127.0.0.1:{port}/.test(error) ? 'refused' : error)));
+            }}
+            const one = await Wapo.run(code, {{ network: ['127.0.0.1:{port}'] }}), any = await Wapo.run(code, {{ network: true }});
+            return Response.json([one.value ?? one.error, any.value ?? any.error]);
+        }} }};"
+    );
+    let rule = format!("127.0.0.1:{port}");
+    let (_running, address, _folder) = serve_text(&program, &["--allow-egress", &rule]).await;
+
+    let answer = get(&address, "/refused").await;
+    let refused = serde_json::json!(vec!["refused"; 15]).to_string();
+    assert_eq!(body(&answer), refused);
+    let nobody = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
+    assert!(nobody.is_err(), "somebody connected");
+
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut head = [0; 1024];
+            let _ = stream.read(&mut head).await;
+            let answer = "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello";
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    let answer = get(&address, "/").await;
+    assert_eq!(body(&answer), r#"["hello","hello"]"#);
+}
+
+#[tokio::test]
+async fn the_memory_of_a_thousand_isolates_comes_back() {
+    // Each takes more than two megabytes, half of them end in the middle of it, and the
+    // instance has 64.
+    let program = "
+        const all = (async () => {
+            const failed = {};
+            let good = 0;
+            for (let i = 0; i < 1000; i++) {
+                const code = i % 2 === 0 ? 'scriptOutput = new Uint8Array(2_000_000).length'
+                    : 'const all = []; setInterval(() => {}, 1000); fetch.leak = all; for (;;) all.push([all, () => all, Promise.resolve(all)])';
+                const { value, error } = await Wapo.run(code, { memoryLimit: 3 << 20 });
+                if (value === 2_000_000 || /out of memory/.test(error)) good++;
+                else failed[error] = i;
+            }
+            return { good, failed };
+        })();
+        export default { fetch: async () => Response.json(await all) };";
+    let (_running, address, _folder) = serve_text(program, &["--memory", "64M"]).await;
+    let answer = get(&address, "/").await;
+    assert_eq!(body(&answer), r#"{"good":1000,"failed":{}}"#);
+}
+
+/// A module with a function `spin` that never returns, one `grow` for its memory, and that
+/// memory, which has no maximum.
+const MODULE: &str = "new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.fromHex(\
+    '0061736d01000000' + '01090260000060017f017f' + '0303020001' + '0503010001' +\
+    '07180304' + '7370696e0000' + '0467726f770001' + '066d656d6f72790200' +\
+    '0a1002' + '0700' + '03400c000b0b' + '0600' + '200040000b'))).exports";
+
+#[tokio::test]
+async fn nested_code_without_end_costs_its_own_request() {
+    let program = format!(
+        "
+        const {{ spin }} = {MODULE};
+        export default {{ fetch({{ url }}) {{
+            if (url.endsWith('/spin')) try {{ spin(); }} catch {{}} finally {{ return new Response('caught'); }}
+            return new Response('well');
+        }} }};"
+    );
+    let arguments = ["--env", "WAPO_JS_REQUEST_CPU_MS=500"];
+    let (_running, address, _folder) = serve_text(&program, &arguments).await;
+    for _ in 0..2 {
+        let answer = get(&address, "/spin").await;
+        assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+        let answer = get(&address, "/").await;
+        assert_eq!(body(&answer), "well");
+    }
+}
+
+#[tokio::test]
+async fn nested_memory_without_end_does_not_end_the_instance() {
+    let program = format!(
+        "
+        let asked = 0;
+        export default {{ fetch({{ url }}) {{
+            asked++;
+            if (!url.endsWith('/bomb')) return new Response('asked ' + asked);
+            const {{ grow, memory }} = {MODULE};
+            let pages = 0;
+            for (let more = 1024; more >= 1; more /= 2) while (grow(more) >= 0) pages += more;
+            let thrown;
+            try {{ memory.grow(1024); }} catch (e) {{ thrown = e.name; }}
+            const all = [];
+            try {{ for (;;) all.push(new WebAssembly.Memory({{ initial: 64 }})); }} catch (e) {{ thrown += e.name; }}
+            return Response.json([pages > 100, pages < 1024, thrown, memory.buffer.byteLength === (pages + 1) * 65536]);
+        }} }};"
+    );
+    let (_running, address, _folder) = serve_text(&program, &["--memory", "64M"]).await;
+    let answer = get(&address, "/bomb").await;
+    assert_eq!(body(&answer), r#"[true,true,"RangeErrorRangeError",true]"#);
+    // It is the same instance.
+    let answer = get(&address, "/").await;
+    assert_eq!(body(&answer), "asked 2");
+}
+
+#[tokio::test]
+async fn what_a_script_exports_is_called_and_the_program_ends() {
+    let folder = tempfile::tempdir().expect("folder");
+    for (name, script) in [
+        ("sync.js", "module.exports = () => { console.log('called with', scriptArgs); };"),
+        (
+            "async.js",
+            "module.exports = async () => { await new Promise((go) => setTimeout(go, 5)); console.log('called with', scriptArgs); };",
+        ),
+    ] {
+        std::fs::write(folder.path().join(name), script).expect("file");
+        let output = support::output(folder.path(), &["run", name, "--", "a"]).await;
+        let log = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        assert!(log.contains("called with [ 'a' ]"), "{log}");
+    }
+    let throws = "module.exports = async () => { throw new Error('from the entry'); };";
+    std::fs::write(folder.path().join("throws.js"), throws).expect("file");
+    let output = support::output(folder.path(), &["run", "throws.js"]).await;
+    let log = text(&output.stderr);
+    assert!(!output.status.success() && log.contains("from the entry"), "{log}");
+}
+
+#[tokio::test]
+async fn the_example_runs_scripts_of_strangers() {
+    let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../guests/wapo-js/examples");
+    let (_running, address) = serve(&examples, "isolate-eval", &[]).await;
+    let answer = post(&address, "/?arg=6&arg=7", "module.exports = () => scriptArgs[0] * scriptArgs[1]").await;
+    assert_eq!(body(&answer), r#"{"value":42,"logs":[]}"#);
+    let answer = post(&address, "/", "console.log('here'); for (;;);").await;
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    assert!(answer.contains("the time limit of 500ms is over") && answer.contains("here"), "{answer}");
+    let answer = post(&address, "/", "module.exports = () => fetch('http://127.0.0.1:1/')").await;
+    assert!(answer.contains("may not connect"), "{answer}");
+}
