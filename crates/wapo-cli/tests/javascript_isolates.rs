@@ -81,7 +81,10 @@ async fn requests_and_timers_have_their_turns_while_an_isolate_computes() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let answer = spinning.await.expect("it was asked");
-    assert_eq!(body(&answer), "the time limit of 3s is over after many ticks");
+    assert_eq!(
+        body(&answer),
+        "the time limit of 3s is over after many ticks"
+    );
     assert!(seen > 3, "{seen} answers while it computed");
 }
 
@@ -210,7 +213,10 @@ async fn nested_memory_without_end_does_not_end_the_instance() {
 async fn what_a_script_exports_is_called_and_the_program_ends() {
     let folder = tempfile::tempdir().expect("folder");
     for (name, script) in [
-        ("sync.js", "module.exports = () => { console.log('called with', scriptArgs); };"),
+        (
+            "sync.js",
+            "module.exports = () => { console.log('called with', scriptArgs); };",
+        ),
         (
             "async.js",
             "module.exports = async () => { await new Promise((go) => setTimeout(go, 5)); console.log('called with', scriptArgs); };",
@@ -226,18 +232,34 @@ async fn what_a_script_exports_is_called_and_the_program_ends() {
     std::fs::write(folder.path().join("throws.js"), throws).expect("file");
     let output = support::output(folder.path(), &["run", "throws.js"]).await;
     let log = text(&output.stderr);
-    assert!(!output.status.success() && log.contains("from the entry"), "{log}");
+    assert!(
+        !output.status.success() && log.contains("from the entry"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
 async fn the_example_runs_scripts_of_strangers() {
     let examples = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../guests/wapo-js/examples");
     let (_running, address) = serve(&examples, "isolate-eval", &[]).await;
-    let answer = post(&address, "/?arg=6&arg=7", "module.exports = () => scriptArgs[0] * scriptArgs[1]").await;
+    let answer = post(
+        &address,
+        "/?arg=6&arg=7",
+        "module.exports = () => scriptArgs[0] * scriptArgs[1]",
+    )
+    .await;
     assert_eq!(body(&answer), r#"{"value":42,"logs":[]}"#);
     let answer = post(&address, "/", "console.log('here'); for (;;);").await;
     assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
-    assert!(answer.contains("the time limit of 500ms is over") && answer.contains("here"), "{answer}");
-    let answer = post(&address, "/", "module.exports = () => fetch('http://127.0.0.1:1/')").await;
+    assert!(
+        answer.contains("the time limit of 500ms is over") && answer.contains("here"),
+        "{answer}"
+    );
+    let answer = post(
+        &address,
+        "/",
+        "module.exports = () => fetch('http://127.0.0.1:1/')",
+    )
+    .await;
     assert!(answer.contains("may not connect"), "{answer}");
 }

@@ -234,7 +234,13 @@ fn others_run_while_a_task_computes_and_wakes_of_it_are_kept() {
         .await;
         seen.borrow_mut().push("main is polled again".to_owned());
     });
-    let expected = ["main 0", "other 0", "main 1", "other 1", "main is polled again"];
+    let expected = [
+        "main 0",
+        "other 0",
+        "main 1",
+        "other 1",
+        "main is polled again",
+    ];
     assert_eq!(*log.borrow(), expected);
     assert_eq!(outcome, 1);
 }

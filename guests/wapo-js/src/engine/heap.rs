@@ -115,7 +115,9 @@ pub(crate) fn collect(ctx: &Ctx<'_>) {
 /// Whether a block of a size could be had, and the spare would still be there.
 pub(crate) fn has_room_for(bytes: usize) -> bool {
     let mut block = Vec::<u8>::new();
-    let has = block.try_reserve_exact(bytes.saturating_add(SPARE_BYTES)).is_ok();
+    let has = block
+        .try_reserve_exact(bytes.saturating_add(SPARE_BYTES))
+        .is_ok();
     // Seen, so that the compiler does not leave it out.
     black_box(&block);
     has
@@ -208,7 +210,9 @@ impl Heap {
 
 /// How a block of a size lies in memory, with its head.
 fn layout(size: usize) -> Option<Layout> {
-    let size = size.checked_next_multiple_of(ALIGN)?.checked_add(HEAD_BYTES)?;
+    let size = size
+        .checked_next_multiple_of(ALIGN)?
+        .checked_add(HEAD_BYTES)?;
     Layout::from_size_align(size, ALIGN).ok()
 }
 

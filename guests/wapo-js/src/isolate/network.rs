@@ -43,7 +43,9 @@ fn split(rule: &str) -> (&str, Option<u16>) {
 
 /// An address without the brackets that IPv6 has in URLs.
 fn bare(host: &str) -> &str {
-    let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
     inner.unwrap_or(host)
 }
 

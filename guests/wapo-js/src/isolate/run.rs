@@ -88,7 +88,11 @@ pub(crate) fn start(
 ) -> Result<Rc<Isolate>, Failure> {
     let all = wish.scripts.iter().chain(&wish.arguments);
     let bytes: usize = all.map(String::len).sum();
-    let env: usize = wish.env.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let env: usize = wish
+        .env
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
     if bytes + env > TEXT_BYTES_MAX {
         return Err(Failure::range_error(format!(
             "{} bytes of scripts, arguments and variables: {TEXT_BYTES_MAX} is the most",

@@ -51,7 +51,9 @@ fn start<'js>(
         env: pairs(wish.get("env")?)?,
         network: network(wish.get("network")?)?,
         gas: wish.get::<_, Option<f64>>("gas")?.map(|units| units as u64),
-        memory: wish.get::<_, Option<f64>>("memory")?.map(|bytes| bytes as usize),
+        memory: wish
+            .get::<_, Option<f64>>("memory")?
+            .map(|bytes| bytes as usize),
         time: wish.get::<_, Option<f64>>("time")?.map(milliseconds),
         processor: wish.get::<_, Option<f64>>("cpu")?.map(milliseconds),
         keeps_logs: wish.get("keepsLogs")?,
@@ -97,7 +99,9 @@ fn milliseconds(given: f64) -> Duration {
 fn pairs(list: Array<'_>) -> rquickjs::Result<Vec<(String, String)>> {
     let all: Vec<String> = list.iter().collect::<rquickjs::Result<_>>()?;
     let pairs = all.chunks_exact(2);
-    Ok(pairs.map(|pair| (pair[0].clone(), pair[1].clone())).collect())
+    Ok(pairs
+        .map(|pair| (pair[0].clone(), pair[1].clone()))
+        .collect())
 }
 
 fn network(given: Value<'_>) -> rquickjs::Result<Network> {

@@ -41,7 +41,10 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let _ = ctx.store_userdata(Kept::default());
     let area = Object::new(ctx.clone())?;
     area.set("print", Func::from(print))?;
-    area.set("keep", Func::from(|ctx: Ctx<'js>, is_on: bool| keep(&ctx, is_on)))?;
+    area.set(
+        "keep",
+        Func::from(|ctx: Ctx<'js>, is_on: bool| keep(&ctx, is_on)),
+    )?;
     area.set("kept", Func::from(|ctx: Ctx<'js>| Nullable(json(&ctx))))?;
     Ok(area)
 }

@@ -74,7 +74,9 @@ const AREAS_OF_ISOLATES: &[&str] = &[
 
 /// Takes away what isolates do not have.
 fn restrict(native: &Object<'_>) -> rquickjs::Result<()> {
-    let areas = native.keys::<String>().collect::<rquickjs::Result<Vec<_>>>()?;
+    let areas = native
+        .keys::<String>()
+        .collect::<rquickjs::Result<Vec<_>>>()?;
     for area in areas {
         if !AREAS_OF_ISOLATES.contains(&area.as_str()) {
             native.remove(area)?;

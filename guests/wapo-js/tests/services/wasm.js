@@ -74,10 +74,11 @@ const areas = {
     self = make(through(I32, I32), { env: { f: (n) => (n > 0 ? self.call(n - 1) + 1 : 0) } });
     equal("into itself", self.call(20), 20);
     equal("without end", thrown(() => { const s = make(through(I32, I32), { env: { f: (n) => s.call(n) } }); s.call(1); }), "RangeError");
-    equal("one world's function in another", make(through(I32, I32), { env: { f: make(ADD).add } }).call(4), 4);
+    equal("one world's function in another", make(through(I32, I32), { env: { f: make(through(I32, I32), { env: { f: (n) => n + 1 } }).call } }).call(4), 5);
+    equal("one of another type", thrown(() => make(through(I32, I32), { env: { f: make(ADD).add } })), "LinkError");
     const missing = (imports) => thrown(() => make(through(I32, I32), imports));
     equal("what is wrong", [missing(), missing({}), missing({ env: {} }), missing({ env: { f: 1 } })], ["TypeError", "TypeError", "LinkError", "LinkError"]);
-    equal("another type", thrown(() => make({ 1: [type([F64], [])], 2: [importing("env", "f", 0, 0)] }, { env: { f: self.call } })), "LinkError");
+    equal("its own of another type", thrown(() => make({ 1: [type([F64], [])], 2: [importing("env", "f", 0, 0)] }, { env: { f: self.call } })), "LinkError");
   },
 
   start(equal) {

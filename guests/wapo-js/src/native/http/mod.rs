@@ -73,7 +73,11 @@ fn head<'js>(ctx: &Ctx<'js>, wish: &Object<'js>) -> rquickjs::Result<Request<()>
     if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
         return Err(wrong(&format!("{url:?} is no address of HTTP")));
     }
-    let plain = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    let plain = if uri.scheme_str() == Some("https") {
+        443
+    } else {
+        80
+    };
     let port = uri.port_u16().unwrap_or(plain);
     let allowed = network::check(ctx, uri.host().unwrap_or_default(), port);
     allowed.map_err(|failure| failure.throw(ctx))?;

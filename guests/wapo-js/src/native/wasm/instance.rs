@@ -33,7 +33,11 @@ pub(super) fn instantiate<'js>(
         let linked = link(&ctx, &world, &roots, links.get(index)?, import.ty())?;
         let missing = || {
             let name = format!("{}.{}", import.module(), import.name());
-            raise(&ctx, Kind::Link, &format!("the import {name} is of another kind"))
+            raise(
+                &ctx,
+                Kind::Link,
+                &format!("the import {name} is of another kind"),
+            )
         };
         externs.push(linked.ok_or_else(missing)?);
     }
@@ -50,7 +54,9 @@ pub(super) fn instantiate<'js>(
         }
     }
     let exports = Array::new(ctx.clone())?;
-    let public = module.exports().filter(|export| start.as_deref() != Some(export.name()));
+    let public = module
+        .exports()
+        .filter(|export| start.as_deref() != Some(export.name()));
     for (index, export) in public.enumerate() {
         let found = instance.get_export(&*world.store.borrow(), export.name());
         let Some(found) = found else { continue };
@@ -86,13 +92,14 @@ fn link<'js>(
                 return Ok(None);
             };
             let wanted = ty.clone();
-            let stop = move |_: wasmi::Caller<'_, _>, given: &[wasmi::Val], _: &mut [wasmi::Val]| {
-                Err(Error::host(Wanted {
-                    import,
-                    ty: wanted.clone(),
-                    arguments: given.to_vec(),
-                }))
-            };
+            let stop =
+                move |_: wasmi::Caller<'_, _>, given: &[wasmi::Val], _: &mut [wasmi::Val]| {
+                    Err(Error::host(Wanted {
+                        import,
+                        ty: wanted.clone(),
+                        arguments: given.to_vec(),
+                    }))
+                };
             let mut store = world.store.borrow_mut();
             Some(Extern::Func(Func::new(&mut *store, ty.clone(), stop)))
         }
@@ -100,7 +107,11 @@ fn link<'js>(
             let value: Value<'js> = given.get("value")?;
             let value = to_wasm(ctx, roots, world, &value, ty.content())?;
             let mut store = world.store.borrow_mut();
-            Some(Extern::Global(Global::new(&mut *store, value, ty.mutability())))
+            Some(Extern::Global(Global::new(
+                &mut *store,
+                value,
+                ty.mutability(),
+            )))
         }
         _ => None,
     })

@@ -17,7 +17,10 @@ use std::rc::Rc;
 
 use rquickjs::prelude::{Func, Rest};
 use rquickjs::{Class, Ctx, Function, JsLifetime, Object, Persistent, Value};
-use wasmi::{Engine, Extern, Global, Memory, MemoryType, Mutability, Ref, RefType, Table, TableType, Val, ValType};
+use wasmi::{
+    Engine, Extern, Global, Memory, MemoryType, Mutability, Ref, RefType, Table, TableType, Val,
+    ValType,
+};
 
 use self::convert::{to_js, to_wasm};
 use self::world::{Pressure, WasmWorld, World};
@@ -80,7 +83,9 @@ fn raise(ctx: &Ctx<'_>, kind: Kind, message: &str) -> rquickjs::Error {
         Kind::Link => "LinkError",
         Kind::Runtime => "RuntimeError",
     };
-    let raise = ctx.userdata::<Wasm>().and_then(|wasm| wasm.raise.borrow().clone());
+    let raise = ctx
+        .userdata::<Wasm>()
+        .and_then(|wasm| wasm.raise.borrow().clone());
     let raise = raise.ok_or(rquickjs::Error::Unknown);
     let thrown = raise.and_then(|raise| raise.restore(ctx)?.call::<_, ()>((kind, message)));
     thrown.err().unwrap_or(rquickjs::Error::Unknown)
@@ -89,7 +94,11 @@ fn raise(ctx: &Ctx<'_>, kind: Kind, message: &str) -> rquickjs::Error {
 /// The interpreter of a context.
 fn engine(ctx: &Ctx<'_>) -> Engine {
     match ctx.userdata::<Wasm>() {
-        Some(wasm) => wasm.engine.borrow_mut().get_or_insert_with(world::engine).clone(),
+        Some(wasm) => wasm
+            .engine
+            .borrow_mut()
+            .get_or_insert_with(world::engine)
+            .clone(),
         None => world::engine(),
     }
 }
@@ -145,7 +154,8 @@ fn new_memory<'js>(
     let world = of(&world);
     pressure(&ctx).relieve(&ctx);
     let mut ty = MemoryType::builder();
-    ty.min(initial as u64).max(maximum.map(|maximum| maximum as u64));
+    ty.min(initial as u64)
+        .max(maximum.map(|maximum| maximum as u64));
     let made = ty.build().map_err(wasmi::Error::from);
     let made = made.and_then(|ty| Memory::new(&mut *world.store.borrow_mut(), ty));
     let memory = made.map_err(|error| {
@@ -238,11 +248,7 @@ fn reference<'js>(
     })
 }
 
-fn table_size<'js>(
-    ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
-    id: u32,
-) -> rquickjs::Result<f64> {
+fn table_size<'js>(ctx: Ctx<'js>, world: Class<'js, WasmWorld>, id: u32) -> rquickjs::Result<f64> {
     let world = of(&world);
     let table = item(&ctx, &world, id, Extern::into_table)?;
     let size = table.size(&*world.store.borrow());
@@ -362,7 +368,11 @@ fn global_type<'js>(
     let world = of(&world);
     let global = item(&ctx, &world, id, Extern::into_global)?;
     let ty = global.ty(&*world.store.borrow());
-    Ok(format!("{} {}", type_name(ty.content()), ty.mutability().is_mut()))
+    Ok(format!(
+        "{} {}",
+        type_name(ty.content()),
+        ty.mutability().is_mut()
+    ))
 }
 
 fn global_get<'js>(

@@ -12,7 +12,6 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-
 use rquickjs::{ArrayBuffer, ArrayBufferSource, Ctx, Object, Value};
 use wasmi::Memory;
 

@@ -213,7 +213,9 @@ impl wasmi::ResourceLimiter for Limiter {
         desired: usize,
         _: Option<usize>,
     ) -> Result<bool, wasmi_core::LimiterError> {
-        let more = desired.saturating_sub(current).saturating_mul(ELEMENT_BYTES);
+        let more = desired
+            .saturating_sub(current)
+            .saturating_mul(ELEMENT_BYTES);
         Ok(self.take(more, desired.saturating_mul(ELEMENT_BYTES)))
     }
 

@@ -27,7 +27,11 @@ pub(super) fn open<'js>(
     if !matches!(uri.scheme_str(), Some("ws" | "wss")) || uri.host().is_none() {
         return Err(wrong());
     }
-    let plain = if uri.scheme_str() == Some("wss") { 443 } else { 80 };
+    let plain = if uri.scheme_str() == Some("wss") {
+        443
+    } else {
+        80
+    };
     let port = uri.port_u16().unwrap_or(plain);
     let allowed = network::check(&ctx, uri.host().unwrap_or_default(), port);
     allowed.map_err(|failure| failure.throw(&ctx))?;
