@@ -179,7 +179,15 @@ services! {
         but "aborting, the server hears of it: [] instead of [\"AbortError\"]";
     service_hostile: "hostile";
     service_interfaces: "interfaces";
-    service_isolates: "isolates";
     service_scale: "scale";
-    service_wasm: "wasm";
+}
+
+#[tokio::test]
+async fn isolates_give_what_they_made_and_have_what_they_were_given() {
+    service("isolates", &[]).await;
+}
+
+#[tokio::test]
+async fn modules_of_webassembly_are_what_the_interface_says() {
+    service("wasm", &[]).await;
 }
