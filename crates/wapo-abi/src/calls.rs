@@ -243,6 +243,11 @@ macro_rules! for_each_host_call {
                 /// is 0 when a proxy in between hides it.
                 slow 305 http_peer(stream: handle) -> (Option<String>), gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION];
+
+                /// Waits until nobody reads the response any more: the client has left, or the
+                /// exchange is over. Closing the handle ends the wait without an answer.
+                fast 321 http_unread(waker: waker, stream: handle) -> unit, gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING];
             }
 
             net {
@@ -343,6 +348,16 @@ macro_rules! for_each_host_call {
                 /// of its own.
                 fast_encoded 317 tcp_connect_tls_with(host: (String), port: (u16), options: (TlsClientOptions)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, RESOURCE_LIMITED];
+
+                /// Speaks TLS from now on, as 317 does, on a plain stream that the guest has
+                /// connected (STARTTLS). The handle stays. After an error the stream is as it was.
+                fast_encoded 322 stream_start_tls(stream: (i32), name: (String), options: (TlsClientOptions)) max ENCODED_BYTES_MAX -> unit, gas 1000,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, RESOURCE_LIMITED];
+
+                /// The two addresses of a TCP stream as `ip:port`: its own, and that of its
+                /// peer. `CONDITION_ERROR` while it agrees on TLS, `IO_ERROR` when it is broken.
+                slow 323 stream_addrs(handle: handle) -> ((String, String)), gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, CONDITION_ERROR, IO_ERROR];
             }
 
             guard {

@@ -174,9 +174,7 @@ services! {
     service_crypto: "crypto";
     service_encoding: "encoding";
     service_events: "events";
-    // A program hears of a client that leaves only when it reads or writes.
-    service_fetching: "fetching"
-        but "aborting, the server hears of it: [] instead of [\"AbortError\"]";
+    service_fetching: "fetching";
     service_hostile: "hostile";
     service_interfaces: "interfaces";
     service_scale: "scale";

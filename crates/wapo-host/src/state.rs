@@ -185,11 +185,17 @@ impl InstanceState {
         stream: crate::net::stream::Stream,
     ) -> Result<Handle, Errno> {
         let handle = self.resources.insert(Resource::Stream(Box::new(stream)))?;
+        self.watch_flushes(handle)?;
+        Ok(handle)
+    }
+
+    /// Has a stream say when what it buffers can move.
+    pub(crate) fn watch_flushes(&mut self, handle: Handle) -> Result<(), Errno> {
         let wakes = &self.wakes;
         if let Resource::Stream(stream) = self.resources.get(handle)? {
             stream.set_flush_waker(|| crate::wake::flush_waker(wakes, handle.0));
         }
-        Ok(handle)
+        Ok(())
     }
 
     /// Tells the embedder that the guest listens somewhere.

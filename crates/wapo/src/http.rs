@@ -28,7 +28,8 @@
 //!
 //! [`peer`] tells where a request comes from. A client that leaves in the middle
 //! of its request is an error of the body, one that leaves in the middle of the
-//! answer an error of sending; neither looks like an end.
+//! answer an error of sending; neither looks like an end. [`client_left`] waits for it
+//! where nothing is read or written.
 //!
 //! # Upgrades
 //!
@@ -50,7 +51,7 @@ use wapo_abi::message::{HttpHeadOf, HttpRequestOf};
 
 pub use self::body::{Body, BodyError};
 pub use self::channel::BodySender;
-pub use self::exchange::peer;
+pub use self::exchange::{ClientLeft, client_left, peer};
 pub use self::respond::{IntoResponse, Responder};
 pub use self::upgrade::{OnUpgrade, on_upgrade};
 use crate::inbox;

@@ -115,11 +115,7 @@ impl Attempt {
     }
 
     fn start_as(host: &str, port: u16, way: Way) -> Result<Self> {
-        // Literal IPv6 addresses carry brackets in URLs and nowhere else.
-        let host = host
-            .strip_prefix('[')
-            .and_then(|rest| rest.strip_suffix(']'))
-            .unwrap_or(host);
+        let host = bare(host);
         let is_tls = !matches!(way, Way::Plain);
         let number = match way {
             Way::Plain => calls::tcp_connect(host, port),
@@ -151,6 +147,14 @@ impl Attempt {
         poll_call(cx, |waker| calls::poll_res(waker, self.handle.get()))
             .map_ok(|number| TcpStream::from_handle(number.into(), self.is_tls))
     }
+}
+
+/// A host without the brackets that literal IPv6 addresses carry in URLs and nowhere
+/// else.
+fn bare(host: &str) -> &str {
+    host.strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        .unwrap_or(host)
 }
 
 /// Accepts TCP connections on a port of the worker.

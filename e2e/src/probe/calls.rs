@@ -153,6 +153,21 @@ impl Probe {
         self.fast_with(317, &[], &input).await
     }
 
+    /// 322, with encoded options
+    pub async fn stream_start_tls(&self, stream: u32, name: &str, options: &[u8]) -> Fast {
+        let input = [&stream.encode()[..], &name.encode(), options].concat();
+        self.fast_with(322, &[], &input).await
+    }
+
+    /// 323; the stream's own address and that of its peer.
+    pub async fn stream_addrs(&self, handle: u32) -> Result<(String, String), Errno> {
+        let answer = self.slow(323, [handle, 0, 0, 0]).await?;
+        Ok(
+            parity_scale_codec::DecodeAll::decode_all(&mut answer.as_slice())
+                .expect("two addresses"),
+        )
+    }
+
     /// 215
     pub async fn tls_listen_sni(&self, name: &str, identity: (&str, &str)) -> Fast {
         let input = [name.encode(), tls_config(identity)].concat();

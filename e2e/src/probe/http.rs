@@ -45,4 +45,9 @@ impl Probe {
         let answer = self.slow(305, [stream, 0, 0, 0]).await?;
         Ok(Option::decode(&mut answer.as_slice()).expect("an address or none"))
     }
+
+    /// 321
+    pub async fn http_unread(&self, stream: u32) -> Fast {
+        self.wait(321, [stream, 0, 0]).await
+    }
 }

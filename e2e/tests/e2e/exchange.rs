@@ -137,6 +137,25 @@ async fn a_guest_learns_who_asks() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_hears_of_a_client_that_leaves_without_reading_or_writing() {
+    let probe = Probe::start().await;
+    let channel = probe.create_input_channel(4).await.unwrap();
+    let gateway = probe.app().gateway();
+    let mut stream = TcpStream::connect(gateway).await.unwrap();
+    let url = probe.app().url("/");
+    let request = format!("GET {url} HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let (_reply, exchange) = probe.next_exchange(channel).await;
+    let (_, waits) = probe.try_wait(321, [exchange, 0, 0]).await;
+    assert_eq!(waits, Err(Errno::Pending), "the client is there");
+    drop(stream);
+    let heard = within("the client to leave", probe.http_unread(exchange)).await;
+    assert_eq!(heard, Ok(0));
+    let timer = probe.create_timer(10).await.unwrap();
+    assert_eq!(probe.http_unread(timer).await, Err(Errno::Unsupported));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_in_mid_body_is_no_end() {
     let app = suite().await;
     let gateway = app.gateway();

@@ -28,6 +28,7 @@ mod guard;
 mod handles;
 mod host_time;
 mod http;
+mod javascript_network;
 mod kept;
 mod leaving;
 mod lifecycle;

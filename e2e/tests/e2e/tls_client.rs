@@ -208,3 +208,58 @@ async fn a_program_connects_with_its_own_certificate_and_roots() {
     let seen = within("the server", seen).await.unwrap();
     assert_eq!(seen, Some((Some(b"own/1".to_vec()), true)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plain_stream_of_a_guest_speaks_tls_later() {
+    let authority = Authority::new();
+    let probe = probe(&authority).await;
+    let own = authority.issue("later.test");
+    let (port, seen) = server(&own, None).await;
+    let connecting = probe.tcp_connect("127.0.0.1", port.into()).await;
+    let stream = probe.poll_res(connecting.unwrap()).await.unwrap();
+    let (local, peer) = probe.stream_addrs(stream).await.unwrap();
+    assert!(local.starts_with("127.0.0.1:"), "{local}");
+    assert_eq!(peer, format!("127.0.0.1:{port}"));
+    // What cannot be used leaves the stream as it is.
+    let bad = options(&[b""], None, None);
+    let refused = probe.stream_start_tls(stream, "later.test", &bad).await;
+    assert_eq!(refused, Err(Errno::InvalidParameter));
+    let wishes = options(&[b"own/1"], None, None);
+    for name in ["", "not a name", &"x".repeat(300)] {
+        let refused = probe.stream_start_tls(stream, name, &wishes).await;
+        assert_eq!(refused, Err(Errno::InvalidParameter), "{name}");
+    }
+    let begun = probe.stream_start_tls(stream, "later.test", &wishes).await;
+    assert_eq!(begun, Ok(0));
+    assert!(probe.poll_write(stream, b"a").await.is_ok());
+    assert_eq!(probe.poll_read(stream, 1).await, Ok(b"b".to_vec()));
+    let seen = within("the server", seen).await.unwrap();
+    assert_eq!(seen, Some((Some(b"own/1".to_vec()), false)));
+    let told = probe.stream_addrs(stream).await.unwrap();
+    assert_eq!(told, (local, peer), "the same socket");
+    // Once is enough, and other things never.
+    let again = probe.stream_start_tls(stream, "later.test", &wishes).await;
+    assert_eq!(again, Err(Errno::Unsupported));
+    let timer = probe.create_timer(10).await.unwrap();
+    for (handle, errno) in [(timer, Errno::Unsupported), (7_777, Errno::NotFound)] {
+        let refused = probe.stream_start_tls(handle, "later.test", &wishes).await;
+        assert_eq!(refused, Err(errno));
+        assert_eq!(probe.stream_addrs(handle).await, Err(errno));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_name_is_found_out_when_tls_begins_later() {
+    let authority = Authority::new();
+    let probe = probe(&authority).await;
+    let (port, _seen) = server(&authority.issue("one.test"), None).await;
+    let connecting = probe.tcp_connect("127.0.0.1", port.into()).await;
+    let stream = probe.poll_res(connecting.unwrap()).await.unwrap();
+    let wishes = options(&[], None, None);
+    let begun = probe.stream_start_tls(stream, "other.test", &wishes).await;
+    assert_eq!(begun, Ok(0));
+    assert_eq!(probe.stream_addrs(stream).await, Err(Errno::Condition));
+    assert_eq!(probe.poll_read(stream, 1).await, Err(Errno::Io));
+    assert_eq!(probe.net_failure(stream).await.unwrap().0, TLS);
+    assert_eq!(probe.stream_addrs(stream).await, Err(Errno::Io));
+}

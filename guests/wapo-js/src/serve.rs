@@ -15,13 +15,19 @@ use crate::program::{Handler, Program};
 /// What its evaluation throws, as a text.
 pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String> {
     limit_polls(START_LIMIT);
-    let handler = program.evaluate(engine).await?;
+    // A program may end before its first evaluation does, as one that accepts connections
+    // for ever.
+    let exit = engine.until(|engine| engine.exit_code().is_some());
+    let handler = match before(exit, program.evaluate(engine)).await {
+        Some(evaluated) => evaluated?,
+        None => None,
+    };
     limit_polls(cpu_limit());
     let over = engine.until(|engine| {
         // The last question is one for JavaScript, so it is asked last.
         engine.exit_code().is_some() || (engine.is_idle() && !engine.is_serving(handler.as_ref()))
     });
-    either(over, requests(engine, &handler)).await;
+    before(over, requests(engine, &handler)).await;
     engine.emit_output();
     match engine.exit_code() {
         Some(code) if code != 0 => std::process::exit(code),
@@ -39,12 +45,12 @@ async fn requests(engine: &Engine, handler: &Handler) {
     }
 }
 
-/// Waits for the first of two futures.
-async fn either(first: impl Future<Output = ()>, second: impl Future<Output = ()>) {
-    let (mut first, mut second) = (pin!(first), pin!(second));
-    poll_fn(|cx| match first.as_mut().poll(cx) {
-        Poll::Pending => second.as_mut().poll(cx),
-        ready => ready,
+/// What a future gives, unless the end comes before.
+async fn before<T>(end: impl Future<Output = ()>, future: impl Future<Output = T>) -> Option<T> {
+    let (mut end, mut future) = (pin!(end), pin!(future));
+    poll_fn(|cx| match end.as_mut().poll(cx) {
+        Poll::Pending => future.as_mut().poll(cx).map(Some),
+        Poll::Ready(()) => Poll::Ready(None),
     })
-    .await;
+    .await
 }

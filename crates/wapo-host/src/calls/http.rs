@@ -1,12 +1,15 @@
 //! Calls of the family `http`: what an exchange has besides its bodies.
 //!
 //! Requests arrive through `channel`, bodies go through the `poll_*` calls.
-//! Nothing here waits: trailers are there when the end of a body is.
+//! Trailers are there when the end of a body is; nothing waits but the call that
+//! watches the client.
+
+use std::task::Poll;
 
 use parity_scale_codec::DecodeAll as _;
-use wapo_abi::Errno;
+use wapo_abi::{Errno, WakerId};
 
-use super::task::SHUTDOWN_BYTES;
+use super::task::{SHUTDOWN_BYTES, poll_lazily};
 use super::{WORK_CALL, WORK_PARSED_BYTE, WORK_SYSCALL, family};
 use crate::net::body::{GuestBody, NoTrailers, Trailers};
 use crate::net::stream::Stream;
@@ -50,6 +53,15 @@ impl family::http::Calls for InstanceState {
     fn http_peer(&mut self, stream: Handle) -> Result<Option<String>, Errno> {
         let peer = body(&mut self.resources, stream)?.peer;
         Ok(peer.map(|address| address.to_string()))
+    }
+
+    fn http_unread(&mut self, waker: WakerId, stream: Handle) -> Result<(), Errno> {
+        let (lazy, resources) = self.lazy_waker(waker);
+        let body = body(resources, stream)?;
+        match poll_lazily(lazy, |cx| body.stream.writer().poll_unread(cx)) {
+            Poll::Ready(()) => Ok(()),
+            Poll::Pending => Err(Errno::PENDING),
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl family::net::Calls for InstanceState {
 }
 
 /// The name that a server's certificate has to have.
-fn server_name(host: &str) -> Result<ServerName<'static>, Errno> {
+pub(super) fn server_name(host: &str) -> Result<ServerName<'static>, Errno> {
     match Host::parse(host) {
         Ok(Host::Address(address)) => Ok(ServerName::IpAddress(address.into())),
         Ok(Host::Name(name)) => ServerName::try_from(name).map_err(|_| Errno::INVALID_PARAMETER),

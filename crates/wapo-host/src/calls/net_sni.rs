@@ -36,7 +36,8 @@ impl InstanceState {
         protocols: Vec<Vec<u8>>,
     ) -> Result<Handle, Errno> {
         if name.len() > HOST_BYTES_MAX || protocols.len() > PROTOCOLS_MAX {
-            return Err(Errno::INVALID_PARAMETER);
+            let text = "the name is too long, or there are too many protocols";
+            return Err(self.refuse_name("a name", text));
         }
         let is_name = |protocol: &Vec<u8>| (1..=PROTOCOL_BYTES_MAX).contains(&protocol.len());
         if !protocols.iter().all(is_name) {

@@ -9,12 +9,11 @@
 
 mod ends;
 
-use std::io;
-use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::{io, mem};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -73,6 +72,8 @@ struct State {
     is_reader_gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
+    /// Of whoever waits for the reader to leave.
+    watcher: Option<Waker>,
 }
 
 /// What the writer has said about the end.
@@ -98,6 +99,7 @@ impl State {
             is_reader_gone: false,
             reader: None,
             writer: None,
+            watcher: None,
         }
     }
 
@@ -163,7 +165,9 @@ impl Pipe {
         state.is_reader_gone = true;
         let unread = mem::take(&mut state.buffer);
         state.relax();
+        let watcher = state.watcher.take();
         wake(state, |state| &mut state.writer);
+        watcher.into_iter().for_each(Waker::wake);
         drop(unread);
     }
 

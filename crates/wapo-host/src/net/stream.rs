@@ -56,6 +56,17 @@ pub(crate) struct Accepted {
     server_name: Option<Arc<str>>,
 }
 
+/// Why a stream has no socket to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoSocket {
+    /// It is none that has one.
+    Never,
+    /// The peers still agree on TLS.
+    Early,
+    /// It was given back: the handshake has failed.
+    Gone,
+}
+
 /// What was agreed on when a stream began.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct TlsFacts {
@@ -93,6 +104,20 @@ impl Stream {
             Self::Tls(stream) => Some(stream.set_option(option)),
             Self::Accepted(accepted) => accepted.stream.set_option(option),
             Self::Body(_) => None,
+        }
+    }
+
+    /// The socket, unless it is hidden in a handshake; a body has none.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSocket`] says why there is none.
+    pub(crate) fn socket(&self) -> Result<&TcpStream, NoSocket> {
+        match self {
+            Self::Tcp { io, .. } | Self::Raw { io, .. } => Ok(io),
+            Self::Tls(stream) => stream.socket(),
+            Self::Accepted(accepted) => accepted.stream.socket(),
+            Self::Body(_) => Err(NoSocket::Never),
         }
     }
 

@@ -31,7 +31,7 @@ use crate::net::connect::Dialer;
 use crate::net::identity;
 use crate::net::port::SocketOption;
 use crate::net::read_ahead::ReadAhead;
-use crate::net::stream::TlsFacts;
+use crate::net::stream::{NoSocket, TlsFacts};
 use crate::net::task::OwnedTask;
 
 /// How the host speaks TLS.
@@ -312,6 +312,19 @@ impl TlsStream {
                 Ok(())
             }
             State::Failed => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// The socket below, once the handshake is over.
+    ///
+    /// # Errors
+    ///
+    /// [`NoSocket`] before, and when it has failed.
+    pub(crate) fn socket(&self) -> Result<&TcpStream, NoSocket> {
+        match &self.state {
+            State::Open((io, _)) => Ok(io.get_ref().0.socket()),
+            State::Handshaking(_) => Err(NoSocket::Early),
+            State::Failed => Err(NoSocket::Gone),
         }
     }
 

@@ -1,12 +1,14 @@
-//! What an exchange has besides its bodies: the client's address, trailers,
-//! and a way to break off.
+//! What an exchange has besides its bodies: the client's address, whether the client
+//! is still there, trailers, and a way to break off.
 //!
 //! Wraps the calls of the family `http`. Called by the bodies and the
 //! responder of this folder. A host that does not know the calls is no error:
-//! there are no trailers and no address then.
+//! there are no trailers and no address then, and no client ever leaves.
 
 use std::borrow::Cow;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Weak;
 use std::task::{Context, Poll};
 
@@ -18,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::net::TcpStream;
 use crate::sys::calls;
+use crate::task::poll_call;
 
 /// Address of the client that sent a request, as the worker knows it.
 ///
@@ -46,6 +49,54 @@ impl Exchange {
     fn peer(&self) -> Option<SocketAddr> {
         let handle = self.0.upgrade()?;
         calls::http_peer(handle.get()).ok()??.parse().ok()
+    }
+}
+
+/// Waits for the client of a request to leave before it has its answer.
+///
+/// For work that is in vain then: reads and writes fail as well, but a handler that
+/// computes or waits for something else does neither. To be awaited beside the answer,
+/// which ends the wait: the future is done as well when the exchange is over, or never.
+/// It is never done for a request that did not come from [`super::accept`] or
+/// [`super::serve`], nor on workers that do not tell.
+///
+/// ```no_run
+/// # use wapo::http::{Body, Request};
+/// # async fn search() -> String { String::new() }
+/// async fn find(request: Request<Body>) -> String {
+///     tokio::select! {
+///         found = search() => found,
+///         () = wapo::http::client_left(&request) => String::new(), // for nobody
+///     }
+/// }
+/// ```
+pub fn client_left(request: &Request<Body>) -> ClientLeft {
+    ClientLeft(request.body().exchange().cloned())
+}
+
+/// The future of [`client_left`].
+///
+/// # Cancel safety
+///
+/// Nothing is lost when it is dropped.
+#[derive(Debug)]
+#[must_use = "nothing is heard unless it is awaited"]
+pub struct ClientLeft(Option<Exchange>);
+
+impl Future for ClientLeft {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(exchange) = &self.0 else {
+            return Poll::Pending;
+        };
+        let Some(handle) = exchange.0.upgrade() else {
+            return Poll::Ready(());
+        };
+        match poll_call(cx, |waker| calls::http_unread(waker, handle.get())) {
+            Poll::Pending | Poll::Ready(Err(Error::UNKNOWN_CALL_NUMBER)) => Poll::Pending,
+            Poll::Ready(_) => Poll::Ready(()),
+        }
     }
 }
 
@@ -179,6 +230,31 @@ mod tests {
         assert_eq!(fake::calls("close").len(), 1);
         assert_eq!(exchange.and_then(|exchange| exchange.peer()), None);
         assert_eq!(fake::calls("http_peer").len(), 0);
+    }
+
+    #[test]
+    fn a_client_that_leaves_is_heard_of_where_the_host_tells() {
+        fake::install();
+        let stream = TcpStream::from_handle(3.into(), false);
+        let head = wapo_abi::message::HttpHeadOf {
+            method: "GET".into(),
+            url: "/".into(),
+            headers: Vec::new(),
+        };
+        let request = Request::new(Body::incoming(stream, &head));
+        let mut left = client_left(&request);
+        let mut nobody = client_left(&Request::new(Body::empty()));
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let mut poll = |left: &mut ClientLeft| Pin::new(left).poll(&mut cx).is_ready();
+        assert!(!poll(&mut left), "it waits");
+        fake::answer("http_unread", Answer::Fails(Errno::UNKNOWN_CALL_NUMBER));
+        assert!(!poll(&mut left), "a host that cannot tell");
+        fake::answer("http_unread", Answer::Value(0));
+        assert!(poll(&mut left));
+        drop(request);
+        assert!(poll(&mut left), "the exchange is over");
+        assert_eq!(fake::calls("http_unread").len(), 3);
+        assert!(!poll(&mut nobody));
     }
 
     #[test]

@@ -83,6 +83,10 @@ fn reason(handle: i32, error: Error) -> Option<NetError> {
     ) {
         return None;
     }
+    ask(handle, error)
+}
+
+fn ask(handle: i32, error: Error) -> Option<NetError> {
     // Hosts of Wapo 0.x do not know the call.
     let (kind, text) = calls::net_failure(handle).ok()?;
     Some(NetError {
@@ -105,6 +109,13 @@ pub(crate) fn io_error(handle: i32, error: Error) -> io::Error {
 /// whoever shows it.
 pub(crate) fn remember(handle: i32, error: Error) -> Error {
     LAST.set(reason(handle, error));
+    error
+}
+
+/// As [`remember`], of a call without a handle for which the host has a reason whatever
+/// its number is.
+pub(crate) fn remember_any(error: Error) -> Error {
+    LAST.set(ask(NO_HANDLE, error));
     error
 }
 

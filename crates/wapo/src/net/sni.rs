@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 
 use wapo_abi::message::SniConfig;
 
-use super::{Identity, TcpStream, TlsServerConfig, poll_accept};
+use super::{Identity, TcpStream, TlsServerConfig, failure, poll_accept};
 use crate::error::Result;
 use crate::handle::Handle;
 use crate::sys::calls;
@@ -80,7 +80,8 @@ impl SniTlsListener {
     /// certificate does not fit it.
     pub fn bind(sni: impl AsRef<str>, config: impl Into<TlsServerConfig>) -> Result<Self> {
         let name = sni.as_ref().to_owned();
-        let handle = calls::tls_listen_sni(name.clone(), config.into())?.into();
+        let number = calls::tls_listen_sni(name.clone(), config.into());
+        let handle = number.map_err(failure::remember_any)?.into();
         Ok(Self {
             handle,
             name,
@@ -132,7 +133,8 @@ impl SniTlsListener {
             identity: identity.map(Into::into),
             protocols: protocols.clone(),
         };
-        let handle = calls::sni_listen(name.clone(), config)?.into();
+        let number = calls::sni_listen(name.clone(), config);
+        let handle = number.map_err(failure::remember_any)?.into();
         Ok(Self {
             handle,
             name,

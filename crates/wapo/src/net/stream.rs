@@ -3,14 +3,16 @@
 //! Reads go straight into the caller's buffer. There is no buffer here to
 //! flush; the host may have one for TLS, so flushing asks it then.
 
+use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 
 use crate::error::{Error, Result};
 use crate::handle::Handle;
-use crate::net::failure;
+use crate::net::{TlsOptions, bare, failure};
 #[cfg(any(feature = "tokio", feature = "hyper"))]
 use crate::sys;
 use crate::sys::calls;
@@ -56,6 +58,73 @@ impl TcpStream {
     /// host is agreed on.
     pub fn protocol(&self) -> Option<Vec<u8>> {
         calls::stream_tls(self.handle.get()).ok()?.1
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// `ResourceBusy` before TLS by the host is agreed on; when the connection is
+    /// broken, or is none of TCP; on a host that cannot tell.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.addrs()?.0)
+    }
+
+    /// The address of the other end of the socket: of the proxy, where one is between.
+    ///
+    /// # Errors
+    ///
+    /// As [`local_addr`](Self::local_addr).
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.addrs()?.1)
+    }
+
+    fn addrs(&self) -> io::Result<(SocketAddr, SocketAddr)> {
+        let addrs = calls::stream_addrs(self.handle());
+        let (local, peer) = addrs.map_err(|error| self.io_error(error))?;
+        match (local.parse(), peer.parse()) {
+            (Ok(local), Ok(peer)) => Ok((local, peer)),
+            _ => Err(Error::INVALID_ENCODING.into()),
+        }
+    }
+
+    /// Waits until TLS by the host is agreed on, which is else done with the first read
+    /// or write; a plain stream has nothing to wait for.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidData` when there is no agreement, `TimedOut` when the peer is too slow.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when the future is dropped.
+    pub async fn handshake(&self) -> io::Result<()> {
+        if !self.is_buffered {
+            return Ok(());
+        }
+        let flushed = poll_fn(|cx| poll_call(cx, |waker| calls::poll_flush(waker, self.handle())));
+        match flushed.await {
+            Err(Error::UNKNOWN_CALL_NUMBER) => Ok(()),
+            outcome => outcome.map_err(|error| self.io_error(error)),
+        }
+    }
+
+    /// Speaks TLS by the host from now on, as a client (STARTTLS): for protocols that
+    /// begin in plain text. The server's certificate is checked against the name.
+    ///
+    /// The handshake happens with the first read or write, or with
+    /// [`handshake`](Self::handshake).
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` for what is no name, or options that cannot be used; `Unsupported`
+    /// for streams that were accepted or speak TLS, and on a host of Wapo 0.x. The
+    /// connection is closed then.
+    pub fn start_tls(mut self, name: &str, options: TlsOptions) -> io::Result<Self> {
+        let started = calls::stream_start_tls(self.handle(), bare(name).to_owned(), options.into());
+        started.map_err(|error| self.io_error(error))?;
+        self.is_buffered = true;
+        Ok(self)
     }
 
     /// The owner of the host's stream, without keeping it open.
@@ -243,6 +312,44 @@ mod tests {
             1,
             "a host without the call is no error"
         );
+    }
+
+    #[test]
+    fn tls_that_begins_later_is_flushed_as_other_tls() {
+        fake::install();
+        let plain = TcpStream::from_handle(3.into(), false);
+        let stream = plain.start_tls("[::1]", TlsOptions::new()).expect("TLS");
+        assert_eq!(fake::calls("stream_start_tls").len(), 1);
+        let mut shaking = std::pin::pin!(stream.handshake());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(shaking.as_mut().poll(&mut cx).is_pending());
+        fake::answer("poll_flush", Answer::Fails(Errno::UNKNOWN_CALL_NUMBER));
+        let outcome = shaking.as_mut().poll(&mut cx);
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+    }
+
+    #[test]
+    fn tls_that_does_not_begin_closes_the_stream() {
+        fake::install();
+        let plain = TcpStream::from_handle(3.into(), false);
+        fake::answer("stream_start_tls", Answer::Fails(Errno::INVALID_PARAMETER));
+        let error = plain.start_tls("", TlsOptions::new()).expect_err("no name");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert_eq!(fake::calls("close").len(), 1);
+    }
+
+    #[test]
+    fn addresses_are_those_that_the_host_tells() {
+        use parity_scale_codec::Encode as _;
+        fake::install();
+        let stream = TcpStream::from_handle(3.into(), false);
+        for (told, is_right) in [(("127.0.0.1:1", "[::1]:2"), true), (("a", "b"), false)] {
+            fake::answer("stream_addrs", Answer::Bytes(told.encode()));
+            assert_eq!(stream.peer_addr().is_ok(), is_right);
+        }
+        fake::answer("stream_addrs", Answer::Fails(Errno::CONDITION_ERROR));
+        let error = stream.local_addr().expect_err("too early");
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy);
     }
 
     #[test]

@@ -17,20 +17,22 @@ export function hasHttpListener() {
 
 // Gives a request of the gateway to the listener.
 export function dispatchToListener(exchange) {
-  return deliver(exchange, listener);
+  return deliver(exchange, listener, exchange.url);
 }
 
 // Gives an exchange to a function in the form of Wapo 0.x. A function that throws costs this request only.
-export function deliver(exchange, callback) {
+export function deliver(exchange, callback, url) {
   const sink = Promise.withResolvers();
   sink.promise.catch(() => {});
+  const tunnel = exchange.header("upgrade") === null ? null : Promise.withResolvers();
+  tunnel?.promise.catch(() => {});
   try {
     callback({
       method: exchange.method,
-      url: exchange.url,
+      url,
       headers: pairs(exchange.headers),
-      opaqueResponseTx: new Opaque(ANSWER, { exchange, sink }),
-      opaqueInputStream: new Opaque(READ, exchange.takeBody()),
+      opaqueResponseTx: new Opaque(ANSWER, { exchange, sink, tunnel }),
+      opaqueInputStream: new Opaque(READ, tunnel === null ? exchange.takeBody() : tunnelSource(tunnel.promise)),
       opaqueOutputStream: new Opaque(WRITE, sink.promise),
     });
   } catch (error) {
@@ -39,8 +41,30 @@ export function deliver(exchange, callback) {
   }
 }
 
+// What comes after the head of a request for another protocol: nothing, unless it is answered with 101.
+function tunnelSource(connection) {
+  let source = null, isOver = false;
+  return {
+    async read() {
+      source ??= (await connection)?.source() ?? null;
+      return isOver || source === null ? null : source.read();
+    },
+    cancel() {
+      isOver = true;
+      source?.cancel();
+    },
+  };
+}
+
 export function sendHead(tx, { status = 200, headers } = {}) {
-  const { exchange, sink } = Opaque.take(tx, ANSWER);
+  const { exchange, sink, tunnel } = Opaque.take(tx, ANSWER);
+  if (status === 101 && tunnel !== null) {
+    const connection = exchange.tunnel(flat(headers));
+    tunnel.resolve(connection);
+    sink.resolve(connection.then((it) => it.sink()));
+    return;
+  }
+  tunnel?.resolve(null);
   sink.resolve(exchange.start(status, flat(headers)));
 }
 

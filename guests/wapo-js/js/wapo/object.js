@@ -7,6 +7,7 @@ import { Opaque, bytes, callable, close, open, over } from "./handles.js";
 import { isolateEval, run } from "./isolates.js";
 import { callModuleEntry } from "./program.js";
 import { httpListen, httpRequest, sendHead, sendRawHead } from "./http.js";
+import { httpsListen } from "./https.js";
 import { pure } from "./pure.js";
 import { SCALE } from "./scale.js";
 import { streamBridge, streamClose, streamOpenRead, streamOpenWrite, streamWriteChunk } from "./streams.js";
@@ -90,7 +91,7 @@ export const Wapo = {
   memoryStats,
   ...pure,
   SCALE,
-  httpListen, httpRequest,
+  httpListen, httpRequest, httpsListen,
   httpSendResponseHead: sendHead, httpsSendResponseHead: sendHead, httpsSendResponseHeadRaw: sendRawHead,
   queryListen, queryReply,
   isolateEval, run, callModuleEntry,

@@ -4,7 +4,7 @@
 import { INTERNAL, finish, illegal, isObject, need, text } from "./idl.js";
 import { EventTarget, handlerAttributes } from "./event-target.js";
 import { listGet } from "./headers.js";
-import { CLOSED, CLOSING, CONNECTING, OPEN, WebSocket, begin, closeArguments, closeLink, newLink, sendOn } from "./websocket.js";
+import { CLOSED, CLOSING, CONNECTING, OPEN, WebSocket, begin, buffered, closeArguments, closeLink, newLink, sendOn, sizeOf } from "./websocket.js";
 
 // Messages that the program sends before the connection is there.
 const EARLY_MAX = 1024;
@@ -32,7 +32,7 @@ export class ServerWebSocket extends EventTarget {
   get url() { return this.#link.url; }
   get protocol() { return this.#link.protocol; }
   get extensions() { return this.#link.extensions; }
-  get bufferedAmount() { return this.#link.buffered; }
+  get bufferedAmount() { return buffered(this.#link); }
   get binaryType() { return this.#link.binaryType; }
   set binaryType(value) {
     const s = text(value);
@@ -89,13 +89,19 @@ function earlyConnection() {
   let arrived;
   const there = new Promise((resolve) => { arrived = resolve; });
   const soon = (f) => {
-    if (real !== null) return f(real);
-    return new Promise((resolve) => waiting.push(() => resolve(f(real))));
+    if (real !== null) f(real);
+    else waiting.push(() => f(real));
   };
   return {
     protocol: "", extensions: "",
+    get taken() { return real === null ? 0 : real.taken; },
     read: () => there.then((conn) => conn.read()),
-    send: (message) => (real === null && waiting.length >= EARLY_MAX ? Promise.resolve() : soon((conn) => conn.send(message))),
+    send(message) {
+      if (real !== null) return real.send(message);
+      if (waiting.length >= EARLY_MAX) throw new DOMException("WebSocket.send: too many messages wait for the connection", "QuotaExceededError");
+      soon((conn) => { conn.send(message); });
+      return sizeOf(message);
+    },
     close: (code, reason) => { soon((conn) => conn.close(code, reason)); },
     kill: () => { soon((conn) => conn.kill()); },
     attach(conn) {
@@ -111,8 +117,13 @@ function tie(one, two) {
   if (one.early === null || two.early === null || one.sent || two.sent) return;
   const inboxes = [newInbox(), newInbox()];
   const conn = (mine, other) => ({
-    protocol: "", extensions: "", read: mine.take,
-    async send(message) { other.put(message); },
+    protocol: "", extensions: "", taken: 0, read: mine.take,
+    send(message) {
+      other.put(message);
+      const size = sizeOf(message);
+      this.taken += size;
+      return size;
+    },
     close(code = 1005, reason = "") {
       for (const inbox of [mine, other]) inbox.put({ code, reason, clean: true });
     },

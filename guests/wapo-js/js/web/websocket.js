@@ -15,9 +15,10 @@ const REASON_BYTES_MAX = 123;
 
 const LOST = { code: 1006, reason: "", clean: false };
 
-// The part that knows the connection: { state, conn, buffered, target, binaryType, url, origin, protocol, extensions }.
+// The part that knows the connection: { state, conn, given, target, binaryType, url, origin, protocol, extensions }. `given` counts
+// the bytes of what the program has sent, `conn.taken` those that the connection has.
 export function newLink(target) {
-  return { state: CONNECTING, conn: null, call: null, buffered: 0, target, binaryType: "blob", url: "", origin: "", protocol: "", extensions: "" };
+  return { state: CONNECTING, conn: null, call: null, given: 0, target, binaryType: "blob", url: "", origin: "", protocol: "", extensions: "" };
 }
 
 export function begin(link, conn) {
@@ -53,10 +54,15 @@ export function finishLink(link, { code, reason, clean }) {
 export function sendOn(link, data) {
   if (link.state === CONNECTING) throw new DOMException("WebSocket.send: the connection is not open yet", "InvalidStateError");
   const message = messageOf(data);
-  const size = typeof message === "string" ? native.text.encode(message).length : message.length;
-  link.buffered += size;
-  if (link.state !== OPEN) return;
-  link.conn.send(message).then(() => { link.buffered -= size; }, () => {});
+  link.given += link.state === OPEN ? link.conn.send(message) : sizeOf(message);
+}
+
+export function sizeOf(message) {
+  return typeof message === "string" ? native.text.encode(message).length : message.length;
+}
+
+export function buffered(link) {
+  return link.given - (link.conn === null ? 0 : link.conn.taken);
 }
 
 function messageOf(data) {
@@ -139,7 +145,7 @@ export class WebSocket extends EventTarget {
 
   get url() { return this.#link.url; }
   get readyState() { return this.#link.state; }
-  get bufferedAmount() { return this.#link.buffered; }
+  get bufferedAmount() { return buffered(this.#link); }
   get extensions() { return this.#link.extensions; }
   get protocol() { return this.#link.protocol; }
   get binaryType() { return this.#link.binaryType; }

@@ -1,9 +1,9 @@
 //! Processor time: what a request may use, and who stops it.
 //!
 //! Every call into JavaScript from outside belongs to an account: that of a
-//! request, or one of its own. What the call starts (promises, timers) keeps the
-//! account, so a request pays for all that it causes. When it has used up its
-//! time, the engine throws what no script can catch.
+//! request, or one of its own. What a request starts (promises, timers) keeps the
+//! account, so it pays for all that it causes. When it has used up its time, the
+//! engine throws what no script can catch.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -70,6 +70,7 @@ pub(crate) struct Account {
     creator: Option<Rc<Self>>,
     used: Cell<Duration>,
     is_closed: Cell<bool>,
+    is_of_request: Cell<bool>,
     /// What to do when it is used up.
     on_over: RefCell<Option<Rc<dyn Fn()>>>,
 }
@@ -85,6 +86,7 @@ impl Account {
             creator,
             used: Cell::default(),
             is_closed: Cell::new(false),
+            is_of_request: Cell::new(false),
             on_over: RefCell::default(),
         })
     }
@@ -103,6 +105,7 @@ impl Account {
 
     /// Has something be done when the time is used up.
     pub(crate) fn on_over(&self, action: impl Fn() + 'static) {
+        self.is_of_request.set(true);
         *self.on_over.borrow_mut() = Some(Rc::new(action));
     }
 
@@ -118,6 +121,16 @@ impl Account {
         match self.is_closed.get() {
             true => Self::new(cpu_limit()),
             false => self,
+        }
+    }
+
+    /// The account of what a call starts and hears of later. A request pays for all
+    /// of that; a program that belongs to none, such as one that accepts connections
+    /// for ever, has a request's limit anew for each event. An isolate has one for all.
+    pub(super) fn of_what_it_starts(self: Rc<Self>) -> Rc<Self> {
+        match self.is_closed.get() || self.is_of_request.get() || self.creator.is_some() {
+            true => self.or_new(),
+            false => Self::new(cpu_limit()),
         }
     }
 

@@ -17,6 +17,8 @@ enum Class {
     Range,
     /// `DOMException` with this name.
     Dom(&'static str),
+    /// `TypeError` with this `code`, of the network.
+    Net(&'static str),
 }
 
 impl Failure {
@@ -44,12 +46,32 @@ impl Failure {
         }
     }
 
+    /// A failure of the network: a `TypeError` whose `code` programs can compare.
+    pub(crate) fn net(code: &'static str, message: impl fmt::Display) -> Self {
+        Self {
+            class: Class::Net(code),
+            message: message.to_string(),
+        }
+    }
+
     /// Throws it in a context.
     pub(crate) fn throw(&self, ctx: &Ctx<'_>) -> Error {
         match self.class {
             Class::Type => Exception::throw_type(ctx, &self.message),
             Class::Range => Exception::throw_range(ctx, &self.message),
             Class::Dom(name) => Exception::throw_dom(ctx, name, &self.message),
+            Class::Net(code) => {
+                let error = Exception::throw_type(ctx, &self.message);
+                let thrown = ctx.catch();
+                if let Some(object) = thrown.as_object() {
+                    // Without memory for it, the message has to do.
+                    let _ = object.set("code", code);
+                }
+                match thrown.is_null() {
+                    true => error,
+                    false => ctx.throw(thrown),
+                }
+            }
         }
     }
 }

@@ -248,7 +248,7 @@ impl Engine {
     /// The account of what runs at present, for what it starts.
     pub(crate) fn account(&self) -> Rc<Account> {
         let current = self.0.clock.current();
-        current.map_or_else(|| self.new_account(cpu_limit()), Account::or_new)
+        current.map_or_else(|| self.new_account(cpu_limit()), Account::of_what_it_starts)
     }
 }
 

@@ -1,24 +1,32 @@
 //! `Exchange`: a request that the program answers.
 //!
-//! `crate::serve` makes one for each request and gives it to the boot code.
+//! `crate::serve` makes one for each request of the gateway and gives it to the boot
+//! code; `native::server` does so with those on ports and names of the program's own.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body as _;
 use rquickjs::class::{Trace, Tracer};
-use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Persistent, Value};
-use wapo::http::{Body, IntoResponse as _, Request, Responder, Response, StatusCode};
+use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Persistent, Promise, Value};
+use wapo::http::{
+    Body, ClientLeft, IntoResponse as _, Request, Responder, Response, StatusCode,
+};
 
 use super::Nullable;
 use super::fields;
+use super::net::{Connected, Raw};
 use super::outgoing::Outgoing;
+use super::server::Sender;
 use super::stream::{ByteSink, ByteSource, Later, Source};
 use super::ws::{self, WsConn};
 use crate::engine::bytes::copied;
-use crate::engine::{Account, Engine, Failure, Signal, cpu_limit, report};
+use crate::engine::{Account, Engine, Failure, Signal, cpu_limit, promise, report};
 
 /// One request and its answer.
 #[derive(JsLifetime)]
@@ -32,6 +40,31 @@ pub(crate) struct Exchange {
     body: Option<Body>,
     #[qjs(skip_trace)]
     reply: Reply,
+    /// The whole URL, where the request itself does not have it.
+    #[qjs(skip_trace)]
+    url: Option<String>,
+    /// The stream after a change of protocols, where the request itself does not have it.
+    #[qjs(skip_trace)]
+    upgrade: Option<Upgrade>,
+    /// The client, until somebody waits for it to leave.
+    #[qjs(skip_trace)]
+    client: Option<ClientLeft>,
+    /// How long the client may send nothing of its body.
+    #[qjs(skip_trace)]
+    idle: Option<Duration>,
+}
+
+/// The stream of a request once it was answered with 101; `None` when the client has
+/// left.
+pub(super) type Upgrade = Later<'static, Option<Raw>>;
+
+/// A request on a port or a name of the program's own.
+pub(super) struct Arrived {
+    pub(super) url: String,
+    pub(super) peer: SocketAddr,
+    pub(super) request: Request<Body>,
+    pub(super) upgrade: Upgrade,
+    pub(super) idle: Duration,
 }
 
 impl<'js> Trace<'js> for Exchange {
@@ -41,12 +74,32 @@ impl<'js> Trace<'js> for Exchange {
 impl Exchange {
     fn new(request: Request<Body>, reply: Reply) -> Self {
         let remote = wapo::http::peer(&request);
+        let client = wapo::http::client_left(&request);
         let (head, body) = request.into_parts();
         Self {
             remote,
             request: Request::from_parts(head, ()),
             body: Some(body),
             reply,
+            url: None,
+            upgrade: None,
+            client: Some(client),
+            idle: None,
+        }
+    }
+
+    fn of_own(arrived: Arrived, reply: Reply) -> Self {
+        let (head, body) = arrived.request.into_parts();
+        Self {
+            remote: Some(arrived.peer),
+            request: Request::from_parts(head, ()),
+            body: Some(body),
+            reply,
+            url: Some(arrived.url),
+            upgrade: Some(arrived.upgrade),
+            // Its connection tells.
+            client: None,
+            idle: Some(arrived.idle),
         }
     }
 }
@@ -62,6 +115,13 @@ impl Exchange {
     /// Its whole URL.
     #[qjs(rename = "get url")]
     fn url(&self) -> String {
+        let url = self.url.clone();
+        url.unwrap_or_else(|| self.request.uri().to_string())
+    }
+
+    /// What the request itself names: on a port or a name of the program's own, the path.
+    #[qjs(rename = "get target")]
+    fn target(&self) -> String {
         self.request.uri().to_string()
     }
 
@@ -86,7 +146,8 @@ impl Exchange {
     #[qjs(rename = "takeBody")]
     fn take_body(&mut self) -> Nullable<ByteSource> {
         let body = self.body.take().filter(|body| !body.is_end_stream());
-        Nullable(body.map(|body| ByteSource::new(Incoming(body))))
+        let idle = self.idle;
+        Nullable(body.map(|body| ByteSource::new(Incoming { body, idle })))
     }
 
     /// Answers with a body that is at hand.
@@ -122,12 +183,15 @@ impl Exchange {
 
     /// Calls a function once when the client leaves before its answer is complete.
     #[qjs(rename = "onAbort")]
-    fn on_abort<'js>(&self, ctx: Ctx<'js>, function: Function<'js>) {
+    fn on_abort<'js>(&mut self, ctx: Ctx<'js>, function: Function<'js>) {
         let Some(engine) = Engine::of(&ctx) else {
             return;
         };
         let (function, weak) = (Persistent::save(&ctx, function), engine.weak());
         let gone = self.reply.0.gone.clone();
+        if let Some(client) = self.client.take() {
+            gone.watch(client);
+        }
         wapo::spawn(async move {
             if gone.is_early().await
                 && let Some(engine) = weak.upgrade()
@@ -152,9 +216,25 @@ impl Exchange {
         let mut response = head(&ctx, 101, &headers)?;
         ws::accept(response.headers_mut(), &key, &protocol)
             .ok_or_else(|| Exception::throw_type(&ctx, "the protocol's name cannot be sent"))?;
-        let upgrade = wapo::http::on_upgrade(&mut self.request);
+        let upgrade = self.take_upgrade();
         self.send(&ctx, response.map(|()| Body::empty()))?;
-        ws::accepted(&ctx, protocol, async move { upgrade.await.ok() })
+        ws::accepted(&ctx, protocol, upgrade)
+    }
+
+    /// Answers with 101 and these fields; gives the connection, which speaks another
+    /// protocol from then on.
+    fn tunnel<'js>(
+        &mut self,
+        ctx: Ctx<'js>,
+        headers: Array<'js>,
+    ) -> rquickjs::Result<Promise<'js>> {
+        let response = head(&ctx, 101, &headers)?;
+        let upgrade = self.take_upgrade();
+        self.send(&ctx, response.map(|()| Body::empty()))?;
+        promise(&ctx, async move {
+            let left = || Failure::net("closed", "the protocol was not changed");
+            upgrade.await.map(Connected::from).ok_or_else(left)
+        })
     }
 }
 
@@ -167,6 +247,14 @@ impl Exchange {
             all.push_str(&fields::text(value));
         }
         Some(all)
+    }
+
+    fn take_upgrade(&mut self) -> Upgrade {
+        let own = self.upgrade.take();
+        own.unwrap_or_else(|| {
+            let upgrade = wapo::http::on_upgrade(&mut self.request);
+            Box::pin(async move { upgrade.await.ok().map(Raw::from) })
+        })
     }
 
     fn send(&mut self, ctx: &Ctx<'_>, response: Response<Body>) -> rquickjs::Result<()> {
@@ -186,8 +274,16 @@ impl Exchange {
 struct Reply(Rc<Slot>);
 
 struct Slot {
-    responder: Cell<Option<Responder>>,
+    responder: Cell<Option<Answers>>,
     gone: Gone,
+}
+
+/// What takes the answer.
+enum Answers {
+    /// The gateway.
+    Gateway(Responder),
+    /// A connection of the program's own.
+    Connection(Sender),
 }
 
 impl Slot {
@@ -206,7 +302,11 @@ impl Drop for Slot {
     }
 }
 
-fn answer(responder: Responder, response: Response<Body>, gone: Gone) {
+fn answer(answers: Answers, response: Response<Body>, gone: Gone) {
+    let responder = match answers {
+        Answers::Gateway(responder) => responder,
+        Answers::Connection(sender) => return sender.send(response, gone),
+    };
     wapo::spawn(async move {
         let outcome = responder.send(response).await;
         if let Err(error) = &outcome {
@@ -218,7 +318,7 @@ fn answer(responder: Responder, response: Response<Body>, gone: Gone) {
 
 /// How an exchange ended: whether the client left before.
 #[derive(Clone)]
-struct Gone {
+pub(super) struct Gone {
     is_early: Rc<Cell<Option<bool>>>,
     signal: Signal,
     account: Weak<Account>,
@@ -234,12 +334,35 @@ impl Gone {
     }
 
     /// What the program still does is no longer at the request's cost.
-    fn settle(&self, is_early: bool) {
+    pub(super) fn settle(&self, is_early: bool) {
         if let Some(account) = self.account.upgrade() {
             account.close();
         }
-        self.is_early.set(Some(is_early));
-        self.signal.notify();
+        self.tell(is_early);
+    }
+
+    /// Says how it has ended; the first word counts.
+    fn tell(&self, is_early: bool) {
+        if self.is_early.get().is_none() {
+            self.is_early.set(Some(is_early));
+            self.signal.notify();
+        }
+    }
+
+    /// Tells of a client that leaves while nothing is read or written.
+    fn watch(&self, client: ClientLeft) {
+        let gone = self.clone();
+        wapo::spawn(async move {
+            let mut client = client;
+            let ended = |cx: &mut Context<'_>| match gone.is_early.get() {
+                Some(_) => Poll::Ready(false),
+                None => Pin::new(&mut client).poll(cx).map(|()| true),
+            };
+            if gone.signal.poll(ended).await {
+                // The answer may be under way, and the request still costs something.
+                gone.tell(true);
+            }
+        });
     }
 
     async fn is_early(&self) -> bool {
@@ -256,12 +379,22 @@ fn head<'js>(ctx: &Ctx<'js>, status: u16, headers: &Array<'js>) -> rquickjs::Res
 }
 
 /// The body of a request.
-struct Incoming(Body);
+struct Incoming {
+    body: Body,
+    idle: Option<Duration>,
+}
 
 impl Source for Incoming {
     fn next(&mut self) -> Later<'_, Result<Option<Bytes>, Failure>> {
         Box::pin(async {
-            let piece = self.0.chunk().await;
+            let piece = self.body.chunk();
+            let piece = match self.idle {
+                None => piece.await,
+                Some(idle) => {
+                    let piece = wapo::time::timeout(idle, piece).await;
+                    piece.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
+                }
+            };
             piece.map_err(|error| {
                 Failure::type_error(format!("the request's body was cut: {error}"))
             })
@@ -269,17 +402,49 @@ impl Source for Incoming {
     }
 }
 
-/// Hands a request to the boot code.
+/// Hands a request of the gateway to the boot code.
 pub(crate) fn dispatch(
     engine: &Engine,
     handler: Option<&Persistent<Value<'static>>>,
     request: Request<Body>,
     responder: Responder,
 ) {
+    begin(engine, Answers::Gateway(responder), |ctx, reply| {
+        let exchange = Class::instance(ctx.clone(), Exchange::new(request, reply))?;
+        let handler = handler
+            .map(|handler| handler.clone().restore(ctx))
+            .transpose()?;
+        engine
+            .hook(ctx, |hooks| &hooks.dispatch)?
+            .call((exchange, handler))
+    });
+}
+
+/// Hands a request on a port or a name of the program's own to a function; tells how
+/// the exchange ends.
+pub(super) fn deliver(
+    engine: &Engine,
+    arrived: Arrived,
+    sender: Sender,
+    function: &Persistent<Function<'static>>,
+) -> Gone {
+    begin(engine, Answers::Connection(sender), |ctx, reply| {
+        let exchange = Class::instance(ctx.clone(), Exchange::of_own(arrived, reply))?;
+        function.clone().restore(ctx)?.call((exchange,))
+    })
+}
+
+/// Begins an exchange with an account of its own.
+fn begin(
+    engine: &Engine,
+    answers: Answers,
+    call: impl for<'js> FnOnce(&Ctx<'js>, Reply) -> rquickjs::Result<()>,
+) -> Gone {
     let account = Account::new(cpu_limit());
+    let gone = Gone::new(&account);
     let reply = Reply(Rc::new(Slot {
-        responder: Cell::new(Some(responder)),
-        gone: Gone::new(&account),
+        responder: Cell::new(Some(answers)),
+        gone: gone.clone(),
     }));
     let slot = Rc::downgrade(&reply.0);
     account.on_over(move || {
@@ -288,15 +453,8 @@ pub(crate) fn dispatch(
         }
     });
     engine.enter_as(account, |ctx| {
-        let exchange = Class::instance(ctx.clone(), Exchange::new(request, reply));
-        let called = exchange.and_then(|exchange| {
-            let handler = handler
-                .map(|handler| handler.clone().restore(ctx))
-                .transpose()?;
-            engine
-                .hook(ctx, |hooks| &hooks.dispatch)?
-                .call((exchange, handler))
-        });
+        let called = call(ctx, reply);
         report::outcome(ctx, called);
     });
+    gone
 }

@@ -13,8 +13,10 @@ mod hash;
 mod http;
 mod isolates;
 mod log;
+mod net;
 mod outgoing;
 mod random;
+mod server;
 pub(crate) mod stream;
 mod text;
 mod timers;
@@ -42,11 +44,13 @@ impl ModuleDef for Native {
 
     fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> rquickjs::Result<()> {
         let native = Object::new(ctx.clone())?;
-        getters::define::<Exchange>(ctx, &["method", "url", "remote", "headers"])?;
+        getters::define::<Exchange>(ctx, &["method", "url", "target", "remote", "headers"])?;
         native.set("log", log::object(ctx)?)?;
         native.set("http", http::object(ctx)?)?;
         native.set("worker", worker::object(ctx)?)?;
         native.set("ws", ws::object(ctx)?)?;
+        native.set("net", net::object(ctx)?)?;
+        native.set("server", server::object(ctx)?)?;
         native.set("timers", timers::object(ctx)?)?;
         native.set("time", timers::time(ctx)?)?;
         native.set("text", text::object(ctx)?)?;

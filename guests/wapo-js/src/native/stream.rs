@@ -4,10 +4,10 @@
 //! its way at a time, so a side that is slow slows the other down.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rquickjs::class::{Trace, Tracer};
@@ -116,14 +116,11 @@ impl ByteSource {
             let mut source = slot.borrow_mut().take()?;
             let piece = {
                 let mut next = source.next();
-                poll_fn(|cx| {
-                    if let State::Over = *slot.borrow() {
-                        return Poll::Ready(Ok(None));
-                    }
-                    cancelled.register(cx);
-                    next.as_mut().poll(cx)
-                })
-                .await
+                let poll = |cx: &mut Context<'_>| match *slot.borrow() {
+                    State::Over => Poll::Ready(Ok(None)),
+                    _ => next.as_mut().poll(cx),
+                };
+                cancelled.poll(poll).await
             };
             if let Ok(Some(_)) = piece {
                 drop(slot.borrow_mut().put_back(source));

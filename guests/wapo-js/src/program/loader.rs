@@ -1,7 +1,8 @@
 //! Finds modules: those of the boot code, and those of the program.
 //!
 //! Names of boot modules begin with `wapo:boot/`; only boot modules can name
-//! them. Programs import their own files.
+//! them. Programs import their own files, and as `wapo:NAME` the boot modules below
+//! `api/`, which are evaluated when the first of them is imported.
 
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
@@ -13,6 +14,9 @@ use crate::native::Native;
 
 /// What names of boot modules begin with.
 const BOOT: &str = "wapo:boot/";
+/// What names of modules for programs begin with, and the folder that they are in.
+const OFFERED: &str = "wapo:";
+const OFFERED_FOLDER: &str = "wapo:boot/api/";
 /// The natives.
 const NATIVE: &str = "wapo:native";
 /// What names of files begin with that are not code.
@@ -45,6 +49,16 @@ impl Resolver for Modules {
     ) -> rquickjs::Result<String> {
         if let Some(base) = base.strip_prefix(BOOT) {
             return Ok(resolve_boot(base, name));
+        }
+        if let Some(offered) = name.strip_prefix(OFFERED) {
+            let module = format!("{OFFERED_FOLDER}{offered}.js");
+            return match boot::source(&module) {
+                Some(_) => Ok(module),
+                None => Err(Exception::throw_type(
+                    ctx,
+                    &format!("cannot find module {name:?}: this engine has none of that name"),
+                )),
+            };
         }
         let missing = || {
             let hint = match name.starts_with(['.', '/']) {

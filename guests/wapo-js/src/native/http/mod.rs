@@ -7,10 +7,10 @@ mod exchange;
 mod pool;
 
 use std::cell::Cell;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::pin;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use rquickjs::prelude::Func;
@@ -120,14 +120,11 @@ impl Abort {
         future: impl Future<Output = Result<T, Failure>>,
     ) -> Result<T, Failure> {
         let mut future = pin!(future);
-        poll_fn(|cx| {
-            if self.is_on.get() {
-                return Poll::Ready(Err(Failure::dom("AbortError", "the request was aborted")));
-            }
-            self.signal.register(cx);
-            future.as_mut().poll(cx)
-        })
-        .await
+        let poll = |cx: &mut Context<'_>| match self.is_on.get() {
+            true => Poll::Ready(Err(Failure::dom("AbortError", "the request was aborted"))),
+            false => future.as_mut().poll(cx),
+        };
+        self.signal.poll(poll).await
     }
 }
 

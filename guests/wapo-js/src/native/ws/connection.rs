@@ -15,14 +15,17 @@ use async_tungstenite::tungstenite::{Error, Message, error::CapacityError};
 use futures_util::{Sink as _, Stream as _};
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Class, Ctx, IntoJs, JsLifetime, Object, Promise, TypedArray, Value};
-use wapo::net::TcpStream;
 
 use super::MESSAGE_BYTES_MAX;
 use crate::engine::bytes::{copied, text};
 use crate::engine::{Engine, Failure, Signal, promise};
+use crate::native::net::Raw;
 
 /// Messages that wait for the program. Nothing more is read meanwhile.
 const INBOX_MAX: usize = 16;
+/// Bytes of them. Beyond that nothing more is read either, so that a peer with large
+/// messages takes no more than this and one message.
+const INBOX_BYTES_MAX: usize = 1 << 20;
 /// Patience with a peer that is to confirm the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The program sent no code, and the peer none.
@@ -34,13 +37,24 @@ const BROKEN: u16 = 1006;
 #[derive(Default)]
 struct State {
     inbox: VecDeque<Message>,
+    inbox_bytes: usize,
     outbox: VecDeque<Message>,
-    /// Messages that the task has handed to the connection.
-    sent: u64,
-    /// Messages that the program has given to send.
-    given: u64,
+    /// Bytes of messages that the task has handed to the connection.
+    taken: u64,
     end: Option<End>,
     is_killed: bool,
+}
+
+impl State {
+    fn has_room(&self) -> bool {
+        self.inbox.len() < INBOX_MAX && self.inbox_bytes < INBOX_BYTES_MAX
+    }
+
+    fn next(&mut self) -> Option<Message> {
+        let message = self.inbox.pop_front()?;
+        self.inbox_bytes -= message.len();
+        Some(message)
+    }
 }
 
 /// How a connection ended.
@@ -118,7 +132,7 @@ impl WsConn {
         promise(&ctx, async move {
             let next = || {
                 let mut state = shared.state.borrow_mut();
-                if let Some(message) = state.inbox.pop_front() {
+                if let Some(message) = state.next() {
                     return Some(Read::Message(message));
                 }
                 state.end.clone().map(Read::End)
@@ -129,28 +143,25 @@ impl WsConn {
         })
     }
 
-    /// Sends a message; settles when the connection has taken it, or is gone.
-    fn send<'js>(&self, ctx: Ctx<'js>, data: Value<'js>) -> rquickjs::Result<Promise<'js>> {
+    /// Sends a message; gives its bytes, which wait until they count in `taken`.
+    fn send<'js>(&self, ctx: Ctx<'js>, data: Value<'js>) -> rquickjs::Result<f64> {
         let message = match data.as_string() {
             Some(given) => Message::text(text(given)?),
             None => Message::binary(copied(&ctx, &data)?),
         };
-        let shared = self.shared.clone();
-        let number = {
-            let mut state = shared.state.borrow_mut();
+        let bytes = message.len();
+        let mut state = self.shared.state.borrow_mut();
+        if state.end.is_none() {
             state.outbox.push_back(message);
-            state.given += 1;
-            state.given
-        };
-        shared.work.notify();
-        promise(&ctx, async move {
-            let is_sent = || {
-                let state = shared.state.borrow();
-                (state.sent >= number || state.end.is_some()).then_some(())
-            };
-            shared.news.wait_for(is_sent).await;
-            Ok::<_, Failure>(())
-        })
+            self.shared.work.notify();
+        }
+        Ok(bytes as f64)
+    }
+
+    /// Bytes of messages that the connection has taken.
+    #[qjs(rename = "get taken")]
+    fn taken(&self) -> f64 {
+        self.shared.state.borrow().taken as f64
     }
 
     /// Begins the end: what was given to send goes before.
@@ -161,7 +172,6 @@ impl WsConn {
         });
         let mut state = self.shared.state.borrow_mut();
         state.outbox.push_back(Message::Close(frame));
-        state.given += 1;
         self.shared.work.notify();
     }
 
@@ -187,7 +197,7 @@ pub(super) fn config() -> WebSocketConfig {
 pub(crate) fn accepted<'js>(
     ctx: &Ctx<'js>,
     protocol: String,
-    stream: impl Future<Output = Option<TcpStream>> + 'static,
+    stream: impl Future<Output = Option<Raw>> + 'static,
 ) -> rquickjs::Result<Class<'js, WsConn>> {
     let shared = Shared::default();
     let for_task = shared.clone();
@@ -211,7 +221,7 @@ pub(crate) fn accepted<'js>(
 /// A client's connection that is open, to be made an object of.
 pub(super) struct Opened {
     pub(super) protocol: String,
-    pub(super) socket: WebSocketStream<TcpStream>,
+    pub(super) socket: WebSocketStream<Raw>,
 }
 
 impl<'js> IntoJs<'js> for Opened {
@@ -241,7 +251,7 @@ impl Shared {
 }
 
 /// Moves messages until the connection ends.
-async fn run(shared: Shared, socket: WebSocketStream<TcpStream>) {
+async fn run(shared: Shared, socket: WebSocketStream<Raw>) {
     let mut mover = Mover {
         shared: shared.clone(),
         socket,
@@ -253,11 +263,13 @@ async fn run(shared: Shared, socket: WebSocketStream<TcpStream>) {
         mover.fail(&error).await;
     }
     shared.end(BROKEN, "", false);
+    // Nobody takes them any more.
+    shared.state.borrow_mut().outbox.clear();
 }
 
 struct Mover {
     shared: Shared,
-    socket: WebSocketStream<TcpStream>,
+    socket: WebSocketStream<Raw>,
     /// The end was sent.
     is_closing: bool,
     /// The peer will send no more.
@@ -276,7 +288,7 @@ impl Mover {
             }
         }
         let flushed = Pin::new(&mut self.socket).poll_flush(cx)?;
-        while !self.is_read && self.shared.state.borrow().inbox.len() < INBOX_MAX {
+        while !self.is_read && self.shared.state.borrow().has_room() {
             match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
                 Some(message) => self.received(message?),
                 None => self.is_read = true,
@@ -299,9 +311,9 @@ impl Mover {
             return Poll::Ready(Ok(false));
         };
         self.is_closing = message.is_close();
+        let bytes = if self.is_closing { 0 } else { message.len() };
         Pin::new(&mut self.socket).start_send(message)?;
-        self.shared.state.borrow_mut().sent += 1;
-        self.shared.news.notify();
+        self.shared.state.borrow_mut().taken += bytes as u64;
         if self.is_closing {
             self.give_up_later();
         }
@@ -323,7 +335,9 @@ impl Mover {
     fn received(&mut self, message: Message) {
         match message {
             Message::Text(_) | Message::Binary(_) => {
-                self.shared.state.borrow_mut().inbox.push_back(message);
+                let mut state = self.shared.state.borrow_mut();
+                state.inbox_bytes += message.len();
+                state.inbox.push_back(message);
                 self.shared.news.notify();
             }
             Message::Close(frame) => {

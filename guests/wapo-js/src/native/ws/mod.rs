@@ -18,7 +18,7 @@ const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
 /// `open(url, protocols, headers)` begins a connection.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
-    super::getters::define::<WsConn>(ctx, &["protocol", "extensions"])?;
+    super::getters::define::<WsConn>(ctx, &["protocol", "extensions", "taken"])?;
     let area = Object::new(ctx.clone())?;
     area.set("open", Func::from(open::open))?;
     Ok(area)

@@ -11,6 +11,7 @@ use crate::engine::{Failure, promise};
 use crate::isolate::network;
 use crate::native::fields;
 use crate::native::http::Abort;
+use crate::native::net::Raw;
 
 /// Time until a connection must be open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(60);
@@ -72,7 +73,7 @@ async fn connect(
     };
     let stream = stream.map_err(|error| failed(&error))?;
     let request = request(&uri, &protocols, headers).map_err(|error| failed(&error))?;
-    let (socket, response) = client_async_with_config(request, stream, Some(config()))
+    let (socket, response) = client_async_with_config(request, Raw::from(stream), Some(config()))
         .await
         .map_err(|error| failed(&error))?;
     let chosen = response.headers().get("sec-websocket-protocol");
