@@ -5,7 +5,7 @@ import { startTimer } from "../web/timers.js";
 import { WritableStream, streamOfSource } from "../web/streams.js";
 import { SocketError, rethrown, socketError } from "../wapo/socket-error.js";
 import { authority, identity, listenNative, names, portOf } from "../wapo/listening.js";
-import { udp, UdpSocket } from "./udp.js";
+import { UdpSocket, udp } from "../wapo/udp.js";
 
 // Bytes that wait in a writable stream before its writer is to wait.
 const QUEUE_BYTES = 64 * 1024;
@@ -44,7 +44,9 @@ export class Socket {
   #drained = null; // called when there are none
   #isRead = false;
   #isWritten = false;
+  #isClosing = false;
   #isOver = false;
+  #failure = null;
   #upgraded = false;
 
   constructor(token, call, host, transport, halfOpen) {
@@ -73,7 +75,7 @@ export class Socket {
 
   // Sends what was written, then closes both directions.
   close() {
-    if (!this.#isOver) this.#close();
+    if (!this.#isOver && !this.#isClosing) this.#close();
     return this.#closed.promise;
   }
 
@@ -128,17 +130,11 @@ export class Socket {
       return chunk;
     } catch (error) {
       // Closed by the program while it waited: an end.
-      if (this.#isOver && this.#conn === null) return this.#endOrThrow();
+      if (this.#isOver && this.#failure === null) return null;
       const told = socketError(error);
       this.#finish(told);
       throw told;
     }
-  }
-
-  #failure = null;
-  #endOrThrow() {
-    if (this.#failure !== null) throw this.#failure;
-    return null;
   }
 
   #readEnded() {
@@ -200,11 +196,11 @@ export class Socket {
   }
 
   async #close() {
-    if (this.#conn === null) return this.#finish(null);
+    this.#isClosing = true;
     const stop = startTimer(() => this.#finish(null), CLOSE_PATIENCE_MS);
     try {
       await this.#drain();
-      await this.#end();
+      if (this.#conn !== null) await this.#end();
     } catch { /* it is closed all the same */ }
     stop();
     this.#finish(null);

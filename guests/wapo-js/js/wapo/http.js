@@ -24,7 +24,7 @@ export function dispatchToListener(exchange) {
 export function deliver(exchange, callback, url) {
   const sink = Promise.withResolvers();
   sink.promise.catch(() => {});
-  const tunnel = exchange.header("upgrade") === null ? null : Promise.withResolvers();
+  const tunnel = exchange.header("upgrade") === null || hasBody(exchange) ? null : Promise.withResolvers();
   tunnel?.promise.catch(() => {});
   try {
     callback({
@@ -39,6 +39,10 @@ export function deliver(exchange, callback, url) {
     exchange.fail();
     throw error;
   }
+}
+
+function hasBody(exchange) {
+  return exchange.header("transfer-encoding") !== null || (exchange.header("content-length") ?? "0") !== "0";
 }
 
 // What comes after the head of a request for another protocol: nothing, unless it is answered with 101.

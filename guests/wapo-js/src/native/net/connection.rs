@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use futures_util::{AsyncRead as _, AsyncWrite as _};
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Class, Ctx, IntoJs, JsLifetime, Object, Promise, Value};
@@ -89,7 +89,7 @@ impl Link {
                 if count == 0 || count > piece.len() {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
-                drop(piece.split_to(count));
+                piece.advance(count);
             }
             stream.poll_flush(cx)
         })

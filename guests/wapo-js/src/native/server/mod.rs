@@ -22,7 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use rquickjs::prelude::Func;
 use rquickjs::{Class, Ctx, Exception, Function, Object, Persistent};
-use wapo::http::{Body, IntoResponse as _, Request, Response, StatusCode};
+use wapo::http::{Body, IntoResponse as _, Method, Request, Response, StatusCode};
 use wapo::net::TcpStream;
 
 use self::patience::Patient;
@@ -150,7 +150,7 @@ impl Seat {
     /// Answers the requests of a connection until it ends.
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         let server = &self.0;
-        let service = service_fn(|request| server.answer(request, peer));
+        let service = service_fn(|request: Request<Incoming>| server.answer(request, peer));
         let stream = Patient::new(stream, server.limits.idle);
         let connection = http1::Builder::new()
             .timer(wapo::hyper::Timer)
@@ -201,7 +201,7 @@ impl Server {
             let parts = upgrade.await.ok()?.downcast::<Patient>().ok()?;
             Some(Raw::new(parts.read_buf, parts.io.into_stream()))
         });
-        let (sender, receiver) = reply::pair();
+        let (sender, receiver) = reply::pair(request.method() == Method::HEAD);
         let arrived = Arrived {
             url,
             peer,

@@ -9,7 +9,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use wapo::http::{Body, HeaderValue, Response};
+use hyper::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use wapo::http::{Body, HeaderValue, Response, StatusCode};
 
 use crate::engine::Signal;
 use crate::native::exchange::Gone;
@@ -24,11 +25,16 @@ pub(super) struct Receiver(Rc<State>);
 struct State {
     answer: RefCell<Option<Response<Sent>>>,
     is_left: Cell<bool>,
+    /// The request is for a head only.
+    is_head: bool,
     there: Signal,
 }
 
-pub(super) fn pair() -> (Sender, Receiver) {
-    let state = Rc::new(State::default());
+pub(super) fn pair(is_head: bool) -> (Sender, Receiver) {
+    let state = Rc::new(State {
+        is_head,
+        ..State::default()
+    });
     (Sender(Rc::clone(&state)), Receiver(state))
 }
 
@@ -38,13 +44,16 @@ impl Sender {
         if self.0.is_left.get() {
             return gone.settle(true);
         }
-        if let Some(length) = http_body::Body::size_hint(response.body()).exact() {
-            // Whatever the program says: with another length the next answer would
-            // begin in the middle of this one.
-            let fields = response.headers_mut();
-            if let Some(said) = fields.get_mut("content-length") {
-                *said = HeaderValue::from(length);
-            }
+        // Where an answer ends is not the program's to say: the next one would begin in
+        // the middle of this one.
+        let length = http_body::Body::size_hint(response.body()).exact();
+        let is_described = self.0.is_head || response.status() == StatusCode::NOT_MODIFIED;
+        let fields = response.headers_mut();
+        fields.remove(TRANSFER_ENCODING);
+        if let (false, Some(length)) = (is_described, length)
+            && let Some(said) = fields.get_mut(CONTENT_LENGTH)
+        {
+            *said = HeaderValue::from(length);
         }
         let response = response.map(|body| Sent {
             body,

@@ -1,8 +1,8 @@
 // Datagrams, for `wapo:sockets`.
 import native from "wapo:native";
 import { INTERNAL, bytesOf, dictionary, finish, illegal, isObject, need, text } from "../web/idl.js";
-import { SocketError, rethrown, socketError } from "../wapo/socket-error.js";
-import { ALL, authority, portOf } from "../wapo/listening.js";
+import { SocketError, rethrown, socketError } from "./socket-error.js";
+import { ALL, authority, portOf } from "./listening.js";
 
 // "ip:port" or { hostname, port } as text.
 function targetOf(target, where) {
