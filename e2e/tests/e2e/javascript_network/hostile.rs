@@ -147,7 +147,7 @@ async fn scripts_cannot_break_the_engine_with_sockets() {
         const attempt = (action) => { try { const value = action(); value?.catch?.(() => {}); } catch { /* an exception is fine */ } };
         const odd = [undefined, null, 0, -1, NaN, Infinity, "", "x", Symbol("s"), 1n, {}, [], () => {}, new Proxy({}, { get() { throw 1; } }), { toString() { throw 2; } }];
         for (const value of odd) {
-          for (const make of [connect, listen, udp, (v) => serve(v, () => {}), (v) => serve({ port: v }, () => {}), (v) => serve({ port }, v),
+          for (const make of [connect, listen, udp, (v) => serve(v, () => {}), (v) => serve({ port: v }, () => {}), (v) => serve({ port }, v).close(),
             (v) => new sockets.Socket(v), (v) => new sockets.Listener(v), (v) => new sockets.UdpSocket(v),
             (v) => connect({ hostname: v, port: v }), (v) => connect("127.0.0.1:1", v), (v) => connect("127.0.0.1:1", { alpn: v, roots: v, certificate: v, key: v, sni: v, secureTransport: "on" }),
             (v) => listen({ port: v, backlog: v, alpn: v, keepAlive: v, certificate: v, key: v }), (v) => listen({ serverName: v, certificate: "a", key: "b", alpn: v }),

@@ -6,7 +6,7 @@ use crate::engine::Failure;
 
 /// What a program sees of an error. The codes are documented in
 /// `docs/javascript.md`.
-pub(in crate::native) fn failed(error: &io::Error) -> Failure {
+pub(super) fn failed(error: &io::Error) -> Failure {
     use io::ErrorKind as K;
     let code = match error.kind() {
         K::ConnectionRefused => "refused",

@@ -17,7 +17,6 @@ use rquickjs::{Ctx, Object};
 use super::getters;
 use self::connection::NetConn;
 pub(super) use self::connection::Connected;
-pub(super) use self::failure::failed;
 pub(super) use self::listener::{Acceptor, NetListener};
 pub(super) use self::raw::Raw;
 use self::udp::NetUdp;
