@@ -56,7 +56,10 @@ impl family::connect::Calls for InstanceState {
         let taken = mem::replace(place, Resource::Reply(None));
         *place = match taken {
             Resource::Stream(stream) => Resource::Stream(Box::new(match *stream {
-                Stream::Tcp { io, _permit: permit } => {
+                Stream::Tcp {
+                    io,
+                    _permit: permit,
+                } => {
                     let held = Held {
                         permit,
                         memory,

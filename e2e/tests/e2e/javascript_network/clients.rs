@@ -99,7 +99,9 @@ async fn messages_that_wait_take_no_more_than_their_share_of_memory() {
     let length = MESSAGE_BYTES.to_string();
     for _ in 0..MESSAGES {
         let mut echoed = vec![0; 2 + length.len()];
-        e2e::within("an answer", reader.read_exact(&mut echoed)).await.unwrap();
+        e2e::within("an answer", reader.read_exact(&mut echoed))
+            .await
+            .unwrap();
         assert_eq!(&echoed[2..], length.as_bytes());
     }
     e2e::within("the writer", writing).await.unwrap();

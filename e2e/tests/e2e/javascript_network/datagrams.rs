@@ -10,7 +10,10 @@ use super::{example, module, serving};
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_answers_datagrams() {
     let port = ports::free();
-    let app = Daemon::start().await.deploy(example("udp-echo", port)).await;
+    let app = Daemon::start()
+        .await
+        .deploy(example("udp-echo", port))
+        .await;
     app.expect_log("listening on 127.0.0.1:").await;
     let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     client.connect(("127.0.0.1", port)).await.unwrap();
@@ -79,7 +82,11 @@ async fn a_client_sends_to_its_peer_or_to_many_and_hears_of_refusals() {
     echo.abort();
     let answer: serde_json::Value = serde_json::from_str(&answer).expect(&answer);
     let back = ["one", "two", "3"].map(|text| format!("{text} {address}"));
-    let back: Vec<_> = back.into_iter().collect::<BTreeSet<_>>().into_iter().collect();
+    let back: Vec<_> = back
+        .into_iter()
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
     let expected = serde_json::json!({
         "back": back, "denied": "denied", "none": "failed", "long": "invalid",
         "bad": "invalid", "port": "denied", "closed": "closed", "after": "closed",

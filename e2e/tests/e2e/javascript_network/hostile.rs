@@ -65,7 +65,10 @@ async fn bodies_that_do_not_come_and_answers_that_nobody_takes_end() {
     let mut silent = Vec::new();
     for _ in 0..4 {
         let mut stream = connect(port).await;
-        stream.write_all(b"GET /much HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        stream
+            .write_all(b"GET /much HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
         silent.push(stream);
     }
     is_served(port).await;
@@ -80,8 +83,14 @@ async fn bodies_that_do_not_come_and_answers_that_nobody_takes_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_are_none_are_refused() {
     let (_app, port) = listening(SERVER).await;
-    let long = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n", "y".repeat(200_000));
-    let many = format!("GET / HTTP/1.1\r\nhost: a\r\n{}\r\n", "x: y\r\n".repeat(2_000));
+    let long = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\nx: {}\r\n\r\n",
+        "y".repeat(200_000)
+    );
+    let many = format!(
+        "GET / HTTP/1.1\r\nhost: a\r\n{}\r\n",
+        "x: y\r\n".repeat(2_000)
+    );
     let cases: &[(&str, &str)] = &[
         ("GET / HTTP/1.1\r\n\r\n", "400"),
         ("GET / HTTP/1.1\r\nhost: a\r\nhost: b\r\n\r\n", "400"),
@@ -90,13 +99,25 @@ async fn requests_that_are_none_are_refused() {
         ("GET / HTTP/1.1\r\nhost:\r\n\r\n", "400"),
         ("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\n", "400"),
         ("nonsense\r\n\r\n", "400"),
-        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n", "400"),
-        ("GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n", ""),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: x\r\n\r\n",
+            "400",
+        ),
+        (
+            "GET / HTTP/1.1\r\nhost: a\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n",
+            "",
+        ),
         (&long, "431"),
         (&many, "431"),
         ("GET / HTTP/1.0\r\n\r\n", "200"),
-        ("OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", "200"),
-        ("GET http://b/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", "200"),
+        (
+            "OPTIONS * HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+            "200",
+        ),
+        (
+            "GET http://b/ HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+            "200",
+        ),
     ];
     for (request, status) in cases {
         let answer = exchange(port, request.as_bytes()).await;
@@ -112,16 +133,27 @@ async fn an_answer_never_looks_like_another_one() {
     let (_app, port) = listening(SERVER).await;
     let get = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     let answer = exchange(port, get("/lies").as_bytes()).await;
-    assert!(answer.ends_with("body") || answer.ends_with("4\r\nbody\r\n0\r\n\r\n"), "{answer}");
-    assert!(!(answer.contains("content-length") && answer.contains("transfer-encoding")), "{answer}");
+    assert!(
+        answer.ends_with("body") || answer.ends_with("4\r\nbody\r\n0\r\n\r\n"),
+        "{answer}"
+    );
+    assert!(
+        !(answer.contains("content-length") && answer.contains("transfer-encoding")),
+        "{answer}"
+    );
     let answer = exchange(port, get("/short").as_bytes()).await;
     assert!(answer.contains("content-length: 5"), "{answer}");
     assert!(answer.ends_with("\0\0\0"), "{answer}");
     let mut stream = connect(port).await;
     stream.write_all(get("/odd").as_bytes()).await.unwrap();
     let mut answer = Vec::new();
-    within("the end", stream.read_to_end(&mut answer)).await.unwrap();
-    assert!(answer.windows(9).any(|part| part == b"x-odd: \xe9\xff"), "{answer:?}");
+    within("the end", stream.read_to_end(&mut answer))
+        .await
+        .unwrap();
+    assert!(
+        answer.windows(9).any(|part| part == b"x-odd: \xe9\xff"),
+        "{answer:?}"
+    );
     is_served(port).await;
 }
 
@@ -129,7 +161,10 @@ async fn an_answer_never_looks_like_another_one() {
 async fn a_client_that_leaves_is_told_to_the_handler() {
     let (app, port) = listening(SERVER).await;
     let mut stream = connect(port).await;
-    stream.write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /wait HTTP/1.1\r\nhost: a\r\n\r\n")
+        .await
+        .unwrap();
     tokio::time::sleep(Duration::from_millis(100)).await;
     drop(stream);
     app.expect_log("left").await;

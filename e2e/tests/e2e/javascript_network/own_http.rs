@@ -59,7 +59,11 @@ async fn callbacks_of_wapo_0_answer_on_a_port() {
     let printed = curl(&["--data-binary", &data, &url("/echo")]).await;
     assert!(printed.out == body, "{} bytes", printed.out.len());
     let printed = curl(&["--include", &url("/raw")]).await;
-    assert!(printed.out.starts_with("HTTP/1.1 201 Created\r\n"), "{}", printed.out);
+    assert!(
+        printed.out.starts_with("HTTP/1.1 201 Created\r\n"),
+        "{}",
+        printed.out
+    );
     assert!(printed.out.contains("x-own: yes"), "{}", printed.out);
     // What a callback throws costs its request, and the client is told nothing of it.
     let printed = curl(&["--include", &url("/throws")]).await;
@@ -82,7 +86,10 @@ async fn a_request_may_change_to_a_protocol_of_the_programs_own() {
     let head = "GET /upgrade HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: shout\r\n\r\n";
     // What comes with the head is not lost.
     let mut stream = connect(port).await;
-    stream.write_all(format!("{head}quiet ").as_bytes()).await.unwrap();
+    stream
+        .write_all(format!("{head}quiet ").as_bytes())
+        .await
+        .unwrap();
     let mut answer = Vec::new();
     while !answer.ends_with(b"QUIET ") {
         answer.push(within("the answer", stream.read_u8()).await.unwrap());
@@ -92,12 +99,19 @@ async fn a_request_may_change_to_a_protocol_of_the_programs_own() {
     stream.write_all(b"words").await.unwrap();
     stream.shutdown().await.unwrap();
     let mut rest = String::new();
-    within("the end", stream.read_to_string(&mut rest)).await.unwrap();
+    within("the end", stream.read_to_string(&mut rest))
+        .await
+        .unwrap();
     assert_eq!(rest, "WORDS");
     // Answered otherwise, it stays in HTTP.
-    let head = head.replace("/upgrade", "/plain").replace("connection: Upgrade", "connection: close, upgrade");
+    let head = head
+        .replace("/upgrade", "/plain")
+        .replace("connection: Upgrade", "connection: close, upgrade");
     let answer = exchange(port, head.as_bytes()).await;
-    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("/plain"), "{answer}");
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("/plain"),
+        "{answer}"
+    );
     assert_eq!(app.status().restarts, 0);
 }
 
@@ -106,15 +120,22 @@ async fn callbacks_of_wapo_0_answer_for_a_name() {
     let port = TlsPort::start().await;
     let identity = port.authority().issue("old.example");
     let mut config = module(CALLBACKS, ports::free());
-    let env = [("NAME", "old.example".to_owned()), ("CERT", identity.cert), ("KEY", identity.key)];
+    let env = [
+        ("NAME", "old.example".to_owned()),
+        ("CERT", identity.cert),
+        ("KEY", identity.key),
+    ];
     config.env = env.map(|(name, value)| (name.to_owned(), value)).into();
     let app = port.daemon().deploy(config).await;
-    app.until("the name", |status| !status.names.is_empty()).await;
+    app.until("the name", |status| !status.names.is_empty())
+        .await;
     let mut client = port.connect("old.example").await.unwrap();
     let request = b"GET /x HTTP/1.1\r\nhost: old.example\r\nconnection: close\r\n\r\n";
     client.write_all(request).await.unwrap();
     let mut answer = String::new();
-    within("the answer", client.read_to_string(&mut answer)).await.unwrap();
+    within("the answer", client.read_to_string(&mut answer))
+        .await
+        .unwrap();
     assert!(answer.contains("/x undefined old.example"), "{answer}");
 }
 
@@ -139,7 +160,10 @@ async fn handlers_answer_for_a_name_and_on_a_port() {
     let identity = port.authority().issue("new.example");
     let own = ports::free();
     let mut config = module(code, own);
-    config.env = vec![("CERT".to_owned(), identity.cert), ("KEY".to_owned(), identity.key)];
+    config.env = vec![
+        ("CERT".to_owned(), identity.cert),
+        ("KEY".to_owned(), identity.key),
+    ];
     let app = port.daemon().deploy(config).await;
     app.expect_log(&format!("on 127.0.0.1:{own}")).await;
     let mut client = port.connect("new.example").await.unwrap();
@@ -153,21 +177,37 @@ async fn handlers_answer_for_a_name_and_on_a_port() {
         let answer = String::from_utf8(answer).unwrap();
         let expected = r#"{"url":"https://new.example/x?y","method":"POST","body":"hi","env":true,"ctx":"function"}"#;
         assert!(answer.ends_with(expected), "{answer}");
-        assert!(answer.contains("content-type: application/json"), "{answer}");
+        assert!(
+            answer.contains("content-type: application/json"),
+            "{answer}"
+        );
     }
     let url = format!("http://127.0.0.1:{own}/stop");
     let printed = curl(&[&url]).await;
-    assert!(printed.out.contains(&format!("\"url\":\"{url}\"")), "{}", printed.out);
+    assert!(
+        printed.out.contains(&format!("\"url\":\"{url}\"")),
+        "{}",
+        printed.out
+    );
     // The port is free again, the name is still served.
-    let taken = async || tokio::net::TcpListener::bind(("127.0.0.1", own)).await.is_err();
+    let taken = async || {
+        tokio::net::TcpListener::bind(("127.0.0.1", own))
+            .await
+            .is_err()
+    };
     while taken().await {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
     let request = b"GET /throws HTTP/1.1\r\nhost: new.example\r\nconnection: close\r\n\r\n";
     client.write_all(request).await.unwrap();
     let mut answer = String::new();
-    within("the answer", client.read_to_string(&mut answer)).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 500") && !answer.contains("secret"), "{answer}");
+    within("the answer", client.read_to_string(&mut answer))
+        .await
+        .unwrap();
+    assert!(
+        answer.starts_with("HTTP/1.1 500") && !answer.contains("secret"),
+        "{answer}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -218,7 +258,9 @@ async fn a_port_that_is_taken_is_an_error_with_a_code() {
         ]) };
     "#;
     let port = ports::free();
-    let taken = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let taken = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .unwrap();
     let code = code.replace("const listener = listen({ port });", "");
     let app = Daemon::start().await.deploy(module(&code, port)).await;
     let answer = app.get("/").await.text();

@@ -14,13 +14,18 @@ const MUCH_BYTES: usize = 64 << 20;
 #[tokio::test(flavor = "multi_thread")]
 async fn the_example_of_an_echo_serves_many_clients() {
     let port = ports::free();
-    let app = Daemon::start().await.deploy(example("tcp-echo", port)).await;
+    let app = Daemon::start()
+        .await
+        .deploy(example("tcp-echo", port))
+        .await;
     app.listening().await;
     let mut clients = Vec::new();
     for number in 0..20_u8 {
         clients.push(tokio::spawn(async move {
             let (mut reader, mut writer) = connect(port).await.into_split();
-            let sent: Vec<u8> = (0..300_000_u32).map(|at| number ^ at.to_le_bytes()[1]).collect();
+            let sent: Vec<u8> = (0..300_000_u32)
+                .map(|at| number ^ at.to_le_bytes()[1])
+                .collect();
             let expected = sent.clone();
             let writing = tokio::spawn(async move {
                 writer.write_all(&sent).await.unwrap();
@@ -93,8 +98,7 @@ async fn a_program_that_never_reads_holds_its_client_up() {
     let mut flood = connect(port).await;
     let piece = vec![7; 1 << 20];
     let mut sent = 0;
-    while let Ok(written) =
-        tokio::time::timeout(Duration::from_secs(2), flood.write(&piece)).await
+    while let Ok(written) = tokio::time::timeout(Duration::from_secs(2), flood.write(&piece)).await
     {
         sent += written.unwrap();
         assert!(sent < MUCH_BYTES, "{sent} bytes went where nobody reads");
@@ -125,7 +129,10 @@ async fn a_client_in_javascript_talks_and_learns_its_addresses() {
         let (mut stream, peer) = server.accept().await.unwrap();
         let mut said = String::new();
         stream.read_to_string(&mut said).await.unwrap();
-        stream.write_all(format!("you said {said}").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("you said {said}").as_bytes())
+            .await
+            .unwrap();
         peer
     });
     let answer = app.get(&format!("/?to={address}")).await.text();
@@ -211,7 +218,9 @@ async fn an_end_of_the_peer_ends_both_directions_unless_half_open_is_allowed() {
         stream.write_all(b"hello").await.unwrap();
         stream.shutdown().await.unwrap();
         let mut said = String::new();
-        within("the end", stream.read_to_string(&mut said)).await.unwrap();
+        within("the end", stream.read_to_string(&mut said))
+            .await
+            .unwrap();
         assert_eq!(said, expected, "{mode}");
     }
 }
@@ -279,5 +288,9 @@ async fn a_service_may_use_more_time_in_all_than_one_request_may() {
     for _ in 0..8 {
         assert_eq!(exchange(port, b"").await, "");
     }
-    assert!(app.log_lines().iter().all(|line| !line.text.contains("stopped")));
+    assert!(
+        app.log_lines()
+            .iter()
+            .all(|line| !line.text.contains("stopped"))
+    );
 }

@@ -93,7 +93,9 @@ async fn clients_speak_tls_from_the_start_or_later() {
     let here = authority.issue("127.0.0.1");
     let app = Daemon::start().await.deploy(client(&authority)).await;
     let ask = async |how: &str, port: u16| {
-        app.get(&format!("/?how={how}&to=127.0.0.1:{port}")).await.text()
+        app.get(&format!("/?how={how}&to=127.0.0.1:{port}"))
+            .await
+            .text()
     };
     let port = server(&here, false).await;
     assert_eq!(ask("on", port).await, "secret null on false");
@@ -136,12 +138,15 @@ async fn names_on_the_shared_port_are_served_with_a_choice_of_protocols() {
     let identity = port.authority().issue("shop.example");
     let app = tls_server(identity, ports::free(), "shop.example");
     let app = port.daemon().deploy(app).await;
-    app.until("the name", |status| !status.names.is_empty()).await;
+    app.until("the name", |status| !status.names.is_empty())
+        .await;
     let mut config = port.client();
     config.alpn_protocols = vec![b"own/1".to_vec()];
     let mut client = port.connect_with("shop.example", config).await.unwrap();
     let mut said = String::new();
-    within("the end", client.read_to_string(&mut said)).await.unwrap();
+    within("the end", client.read_to_string(&mut said))
+        .await
+        .unwrap();
     assert_eq!(said, "own/1 shop.example on true");
 }
 
@@ -157,9 +162,13 @@ async fn ports_of_the_apps_own_speak_tls_and_clients_that_do_not_hold_nobody_up(
     let mut noise = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     noise.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
     let tcp = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-    let mut client = within("TLS", authority.connect("own.test", tcp)).await.unwrap();
+    let mut client = within("TLS", authority.connect("own.test", tcp))
+        .await
+        .unwrap();
     let mut said = String::new();
-    within("the end", client.read_to_string(&mut said)).await.unwrap();
+    within("the end", client.read_to_string(&mut said))
+        .await
+        .unwrap();
     assert_eq!(said, "null own.test on true");
     app.expect_log("a client: tls").await;
     drop(silent);
@@ -168,7 +177,11 @@ async fn ports_of_the_apps_own_speak_tls_and_clients_that_do_not_hold_nobody_up(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_a_tls_port_serves_no_names() {
     let authority = Authority::new();
-    let app = tls_server(authority.issue("shop.example"), ports::free(), "shop.example");
+    let app = tls_server(
+        authority.issue("shop.example"),
+        ports::free(),
+        "shop.example",
+    );
     let app = Daemon::start().await.deploy(app).await;
     app.expect_log("cannot serve shop.example by TLS").await;
     let name = ServerName::try_from("shop.example").unwrap();

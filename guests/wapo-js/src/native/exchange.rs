@@ -14,9 +14,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Array, Class, Ctx, Exception, Function, JsLifetime, Persistent, Promise, Value};
-use wapo::http::{
-    Body, ClientLeft, IntoResponse as _, Request, Responder, Response, StatusCode,
-};
+use wapo::http::{Body, ClientLeft, IntoResponse as _, Request, Responder, Response, StatusCode};
 
 use super::Nullable;
 use super::fields;

@@ -248,7 +248,9 @@ struct Facts {
 impl<'js> IntoJs<'js> for Facts {
     fn into_js(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
         let text = |address: Option<SocketAddr>| Nullable(address.map(|it| it.to_string()));
-        let alpn = self.alpn.map(|name| String::from_utf8_lossy(&name).into_owned());
+        let alpn = self
+            .alpn
+            .map(|name| String::from_utf8_lossy(&name).into_owned());
         let object = Object::new(ctx.clone())?;
         object.set("local", text(self.local))?;
         object.set("remote", text(self.remote))?;

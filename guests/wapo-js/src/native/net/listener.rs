@@ -37,10 +37,7 @@ enum Listener {
 }
 
 impl Listener {
-    fn poll_accept(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<wapo::Result<(TcpStream, SocketAddr)>> {
+    fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<wapo::Result<(TcpStream, SocketAddr)>> {
         match self {
             Self::Port(listener) => listener.poll_accept(cx),
             Self::Name(listener) => pin!(listener.accept()).poll(cx),
@@ -53,10 +50,12 @@ impl Acceptor {
     /// is no end.
     pub(in crate::native) async fn next(&self) -> Option<(TcpStream, SocketAddr)> {
         loop {
-            let accepted = self.closed.poll(|cx| match self.listener.borrow_mut().as_mut() {
-                Some(listener) => listener.poll_accept(cx).map(Some),
-                None => Poll::Ready(None),
-            });
+            let accepted = self
+                .closed
+                .poll(|cx| match self.listener.borrow_mut().as_mut() {
+                    Some(listener) => listener.poll_accept(cx).map(Some),
+                    None => Poll::Ready(None),
+                });
             match accepted.await? {
                 Ok(connection) => return Some(connection),
                 Err(wapo::Error::END_OF_FILE | wapo::Error::NOT_FOUND) => {
@@ -122,9 +121,9 @@ impl NetListener {
             }
             let accepted = acceptor.next().await;
             is_busy.set(false);
-            Ok(Nullable(accepted.map(|(stream, peer)| {
-                Connected::accepted(stream, peer)
-            })))
+            Ok(Nullable(
+                accepted.map(|(stream, peer)| Connected::accepted(stream, peer)),
+            ))
         })
     }
 

@@ -14,12 +14,12 @@ mod udp;
 use rquickjs::prelude::Func;
 use rquickjs::{Ctx, Object};
 
-use super::getters;
-use self::connection::NetConn;
 pub(super) use self::connection::Connected;
+use self::connection::NetConn;
 pub(super) use self::listener::{Acceptor, NetListener};
 pub(super) use self::raw::Raw;
 use self::udp::NetUdp;
+use super::getters;
 
 /// `connect`, `listen` and `bind`.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {

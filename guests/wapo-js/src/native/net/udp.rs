@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use futures_util::FutureExt as _;
 use rquickjs::class::{Trace, Tracer};
-use rquickjs::{Array, Class, Ctx, Exception, IntoJs, JsLifetime, Object, Promise, TypedArray, Value};
+use rquickjs::{
+    Array, Class, Ctx, Exception, IntoJs, JsLifetime, Object, Promise, TypedArray, Value,
+};
 use wapo::net::{Datagrams, UdpSocket};
 
 use super::failure::{closed, failed};
@@ -150,7 +152,10 @@ impl<'js> IntoJs<'js> for Received {
 }
 
 /// Opens a socket on a literal address and port.
-pub(super) fn bind<'js>(ctx: Ctx<'js>, options: Object<'js>) -> rquickjs::Result<Class<'js, NetUdp>> {
+pub(super) fn bind<'js>(
+    ctx: Ctx<'js>,
+    options: Object<'js>,
+) -> rquickjs::Result<Class<'js, NetUdp>> {
     let address: String = options.get("address")?;
     // It waits for nothing.
     let bound = UdpSocket::bind(&address).now_or_never();

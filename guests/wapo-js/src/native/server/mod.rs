@@ -131,9 +131,7 @@ impl Server {
             };
             let seat = Seat::take(&self);
             // The program need not stay for a client that may never say anything.
-            engine
-                .spawn_background(seat.serve(stream, peer))
-                .detach();
+            engine.spawn_background(seat.serve(stream, peer)).detach();
         }
     }
 }
@@ -194,7 +192,9 @@ impl Server {
             return Ok(refused.map(Sent::unwatched));
         };
         let Some(engine) = self.engine.upgrade() else {
-            return Ok(StatusCode::SERVICE_UNAVAILABLE.into_response().map(Sent::unwatched));
+            return Ok(StatusCode::SERVICE_UNAVAILABLE
+                .into_response()
+                .map(Sent::unwatched));
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let upgrade: Upgrade = Box::pin(async move {

@@ -70,7 +70,9 @@ impl hyper::rt::Write for Patient {
         cx: &mut Context<'_>,
         data: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.write(cx, |stream, cx| hyper::rt::Write::poll_write(stream, cx, data))
+        self.write(cx, |stream, cx| {
+            hyper::rt::Write::poll_write(stream, cx, data)
+        })
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
