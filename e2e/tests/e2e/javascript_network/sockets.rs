@@ -242,7 +242,7 @@ async fn closing_sends_what_was_written_and_ends_those_who_wait() {
         console.log("no more clients");
     "#;
     let (app, port) = listening(code).await;
-    assert_eq!(exchange(port, b"hello").await, "goodbye");
+    assert_eq!(exchange(port, b"").await, "goodbye");
     app.expect_log("read done: true, then: closed").await;
     app.expect_log("no more clients").await;
     // Nothing of it runs any more.
@@ -259,6 +259,8 @@ async fn a_socket_that_nobody_has_any_more_is_closed() {
     "#;
     let (_app, port) = listening(code).await;
     let mut stream = connect(port).await;
+    // What waits for the next one has still the last one.
+    let _others = [connect(port).await, connect(port).await];
     let mut rest = Vec::new();
     // An end or a reset.
     let _ = within("the end", stream.read_to_end(&mut rest)).await;

@@ -289,7 +289,7 @@ export class Listener {
       if (conn === null) return null;
       return new Socket(INTERNAL, { conn: Promise.resolve(conn), abort() {} }, "", this.#transport, this.#halfOpen);
     });
-    this.#turn = next.catch(() => {});
+    this.#turn = next.then(() => {}, () => {});
     return next;
   }
 }

@@ -76,7 +76,7 @@ export class UdpSocket {
       for (let i = 0; i < list.length; i += 2) out.push({ data: list[i], address: list[i + 1] });
       return out;
     });
-    this.#receiving = received.catch(() => {});
+    this.#receiving = received.then(() => {}, () => {});
     return received;
   }
 
