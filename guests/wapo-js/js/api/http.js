@@ -6,6 +6,8 @@ import { SocketError, rethrown } from "../wapo/socket-error.js";
 import { limitsOf, listenNative } from "../wapo/listening.js";
 import { Wapo } from "../wapo/object.js";
 
+if (native.net === undefined) throw new TypeError("isolates have no sockets");
+
 class Server {
   #listener;
   constructor(token, listener) {

@@ -7,6 +7,8 @@ import { SocketError, rethrown, socketError } from "../wapo/socket-error.js";
 import { authority, identity, listenNative, names, portOf } from "../wapo/listening.js";
 import { UdpSocket, udp } from "../wapo/udp.js";
 
+if (native.net === undefined) throw new TypeError("isolates have no sockets");
+
 // Bytes that wait in a writable stream before its writer is to wait.
 const QUEUE_BYTES = 64 * 1024;
 // How long close() waits for a peer to take what was written.
