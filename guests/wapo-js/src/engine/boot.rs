@@ -140,7 +140,7 @@ fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
 }
 
 /// Source of a boot module by its full name.
-fn source(name: &str) -> Option<&'static str> {
+pub(crate) fn source(name: &str) -> Option<&'static str> {
     let name = name.strip_prefix(PREFIX)?;
     let index = MODULES
         .binary_search_by(|(known, _)| (*known).cmp(name))
