@@ -130,8 +130,8 @@ impl Server {
                 return;
             };
             let seat = Seat::take(&self);
-            // The program need not stay for a client that may never say anything.
-            engine.spawn_background(seat.serve(stream, peer)).detach();
+            // When the listener is closed, the program stays for the answers under way.
+            engine.spawn(seat.serve(stream, peer)).detach();
         }
     }
 }
