@@ -61,12 +61,14 @@ impl Exchange {
 /// [`super::serve`], nor on workers that do not tell.
 ///
 /// ```no_run
+/// use futures_util::future::{Either, select};
 /// # use wapo::http::{Body, Request};
 /// # async fn search() -> String { String::new() }
 /// async fn find(request: Request<Body>) -> String {
-///     tokio::select! {
-///         found = search() => found,
-///         () = wapo::http::client_left(&request) => String::new(), // for nobody
+///     let left = wapo::http::client_left(&request);
+///     match select(std::pin::pin!(search()), left).await {
+///         Either::Left((found, _)) => found,
+///         Either::Right(_) => String::new(), // for nobody
 ///     }
 /// }
 /// ```

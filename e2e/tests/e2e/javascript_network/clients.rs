@@ -54,6 +54,7 @@ async fn the_signal_of_a_request_that_was_answered_does_not_abort() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn messages_that_wait_take_no_more_than_their_share_of_memory() {
+    const MESSAGES: usize = 16;
     const MESSAGE_BYTES: usize = 8 << 20;
     let code = r#"
         export default { fetch(request) {
@@ -89,7 +90,6 @@ async fn messages_that_wait_take_no_more_than_their_share_of_memory() {
     frame.extend([0; 4]);
     frame.resize(frame.len() + MESSAGE_BYTES, 7);
     let (mut reader, mut writer) = stream.into_split();
-    const MESSAGES: usize = 16;
     let writing = tokio::spawn(async move {
         for _ in 0..MESSAGES {
             writer.write_all(&frame).await.unwrap();
