@@ -94,13 +94,24 @@ impl FoundApp {
             .collect()
     }
 
-    /// Whether the gateway is of no use: the app speaks on ports of its own or
-    /// takes queries, and no HTTP requests.
+    /// Server names that its instances serve on the TLS port, each once.
+    pub(crate) fn server_names(&self) -> BTreeSet<&str> {
+        let instances = self.info.instance_list.iter();
+        instances
+            .flat_map(|one| one.server_names.iter().map(String::as_str))
+            .collect()
+    }
+
+    /// Whether the gateway is of no use: the app speaks on ports of its own, under
+    /// server names, or takes queries, and no HTTP requests.
     pub(crate) fn is_off_the_gateway(&self) -> bool {
         let instances = &self.info.instance_list;
         let takes_http = instances.iter().any(|one| one.takes_http);
         let does_other_things = |one: &InstanceInfo| {
-            one.takes_queries || !one.listening.is_empty() || !one.listening_udp.is_empty()
+            one.takes_queries
+                || !one.listening.is_empty()
+                || !one.listening_udp.is_empty()
+                || !one.server_names.is_empty()
         };
         !takes_http && instances.iter().any(does_other_things)
     }

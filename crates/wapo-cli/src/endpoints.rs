@@ -31,6 +31,12 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
         let gateway = reachable(gateway, worker_url);
         urls.push(format!("{scheme}://{gateway}/app/{}/", app.address));
     }
+    if let Ok(tls) = worker.tls_address.parse::<SocketAddr>() {
+        let names = app.server_names().into_iter();
+        // A wildcard is no address.
+        let names = names.filter(|name| !name.starts_with('*'));
+        urls.extend(names.map(|name| format!("https://{name}:{}/", tls.port())));
+    }
     for (text, has_tls) in app.listening() {
         if let Ok(bound) = text.parse() {
             urls.push(listener(reachable(bound, worker_url), has_tls));
@@ -118,6 +124,19 @@ mod tests {
                 "tcp://127.0.0.1:3001".to_owned(),
             ]
         );
+    }
+
+    #[test]
+    fn an_app_that_serves_a_name_is_reached_on_the_tls_port() {
+        let mut app = app("shop", &[]);
+        for instance in &mut app.info.instance_list {
+            instance.takes_http = false;
+            instance.server_names = vec!["*.example.com".into(), "shop.example.com".into()];
+        }
+        let mut worker = worker("127.0.0.1:8002");
+        worker.tls_address = "0.0.0.0:8443".to_owned();
+        let urls = of(&app, &worker, "http://127.0.0.1:8001");
+        assert_eq!(urls, ["https://shop.example.com:8443/"]);
     }
 
     #[test]

@@ -77,7 +77,7 @@ function updateInstances(app) {
     setText(memory, formatBytes(instance.memory));
     setText(restarts, formatExact(instance.restarts));
     const udp = (instance.listening_udp ?? []).map((one) => `${one} (UDP)`);
-    setText(listening, [...(instance.listening ?? []), ...udp].join(", ") || "–");
+    setText(listening, [...(instance.listening ?? []), ...udp, ...(instance.server_names ?? [])].join(", ") || "–");
   });
   const empty = byId("instances-empty");
   setShown(empty, list.length === 0);

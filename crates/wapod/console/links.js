@@ -30,7 +30,8 @@ export function linksOf(info, app, ownHost) {
 /** An app without instances may take requests once it has one. */
 function isOffTheGateway({ instance_list: instances = [] }) {
   const doesOtherThings = instances.some(
-    (one) => one.takes_queries || one.listening?.length > 0 || one.listening_udp?.length > 0,
+    (one) => one.takes_queries || one.listening?.length > 0 || one.listening_udp?.length > 0
+      || one.server_names?.length > 0,
   );
   return doesOtherThings && !instances.some((one) => one.takes_http);
 }

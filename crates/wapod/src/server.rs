@@ -80,6 +80,7 @@ impl Server {
             let settings = AdminSettings {
                 token: config.admin_token.as_ref(),
                 user_address,
+                tls_address,
                 user_scheme: https.user_scheme(),
                 https: https.all(),
                 acme: acme.0,

@@ -277,6 +277,8 @@ macro_rules! usage_messages {
                 next_start_ms: u64 = 11,
                 /// Addresses on which it takes datagrams.
                 listening_udp: [string] = 13,
+                /// Server names that it serves on the TLS port.
+                server_names: [string] = 14,
             }
             /// What an app has used since it was deployed. For looking at; `AppMetrics`
             /// has the signed figures.

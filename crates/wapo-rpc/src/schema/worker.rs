@@ -60,6 +60,9 @@ macro_rules! worker_messages {
                 /// Hash of the engine of JavaScript apps that the worker has, as manifests
                 /// have it; empty when it has none; on the admin port only.
                 javascript_engine: string = 130,
+                /// Where apps are reached by server name with TLS, as `host:port`; empty when
+                /// there is no such port; on the admin port only.
+                tls_address: string = 140,
             }
             /// Something of which there is a bounded amount.
             Budget {

@@ -42,6 +42,8 @@ pub(crate) struct AdminSurface {
     /// Descriptors that one instance may hold.
     pub(super) instance_descriptors: u64,
     pub(super) user_address: SocketAddr,
+    /// Where apps are reached by server name.
+    pub(super) tls_address: Option<SocketAddr>,
     /// How URLs of the user port begin.
     pub(super) user_scheme: &'static str,
     /// Certificates that are got, if any.
@@ -57,6 +59,7 @@ impl AdminSurface {
             worker: Arc::clone(&self.worker),
             budgets: Arc::clone(&self.budgets),
             user_address: self.user_address,
+            tls_address: self.tls_address,
             user_scheme: self.user_scheme,
             base_domain: self.base_domain.clone(),
             exit: Arc::clone(&self.exit),

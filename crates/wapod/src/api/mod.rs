@@ -108,6 +108,8 @@ impl UserSurface {
 pub(crate) struct AdminSettings<'a> {
     pub(crate) token: Option<&'a AdminToken>,
     pub(crate) user_address: SocketAddr,
+    /// Where apps are reached by server name.
+    pub(crate) tls_address: Option<SocketAddr>,
     /// How URLs of the user port begin.
     pub(crate) user_scheme: &'static str,
     /// TLS of the ports that have it.
@@ -151,6 +153,7 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<imp
         }),
         instance_descriptors: settings.instance_descriptors,
         user_address: settings.user_address,
+        tls_address: settings.tls_address,
         user_scheme: settings.user_scheme,
         acme: settings.acme,
         base_domain: settings.base_domain,

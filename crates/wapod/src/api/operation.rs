@@ -42,6 +42,8 @@ pub(super) struct Operator {
     pub(super) worker: Arc<Worker>,
     pub(super) budgets: Arc<AllBudgets>,
     pub(super) user_address: SocketAddr,
+    /// Where apps are reached by server name.
+    pub(super) tls_address: Option<SocketAddr>,
     /// How URLs of the user port begin.
     pub(super) user_scheme: &'static str,
     pub(super) base_domain: String,
@@ -139,6 +141,7 @@ impl Operator {
         Ok(WorkerInfo {
             user_address: self.user_address.to_string(),
             user_tls: self.user_scheme == "https",
+            tls_address: self.tls_address.map_or_else(String::new, |at| at.to_string()),
             base_domain: self.base_domain.clone(),
             budgets: rows.iter().map(budget).collect(),
             ..self.worker.operator_info()
@@ -497,6 +500,7 @@ fn instance_info(instance: &Instance) -> InstanceInfo {
             .iter()
             .map(SocketAddr::to_string)
             .collect(),
+        server_names: status.names.iter().map(ToString::to_string).collect(),
         takes_http: status.takes_http,
         takes_queries: status.takes_queries,
         next_start_ms: status.next_start.map_or(0, until_ms),
