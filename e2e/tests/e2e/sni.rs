@@ -8,6 +8,7 @@ use e2e::tls_port::alert;
 use e2e::{App, Errno, Probe, TlsPort, guest, within};
 use rustls::AlertDescription;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use wapo_rpc::message::Empty;
 use wapod::QuotaList;
 
 /// A probe on a daemon with a TLS port.
@@ -87,6 +88,13 @@ async fn two_apps_answer_curl_for_their_own_names() {
         let app = port.daemon().deploy(app).await;
         serving(&app, name).await;
         apps.push(app);
+    }
+    // The operator sees where, and which app has which name.
+    let info = port.operator().info(Empty {}).await.unwrap();
+    assert_eq!(info.tls_address, port.address().to_string());
+    for (app, name) in apps.iter().zip(names) {
+        let seen = port.operator().find(app.handle().address()).await.unwrap();
+        assert_eq!(seen.instance_list[0].server_names, [name]);
     }
     let number = port.address().port();
     for name in names {
