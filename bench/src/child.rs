@@ -77,41 +77,27 @@ impl Server {
             .with_context(|| format!("no answer to `{command}`"))
     }
 
-    /// Memory of the process in bytes: its proportional set size, in which
-    /// pages that several processes share count in parts.
+    /// Memory of the process in bytes.
     ///
     /// # Errors
     ///
     /// The system does not tell.
     pub(crate) fn memory_bytes(&self) -> Result<u64> {
-        let path = format!("/proc/{}/smaps_rollup", self.process.id());
-        let field = machine::field(&path, "Pss").with_context(|| format!("no Pss in {path}"))?;
-        let kibibytes: u64 = field.trim_end_matches("kB").trim().parse()?;
-        Ok(kibibytes * 1024)
+        machine::memory_bytes(self.id())
     }
-}
 
-/// Processor time in the kernel's own files counts in hundredths of a second.
-const TICK: Duration = Duration::from_millis(10);
-
-impl Server {
-    /// Processor time that the process has used, its own and the kernel's for it.
+    /// Processor time that the process has used.
     ///
     /// # Errors
     ///
     /// The system does not tell.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        let path = format!("/proc/{}/stat", self.process.id());
-        let text = std::fs::read_to_string(&path)?;
-        // The name in parentheses may hold anything; the state follows it.
-        let (_, fields) = text.rsplit_once(") ").context("no name in stat")?;
-        let ticks: u32 = fields
-            .split(' ')
-            .skip(11)
-            .take(2)
-            .map_while(|field| field.parse::<u32>().ok())
-            .sum();
-        Ok(TICK * ticks)
+        machine::cpu_time(self.id())
+    }
+
+    /// The number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 }
 

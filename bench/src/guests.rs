@@ -18,6 +18,11 @@ pub(crate) fn path(name: &str) -> PathBuf {
         .with_extension("wasm")
 }
 
+/// The engine of JavaScript apps, where `cargo xtask guests` puts it.
+pub(crate) fn javascript_engine() -> PathBuf {
+    root().join("guests/wapo-js/built/wapo-js.wasm")
+}
+
 /// The wasm file of a guest.
 ///
 /// # Errors

@@ -1,9 +1,12 @@
 //! What one has to know about a machine to read the numbers: processor,
-//! memory, kernel, compiler. Never its name or address.
+//! memory, kernel, compiler. Never its name or address. And what the system tells
+//! of a process under measurement.
 
 use std::fs;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
 
 /// Facts in the order in which they are printed.
 pub(crate) struct Facts {
@@ -61,6 +64,41 @@ pub(crate) fn field(path: &str, key: &str) -> Option<String> {
         let (name, value) = line.split_once(':')?;
         (name.trim() == key).then(|| value.trim().to_owned())
     })
+}
+
+/// Processor time in the kernel's own files counts in hundredths of a second.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Processor time that a process has used, its own and the kernel's for it.
+///
+/// # Errors
+///
+/// The system does not tell.
+pub(crate) fn cpu_time(process: u32) -> Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let text = fs::read_to_string(&path)?;
+    // The name in parentheses may hold anything; the state follows it.
+    let (_, fields) = text.rsplit_once(") ").context("no name in stat")?;
+    let ticks: u32 = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map_while(|field| field.parse::<u32>().ok())
+        .sum();
+    Ok(TICK * ticks)
+}
+
+/// Memory of a process in bytes: its proportional set size, in which pages that
+/// several processes share count in parts.
+///
+/// # Errors
+///
+/// The system does not tell.
+pub(crate) fn memory_bytes(process: u32) -> Result<u64> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    let field = field(&path, "Pss").with_context(|| format!("no Pss in {path}"))?;
+    let kibibytes: u64 = field.trim_end_matches("kB").trim().parse()?;
+    Ok(kibibytes * 1024)
 }
 
 fn slug(text: &str) -> String {

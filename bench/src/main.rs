@@ -24,6 +24,7 @@ mod rows;
 mod serve;
 mod stats;
 mod worker;
+mod workerd;
 
 use std::process::ExitCode;
 
@@ -41,8 +42,9 @@ Usage: bench [--smoke] [hold | ROW...]
             their own: burst, hostile-guests, hostile-clients, compile-bombs,
             quotas, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
-            gateway, https, transfer, daemon, tcp-echo, tls, cpu, idle-memory,
-            neighbour; nothing is kept";
+            gateway, https, transfer, daemon, tcp-echo, tls, udp-echo, egress, cpu,
+            idle-memory, neighbour, javascript-hello, javascript-start,
+            javascript-loops, javascript-memory, javascript-apps; nothing is kept";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

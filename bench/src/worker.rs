@@ -307,7 +307,11 @@ pub(crate) fn pause(time: Duration) {
 }
 
 /// An address on loopback whose port is free, and soon taken by the daemon.
-fn free_address() -> Result<SocketAddr> {
+///
+/// # Errors
+///
+/// No port is free.
+pub(crate) fn free_address() -> Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     Ok(listener.local_addr()?)
 }

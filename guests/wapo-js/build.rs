@@ -1,11 +1,17 @@
-//! Lists the modules of the boot code for the engine, and sizes its stack.
+//! Packs the modules of the boot code for the engine, and sizes its stack.
 //!
 //! The boot code is every `.js` file below `js/` and, under `npm/`, what
 //! `cargo xtask guests` bundled of npm packages (`WAPO_JS_NPM` names the folder).
+//! Their texts are deflated: the engine runs most of them once, when its image is
+//! made, and needs them no more.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
+
+use flate2::Compression;
+use flate2::write::DeflateEncoder;
 
 /// Stack of wasm code in linear memory. Scripts meet a limit before its end
 /// (`engine::stack`); the rest is for functions of the engine that do not look.
@@ -21,19 +27,26 @@ fn main() -> io::Result<()> {
         collect(Path::new(&folder), "npm/", &mut modules)?;
     }
     modules.sort();
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let mut texts = Vec::new();
     let mut table = String::from("&[\n");
     for (name, path) in &modules {
-        let _ = writeln!(
-            table,
-            "({name:?}, include_str!({:?})),",
-            path.display().to_string()
-        );
+        let text = fs::read(path)?;
+        let start = texts.len();
+        texts.extend(deflated(&text)?);
+        let end = texts.len();
+        let _ = writeln!(table, "({name:?}, {}, {start}..{end}),", text.len());
     }
     table.push(']');
-    fs::write(
-        Path::new(&variable("OUT_DIR")?).join("boot_modules.rs"),
-        table,
-    )
+    fs::write(out.join("boot_texts.bin"), texts)?;
+    fs::write(out.join("boot_modules.rs"), table)
+}
+
+/// The text in the form that the engine unpacks, as small as it gets.
+fn deflated(text: &[u8]) -> io::Result<Vec<u8>> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text)?;
+    encoder.finish()
 }
 
 fn variable(name: &str) -> io::Result<String> {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::child::Server;
 use crate::client::{Client, get_once};
 use crate::guests;
+use crate::machine;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report, number};
 use crate::stats::median;
@@ -26,11 +27,11 @@ pub(super) struct Achieved {
 }
 
 impl Achieved {
-    /// Another round, at a URL of a server.
-    pub(super) fn round(&mut self, server: &Server, url: &str, plan: &Plan) -> Result<()> {
-        let before = server.cpu_time()?;
+    /// Another round, at a URL of a process.
+    pub(super) fn round(&mut self, process: u32, url: &str, plan: &Plan) -> Result<()> {
+        let before = machine::cpu_time(process)?;
         let rate = load(url, plan)?;
-        let used = server.cpu_time()?.saturating_sub(before);
+        let used = machine::cpu_time(process)?.saturating_sub(before);
         self.rates.push(rate);
         self.costs
             .push(used.as_secs_f64() * 1e6 / (rate * seconds(plan) as f64));
@@ -68,7 +69,7 @@ struct Contestant<'a> {
 impl Contestant<'_> {
     fn round(&mut self, plan: &Plan) -> Result<()> {
         let url = format!("http://{}/", self.address);
-        self.achieved.round(self.server, &url, plan)
+        self.achieved.round(self.server.id(), &url, plan)
     }
 }
 

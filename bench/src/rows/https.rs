@@ -58,9 +58,9 @@ impl Pair {
 
     fn round(&mut self, plan: &Plan) -> Result<()> {
         let (server, url) = &self.bare;
-        self.without.round(server, url, plan)?;
+        self.without.round(server.id(), url, plan)?;
         let (server, url) = &self.secure;
-        self.with.round(server, url, plan)
+        self.with.round(server.id(), url, plan)
     }
 
     /// What is left of the rate.

@@ -10,6 +10,7 @@ mod http;
 mod https;
 mod idle_memory;
 mod instantiation;
+mod javascript;
 mod neighbour;
 mod plain;
 mod tcp_echo;
@@ -124,6 +125,31 @@ pub(crate) const ALL: &[Row] = &[
         name: "neighbour",
         group: Group::Speed,
         run: neighbour::run,
+    },
+    Row {
+        name: "javascript-hello",
+        group: Group::Speed,
+        run: javascript::hello::run,
+    },
+    Row {
+        name: "javascript-start",
+        group: Group::Speed,
+        run: javascript::start::run,
+    },
+    Row {
+        name: "javascript-loops",
+        group: Group::Speed,
+        run: javascript::loops::run,
+    },
+    Row {
+        name: "javascript-memory",
+        group: Group::Speed,
+        run: javascript::memory::run,
+    },
+    Row {
+        name: "javascript-apps",
+        group: Group::Speed,
+        run: javascript::memory::run_apps,
     },
     Row {
         name: "burst",

@@ -13,6 +13,7 @@
 //!   microseconds that the next daemon takes until it is ready.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -36,7 +37,8 @@ pub(super) fn run() -> Result<()> {
     let runtime = wapod::runtime_builder().build()?;
     runtime.block_on(async {
         let folder = Folder::make()?;
-        let mut daemon = Daemon::start(&folder, None).await?;
+        let guest = guests::path(GUEST);
+        let mut daemon = Daemon::start(&folder, None, &guest).await?;
         let mut commands = super::commands();
         while let Some(command) = commands.next_line().await? {
             let words: Vec<&str> = command.split_whitespace().collect();
@@ -45,13 +47,13 @@ pub(super) fn run() -> Result<()> {
                     daemon.fill(apps.parse()?).await?;
                     daemon.running.shutdown().await;
                     let begun = Instant::now();
-                    daemon = Daemon::start(&folder, None).await?;
+                    daemon = Daemon::start(&folder, None, &guest).await?;
                     daemon.is_ready().await?;
                     Ok(vec![begun.elapsed().as_micros().to_string()])
                 }
                 ["https"] => {
                     daemon.running.shutdown().await;
-                    daemon = Daemon::start(&folder, Some(certificate(&folder)?)).await?;
+                    daemon = Daemon::start(&folder, Some(certificate(&folder)?), &guest).await?;
                     Ok(vec![daemon.running.user_url()])
                 }
                 words => daemon.obey(words).await,
@@ -75,14 +77,20 @@ fn certificate(folder: &Folder) -> Result<TlsFiles> {
     })
 }
 
-struct Daemon {
+/// A daemon, and the code of the apps that it is given.
+pub(super) struct Daemon {
     running: Running,
     client: Client,
     code_hash: String,
 }
 
 impl Daemon {
-    async fn start(folder: &Folder, user_tls: Option<TlsFiles>) -> Result<Self> {
+    /// Starts a daemon that has the code of a guest.
+    pub(super) async fn start(
+        folder: &Folder,
+        user_tls: Option<TlsFiles>,
+        code: &Path,
+    ) -> Result<Self> {
         let running = wapod::Server::start(Config {
             data_dir: Some(folder.path().to_owned()),
             admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
@@ -93,7 +101,7 @@ impl Daemon {
         .await?;
         let admin = running.admin_address().context("no admin port")?;
         let client = Client::new(&format!("http://{admin}"), None)?;
-        let module = Module::read(&guests::path(GUEST))?;
+        let module = Module::read(code)?;
         let wasm = Upload::bytes(module.wasm().to_vec());
         let code_hash = client.upload_blob(&module.hash(), wasm, |_| {}).await?;
         Ok(Self {
@@ -101,6 +109,18 @@ impl Daemon {
             client,
             code_hash,
         })
+    }
+
+    /// Makes a blob known to the worker; its hash.
+    pub(super) async fn put_blob(&self, content: Vec<u8>) -> Result<String> {
+        let hash = Module::new(content.clone()).hash();
+        let blob = Upload::bytes(content);
+        Ok(self.client.upload_blob(&hash, blob, |_| {}).await?)
+    }
+
+    /// Ends the daemon.
+    pub(super) async fn shutdown(self) {
+        self.running.shutdown().await;
     }
 
     async fn is_ready(&self) -> Result<()> {
@@ -126,9 +146,20 @@ impl Daemon {
 
     /// Deploys the guest; its URL and its address.
     async fn deploy(&self, label: &str, kind: Kind) -> Result<(String, AppAddress)> {
+        self.deploy_with(label, kind, &[]).await
+    }
+
+    /// Deploys the guest with arguments; its URL and its address.
+    pub(super) async fn deploy_with(
+        &self,
+        label: &str,
+        kind: Kind,
+        args: &[&str],
+    ) -> Result<(String, AppAddress)> {
         let manifest = Manifest {
             version: 1,
             code_hash: self.code_hash.clone(),
+            args: args.iter().map(|arg| (*arg).to_owned()).collect(),
             on_demand: kind == Kind::OnDemand,
             max_query_size: 1 << 20,
             label: label.to_owned(),
@@ -167,10 +198,11 @@ impl Daemon {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     /// One instance for all requests.
     Warm,
     /// An instance for each request.
     Fresh,
+    /// An instance while somebody asks.
     OnDemand,
 }

@@ -1,10 +1,11 @@
 //! The child processes: `bench serve wapo`, `bench serve daemon`, `bench serve
-//! native` and `bench serve native-one-thread`.
+//! javascript`, `bench serve native` and `bench serve native-one-thread`.
 //!
 //! All read commands from standard input and answer on standard output (see
 //! `child`); all end with their input.
 
 mod daemon;
+mod javascript;
 mod native;
 mod native_tls;
 mod wapo;
@@ -23,6 +24,7 @@ pub(crate) fn run(what: &str) -> Result<()> {
     match what {
         "wapo" => wapo::run(),
         "daemon" => daemon::run(),
+        "javascript" => javascript::run(),
         "native" => native::run(native::Threads::PerCore),
         "native-one-thread" => native::run(native::Threads::One),
         _ => bail!("no server is named `{what}`"),

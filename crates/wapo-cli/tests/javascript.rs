@@ -225,6 +225,22 @@ async fn instances_of_one_image_draw_other_numbers() {
     assert_eq!((count, seen.len()), (4, 4), "{seen:?}");
 }
 
+#[tokio::test]
+async fn a_program_serves_from_its_first_listener_to_its_last() {
+    let folder = tempfile::tempdir().expect("folder");
+    let removes = "addEventListener('fetch', function only(event) {\
+        event.respondWith(new Response('only'));\
+        removeEventListener('fetch', only); });";
+    let once = "addEventListener('fetch', (event) => event.respondWith(new Response('only')), { once: true });";
+    let late = format!("setTimeout(() => {{ {once} }}, 300);");
+    for script in [removes, once, &late] {
+        write(folder.path(), "app.js", script);
+        let (running, address) = run(folder.path(), &["app.js"]).await;
+        answer_with(&address, "only").await;
+        assert_eq!(running.ended().await, Some(0), "{script}");
+    }
+}
+
 /// The engine as the compiler made it, without the image.
 fn plain_engine() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");

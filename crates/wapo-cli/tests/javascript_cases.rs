@@ -173,6 +173,7 @@ services! {
     service_clone: "clone";
     service_crypto: "crypto";
     service_encoding: "encoding";
+    service_engine: "engine";
     service_events: "events";
     service_fetching: "fetching";
     service_hostile: "hostile";

@@ -90,6 +90,9 @@ pub(crate) fn with_image(
             }
             // What it did is in the image.
             Payload::StartSection { .. } => {}
+            // Names of functions and the like, a tenth of the file: compilers leave some
+            // of them whatever they are told.
+            Payload::CustomSection(_) => {}
             Payload::DataCountSection { .. } => {
                 to.section(&DataCountSection { count });
             }

@@ -76,6 +76,14 @@ fn the_same_module_has_the_same_image() {
 }
 
 #[test]
+fn names_of_functions_are_left_out() {
+    let text = r#"(module (memory 1) (func $a_name (export "prepare")))"#;
+    let has_name = |module: &[u8]| module.windows(6).any(|bytes| bytes == b"a_name");
+    assert!(has_name(&wat::parse_str(text).expect("a module")));
+    assert!(!has_name(&taken(text).expect("an image")));
+}
+
+#[test]
 fn a_module_without_data_gets_some() {
     let image = taken(
         r#"(module (memory 1)

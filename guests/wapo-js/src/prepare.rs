@@ -5,7 +5,7 @@
 
 use std::hint::black_box;
 
-use crate::engine::Engine;
+use crate::engine::{Engine, boot, memory};
 
 /// Makes the engine and evaluates the boot code.
 #[allow(
@@ -19,8 +19,10 @@ extern "C" fn wapo_js_prepare() {
         // Ends the call; the text is in what the build says.
         panic!("the boot code fails: {error}");
     }
+    boot::pack();
     clear_stack();
     clear_heap();
+    memory::begin();
 }
 
 /// Stack that the boot code has surely used less of.
@@ -38,7 +40,7 @@ fn clear_stack() {
 /// it, zeroed, until more memory would be needed.
 fn clear_heap() {
     let mut taken = Vec::new();
-    for size in [1 << 16, 1 << 13, 1 << 10, 1 << 7, 1 << 5] {
+    for size in [1 << 16, 1 << 13, 1 << 10, memory::SMALL_BYTES + 1] {
         let size: usize = size;
         let pages = core::arch::wasm32::memory_size(0);
         // The list itself must not be what grows.

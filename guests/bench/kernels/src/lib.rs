@@ -9,6 +9,8 @@ mod interpreter;
 mod json;
 mod sha256;
 
+pub use self::sha256::hash as sha256;
+
 /// One kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kernel {

@@ -32,7 +32,7 @@ pub(crate) fn rounds(rounds: u32) -> u64 {
 }
 
 /// The hash of some bytes.
-pub(crate) fn hash(data: &[u8]) -> [u8; 32] {
+pub fn hash(data: &[u8]) -> [u8; 32] {
     let mut state = START;
     let (blocks, rest) = data.as_chunks::<64>();
     for block in blocks {

@@ -9,6 +9,7 @@ let listener = null;
 
 export function httpListen(callback) {
   listener = callable(callback, "httpListen");
+  native.worker.listenersChanged();
 }
 
 export function hasHttpListener() {

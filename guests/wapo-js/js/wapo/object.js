@@ -62,12 +62,11 @@ function unlock(guard) {
   Opaque.take(guard, LOCK).release();
 }
 
+// Bytes of the whole instance; the spike is the most since the last call.
 function memoryStats() {
-  const current = native.worker.memory();
-  peak = Math.max(peak, current);
-  return { current, spike: current, peak };
+  const [current, spike, peak] = native.worker.memory();
+  return { current, spike, peak };
 }
-let peak = 0;
 
 function workerSecret() {
   return native.worker.deriveSecret("wapojs/worker-secret").toHex();

@@ -155,4 +155,4 @@ hooks.aborted = (signal) => {
   return get(signal).aborted;
 };
 hooks.onAbort = onAbort;
-hooks.changed = changed;
+hooks.changed.abort = changed;

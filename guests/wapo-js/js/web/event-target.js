@@ -5,8 +5,9 @@ import { finish, isObject, need, text } from "./idl.js";
 
 let listenersOf, setGlobal;
 // report.js and abort.js give what this module cannot import without a cycle: what to do with the exception of a listener,
-// whether a signal is aborted (a TypeError when it is no signal), what to run when it is, and that its listeners changed.
-export const hooks = { report(error) { throw error; }, aborted: undefined, onAbort: undefined, changed: undefined };
+// whether a signal is aborted (a TypeError when it is no signal), and what to run when it is.
+// `changed`: what to tell that listeners of a type came or went, by the type.
+export const hooks = { report(error) { throw error; }, aborted: undefined, onAbort: undefined, changed: { __proto__: null } };
 
 export class EventTarget {
   // Map from type to its list of listeners, or null as long as there is none.
@@ -94,7 +95,7 @@ function add(target, type, callback, options, given) {
   const list = listenersOf.list(self, name, true);
   if (list.some((l) => l.callback === callback && l.capture === capture)) return;
   list.push(listener);
-  if (name === "abort") hooks.changed(self);
+  hooks.changed[name]?.(self);
   if (signal !== undefined) hooks.onAbort(signal, () => remove(self, name, listener));
 }
 
@@ -103,7 +104,7 @@ function remove(target, type, listener) {
   listener.removed = true;
   const list = listenersOf.list(target, type, false);
   if (list?.includes(listener)) listenersOf.put(target, type, list.filter((l) => l !== listener));
-  if (type === "abort") hooks.changed(target);
+  hooks.changed[type]?.(target);
 }
 
 export function hasListeners(target, type) {
@@ -175,7 +176,7 @@ function setHandler(target, type, value) {
   entry.listener = { callback, capture: false, once: false, passive: false, removed: false };
   handlers.set(type, entry);
   listenersOf.list(target, type, true).push(entry.listener);
-  if (type === "abort") hooks.changed(target);
+  hooks.changed[type]?.(target);
 }
 
 // HTML 8.1.8.1: onerror of the global takes five arguments and cancels by true, others cancel by false.

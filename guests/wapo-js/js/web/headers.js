@@ -19,11 +19,17 @@ export function headerName(value, where) {
   return lower;
 }
 
-// What nearly all values look like: one look finds that nothing is to be done.
+// What nearly all values look like: one look finds that nothing is to be done. A look takes longer than all else about a
+// field, so values that were seen before are remembered, as most services send the same again and again.
 const CLEAN = /^[!-~](?:[ -~]*[!-~])?$/;
+const cleanValues = new Set();
 
 export function headerValue(value, where) {
-  if (typeof value === "string" && CLEAN.test(value)) return value;
+  if (cleanValues.has(value)) return value;
+  if (typeof value === "string" && CLEAN.test(value)) {
+    if (cleanValues.size < KNOWN_MAX && value.length <= 64) cleanValues.add(value);
+    return value;
+  }
   const s = byteString(value, where);
   const v = trimmed(s);
   if (FORBIDDEN_IN_VALUE.test(v)) throw new TypeError(`${where}: a header value has a line break or a NUL`);
@@ -161,18 +167,19 @@ export function fill(list, init) {
   const method = init[Symbol.iterator];
   if (method !== undefined && method !== null) fillFromSequence(list, init, method);
   else {
-    const flat = record(init, toByteString, toByteString);
+    const flat = record(init, nameToByteString, valueToByteString);
     for (let i = 0; i < flat.length; i += 2) list.push(headerName(flat[i], "Headers"), headerValue(flat[i + 1], "Headers"));
   }
 }
 
-const toByteString = (x) => (known.has(x) || (typeof x === "string" && CLEAN.test(x)) ? x : byteString(x, "Headers"));
+const nameToByteString = (x) => (known.has(x) ? x : byteString(x, "Headers"));
+const valueToByteString = (x) => (cleanValues.has(x) || (typeof x === "string" && CLEAN.test(x)) ? x : byteString(x, "Headers"));
 
 function fillFromSequence(list, init, method) {
   if (typeof method !== "function") throw new TypeError("Headers: the argument is not iterable");
   const pairs = sequenceBy(init, method, (pair) => {
     if (!isObject(pair) || typeof pair[Symbol.iterator] !== "function") throw new TypeError("Headers: an item is not a pair");
-    return sequenceBy(pair, pair[Symbol.iterator], toByteString);
+    return sequenceBy(pair, pair[Symbol.iterator], valueToByteString);
   });
   for (const pair of pairs) {
     if (pair.length !== 2) throw new TypeError("Headers: an item does not have exactly a name and a value");

@@ -1,8 +1,9 @@
 // A server's request: from the engine's exchange to a handler and back.
 // The handler is `export default { fetch(request, env, ctx) }`, or listeners of the "fetch" event (Service Workers, 4.6 FetchEvent).
 // Nothing that a handler does may leave the exchange open or tell the client of the inside of the program.
+import native from "wapo:native";
 import { Event } from "./event.js";
-import { fire, hasListeners } from "./event-target.js";
+import { fire, hasListeners, hooks } from "./event-target.js";
 import { INTERNAL, finish, illegal, need } from "./idl.js";
 import { isUnusable, take, takePlain } from "./body.js";
 import { isResponse, responseState } from "./response.js";
@@ -64,6 +65,8 @@ export class FetchEvent extends Event {
   }
 }
 finish(FetchEvent, "FetchEvent");
+
+hooks.changed.fetch = () => native.worker.listenersChanged();
 
 export function hasFetchListener() {
   return hasListeners(globalThis, "fetch");

@@ -2,14 +2,17 @@
 //! platform and the `Wapo` object on the natives.
 //!
 //! They are compiled once, before the image of memory is taken. The program's engine
-//! and those of isolates load the bytecode, which has no sources in it.
+//! and those of isolates load the bytecode, which has no sources in it: the engine
+//! would keep the text of every function for `toString`.
 
 #![allow(unsafe_code, reason = "bytecode that this program has written")]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::rc::Rc;
 
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 use rquickjs::module::Declared;
 use rquickjs::{
     CatchResultExt, Context, Ctx, Error, Function, Module, Object, Persistent, Runtime, Value,
@@ -19,17 +22,29 @@ use rquickjs::{
 use super::Engine;
 use crate::program::loader;
 
-/// Every boot module: its name (a path below `js/`) and its source.
-const MODULES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/boot_modules.rs"));
+/// Every boot module: its name (a path below `js/`), the length of its text, and
+/// where that is in [`TEXTS`].
+const MODULES: &[(&str, usize, Range<usize>)] =
+    include!(concat!(env!("OUT_DIR"), "/boot_modules.rs"));
+
+/// The texts of all boot modules, each deflated (`build.rs`).
+const TEXTS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/boot_texts.bin"));
 
 /// What names of boot modules begin with.
 const PREFIX: &str = "wapo:boot/";
 /// The module that installs the globals. Its default export holds the hooks.
 const MAIN: &str = "wapo:boot/boot.js";
 
+/// Bytecode of a module.
+enum Code {
+    Here(Rc<[u8]>),
+    /// Its length, and the bytecode deflated.
+    Packed(usize, Vec<u8>),
+}
+
 thread_local! {
     /// Bytecode of boot modules, by their full names.
-    static CODE: RefCell<BTreeMap<String, Rc<[u8]>>> = const { RefCell::new(BTreeMap::new()) };
+    static CODE: RefCell<BTreeMap<String, Code>> = const { RefCell::new(BTreeMap::new()) };
 }
 
 /// Functions of the boot code that the engine calls. None of them throws, but
@@ -79,7 +94,7 @@ fn compile() -> rquickjs::Result<()> {
     let runtime = Runtime::new()?;
     loader::install(&runtime);
     Context::full(&runtime)?.with(|ctx| {
-        for (name, _) in MODULES {
+        for (name, ..) in MODULES {
             let name = format!("{PREFIX}{name}");
             // What others import is there already.
             if code(&name).is_none() {
@@ -94,8 +109,49 @@ fn compile() -> rquickjs::Result<()> {
     })
 }
 
+/// Packs the bytecode: most programs run no isolate, and never need it again.
+pub(crate) fn pack() {
+    CODE.with_borrow_mut(|all| {
+        for code in all.values_mut() {
+            if let Code::Here(bytes) = code
+                && let Some(packed) = deflated(bytes)
+            {
+                *code = Code::Packed(bytes.len(), packed);
+            }
+        }
+    });
+}
+
 fn code(name: &str) -> Option<Rc<[u8]>> {
-    CODE.with_borrow(|code| code.get(name).map(Rc::clone))
+    CODE.with_borrow_mut(|all| {
+        let code = all.get_mut(name)?;
+        if let Code::Packed(length, packed) = code {
+            *code = Code::Here(inflated(packed, *length)?.into());
+        }
+        match code {
+            Code::Here(bytes) => Some(Rc::clone(bytes)),
+            Code::Packed(..) => None,
+        }
+    })
+}
+
+fn deflated(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut packed = Vec::with_capacity(bytes.len() + 64);
+    let status = Compress::new(Compression::best(), false).compress_vec(
+        bytes,
+        &mut packed,
+        FlushCompress::Finish,
+    );
+    packed.shrink_to_fit();
+    (status.ok()? == Status::StreamEnd).then_some(packed)
+}
+
+fn inflated(packed: &[u8], length: usize) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(length);
+    Decompress::new(false)
+        .decompress_vec(packed, &mut bytes, FlushDecompress::Finish)
+        .ok()?;
+    Some(bytes)
 }
 
 /// Declares a boot module; `None` when there is none of that name.
@@ -113,15 +169,15 @@ pub(crate) fn declare<'js>(
         ..WriteOptions::default()
     };
     Some(compiled.and_then(|module| {
-        let code = module.write(options)?.into();
+        let code = Code::Here(module.write(options)?.into());
         CODE.with_borrow_mut(|all| all.insert(name.to_owned(), code));
         Ok(module)
     }))
 }
 
 fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
-    let source = source(MAIN).ok_or_else(|| Error::new_loading(MAIN))?;
-    let (module, promise) = Module::declare(ctx.clone(), MAIN, source)?.eval()?;
+    let main = declare(ctx, MAIN).ok_or_else(|| Error::new_loading(MAIN))?;
+    let (module, promise) = main?.eval()?;
     promise.finish::<Value<'_>>()?;
     let hooks: Object<'_> = module.get("default")?;
     let hook = |name: &str| -> rquickjs::Result<Persistent<Function<'static>>> {
@@ -140,10 +196,11 @@ fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
 }
 
 /// Source of a boot module by its full name.
-pub(crate) fn source(name: &str) -> Option<&'static str> {
+pub(crate) fn source(name: &str) -> Option<String> {
     let name = name.strip_prefix(PREFIX)?;
     let index = MODULES
-        .binary_search_by(|(known, _)| (*known).cmp(name))
+        .binary_search_by(|(known, ..)| (*known).cmp(name))
         .ok()?;
-    Some(MODULES[index].1)
+    let (_, length, place) = &MODULES[index];
+    String::from_utf8(inflated(&TEXTS[place.clone()], *length)?).ok()
 }

@@ -11,6 +11,7 @@ mod failure;
 pub(crate) mod heap;
 mod jobs;
 mod life;
+pub(crate) mod memory;
 pub(crate) mod pack;
 pub(crate) mod report;
 pub(crate) mod script;
@@ -24,7 +25,7 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime, Value};
+use rquickjs::{Context, Ctx, Function, JsLifetime, Persistent, Runtime};
 
 pub(crate) use self::account::{Account, START_LIMIT, cpu_limit, limit_polls};
 pub(crate) use self::boot::Hooks;
@@ -35,6 +36,13 @@ pub(crate) use self::report::describe;
 pub(crate) use self::signal::Signal;
 pub(crate) use self::tasks::{Task, promise};
 use crate::isolate::Isolate;
+
+/// Bytes that a program allocates before the engine looks for cycles the first time.
+///
+/// It does so by itself after half of what there is; but a search writes to every
+/// object, those of the boot code as well, which until then all instances share.
+/// Small programs never come so far.
+const GARBAGE_BYTES: usize = 2 * 1024 * 1024;
 
 /// A runtime of JavaScript. Clones are the same one.
 #[derive(Clone)]
@@ -76,6 +84,9 @@ impl Engine {
             None => {
                 let engine = Self::new(Runtime::new()?, None)?;
                 boot::evaluate(&engine)?;
+                engine.0.runtime.run_gc();
+                let used = memory::stats().current;
+                engine.0.runtime.set_gc_threshold(used + GARBAGE_BYTES);
                 Ok(prepared.insert(engine).clone())
             }
         })
@@ -171,22 +182,6 @@ impl Engine {
         let hooks = self.0.hooks.borrow();
         let hooks = hooks.as_ref().ok_or(rquickjs::Error::Unknown)?;
         which(hooks).clone().restore(ctx)
-    }
-
-    /// Whether requests have somebody to answer them: the program's default
-    /// export, or a listener.
-    pub(crate) fn is_serving(&self, handler: Option<&Persistent<Value<'static>>>) -> bool {
-        self.0.context.with(|ctx| {
-            let answer = self
-                .hook(&ctx, |hooks| &hooks.is_serving)
-                .and_then(|function| {
-                    let handler = handler
-                        .map(|handler| handler.clone().restore(&ctx))
-                        .transpose()?;
-                    function.call::<_, bool>((handler,))
-                });
-            answer.unwrap_or(false)
-        })
     }
 
     /// Has the boot code hand out the program's output.

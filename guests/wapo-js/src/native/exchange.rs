@@ -4,10 +4,11 @@
 //! code; `native::server` does so with those on ports and names of the program's own.
 
 use std::cell::Cell;
+use std::future::Future as _;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -75,9 +76,9 @@ impl Exchange {
         let client = wapo::http::client_left(&request);
         let (head, body) = request.into_parts();
         Self {
-            remote,
             request: Request::from_parts(head, ()),
             body: Some(body),
+            remote,
             reply,
             url: None,
             upgrade: None,
@@ -300,18 +301,23 @@ impl Drop for Slot {
     }
 }
 
+/// Sends an answer. Most are taken at once; one that is not goes on in a task.
 fn answer(answers: Answers, response: Response<Body>, gone: Gone) {
     let responder = match answers {
         Answers::Gateway(responder) => responder,
         Answers::Connection(sender) => return sender.send(response, gone),
     };
-    wapo::spawn(async move {
+    let mut sending = Box::pin(async move {
         let outcome = responder.send(response).await;
         if let Err(error) = &outcome {
             log::debug!(target: "js", "a response was not taken: {error}");
         }
         gone.settle(outcome.is_err());
     });
+    let mut nobody = Context::from_waker(Waker::noop());
+    if sending.as_mut().poll(&mut nobody).is_pending() {
+        wapo::spawn(sending);
+    }
 }
 
 /// How an exchange ended: whether the client left before.

@@ -118,7 +118,9 @@ pub(super) fn worker<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     area.set("env", Func::from(env))?;
     area.set("deriveSecret", Func::from(derive_secret))?;
     area.set("exit", Func::from(super::worker::exit))?;
-    area.set("memory", Func::from(super::worker::memory))?;
+    area.set("memory", Func::from(super::worker::memory_stats))?;
+    let changed = Func::from(super::worker::listeners_changed);
+    area.set("listenersChanged", changed)?;
     Ok(area)
 }
 

@@ -11,7 +11,7 @@ use wapo::query::{Query, Reply};
 use super::Nullable;
 use super::getters;
 use crate::engine::bytes::copied;
-use crate::engine::{Account, Engine, Failure, cpu_limit, heap, report};
+use crate::engine::{Account, Engine, Failure, cpu_limit, heap, memory, report};
 
 /// Bytes for JavaScript.
 type Bytes<'js> = TypedArray<'js, u8>;
@@ -34,7 +34,8 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     area.set("tip", Func::from(tip))?;
     area.set("gas", Func::from(gas))?;
     area.set("blob", Func::from(blob))?;
-    area.set("memory", Func::from(memory))?;
+    area.set("memory", Func::from(memory_stats))?;
+    area.set("listenersChanged", Func::from(listeners_changed))?;
     area.set("listenQueries", Func::from(listen_queries))?;
     Ok(area)
 }
@@ -161,9 +162,17 @@ fn blob<'js>(ctx: Ctx<'js>, hash: String) -> rquickjs::Result<Nullable<Bytes<'js
     }
 }
 
-/// Bytes that scripts hold.
-pub(super) fn memory(ctx: Ctx<'_>) -> f64 {
-    heap::in_use(&ctx) as f64
+/// Bytes that the instance has allocated: at present, at the most since the last
+/// call, and at the most ever. An isolate hears of its own objects.
+pub(super) fn memory_stats(ctx: Ctx<'_>) -> Vec<f64> {
+    let is_isolate = Engine::of(&ctx).is_some_and(|engine| engine.isolate().is_some());
+    if is_isolate {
+        return vec![heap::in_use(&ctx) as f64; 3];
+    }
+    let stats = memory::stats();
+    [stats.current, stats.spike, stats.peak]
+        .map(|bytes| bytes as f64)
+        .to_vec()
 }
 
 /// A query and its answer.
@@ -220,6 +229,13 @@ impl QueryCall {
             // Nobody waits any more then.
             let _ = reply.fail(&reason);
         }
+    }
+}
+
+/// The program has begun, or ceased, to listen to requests.
+pub(super) fn listeners_changed(ctx: Ctx<'_>) {
+    if let Some(engine) = Engine::of(&ctx) {
+        engine.listeners_changed();
     }
 }
 
