@@ -57,12 +57,7 @@ async fn obey(daemon: &Daemon, words: &[&str], next: &mut usize) -> Result<Vec<S
     Ok(urls)
 }
 
-async fn deploy(
-    daemon: &Daemon,
-    label: &str,
-    kind: Kind,
-    script: String,
-) -> Result<Vec<String>> {
+async fn deploy(daemon: &Daemon, label: &str, kind: Kind, script: String) -> Result<Vec<String>> {
     let hash = daemon.put_blob(script.into_bytes()).await?;
     let (url, _) = daemon
         .deploy_with(label, kind, &["--module", &hash])

@@ -117,12 +117,7 @@ pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
 /// Processor time of an instance that does nothing, which is in all others as well.
 fn start(host: &Host, engine: &Program, plan: &Plan) -> Result<Duration> {
     let times: Result<Vec<f64>> = (0..plan.rounds)
-        .map(|_| {
-            Ok(host
-                .run(engine, &["-c", "0"])?
-                .cpu
-                .as_secs_f64())
-        })
+        .map(|_| Ok(host.run(engine, &["-c", "0"])?.cpu.as_secs_f64()))
         .collect();
     Ok(Duration::from_secs_f64(median(&times?)))
 }

@@ -199,7 +199,10 @@ unsafe impl GlobalAlloc for Instance {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        let (old, new) = (kind(layout.size(), layout.align()), kind(size, layout.align()));
+        let (old, new) = (
+            kind(layout.size(), layout.align()),
+            kind(size, layout.align()),
+        );
         // SAFETY: as above.
         let state = unsafe { &mut *self.0.get() };
         if old.is_some() && old == new {
