@@ -159,6 +159,11 @@ async fn a_body_that_fails_does_not_look_complete() {
     case("39-stream-throws", &[]).await;
 }
 
+#[tokio::test]
+async fn what_an_instance_has_allocated_is_told() {
+    service("engine", &[]).await;
+}
+
 macro_rules! services {
     ($($test:ident: $name:literal $(but $known:expr)?;)*) => {$(
         #[tokio::test]
@@ -173,7 +178,6 @@ services! {
     service_clone: "clone";
     service_crypto: "crypto";
     service_encoding: "encoding";
-    service_engine: "engine";
     service_events: "events";
     service_fetching: "fetching";
     service_hostile: "hostile";
