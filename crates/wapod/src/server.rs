@@ -50,7 +50,6 @@ impl Server {
         let (user_listener, user_address) = bind(config.address).await?;
         let admin = bind_if(config.admin_address).await?;
         let tls = bind_if(config.tls.as_ref().map(|tls| tls.address)).await?;
-
         let plan = Capacity::take().descriptors(config.instances_max, tls.is_some());
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let tls_address = tls.as_ref().map(|(_, address)| *address);

@@ -141,7 +141,9 @@ impl Operator {
         Ok(WorkerInfo {
             user_address: self.user_address.to_string(),
             user_tls: self.user_scheme == "https",
-            tls_address: self.tls_address.map_or_else(String::new, |at| at.to_string()),
+            tls_address: self
+                .tls_address
+                .map_or_else(String::new, |at| at.to_string()),
             base_domain: self.base_domain.clone(),
             budgets: rows.iter().map(budget).collect(),
             ..self.worker.operator_info()
