@@ -61,7 +61,7 @@ async fn requests_and_timers_have_their_turns_while_an_isolate_computes() {
             state = 'computing';
             const { error } = await Wapo.run('for (;;);', { timeLimit: 3000, gasLimit: null });
             state = 'over';
-            return new Response(error + ' after ' + (ticks > 50 ? 'many ticks' : ticks + ' ticks'));
+            return new Response(error + ' after ' + (ticks > 10 ? 'many ticks' : ticks + ' ticks'));
         }
         export default { fetch: ({ url }) => (url.endsWith('/spin') ? spin() : new Response(state)) };";
     let (_running, address, _folder) = serve_text(program, &[]).await;
