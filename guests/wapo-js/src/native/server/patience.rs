@@ -76,10 +76,10 @@ impl hyper::rt::Write for Patient {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(cx, |stream, cx| hyper::rt::Write::poll_flush(stream, cx))
+        self.write(cx, hyper::rt::Write::poll_flush)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.write(cx, |stream, cx| hyper::rt::Write::poll_shutdown(stream, cx))
+        self.write(cx, hyper::rt::Write::poll_shutdown)
     }
 }
