@@ -31,6 +31,20 @@ pub fn root() -> PathBuf {
     here.parent().map_or_else(|| here.clone(), PathBuf::from)
 }
 
+/// A program in JavaScript for the engine that the daemon was compiled with, as an app
+/// without permissions.
+///
+/// # Panics
+///
+/// When the engine was not built before.
+pub fn script(code: &str) -> AppConfig {
+    let engine = wapod::javascript::engine();
+    let engine = engine.expect("build the engine first: cargo xtask guests");
+    let mut config = AppConfig::new(engine);
+    config.args = vec!["-c".to_owned(), code.to_owned()];
+    config
+}
+
 /// A fixture in the text format, as an app without permissions.
 ///
 /// # Panics

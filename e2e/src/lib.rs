@@ -28,7 +28,7 @@ pub use app::App;
 pub use certificates::Authority;
 pub use client::Answer;
 pub use daemon::Daemon;
-pub use guests::{fixture, fixture_with, guest, text_guest};
+pub use guests::{fixture, fixture_with, guest, script, text_guest};
 pub use operator::Operator;
 pub use probe::{Errno, Probe};
 pub use tls_port::TlsPort;

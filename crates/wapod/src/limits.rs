@@ -238,6 +238,12 @@ pub const COMPLAINTS_PER_SECOND: u32 = 10;
 /// Ten of them a second must not push the guest's own lines out either.
 pub const COMPLAINT_BYTES_MAX: usize = 1024;
 
+/// Lines that an app said last, and their bytes, in the error of a deployment that it
+/// did not survive. An exception of JavaScript with its stack has some ten.
+pub const LAST_WORDS_LINES_MAX: u64 = 20;
+/// See [`LAST_WORDS_LINES_MAX`].
+pub const LAST_WORDS_BYTES_MAX: usize = 8 * 1024;
+
 /// Lines of one app in the daemon's own log, per second.
 ///
 /// The app's own log has ten times as many. The operator's disk is not the app's.

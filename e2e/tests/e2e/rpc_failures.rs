@@ -97,6 +97,8 @@ const REFUSED: &[(&str, &str, &str)] = &[
         "failed to verify the signature",
     ),
     ("AppEncryptedQuery", "{}", "failed to decrypt the payload"),
+    ("AppVisit", "{}", "invalid address"),
+    ("AppVisit", r#"{"address":"0x$"}"#, "app not found"),
     (
         "SetBenchApp",
         r#"{"app_address":"0x01"}"#,

@@ -179,6 +179,13 @@ async fn every_method_of_the_operator_works_in_both_encodings() {
         assert_eq!(answer.output, [0, 1, 255]);
         let answer = call!(caller, "AppEncryptedQuery", sealed => QueryResponse);
         assert_eq!(answer.output, [0, 1, 255]);
+        let visit = AppVisitArgs {
+            address: app.0.to_vec(),
+            path: "/".to_owned(),
+        };
+        let answer = call!(caller, "AppVisit", visit => AppVisitResponse);
+        // It takes queries only, and that is what a visitor reads.
+        assert_eq!(answer.status, 503);
         call!(caller, "AppRemove", Address::from(app) => Empty);
         call!(caller, "AppRemoveAll", Empty {} => Empty);
         call!(caller, "BlobRemove", blob.clone() => Empty);

@@ -76,6 +76,10 @@ macro_rules! for_each_operation_method {
             AppQuery: app_query(QueryArgs) -> QueryResponse, post, query;
             /// Asks an app what nobody on the way can read. The answer is not encrypted.
             AppEncryptedQuery: app_encrypted_query(EncryptedQueryArgs) -> QueryResponse, post, query;
+            /// Asks an app for a path by GET, as a visitor at its host name would, and gives
+            /// the beginning of the answer. What the gateway would say for want of one is an
+            /// answer as well.
+            AppVisit: app_visit(AppVisitArgs) -> AppVisitResponse, post, call;
             /// Says which app measures the worker, and resizes it.
             SetBenchApp: set_bench_app(SetBenchAppArgs) -> Empty, post, call;
             /// Gives an app a secret.

@@ -82,6 +82,24 @@ macro_rules! query_messages {
                 /// What the app answered.
                 output: bytes = 1,
             }
+            /// A look at an app.
+            AppVisitArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// Path and query, such as `/list?page=2`; empty for `/`.
+                path: string = 2,
+            }
+            /// What a visitor gets, or the beginning of it.
+            AppVisitResponse {
+                /// Status of HTTP.
+                status: u32 = 1,
+                /// Header fields in the order of the answer.
+                headers: [StringPair] = 2,
+                /// The first 64 KiB of the body, or what came of it within two seconds.
+                body: bytes = 3,
+                /// Whether there is more, or there was an error in the middle of it.
+                is_cut: bool = 4,
+            }
             /// Which app measures the worker.
             SetBenchAppArgs {
                 /// SCALE `Option<[u8; 32]>`: the app's address, or none.

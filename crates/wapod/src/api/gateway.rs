@@ -3,7 +3,8 @@
 //! Finds an instance, waits until it takes requests, and then moves bytes in both
 //! directions at once: an answer may start before the request's body has ended,
 //! and each side goes only as fast as the other takes it. Which app it is for is
-//! in `target`, the request's body in `feed`, the answer's in `guest_body`.
+//! in `target`, the request's body in `feed`, the answer's in `guest_body`. A look for the
+//! operator, without a connection, is in `visit`.
 
 mod cors;
 mod feed;
@@ -11,6 +12,7 @@ pub(super) mod forwarded;
 mod guest_body;
 pub(super) mod origin_guard;
 pub(super) mod target;
+pub(super) mod visit;
 
 use std::sync::Arc;
 use std::time::Duration;

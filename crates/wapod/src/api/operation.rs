@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use wapo_host::PortRanges;
 use wapo_rpc::message::{
     Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
-    AppSettingsResponse, AppSettingsSetArgs, AppUsage, Blob, Boolean, Budget, DeployArgs,
+    AppSettingsResponse, AppSettingsSetArgs, AppUsage, AppVisitArgs, AppVisitResponse, Blob, Boolean, Budget, DeployArgs,
     DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, InitArgs, InitResponse, InstanceInfo,
     Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs,
     SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
@@ -27,6 +27,7 @@ use super::all_budgets::{AllBudgets, Row};
 use super::body::Body;
 use super::call::{Call, Refusal};
 use super::error::call_error;
+use super::gateway::visit;
 use super::quotas;
 use super::user::{encrypted_query, query};
 use crate::blobs::{BlobError, BlobName};
@@ -91,7 +92,7 @@ pub(super) async fn run(operator: Operator, call: Call) -> Response<Body> {
 /// left need not be asked.
 fn asks_an_app(method: OperationMethod) -> bool {
     use OperationMethod as M;
-    matches!(method, M::AppQuery | M::AppEncryptedQuery)
+    matches!(method, M::AppQuery | M::AppEncryptedQuery | M::AppVisit)
 }
 
 /// Expands the rows of the schema: each method calls the function of its row. A
@@ -292,6 +293,13 @@ impl Operator {
 
     async fn app_encrypted_query(&self, call: &Call) -> Result<Response<Body>, Refusal> {
         encrypted_query(&self.worker, call).await
+    }
+
+    async fn app_visit(&self, args: AppVisitArgs) -> Result<AppVisitResponse, Fault> {
+        let address = AppAddress::from_bytes(&args.address)?;
+        let app = self.worker.app(&address);
+        let app = app.ok_or(AppError::NotFound(address))?;
+        visit::visit(self, &app, &args.path).await.map_err(Fault)
     }
 
     async fn set_bench_app(&self, args: SetBenchAppArgs) -> Result<Empty, Fault> {

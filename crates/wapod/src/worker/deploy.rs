@@ -12,7 +12,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use wapo_host::{QuotaKind, QuotaLimits};
+use wapo_host::{LogSource, QuotaKind, QuotaLimits};
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::app::{App, Instance, Kind};
@@ -23,7 +23,11 @@ use super::ready::{Expected, NotReady};
 use super::usage::departed;
 use super::{EgressTexts, Family, Worker, unix_ms};
 use crate::error::AppError;
-use crate::limits::{APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LOAD_WAIT, READY_WAIT};
+use crate::limits::{
+    APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LAST_WORDS_BYTES_MAX, LAST_WORDS_LINES_MAX, LOAD_WAIT,
+    READY_WAIT,
+};
+use crate::logs::LogEvent;
 use crate::quotas::{self, AppQuotas, Asked};
 use crate::store::{AppRecord, Change, Settings, Totals};
 
@@ -331,7 +335,9 @@ impl Worker {
         let deadline = Instant::now() + READY_WAIT;
         let ready = expected.wait(app, instances, deadline).await;
         let failed = |error| match error {
-            NotReady::Failed(reason) => AppError::NotReplaced(reason.to_string()),
+            NotReady::Failed(reason) => {
+                AppError::NotReplaced(format!("{reason}{}", last_words(app)))
+            }
             NotReady::Missing(what) => AppError::NotReplaced(format!(
                 "lacks something that the old one has ({what}); remove the old one first if that is meant"
             )),
@@ -426,6 +432,25 @@ fn own_quotas(deployment: &Deployment, replaced: Option<&App>) -> QuotaLimits {
         quotas::change(&mut own, *kind, *asked);
     }
     own
+}
+
+/// What an app said before it ended, below the reason for which it was not deployed: its
+/// log goes with it.
+fn last_words(app: &App) -> String {
+    let mut log = app.logs();
+    log.skip_to_last(LAST_WORDS_LINES_MAX);
+    let mut words = String::new();
+    while let Some(event) = log.try_next() {
+        match event {
+            LogEvent::Line(line) if line.source != LogSource::Lifecycle => {
+                words.push('\n');
+                words.push_str(&line.text);
+            }
+            LogEvent::Line(_) | LogEvent::Missed(_) => {}
+        }
+    }
+    words.truncate(words.floor_char_boundary(LAST_WORDS_BYTES_MAX));
+    words
 }
 
 /// Names of the blobs that a manifest names, the code first.
