@@ -58,6 +58,8 @@ pub(crate) fn checks() -> Result<()> {
 /// The first stage that fails.
 pub(crate) fn rest() -> Result<()> {
     stage("docs", docs)?;
+    stage("clippy of the JavaScript engine", guests::clippy)?;
+    stage("the JavaScript engine at first use", guests::first_use)?;
     openapi::run()?;
     grpc::run()?;
     sslyze::run()?;

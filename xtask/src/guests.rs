@@ -12,7 +12,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::engine_build::{CLANG, EngineBuild, write_if_changed};
 use crate::toolchain::{self, Toolchain};
-use crate::{process, setup};
+use crate::{editor, process, setup};
 
 /// Guests in C.
 const C_FOLDER: &str = "guests/fixtures/c";
@@ -51,6 +51,7 @@ pub(crate) fn run() -> Result<()> {
         process::run(&mut cargo)?;
     }
     engine_with(&toolchain)?;
+    editor::run()?;
     c_programs(&target.join(toolchain::TARGET).join("release"))
 }
 
@@ -77,6 +78,56 @@ fn engine_with(toolchain: &Toolchain) -> Result<()> {
     // A file that is as it was does not have the daemon compiled again.
     write_if_changed(&path, &wasm).context(ENGINE)?;
     println!("{ENGINE}: {} bytes", wasm.len());
+    Ok(())
+}
+
+/// Has clippy look at the engine of JavaScript apps, which is compiled for wasm only.
+///
+/// # Errors
+///
+/// A warning, or the machine lacks something.
+pub(crate) fn clippy() -> Result<()> {
+    let toolchain = setup::run()?;
+    if let Some(lack) = EngineBuild::lack() {
+        bail!("{lack}");
+    }
+    let root = process::root();
+    let build = EngineBuild::new(root.clone(), root.join("guests/target/wapo-js"));
+    build.clippy(&toolchain).map_err(|text| anyhow!(text))
+}
+
+/// Has the `wapo` command build the engine as it does at first use, where it was
+/// compiled without one: from the sources that it carries, into an empty cache. It has
+/// to be the engine of this checkout, and the second use has to build nothing.
+///
+/// # Errors
+///
+/// It is another engine, or the machine lacks something.
+pub(crate) fn first_use() -> Result<()> {
+    let root = process::root();
+    process::run(&mut process::cargo(&["build", "--package", "wapo-cli"]))?;
+    let place = root.join("target/first-use");
+    if place.exists() {
+        fs::remove_dir_all(&place)?;
+    }
+    fs::create_dir_all(&place)?;
+    let file = place.join("engine.wasm");
+    let ask = || {
+        let mut wapo = Command::new(root.join("target/debug/wapo"));
+        wapo.args(["engine", "--build", "--output"]).arg(&file);
+        wapo.env("XDG_CACHE_HOME", place.join("cache"));
+        wapo
+    };
+    process::run(&mut ask())?;
+    let ours = fs::read(root.join(ENGINE)).context(ENGINE)?;
+    ensure!(
+        fs::read(&file)? == ours,
+        "wapo builds another engine than `cargo xtask guests`"
+    );
+    // Without a compiler on the path.
+    process::run(ask().env("PATH", "/nowhere"))?;
+    fs::remove_dir_all(&place)?;
+    println!("wapo builds the same engine at first use, once");
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod editor;
 mod grpc;
 mod guests;
 mod openapi;
@@ -39,8 +40,9 @@ const HELP: &str = "\
 usage: cargo xtask <task>
 
   setup             install the compiler for guests, a browser, an authority, Python (once per machine)
-  guests            build guests/ for wasm32-wasip1
+  guests            build guests/ for wasm32-wasip1, the engine, and the console's editor
   engine            build guests/wapo-js alone, the engine of JavaScript apps
+  editor            bundle the console's editor alone
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the tables: of host calls, of the
@@ -71,6 +73,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["setup"] => setup::all(),
         ["guests"] => guests::run(),
         ["engine"] => guests::engine(),
+        ["editor"] => editor::run(),
         ["reproducible"] => guests::reproducible(),
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),

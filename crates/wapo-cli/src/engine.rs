@@ -23,9 +23,19 @@ const FILE: &str = "wapo-js.wasm";
 /// There is none, and the machine lacks what it is built with; the message says
 /// what.
 pub(crate) fn find(terminal: &Terminal) -> Result<Module> {
-    if let Some(engine) = javascript::engine() {
-        return Ok(engine);
+    match javascript::engine() {
+        Some(engine) => Ok(engine),
+        None => of_sources(terminal),
     }
+}
+
+/// The engine of the sources that this command carries: from the cache, else built
+/// now. Blocks; a build takes minutes.
+///
+/// # Errors
+///
+/// As [`find`].
+pub(crate) fn of_sources(terminal: &Terminal) -> Result<Module> {
     let folder = folders::cache()?.join(format!("engine-{}", sdk::ENGINE_HASH));
     let file = folder.join(FILE);
     if file.is_file() {
@@ -38,7 +48,7 @@ pub(crate) fn find(terminal: &Terminal) -> Result<Module> {
         (None, None) => (Some(Toolchain::advice()), None),
     };
     let Some(toolchain) = toolchain else {
-        bail!("{}\n{}", javascript::ADVICE, lack.unwrap_or_default());
+        bail!("{}", lack.unwrap_or_default());
     };
     let text = format!(
         "the JavaScript engine into {}; this is done once and takes some minutes",

@@ -25,8 +25,10 @@ pub(crate) const CLANG: &str = "clang-22";
 pub(crate) const ARCHIVER: &str = "llvm-ar-22";
 /// A header of the C library, where Debian has it.
 const LIBC_HEADER: &str = "/usr/include/wasm32-wasi/wasi/api.h";
+/// What fetches the packages of the boot code.
+const NODE: [&str; 2] = ["node", "npm"];
 /// Debian's packages with these.
-const PACKAGES: &[&str] = &["clang-22", "llvm-22", "wasi-libc"];
+const PACKAGES: &[&str] = &["clang-22", "llvm-22", "wasi-libc", "nodejs", "npm"];
 
 /// What the engine exports for its image: evaluates the boot code.
 const PREPARE: &str = "wapo_js_prepare";
@@ -51,7 +53,7 @@ impl EngineBuild {
 
     /// What the machine lacks; `None` when the engine can be built.
     pub(crate) fn lack() -> Option<String> {
-        let mut missing: Vec<&str> = [CLANG, ARCHIVER]
+        let mut missing: Vec<&str> = [CLANG, ARCHIVER, NODE[0], NODE[1]]
             .into_iter()
             .filter(|program| !toolchain::on_path(program))
             .collect();
@@ -76,7 +78,7 @@ impl EngineBuild {
     pub(crate) fn build(&self, toolchain: &Toolchain) -> Result<Vec<u8>, String> {
         let packages = self.packages()?;
         let mut cargo = self
-            .cargo(toolchain, packages.as_deref())
+            .cargo("build", toolchain, packages.as_deref())
             .map_err(|error| format!("cannot write to {}: {error}", self.target.display()))?;
         run(&mut cargo)?;
         let plain = self
@@ -108,10 +110,31 @@ impl EngineBuild {
         Ok(folder)
     }
 
-    /// The call of cargo that compiles the engine.
-    fn cargo(&self, toolchain: &Toolchain, packages: Option<&Path>) -> io::Result<Command> {
+    /// Has clippy look at the engine's code; warnings are errors. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// With the step that failed.
+    pub(crate) fn clippy(&self, toolchain: &Toolchain) -> Result<(), String> {
+        let packages = self.packages()?;
+        let mut cargo = self
+            .cargo("clippy", toolchain, packages.as_deref())
+            .map_err(|error| format!("cannot write to {}: {error}", self.target.display()))?;
+        cargo
+            .args(["--", "-D", "warnings"])
+            .env("CLIPPY_CONF_DIR", self.root.join("guests"));
+        run(&mut cargo)
+    }
+
+    /// The call of cargo that compiles the engine, or looks at it.
+    fn cargo(
+        &self,
+        subcommand: &str,
+        toolchain: &Toolchain,
+        packages: Option<&Path>,
+    ) -> io::Result<Command> {
         let workspace = self.workspace()?;
-        let mut cargo = toolchain.cargo("build", &self.target)?;
+        let mut cargo = toolchain.cargo(subcommand, &self.target)?;
         let maps = self.renamed_folders();
         let remap: Vec<String> = maps
             .iter()
@@ -203,6 +226,7 @@ impl EngineBuild {
 
     /// Bundles packages, each into a file of its own; files that are not of them go.
     fn bundle(&self, names: &BTreeSet<String>, work: &Path, out: &Path) -> io::Result<()> {
+        fs::create_dir_all(out)?;
         let mut expected = BTreeSet::new();
         for name in names {
             let mut esbuild = Command::new(work.join("node_modules/.bin/esbuild"));

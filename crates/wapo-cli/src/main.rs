@@ -59,6 +59,8 @@ enum Command {
     New(command::new::Options),
     /// Compile a project to a wasm file and print its path.
     Build(command::build::Options),
+    /// Show which engine runs programs in JavaScript, or build it.
+    Engine(command::engine::Options),
     /// Build a project, or take a wasm file or a program in JavaScript, and run it here.
     Run(Box<command::run::Options>),
     /// Build a project, or take a wasm file or a program in JavaScript, and bring it
@@ -104,6 +106,7 @@ fn main() -> ExitCode {
     let result = match options.command {
         Command::New(options) => command::new::run(&options, &terminal),
         Command::Build(options) => command::build::run(&options, &terminal),
+        Command::Engine(options) => command::engine::run(&options, &terminal),
         Command::Run(options) => command::run::run(&options, &terminal),
         Command::Deploy(options) => command::deploy::run(&options, &terminal),
         Command::List(options) => command::list::run(&options, &terminal),
@@ -178,6 +181,7 @@ mod tests {
             "wapo new hello --template tcp",
             "wapo build",
             "wapo build hello --debug",
+            "wapo engine --build -o wapo-js.wasm",
             "wapo run hello --listen-ports 3000..3100 --memory 1g --env A=b --env C= \
              --allow-egress *.example.com:443 --allow-egress 10.0.0.0/8 --trust-root ca.pem -- a -b",
             "wapo run app.wasm --watch --address 127.0.0.1:0",

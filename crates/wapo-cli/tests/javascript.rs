@@ -204,28 +204,6 @@ async fn packages_are_bundled_by_the_esbuild_of_the_project() {
 }
 
 #[tokio::test]
-async fn instances_of_one_image_draw_other_numbers() {
-    let folder = tempfile::tempdir().expect("folder");
-    let program = "const drawn = [Math.random(), Math.random()];\
-        export default { fetch: () => new Response(drawn.join(' ')) };";
-    write(folder.path(), "app.js", program);
-    let mut seen = Vec::new();
-    for _ in 0..2 {
-        let (_running, address) = run(folder.path(), &["app.js"]).await;
-        let answer = answer_with(&address, "0.").await;
-        let body = answer
-            .rsplit("\r\n")
-            .find(|line| line.contains("0."))
-            .map(str::to_owned);
-        seen.extend(body.expect("a body").split(' ').map(str::to_owned));
-    }
-    let count = seen.len();
-    seen.sort();
-    seen.dedup();
-    assert_eq!((count, seen.len()), (4, 4), "{seen:?}");
-}
-
-#[tokio::test]
 async fn a_program_serves_from_its_first_listener_to_its_last() {
     let folder = tempfile::tempdir().expect("folder");
     let removes = "addEventListener('fetch', function only(event) {\
@@ -255,6 +233,96 @@ async fn an_engine_without_an_image_runs_as_well() {
     let engine = engine.to_str().expect("a text");
     let (_running, address) = run(folder.path(), &[engine, "--", "-c", code]).await;
     answer_with(&address, "plain true").await;
+}
+
+/// What two instances of one program must not share, and what they know of the time.
+const DRAWN: &str = "const drawn = [Math.random(), Math.random(), crypto.randomUUID(), \
+    crypto.getRandomValues(new Uint8Array(16)).join('-')]; \
+    const clock = [Date.now(), performance.timeOrigin, new Date().getTime()]; \
+    addEventListener('fetch', (event) => event.respondWith(Response.json({ drawn, clock })));";
+
+fn now_ms() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("after 1970").as_secs_f64() * 1000.0
+}
+
+/// Starts the program twice; what it has drawn differs, and its clocks are right.
+async fn draws_its_own(folder: &Path, program: &[&str]) {
+    /// Rounding of the two clocks, in milliseconds.
+    const SLACK_MS: f64 = 5.0;
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        let before = now_ms();
+        let (_running, address) = run(folder, program).await;
+        let answer = answer_with(&address, "drawn").await;
+        let after = now_ms();
+        let body = answer.lines().find(|line| line.contains("drawn"));
+        let said: Value = serde_json::from_str(body.expect("a body")).expect("JSON");
+        let list = |name: &str| said[name].as_array().expect("a list").clone();
+        for time in list("clock") {
+            let time = time.as_f64().expect("a number");
+            let is_now = time >= before - SLACK_MS && time <= after + SLACK_MS;
+            assert!(is_now, "{time} is not between {before} and {after}");
+        }
+        seen.extend(list("drawn").iter().map(Value::to_string));
+    }
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!((count, seen.len()), (8, 8), "{seen:?}");
+}
+
+#[tokio::test]
+async fn instances_of_one_image_draw_other_numbers() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(folder.path(), "app.js", DRAWN);
+    draws_its_own(folder.path(), &["app.js"]).await;
+}
+
+#[tokio::test]
+async fn instances_without_an_image_draw_other_numbers() {
+    let folder = tempfile::tempdir().expect("folder");
+    let engine = plain_engine();
+    let engine = engine.to_str().expect("a text");
+    draws_its_own(folder.path(), &[engine, "--", "-c", DRAWN]).await;
+}
+
+#[tokio::test]
+async fn the_engine_is_of_this_release() {
+    let folder = tempfile::tempdir().expect("folder");
+    let program = "export default { fetch: (request) => \
+        new Response(`${Wapo.version} ${navigator.userAgent}`) };";
+    write(folder.path(), "app.js", program);
+    let version = env!("CARGO_PKG_VERSION");
+    let (_running, address) = run(folder.path(), &["app.js"]).await;
+    answer_with(&address, &format!("{version} WapoJS/{version}")).await;
+}
+
+#[tokio::test]
+async fn the_command_tells_its_engine_and_writes_it() {
+    let folder = tempfile::tempdir().expect("folder");
+    let told = output(folder.path(), &["engine", "--output", "engine.wasm"]).await;
+    assert!(told.status.success(), "{}", text(&told.stderr));
+    let hash = wapod::javascript::engine_hash().expect("cargo xtask guests builds the engine");
+    assert_eq!(text(&told.stdout).trim_end(), hash);
+    let written = std::fs::read(folder.path().join("engine.wasm")).expect("a file");
+    assert_eq!(wapod::Module::new(written).hash(), hash);
+}
+
+#[tokio::test]
+async fn a_machine_that_cannot_build_an_engine_is_told_what_it_lacks() {
+    let folder = tempfile::tempdir().expect("folder");
+    let mut command = support::wapo(folder.path(), &["engine", "--build"]);
+    command.env("PATH", "/nowhere");
+    command.env("XDG_CACHE_HOME", folder.path());
+    let refused = support::ended(command).await;
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    for part in ["clang-22", "llvm-ar-22", "npm", "apt-get install clang-22 llvm-22 wasi-libc nodejs npm"] {
+        assert!(said.contains(part), "no {part} in {said}");
+    }
+    // Nothing half-built stays.
+    assert!(!folder.path().join("wapo").exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]

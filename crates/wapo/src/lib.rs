@@ -136,4 +136,7 @@ pub mod __private {
     pub use crate::exit::{BoxedErrorOutput, DisplayOutput, ErrorOutput, MainOutput, Returned};
     pub use crate::sys::runtime::construct;
     pub use crate::task::poll_program;
+
+    /// The release of Wapo that the guest is built from; the JavaScript engine says it.
+    pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 }

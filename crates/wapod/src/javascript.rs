@@ -14,10 +14,6 @@ use crate::worker::Worker;
 const EMBEDDED: Option<(&[u8], [u8; 32])> =
     include!(concat!(env!("OUT_DIR"), "/javascript_engine.rs"));
 
-/// What to do for want of an engine.
-pub const ADVICE: &str = "this build of Wapo has no JavaScript engine; `cargo xtask guests` builds one where \
-clang-22, llvm-22 and wasi-libc are installed (`cargo xtask setup`), and what is compiled then has it";
-
 /// The hash of the engine, as manifests have it; `None` when there is none.
 pub fn engine_hash() -> Option<String> {
     EMBEDDED.map(|(_, hash)| format!("sha256:{}", hex::encode(hash)))

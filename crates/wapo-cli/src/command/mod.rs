@@ -1,9 +1,10 @@
 //! The subcommands, one file each; those that take nothing but an app share one.
 //!
 //! Each has `Options` for the command line and a function `run` that does it.
-//! The first three work on this machine alone, the others talk to a worker.
+//! The first of them work on this machine alone, the others talk to a worker.
 
 pub(crate) mod build;
+pub(crate) mod engine;
 mod former;
 pub(crate) mod new;
 pub(crate) mod run;

@@ -13,7 +13,6 @@ import { SCALE } from "./scale.js";
 import { streamBridge, streamClose, streamOpenRead, streamOpenWrite, streamWriteChunk } from "./streams.js";
 import { wsClose, wsOpen, wsSend } from "./sockets.js";
 
-const VERSION = "1.0.0";
 const QUERY = "query's reply";
 const LOCK = "lock";
 
@@ -118,7 +117,7 @@ if (native.isolate) {
 let env;
 
 Object.defineProperties(Wapo, {
-  version: { get: () => VERSION, enumerable: true },
+  version: { get: () => native.version, enumerable: true },
   workerSecret: { get: workerSecret, enumerable: true },
   env: { get: () => (env ??= native.worker.env()), enumerable: true },
   [Symbol.toStringTag]: { value: "Wapo" },

@@ -1,8 +1,9 @@
 // navigator: the user agent and what follows from there being one processor.
 // HTML Living Standard, 8.10.1; Ecma-429 (navigator.userAgent).
+import native from "wapo:native";
 import { INTERNAL, finish, illegal } from "./idl.js";
 
-export const USER_AGENT = "WapoJS";
+export const USER_AGENT = native.userAgent;
 
 export class Navigator {
   #made = true;

@@ -33,6 +33,14 @@ pub(crate) use self::exchange::dispatch;
 pub(crate) use self::log::{json as kept_logs, keep as keep_logs};
 use crate::engine::Engine;
 
+/// What `Wapo.version` says: the release that the engine is of.
+const VERSION: &str = wapo::__private::VERSION;
+
+/// What a program is, for servers that it asks and as `navigator.userAgent`.
+pub(crate) fn user_agent() -> String {
+    format!("WapoJS/{VERSION}")
+}
+
 /// The module `wapo:native`; its default export has a member per area.
 pub(crate) struct Native;
 
@@ -45,6 +53,8 @@ impl ModuleDef for Native {
     fn evaluate<'js>(ctx: &Ctx<'js>, exports: &Exports<'js>) -> rquickjs::Result<()> {
         let native = Object::new(ctx.clone())?;
         getters::define::<Exchange>(ctx, &["method", "url", "target", "remote", "headers"])?;
+        native.set("version", VERSION)?;
+        native.set("userAgent", user_agent())?;
         native.set("log", log::object(ctx)?)?;
         native.set("http", http::object(ctx)?)?;
         native.set("worker", worker::object(ctx)?)?;

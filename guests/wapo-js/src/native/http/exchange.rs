@@ -14,14 +14,11 @@ use super::pool::{Connection, Key, Pool};
 use super::{Abort, Piece};
 use crate::engine::Failure;
 use crate::native::stream::{Later, Source};
+use crate::native::user_agent;
 
 /// Time until the head of an answer must be there. A program that wants less
 /// aborts by a signal; this ends exchanges with servers that never answer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(300);
-
-/// What a request is said to come from when the program does not say.
-const USER_AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("WapoJS/", env!("CARGO_PKG_VERSION")));
 
 /// Fields that the connection is in charge of.
 const OWN_FIELDS: &[&str] = &[
@@ -97,9 +94,11 @@ fn prepare(mut request: Request<Body>) -> Result<Request<Body>, Failure> {
         fields.insert(CONTENT_LENGTH, HeaderValue::from(0));
     }
     fields.insert(HeaderName::from_static("host"), host);
-    fields
-        .entry(HeaderName::from_static("user-agent"))
-        .or_insert(USER_AGENT);
+    if let Ok(agent) = HeaderValue::try_from(user_agent()) {
+        fields
+            .entry(HeaderName::from_static("user-agent"))
+            .or_insert(agent);
+    }
     Ok(request)
 }
 
