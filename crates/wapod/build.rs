@@ -1,5 +1,6 @@
-//! Puts the engine of JavaScript apps into the daemon, when `cargo xtask guests`
-//! has built it. Without it the daemon is the same, but for that engine.
+//! Puts into the daemon what `cargo xtask guests` has built: the engine of
+//! JavaScript apps, and the console's editor. Without them the daemon is the same,
+//! but for these.
 
 use std::env;
 use std::fs;
@@ -8,12 +9,31 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-/// Where `cargo xtask guests` puts it.
-const FOLDER: &str = "../../guests/wapo-js/built";
-const FILE: &str = "wapo-js.wasm";
+/// Where `cargo xtask guests` puts the engine.
+const ENGINE: (&str, &str) = ("../../guests/wapo-js/built", "wapo-js.wasm");
+/// Where it puts the editor.
+const EDITOR: (&str, &str) = ("console/built", "editor.js");
 
 fn main() -> io::Result<()> {
-    let folder = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join(FOLDER);
+    let out = PathBuf::from(variable("OUT_DIR")?);
+    let engine = match taken(ENGINE, &out)? {
+        Some((wasm, copy)) => {
+            let hash: [u8; 32] = Sha256::digest(&wasm).into();
+            format!("Some((include_bytes!({copy:?}), {hash:?}))")
+        }
+        None => "None".to_owned(),
+    };
+    fs::write(out.join("javascript_engine.rs"), engine)?;
+    let editor = match taken(EDITOR, &out)? {
+        Some((_, copy)) => format!("Some(include_bytes!({copy:?}))"),
+        None => "None".to_owned(),
+    };
+    fs::write(out.join("console_editor.rs"), editor)
+}
+
+/// The content of a built file and where a copy of it is; `None` without it.
+fn taken((folder, file): (&str, &str), out: &Path) -> io::Result<Option<(Vec<u8>, String)>> {
+    let folder = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join(folder);
     // The folder, not the file: it is there in any case, and cargo would run this
     // at every build for a file that is not.
     watch(&if folder.is_dir() {
@@ -21,22 +41,16 @@ fn main() -> io::Result<()> {
     } else {
         PathBuf::from("build.rs")
     });
-    let out = PathBuf::from(variable("OUT_DIR")?);
-    let source = match fs::read(folder.join(FILE)) {
-        Ok(wasm) => {
+    match fs::read(folder.join(file)) {
+        Ok(content) => {
             // A copy, because the compiler may read it after the next build began.
-            let copy = out.join(FILE);
-            fs::write(&copy, &wasm)?;
-            let hash: [u8; 32] = Sha256::digest(&wasm).into();
-            format!(
-                "Some((include_bytes!({:?}), {hash:?}))",
-                copy.display().to_string()
-            )
+            let copy = out.join(file);
+            fs::write(&copy, &content)?;
+            Ok(Some((content, copy.display().to_string())))
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => "None".to_owned(),
-        Err(error) => return Err(error),
-    };
-    fs::write(out.join("javascript_engine.rs"), source)
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 /// Has cargo run this again when the path changes.

@@ -6,6 +6,7 @@ import { openDomains, startDomains, updateDomains } from "./domains.js";
 import { formatBytes, formatDuration, formatExact } from "./format.js";
 import { linksOf } from "./links.js";
 import { closeLog, openLog } from "./logs.js";
+import { isProgram } from "./program.js";
 import { openQuery } from "./query.js";
 import { startQuotas, updateQuotas } from "./quotas.js";
 import { appByAddress, nameOf, store } from "./store.js";
@@ -124,6 +125,8 @@ export function updateApp() {
   codeHash.set(app.manifest.code_hash);
   updateLinks(app);
   buttons.update(app);
+  setShown(byId("app-edit"), isProgram(app));
+  byId("app-edit").href = `#/script/${app.address}`;
   if (part === "overview") {
     updateInstances(app);
     updateUsage(app);

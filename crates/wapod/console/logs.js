@@ -1,26 +1,21 @@
-// Follows the log of one app: lines come as a stream, are kept up to a number,
-// and are shown as far as level and filter let them through.
+// The log of one app: lines come as a stream, are kept up to a number, and are shown
+// as far as level and filter let them through.
 
 import { byId, copy, h, setShown, setText } from "./dom.js";
 import { formatClock } from "./format.js";
-import { followLog } from "./rpc.js";
+import { LogStream } from "./log-stream.js";
 
 /** Lines that the page keeps; older ones go. The worker keeps about as many. */
 const LINES_MAX = 2000;
 /** Lines from before that are asked for: all that the worker keeps. */
 const TAIL = 1000;
-/** First and longest pause before the stream is opened again. */
-const AGAIN_MS = 1000;
-const AGAIN_MS_MAX = 15_000;
 /** So close to the end, the reader wants to see what comes. */
 const AT_END_PX = 40;
 
 const RANKS = { error: 1, warn: 2, info: 3, debug: 4, trace: 5 };
 
-let address = null;
-let controller = null;
+let stream = null;
 let lines = [];
-let last = { seq: -1, time_ms: 0 };
 let isPaused = false;
 /** Lines that came and are not on the page yet. */
 let waiting = [];
@@ -35,7 +30,8 @@ function passes(line) {
   return (RANKS[line.level] ?? RANKS.info) <= rank && (words === "" || line.text.toLowerCase().includes(words));
 }
 
-function element(line) {
+/** A line as it is shown. */
+export function lineElement(line) {
   if (line.missed) {
     return h("div", { class: "line", "data-level": "missed" }, `${line.missed} lines were left out: they came faster than they could be sent.`);
   }
@@ -50,7 +46,7 @@ function draw() {
   isDrawing = false;
   const box = byId("log-lines");
   const isAtEnd = box.scrollHeight - box.scrollTop - box.clientHeight < AT_END_PX;
-  box.append(...waiting.filter(passes).map(element));
+  box.append(...waiting.filter(passes).map(lineElement));
   waiting = [];
   while (box.childElementCount > LINES_MAX) box.firstElementChild.remove();
   setShown(byId("log-empty"), lines.length === 0);
@@ -75,12 +71,6 @@ function drawAgain() {
 }
 
 function receive(event, data) {
-  if (event !== "message" && event !== "missed") return;
-  if (event === "message") {
-    // After a break, the tail brings lines that are here already.
-    if (data.seq <= last.seq && data.time_ms <= last.time_ms) return;
-    last = data;
-  }
   for (const list of [lines, waiting]) {
     list.push(data);
     if (list.length > LINES_MAX) list.shift();
@@ -88,62 +78,19 @@ function receive(event, data) {
   drawSoon();
 }
 
-function followed() {
-  if (isPaused) return;
-  status("following");
-}
-
-async function follow(own) {
-  let pauseMs = AGAIN_MS;
-  while (!own.signal.aborted) {
-    try {
-      const onOpen = () => {
-        pauseMs = AGAIN_MS;
-        followed();
-      };
-      await followLog(address, { tail: TAIL, signal: own.signal, onOpen }, (event, data) => {
-        if (!own.signal.aborted) receive(event, data);
-      });
-      status("The stream has ended, opening it again");
-    } catch (error) {
-      if (own.signal.aborted) return;
-      if (error.status >= 400 && error.status < 500) {
-        status(error.message);
-        return;
-      }
-      status(`The stream broke off, trying again in ${Math.round(pauseMs / 1000)} s`);
-    }
-    await new Promise((resolve) => { setTimeout(resolve, pauseMs); });
-    pauseMs = Math.min(pauseMs * 2, AGAIN_MS_MAX);
-  }
-}
-
-/** Opens the stream, unless nobody would see what it brings. */
-function openStream() {
-  controller?.abort();
-  if (document.visibilityState !== "visible") return;
-  controller = new AbortController();
-  follow(controller);
-}
-
 /** Follows the log of an app, unless it is followed already. */
 export function openLog(newAddress) {
-  if (address === newAddress) return;
+  if (stream.address === newAddress) return;
   closeLog();
-  address = newAddress;
   lines = [];
-  last = { seq: -1, time_ms: 0 };
   setPaused(false);
-  status("connecting");
   drawAgain();
-  openStream();
+  stream.open(newAddress);
 }
 
 /** Ends the stream. */
 export function closeLog() {
-  controller?.abort();
-  controller = null;
-  address = null;
+  stream.close();
 }
 
 function setPaused(value) {
@@ -162,18 +109,17 @@ function shownText() {
 
 /** Connects the controls. */
 export function startLogs() {
-  // A browser has few connections to one server; hidden tabs must not hold them.
-  document.addEventListener("visibilitychange", () => {
-    if (address === null) return;
-    if (document.visibilityState === "visible") openStream();
-    else controller?.abort();
-  });
+  const onStatus = (text) => {
+    if (text !== null) status(text);
+    else if (!isPaused) status("following");
+  };
+  stream = new LogStream({ tail: TAIL, onEvent: receive, onStatus });
   byId("log-pause").addEventListener("click", () => {
     setPaused(!isPaused);
     if (isPaused) {
       status("paused");
     } else {
-      followed();
+      status("following");
       draw();
     }
   });

@@ -10,19 +10,21 @@ import { byId, setShown, setText } from "./dom.js";
 import { startLogs } from "./logs.js";
 import { startQuery } from "./query.js";
 import { startSample } from "./sample.js";
+import { closeScript, openScript, startScript, updateScript } from "./script.js";
 import { onUpdate, refresh, startPolling, store } from "./store.js";
 import { startWorker, updateWorker } from "./worker.js";
 
-const VIEWS = ["apps", "app", "app-missing", "deploy", "worker"];
-const TITLES = { apps: "Apps", deploy: "Deploy", worker: "Worker" };
+const VIEWS = ["apps", "app", "app-missing", "deploy", "script", "worker"];
+const TITLES = { apps: "Apps", deploy: "Deploy", script: "JavaScript", worker: "Worker" };
 const ADDRESS = /^0x[0-9a-f]{64}$/;
 
 let page = null;
 
-/** The page that the address names: `#/apps/0x…/log` is a part of an app's page. */
+/** The page that the address names: `#/apps/0x…/log` is a part of an app's page, `#/script/0x…` its program. */
 function route() {
   const [name, address, part] = location.hash.replace(/^#\/?/, "").split("/");
   if (name === "apps" && ADDRESS.test(address ?? "")) return { name: "app", address, part };
+  if (name === "script" && ADDRESS.test(address ?? "")) return { name, address };
   return { name: name in TITLES ? name : "apps" };
 }
 
@@ -31,6 +33,7 @@ function update() {
   if (name === "apps") updateApps();
   else if (name === "app") updateApp();
   else if (name === "deploy") updateDeploy();
+  else if (name === "script") updateScript();
   else updateWorker();
 }
 
@@ -48,6 +51,8 @@ function show() {
   if (page.name === "app") openApp(page.address, page.part);
   else closeApp();
   if (page.name === "deploy") openDeploy();
+  if (page.name === "script") openScript(page.address);
+  else closeScript();
   update();
   if (isOther) {
     window.scrollTo(0, 0);
@@ -77,6 +82,7 @@ function start() {
   startQuery();
   startDeploy();
   startSample();
+  startScript();
   startWorker();
   startAuth(refresh);
   byId("banner-retry").addEventListener("click", refresh);

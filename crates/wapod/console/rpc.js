@@ -164,6 +164,27 @@ export async function putBlob(hash, body, onProgress = () => {}) {
 }
 
 /**
+ * A blob that is a text.
+ * @param {string} hash with its algorithm
+ * @param {number} bytesMax
+ * @throws {WorkerError} it is larger, is no text, or is not there
+ */
+export async function getText(hash, bytesMax) {
+  const response = await withToken(() => send(`/blob/${hash}`, { method: "GET" }, CALL_TIMEOUT_MS));
+  if (!response.ok) throw failure(response.status, await response.text());
+  if (Number(response.headers.get("content-length")) > bytesMax) {
+    await response.body.cancel();
+    throw new WorkerError(`${hash} is larger than ${bytesMax / 1024} KiB.`);
+  }
+  const bytes = await response.arrayBuffer();
+  try {
+    return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+  } catch {
+    throw new WorkerError(`${hash} is no text.`);
+  }
+}
+
+/**
  * Follows an app's log until the signal says stop or the stream ends.
  * @param {string} address `0x` and 64 digits
  * @param {{ tail: number, signal: AbortSignal }} options

@@ -7,8 +7,9 @@ use crate::page::Page;
 /// Contrast of text and ground that everyone can read (WCAG 2, level AA).
 const CONTRAST_MIN: f64 = 4.5;
 
-/// Lists visible texts with less contrast than asked for. Colours are drawn on a
-/// canvas, because styles may have them in any notation.
+/// Lists visible texts with less contrast than asked for, those of the editor among
+/// them, which has a tree of its own. Colours are drawn on a canvas, because styles may
+/// have them in any notation.
 const LOW_CONTRAST: &str = r#"
 const [least] = arguments;
 const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
@@ -23,7 +24,7 @@ const over = ([r, g, b, a], [R, G, B]) => [r * a + R * (1 - a), g * a + G * (1 -
 const isDark = matchMedia("(prefers-color-scheme: dark)").matches;
 const groundOf = (element) => {
   const layers = [];
-  for (let at = element; at; at = at.parentElement) layers.push(read(getComputedStyle(at).backgroundColor));
+  for (let at = element; at; at = at.parentElement ?? at.getRootNode().host) layers.push(read(getComputedStyle(at).backgroundColor));
   return layers.reduceRight((below, layer) => over(layer, below), isDark ? [18, 18, 18, 1] : [255, 255, 255, 1]);
 };
 const luminance = (colour) => {
@@ -42,12 +43,15 @@ const check = (element, colour, text) => {
   const value = contrast(over(read(colour), ground), ground);
   if (value < least) found.push(`${value.toFixed(2)} ${element.tagName.toLowerCase()}#${element.id}.${element.className}: ${text.trim().slice(0, 40)}`);
 };
-const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-while (walker.nextNode()) {
-  const element = walker.currentNode.parentElement;
-  const text = walker.currentNode.textContent;
-  if (text.trim() === "" || !element.checkVisibility({ visibilityProperty: true }) || element.closest(".visually-hidden")) continue;
-  check(element, getComputedStyle(element).color, text);
+const inside = [...document.querySelectorAll("*")].map((element) => element.shadowRoot).filter(Boolean);
+for (const root of [document.body, ...inside]) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const text = walker.currentNode.textContent;
+    if (text.trim() === "" || !element?.checkVisibility({ visibilityProperty: true }) || element.closest(".visually-hidden")) continue;
+    check(element, getComputedStyle(element).color, text);
+  }
 }
 for (const field of document.querySelectorAll("input, textarea")) {
   if (!field.checkVisibility() || field.classList.contains("visually-hidden")) continue;

@@ -13,6 +13,7 @@ async fn tour(page: &Page, app: &str, suffix: &str) {
         ("log", &log, "#log-lines .line"),
         ("query", &query, "#query-form"),
         ("deploy", "#/deploy", "#deploy-form"),
+        ("script", "#/script", "#script-component"),
         ("worker", "#/worker", "#worker-meters .meter-fill"),
         (
             "missing",

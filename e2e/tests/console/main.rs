@@ -18,4 +18,5 @@ mod looks;
 mod outage;
 mod parts;
 mod quotas;
+mod scripts;
 mod token;

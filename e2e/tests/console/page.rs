@@ -269,6 +269,15 @@ impl Page {
             .await;
     }
 
+    /// Keeps files whose URL matches a pattern from the page.
+    pub(crate) async fn block(&self, pattern: &str) {
+        self.driver.devtools("Network.enable", json!({})).await;
+        let parameters = json!({"urls": [pattern]});
+        self.driver
+            .devtools("Network.setBlockedURLs", parameters)
+            .await;
+    }
+
     /// Makes the window this large, in CSS pixels.
     pub(crate) async fn resize(&self, width: u32, height: u32) {
         let parameters =

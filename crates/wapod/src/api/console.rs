@@ -1,8 +1,8 @@
 //! The console: files of `crates/wapod/console`, which the program carries.
 //!
 //! Nothing but files; what they ask for are ordinary calls. The sample app is
-//! text that people can read, and the same in binary for the worker. Called by
-//! `admin`.
+//! text that people can read, and the same in binary for the worker. The editor of
+//! programs is bundled from npm packages and may be missing. Called by `admin`.
 
 use std::sync::LazyLock;
 
@@ -44,19 +44,24 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "dialogs.js" SCRIPT,
     "dom.js" SCRIPT,
     "domains.js" SCRIPT,
+    "editing.js" SCRIPT,
     "form.js" SCRIPT,
     "format.js" SCRIPT,
     "history.js" SCRIPT,
     "icon.svg" PICTURE,
     "links.js" SCRIPT,
+    "log-stream.js" SCRIPT,
     "logs.js" SCRIPT,
     "main.js" SCRIPT,
     "manifest.js" SCRIPT,
+    "program.js" SCRIPT,
     "query.js" SCRIPT,
     "quotas.js" SCRIPT,
     "rpc.js" SCRIPT,
     "sample.js" SCRIPT,
     "scale.js" SCRIPT,
+    "script-answer.js" SCRIPT,
+    "script.js" SCRIPT,
     "sha256.js" SCRIPT,
     "store.js" SCRIPT,
     "style.css" CSS,
@@ -65,6 +70,13 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "view.js" SCRIPT,
     "worker.js" SCRIPT,
 };
+
+/// The editor of programs, if `cargo xtask guests` had bundled it when the daemon was
+/// compiled.
+const EDITOR: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/console_editor.rs"));
+
+/// What `editing.js` finds without one, and takes a text area.
+const NO_EDITOR: &[u8] = b"export const createEditor = null;\n";
 
 /// The page itself.
 const INDEX: &[u8] = include_bytes!("../../console/index.html");
@@ -80,6 +92,7 @@ static SAMPLE_WASM: LazyLock<Option<Bytes>> =
 pub(super) fn file(path: &str) -> Option<Response<Body>> {
     let found = match path {
         "/" => Some((HTML, Bytes::from_static(INDEX))),
+        "/console/editor.js" => Some((SCRIPT, Bytes::from_static(EDITOR.unwrap_or(NO_EDITOR)))),
         "/console/sample.wat" => Some((TEXT, Bytes::from_static(SAMPLE.as_bytes()))),
         "/console/sample.wasm" => SAMPLE_WASM.clone().map(|wasm| (WASM, wasm)),
         _ => {
@@ -117,6 +130,7 @@ mod tests {
         }
         assert!(file("/").is_some());
         assert!(file("/console/sample.wasm").is_some());
+        assert!(file("/console/editor.js").is_some());
         assert!(file("/console/../Cargo.toml").is_none());
     }
 }
