@@ -17,6 +17,8 @@ import { toast } from "./toast.js";
 const TEXT_BYTES_MAX = 1024 * 1024;
 /** A label that is a host name as well. */
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
+/** Time between the lines of one exception. */
+const STACK_MS = 100;
 const NAME_FIRST = "hello";
 /** States out of which an app comes when it is started only. */
 const STOPPED = ["stopped", "failed", "finished"];
@@ -251,7 +253,8 @@ async function submit(event) {
     showProgram(opened.address);
     step(done);
     updateScript();
-    await ask();
+    // Not waited for: what does not run is asked for a while, and may be mended meanwhile.
+    ask();
   } catch (error) {
     step("");
     isChanged ||= wasChanged;
@@ -278,9 +281,13 @@ export function updateScript() {
 
 /** Connects the form. */
 export function startScript() {
+  let before = { text: "", time_ms: 0 };
   startAnswer((line) => {
-    // A stack of the program itself, not a line that repeats one.
-    if (line.level === "error" && place === null && program) showFailure(line.text, false);
+    if (line.level !== "error") return;
+    // The stack of an exception comes in lines of its own, the first of which has the place.
+    const isStack = line.time_ms - before.time_ms <= STACK_MS;
+    if (place === null && program) showFailure(isStack ? `${before.text}\n${line.text}` : line.text, false);
+    before = line;
   });
   byId("script-form").addEventListener("submit", submit);
   byId("script-file").addEventListener("change", async (event) => {
