@@ -318,7 +318,12 @@ async fn a_machine_that_cannot_build_an_engine_is_told_what_it_lacks() {
     let refused = support::ended(command).await;
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
-    for part in ["clang-22", "llvm-ar-22", "npm", "apt-get install clang-22 llvm-22 wasi-libc nodejs npm"] {
+    for part in [
+        "clang-22",
+        "llvm-ar-22",
+        "npm",
+        "apt-get install clang-22 llvm-22 wasi-libc nodejs npm",
+    ] {
         assert!(said.contains(part), "no {part} in {said}");
     }
     // Nothing half-built stays.

@@ -16,7 +16,9 @@ const MARKED: &str = "document.querySelector('#script-component').shadowRoot.que
 /// The page with a new program.
 async fn page(daemon: &Daemon) -> Page {
     assert!(
-        guests::root().join("crates/wapod/console/built/editor.js").exists(),
+        guests::root()
+            .join("crates/wapod/console/built/editor.js")
+            .exists(),
         "bundle the editor first: cargo xtask guests"
     );
     let page = Page::open(daemon).await;
@@ -59,7 +61,8 @@ async fn a_program_is_written_deployed_and_seen_to_answer() {
         .await;
     page.until_says("#script-status", "Status 200, text/plain")
         .await;
-    page.until_says("#script-lines", "somebody asked for /").await;
+    page.until_says("#script-lines", "somebody asked for /")
+        .await;
     page.clear("#script-path").await;
     page.write("#script-path", "/json").await;
     page.click("#script-ask-now").await;
@@ -77,7 +80,11 @@ async fn a_program_is_written_deployed_and_seen_to_answer() {
     let address = "location.hash.split('/')[2]";
     let first = page.until(address).await;
     page.click("#script-component").await;
-    retype(&page, "export default { fetch: () => new Response(\"second\") };").await;
+    retype(
+        &page,
+        "export default { fetch: () => new Response(\"second\") };",
+    )
+    .await;
     page.press(&[key::CONTROL, key::ENTER]).await;
     page.until_says("#script-step", "in place of what ran before")
         .await;
@@ -136,7 +143,11 @@ async fn a_program_that_never_ran_is_mended_in_place() {
     page.until_says("#script-wrong", "app.js, line 1: SyntaxError")
         .await;
     page.click("#script-component").await;
-    retype(&page, "addEventListener(\"fetch\", (e) => e.respondWith(new Response(\"mended\")));").await;
+    retype(
+        &page,
+        "addEventListener(\"fetch\", (e) => e.respondWith(new Response(\"mended\")));",
+    )
+    .await;
     page.press(&[key::CONTROL, key::ENTER]).await;
     page.until_says("#script-output", "mended").await;
     page.until("document.querySelector('#script-wrong').textContent === ''")
@@ -163,7 +174,11 @@ async fn without_the_editor_component_a_text_area_does_the_same() {
     let at = "document.activeElement.id === 'script-area' && document.activeElement.selectionStart >= 20";
     page.until(at).await;
     page.screenshot("script-area-wrong").await;
-    retype(&page, "export default { fetch: () => new Response(\"from an area\") };").await;
+    retype(
+        &page,
+        "export default { fetch: () => new Response(\"from an area\") };",
+    )
+    .await;
     page.press(&[key::CONTROL, key::ENTER]).await;
     page.until_says("#script-output", "from an area").await;
     page.screenshot("script-area-answers").await;
@@ -186,10 +201,15 @@ async fn a_program_is_written_and_deployed_with_the_keyboard_alone() {
     page.tab_to("#script-name").await;
     retype(&page, "by-hand").await;
     page.tab_to("#script-component").await;
-    retype(&page, "export default { fetch: () => new Response(\"typed\") };").await;
+    retype(
+        &page,
+        "export default { fetch: () => new Response(\"typed\") };",
+    )
+    .await;
     // Tab leaves the editor, in both directions.
     page.press(&[key::SHIFT, key::TAB]).await;
-    page.until("document.activeElement.id === 'script-name'").await;
+    page.until("document.activeElement.id === 'script-name'")
+        .await;
     page.tab_to("#script-deploy").await;
     page.press(&[key::ENTER]).await;
     page.until_says("#script-output", "typed").await;
@@ -217,37 +237,54 @@ async fn two_files(operator: &Operator) -> AppAddress {
     let put = async |text: &str| {
         let blob = Module::new(text.as_bytes().to_vec());
         let body = text.as_bytes().to_vec();
-        let stored = operator.blob_put(Blob { hash: blob.hash(), body });
+        let stored = operator.blob_put(Blob {
+            hash: blob.hash(),
+            body,
+        });
         stored.await.expect("a blob").hash
     };
     let (main, word) = (put(main).await, put(word).await);
     let list = json!({"version": 1, "entry": "main.js", "files": {"main.js": main, "lib/word.js": word}, "imports": {}});
     let list = put(&list.to_string()).await;
-    let pair = |key: &str| StringPair { key: key.to_owned(), value: String::new() };
+    let pair = |key: &str| StringPair {
+        key: key.to_owned(),
+        value: String::new(),
+    };
     let manifest = Manifest {
         version: 1,
         code_hash: engine.hash(),
-        args: ["--program", &list, "--", "x", "y"].map(str::to_owned).to_vec(),
-        env_vars: vec![StringPair { key: "A".to_owned(), value: "b".to_owned() }],
+        args: ["--program", &list, "--", "x", "y"]
+            .map(str::to_owned)
+            .to_vec(),
+        env_vars: vec![StringPair {
+            key: "A".to_owned(),
+            value: "b".to_owned(),
+        }],
         label: "files".to_owned(),
         max_query_size: 1 << 20,
         required_blobs: vec![pair(&list), pair(&main), pair(&word)],
         ..Manifest::default()
     };
-    let args = DeployArgs { manifest: Some(manifest), reuse_instances: true, ..DeployArgs::default() };
+    let args = DeployArgs {
+        manifest: Some(manifest),
+        reuse_instances: true,
+        ..DeployArgs::default()
+    };
     let deployed = operator.try_deploy(args).await.expect("it runs");
     AppAddress::from_bytes(&deployed.address).expect("an address")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_is_deployed_is_opened_and_edited() {
-    let operator = Operator::with(|config| config.admin_address = Some(([127, 0, 0, 1], 0).into())).await;
+    let operator =
+        Operator::with(|config| config.admin_address = Some(([127, 0, 0, 1], 0).into())).await;
     let app = two_files(&operator).await;
     let page = Page::open(operator.daemon()).await;
     page.show(&format!("#/apps/0x{app}")).await;
     page.click("#app-edit").await;
     let text = "document.querySelector('#script-component')?.shadowRoot.querySelector('.cm-content')?.innerText";
-    page.until(format!("{text}?.includes('./lib/word.js')")).await;
+    page.until(format!("{text}?.includes('./lib/word.js')"))
+        .await;
     page.until("document.querySelector('#script-name').value === 'files'")
         .await;
     page.script("const select = document.querySelector('#script-file'); select.value = 'lib/word.js'; select.dispatchEvent(new Event('change'))")
@@ -300,7 +337,8 @@ async fn a_worker_without_an_engine_says_how_to_get_one() {
     )
     .await;
     page.click("#apps-script").await;
-    page.until_says("#script-no-engine", "cargo xtask engine").await;
+    page.until_says("#script-no-engine", "cargo xtask engine")
+        .await;
     page.until("document.querySelector('#script-deploy').disabled")
         .await;
     page.screenshot("script-no-engine").await;

@@ -27,7 +27,10 @@ fn other_engine() -> Module {
 }
 
 async fn answer(operator: &Operator, app: AppAddress) -> String {
-    client::get(&operator.app_url(app, "/")).await.expect_status(200).text()
+    client::get(&operator.app_url(app, "/"))
+        .await
+        .expect_status(200)
+        .text()
 }
 
 async fn has_blob(operator: &Operator, hash: &str) -> bool {
@@ -85,7 +88,10 @@ async fn apps_keep_the_engines_that_they_were_deployed_with() {
 async fn an_engine_that_is_not_here_is_named() {
     let operator = Operator::start().await;
     let app = program("old", other_engine());
-    let error = operator.try_deploy(args(&app)).await.expect_err("no engine");
+    let error = operator
+        .try_deploy(args(&app))
+        .await
+        .expect_err("no engine");
     assert!(error.to_string().contains(&app.module.hash()), "{error}");
     // Half an engine is none, and the hash is what an app is pinned to.
     let wasm = app.module.wasm();

@@ -105,7 +105,15 @@ async fn what_is_no_path_is_not_asked_for() {
     let operator = Operator::start().await;
     let app = operator.deploy(&script(PROGRAM)).await;
     let long = format!("/{}", "x".repeat(20_000));
-    for path in ["x", "http://elsewhere.example/", "//elsewhere/", "/a b", "*", "/\r\nx: y", "/\u{fc}"] {
+    for path in [
+        "x",
+        "http://elsewhere.example/",
+        "//elsewhere/",
+        "/a b",
+        "*",
+        "/\r\nx: y",
+        "/\u{fc}",
+    ] {
         let args = AppVisitArgs {
             address: app.0.to_vec(),
             path: path.to_owned(),
@@ -115,7 +123,10 @@ async fn what_is_no_path_is_not_asked_for() {
         let refused = outcome.as_ref().err().map(ToString::to_string);
         let is_refused = refused.is_some_and(|text| text.contains("is no path"));
         // What looks like another host is a path of this app, or none.
-        assert!(is_refused || asked.is_ok_and(|status| status == 500), "{path:?}: {outcome:?}");
+        assert!(
+            is_refused || asked.is_ok_and(|status| status == 500),
+            "{path:?}: {outcome:?}"
+        );
     }
     assert_eq!(visit(&operator, app, &long).await.status, 414);
 }

@@ -13,11 +13,11 @@ use tokio::sync::Notify;
 use wapo_host::PortRanges;
 use wapo_rpc::message::{
     Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
-    AppSettingsResponse, AppSettingsSetArgs, AppUsage, AppVisitArgs, AppVisitResponse, Blob, Boolean, Budget, DeployArgs,
-    DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, InitArgs, InitResponse, InstanceInfo,
-    Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs,
-    SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
-    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
+    AppSettingsResponse, AppSettingsSetArgs, AppUsage, AppVisitArgs, AppVisitResponse, Blob,
+    Boolean, Budget, DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, InitArgs,
+    InitResponse, InstanceInfo, Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs,
+    SetBenchAppArgs, SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs,
+    SignRegisterInfoResponse, SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
 };
 use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,

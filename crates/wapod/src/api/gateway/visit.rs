@@ -157,11 +157,10 @@ async fn beginning(reader: &mut BodyReader, content: &mut Vec<u8>) -> bool {
 
 fn fields(response: &Response<()>) -> Vec<StringPair> {
     let fields = response.headers().iter();
-    let pair = |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| {
-        StringPair {
+    let pair =
+        |(name, value): (&hyper::header::HeaderName, &hyper::header::HeaderValue)| StringPair {
             key: name.to_string(),
             value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
-        }
-    };
+        };
     fields.map(pair).collect()
 }
