@@ -51,7 +51,9 @@ pub(crate) fn run() -> Result<()> {
         .arg(ENTRY)
         .args(["--bundle", "--format=esm", "--target=es2022", "--minify"])
         .args(["--legal-comments=none", "--log-level=warning"])
-        .arg(format!("--banner:js=/* CodeMirror and Lezer\n\n{licence}*/"))
+        .arg(format!(
+            "--banner:js=/* CodeMirror and Lezer\n\n{licence}*/"
+        ))
         .arg("--outfile=bundled.js")
         .current_dir(&work);
     process::run(&mut esbuild)?;
