@@ -283,7 +283,8 @@ export function updateScript() {
 export function startScript() {
   let before = { text: "", time_ms: 0 };
   startAnswer((line) => {
-    if (line.level !== "error") return;
+    // While it is deployed, the lines are still those of the app before.
+    if (line.level !== "error" || isSending) return;
     // The stack of an exception comes in lines of its own, the first of which has the place.
     const isStack = line.time_ms - before.time_ms <= STACK_MS;
     if (place === null && program) showFailure(isStack ? `${before.text}\n${line.text}` : line.text, false);
