@@ -69,7 +69,9 @@ pub(in crate::api) async fn visit(
         uri: parts.uri.clone(),
     };
     let asked = timeout(HEAD_WAIT + BODY_WAIT, ask(operator, app, &host, &parts));
-    let answer = asked.await.unwrap_or_else(|_| Err(WorkerError::Timeout.into()));
+    let answer = asked
+        .await
+        .unwrap_or_else(|_| Err(WorkerError::Timeout.into()));
     Ok(answer.unwrap_or_else(|error| {
         let error = what.blame(app, None, error);
         AppVisitResponse {
