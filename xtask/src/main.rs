@@ -16,6 +16,7 @@ mod editor;
 mod grpc;
 mod guests;
 mod openapi;
+mod packages;
 mod process;
 mod python;
 mod setup;
@@ -43,6 +44,7 @@ usage: cargo xtask <task>
   guests            build guests/ for wasm32-wasip1, the engine, and the console's editor
   engine            build guests/wapo-js alone, the engine of JavaScript apps
   editor            bundle the console's editor alone
+  packages          fetch the packages of npm that tests and examples import
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the tables: of host calls, of the
@@ -75,6 +77,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["engine"] => guests::engine(),
         ["editor"] => editor::run(),
         ["reproducible"] => guests::reproducible(),
+        ["packages"] => packages::run(),
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["codegen"] => codegen::run(codegen::Mode::Write),
