@@ -11,7 +11,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
-use crate::{bench, codegen, grpc, guests, openapi, sslyze, test, tidy, toolchain};
+use crate::{bench, codegen, grpc, guests, openapi, sslyze, test, tidy, toolchain, websockets};
 
 /// A longer run is a defect: people stop waiting for it.
 const MINUTES_MAX: u64 = 40;
@@ -63,6 +63,7 @@ pub(crate) fn rest() -> Result<()> {
     openapi::run()?;
     grpc::run()?;
     sslyze::run()?;
+    websockets::run()?;
     bench::run(&["--smoke"])
 }
 

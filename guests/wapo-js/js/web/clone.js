@@ -50,8 +50,11 @@ export function serialize(value, transfer) {
   });
   const root = write(value, memory);
   // Getters ran meanwhile: one may have detached what the list names.
-  if (transfer.some((item) => !movable(item))) throw refuse("What is in the transfer list");
-  transfer.forEach((item, i) => { slots[i].item = pack(item); });
+  transfer.forEach((item, i) => {
+    // One that was moved before may have locked this one.
+    if (!movable(item)) throw refuse("What is in the transfer list");
+    slots[i].item = pack(item);
+  });
   return { root, slots };
 }
 

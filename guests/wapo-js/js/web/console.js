@@ -46,13 +46,8 @@ function formatOne(specifier, value) {
   }
 }
 
-function label(value) {
-  try {
-    return value === undefined ? "default" : text(value);
-  } catch {
-    return "default";
-  }
-}
+// Converting it is the one thing of a console that may throw (Web IDL, DOMString).
+const label = (value) => (value === undefined ? "default" : text(value));
 
 function keep(map, key, value) {
   if (!map.has(key) && map.size >= LABELS_MAX) map.delete(map.keys().next().value);

@@ -33,7 +33,8 @@ export class CryptoKey {
   get algorithm() { return (this.#algorithm ??= shown(this.#parts.algorithm)); }
   get usages() { return (this.#usages ??= [...this.#parts.usages]); }
 }
-finish(CryptoKey);
+Object.defineProperty(CryptoKey, "length", { value: 0, configurable: true });
+finish(CryptoKey, "CryptoKey");
 
 export { isKey, partsOf };
 

@@ -190,7 +190,8 @@ export class SubtleCrypto {
   }
 }
 Object.defineProperty(SubtleCrypto.prototype.deriveBits, "length", { value: 2, configurable: true });
-finish(SubtleCrypto);
+Object.defineProperty(SubtleCrypto, "length", { value: 0, configurable: true });
+finish(SubtleCrypto, "SubtleCrypto");
 
 const View = Uint8Array;
 const bytesOfInput = (buffer) => new View(buffer);

@@ -45,6 +45,7 @@ export class Crypto {
     return `${hex(0, 4)}-${hex(4, 6)}-${hex(6, 8)}-${hex(8, 10)}-${hex(10, 16)}`;
   }
 }
-finish(Crypto);
+Object.defineProperty(Crypto, "length", { value: 0, configurable: true });
+finish(Crypto, "Crypto");
 
 export const crypto = new Crypto(INTERNAL);

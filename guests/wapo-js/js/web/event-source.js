@@ -8,6 +8,7 @@ import { AbortController } from "./abort.js";
 import { fetch } from "./fetch.js";
 import { parseMime } from "./mime.js";
 import { startTimer } from "./timers.js";
+import { originOf } from "./url.js";
 
 const CONNECTING = 0, OPEN = 1, CLOSED = 2;
 // Time until a lost connection is made again; the server may say otherwise by "retry".
@@ -63,7 +64,7 @@ async function connect(s) {
     return fire(s.target, new Event("error"));
   }
   s.state = OPEN;
-  s.origin = /^[^/]*\/\/[^/?#]*/.exec(response.url)[0];
+  s.origin = originOf(response.url);
   fire(s.target, new Event("open"));
   try {
     await readEvents(s, response.body);

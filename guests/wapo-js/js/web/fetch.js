@@ -3,11 +3,12 @@
 // no referrer. `redirect: "manual"` gives the redirect itself, as server runtimes do. Connections are the engine's.
 import native from "wapo:native";
 import { Request, addressOf, dropBodyHeaders, requestState, signalFor } from "./request.js";
-import { responseOf } from "./response.js";
+import { NULL_BODY, responseOf } from "./response.js";
 import { bodyFor, bodyOfSource, extract, isUnusable, take } from "./body.js";
 import { headerList, listDelete, listGet } from "./headers.js";
 import { onAbort } from "./abort.js";
-import { readerOf } from "./streams.js";
+import { stop } from "./streams.js";
+import { originOf } from "./url.js";
 import { ACCEPT_ENCODING, decodedSource } from "./compression.js";
 import { percentBytes } from "./search-params.js";
 import { parseMime, serializeMime } from "./mime.js";
@@ -16,7 +17,6 @@ import { need, trimmed } from "./idl.js";
 
 // Redirects of one fetch (4.4, step 7).
 const REDIRECTS_MAX = 20;
-const NULL_BODY = [101, 103, 204, 205, 304];
 const REDIRECTS = [301, 302, 303, 307, 308];
 
 export function fetch(input, init = undefined) {
@@ -58,9 +58,8 @@ async function start(request) {
   }
 }
 
-function discard({ stream, native: source }, reason) {
-  const target = stream ?? source;
-  if (target) new Promise((resolve) => resolve(target.cancel(reason))).catch(() => {});
+function discard({ source }, reason) {
+  if (source !== null) stop(source, reason);
 }
 
 function defaults({ list }) {
@@ -89,33 +88,25 @@ async function follow(job) {
 function once(job) {
   const { url, method, list, content } = job;
   const at = url.indexOf("#");
-  const streamed = content !== null && content.data === null;
+  const streamed = content !== null && content.source !== null;
   const plain = content === null ? (method === "POST" || method === "PUT" ? new Uint8Array(0) : null)
     : typeof content.data === "string" ? native.text.encode(content.data) : content.data;
   const call = job.call = native.http.request({ method, url: at < 0 ? url : url.slice(0, at), headers: list, body: streamed ? true : plain });
   if (!streamed) return call.response;
-  const failed = upload(job, call).then(() => new Promise(() => {}));
+  const failed = upload(content.source, call.sink).then(() => new Promise(() => {}));
   return Promise.race([call.response, failed]);
 }
 
-async function upload({ content }, call) {
-  const reader = content.stream === null ? null : readerOf(content.stream);
-  if (reader !== null) content.stream = reader;
+async function upload(source, sink) {
   try {
-    for (;;) {
-      const { value, done } = reader === null ? wrap(await content.native.read()) : await reader.read();
-      if (done) return await call.sink.close();
-      if (!(value instanceof Uint8Array)) throw new TypeError("fetch: the body's stream gave something other than a Uint8Array");
-      await call.sink.write(value);
-    }
+    for (let chunk; (chunk = await source.read()) !== null;) await sink.write(chunk);
+    await sink.close();
   } catch (error) {
-    call.sink.abort();
-    discard(content, error);
+    sink.abort();
+    stop(source, error);
     throw error instanceof TypeError ? error : new TypeError("fetch: the body could not be sent", { cause: error });
   }
 }
-
-const wrap = (value) => ({ value, done: value === null });
 
 // 4.4 HTTP-redirect fetch.
 function redirect(job, status, location) {
@@ -125,7 +116,7 @@ function redirect(job, status, location) {
   let href = p[0];
   if (!/^https?:/.test(href)) throw new TypeError("fetch: a redirect leads to something that is not http or https");
   if (++job.hops > REDIRECTS_MAX) throw new TypeError(`fetch: more than ${REDIRECTS_MAX} redirects`);
-  if (status !== 303 && job.content !== null && job.content.data === null) throw new TypeError("fetch: a redirect wants the body again, and a stream is read only once");
+  if (status !== 303 && job.content !== null && job.content.source !== null) throw new TypeError("fetch: a redirect wants the body again, and a stream is read only once");
   addressOf(href);
   const { method, list } = job;
   if (((status === 301 || status === 302) && method === "POST") || (status === 303 && method !== "GET" && method !== "HEAD")) {
@@ -138,8 +129,6 @@ function redirect(job, status, location) {
   if (hash >= 0 && !href.includes("#")) href += job.url.slice(hash);
   job.url = href;
 }
-
-const originOf = (href) => /^[^/]*\/\/[^/?#]*/.exec(href)[0];
 
 function finishAnswer(job, answer) {
   const { status, statusText, headers } = answer;

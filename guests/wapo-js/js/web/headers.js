@@ -1,15 +1,14 @@
 // Headers and the header list behind it.
 // Fetch Living Standard, 2.2.2 (headers) and 5.1 (Headers class). Names are kept in lower case; the wire does not tell them apart.
-import { INTERNAL, byteString, finish, isObject, need, pairIterable, record, sequenceBy, trimmed } from "./idl.js";
+import { INTERNAL, TOKEN, byteString, finish, isObject, need, pairIterable, record, sequenceBy, trimmed } from "./idl.js";
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const FORBIDDEN_IN_VALUE = /[\0\r\n]/;
 
 // Names seen before, with their lower-case form: most services use the same twenty.
 const KNOWN_MAX = 256;
 const known = new Map();
 
-export function headerName(value, where) {
+function headerName(value, where) {
   const seen = known.get(value);
   if (seen !== undefined) return seen;
   const name = byteString(value, where);
@@ -86,7 +85,7 @@ export class Headers {
   get(name) {
     need(arguments.length, 1, "Headers.get");
     const n = headerName(name, "Headers.get");
-    return this.#list === null ? this.#exchange.header(n) ?? null : listGet(this.#list, n);
+    return this.#list === null ? this.#exchange.header(n) : listGet(this.#list, n);
   }
 
   getSetCookie() {
@@ -97,9 +96,8 @@ export class Headers {
 
   has(name) {
     need(arguments.length, 1, "Headers.has");
-    const n = headerName(name, "Headers.has"), list = get(this);
-    for (let i = 0; i < list.length; i += 2) if (list[i] === n) return true;
-    return false;
+    const n = headerName(name, "Headers.has");
+    return (this.#list === null ? this.#exchange.header(n) : listGet(this.#list, n)) !== null;
   }
 
   set(name, value) {
@@ -110,7 +108,7 @@ export class Headers {
 }
 finish(Headers, "Headers");
 
-export { get as headerList, is as isHeaders };
+export { get as headerList };
 
 // A Headers object over a list; `fixed`: guard "immutable".
 export function headersOver(list, fixed) {
@@ -130,7 +128,7 @@ export function listGet(list, name) {
   return out;
 }
 
-export function listSet(list, name, value) {
+function listSet(list, name, value) {
   for (let i = 0; i < list.length; i += 2) {
     if (list[i] !== name) continue;
     list[i + 1] = value;

@@ -14,7 +14,8 @@ export function finish(cls, name, { constants } = {}) {
   defineProperty(cls, "name", { value: name, configurable: true, enumerable: false, writable: false });
   for (const owner of [prototype, cls]) {
     for (const key of ownKeys(owner)) {
-      if (typeof key === "symbol" || key === "constructor" || key === "prototype" || key === "name" || key === "length") continue;
+      // A class has members of these names that are the language's.
+      if (typeof key === "symbol" || key === "constructor" || (owner === cls && ["prototype", "name", "length"].includes(key))) continue;
       const d = getOwnPropertyDescriptor(owner, key);
       if (d.configurable && !d.enumerable) defineProperty(owner, key, { ...d, enumerable: true });
     }
@@ -73,6 +74,9 @@ export function trimmed(s, formFeed = false) {
   while (to > from && skip(s.charCodeAt(to - 1))) to--;
   return s.slice(from, to);
 }
+
+// What RFC 9110, 5.6.2 calls a token.
+export const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 const WIDE = /[^\0-\xff]/;
 

@@ -1,10 +1,9 @@
 // MIME types as far as bodies need them: essence and parameters of a Content-Type.
 // MIME Sniffing Living Standard, 4.4 (parse a MIME type) and 4.5 (serialize).
-import { trimmed } from "./idl.js";
+import { TOKEN, trimmed } from "./idl.js";
 
 // A space at the beginning is not white space to be dropped here: it makes the type invalid.
 const trimmedEnd = (s) => trimmed(`.${s}`).slice(1);
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 // { essence, parameters: Map } or null when the text is no MIME type.
 export function parseMime(input) {

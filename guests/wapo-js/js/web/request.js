@@ -2,13 +2,12 @@
 // Fetch Living Standard, 5.4. There is no document: relative addresses are refused, and mode, cache, credentials and the
 // like are kept and shown but change nothing. Header names are not restricted, as usual outside of browsers.
 import native from "wapo:native";
-import { INTERNAL, byteString, dictionary, finish, isObject, need, oneOf, text, usv } from "./idl.js";
+import { INTERNAL, TOKEN, byteString, dictionary, finish, isObject, need, oneOf, text, usv } from "./idl.js";
 import { anySignal, isSignal, newSignal, signalAbort } from "./abort.js";
 import { bodyFor, cloneBody, extract, extracted, isUnusable, mixBody, moveBody } from "./body.js";
 import { fill, headerList, headersOfExchange, headersOver, listDelete, listGet } from "./headers.js";
 import { isStream } from "./streams.js";
 
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 const UPPER = /^(delete|get|head|options|post|put)$/i;
 const FORBIDDEN = /^(connect|trace|track)$/i;
 

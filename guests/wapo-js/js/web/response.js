@@ -7,7 +7,8 @@ import { fill, headersOver, listGet } from "./headers.js";
 
 const REASON = /^[\t\x20-\x7e\x80-\xff]*$/;
 const REDIRECT = [301, 302, 303, 307, 308];
-const NULL_BODY = [101, 103, 204, 205, 304];
+// Statuses whose answers have no body (Fetch, 2.2.3).
+export const NULL_BODY = [101, 103, 204, 205, 304];
 
 let get, is;
 

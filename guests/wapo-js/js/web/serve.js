@@ -8,7 +8,7 @@ import { INTERNAL, finish, illegal, need } from "./idl.js";
 import { isUnusable, take, takePlain } from "./body.js";
 import { isResponse, responseState } from "./response.js";
 import { clientGone, isRequest, requestOfExchange } from "./request.js";
-import { readerOf } from "./streams.js";
+import { stop } from "./streams.js";
 import { logFailure } from "./report.js";
 import { acceptSocket } from "./websocket-pair.js";
 
@@ -120,13 +120,13 @@ function answer(exchange, response) {
     if (isUnusable(s.body)) throw new TypeError("the body of the response was read already or its stream is locked");
     const plain = takePlain(s.body);
     if (plain !== null) return void exchange.respond(s.status, s.list, plain);
-    const content = take(s.body);
+    const { source } = take(s.body);
     if (exchange.method === "HEAD") {
       exchange.respond(s.status, s.list, null);
-      return void stopContent(content, undefined);
+      return stop(source, undefined);
     }
-    pump(exchange, s, content).catch((error) => {
-      stopContent(content, error);
+    pump(exchange, s, source).catch((error) => {
+      stop(source, error);
       fail(exchange, error);
     });
   } catch (error) {
@@ -134,38 +134,24 @@ function answer(exchange, response) {
   }
 }
 
-// Cancels a body that is not wanted any more; what that throws is of no interest.
-function stopContent({ stream, native }, reason) {
-  new Promise((resolve) => resolve((stream ?? native).cancel(reason))).catch(() => {});
-}
-
 // Sends a body as it comes. One that fails, or gives something else than bytes, is cut: its end is never sent.
-async function pump(exchange, s, content) {
+async function pump(exchange, s, source) {
   const sink = exchange.start(s.status, s.list);
-  const reader = content.stream === null ? null : readerOf(content.stream);
-  const read = reader === null ? () => content.native.read() : async () => {
-    const { value, done } = await reader.read();
-    if (done) return null;
-    if (!(value instanceof Uint8Array)) throw new TypeError("the body of the response gave something other than a Uint8Array");
-    return value;
-  };
-  const stop = (reason) => stopContent(reader === null ? content : { stream: reader }, reason);
   let writing = false, gone = false;
   exchange.onAbort(() => {
     gone = true;
-    stop(clientGone());
+    stop(source, clientGone());
   });
   try {
-    for (let chunk; (writing = false, chunk = await read()) !== null;) {
+    for (let chunk; (writing = false, chunk = await source.read()) !== null;) {
       writing = true;
       await sink.write(chunk);
     }
     if (!gone) await sink.close();
   } catch (error) {
     sink.abort();
-    if (writing || gone) return stop(clientGone());
-    stop(error);
+    if (writing || gone) return stop(source, clientGone());
+    stop(source, error);
     logFailure("The body of a response failed: ", error);
   }
 }
-

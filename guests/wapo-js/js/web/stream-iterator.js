@@ -3,21 +3,24 @@
 // microtask after return() was called. The engine does not wait for return() when a loop's body throws, so the program would
 // see the exception before the stream is cancelled; here an idle stream is cancelled at once.
 import { dictionary, tag } from "./idl.js";
+import { ReadableStreamDefaultReader } from "npm:web-streams-polyfill";
 
 const asyncIteratorPrototype = Object.getPrototypeOf(Object.getPrototypeOf(async function* () {}).prototype);
 const states = new WeakMap();
+// As they are now: a program may replace those of the prototype.
+const { read, cancel, releaseLock } = ReadableStreamDefaultReader.prototype;
 
 function step(state) {
   if (state.finished) return Promise.resolve({ value: undefined, done: true });
-  return state.reader.read().then((result) => {
+  return read.call(state.reader).then((result) => {
     if (result.done) {
       state.finished = true;
-      state.reader.releaseLock();
+      releaseLock.call(state.reader);
     }
     return result.done ? { value: undefined, done: true } : { value: result.value, done: false };
   }, (error) => {
     state.finished = true;
-    state.reader.releaseLock();
+    releaseLock.call(state.reader);
     throw error;
   });
 }
@@ -27,11 +30,11 @@ function leave(state, value) {
   if (state.finished) return Promise.resolve(end);
   state.finished = true;
   if (state.preventCancel) {
-    state.reader.releaseLock();
+    releaseLock.call(state.reader);
     return Promise.resolve(end);
   }
-  const cancelled = state.reader.cancel(value);
-  state.reader.releaseLock();
+  const cancelled = cancel.call(state.reader, value);
+  releaseLock.call(state.reader);
   return cancelled.then(() => end);
 }
 

@@ -26,20 +26,16 @@ export function locked(stream) {
   return isLocked.call(stream);
 }
 
-export function readerOf(stream) {
-  return getReader.call(stream);
-}
-
 // Sources of the streams that streamOfSource made.
 const sources = new WeakMap();
 
 // The ByteSource behind a stream that nobody has read from, or null. The stream is locked and disturbed afterwards, as if it
 // had been read: this is how a body goes from one place to another without a promise for each piece.
-export function takeSource(stream) {
+function takeSource(stream) {
   const source = sources.get(stream);
   if (source === undefined || locked(stream) || isDisturbed(stream)) return null;
   sources.delete(stream);
-  readerOf(stream);
+  getReader.call(stream);
   stream._disturbed = true;
   return source;
 }
@@ -78,25 +74,37 @@ export function streamOfBytes(bytes, pieceMax = 65536) {
   }, { highWaterMark: 0 });
 }
 
-// All bytes of a stream; a chunk of another kind is a TypeError, and the stream is cancelled.
-export async function readAll(stream) {
-  const reader = readerOf(stream);
-  const parts = [];
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return concat(parts);
-    if (!(value instanceof Uint8Array)) {
-      const error = new TypeError("The stream gave something other than a Uint8Array");
-      reader.cancel(error).catch(() => {});
-      throw error;
-    }
-    parts.push(value);
-  }
+// Bytes of a stream, which is locked from now on, as a ByteSource gives them: the one behind it where nobody has read it yet. A chunk
+// that is no Uint8Array is a TypeError.
+export function sourceOf(stream) {
+  const source = takeSource(stream);
+  if (source !== null) return source;
+  const reader = getReader.call(stream);
+  return {
+    async read() {
+      const { value, done } = await reader.read();
+      if (done) return null;
+      if (!(value instanceof Uint8Array)) throw new TypeError("The stream gave something other than a Uint8Array");
+      return value;
+    },
+    cancel(reason) { return reader.cancel(reason); },
+  };
 }
 
-export async function readAllOfSource(source) {
+// Cancels a source that is not wanted any more; what that throws is of no interest.
+export function stop(source, reason) {
+  new Promise((resolve) => resolve(source.cancel(reason))).catch(() => {});
+}
+
+// All bytes of a source; one that fails is cancelled.
+export async function readAll(source) {
   const parts = [];
-  for (let chunk; (chunk = await source.read()) !== null;) parts.push(chunk);
+  try {
+    for (let chunk; (chunk = await source.read()) !== null;) parts.push(chunk);
+  } catch (error) {
+    stop(source, error);
+    throw error;
+  }
   return concat(parts);
 }
 

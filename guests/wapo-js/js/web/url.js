@@ -1,13 +1,11 @@
 // URL, parsed by the engine (the `url` crate). Here are slices of its text, and the tie to URLSearchParams.
 // URL Living Standard, 6.1.
 import native from "wapo:native";
-import { finish, isObject, need, usv } from "./idl.js";
+import { finish, need, usv } from "./idl.js";
 import { ownedParams, parseForm, replaceParams } from "./search-params.js";
 
 // Places in the array that native.url gives.
 const HREF = 0, SCHEME_END = 1, USER_END = 2, HOST_START = 3, HOST_END = 4, PORT = 5, PATH = 6, QUERY = 7, FRAGMENT = 8;
-
-let is, hrefOf;
 
 function parse(url, base) {
   return native.url.parse(usv(url), base === undefined ? undefined : usv(base));
@@ -27,11 +25,6 @@ export class URL {
     const p = Array.isArray(url) && parsed.has(url) ? url : parse(url, base);
     if (p === null) throw new TypeError(base === undefined ? "Invalid URL" : "Invalid URL, or a base that cannot have one beside it");
     this.#p = p;
-  }
-
-  static {
-    is = (u) => isObject(u) && #p in u;
-    hrefOf = (u) => u.#p[HREF];
   }
 
   static canParse(url, base = undefined) {
@@ -132,17 +125,5 @@ finish(URL, "URL");
 // Arrays that URL.parse hands to the constructor; no program has one.
 const parsed = new WeakSet();
 
-export { is as isURL };
-
-// The serialization of a URL, or null; a URL object is not parsed again.
-export function resolveUrl(input) {
-  if (is(input)) return hrefOf(input);
-  const p = native.url.parse(usv(input), undefined);
-  return p === null ? null : p[HREF];
-}
-
-export function partsOf(href) {
-  const p = native.url.parse(href, undefined);
-  parsed.add(p);
-  return new URL(p);
-}
+// Scheme and authority of a serialized URL that has one: what is before its path.
+export const originOf = (href) => /^[^/]*\/\/[^/?#]*/.exec(href)[0];

@@ -12,7 +12,7 @@ const EARLY_MAX = 1024;
 let pairOf;
 
 // One end. `other` is the end in the same engine; the client end becomes a connection when a Response carries it away.
-export class ServerWebSocket extends EventTarget {
+class ServerWebSocket extends EventTarget {
   #link;
   #end;
 

@@ -1,15 +1,15 @@
 // WebSocket, client side, over a connection of the engine; and what it has in common with the server side.
 // WebSockets Standard, 2 to 6; RFC 6455 is the engine's.
 import native from "wapo:native";
-import { bytesOf, finish, isObject, isShared, need, sequenceBy, text, usv } from "./idl.js";
+import { TOKEN, bytesOf, finish, isObject, isShared, need, sequenceBy, text, usv } from "./idl.js";
 import { CloseEvent, Event, MessageEvent } from "./event.js";
 import { EventTarget, fire, handlerAttributes } from "./event-target.js";
 import { blobOf, blobState, isBlob } from "./blob.js";
 import { startTimer } from "./timers.js";
+import { originOf } from "./url.js";
 
 export const CONNECTING = 0, OPEN = 1, CLOSING = 2, CLOSED = 3;
 const STATES = { CONNECTING, OPEN, CLOSING, CLOSED };
-const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 // Bytes of a close reason: what a control frame holds besides the code (RFC 6455, 5.5).
 const REASON_BYTES_MAX = 123;
 
@@ -44,7 +44,7 @@ async function receive(link) {
   }
 }
 
-export function finishLink(link, { code, reason, clean }) {
+function finishLink(link, { code, reason, clean }) {
   if (link.state === CLOSED) return;
   link.state = CLOSED;
   if (!clean) fire(link.target, new Event("error"));
@@ -126,8 +126,6 @@ function addressOf(url) {
   return SCHEMES[scheme] + p[0].slice(p[1] + 1);
 }
 
-let get;
-
 export class WebSocket extends EventTarget {
   #link;
 
@@ -137,11 +135,9 @@ export class WebSocket extends EventTarget {
     const address = addressOf(url), list = protocolsFrom(protocols);
     const link = this.#link = newLink(this);
     link.url = address;
-    link.origin = address.replace(/^ws/, "http").replace(/^(https?:\/\/[^/]*).*$/, "$1");
+    link.origin = originOf(address.replace(/^ws/, "http"));
     connect(link, list);
   }
-
-  static { get = (ws) => ws.#link; }
 
   get url() { return this.#link.url; }
   get readyState() { return this.#link.state; }
@@ -166,8 +162,6 @@ export class WebSocket extends EventTarget {
 }
 finish(WebSocket, "WebSocket", { constants: STATES });
 handlerAttributes(WebSocket.prototype, "open", "error", "close", "message");
-
-export { get as linkOf };
 
 function connect(link, protocols) {
   let opening;

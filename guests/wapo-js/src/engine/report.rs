@@ -3,6 +3,9 @@
 //! Everything here has to survive any value that a script can throw: `null`, a
 //! revoked proxy, an object whose getters throw.
 
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::{BuildHasherDefault, DefaultHasher};
+
 use rquickjs::runtime::RejectionTracker;
 use rquickjs::{CatchResultExt, Ctx, Function, Persistent, Value};
 
@@ -14,15 +17,22 @@ use crate::native::source_map;
 /// A promise and what it was rejected with.
 type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
 
+/// Order of rejections.
+type Number = u64;
+
 /// Rejected promises.
 #[derive(Default)]
 pub(super) struct Rejections {
-    /// Not handled so far in this turn.
-    fresh: Vec<Rejection>,
+    /// Not handled so far in this turn, in order.
+    fresh: BTreeMap<Number, Rejection>,
+    /// Where a promise is in `fresh`. Hashed without chance, of which there is
+    /// none while the image of memory is made.
+    numbers: HashMap<Persistent<Value<'static>>, Number, BuildHasherDefault<DefaultHasher>>,
+    next: Number,
     /// Told to be unhandled, and handled in this turn.
     handled: Vec<Rejection>,
-    /// Told to be unhandled; the newest of them.
-    told: Vec<Rejection>,
+    /// Told to be unhandled; the newest of them, at the end.
+    told: VecDeque<Rejection>,
 }
 
 /// Unhandled rejections that are remembered, to tell when they are handled
@@ -38,11 +48,11 @@ pub(super) fn track(engine: &Engine) {
     let note: RejectionTracker = Box::new(move |ctx, promise, reason, is_handled| {
         if let Some(engine) = weak.upgrade() {
             let saved = (
-                Persistent::save(&ctx, promise.clone()),
+                Persistent::save(&ctx, promise),
                 Persistent::save(&ctx, reason),
             );
             let mut rejections = engine.0.rejections.borrow_mut();
-            rejections.note(&ctx, &promise, saved, is_handled);
+            rejections.note(saved, is_handled);
         }
     });
     engine
@@ -52,25 +62,16 @@ pub(super) fn track(engine: &Engine) {
 }
 
 impl Rejections {
-    fn note<'js>(
-        &mut self,
-        ctx: &Ctx<'js>,
-        promise: &Value<'js>,
-        saved: Rejection,
-        is_handled: bool,
-    ) {
+    fn note(&mut self, rejection: Rejection, is_handled: bool) {
+        let promise = &rejection.0;
         if !is_handled {
-            self.fresh.push(saved);
-            return;
-        }
-        let is_it = |known: &Rejection| {
-            let known = known.0.clone().restore(ctx);
-            known.is_ok_and(|known| known == *promise)
-        };
-        if let Some(index) = self.fresh.iter().position(is_it) {
-            self.fresh.swap_remove(index);
-        } else if let Some(index) = self.told.iter().position(is_it) {
-            self.handled.push(self.told.swap_remove(index));
+            self.numbers.insert(promise.clone(), self.next);
+            self.fresh.insert(self.next, rejection);
+            self.next += 1;
+        } else if let Some(number) = self.numbers.remove(promise) {
+            self.fresh.remove(&number);
+        } else if let Some(index) = self.told.iter().position(|known| known.0 == *promise) {
+            self.handled.extend(self.told.remove(index));
         }
     }
 }
@@ -80,6 +81,7 @@ impl Rejections {
 pub(super) fn settle_rejections(engine: &Engine) -> bool {
     let (fresh, handled) = {
         let mut rejections = engine.0.rejections.borrow_mut();
+        rejections.numbers.clear();
         (
             std::mem::take(&mut rejections.fresh),
             std::mem::take(&mut rejections.handled),
@@ -102,13 +104,13 @@ pub(super) fn settle_rejections(engine: &Engine) -> bool {
     for rejection in &handled {
         tell_one(rejection, true);
     }
-    for rejection in fresh {
+    for rejection in fresh.into_values() {
         tell_one(&rejection, false);
         let mut rejections = engine.0.rejections.borrow_mut();
         if rejections.told.len() >= TOLD_MAX {
-            rejections.told.remove(0);
+            rejections.told.pop_front();
         }
-        rejections.told.push(rejection);
+        rejections.told.push_back(rejection);
     }
     true
 }

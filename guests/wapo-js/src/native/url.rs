@@ -29,9 +29,34 @@ fn parsed(input: &Text<'_>, base: Option<&Text<'_>>) -> rquickjs::Result<Option<
         None => None,
     };
     with_text(input, |input| {
-        let url = Url::options().base_url(base.as_ref()).parse(input).ok()?;
-        Some(mended(url))
+        let options = Url::options().base_url(base.as_ref());
+        let url = options.parse(input).ok().or_else(|| {
+            let base = base.as_ref()?;
+            let input = is_authority_special(base.scheme()).then(|| with_two_slashes(input))??;
+            options.parse(&input).ok()
+        });
+        url.map(mended)
     })
+}
+
+/// Schemes of the standard's special ones that always have a host.
+fn is_authority_special(scheme: &str) -> bool {
+    matches!(scheme, "http" | "https" | "ws" | "wss" | "ftp")
+}
+
+/// A reference that begins with more than two slashes, with two: any number of them
+/// is followed by a host where the base is special (URL Standard, 4.4, "special
+/// authority ignore slashes state"). The crate takes that of the others for empty.
+fn with_two_slashes(input: &str) -> Option<String> {
+    let is_ignored = |c: char| c <= ' ';
+    let is_skipped = |c: char| matches!(c, '\t' | '\n' | '\r');
+    let input: String = input
+        .trim_matches(is_ignored)
+        .chars()
+        .filter(|c| !is_skipped(*c))
+        .collect();
+    let rest = input.trim_start_matches(['/', '\\']);
+    (input.len() - rest.len() > 2).then(|| format!("//{rest}"))
 }
 
 /// Does what the standard asks for and the crate does not: `^` in a path is

@@ -22,7 +22,10 @@ pub(in crate::native) fn key_of(request: &Request<()>) -> Option<String> {
         .ok()?
         .trim();
     let is_asked = has("upgrade", "websocket") && has("sec-websocket-version", "13");
-    (is_asked && key.len() == KEY_BYTES).then(|| key.to_owned())
+    let is_base64 = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/');
+    let bytes = key.strip_suffix("==").unwrap_or_default();
+    let is_key = key.len() == KEY_BYTES && bytes.bytes().all(is_base64);
+    (is_asked && is_key && !bytes.is_empty()).then(|| key.to_owned())
 }
 
 /// Adds what the answer to the handshake says; `None` when the protocol cannot

@@ -12,7 +12,7 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message, error::CapacityError};
-use futures_util::{Sink as _, Stream as _};
+use futures_util::{AsyncReadExt as _, Sink as _, Stream as _};
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Class, Ctx, IntoJs, JsLifetime, Object, Promise, TypedArray, Value};
 
@@ -28,6 +28,10 @@ const INBOX_MAX: usize = 16;
 const INBOX_BYTES_MAX: usize = 1 << 20;
 /// Patience with a peer that is to confirm the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a peer that did something wrong to hear of it and to leave.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
+/// Bytes that are read at once of what nobody wants.
+const DRAIN_BYTES: usize = 16 * 1024;
 /// The program sent no code, and the peer none.
 const NO_CODE: u16 = 1005;
 /// The connection broke without a word.
@@ -368,7 +372,19 @@ impl Mover {
             code,
             reason: "".into(),
         };
-        // The connection may be gone already.
-        let _ = wapo::time::timeout(CLOSE_TIMEOUT, self.socket.close(Some(frame))).await;
+        let told = async {
+            // The connection may be gone already.
+            if self.socket.close(Some(frame)).await.is_ok() {
+                let _ = wapo::time::timeout(DRAIN_TIMEOUT, drain(self.socket.get_mut())).await;
+            }
+        };
+        let _ = wapo::time::timeout(CLOSE_TIMEOUT, told).await;
     }
+}
+
+/// Reads to the end what nobody wants: a connection that is dropped with something
+/// unread is reset, and the peer may lose the close frame that says why.
+async fn drain(stream: &mut TcpStream) {
+    let mut piece = vec![0; DRAIN_BYTES];
+    while stream.read(&mut piece).await.is_ok_and(|count| count > 0) {}
 }

@@ -76,6 +76,11 @@ async fn connect(
     let (socket, response) = client_async_with_config(request, Raw::from(stream), Some(config()))
         .await
         .map_err(|error| failed(&error))?;
+    if response.headers().contains_key("sec-websocket-extensions") {
+        return Err(failed(
+            &"the server chose an extension that was not offered",
+        ));
+    }
     let chosen = response.headers().get("sec-websocket-protocol");
     let protocol = chosen
         .and_then(|value| value.to_str().ok())
