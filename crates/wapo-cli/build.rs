@@ -20,6 +20,7 @@ const NO_SOURCES: &[&str] = &[
     "guests/wapo-js/built/",
     "guests/wapo-js/examples/",
     "guests/wapo-js/tests/",
+    "guests/wapo-js/types/",
 ];
 /// Versions that guests are tested with.
 const LOCK: &str = "guests/Cargo.lock";

@@ -11,7 +11,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
-use crate::{bench, codegen, grpc, guests, openapi, sslyze, test, tidy, toolchain, websockets};
+use crate::{
+    bench, codegen, grpc, guests, openapi, sslyze, test, tidy, toolchain, types, websockets,
+};
 
 /// A longer run is a defect: people stop waiting for it.
 const MINUTES_MAX: u64 = 40;
@@ -60,6 +62,7 @@ pub(crate) fn rest() -> Result<()> {
     stage("docs", docs)?;
     stage("clippy of the JavaScript engine", guests::clippy)?;
     stage("the JavaScript engine at first use", guests::first_use)?;
+    types::run()?;
     openapi::run()?;
     grpc::run()?;
     sslyze::run()?;

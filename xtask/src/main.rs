@@ -24,6 +24,7 @@ mod setup;
 mod sslyze;
 mod test;
 mod tidy;
+mod types;
 mod websockets;
 
 // The choice of the guests' compiler is written once. `wapo build` owns it and
@@ -54,6 +55,7 @@ usage: cargo xtask <task>
                     daemon's interface, of crates
   bench [--smoke] [hold]  measure beside native code, or beside strangers that do their worst;
                     --smoke: one short round, nothing kept
+  types             check the types for programs in JavaScript with the TypeScript compiler
   openapi           compare a worker's answers with docs/openapi.json
   ci                everything CI runs: `ci checks`, `test`, `ci rest`
   reproducible      build the engine in two folders and compare
@@ -91,6 +93,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["ci", "checks"] => ci::checks(),
         ["ci", "rest"] => ci::rest(),
         ["openapi"] => openapi::run(),
+        ["types"] => types::run(),
         ["nightly"] => ci::nightly(),
         ["help" | "--help" | "-h"] | [] => {
             println!("{HELP}");

@@ -10,12 +10,15 @@ mod command;
 mod engine;
 mod engine_build;
 mod folders;
+mod helper;
 mod project;
+mod prompt;
 mod script;
 mod sdk;
 mod session;
 mod source;
 mod templates;
+mod testing;
 mod toolchain;
 mod urls;
 mod watch;
@@ -63,6 +66,10 @@ enum Command {
     Engine(command::engine::Options),
     /// Build a project, or take a wasm file or a program in JavaScript, and run it here.
     Run(Box<command::run::Options>),
+    /// Run the tests of programs in JavaScript.
+    Test(command::test::Options),
+    /// Try out JavaScript: an interactive prompt.
+    Repl(command::repl::Options),
     /// Build a project, or take a wasm file or a program in JavaScript, and bring it
     /// to a worker.
     Deploy(Box<command::deploy::Options>),
@@ -108,6 +115,8 @@ fn main() -> ExitCode {
         Command::Build(options) => command::build::run(&options, &terminal),
         Command::Engine(options) => command::engine::run(&options, &terminal),
         Command::Run(options) => command::run::run(&options, &terminal),
+        Command::Test(options) => command::test::run(&options, &terminal),
+        Command::Repl(options) => command::repl::run(&options, &terminal),
         Command::Deploy(options) => command::deploy::run(&options, &terminal),
         Command::List(options) => command::list::run(&options, &terminal),
         Command::Start(options) => command::change::start(&options, &terminal),
@@ -186,6 +195,10 @@ mod tests {
              --allow-egress *.example.com:443 --allow-egress 10.0.0.0/8 --trust-root ca.pem -- a -b",
             "wapo run app.wasm --watch --address 127.0.0.1:0",
             "wapo run app.wasm -M 256 -T 60 -E A=b --usage -- @file",
+            "wapo test",
+            "wapo test a.test.js tests --filter /^a/ --timeout 5 --json -m 64M -E A=b --allow-egress 127.0.0.1",
+            "wapo repl",
+            "wapo repl app.ts -E A=b",
             "wapo deploy hello --env A=b --arg -x --on-demand --memory 64M --gas 5 --weight 2 \
              --allow-egress 10.0.0.0/8 --listen-ports 3000..3100 --restart-always --name shop \
              --label Shop --query-max 1M --keep --json --worker http://a --token t -- -c d",

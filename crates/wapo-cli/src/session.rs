@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
 use wapod::{
-    AppConfig, AppHandle, ByteSize, Config, ExitReason, Running, Server, Signals, StartError,
+    AppConfig, AppHandle, ByteSize, Config, ExitReason, PortRanges, Running, Server, Signals, StartError,
     Status, Usage,
 };
 
@@ -25,6 +25,11 @@ pub(crate) const EXIT_LIMIT: u8 = 102;
 
 /// Time that requests in flight get after Ctrl-C.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// Ports that need no privilege: those that an app may listen on here.
+pub(crate) fn unprivileged_ports() -> Option<PortRanges> {
+    PortRanges::new(vec![1024..=65535]).ok()
+}
 
 /// What is run, and how.
 pub(crate) struct Plan {
@@ -282,7 +287,7 @@ fn usage_text(usage: &Usage) -> String {
 }
 
 /// The exit code that tells how the app ended.
-fn exit_code(reason: &ExitReason) -> ExitCode {
+pub(crate) fn exit_code(reason: &ExitReason) -> ExitCode {
     ExitCode::from(exit_number(reason))
 }
 

@@ -20,6 +20,9 @@ pub(crate) enum Template {
     Ts,
 }
 
+/// Types of what programs have: `@wapo/types`.
+const TYPES: &str = include_str!("../../../guests/wapo-js/types/index.d.ts");
+
 macro_rules! script_files {
     ($folder:literal, $($file:literal),*) => {
         vec![$(($file, include_str!(concat!("../templates/", $folder, "/", $file)))),*]
@@ -53,8 +56,19 @@ impl Template {
             Self::Http => files!("http"),
             Self::Tcp => files!("tcp"),
             Self::Query => files!("query"),
-            Self::Js => script_files!("js", "app.js", "package.json", "README.md"),
-            Self::Ts => script_files!("ts", "app.ts", "package.json", "tsconfig.json", "README.md"),
+            Self::Js => script_files!("js", "app.js", "app.test.js", "package.json", "README.md"),
+            Self::Ts => {
+                let mut files = script_files!(
+                    "ts",
+                    "app.ts",
+                    "app.test.ts",
+                    "package.json",
+                    "tsconfig.json",
+                    "README.md"
+                );
+                files.push(("wapo-env.d.ts", TYPES));
+                files
+            }
         };
         let fill = |text: &str| {
             // Debug form is a TOML string, too: quotes and backslashes escaped.

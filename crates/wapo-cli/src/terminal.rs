@@ -20,9 +20,9 @@ pub(crate) struct Terminal {
     result_colours: bool,
 }
 
-const RED: &str = "1;31";
-const GREEN: &str = "1;32";
-const YELLOW: &str = "1;33";
+pub(crate) const RED: &str = "1;31";
+pub(crate) const GREEN: &str = "1;32";
+pub(crate) const YELLOW: &str = "1;33";
 const BLUE: &str = "34";
 /// Colour of what matters less.
 pub(crate) const DIM: &str = "2";
@@ -100,6 +100,11 @@ impl Terminal {
         self.say(&log_line(self.colours, line));
     }
 
+    /// A part of a line of result in a colour.
+    pub(crate) fn painted(&self, colour: &str, text: &str) -> String {
+        paint(self.result_colours, colour, text)
+    }
+
     /// Writes bytes of result as they are.
     pub(crate) fn bytes(&self, bytes: &[u8]) {
         let mut out = io::stdout().lock();
@@ -126,7 +131,8 @@ impl Terminal {
                     LogLevel::Debug => ("DEBUG", BLUE),
                     LogLevel::Trace => ("TRACE", DIM),
                 };
-                self.say(&format!("{} {}", self.paint(colour, name), line.text));
+                let text = console_text(&line.text).replace('\n', "\n      ");
+                self.say(&format!("{} {text}", self.paint(colour, name)));
             }
         }
     }
@@ -138,6 +144,12 @@ impl Terminal {
     fn paint(&self, colour: &str, text: &str) -> String {
         paint(self.colours, colour, text)
     }
+}
+
+/// The text of a line of a log, without what the engine of JavaScript puts before that
+/// of a console.
+pub(crate) fn console_text(text: &str) -> &str {
+    text.strip_prefix("js::console: ").unwrap_or(text)
 }
 
 /// The colour of an app's state.
@@ -167,7 +179,10 @@ fn log_line(colours: bool, line: &log::LogLine) -> String {
     let time = paint(colours, DIM, &human::moment(line.time_ms));
     let name = paint(colours, colour, &format!("{name:>5}"));
     // The text of a trap has several lines.
-    let text: Vec<String> = line.text.lines().map(human::printable).collect();
+    let text: Vec<String> = console_text(&line.text)
+        .lines()
+        .map(human::printable)
+        .collect();
     format!("{time} {name} {}", text.join("\n      "))
 }
 

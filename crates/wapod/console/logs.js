@@ -39,7 +39,8 @@ export function lineElement(line) {
     h("time", { datetime: new Date(line.time_ms).toISOString() }, formatClock(line.time_ms)),
     h("span", { class: "level" }, line.level),
     h("span", { class: "source" }, `${line.source}${line.instance === undefined ? "" : ` #${line.instance}`}`),
-    h("span", { class: "text" }, line.text));
+    // The engine of JavaScript says where it comes from; a console is what is expected.
+    h("span", { class: "text" }, line.text.replace(/^js::console: /, "")));
 }
 
 function draw() {

@@ -7,6 +7,7 @@ import { mapStacks } from "./web/source-map.js";
 import { Wapo } from "./wapo/object.js";
 import { dispatchToListener, hasHttpListener } from "./wapo/http.js";
 import { SCALE, ScaleCodec } from "./wapo/scale.js";
+import { loaded } from "./wapo/loaded.js";
 import { callModuleEntry, emitOutput, outcome } from "./wapo/program.js";
 import { installNode } from "./wapo/require.js";
 
@@ -37,8 +38,9 @@ export default {
   // Throws what the program throws.
   callModuleEntry,
   mapStacks,
-  // Begins what the default export asks for besides requests.
+  // Begins what the default export asks for besides requests. Called once a program was evaluated.
   begin(handler) {
+    loaded();
     if (typeof handler?.query === "function") native.worker.listenQueries((call) => query(handler, call));
   },
   // Throws what the output throws when it is looked at.

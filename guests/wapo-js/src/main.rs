@@ -2,15 +2,16 @@
 //!
 //! One wasm file serves all of them: the program is what the arguments name.
 //! `engine` runs JavaScript, `program` finds what to run, `native` is what the
-//! boot code (`js/`) calls, `serve` brings in requests, `isolate` runs scripts
-//! apart from the program. The boot code builds
-//! the web platform on top; programs see only that.
+//! boot code (`js/`) calls, `serve` brings in requests, `repl` what a person
+//! types, `isolate` runs scripts apart from the program. The boot code builds the
+//! web platform on top; programs see only that.
 
 mod engine;
 mod isolate;
 mod native;
 mod prepare;
 mod program;
+mod repl;
 mod serve;
 
 use crate::engine::Engine;

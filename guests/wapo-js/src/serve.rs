@@ -5,8 +5,9 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::engine::{Engine, START_LIMIT, cpu_limit, limit_polls};
-use crate::native;
-use crate::program::{Handler, Program};
+use crate::native::{self, session};
+use crate::program::{Handler, Program, Purpose};
+use crate::repl;
 
 /// Evaluates the program and serves until it is over.
 ///
@@ -15,13 +16,20 @@ use crate::program::{Handler, Program};
 /// What its evaluation throws, as a text.
 pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String> {
     limit_polls(START_LIMIT);
+    let session = program.session.clone();
+    if let Some((_, session)) = &session {
+        session.clone().begin();
+    }
     // A program may end before its first evaluation does, as one that accepts connections
     // for ever.
     let exit = engine.until(|engine| engine.exit_code().is_some());
     let handler = match before(exit, program.evaluate(engine)).await {
-        Some(evaluated) => evaluated?,
+        Some(evaluated) => evaluated.inspect_err(|text| session::report_failure(text))?,
         None => None,
     };
+    if let Some((Purpose::Prompt, session)) = session {
+        return repl::run(engine, &session).await;
+    }
     limit_polls(cpu_limit());
     let over = engine.until(|engine| {
         // The last question is one for JavaScript, so it is asked last.

@@ -7,7 +7,9 @@ pub(crate) mod build;
 pub(crate) mod engine;
 mod former;
 pub(crate) mod new;
+pub(crate) mod repl;
 pub(crate) mod run;
+pub(crate) mod test;
 
 pub(crate) mod change;
 pub(crate) mod deploy;

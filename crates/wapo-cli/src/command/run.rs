@@ -2,7 +2,6 @@
 //! production.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,15 +25,12 @@ use crate::terminal::Terminal;
 /// The gateway's port, unless it is taken.
 const GATEWAY_PORT: u16 = 8100;
 
-/// Ports that need no privilege.
-const UNPRIVILEGED: RangeInclusive<u16> = 1024..=65535;
-
 /// Instances that the engine makes room for: the app, and the one that follows
 /// it when it was built again.
 const INSTANCES_MAX: u32 = 4;
 
 /// Time for threads that are still busy when everything has ended.
-const THREADS_GRACE: Duration = Duration::from_millis(500);
+pub(crate) const THREADS_GRACE: Duration = Duration::from_millis(500);
 
 /// Command line of `wapo run`.
 #[derive(Args, Debug)]
@@ -165,17 +161,13 @@ fn plan(options: &Options, source: Source, built: Built) -> Result<Plan> {
         // Whoever runs a program wants to see what it says.
         log_rate: LogRate::Unlimited,
         compiler: wapod::compile::this_program(),
+        module_cache: folders::module_cache(),
         ..Config::default()
     };
     for file in &options.trust_root {
         let roots = wapod::config::read_trust_roots(file).map_err(anyhow::Error::msg)?;
         config.trust_roots.extend(roots);
     }
-    // Without a cache, starting takes longer; that is no reason to refuse.
-    let modules = folders::cache().map(|cache| cache.join("modules"));
-    config.module_cache = modules
-        .ok()
-        .and_then(|dir| wapod::config::module_cache(dir).ok());
 
     let own_args = former::arguments(&options.args)?;
     let args = built.arguments(&own_args);
@@ -189,7 +181,7 @@ fn plan(options: &Options, source: Source, built: Built) -> Result<Plan> {
     // Only who names ports means to be reached from elsewhere.
     app.listen_on_loopback = options.listen_ports.is_none();
     let ports = options.listen_ports.clone();
-    app.listen_ports = ports.or_else(|| PortRanges::new(vec![UNPRIVILEGED]).ok());
+    app.listen_ports = ports.or_else(session::unprivileged_ports);
     app.egress = options.allow_egress.clone();
     app.egress_deny = options.deny_egress.clone();
     app.egress_default = options.egress_default;

@@ -16,6 +16,8 @@ const VERSION: u32 = 1;
 /// Files of one program. It is a limit for mistakes, such as an import that leads
 /// out of the project; the engine could take more.
 const FILES_MAX: usize = 5_000;
+/// What the engine calls a classic script in stack traces.
+const SCRIPT: &str = "<script>";
 /// What names of the engine's own modules begin with.
 const BUILT_IN: &str = "wapo:";
 /// What names of Node's modules may begin with; others are packages.
@@ -183,7 +185,9 @@ impl Graph {
             && files.get(entry).is_some_and(is_script)
             && let Some(Text::Code(code)) = files.remove(entry)
         {
-            return Ok(Program::single("--code-hash", code.text?));
+            let mut program = Program::single("--code-hash", code.text?);
+            program.sources.insert(SCRIPT.to_owned(), entry.to_owned());
+            return Ok(program);
         }
         let root = root(files.keys());
         let name = |path: &Path| -> Result<String> {
@@ -194,7 +198,9 @@ impl Graph {
         };
         let mut blobs = Vec::new();
         let mut hashes = serde_json::Map::new();
+        let mut sources = BTreeMap::new();
         for (path, text) in files {
+            sources.insert(name(&path)?, real(&path, None)?);
             let content = match text {
                 Text::Code(code) => code.text?.into_bytes(),
                 Text::Data(data) => data,
@@ -215,6 +221,7 @@ impl Graph {
         });
         let mut program = Program::single("--program", list.to_string());
         program.blobs.extend(blobs);
+        program.sources = sources;
         Ok(program)
     }
 }

@@ -12,6 +12,7 @@ mod node;
 mod read;
 mod strip;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -19,8 +20,10 @@ use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 use wapod::Module;
 
+pub(crate) use self::read::is_unfinished;
+
 /// Extensions of programs.
-const EXTENSIONS: &[&str] = &["js", "mjs", "cjs", "ts", "mts"];
+pub(crate) const EXTENSIONS: &[&str] = &["js", "mjs", "cjs", "ts", "mts"];
 /// Describes a folder with a program.
 const PACKAGE: &str = "package.json";
 
@@ -43,6 +46,8 @@ pub(crate) struct Program {
     pub(crate) args: Vec<String>,
     /// What the arguments name.
     pub(crate) blobs: Vec<Module>,
+    /// The files behind the names in stack traces; none where packages were bundled.
+    pub(crate) sources: BTreeMap<String, PathBuf>,
 }
 
 /// What counts of a package.json.
@@ -165,12 +170,22 @@ impl Script {
 }
 
 impl Program {
+    /// No program: the engine alone.
+    pub(crate) fn none() -> Self {
+        Self {
+            args: Vec::new(),
+            blobs: Vec::new(),
+            sources: BTreeMap::new(),
+        }
+    }
+
     /// A program of one text.
     fn single(option: &str, text: String) -> Self {
         let blob = Module::new(text.into_bytes());
         Self {
             args: vec![option.to_owned(), blob.hash()],
             blobs: vec![blob],
+            sources: BTreeMap::new(),
         }
     }
 }

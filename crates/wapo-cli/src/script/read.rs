@@ -68,6 +68,16 @@ pub(super) fn read(path: &Path, is_module: bool) -> Result<File> {
     })
 }
 
+/// Whether a text of JavaScript breaks off: what follows could make it right.
+pub(crate) fn is_unfinished(text: &str) -> bool {
+    let allocator = Allocator::default();
+    let parsed = Parser::new(&allocator, text, SourceType::mjs()).parse();
+    let end = text.trim_end().len();
+    let error = parsed.diagnostics.iter().next();
+    let label = error.and_then(|error| error.labels.iter().next());
+    label.is_some_and(|label| label.offset() as usize + label.len() as usize >= end)
+}
+
 /// What is wrong, and where.
 fn first_error(path: &Path, text: &str, parsed: &ParserReturn<'_>) -> String {
     let Some(error) = parsed.diagnostics.iter().next() else {

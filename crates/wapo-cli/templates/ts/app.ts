@@ -17,4 +17,4 @@ export default {
     }
     return new Response(`Hello! You asked for ${answer.pathname}\n`);
   },
-};
+} satisfies WapoProgram;

@@ -46,6 +46,22 @@ impl Running {
         }
     }
 
+    /// Reads standard error until it says something; the rest of it is not kept.
+    pub(crate) async fn said(mut self, part: &str) {
+        let stderr = self.child.stderr.take().expect("piped");
+        let mut lines = BufReader::new(stderr).lines();
+        let found = async {
+            while let Some(line) = lines.next_line().await.expect("text") {
+                if line.contains(part) {
+                    return true;
+                }
+            }
+            false
+        };
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        assert_eq!(found, Ok(true), "{part} was not said");
+    }
+
     /// Presses Ctrl-C.
     pub(crate) async fn interrupt(&self) {
         let id = self.child.id().expect("it runs").to_string();

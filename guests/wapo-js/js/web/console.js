@@ -14,7 +14,7 @@ let indent = "";
 
 function print(level, message) {
   try {
-    native.log.print(level, indent === "" ? message : indent + message.replaceAll("\n", `\n${indent}`));
+    native.log.message(level, indent === "" ? message : indent + message.replaceAll("\n", `\n${indent}`));
   } catch { /* a console never throws */ }
 }
 

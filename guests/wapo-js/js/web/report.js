@@ -14,7 +14,7 @@ let reporting = false;
 function print(prefix, value) {
   const text = safeInspect(value);
   native.isolate?.failed(text);
-  native.log.print(LEVEL_ERROR, `${prefix}${text}`);
+  native.log.message(LEVEL_ERROR, `${prefix}${text}`);
 }
 
 // Message and place of an error, or empty ones: looking at a value of a stranger may throw.

@@ -47,7 +47,7 @@ pub(crate) fn cpu_limit() -> Duration {
 /// Tells the host for how long a call may compute at most.
 pub(crate) fn limit_polls(limit: Duration) {
     // Hosts that do not know the call have limits of their own.
-    let _ = wapo::guard::limit_poll(Some(limit + GRACE));
+    let _ = wapo::guard::limit_poll(Some(limit.saturating_add(GRACE)));
 }
 
 /// The time for which this instance has computed; on hosts that do not tell,
@@ -155,7 +155,7 @@ impl Account {
     /// Takes time off it. The clock does so for scripts; natives that compute
     /// outside of a script's turn do it themselves.
     pub(crate) fn spend(&self, time: Duration) {
-        self.used.set(self.used.get() + time);
+        self.used.set(self.used.get().saturating_add(time));
         if let Some(creator) = &self.creator
             && !creator.is_closed.get()
         {
@@ -185,11 +185,15 @@ impl Party {
     }
 }
 
+/// What is done now and then while scripts run.
+type Look = Rc<dyn Fn()>;
+
 /// Whose time runs at present.
 #[derive(Default)]
 pub(crate) struct Clock {
     running: RefCell<Option<Rc<Account>>>,
     started: Cell<Option<Duration>>,
+    look: RefCell<Option<Look>>,
 }
 
 impl Clock {
@@ -215,11 +219,23 @@ impl Clock {
 
     /// Whether the running account's time is over.
     pub(crate) fn is_over(&self) -> bool {
+        let look = self.look.borrow().clone();
+        if let Some(look) = look {
+            look();
+        }
         let running = self.running.borrow();
         match (running.as_ref(), self.started.get()) {
             (Some(account), Some(started)) => now().saturating_sub(started) >= account.left(),
             _ => false,
         }
+    }
+}
+
+impl Engine {
+    /// Has something be done now and then while scripts run. It must not run any
+    /// itself; what it does to their account counts at once.
+    pub(crate) fn look_while_running(&self, look: impl Fn() + 'static) {
+        *self.0.clock.look.borrow_mut() = Some(Rc::new(look));
     }
 }
 

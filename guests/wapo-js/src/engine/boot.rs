@@ -60,7 +60,7 @@ pub(crate) struct Hooks {
     pub(crate) is_serving: Persistent<Function<'static>>,
     /// `callModuleEntry()`: a promise; what the convention of scripts calls.
     pub(crate) call_module_entry: Persistent<Function<'static>>,
-    /// `begin(handler)`: what the default export asks for besides requests.
+    /// `begin(handler)`: once the program was evaluated, with its default export.
     pub(crate) begin: Persistent<Function<'static>>,
     /// `emitOutput()`: at the end.
     pub(crate) emit_output: Persistent<Function<'static>>,

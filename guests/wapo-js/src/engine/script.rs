@@ -19,9 +19,32 @@ pub(crate) fn evaluate<'js>(
     name: &CStr,
     text: &str,
 ) -> rquickjs::Result<Value<'js>> {
+    evaluate_as(ctx, name, text, qjs::JS_EVAL_TYPE_GLOBAL)
+}
+
+/// As [`evaluate`], for a script that may await: gives a promise of an object with
+/// the `value`.
+///
+/// # Errors
+///
+/// It is no script, or has a NUL character in it. What it throws rejects the promise.
+pub(crate) fn evaluate_async<'js>(
+    ctx: &Ctx<'js>,
+    name: &CStr,
+    text: &str,
+) -> rquickjs::Result<Value<'js>> {
+    let flags = qjs::JS_EVAL_TYPE_GLOBAL | qjs::JS_EVAL_FLAG_ASYNC;
+    evaluate_as(ctx, name, text, flags)
+}
+
+fn evaluate_as<'js>(
+    ctx: &Ctx<'js>,
+    name: &CStr,
+    text: &str,
+    flags: u32,
+) -> rquickjs::Result<Value<'js>> {
     let text = CString::new(text)?;
     let length = text.as_bytes().len();
-    let flags = qjs::JS_EVAL_TYPE_GLOBAL.cast_signed();
     // SAFETY: both texts end with NUL and outlive the call; the length is that of
     // the first without it, as the function wants it.
     let value = unsafe {
@@ -30,7 +53,7 @@ pub(crate) fn evaluate<'js>(
             text.as_ptr(),
             length as _,
             name.as_ptr(),
-            flags,
+            flags.cast_signed(),
         )
     };
     // SAFETY: the call gives the value, of this context, to its caller.

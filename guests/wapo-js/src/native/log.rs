@@ -1,5 +1,5 @@
-//! `native.log`: lines of the program's log, and records that are kept for whoever has
-//! started the script.
+//! `native.log`: lines of the program's log, messages of several lines, and records that
+//! are kept for whoever has started the script.
 
 use std::cell::{Cell, RefCell};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -13,6 +13,10 @@ use crate::engine::bytes::with_text;
 
 /// Bytes of one line; the rest is cut at a character's border.
 const LINE_BYTES_MAX: usize = 20 * 1024;
+
+/// Bytes of a message of several lines; a longer one goes on in the next record. Below
+/// what the host cuts.
+const MESSAGE_BYTES_MAX: usize = 15 * 1024;
 
 /// Bytes of all records that are kept; later ones are left out, and the last says so.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
@@ -35,12 +39,14 @@ struct Record {
     message: String,
 }
 
-/// `print(level, text)`: 1 debug, 2 information, 3 warning, 4 error. `keep(isOn)` has
+/// `print(level, text)` writes a record for each line, `message(level, text)` one for
+/// all of them; levels: 1 debug, 2 information, 3 warning, 4 error. `keep(isOn)` has
 /// records kept from now on, `kept()` gives them as JSON.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let _ = ctx.store_userdata(Kept::default());
     let area = Object::new(ctx.clone())?;
     area.set("print", Func::from(print))?;
+    area.set("message", Func::from(message))?;
     area.set(
         "keep",
         Func::from(|ctx: Ctx<'js>, is_on: bool| keep(&ctx, is_on)),
@@ -57,6 +63,37 @@ pub(crate) fn keep(ctx: &Ctx<'_>, is_on: bool) {
 }
 
 fn print(ctx: Ctx<'_>, level: u8, text: rquickjs::String<'_>) -> rquickjs::Result<()> {
+    write(&ctx, level, &text, |text, record| {
+        for line in text.split('\n') {
+            record(cut(line));
+        }
+    })
+}
+
+fn message(ctx: Ctx<'_>, level: u8, text: rquickjs::String<'_>) -> rquickjs::Result<()> {
+    write(&ctx, level, &text, |text, record| {
+        let mut rest = text;
+        while rest.len() > MESSAGE_BYTES_MAX {
+            let limit = rest.floor_char_boundary(MESSAGE_BYTES_MAX);
+            // Between two lines, where there are such.
+            let (end, next) = match rest[..limit].rfind('\n') {
+                Some(end) if end > 0 => (end, end + 1),
+                _ => (limit, limit),
+            };
+            record(&rest[..end]);
+            rest = &rest[next..];
+        }
+        record(rest);
+    })
+}
+
+/// Keeps a text, or has it taken apart into records of the log.
+fn write(
+    ctx: &Ctx<'_>,
+    level: u8,
+    text: &rquickjs::String<'_>,
+    apart: impl FnOnce(&str, &dyn Fn(&str)),
+) -> rquickjs::Result<()> {
     let level = match level {
         0 | 1 => log::Level::Debug,
         2 => log::Level::Info,
@@ -66,17 +103,15 @@ fn print(ctx: Ctx<'_>, level: u8, text: rquickjs::String<'_>) -> rquickjs::Resul
     if let Some(kept) = ctx.userdata::<Kept>()
         && kept.is_on.get()
     {
-        return with_text(&text, |text| kept.keep(level, text));
+        return with_text(text, |text| kept.keep(level, text));
     }
-    let is_isolate = Engine::of(&ctx).is_some_and(|engine| engine.isolate().is_some());
+    let is_isolate = Engine::of(ctx).is_some_and(|engine| engine.isolate().is_some());
     let target = match is_isolate {
         true => "js::console::sandbox",
         false => "js::console",
     };
-    with_text(&text, |text| {
-        for line in text.split('\n') {
-            log::log!(target: target, level, "{}", cut(line));
-        }
+    with_text(text, |text| {
+        apart(text, &|record| log::log!(target: target, level, "{record}"));
     })
 }
 

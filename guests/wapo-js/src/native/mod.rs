@@ -3,6 +3,7 @@
 //! Boot modules import them as `wapo:native`, programs cannot. Making an area
 //! calls nothing of the host, because the image of memory is taken afterwards.
 
+mod budget;
 mod compress;
 mod context;
 mod crypto;
@@ -19,6 +20,7 @@ mod net;
 mod outgoing;
 mod random;
 mod server;
+pub(crate) mod session;
 pub(crate) mod source_map;
 pub(crate) mod stream;
 mod text;
@@ -78,7 +80,11 @@ impl ModuleDef for Native {
         native.set("wasm", wasm::object(ctx)?)?;
         match Engine::of(ctx).is_some_and(|engine| engine.isolate().is_some()) {
             true => restrict(&native)?,
-            false => native.set("isolates", isolates::object(ctx)?)?,
+            false => {
+                native.set("isolates", isolates::object(ctx)?)?;
+                native.set("budget", budget::object(ctx)?)?;
+                native.set("session", session::object(ctx)?)?;
+            }
         }
         exports.export("default", native)?;
         Ok(())

@@ -9,6 +9,7 @@ use std::ffi::CStr;
 
 use self::files::{Files, blob};
 pub(crate) use self::run::{Handler, thrown};
+use crate::native::session::Session;
 
 /// What a script is called in stack traces.
 const SCRIPT_NAME: &CStr = c"<script>";
@@ -24,6 +25,17 @@ pub(crate) struct Program {
     files: Option<Files>,
     /// `scriptArgs`.
     arguments: Vec<String>,
+    /// The session of a command that runs it, and what for.
+    pub(crate) session: Option<(Purpose, Session)>,
+}
+
+/// What a command runs a program for, besides itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Purpose {
+    /// Its tests (`wapo test`).
+    Test,
+    /// What a person types (`wapo repl`).
+    Prompt,
 }
 
 impl Program {
@@ -33,6 +45,7 @@ impl Program {
             scripts,
             files: None,
             arguments,
+            session: None,
         }
     }
 
@@ -54,11 +67,18 @@ impl Program {
                     program.files = Some(Files::single(MODULE_NAME, blob(&value()?)?));
                 }
                 "--program" => program.files = Some(Files::parse(&blob(&value()?)?)?),
+                "--test" => {
+                    program.session = Some((Purpose::Test, Session::parse(value()?)?));
+                }
+                "--repl" => {
+                    program.session = Some((Purpose::Prompt, Session::parse(value()?)?));
+                }
                 "--" => program.arguments.extend(arguments.by_ref()),
                 other => return Err(format!("unknown argument {other:?}\n{USAGE}")),
             }
         }
-        if program.scripts.is_empty() && program.files.is_none() {
+        let is_prompt = matches!(program.session, Some((Purpose::Prompt, _)));
+        if program.scripts.is_empty() && program.files.is_none() && !is_prompt {
             return Err(format!("no program\n{USAGE}"));
         }
         Ok(program)
@@ -67,4 +87,5 @@ impl Program {
 
 /// What the arguments may be.
 const USAGE: &str =
-    "usage: [-c CODE] [--code-hash HASH] [--module HASH] [--program HASH] [-- ARGUMENT ...]";
+    "usage: [-c CODE] [--code-hash HASH] [--module HASH] [--program HASH] \
+     [--test OPTIONS | --repl OPTIONS] [-- ARGUMENT ...]";

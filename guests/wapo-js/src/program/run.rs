@@ -36,7 +36,9 @@ impl Program {
             })?;
         }
         let Some(files) = self.files else {
-            return call_module_entry(engine).await.map(|()| None);
+            call_module_entry(engine).await?;
+            engine.enter(|ctx| begin(engine, ctx, Value::new_undefined(ctx.clone())))?;
+            return Ok(None);
         };
         let entry = files.entry.clone();
         let import = engine.enter_as(engine.new_account(START_LIMIT), |ctx| {
@@ -56,12 +58,17 @@ impl Program {
                 namespace.get::<_, Value<'_>>("default")
             });
             let default = default.map_err(|_| thrown(ctx))?;
-            let begun = engine.hook(ctx, |hooks| &hooks.begin);
-            let begun = begun.and_then(|begin| begin.call::<_, ()>((default.clone(),)));
-            begun.map_err(|_| thrown(ctx))?;
+            begin(engine, ctx, default.clone())?;
             Ok((!default.is_undefined()).then(|| Persistent::save(ctx, default)))
         })
     }
+}
+
+/// Tells the boot code that the program was evaluated, and what its default export is.
+fn begin<'js>(engine: &Engine, ctx: &Ctx<'js>, default: Value<'js>) -> Result<(), String> {
+    let begun = engine.hook(ctx, |hooks| &hooks.begin);
+    let begun = begun.and_then(|begin| begin.call::<_, ()>((default,)));
+    begun.map_err(|_| thrown(ctx))
 }
 
 /// Calls what a script exports by the convention of Wapo 0.x.

@@ -1,0 +1,3 @@
+// wapo:assert.
+export * from "../wapo/assert.js";
+export { default } from "../wapo/assert.js";

@@ -1,0 +1,3 @@
+// node:assert.
+export * from "../wapo/assert.js";
+export { default } from "../wapo/assert.js";
