@@ -15,7 +15,7 @@ const TYPES: &str = include_str!("../../../guests/wapo-js/types/index.d.ts");
 const PROGRAM: &str = "
 const names = (object) => Object.getOwnPropertyNames(object);
 const modules = {};
-for (const name of ['wapo:test', 'wapo:assert', 'node:test', 'node:assert']) modules[name] = Object.keys(await import(name));
+for (const name of ['wapo:test', 'wapo:assert', 'wapo:sockets', 'wapo:http']) modules[name] = Object.keys(await import(name));
 const report = { WapoObject: names(Wapo), ScaleObject: names(SCALE), modules, globals: names(globalThis) };
 export default { fetch: () => Response.json(report) };
 ";
@@ -45,6 +45,9 @@ fn exports(module: &str) -> BTreeSet<String> {
             let line = line.strip_prefix("  export ")?;
             if line.starts_with("default ") {
                 return Some("default".to_owned());
+            }
+            if let Some(name) = line.strip_prefix("{ ").and_then(|rest| rest.strip_suffix(" };")) {
+                return Some(name.to_owned());
             }
             let kinds = ["const ", "function ", "class "];
             let rest = kinds.into_iter().find_map(|kind| line.strip_prefix(kind))?;
@@ -84,7 +87,7 @@ async fn types_name_what_the_engine_has_and_nothing_else() {
         let types = members(&format!("interface {interface} {{\n"));
         differ(interface, &types, &set(&report[interface]));
     }
-    for module in ["wapo:test", "wapo:assert"] {
+    for module in ["wapo:test", "wapo:assert", "wapo:sockets", "wapo:http"] {
         let engine = set(&report["modules"][module]);
         differ(module, &exports(module), &engine);
     }

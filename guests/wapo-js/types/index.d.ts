@@ -116,6 +116,15 @@ interface WapoResponseHead {
 
 type WapoMessage = { kind: "text"; data: string } | { kind: "binary"; data: Uint8Array<ArrayBuffer> } | { kind: "close"; data: { code: number; reason: string } };
 
+/** What clients of a server of the program's own may take. */
+interface WapoServerLimits {
+  maxConnections?: number;
+  /** Milliseconds for the head of a request. */
+  headTimeout?: number;
+  /** Milliseconds between two requests of a connection. */
+  idleTimeout?: number;
+}
+
 /** What a script in an isolate may use and reach; null is no limit. */
 interface WapoRunOptions {
   /** The script's `scriptArgs`. */
@@ -213,6 +222,12 @@ interface WapoObject {
     callback: (...event: ["head", WapoResponseHead] | ["error", string]) => void,
   ): { cancelToken: WapoId; opaqueBodyStream: WapoWriteStream | null };
 
+  /** HTTP/1.1 for a name on the worker's TLS port, or plain on a port of the app. */
+  httpsListen(
+    config: WapoServerLimits & ({ serverName: string; certificateChain: string; privateKey: string } | { address: string }),
+    callback: (request: WapoRequest) => void,
+  ): WapoId;
+
   queryListen(callback: (query: WapoQuery & { replyTx: WapoReplyHandle }) => void): void;
   queryReply(reply: WapoReplyHandle, data: WapoBytes): void;
 
@@ -279,6 +294,96 @@ declare var SCALE: ScaleObject;
 declare module "*.txt" {
   const text: string;
   export default text;
+}
+
+declare module "wapo:sockets" {
+  /** Why something of the network failed, with a code to compare. */
+  export class SocketError extends TypeError {
+    constructor(message?: string, options?: { code?: string; cause?: unknown });
+    readonly code: string;
+  }
+  export type SocketAddress = string | { hostname: string; port: number };
+  /** A certificate chain and its key in PEM: both or none. */
+  export interface Identity {
+    certificate?: string | undefined;
+    key?: string | undefined;
+  }
+  export interface ConnectOptions extends Identity {
+    secureTransport?: "off" | "on" | "starttls";
+    allowHalfOpen?: boolean;
+    /** The server's name, where it is another one than the host's. */
+    sni?: string;
+    alpn?: readonly string[];
+    /** Certificates in PEM that are trusted. */
+    roots?: string;
+  }
+  export interface SocketInfo {
+    readonly remoteAddress: string | null;
+    readonly localAddress: string | null;
+    readonly alpn: string | null;
+    readonly serverName?: string | null;
+  }
+  export class Socket {
+    private constructor();
+    readonly readable: ReadableStream<Uint8Array<ArrayBuffer>>;
+    readonly writable: WritableStream<Uint8Array | ArrayBuffer | ArrayBufferView | string>;
+    readonly opened: Promise<SocketInfo>;
+    readonly closed: Promise<void>;
+    readonly upgraded: boolean;
+    readonly secureTransport: "off" | "on" | "starttls";
+    close(): Promise<void>;
+    startTls(options?: Identity & { serverName?: string; alpn?: readonly string[]; roots?: string }): Socket;
+  }
+  export class Listener implements AsyncIterableIterator<Socket> {
+    private constructor();
+    readonly address: string | null;
+    accept(): Promise<Socket>;
+    close(): void;
+    next(): Promise<IteratorResult<Socket>>;
+    return(value?: unknown): Promise<IteratorResult<Socket>>;
+    [Symbol.asyncIterator](): this;
+  }
+  export interface Datagram {
+    readonly data: Uint8Array<ArrayBuffer>;
+    readonly address: string;
+  }
+  export class UdpSocket implements AsyncIterableIterator<Datagram> {
+    private constructor();
+    readonly address: string;
+    connect(target: SocketAddress): Promise<void>;
+    send(data: string | Uint8Array | ArrayBuffer | ArrayBufferView, target?: SocketAddress): Promise<void>;
+    sendAll(datagrams: Iterable<{ data: string | Uint8Array | ArrayBuffer | ArrayBufferView; address?: SocketAddress | null }>): Promise<void>;
+    receive(): Promise<Datagram>;
+    receiveAll(): Promise<Datagram[]>;
+    close(): void;
+    next(): Promise<IteratorResult<Datagram>>;
+    return(value?: unknown): Promise<IteratorResult<Datagram>>;
+    [Symbol.asyncIterator](): this;
+  }
+  /** A name on the worker's TLS port, or a port of the app. */
+  export type ListenOptions =
+    | { serverName: string; certificate: string; key: string; alpn?: readonly string[] }
+    | (Identity & { port: number; hostname?: string; backlog?: number; keepAlive?: number; proxyHeader?: boolean });
+
+  export function connect(address: SocketAddress, options?: ConnectOptions): Socket;
+  export function listen(options: ListenOptions & { allowHalfOpen?: boolean }): Listener;
+  export function udp(options?: { port?: number; hostname?: string }): UdpSocket;
+  const sockets: { Listener: typeof Listener; Socket: typeof Socket; SocketError: typeof SocketError; UdpSocket: typeof UdpSocket; connect: typeof connect; listen: typeof listen; udp: typeof udp };
+  export default sockets;
+}
+
+declare module "wapo:http" {
+  import { SocketError, type ListenOptions } from "wapo:sockets";
+  export interface Server {
+    readonly address: string | null;
+    /** Takes no more connections; requests that are under way are answered. */
+    close(): void;
+  }
+  type Handler = (request: Request, env: WapoEnv, ctx: ExecutionContext) => Response | Promise<Response>;
+  export function serve(options: ListenOptions & WapoServerLimits, handler: Handler | { fetch: Handler }): Server;
+  export { SocketError };
+  const http: { serve: typeof serve; SocketError: typeof SocketError };
+  export default http;
 }
 
 declare module "wapo:test" {
