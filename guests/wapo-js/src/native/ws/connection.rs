@@ -12,7 +12,7 @@ use async_tungstenite::WebSocketStream;
 use async_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use async_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
 use async_tungstenite::tungstenite::{Error, Message, error::CapacityError};
-use futures_util::{AsyncReadExt as _, Sink as _, Stream as _};
+use futures_util::{AsyncRead, AsyncReadExt as _, Sink as _, Stream as _};
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Class, Ctx, IntoJs, JsLifetime, Object, Promise, TypedArray, Value};
 
@@ -384,7 +384,7 @@ impl Mover {
 
 /// Reads to the end what nobody wants: a connection that is dropped with something
 /// unread is reset, and the peer may lose the close frame that says why.
-async fn drain(stream: &mut TcpStream) {
+async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
     let mut piece = vec![0; DRAIN_BYTES];
     while stream.read(&mut piece).await.is_ok_and(|count| count > 0) {}
 }
