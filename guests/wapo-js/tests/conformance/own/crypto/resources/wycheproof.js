@@ -25,3 +25,22 @@ function vectors(get, check) {
     }
   }, name);
 }
+
+// Verifies a signature; a key or signature that is refused is a signature that is not valid.
+async function verified(algorithm, key, v) {
+  try {
+    return await subtle.verify(algorithm, await key(), hex(v.sig), hex(v.msg));
+  } catch {
+    return false;
+  }
+}
+
+function signatures(get, algorithmOf, importKey) {
+  vectors(get, async (v, group) => {
+    const algorithm = algorithmOf(group);
+    const is = await verified(algorithm, () => importKey(group, algorithm), v);
+    if (v.result !== "acceptable") assert_equals(is, v.result === "valid");
+  });
+}
+
+const spki = (group, algorithm) => subtle.importKey("spki", hex(group.publicKeyDer), algorithm, true, ["verify"]);

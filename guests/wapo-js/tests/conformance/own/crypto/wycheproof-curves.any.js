@@ -1,25 +1,6 @@
-// Project Wycheproof: vectors for pairs of keys, against Web Cryptography. A vector that is `valid` has to give the expected bytes;
+// Project Wycheproof: vectors for pairs of keys of curves, against Web Cryptography. A vector that is `valid` has to give the expected bytes;
 // one that is `invalid` has to be refused; `acceptable` may be either, but where an answer is given it is the expected one.
 // META: script=resources/wycheproof.js
-
-// Verifies a signature; a key or signature that is refused is a signature that is not valid.
-async function verified(algorithm, key, v) {
-  try {
-    return await subtle.verify(algorithm, await key(), hex(v.sig), hex(v.msg));
-  } catch {
-    return false;
-  }
-}
-
-function signatures(get, algorithmOf, importKey) {
-  vectors(get, async (v, group) => {
-    const algorithm = algorithmOf(group);
-    const is = await verified(algorithm, () => importKey(group, algorithm), v);
-    if (v.result !== "acceptable") assert_equals(is, v.result === "valid");
-  });
-}
-
-const spki = (group, algorithm) => subtle.importKey("spki", hex(group.publicKeyDer), algorithm, true, ["verify"]);
 
 for (const [namedCurve, get] of [
   ["P-256", () => fetch("/data/wycheproof/ecdsa_secp256r1_sha256_p1363_test.json")],
@@ -29,36 +10,6 @@ for (const [namedCurve, get] of [
 
 signatures(() => fetch("/data/wycheproof/ed25519_test.json"), () => ({ name: "Ed25519" }),
   (group, algorithm) => subtle.importKey("raw", hex(group.publicKey.pk), algorithm, true, ["verify"]));
-
-for (const get of [
-  () => fetch("/data/wycheproof/rsa_signature_2048_sha256_test.json"),
-  () => fetch("/data/wycheproof/rsa_signature_2048_sha384_test.json"),
-  () => fetch("/data/wycheproof/rsa_signature_2048_sha512_test.json"),
-  () => fetch("/data/wycheproof/rsa_signature_3072_sha256_test.json"),
-  () => fetch("/data/wycheproof/rsa_signature_4096_sha512_test.json"),
-]) signatures(get, ({ sha }) => ({ name: "RSASSA-PKCS1-v1_5", hash: sha }), spki);
-
-for (const get of [
-  () => fetch("/data/wycheproof/rsa_pss_2048_sha1_mgf1_20_test.json"),
-  () => fetch("/data/wycheproof/rsa_pss_2048_sha256_mgf1_0_test.json"),
-  () => fetch("/data/wycheproof/rsa_pss_2048_sha256_mgf1_32_test.json"),
-  () => fetch("/data/wycheproof/rsa_pss_2048_sha384_mgf1_48_test.json"),
-  () => fetch("/data/wycheproof/rsa_pss_4096_sha512_mgf1_64_test.json"),
-]) signatures(get, ({ sha, sLen }) => ({ name: "RSA-PSS", hash: sha, saltLength: sLen }), spki);
-
-for (const get of [
-  () => fetch("/data/wycheproof/rsa_oaep_2048_sha1_mgf1sha1_test.json"),
-  () => fetch("/data/wycheproof/rsa_oaep_2048_sha256_mgf1sha256_test.json"),
-  () => fetch("/data/wycheproof/rsa_oaep_2048_sha384_mgf1sha384_test.json"),
-  () => fetch("/data/wycheproof/rsa_oaep_2048_sha512_mgf1sha512_test.json"),
-]) {
-  vectors(get, async (v, group) => {
-    const key = await subtle.importKey("pkcs8", hex(group.privateKeyPkcs8), { name: "RSA-OAEP", hash: group.sha }, true, ["decrypt"]);
-    const open = subtle.decrypt({ name: "RSA-OAEP", label: hex(v.label) }, key, hex(v.ct));
-    if (v.result === "invalid") return refused(open);
-    assert_equals(text(await open), v.msg);
-  });
-}
 
 // PKCS #8 of a scalar: RFC 5915 in RFC 5208, RFC 8410.
 const CURVES = {
