@@ -16,7 +16,11 @@ const CRATES: &[&str] = &["wapo", "wapo-abi", "wapo-macros"];
 /// The engine's package.
 const ENGINE: &str = "guests/wapo-js";
 /// What of it is no source.
-const ENGINE_BUILT: &str = "guests/wapo-js/built/";
+const NO_SOURCES: &[&str] = &[
+    "guests/wapo-js/built/",
+    "guests/wapo-js/examples/",
+    "guests/wapo-js/tests/",
+];
 /// Versions that guests are tested with.
 const LOCK: &str = "guests/Cargo.lock";
 
@@ -59,8 +63,10 @@ fn main() -> io::Result<()> {
     for name in ["guests/Cargo.toml", LOCK] {
         files.push((name.to_owned(), watched(&root.join(name)).to_owned()));
     }
-    let is_source =
-        |name: &str| !name.starts_with(ENGINE_BUILT) && !name.contains("/node_modules/");
+    let is_source = |name: &str| {
+        let mut others = NO_SOURCES.iter();
+        !others.any(|other| name.starts_with(other)) && !name.contains("/node_modules/")
+    };
     files.retain(|(name, _)| is_source(name));
     files.sort();
     text.push_str(&list("ENGINE_", &files)?);

@@ -15,6 +15,7 @@ mod codegen;
 mod grpc;
 mod guests;
 mod openapi;
+mod packages;
 mod process;
 mod python;
 mod setup;
@@ -41,6 +42,7 @@ usage: cargo xtask <task>
   setup             install the compiler for guests, a browser, an authority, Python (once per machine)
   guests            build guests/ for wasm32-wasip1
   engine            build guests/wapo-js alone, the engine of JavaScript apps
+  packages          fetch the packages of npm that tests and examples import
   test              build guests, run every test, print how many ran
   tidy              check the house rules that no compiler knows
   codegen [--check] renew (or compare) what is generated from the tables: of host calls, of the
@@ -72,6 +74,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["guests"] => guests::run(),
         ["engine"] => guests::engine(),
         ["reproducible"] => guests::reproducible(),
+        ["packages"] => packages::run(),
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),
         ["codegen"] => codegen::run(codegen::Mode::Write),

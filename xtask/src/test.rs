@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::process::{self, Output, stage};
-use crate::{guests, setup, toolchain};
+use crate::{guests, packages, setup, toolchain};
 
 /// Runs every test. Arguments go to the test runner, for instance a filter.
 ///
@@ -16,6 +16,9 @@ pub(crate) fn run(filter: &[&str]) -> Result<()> {
         eprintln!("warning: {error:#}");
     }
     if let Err(error) = stage("npm", setup::node) {
+        eprintln!("warning: {error:#}");
+    }
+    if let Err(error) = stage("packages of npm", packages::run) {
         eprintln!("warning: {error:#}");
     }
     stage("guests", guests::run)?;

@@ -154,6 +154,9 @@ impl EngineBuild {
             // The guard of the stack, which is ours.
             "-include".to_owned(),
             "wapo_stack.h".to_owned(),
+            // What follows a program through promises.
+            "-include".to_owned(),
+            "wapo_context.h".to_owned(),
         ];
         let maps = maps
             .iter()
@@ -204,7 +207,13 @@ impl EngineBuild {
     /// Bundles packages, each into a file of its own; files that are not of them go.
     fn bundle(&self, names: &BTreeSet<String>, work: &Path, out: &Path) -> io::Result<()> {
         let mut expected = BTreeSet::new();
+        let node = node_modules(&self.root.join("guests").join(PACKAGE).join("js/node"), "")?;
         for name in names {
+            // Modules of Node are ours, also where a package of that name exists.
+            let externals = node.iter().map(String::as_str).chain(["qs"]);
+            let externals = externals
+                .filter(|id| id != name)
+                .map(|id| format!("--external:{id}"));
             let mut esbuild = Command::new(work.join("node_modules/.bin/esbuild"));
             esbuild
                 .arg(name)
@@ -212,6 +221,7 @@ impl EngineBuild {
                 .args(["--main-fields=module,main", "--target=es2023"])
                 .args(["--minify-syntax", "--minify-whitespace"])
                 .args(["--legal-comments=none", "--log-level=warning"])
+                .args(externals)
                 .current_dir(work)
                 .stderr(Stdio::inherit());
             let output = esbuild.output()?;
@@ -223,7 +233,8 @@ impl EngineBuild {
             }
             let path = out.join(format!("{name}.js"));
             fs::create_dir_all(path.parent().unwrap_or(out))?;
-            write_if_changed(&path, &output.stdout)?;
+            let text = String::from_utf8(output.stdout).map_err(io::Error::other)?;
+            write_if_changed(&path, with_requires(&text, &node).as_bytes())?;
             expected.insert(path);
         }
         remove_others(out, &expected)
@@ -248,10 +259,54 @@ pub(crate) fn fetch_packages(from: &Path, work: &Path) -> Result<(), String> {
     if !is_changed {
         return Ok(());
     }
+    // What an earlier call has left when it was broken off is not complete.
+    let _ = fs::remove_file(work.join("node_modules/.package-lock.json"));
     let mut npm = Command::new("npm");
     npm.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"])
         .current_dir(work);
     run(&mut npm)
+}
+
+/// The modules of Node that the engine has: names of files below a folder, without
+/// their extension.
+fn node_modules(folder: &Path, prefix: &str) -> io::Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if path.is_dir() {
+            names.extend(node_modules(&path, &format!("{prefix}{name}/"))?);
+        } else if let Some(name) = name.strip_suffix(".js") {
+            names.insert(format!("{prefix}{name}"));
+        }
+    }
+    Ok(names)
+}
+
+/// A bundle that imports what it requires of Node's modules: esbuild leaves calls of
+/// `require` for them, which is no name that the boot code has.
+fn with_requires(bundle: &str, node: &BTreeSet<String>) -> String {
+    let calls = bundle.split("__require(\"").skip(1);
+    let ids: BTreeSet<&str> = calls
+        .filter_map(|rest| rest.split_once('"'))
+        .map(|(id, _)| id)
+        .collect();
+    let (mut imports, mut members) = (String::new(), String::new());
+    for (index, id) in ids.into_iter().enumerate() {
+        let name = match id.trim_end_matches('/').trim_start_matches("node:") {
+            // The package reads queries as the module does, and is larger.
+            "qs" => "querystring",
+            name => name,
+        };
+        if node.contains(name) {
+            imports.push_str(&format!("import m{index} from \"node:{name}\";"));
+            members.push_str(&format!("{id:?}:m{index},"));
+        }
+    }
+    match imports.is_empty() {
+        true => bundle.to_owned(),
+        false => format!("{imports}const require=id=>({{{members}}})[id];\n{bundle}"),
+    }
 }
 
 /// Removes the files below a folder that are not among those.

@@ -36,6 +36,11 @@ pub(crate) fn write_engine(folder: &Path) -> io::Result<()> {
     write_all(folder, files::ENGINE_FILES)
 }
 
+/// Names of the engine's sources, as in a checkout.
+pub(crate) fn engine_files() -> impl Iterator<Item = &'static str> {
+    files::ENGINE_FILES.iter().map(|(name, _)| *name)
+}
+
 /// The SDK in the checkout that `folder` is in, if it is in one.
 pub(crate) fn in_checkout(folder: &Path) -> Option<PathBuf> {
     let root = folder

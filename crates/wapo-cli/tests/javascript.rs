@@ -186,24 +186,6 @@ async fn what_is_wrong_with_a_program_is_said_with_its_place() {
 }
 
 #[tokio::test]
-async fn packages_are_bundled_by_the_esbuild_of_the_project() {
-    let folder = tempfile::tempdir().expect("folder");
-    // Stands for esbuild: says what it was asked for, as a program.
-    let bundler = "#!/bin/sh\necho \"export default { fetch: () => new Response('bundled $(basename $1)') }\"\n";
-    write(folder.path(), "node_modules/.bin/esbuild", bundler);
-    let file = folder.path().join("node_modules/.bin/esbuild");
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(file, mode).expect("mode");
-    write(
-        folder.path(),
-        "app.js",
-        "import { Hono } from 'hono'; export default new Hono();",
-    );
-    let (_running, address) = run(folder.path(), &["app.js"]).await;
-    answer_with(&address, "bundled app.js").await;
-}
-
-#[tokio::test]
 async fn instances_of_one_image_draw_other_numbers() {
     let folder = tempfile::tempdir().expect("folder");
     let program = "const drawn = [Math.random(), Math.random()];\

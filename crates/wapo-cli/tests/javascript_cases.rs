@@ -176,12 +176,14 @@ macro_rules! services {
 services! {
     service_bodies: "bodies";
     service_clone: "clone";
+    service_context: "context";
     service_crypto: "crypto";
     service_encoding: "encoding";
     service_events: "events";
     service_fetching: "fetching";
     service_hostile: "hostile";
     service_interfaces: "interfaces";
+    service_node: "node";
     service_scale: "scale";
 }
 

@@ -3,16 +3,19 @@
 import { dispatch, hasFetchListener, install, rejection, report } from "./boot-web.js";
 import native from "wapo:native";
 import { logFailure } from "./web/report.js";
+import { mapStacks } from "./web/source-map.js";
 import { Wapo } from "./wapo/object.js";
 import { dispatchToListener, hasHttpListener } from "./wapo/http.js";
 import { SCALE, ScaleCodec } from "./wapo/scale.js";
 import { callModuleEntry, emitOutput, outcome } from "./wapo/program.js";
+import { installNode } from "./wapo/require.js";
 
 install(globalThis);
 for (const [name, value] of Object.entries({ Wapo, global: globalThis, window: globalThis, print: console.log, SCALE, ScaleCodec })) {
   Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
 }
 Object.defineProperty(globalThis, "scriptLogs", { get: () => native.log.kept() ?? "[]", configurable: true, enumerable: false });
+installNode(globalThis);
 
 const answers = (handler) => typeof handler?.fetch === "function" || hasFetchListener();
 
@@ -33,6 +36,7 @@ export default {
   isServing: (handler) => answers(handler) || hasHttpListener(),
   // Throws what the program throws.
   callModuleEntry,
+  mapStacks,
   // Begins what the default export asks for besides requests.
   begin(handler) {
     if (typeof handler?.query === "function") native.worker.listenQueries((call) => query(handler, call));

@@ -1,14 +1,15 @@
 //! Collects the files of a program, by following what they import.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use wapod::Module;
 
+use super::bundle::{Bundle, bundle, joined};
 use super::read::{File, read};
-use super::{Package, Program, bundle, has_extension};
+use super::{Package, Program, has_extension, node};
 
 /// The form of the list of files, as the engine reads it.
 const VERSION: u32 = 1;
@@ -16,7 +17,9 @@ const VERSION: u32 = 1;
 /// out of the project; the engine could take more.
 const FILES_MAX: usize = 5_000;
 /// What names of the engine's own modules begin with.
-const BUILT_IN: &[&str] = &["node:", "wapo:"];
+const BUILT_IN: &str = "wapo:";
+/// What names of Node's modules may begin with; others are packages.
+const NODE: &str = "node:";
 
 /// A program while it is read.
 #[derive(Default)]
@@ -30,6 +33,9 @@ struct Graph {
     imports: BTreeMap<String, PathBuf>,
     /// The first import of a package.
     package: Option<(PathBuf, String)>,
+    /// The first mistake. It is none when the program is bundled: esbuild takes more,
+    /// such as names without extensions.
+    wrong: Option<anyhow::Error>,
 }
 
 enum Text {
@@ -44,12 +50,33 @@ enum Text {
 /// A file that is not there or is wrong, or a package without what bundles it.
 pub(super) fn program(entry: &Path) -> Result<(Program, Vec<PathBuf>)> {
     let mut graph = Graph::of(entry)?;
-    let read = std::mem::take(&mut graph.read).into_iter().collect();
     if let Some((importer, name)) = &graph.package {
-        let text = bundle::bundle(entry, importer, name)?;
-        return Ok((Program::single("--module", text), read));
+        let bundle = bundle(entry, importer, name)?;
+        graph.read.extend(bundle.files.iter().cloned());
+        return Ok((bundled(bundle), graph.read.into_iter().collect()));
     }
+    if let Some(error) = graph.wrong.take() {
+        return Err(error);
+    }
+    let read = std::mem::take(&mut graph.read).into_iter().collect();
     Ok((graph.into_program(entry)?, read))
+}
+
+/// The program that a bundle is. With a map it is told to be one: the engine then
+/// tells places in the files that it was made of.
+fn bundled(bundle: Bundle) -> Program {
+    let code = Module::new(bundle.text.into_bytes());
+    let map = bundle.map.map(|map| Module::new(map.into_bytes()));
+    let list = json!({
+        "version": VERSION,
+        "entry": bundle.name,
+        "files": { (&bundle.name): code.hash() },
+        "map": map.as_ref().map(Module::hash),
+    });
+    let mut program = Program::single("--program", list.to_string());
+    program.blobs.push(code);
+    program.blobs.extend(map);
+    program
 }
 
 impl Graph {
@@ -67,26 +94,42 @@ impl Graph {
             if graph.files.len() >= FILES_MAX {
                 bail!("the program has more than {FILES_MAX} files");
             }
-            let file = real(&path, importer.as_deref())?;
-            graph.read.insert(file.clone());
-            if !has_extension(&file) {
-                let data = std::fs::read(&file)
-                    .with_context(|| format!("cannot read {}", file.display()))?;
-                graph.files.insert(path, Text::Data(data));
-                continue;
-            }
             let is_module = importer.is_some() || says_module;
-            let code = read(&file, is_module)?;
-            for import in &code.imports {
-                let next = graph.resolve(&path, &import.name, package.as_ref())?;
-                let is_wanted = |next: &PathBuf| import.is_needed || real(next, None).is_ok();
-                if let Some(next) = next.filter(is_wanted) {
-                    waiting.push((next, Some(file.clone())));
-                }
+            match graph.visit(&path, importer.as_deref(), is_module, package.as_ref()) {
+                Ok(next) => waiting.extend(next),
+                Err(error) => drop(graph.wrong.get_or_insert(error)),
             }
-            graph.files.insert(path, Text::Code(code));
         }
         Ok(graph)
+    }
+
+    /// Reads one file; gives the files that it imports, each with the importer.
+    fn visit(
+        &mut self,
+        path: &Path,
+        importer: Option<&Path>,
+        is_module: bool,
+        package: Option<&(PathBuf, Package)>,
+    ) -> Result<Vec<(PathBuf, Option<PathBuf>)>> {
+        let file = real(path, importer)?;
+        self.read.insert(file.clone());
+        if !has_extension(&file) {
+            let data =
+                std::fs::read(&file).with_context(|| format!("cannot read {}", file.display()))?;
+            self.files.insert(path.to_owned(), Text::Data(data));
+            return Ok(Vec::new());
+        }
+        let code = read(&file, is_module)?;
+        let mut found = Vec::new();
+        for import in &code.imports {
+            let next = self.resolve(path, &import.name, package)?;
+            let is_wanted = |next: &PathBuf| import.is_needed || real(next, None).is_ok();
+            if let Some(next) = next.filter(is_wanted) {
+                found.push((next, Some(file.clone())));
+            }
+        }
+        self.files.insert(path.to_owned(), Text::Code(code));
+        Ok(found)
     }
 
     /// The path that a name stands for in a file; `None` for what is no file of the
@@ -97,8 +140,11 @@ impl Graph {
         name: &str,
         package: Option<&(PathBuf, Package)>,
     ) -> Result<Option<PathBuf>> {
-        if BUILT_IN.iter().any(|begin| name.starts_with(begin)) {
+        if name.starts_with(BUILT_IN) || node::has(name) {
             return Ok(None);
+        }
+        if name.starts_with(NODE) {
+            bail!("{} imports {name:?}: {}", base.display(), node::lacks(name));
         }
         let folder = base.parent().unwrap_or(base);
         if name.starts_with("./") || name.starts_with("../") {
@@ -131,13 +177,15 @@ impl Graph {
 
     fn into_program(self, entry: &Path) -> Result<Program> {
         // A script of the old kind. Modules are named in stack traces, so they are listed.
-        if let Some(Text::Code(code)) = self.files.get(entry)
-            && self.files.len() == 1
-            && !code.is_module
+        let mut files = self.files;
+        let is_script = |text: &Text| matches!(text, Text::Code(code) if !code.is_module);
+        if files.len() == 1
+            && files.get(entry).is_some_and(is_script)
+            && let Some(Text::Code(code)) = files.remove(entry)
         {
-            return Ok(Program::single("--code-hash", code.text.clone()));
+            return Ok(Program::single("--code-hash", code.text?));
         }
-        let root = root(self.files.keys());
+        let root = root(files.keys());
         let name = |path: &Path| -> Result<String> {
             let parts = path.strip_prefix(&root)?.iter().map(|part| part.to_str());
             let parts: Option<Vec<&str>> = parts.collect();
@@ -145,14 +193,14 @@ impl Graph {
             Ok(parts.join("/"))
         };
         let mut blobs = Vec::new();
-        let mut files = serde_json::Map::new();
-        for (path, text) in self.files {
+        let mut hashes = serde_json::Map::new();
+        for (path, text) in files {
             let content = match text {
-                Text::Code(code) => code.text.into_bytes(),
+                Text::Code(code) => code.text?.into_bytes(),
                 Text::Data(data) => data,
             };
             let blob = Module::new(content);
-            files.insert(name(&path)?, blob.hash().into());
+            hashes.insert(name(&path)?, blob.hash().into());
             blobs.push(blob);
         }
         let mut imports = serde_json::Map::new();
@@ -162,7 +210,7 @@ impl Graph {
         let list = json!({
             "version": VERSION,
             "entry": name(entry)?,
-            "files": files,
+            "files": hashes,
             "imports": imports,
         });
         let mut program = Program::single("--program", list.to_string());
@@ -211,17 +259,4 @@ fn real(path: &Path, importer: Option<&Path>) -> Result<PathBuf> {
         ),
         None => bail!("there is no {}{by}", path.display()),
     }
-}
-
-/// Joins a relative name to a folder, without `.` and `..`.
-fn joined(folder: &Path, name: &str) -> PathBuf {
-    let mut path = folder.to_owned();
-    for part in Path::new(name).components() {
-        match part {
-            Component::ParentDir => drop(path.pop()),
-            Component::Normal(part) => path.push(part),
-            _ => {}
-        }
-    }
-    path
 }

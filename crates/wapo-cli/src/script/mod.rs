@@ -3,11 +3,12 @@
 //!
 //! A program is a classic script, a module, or several modules with what they
 //! import. Each file becomes a blob; types are blanked (`strip`), packages of npm
-//! bundled by esbuild (`bundle`). All of it happens in this command: a worker gets
+//! bundled by esbuild (`bundle`), modules of Node left to the engine (`node`). All of it happens in this command: a worker gets
 //! text that the engine reads. Everything here blocks.
 
 mod bundle;
 mod collect;
+mod node;
 mod read;
 mod strip;
 

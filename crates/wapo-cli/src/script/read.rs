@@ -12,7 +12,8 @@ use super::strip::strip;
 
 /// A file of a program.
 pub(super) struct File {
-    pub(super) text: String,
+    /// As the engine takes it; or what of its TypeScript makes code.
+    pub(super) text: Result<String>,
     pub(super) is_module: bool,
     /// Names of what it imports, each once, in the order of the file.
     pub(super) imports: Vec<Import>,
@@ -30,7 +31,7 @@ pub(super) struct Import {
 ///
 /// # Errors
 ///
-/// With the place of what is wrong.
+/// With the place of what is wrong with all of it.
 pub(super) fn read(path: &Path, is_module: bool) -> Result<File> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -55,16 +56,15 @@ pub(super) fn read(path: &Path, is_module: bool) -> Result<File> {
     let is_module =
         parsed.program.source_type.is_module() || parsed.module_record.has_module_syntax;
     let imports = imports(&text, &parsed);
-    let stripped = match is_typescript {
-        true => Some(strip(&text, &parsed.program).map_err(|(message, span)| {
+    let stripped = is_typescript.then(|| {
+        strip(&text, &parsed.program).map_err(|(message, span)| {
             anyhow::anyhow!("{}: {message}", place(path, &text, span.start))
-        })?),
-        false => None,
-    };
+        })
+    });
     Ok(File {
         is_module,
         imports,
-        text: stripped.unwrap_or(text),
+        text: stripped.unwrap_or(Ok(text)),
     })
 }
 

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 pub(crate) mod expectation;
+pub(crate) mod packages;
 pub(crate) mod place;
 pub(crate) mod running;
 

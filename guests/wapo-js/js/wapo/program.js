@@ -19,8 +19,12 @@ export async function callModuleEntry() {
   } catch { /* what has no text has no serialized form */ }
 }
 
+// What is to be done when the program ends, before its output.
+export const atEnd = [];
+
 // Emits the program's output when it ends.
 export function emitOutput() {
+  for (const action of atEnd) action();
   const output = globalThis.scriptOutput;
   if (output === undefined || output === null) return;
   if (typeof output === "string" || output instanceof Uint8Array) native.worker.output(output);

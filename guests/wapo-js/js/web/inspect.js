@@ -1,6 +1,7 @@
 // Values as text for people: what console.log and error reports print. The form is the usual one of server runtimes.
 // No standard (Console Standard, 2.3 leaves it open). Getters are not called, output is bounded, and nothing escapes
 // from here: a value that fights back (proxies, throwing getters) is shown as far as it can be.
+import native from "wapo:native";
 import { isBuffer } from "./idl.js";
 
 const DEPTH = 2;
@@ -247,7 +248,8 @@ function describeError(error, state, level) {
 
 // The frames of the program. Those of the platform (and of the engine below them) tell its author nothing, unless there are no others.
 const isPlatform = (line) => line.includes("wapo:boot/"), isNative = (line) => line.endsWith("(native)");
-export function ownFrames(stack) {
+export function ownFrames(given) {
+  const stack = native.sourceMap.apply(given);
   if (!isPlatform(stack)) return stack;
   const lines = stack.split("\n").filter((line) => !isPlatform(line));
   while (lines.length > 0 && isNative(lines.at(-1))) lines.pop();

@@ -1,5 +1,6 @@
 // setTimeout, setInterval, setImmediate and their clearing.
-// HTML Living Standard, 8.7. Ids are of this module alone. Strings are refused: nothing here compiles text.
+// HTML Living Standard, 8.7. Ids are of this module alone. Strings are refused: nothing here compiles text. A callback runs in the
+// async context of whoever set its timer.
 import native from "wapo:native";
 import { callable, need } from "./idl.js";
 import { hooks } from "./event-target.js";
@@ -16,7 +17,7 @@ let nesting = 0;
 
 function begin(callback, delay, repeat, args) {
   const id = ++lastId;
-  const timer = { callback, delay, repeat, args, handle: 0, nesting: nesting + 1 };
+  const timer = { callback, delay, repeat, args, handle: 0, nesting: nesting + 1, context: native.context.get() };
   active.set(id, timer);
   arm(id, timer);
   return id;
@@ -31,6 +32,8 @@ function run(id, timer) {
   if (active.get(id) !== timer) return;
   if (!timer.repeat) active.delete(id);
   nesting = timer.nesting;
+  // The engine ends the context with the call.
+  native.context.set(timer.context);
   try {
     timer.callback.apply(globalThis, timer.args);
   } catch (error) {
@@ -83,7 +86,9 @@ export function clearImmediate(id = 0) { clear(id); }
 
 // For other modules: no nesting, no id. `background`: a program does not stay for it.
 export function startTimer(callback, ms, background = false) {
+  const context = native.context.get();
   const handle = native.timers.set(Math.min(ms, DELAY_MAX_MS), () => {
+    native.context.set(context);
     try { callback(); } catch (error) { hooks.report(error); }
   }, background);
   return () => native.timers.clear(handle);

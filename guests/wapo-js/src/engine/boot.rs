@@ -66,6 +66,8 @@ pub(crate) struct Hooks {
     pub(crate) emit_output: Persistent<Function<'static>>,
     /// `outcome()`: what an isolate hands to its creator, at its end.
     pub(crate) outcome: Persistent<Function<'static>>,
+    /// `mapStacks()`: has stacks of errors tell places by the source map.
+    pub(crate) map_stacks: Persistent<Function<'static>>,
 }
 
 /// Evaluates the boot code in a new engine.
@@ -86,7 +88,11 @@ pub(super) fn evaluate(engine: &Engine) -> rquickjs::Result<()> {
     })
 }
 
-/// Makes the bytecode of all modules, once.
+/// Folders of modules that are compiled when a program asks for one: modules of Node.
+/// Packages that the boot code itself imports are compiled with it.
+const LATE: &[&str] = &["node/", "node-parts/", "npm/"];
+
+/// Makes the bytecode of the boot code, once.
 fn compile() -> rquickjs::Result<()> {
     if CODE.with_borrow(|code| !code.is_empty()) {
         return Ok(());
@@ -94,7 +100,8 @@ fn compile() -> rquickjs::Result<()> {
     let runtime = Runtime::new()?;
     loader::install(&runtime);
     Context::full(&runtime)?.with(|ctx| {
-        for (name, ..) in MODULES {
+        let is_late = |name: &str| LATE.iter().any(|folder| name.starts_with(folder));
+        for (name, ..) in MODULES.iter().filter(|(name, ..)| !is_late(name)) {
             let name = format!("{PREFIX}{name}");
             // What others import is there already.
             if code(&name).is_none() {
@@ -192,7 +199,15 @@ fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
         begin: hook("begin")?,
         emit_output: hook("emitOutput")?,
         outcome: hook("outcome")?,
+        map_stacks: hook("mapStacks")?,
     })
+}
+
+/// The boot modules below a folder, by their names in it.
+pub(crate) fn names(folder: &str) -> impl Iterator<Item = &'static str> {
+    MODULES
+        .iter()
+        .filter_map(move |(name, ..)| name.strip_prefix(folder))
 }
 
 /// Source of a boot module by its full name.

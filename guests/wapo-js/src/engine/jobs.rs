@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use super::account::{Account, Party};
-use super::{Engine, Signal, report, stack};
+use super::{Engine, Signal, context, report, stack};
 use crate::isolate::gate;
 
 /// Jobs of one turn. A job is short as a rule; a program that has more ready
@@ -72,7 +72,10 @@ impl Engine {
     fn run_turn(&self) -> bool {
         let runtime = &self.0.runtime;
         for _ in 0..JOBS_PER_TURN {
-            match runtime.execute_pending_job() {
+            let executed = runtime.execute_pending_job();
+            // A job may have left a context.
+            context::clear(&self.0.context);
+            match executed {
                 Ok(true) => {}
                 // A listener of rejections may have started something.
                 Ok(false) if report::settle_rejections(self) => {}

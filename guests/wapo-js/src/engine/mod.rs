@@ -7,6 +7,7 @@
 mod account;
 pub(crate) mod boot;
 pub(crate) mod bytes;
+pub(crate) mod context;
 mod failure;
 pub(crate) mod heap;
 mod jobs;
@@ -221,16 +222,18 @@ impl Engine {
     ) -> R {
         let inner = &self.0;
         let is_outermost = inner.clock.current().is_none();
-        if is_outermost {
-            stack::forget();
-            inner.clock.start(account.or_new());
+        if !is_outermost {
+            return inner.context.with(|ctx| action(&ctx));
         }
+        stack::forget();
+        inner.clock.start(account.or_new());
+        let outer = context::leave();
         let result = inner.context.with(|ctx| action(&ctx));
-        if is_outermost {
-            self.run_jobs();
-            if let Some(isolate) = &inner.isolate {
-                isolate.has_returned();
-            }
+        context::clear(&inner.context);
+        self.run_jobs();
+        context::come_back(outer);
+        if let Some(isolate) = &inner.isolate {
+            isolate.has_returned();
         }
         result
     }

@@ -9,6 +9,7 @@ use rquickjs::{CatchResultExt, Ctx, Function, Persistent, Value};
 use super::Engine;
 use super::Hooks;
 use super::bytes::text;
+use crate::native::source_map;
 
 /// A promise and what it was rejected with.
 type Rejection = (Persistent<Value<'static>>, Persistent<Value<'static>>);
@@ -172,7 +173,9 @@ fn text_of<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
     let stack = object.get::<_, Option<rquickjs::String<'js>>>("stack");
     let stack = stack.and_then(|stack| stack.as_ref().map(text).transpose());
     match stack.catch(ctx) {
-        Ok(Some(stack)) if !stack.trim().is_empty() => format!("{head}\n{}", stack.trim_end()),
+        Ok(Some(stack)) if !stack.trim().is_empty() => {
+            format!("{head}\n{}", source_map::applied(ctx, stack.trim_end()))
+        }
         _ => head,
     }
 }

@@ -4,6 +4,7 @@
 //! calls nothing of the host, because the image of memory is taken afterwards.
 
 mod compress;
+mod context;
 mod crypto;
 mod exchange;
 mod fields;
@@ -13,10 +14,12 @@ mod hash;
 mod http;
 mod isolates;
 mod log;
+mod modules;
 mod net;
 mod outgoing;
 mod random;
 mod server;
+pub(crate) mod source_map;
 pub(crate) mod stream;
 mod text;
 mod timers;
@@ -52,6 +55,9 @@ impl ModuleDef for Native {
         native.set("net", net::object(ctx)?)?;
         native.set("server", server::object(ctx)?)?;
         native.set("timers", timers::object(ctx)?)?;
+        native.set("context", context::object(ctx)?)?;
+        native.set("modules", modules::object(ctx)?)?;
+        native.set("sourceMap", source_map::object(ctx)?)?;
         native.set("time", timers::time(ctx)?)?;
         native.set("text", text::object(ctx)?)?;
         native.set("url", url::object(ctx)?)?;
@@ -72,7 +78,20 @@ impl ModuleDef for Native {
 /// Areas that isolates have, too. What comes to be here asks whose script it is before
 /// it does more than to compute: `isolate::network` knows what each may reach.
 const AREAS_OF_ISOLATES: &[&str] = &[
-    "log", "http", "ws", "timers", "time", "text", "url", "compress", "random", "crypto", "hash",
+    "log",
+    "http",
+    "ws",
+    "timers",
+    "context",
+    "modules",
+    "sourceMap",
+    "time",
+    "text",
+    "url",
+    "compress",
+    "random",
+    "crypto",
+    "hash",
     "wasm",
 ];
 

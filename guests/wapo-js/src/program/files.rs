@@ -1,8 +1,9 @@
 //! The files of a program of several modules: names, and hashes of blobs.
 //!
 //! The form is JSON: `{"version": 1, "entry": NAME, "files": {NAME: HASH, …},
-//! "imports": {SPECIFIER: NAME, …}}`. Names are relative paths with `/` and
-//! without `.` and `..`; specifiers that end in `/` stand for what begins so.
+//! "imports": {SPECIFIER: NAME, …}, "map": HASH}`. Names are relative paths with `/` and
+//! without `.` and `..`; specifiers that end in `/` stand for what begins so. `map`
+//! is the source map of a program of one file that is a bundle.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub(crate) struct Files {
     files: BTreeMap<String, Text>,
     #[serde(default)]
     imports: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(crate) map: Option<String>,
 }
 
 /// The text of a file: where it is.
@@ -66,6 +69,7 @@ impl Files {
             entry: name.to_owned(),
             files: BTreeMap::from([(name.to_owned(), Text::Here(text))]),
             imports: BTreeMap::new(),
+            map: None,
         }
     }
 

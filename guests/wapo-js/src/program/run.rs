@@ -8,6 +8,7 @@ use rquickjs::{Ctx, Function, Module, Object, Persistent, Promise, Value};
 
 use super::{Program, SCRIPT_NAME};
 use crate::engine::{Engine, START_LIMIT, Signal, describe, script};
+use crate::native::source_map;
 
 /// What a module exports as its default, for the boot code.
 pub(crate) type Handler = Option<Persistent<Value<'static>>>;
@@ -39,6 +40,10 @@ impl Program {
         };
         let entry = files.entry.clone();
         let import = engine.enter_as(engine.new_account(START_LIMIT), |ctx| {
+            if let Some(map) = &files.map {
+                let mapped = source_map::install(ctx, &entry, map);
+                mapped.map_err(|_| thrown(ctx))?;
+            }
             super::loader::set_files(ctx, files);
             // By the engine's own import, so that the entry is a module like others.
             let promise = Module::import(ctx, format!("/{entry}")).map_err(|_| thrown(ctx))?;
