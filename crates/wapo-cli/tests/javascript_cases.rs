@@ -176,15 +176,23 @@ macro_rules! services {
 services! {
     service_bodies: "bodies";
     service_clone: "clone";
-    service_context: "context";
     service_crypto: "crypto";
     service_encoding: "encoding";
     service_events: "events";
     service_fetching: "fetching";
     service_hostile: "hostile";
     service_interfaces: "interfaces";
-    service_node: "node";
     service_scale: "scale";
+}
+
+#[tokio::test]
+async fn modules_of_node_do_what_their_documentation_says() {
+    service("node", &[]).await;
+}
+
+#[tokio::test]
+async fn a_store_follows_its_program_and_nobody_else_sees_it() {
+    service("context", &[]).await;
 }
 
 #[tokio::test]
