@@ -14,8 +14,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use wapod::{
-    AppAddress, AppConfig, AppHandle, ByteSize, Config, EgressRule, LogLine, LogRate, LogSource, Module,
-    Running, Server,
+    AppAddress, AppConfig, AppHandle, ByteSize, Config, EgressRule, LogLine, LogRate, LogSource,
+    Module, Running, Server,
 };
 
 use crate::folders;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
 use wapod::{
-    AppConfig, AppHandle, ByteSize, Config, ExitReason, PortRanges, Running, Server, Signals, StartError,
-    Status, Usage,
+    AppConfig, AppHandle, ByteSize, Config, ExitReason, PortRanges, Running, Server, Signals,
+    StartError, Status, Usage,
 };
 
 use crate::human;

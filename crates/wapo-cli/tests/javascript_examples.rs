@@ -60,7 +60,13 @@ async fn every_example_says_what_it_shows_and_is_tested() {
     let folder = example("");
     let mut names: Vec<String> = std::fs::read_dir(folder)
         .expect("examples")
-        .map(|entry| entry.expect("an entry").file_name().into_string().expect("a text"))
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .into_string()
+                .expect("a text")
+        })
         .collect();
     names.sort();
     let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
@@ -74,7 +80,10 @@ async fn every_example_says_what_it_shows_and_is_tested() {
         let package: serde_json::Value = serde_json::from_str(&package).expect(name);
         let main = Path::new(&example(name)).join(package["main"].as_str().expect("main"));
         let text = std::fs::read_to_string(main).expect(name);
-        assert!(text.starts_with("// ") || text.starts_with("/*"), "{name} does not say what it shows");
+        assert!(
+            text.starts_with("// ") || text.starts_with("/*"),
+            "{name} does not say what it shows"
+        );
         assert!(tests.contains(&format!("\"{name}\"")), "{name} has no test");
     }
 }
@@ -92,7 +101,12 @@ async fn streaming() {
     let answer = get(&address, "/?count=3").await;
     assert!(answer.contains("text/event-stream"), "{answer}");
     for number in 1..=3 {
-        assert!(answer.contains(&format!("id: {number}\nevent: tick\ndata: {{\"number\":{number},\"of\":3}}")), "{answer}");
+        assert!(
+            answer.contains(&format!(
+                "id: {number}\nevent: tick\ndata: {{\"number\":{number},\"of\":3}}"
+            )),
+            "{answer}"
+        );
     }
     assert!(!answer.contains("id: 4"), "{answer}");
     assert!(get(&address, "/page").await.contains("EventSource"));
@@ -135,7 +149,12 @@ impl Socket {
         let mask = [1, 2, 3, 4];
         let mut frame = vec![0x81, 0x80 | u8::try_from(words.len()).expect("short")];
         frame.extend(mask);
-        frame.extend(words.bytes().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame.extend(
+            words
+                .bytes()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         self.0.write_all(&frame).await.expect("sent");
     }
 
@@ -201,10 +220,16 @@ async fn fetch_proxy() {
     let options = ["--env", &setting, "--allow-egress", &upstream];
     let (_running, address, _folder) = run("fetch-proxy", &options).await;
     let first = get(&address, "/a?b=c").await;
-    assert!(first.contains("1: GET /a?b=c HTTP/1.1") && first.contains("x-cache: miss"), "{first}");
+    assert!(
+        first.contains("1: GET /a?b=c HTTP/1.1") && first.contains("x-cache: miss"),
+        "{first}"
+    );
     assert!(first.contains("content-type: text/x-own"), "{first}");
     let second = get(&address, "/a?b=c").await;
-    assert!(second.contains("1: GET /a?b=c HTTP/1.1") && second.contains("x-cache: hit"), "{second}");
+    assert!(
+        second.contains("1: GET /a?b=c HTTP/1.1") && second.contains("x-cache: hit"),
+        "{second}"
+    );
     let third = get(&address, "/other").await;
     assert!(third.contains("2: GET /other HTTP/1.1"), "{third}");
 }
@@ -219,7 +244,10 @@ async fn query_scale() {
         let arguments = ["query", "query-scale", path, "--hex", payload, "--as-hex"];
         place.good(&arguments).await.trim().to_owned()
     };
-    assert_eq!(ask("/add", "0x02000000ffffffff").await, "000100000000000000");
+    assert_eq!(
+        ask("/add", "0x02000000ffffffff").await,
+        "000100000000000000"
+    );
     assert_eq!(ask("/add", "0xffffff7fffffff7f").await, "01");
     assert_eq!(ask("/who", "0x").await, "01");
     let refused = place.bad(&["query", "query-scale", "/none"]).await;
@@ -237,7 +265,10 @@ async fn key_value() {
         ("GET /nothing", "", "404"),
     ] {
         let answer = send(&address, head, body).await;
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{head}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{head}: {answer}"
+        );
     }
     assert!(get(&address, "/drink").await.ends_with("tea"));
     assert!(get(&address, "/").await.contains(r#"["drink","ä"]"#));
@@ -256,8 +287,18 @@ async fn what_a_deployed_example_stores_is_there_after_a_restart() {
     let path = async |name: &str, path: &str| {
         let apps = place.json(&["list"]).await;
         let apps = apps.as_array().expect("a list").clone();
-        let app = apps.iter().find(|app| app["name"] == name).expect("the app").clone();
-        format!("/app/{}{path}", app["address"].as_str().expect("an address").trim_start_matches("0x"))
+        let app = apps
+            .iter()
+            .find(|app| app["name"] == name)
+            .expect("the app")
+            .clone();
+        format!(
+            "/app/{}{path}",
+            app["address"]
+                .as_str()
+                .expect("an address")
+                .trim_start_matches("0x")
+        )
     };
     let gateway = place.worker.user_address().to_string();
     let answer = get(&gateway, &path("hello", "/you").await).await;
@@ -279,8 +320,13 @@ async fn typescript_app() {
     assert!(get(&address, "/").await.contains("<title>Links</title>"));
     let made = send(&address, "POST /links", "https://example.com/a").await;
     assert!(made.starts_with("HTTP/1.1 201"), "{made}");
-    let location = made.lines().find_map(|line| line.strip_prefix("location: "));
+    let location = made
+        .lines()
+        .find_map(|line| line.strip_prefix("location: "));
     let followed = get(&address, location.expect("a location")).await;
-    assert!(followed.contains("location: https://example.com/a"), "{followed}");
+    assert!(
+        followed.contains("location: https://example.com/a"),
+        "{followed}"
+    );
     tests_pass("typescript-app", "5 passed").await;
 }

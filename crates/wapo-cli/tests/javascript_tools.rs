@@ -31,12 +31,17 @@ async fn run(folder: &Path, arguments: &[&str]) -> (Option<i32>, String) {
 }
 
 /// What the head of a file of tests is.
-const HEAD: &str = "import { test, describe, it, before } from 'node:test'; import assert from 'node:assert';\n";
+const HEAD: &str =
+    "import { test, describe, it, before } from 'node:test'; import assert from 'node:assert';\n";
 
 fn own_tests(name: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let path = root.join("guests/wapo-js/tests/tools").join(name);
-    path.canonicalize().expect(name).to_str().expect("a text").to_owned()
+    path.canonicalize()
+        .expect(name)
+        .to_str()
+        .expect("a text")
+        .to_owned()
 }
 
 #[tokio::test]
@@ -52,7 +57,13 @@ async fn tests_have_hooks_subtests_and_mocks() {
     let folder = tempfile::tempdir().expect("folder");
     let (code, said) = run(folder.path(), &["test", &own_tests("runner.test.js")]).await;
     assert_eq!(code, Some(0), "{said}");
-    for part in ["▸ a suite", "    ✔ one", "2 skipped", "1 to do", "(to do, some day"] {
+    for part in [
+        "▸ a suite",
+        "    ✔ one",
+        "2 skipped",
+        "1 to do",
+        "(to do, some day",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
@@ -86,8 +97,14 @@ async fn a_failure_is_shown_with_its_place_and_what_differs() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert!(!said.contains("\u{1b}["), "no colours without a terminal: {said}");
-    assert!(!said.contains("wapo:boot"), "no frames of the platform: {said}");
+    assert!(
+        !said.contains("\u{1b}["),
+        "no colours without a terminal: {said}"
+    );
+    assert!(
+        !said.contains("wapo:boot"),
+        "no frames of the platform: {said}"
+    );
 }
 
 #[tokio::test]
@@ -136,7 +153,16 @@ test('another', () => {});
 ";
     let (code, said) = test(&format!("{HEAD}{tests}"), &["--timeout", "5"]).await;
     assert_eq!(code, Some(1), "{said}");
-    for part in ["from a timer", "from a promise", "✖ odd values", "✖ odder values", "RangeError", "✖ memory", "✔ another", "6 failed, 1 passed"] {
+    for part in [
+        "from a timer",
+        "from a promise",
+        "✖ odd values",
+        "✖ odder values",
+        "RangeError",
+        "✖ memory",
+        "✔ another",
+        "6 failed, 1 passed",
+    ] {
         assert!(said.contains(part), "{part}: {said}");
     }
 }
@@ -145,10 +171,24 @@ test('another', () => {});
 async fn files_that_cannot_be_run_are_failures() {
     let folder = tempfile::tempdir().expect("folder");
     write(folder.path(), "syntax.test.js", "let a = ;");
-    write(folder.path(), "throws.test.js", &format!("{HEAD}test('never', () => {{}});\nnull.x;"));
-    write(folder.path(), "suite.test.js", &format!("{HEAD}describe('async', async () => {{}}); describe('broken', () => {{ before(() => {{ throw new Error('hook'); }}); it('x', () => {{}}); }});"));
+    write(
+        folder.path(),
+        "throws.test.js",
+        &format!("{HEAD}test('never', () => {{}});\nnull.x;"),
+    );
+    write(
+        folder.path(),
+        "suite.test.js",
+        &format!(
+            "{HEAD}describe('async', async () => {{}}); describe('broken', () => {{ before(() => {{ throw new Error('hook'); }}); it('x', () => {{}}); }});"
+        ),
+    );
     write(folder.path(), "none.test.js", "export {};");
-    write(folder.path(), "good.test.ts", &format!("{HEAD}const one: number = 1; test('good', () => assert.equal(one, 1));"));
+    write(
+        folder.path(),
+        "good.test.ts",
+        &format!("{HEAD}const one: number = 1; test('good', () => assert.equal(one, 1));"),
+    );
     let (code, said) = run(folder.path(), &["test"]).await;
     assert_eq!(code, Some(1), "{said}");
     for part in [
@@ -161,7 +201,10 @@ async fn files_that_cannot_be_run_are_failures() {
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    assert!(said.contains("1 passed") && said.contains("in 5 files"), "{said}");
+    assert!(
+        said.contains("1 passed") && said.contains("in 5 files"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -180,7 +223,10 @@ async fn tests_are_chosen_by_name_and_by_mark() {
     let marked = tests.replace("it('divide'", "it.only('divide'");
     let (code, said) = test(&format!("{HEAD}{marked}"), &[]).await;
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("✔ divide") && said.contains("1 passed, 2 left out"), "{said}");
+    assert!(
+        said.contains("✔ divide") && said.contains("1 passed, 2 left out"),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -201,7 +247,10 @@ test("the program's own modules", async () => {
     let (code, said) = test(&format!("{HEAD}{tests}"), &[]).await;
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("1 failed, 2 passed"), "{said}");
-    assert!(!said.contains("✔ forged") && !said.contains('\u{1b}'), "{said}");
+    assert!(
+        !said.contains("✔ forged") && !said.contains('\u{1b}'),
+        "{said}"
+    );
 }
 
 #[tokio::test]
@@ -215,14 +264,27 @@ async fn events_are_told_as_json() {
         .lines()
         .map(|line| serde_json::from_str(line).expect(line))
         .collect();
-    let ends: Vec<_> = events.iter().filter(|event| event["event"] == "end").collect();
-    let states: Vec<_> = ends.iter().map(|end| (&end["path"][0], &end["state"])).collect();
+    let ends: Vec<_> = events
+        .iter()
+        .filter(|event| event["event"] == "end")
+        .collect();
+    let states: Vec<_> = ends
+        .iter()
+        .map(|end| (&end["path"][0], &end["state"]))
+        .collect();
     assert_eq!(
         format!("{states:?}"),
         r#"[(String("good"), String("pass")), (String("bad"), String("fail")), (String("hangs"), String("fail"))]"#
     );
-    assert!(ends[1]["error"].as_str().is_some_and(|error| error.contains("why")));
-    assert!(events.iter().all(|event| event["file"] == "a.test.js"), "{events:?}");
+    assert!(
+        ends[1]["error"]
+            .as_str()
+            .is_some_and(|error| error.contains("why"))
+    );
+    assert!(
+        events.iter().all(|event| event["file"] == "a.test.js"),
+        "{events:?}"
+    );
 }
 
 #[tokio::test]
@@ -307,15 +369,28 @@ async fn errors_at_the_prompt_are_told_and_it_goes_on() {
 #[tokio::test]
 async fn a_program_is_there_at_the_prompt() {
     let folder = tempfile::tempdir().expect("folder");
-    write(folder.path(), "app.ts", "export const greet = (name: string): string => `hello ${name}`;\nglobalThis.app = { greet };");
-    let output = piped(folder.path(), &["app.ts", "-E", "A=b"], "app.greet('you')\n(await import('./app.ts')).greet(Wapo.env.A)\nWapo.exit(3)\n1\n").await;
+    write(
+        folder.path(),
+        "app.ts",
+        "export const greet = (name: string): string => `hello ${name}`;\nglobalThis.app = { greet };",
+    );
+    let output = piped(
+        folder.path(),
+        &["app.ts", "-E", "A=b"],
+        "app.greet('you')\n(await import('./app.ts')).greet(Wapo.env.A)\nWapo.exit(3)\n1\n",
+    )
+    .await;
     let said = text(&output.stdout);
     assert_eq!(said, "'hello you'\n'hello b'\n", "{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(3));
     write(folder.path(), "bad.js", "null.x");
     let output = piped(folder.path(), &["bad.js"], "1\n").await;
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("TypeError"), "{}", text(&output.stderr));
+    assert!(
+        text(&output.stderr).contains("TypeError"),
+        "{}",
+        text(&output.stderr)
+    );
 }
 
 #[tokio::test]
@@ -333,12 +408,22 @@ async fn values_are_readable_in_the_log() {
     let program = "console.log('user', { name: 'a', tags: ['x', 'y'], nested: { deep: { deeper: { deepest: 1 } }, text: 'z'.repeat(60) } });\n\
         console.warn(new Map([['a', 1]]), null, [undefined]);\nconsole.error(new TypeError('wrong'));\nWapo.exit();";
     write(folder.path(), "app.js", program);
-    let output = output(folder.path(), &["run", "app.js", "--address", "127.0.0.1:0"]).await;
+    let output = output(
+        folder.path(),
+        &["run", "app.js", "--address", "127.0.0.1:0"],
+    )
+    .await;
     let said = text(&output.stderr);
     let expected = " INFO user {\n        name: 'a',\n        tags: [ 'x', 'y' ],\n        nested: {\n          deep: { deeper: [Object] },\n";
     assert!(said.contains(expected), "{said}");
-    assert!(said.contains(" WARN Map(1) { 'a' => 1 } null [ undefined ]"), "{said}");
-    assert!(said.contains("ERROR TypeError: wrong\n          at <eval> (<script>:3:"), "{said}");
+    assert!(
+        said.contains(" WARN Map(1) { 'a' => 1 } null [ undefined ]"),
+        "{said}"
+    );
+    assert!(
+        said.contains("ERROR TypeError: wrong\n          at <eval> (<script>:3:"),
+        "{said}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -349,12 +434,23 @@ async fn a_value_is_one_record_of_the_log_of_a_worker() {
     place.json(&["deploy", "app.js"]).await;
     let log = place.good(&["logs", "app"]).await;
     let lines: Vec<&str> = log.lines().collect();
-    let at = lines.iter().position(|line| line.contains(" INFO {")).expect("the value");
+    let at = lines
+        .iter()
+        .position(|line| line.contains(" INFO {"))
+        .expect("the value");
     assert!(lines[at + 1].starts_with("        name: 'aaa"), "{log}");
     let records = place.good(&["logs", "app", "--json"]).await;
-    let record = records.lines().find(|line| line.contains("aaaa")).expect("the value");
+    let record = records
+        .lines()
+        .find(|line| line.contains("aaaa"))
+        .expect("the value");
     let record: Value = serde_json::from_str(record).expect("JSON");
-    assert!(record["text"].as_str().is_some_and(|text| text.contains("bbbb")), "{record}");
+    assert!(
+        record["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("bbbb")),
+        "{record}"
+    );
 }
 
 /// A person at a terminal, which util-linux's `script` makes.
@@ -368,7 +464,12 @@ struct Person {
 impl Person {
     fn sit_down(folder: &Path, arguments: &str) -> Self {
         let wapo = wapo(folder, &[]);
-        let program = wapo.as_std().get_program().to_str().expect("a text").to_owned();
+        let program = wapo
+            .as_std()
+            .get_program()
+            .to_str()
+            .expect("a text")
+            .to_owned();
         let mut command = tokio::process::Command::new("script");
         command.env_clear();
         for (name, value) in wapo.as_std().get_envs() {
@@ -379,7 +480,14 @@ impl Person {
             .env("SHELL", "/bin/sh")
             .env("XDG_STATE_HOME", folder.join("state"))
             .current_dir(folder)
-            .args(["-q", "-f", "-e", "-c", &format!("{program} {arguments}"), "/dev/null"])
+            .args([
+                "-q",
+                "-f",
+                "-e",
+                "-c",
+                &format!("{program} {arguments}"),
+                "/dev/null",
+            ])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -461,7 +569,9 @@ async fn a_loop_where_the_engine_does_not_look_costs_the_engine() {
     let folder = tempfile::tempdir().expect("folder");
     let mut person = Person::sit_down(folder.path(), "repl");
     person.sees("> ").await;
-    person.types("console.log('be' + 'gun'); (3n ** 400_000_000n).toString().length\r").await;
+    person
+        .types("console.log('be' + 'gun'); (3n ** 400_000_000n).toString().length\r")
+        .await;
     person.sees("begun").await;
     person.types("\u{3}").await;
     person.sees("what was defined is gone").await;

@@ -6,8 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use support::running::{Running, address_of};
 use support::get;
+use support::running::{Running, address_of};
 
 const TYPES: &str = include_str!("../../../guests/wapo-js/types/index.d.ts");
 
@@ -46,7 +46,10 @@ fn exports(module: &str) -> BTreeSet<String> {
             if line.starts_with("default ") {
                 return Some("default".to_owned());
             }
-            if let Some(name) = line.strip_prefix("{ ").and_then(|rest| rest.strip_suffix(" };")) {
+            if let Some(name) = line
+                .strip_prefix("{ ")
+                .and_then(|rest| rest.strip_suffix(" };"))
+            {
                 return Some(name.to_owned());
             }
             let kinds = ["const ", "function ", "class "];
@@ -59,7 +62,8 @@ fn exports(module: &str) -> BTreeSet<String> {
 
 fn set(list: &Value) -> BTreeSet<String> {
     let list = list.as_array().expect("a list").iter();
-    list.map(|name| name.as_str().expect("a text").to_owned()).collect()
+    list.map(|name| name.as_str().expect("a text").to_owned())
+        .collect()
 }
 
 #[tokio::test]
@@ -97,10 +101,15 @@ async fn types_name_what_the_engine_has_and_nothing_else() {
         let Some(rest) = kinds.into_iter().find_map(|kind| line.strip_prefix(kind)) else {
             continue;
         };
-        let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).expect("a name");
+        let end = rest
+            .find(|c: char| !c.is_ascii_alphanumeric())
+            .expect("a name");
         // What a script leaves there is not there before.
         let name = &rest[..end];
-        assert!(name == "scriptOutput" || globals.contains(name), "{name} is no global of the engine");
+        assert!(
+            name == "scriptOutput" || globals.contains(name),
+            "{name} is no global of the engine"
+        );
     }
 }
 
@@ -108,5 +117,7 @@ async fn types_name_what_the_engine_has_and_nothing_else() {
 fn members_and_exports_are_found() {
     assert!(members("interface WapoObject {\n").contains("SCALE"));
     assert!(members("interface WapoObject {\n").len() > 40);
-    assert!(exports("wapo:test").is_superset(&["test", "default", "mock"].map(str::to_owned).into()));
+    assert!(
+        exports("wapo:test").is_superset(&["test", "default", "mock"].map(str::to_owned).into())
+    );
 }

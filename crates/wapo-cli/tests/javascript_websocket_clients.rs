@@ -149,7 +149,23 @@ fn cases() -> Vec<Case> {
             vec![json!(["message", "1048576 bytes"]), clean(1000, "")],
         ),
     ];
-    let wrong: Vec<(&'static str, Vec<u8>, u16)> = vec![
+    for (name, frame, code) in violations() {
+        cases.push((name, vec![frame], closed(code), broken()));
+    }
+    // The protocol's part answers by itself, and tells of the end as of an orderly one.
+    let violation = b"Protocol violation";
+    cases.push((
+        "a code that cannot be sent",
+        vec![close(1005, b"")],
+        vec![(FIN | CLOSE, closing(1002, violation))],
+        vec![clean(1002, "Protocol violation")],
+    ));
+    cases
+}
+
+/// Frames that fail the connection, with the code that the client gives.
+fn violations() -> Vec<(&'static str, Vec<u8>, u16)> {
+    vec![
         ("a frame with a mask", masked(FIN | TEXT, b"x"), 1002),
         ("a reserved bit", plain(FIN | RSV1 | TEXT, b"x"), 1002),
         ("a reserved kind", plain(FIN | 3, b"x"), 1002),
@@ -168,19 +184,7 @@ fn cases() -> Vec<Case> {
             head(FIN | BINARY, 0, (16 << 20) + 1),
             1009,
         ),
-    ];
-    for (name, frame, code) in wrong {
-        cases.push((name, vec![frame], closed(code), broken()));
-    }
-    // The protocol's part answers by itself, and tells of the end as of an orderly one.
-    let violation = b"Protocol violation";
-    cases.push((
-        "a code that cannot be sent",
-        vec![close(1005, b"")],
-        vec![(FIN | CLOSE, closing(1002, violation))],
-        vec![clean(1002, "Protocol violation")],
-    ));
-    cases
+    ]
 }
 
 #[tokio::test]

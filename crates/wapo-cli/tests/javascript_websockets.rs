@@ -134,6 +134,7 @@ async fn frames_of_messages() {
         ));
     }
     cases.extend(fragments());
+    cases.extend(broken_fragments());
     cases.extend(forbidden());
     run(&address, cases).await;
     running.interrupt().await;
@@ -191,6 +192,12 @@ fn fragments() -> Vec<Case> {
             vec![[masked(FIN | TEXT, b"1"), masked(FIN | TEXT, b"2")].concat()],
             vec![echo(TEXT, b"1"), echo(TEXT, b"2")],
         ),
+    ]
+}
+
+/// Section 5.4: fragments that fail the connection.
+fn broken_fragments() -> Vec<Case> {
+    vec![
         (
             "a continuation of nothing",
             vec![masked(FIN, b"x")],

@@ -42,7 +42,12 @@ pub(crate) async fn run(engine: &Engine, session: &Session) -> Result<(), String
             Asked::Interrupt => {}
         }
         if inbox.is_interrupted.take() {
-            prompt.call(engine, &Account::new(Duration::MAX), &prompt.interrupt, String::new());
+            prompt.call(
+                engine,
+                &Account::new(Duration::MAX),
+                &prompt.interrupt,
+                String::new(),
+            );
         }
     }
     Ok(())
@@ -161,7 +166,10 @@ impl Prompt {
     ) {
         engine.enter_as(Rc::clone(account), |ctx| {
             let called = function.clone().restore(ctx);
-            if called.and_then(|function| function.call::<_, ()>((text,))).is_err() {
+            if called
+                .and_then(|function| function.call::<_, ()>((text,)))
+                .is_err()
+            {
                 drop(ctx.catch());
             }
         });

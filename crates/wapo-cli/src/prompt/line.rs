@@ -142,14 +142,44 @@ mod tests {
     #[test]
     fn keys_change_the_line() {
         for (text, more, expected, cursor) in [
-            ("abc", &[Key::Left, Key::Left, Key::Character('x')][..], "axbc", 2),
-            ("äö", &[Key::Backspace, Key::Backspace, Key::Backspace], "", 0),
-            ("abc", &[Key::Home, Key::Delete, Key::Right, Key::Right, Key::Right], "bc", 2),
+            (
+                "abc",
+                &[Key::Left, Key::Left, Key::Character('x')][..],
+                "axbc",
+                2,
+            ),
+            (
+                "äö",
+                &[Key::Backspace, Key::Backspace, Key::Backspace],
+                "",
+                0,
+            ),
+            (
+                "abc",
+                &[Key::Home, Key::Delete, Key::Right, Key::Right, Key::Right],
+                "bc",
+                2,
+            ),
             ("one two  ", &[Key::Control('w')], "one ", 4),
             ("one", &[Key::Control('w'), Key::Control('w')], "", 0),
-            ("one two", &[Key::Left, Key::Control('u'), Key::Control('k')], "", 0),
+            (
+                "one two",
+                &[Key::Left, Key::Control('u'), Key::Control('k')],
+                "",
+                0,
+            ),
             ("one two", &[Key::Left, Key::Control('k')], "one tw", 6),
-            ("abc", &[Key::Control('a'), Key::Control('d'), Key::Control('e'), Key::Other], "bc", 2),
+            (
+                "abc",
+                &[
+                    Key::Control('a'),
+                    Key::Control('d'),
+                    Key::Control('e'),
+                    Key::Other,
+                ],
+                "bc",
+                2,
+            ),
         ] {
             let line = typed(&[], &[keys(text), more.to_vec()].concat());
             assert_eq!(line.window(80), (expected.to_owned(), cursor), "{text}");
@@ -159,9 +189,16 @@ mod tests {
     #[test]
     fn the_history_is_behind_the_line() {
         let history = ["first".to_owned(), "second".to_owned()];
-        let mut line = typed(&history, &[keys("own"), vec![Key::Up, Key::Up, Key::Up]].concat());
+        let mut line = typed(
+            &history,
+            &[keys("own"), vec![Key::Up, Key::Up, Key::Up]].concat(),
+        );
         assert_eq!(line.window(80).0, "first");
-        for (key, shown) in [(Key::Down, "second"), (Key::Down, "own"), (Key::Down, "own")] {
+        for (key, shown) in [
+            (Key::Down, "second"),
+            (Key::Down, "own"),
+            (Key::Down, "own"),
+        ] {
             line.press(key);
             assert_eq!(line.window(80).0, shown);
         }

@@ -95,7 +95,9 @@ pub(crate) async fn run(
     let (listener, events) = listener(screen, &terminal);
     let mut prompt = Prompt::start(engine, allowed, script, terminal, listener, events).await?;
     if is_terminal {
-        prompt.terminal.hint("JavaScript in the engine of Wapo; .help tells more");
+        prompt
+            .terminal
+            .hint("JavaScript in the engine of Wapo; .help tells more");
     }
     // Whoever pipes texts in means the whole command by Ctrl-C.
     let mut interrupts = match is_terminal {
@@ -120,7 +122,9 @@ pub(crate) async fn run(
             ".exit" => break,
             ".help" => prompt.terminal.result(HELP),
             text if text.starts_with('.') && !text.starts_with("..") && !is_number(text) => {
-                prompt.terminal.hint(&format!("no such command: {text}; .help lists them"));
+                prompt
+                    .terminal
+                    .hint(&format!("no such command: {text}; .help lists them"));
             }
             text => match prompt.evaluate(text, interrupts.as_mut()).await? {
                 Went::Well => {}
@@ -139,7 +143,9 @@ pub(crate) async fn run(
 
 /// Such as `.5`.
 fn is_number(text: &str) -> bool {
-    text.chars().nth(1).is_some_and(|next| next.is_ascii_digit())
+    text.chars()
+        .nth(1)
+        .is_some_and(|next| next.is_ascii_digit())
 }
 
 /// What hears the engine, and where its events arrive.
@@ -222,7 +228,10 @@ impl Prompt {
             payload: text.as_bytes().to_vec(),
             encoded_signature: Vec::new(),
         };
-        self.client.query(args).await.context("the engine cannot be asked")?;
+        self.client
+            .query(args)
+            .await
+            .context("the engine cannot be asked")?;
         Ok(())
     }
 

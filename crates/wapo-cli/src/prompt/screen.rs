@@ -151,7 +151,9 @@ fn read_character(first: u8, from: &mut impl Read) -> io::Result<Option<Key>> {
         };
         bytes.push(byte);
     }
-    let character = std::str::from_utf8(&bytes).ok().and_then(|text| text.chars().next());
+    let character = std::str::from_utf8(&bytes)
+        .ok()
+        .and_then(|text| text.chars().next());
     Ok(Some(character.map_or(Key::Other, Key::Character)))
 }
 
@@ -186,7 +188,8 @@ mod tests {
 
     #[test]
     fn keys_are_read_from_what_terminals_send() {
-        let mut bytes: &[u8] = "aä€😀\r\x7f\x01\x03\x1b[A\x1bOB\x1b[3~\x1b[H\x1b[1;5C\x1bx\t".as_bytes();
+        let mut bytes: &[u8] =
+            "aä€😀\r\x7f\x01\x03\x1b[A\x1bOB\x1b[3~\x1b[H\x1b[1;5C\x1bx\t".as_bytes();
         let mut keys = Vec::new();
         while let Some(key) = read_key(&mut bytes).expect("no error") {
             keys.push(key);
@@ -213,10 +216,20 @@ mod tests {
 
     #[test]
     fn broken_bytes_are_no_keys() {
-        for bytes in [&b"\x80"[..], b"\xff", b"\xc3", b"\x1b[", b"\xe2\x28\xa1", b"\x1b[;;;;;;;;;;;;;;;;;;;;"] {
+        for bytes in [
+            &b"\x80"[..],
+            b"\xff",
+            b"\xc3",
+            b"\x1b[",
+            b"\xe2\x28\xa1",
+            b"\x1b[;;;;;;;;;;;;;;;;;;;;",
+        ] {
             let mut from = bytes;
             while let Some(key) = read_key(&mut from).expect("no error") {
-                assert!(matches!(key, Key::Other | Key::Character(_)), "{bytes:?}: {key:?}");
+                assert!(
+                    matches!(key, Key::Other | Key::Character(_)),
+                    "{bytes:?}: {key:?}"
+                );
             }
         }
     }

@@ -202,7 +202,9 @@ impl Progress {
             return None;
         }
         let path: Vec<String> = self.open.iter().map(|open| open.name.clone()).collect();
-        let next = (!path.is_empty()).then(|| self.top.map(|top| top + 1)).flatten();
+        let next = (!path.is_empty())
+            .then(|| self.top.map(|top| top + 1))
+            .flatten();
         if self.is_json {
             let event = json!({
                 "event": "end", "path": path, "state": "fail", "error": why, "file": self.file,

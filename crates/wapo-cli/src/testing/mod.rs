@@ -22,7 +22,7 @@ use wapod::{ExitReason, Signals, Told};
 
 use self::listen::Progress;
 use self::show::Tally;
-use crate::helper::Helper;
+use crate::helper::{Helper, Listener, Said};
 use crate::human;
 use crate::script::{EXTENSIONS, Program, Script};
 use crate::terminal::Terminal;
@@ -44,8 +44,18 @@ pub(crate) struct Wish {
 /// The file that is being run, for whoever hears of it.
 pub(crate) type Current = Arc<Mutex<Option<Progress>>>;
 
+/// What hears the engine, for the file that is being run.
+pub(crate) fn listener(current: &Current) -> Listener {
+    let heard = Arc::clone(current);
+    Arc::new(move |said: Said<'_>| {
+        if let Some(progress) = lock(&heard).as_mut() {
+            progress.hear(&said);
+        }
+    })
+}
+
 /// Its state, whatever happened to others who looked at it.
-pub(crate) fn lock(current: &Current) -> MutexGuard<'_, Option<Progress>> {
+fn lock(current: &Current) -> MutexGuard<'_, Option<Progress>> {
     current.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -149,7 +159,11 @@ impl Run {
             let time = human::duration(start.elapsed());
             show::summary(&self.terminal, tally, files.len(), &time);
         }
-        Ok(if is_failed { Outcome::Failed } else { Outcome::Passed })
+        Ok(if is_failed {
+            Outcome::Failed
+        } else {
+            Outcome::Passed
+        })
     }
 
     /// Runs a file, in as many instances as it takes.
@@ -164,7 +178,12 @@ impl Run {
             };
             let progress = kept.take().unwrap_or_else(|| {
                 let sources = program.sources.clone();
-                Progress::new(Arc::clone(&self.terminal), shown.clone(), self.wish.is_json, sources)
+                Progress::new(
+                    Arc::clone(&self.terminal),
+                    shown.clone(),
+                    self.wish.is_json,
+                    sources,
+                )
             });
             lock(&self.current).replace(progress);
             let why = self.instance(&shown, program, first).await?;
@@ -235,7 +254,10 @@ fn ended(reason: &ExitReason) -> String {
             "it has computed without end where the engine cannot stop it, so its instance was ended"
                 .to_owned()
         }
-        other => format!("its instance has ended: {}", human::first_line(&other.to_string())),
+        other => format!(
+            "its instance has ended: {}",
+            human::first_line(&other.to_string())
+        ),
     }
 }
 
@@ -245,10 +267,24 @@ mod tests {
 
     #[test]
     fn files_with_tests_are_known_by_their_names() {
-        for name in ["a.test.js", "a.b.test.ts", "x.test.mjs", "x.test.cjs", "x.test.mts"] {
+        for name in [
+            "a.test.js",
+            "a.b.test.ts",
+            "x.test.mjs",
+            "x.test.cjs",
+            "x.test.mts",
+        ] {
             assert!(is_test(name), "{name}");
         }
-        for name in ["a.js", "test.js", ".test.js", "a.test", "a.test.json", "atest.js", "a.tests.js"] {
+        for name in [
+            "a.js",
+            "test.js",
+            ".test.js",
+            "a.test",
+            "a.test.json",
+            "atest.js",
+            "a.tests.js",
+        ] {
             assert!(!is_test(name), "{name}");
         }
     }
@@ -256,13 +292,22 @@ mod tests {
     #[test]
     fn folders_are_searched_and_packages_left_out() {
         let folder = tempfile::tempdir().expect("folder");
-        for path in ["b/x.test.js", "a.test.ts", "node_modules/p/y.test.js", ".git/z.test.js", "b/x.js"] {
+        for path in [
+            "b/x.test.js",
+            "a.test.ts",
+            "node_modules/p/y.test.js",
+            ".git/z.test.js",
+            "b/x.js",
+        ] {
             let path = folder.path().join(path);
             std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
             std::fs::write(path, "").expect("file");
         }
         let found = find(&[folder.path().to_owned(), folder.path().join("b/x.js")]).expect("files");
-        let names: Vec<_> = found.iter().map(|path| path.strip_prefix(folder.path())).collect();
+        let names: Vec<_> = found
+            .iter()
+            .map(|path| path.strip_prefix(folder.path()))
+            .collect();
         let expected = ["a.test.ts", "b/x.js", "b/x.test.js"].map(|name| Ok(Path::new(name)));
         assert_eq!(names, expected);
         let error = find(&[folder.path().join("none")]).expect_err("missing");

@@ -66,7 +66,10 @@ impl Place {
             })
             .collect();
         if self.column <= LINE_CHARACTERS_MAX {
-            shown.push(format!("       | {}^", " ".repeat(self.column.saturating_sub(1))));
+            shown.push(format!(
+                "       | {}^",
+                " ".repeat(self.column.saturating_sub(1))
+            ));
         }
         shown
     }
@@ -87,7 +90,13 @@ mod tests {
         assert_eq!(place.shown_from(Path::new("/p")), "a.test.ts:12:34");
         let bare = Place::find("    at src/a.test.ts:50:6", &files).expect("a place");
         assert_eq!((bare.line, bare.column), (50, 6));
-        for text in ["", "at ", "at (::)", "at f (src/a.test.ts:x:1)", "at src/a.test.ts:1"] {
+        for text in [
+            "",
+            "at ",
+            "at (::)",
+            "at f (src/a.test.ts:x:1)",
+            "at src/a.test.ts:1",
+        ] {
             assert_eq!(Place::find(text, &files), None, "{text}");
         }
     }

@@ -139,7 +139,11 @@ pub(super) fn summary(terminal: &Terminal, tally: Tally, files: usize, time: &st
     if parts.is_empty() {
         parts.push("no tests".to_owned());
     }
-    let files = if files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+    let files = if files == 1 {
+        "1 file".to_owned()
+    } else {
+        format!("{files} files")
+    };
     let rest = terminal.painted(DIM, &format!("in {files}, {time}"));
     terminal.result("");
     terminal.result(&format!("{} {rest}", parts.join(", ")));

@@ -86,6 +86,5 @@ impl Program {
 }
 
 /// What the arguments may be.
-const USAGE: &str =
-    "usage: [-c CODE] [--code-hash HASH] [--module HASH] [--program HASH] \
+const USAGE: &str = "usage: [-c CODE] [--code-hash HASH] [--module HASH] [--program HASH] \
      [--test OPTIONS | --repl OPTIONS] [-- ARGUMENT ...]";
