@@ -1,9 +1,8 @@
 //! WebSockets of programs in JavaScript against RFC 6455, frame by frame: servers
 //! (`WebSocketPair`) and clients (`WebSocket`).
 //!
-//! Each test is a table; `docs/conformance.md` has the number of its cases, which
-//! is compared with that here. `cargo xtask ci rest` has another implementation
-//! speak with both, the package `websockets` of PyPI.
+//! Each test is a table. `cargo xtask ci rest` has another implementation speak with
+//! both, the package `websockets` of PyPI.
 
 mod support;
 
@@ -533,6 +532,9 @@ async fn a_connection_that_breaks_is_told_of() {
     running.interrupt().await;
 }
 
+/// A handshake: its name, its fields, and whether it is right.
+type Handshake = (&'static str, Vec<(&'static str, &'static str)>, bool);
+
 #[tokio::test]
 async fn handshakes() {
     let (running, address, _place) = serve("echo.js", &[]).await;
@@ -544,7 +546,7 @@ async fn handshakes() {
         }
         fields
     };
-    let cases: Vec<(&str, Vec<(&str, &str)>, bool)> = vec![
+    let cases: Vec<Handshake> = vec![
         ("right", HANDSHAKE.to_vec(), true),
         ("in other case", with("Upgrade", "WebSocket"), true),
         (

@@ -10,7 +10,7 @@ use clap::Args;
 use wapod::mistakes::value;
 
 use crate::engine;
-use crate::helper::{Allowed, Helper, Listener, Said};
+use crate::helper::{Allowed, Helper};
 use crate::terminal::Terminal;
 use crate::testing::{self, Current, Outcome, Run, Wish};
 
@@ -64,12 +64,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     let mut signals = wapod::Signals::listen(|| {}).context("cannot listen to signals")?;
     let outcome = runtime.block_on(async {
         let current = Current::default();
-        let heard = Arc::clone(&current);
-        let listener: Listener = Arc::new(move |said: Said<'_>| {
-            if let Some(progress) = testing::lock(&heard).as_mut() {
-                progress.hear(&said);
-            }
-        });
+        let listener = testing::listener(&current);
         let helper = Helper::start(engine, options.allowed.clone(), listener).await?;
         let run = Run {
             helper,

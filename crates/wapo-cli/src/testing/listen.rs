@@ -31,7 +31,7 @@ struct Open {
 }
 
 /// The state of a file.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     terminal: Arc<Terminal>,
     /// Its name for people.
     file: String,

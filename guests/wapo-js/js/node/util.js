@@ -3,6 +3,7 @@
 import native from "wapo:native";
 import { format as formatList } from "../web/console.js";
 import { inspect as show } from "../web/inspect.js";
+import { isDeepEqual } from "../wapo/equal.js";
 import { Wapo } from "../wapo/object.js";
 import { codedError, needFunction, promisified } from "../node-parts/errors.js";
 import types from "./util/types.js";
@@ -103,6 +104,7 @@ function matches(pattern, name) {
 }
 
 export const isArray = Array.isArray;
+export const isDeepStrictEqual = (a, b) => isDeepEqual(a, b, true);
 export const toUSVString = (value) => String(value).toWellFormed();
 export const stripVTControlCharacters = (text) => String(text).replace(/\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)|[@-Z\\^_])/g, "");
 
@@ -130,5 +132,5 @@ export function aborted(signal, resource) {
 
 export default {
   TextDecoder, TextEncoder, aborted, callbackify, debug, debuglog, deprecate, format, formatWithOptions, inherits, inspect, isArray,
-  promisify, stripVTControlCharacters, styleText, toUSVString, types,
+  isDeepStrictEqual, promisify, stripVTControlCharacters, styleText, toUSVString, types,
 };
