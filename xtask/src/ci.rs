@@ -61,7 +61,6 @@ pub(crate) fn checks() -> Result<()> {
 pub(crate) fn rest() -> Result<()> {
     stage("docs", docs)?;
     stage("clippy of the JavaScript engine", guests::clippy)?;
-    stage("the JavaScript engine at first use", guests::first_use)?;
     types::run()?;
     openapi::run()?;
     grpc::run()?;
@@ -70,14 +69,15 @@ pub(crate) fn rest() -> Result<()> {
     bench::run(&["--smoke"])
 }
 
-/// Long runs, by hand before a release: the engine built twice, fuzzing, a minute for each target, and
-/// the full bench.
+/// Long runs, by hand before a release: the engine built twice, and by the command at
+/// first use, fuzzing, a minute for each target, and the full bench.
 ///
 /// # Errors
 ///
 /// The first that fails.
 pub(crate) fn nightly() -> Result<()> {
     stage("the engine in two folders", guests::reproducible)?;
+    stage("the engine at first use", guests::first_use)?;
     stage("fuzz", fuzz)?;
     bench::run(&[])
 }

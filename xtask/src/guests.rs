@@ -105,7 +105,7 @@ pub(crate) fn clippy() -> Result<()> {
 /// It is another engine, or the machine lacks something.
 pub(crate) fn first_use() -> Result<()> {
     let root = process::root();
-    process::run(&mut process::cargo(&["build", "--package", "wapo-cli"]))?;
+    process::run(&mut process::cargo(&["build", "--workspace"]))?;
     let place = root.join("target/first-use");
     if place.exists() {
         fs::remove_dir_all(&place)?;

@@ -44,7 +44,11 @@ pub(crate) fn wapo(folder: &Path, arguments: &[&str]) -> Command {
         }
     }
     command
-        .env("XDG_CACHE_HOME", folder.join("cache"))
+        // One for all tests, as a person has one: the engine is compiled once.
+        .env(
+            "XDG_CACHE_HOME",
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"),
+        )
         .env("XDG_CONFIG_HOME", folder.join("config"))
         .current_dir(folder)
         .args(arguments)
