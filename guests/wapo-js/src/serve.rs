@@ -28,7 +28,11 @@ pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String>
         None => None,
     };
     if let Some((Purpose::Prompt, session)) = session {
-        return repl::run(engine, &session).await;
+        let exit = engine.until(|engine| engine.exit_code().is_some());
+        before(exit, repl::run(engine, &session))
+            .await
+            .unwrap_or(Ok(()))?;
+        return ended(engine);
     }
     limit_polls(cpu_limit());
     let over = engine.until(|engine| {
@@ -37,6 +41,11 @@ pub(crate) async fn run(engine: &Engine, program: Program) -> Result<(), String>
     });
     before(over, requests(engine, &handler)).await;
     engine.emit_output();
+    ended(engine)
+}
+
+/// Ends the instance as the program wants it.
+fn ended(engine: &Engine) -> Result<(), String> {
     match engine.exit_code() {
         Some(code) if code != 0 => std::process::exit(code),
         _ => Ok(()),

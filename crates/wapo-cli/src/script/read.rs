@@ -72,10 +72,19 @@ pub(super) fn read(path: &Path, is_module: bool) -> Result<File> {
 pub(crate) fn is_unfinished(text: &str) -> bool {
     let allocator = Allocator::default();
     let parsed = Parser::new(&allocator, text, SourceType::mjs()).parse();
-    let end = text.trim_end().len();
-    let error = parsed.diagnostics.iter().next();
-    let label = error.and_then(|error| error.labels.iter().next());
-    label.is_some_and(|label| label.offset() as usize + label.len() as usize >= end)
+    let Some(error) = parsed.diagnostics.iter().next() else {
+        return false;
+    };
+    let label = error.labels.iter().next();
+    label.is_some_and(|label| {
+        let (start, end) = (label.offset() as usize, text.trim_end().len());
+        // A template or a comment goes on in the next line, other texts do not.
+        let goes_on = text
+            .get(start..)
+            .is_some_and(|rest| rest.starts_with(['`', '}', '/']));
+        let is_open = error.message.starts_with("Unterminated") && goes_on;
+        start >= end || (is_open && !error.message.contains("regular expression"))
+    })
 }
 
 /// What is wrong, and where.
@@ -140,4 +149,44 @@ fn unquoted(literal: &str) -> Option<&str> {
         .find_map(|quote| literal.strip_prefix(quote)?.strip_suffix(quote))?;
     let is_plain = !inner.contains(['\\', '$']) && !inner.is_empty();
     is_plain.then_some(inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_breaks_off_is_told_from_one_that_is_wrong() {
+        for text in [
+            "1 +",
+            "f(",
+            "const f = () => {",
+            "[1,\n",
+            "`one",
+            "`one ${1} two",
+            "/* one",
+            "if (x)",
+            "class A {\n  m() {}\n",
+        ] {
+            assert!(is_unfinished(text), "{text}");
+        }
+        for text in [
+            "",
+            "1 + 1",
+            "let = ;",
+            "let = ;\n",
+            "'one",
+            "\"one",
+            "/one",
+            "}",
+            ")",
+            "await 1",
+            "{ a: 1 }",
+            "x = 010",
+            "`one`",
+            "// one",
+        ] {
+            assert!(!is_unfinished(text), "{text}");
+        }
+    }
 }

@@ -46,7 +46,7 @@ function describe(error) {
 
 // Tells the outcome of the text that is waited for; others have had theirs.
 function tell(number, state, text) {
-  if (number !== waiting) return;
+  if (number !== waiting || native.session.isOver()) return;
   waiting = 0;
   report({ event: "outcome", state, text });
 }

@@ -3,7 +3,7 @@
 //! A budget is an account of processor time and an alarm by the clock. Whatever
 //! comes first tells the function that was given for it, once, on time of its own.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -32,6 +32,20 @@ struct Budget {
     over: Rc<Over>,
     #[qjs(skip_trace)]
     alarm: Option<Task>,
+    /// What one poll might compute before.
+    #[qjs(skip_trace)]
+    poll_before: Duration,
+}
+
+thread_local! {
+    /// What one poll may compute, as the innermost budget has it.
+    static POLL: Cell<Option<Duration>> = const { Cell::new(None) };
+}
+
+/// Tells the host what one poll may compute; gives what it was told before.
+fn limit_poll(limit: Duration) -> Duration {
+    limit_polls(limit);
+    POLL.replace(Some(limit)).unwrap_or_else(cpu_limit)
 }
 
 impl<'js> Trace<'js> for Budget {
@@ -50,6 +64,7 @@ impl Budget {
         self.over.function.take();
         self.account.close();
         self.alarm = None;
+        limit_poll(self.poll_before);
     }
 }
 
@@ -84,9 +99,9 @@ fn open<'js>(
         function: RefCell::new(Some(Persistent::save(&ctx, over))),
     });
     let mut alarm = None;
+    // The host ends what the engine cannot stop, a moment later.
+    let poll_before = limit_poll(limit);
     if let Some(engine) = Engine::of(&ctx) {
-        // The host's own limit must not be the first.
-        limit_polls(limit.max(cpu_limit()));
         let (weak, told) = (engine.weak(), Rc::clone(&over));
         account.on_over(move || {
             // Not at once: this is called while the engine ends a turn.
@@ -108,6 +123,7 @@ fn open<'js>(
         account,
         over,
         alarm,
+        poll_before,
     };
     Class::instance(ctx, budget)
 }

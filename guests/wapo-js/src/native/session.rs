@@ -11,7 +11,7 @@ use rquickjs::{Ctx, Object, Promise};
 use serde::Deserialize;
 
 use super::Nullable;
-use crate::engine::script;
+use crate::engine::{Engine, script};
 
 /// What a text from the prompt is called in stack traces.
 const PROMPT_NAME: &std::ffi::CStr = c"<repl>";
@@ -58,12 +58,14 @@ impl Session {
 }
 
 /// `options()`: JSON, or `null` without a session; `report(text)`: a line for the
-/// command; `evaluate(text)`: what the prompt of `wapo repl` does with a text.
+/// command; `evaluate(text)`: what the prompt of `wapo repl` does with a text;
+/// `isOver()`: whether the program has ended itself.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let area = Object::new(ctx.clone())?;
     area.set("options", Func::from(options))?;
     area.set("report", Func::from(|text: String| report(&text)))?;
     area.set("evaluate", Func::from(evaluate))?;
+    area.set("isOver", Func::from(is_over))?;
     Ok(area)
 }
 
@@ -91,6 +93,11 @@ pub(crate) fn report_failure(text: &str) {
         })
         .collect();
     report(&format!("{{\"event\":\"failed\",\"text\":{ascii}}}"));
+}
+
+/// Whether the program has ended itself.
+fn is_over(ctx: Ctx<'_>) -> bool {
+    Engine::of(&ctx).is_some_and(|engine| engine.exit_code().is_some())
 }
 
 /// Evaluates a script that may await; the promise is of `{ value }`.
