@@ -94,6 +94,8 @@ impl ModuleDef for Native {
 /// Areas that isolates have, too. What comes to be here asks whose script it is before
 /// it does more than to compute: `isolate::network` knows what each may reach.
 const AREAS_OF_ISOLATES: &[&str] = &[
+    "version",
+    "userAgent",
     "log",
     "http",
     "ws",
