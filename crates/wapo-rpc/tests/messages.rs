@@ -34,6 +34,8 @@ const MESSAGES: &[(&str, Check)] = &[
     ("AppSettingsResponse", check::<AppSettingsResponse>),
     ("AppSettingsSetArgs", check::<AppSettingsSetArgs>),
     ("AppUsage", check::<AppUsage>),
+    ("AppVisitArgs", check::<AppVisitArgs>),
+    ("AppVisitResponse", check::<AppVisitResponse>),
     ("Blob", check::<Blob>),
     ("Boolean", check::<Boolean>),
     ("Budget", check::<Budget>),
