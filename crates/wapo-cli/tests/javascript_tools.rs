@@ -554,6 +554,8 @@ async fn ctrl_c_ends_a_loop_and_what_was_defined_stays() {
     person.sees("[ 1, 2 ]").await;
     person.types("null.x\r").await;
     person.sees("\u{1b}[1;31mUncaught TypeError").await;
+    // Its stack has "<eval> (".
+    person.sees("<repl>:1:1)").await;
     person.sees("> ").await;
     person.types("\u{3}").await;
     person.sees("Ctrl-D").await;

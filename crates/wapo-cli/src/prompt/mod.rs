@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, Receiver};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use wapo_rpc::UserClient;
 use wapo_rpc::message::QueryArgs;
 use wapod::{AppHandle, ExitReason, LogLevel, LogSource, Module};
@@ -211,7 +211,10 @@ impl Prompt {
                 reason = self.app.exited() => return self.ended(&reason).await,
                 () = interrupted(&mut interrupts), if !is_interrupted => {
                     is_interrupted = true;
-                    self.ask("interrupt", "").await?;
+                    // One that looks at nothing does not even take the question.
+                    if let Ok(asked) = timeout(LET_GO_TIME, self.ask("interrupt", "")).await {
+                        asked?;
+                    }
                 }
                 () = sleep(LET_GO_TIME), if is_interrupted => {
                     self.afresh("it does not let go of what it computes").await?;
