@@ -559,6 +559,7 @@ async fn ctrl_c_ends_a_loop_and_what_was_defined_stays() {
     person.sees("> ").await;
     person.types("\u{3}").await;
     person.sees("Ctrl-D").await;
+    person.sees("> ").await;
     person.types("\u{4}").await;
     let ended = tokio::time::timeout(PATIENCE, person.child.wait()).await;
     assert!(ended.expect("in time").expect("it ran").success());
