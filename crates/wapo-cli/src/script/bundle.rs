@@ -112,7 +112,10 @@ pub(super) fn bundle(entry: &Path, importer: &Path, name: &str) -> Result<Bundle
 fn root(entry: &Path) -> PathBuf {
     let mut folders = entry.ancestors().skip(1);
     let nearest = folders.find(|folder| folder.join(PACKAGE).is_file());
-    nearest.or_else(|| entry.parent()).unwrap_or(entry).to_owned()
+    nearest
+        .or_else(|| entry.parent())
+        .unwrap_or(entry)
+        .to_owned()
 }
 
 /// The program's own esbuild, else that of the machine.
