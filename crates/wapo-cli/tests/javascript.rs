@@ -8,28 +8,15 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::place::Place;
-use support::running::{Running, address_of};
-use support::{PATIENCE, get, output, text};
+use support::running::Running;
+use support::{ANY_PORT, PATIENCE, get, output, text, write};
 
 /// Answers with its text and the path that it was asked for.
 const HELLO: &str = "export default { fetch: (request) => new Response('hello ' + new URL(request.url).pathname) };\n";
 
-fn write(folder: &Path, name: &str, content: &str) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
-    std::fs::write(path, content).expect("file");
-}
-
 /// Runs a program on any port; gives its address.
 async fn run(folder: &Path, program: &[&str]) -> (Running, String) {
-    assert!(
-        wapod::javascript::engine_hash().is_some(),
-        "build the engine first: cargo xtask guests"
-    );
-    let arguments = [&["run", "--address", "127.0.0.1:0"], program].concat();
-    let mut running = Running::start(folder, &arguments);
-    let address = address_of(&running.line("http://").await);
-    (running, address)
+    Running::serving(folder, ANY_PORT, program).await
 }
 
 /// Asks until the answer has `part`.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use support::expectation;
-use support::running::{Running, address_of};
+use support::running::Running;
 
 /// Processor time of a request in the cases that use it up, in milliseconds.
 const REQUEST_CPU_MS: &str = "2000";
@@ -23,27 +23,13 @@ fn folder(name: &str) -> PathBuf {
 }
 
 async fn serve(program: &Path) -> (Running, String, tempfile::TempDir) {
-    assert!(
-        wapod::javascript::engine_hash().is_some(),
-        "build the engine first: cargo xtask guests"
-    );
     let place = tempfile::tempdir().expect("folder");
     let program = program.display().to_string();
     let limit = format!("WAPO_JS_REQUEST_CPU_MS={REQUEST_CPU_MS}");
     // Programs ask themselves, and the worker's own port needs a rule that names it.
     let own = free_address();
-    let arguments = [
-        "run",
-        program.as_str(),
-        "--address",
-        own.as_str(),
-        "--allow-egress",
-        own.as_str(),
-        "--env",
-        limit.as_str(),
-    ];
-    let mut running = Running::start(place.path(), &arguments);
-    let address = address_of(&running.line("http://").await);
+    let arguments = [&program, "--allow-egress", &own, "--env", &limit];
+    let (running, address) = Running::serving(place.path(), &own, &arguments).await;
     (running, address, place)
 }
 

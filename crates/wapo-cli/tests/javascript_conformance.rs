@@ -10,8 +10,9 @@ mod support;
 use std::fs;
 use std::path::Path;
 
+use support::ANY_PORT;
 use support::conformance::{self, counts};
-use support::running::{Running, address_of};
+use support::running::Running;
 
 /// Processor time of a request, which is a whole file of tests, in milliseconds.
 const REQUEST_CPU_MS: &str = "300000";
@@ -41,25 +42,11 @@ const AREAS: &[(&str, &str)] = &[
 ];
 
 async fn area(name: &str) {
-    assert!(
-        wapod::javascript::engine_hash().is_some(),
-        "build the engine first: cargo xtask guests"
-    );
     let place = tempfile::tempdir().expect("folder");
     let program = conformance::runner().display().to_string();
     let limit = format!("WAPO_JS_REQUEST_CPU_MS={REQUEST_CPU_MS}");
-    let arguments = [
-        "run",
-        &program,
-        "--address",
-        "127.0.0.1:0",
-        "--env",
-        &limit,
-        "--memory",
-        MEMORY,
-    ];
-    let mut running = Running::start(place.path(), &arguments);
-    let address = address_of(&running.line("http://").await);
+    let arguments = [&program, "--env", &limit, "--memory", MEMORY];
+    let (running, address) = Running::serving(place.path(), ANY_PORT, &arguments).await;
     let wrong = conformance::area(&address, name).await;
     running.interrupt().await;
     assert!(wrong.is_empty(), "{name}: {}", conformance::shown(&wrong));

@@ -6,8 +6,8 @@ mod support;
 use std::path::{Path, PathBuf};
 
 use support::place::Place;
-use support::running::{Running, address_of};
-use support::{get, output, text};
+use support::running::Running;
+use support::{ANY_PORT, get, output, text};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,9 +23,8 @@ fn example(name: &str) -> String {
 async fn run(name: &str, options: &[&str]) -> (Running, String, TempDir) {
     let folder = tempfile::tempdir().expect("folder");
     let app = example(name);
-    let arguments = [&["run", &app, "--address", "127.0.0.1:0"], options].concat();
-    let mut running = Running::start(folder.path(), &arguments);
-    let address = address_of(&running.line("http://").await);
+    let arguments = [&[app.as_str()], options].concat();
+    let (running, address) = Running::serving(folder.path(), ANY_PORT, &arguments).await;
     (running, address, folder)
 }
 

@@ -6,21 +6,14 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use support::running::{Running, address_of};
-use support::{PATIENCE, get, text};
+use support::running::Running;
+use support::{ANY_PORT, PATIENCE, get, text};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Serves a program with more arguments of `wapo run`.
 async fn serve(folder: &Path, program: &str, arguments: &[&str]) -> (Running, String) {
-    assert!(
-        wapod::javascript::engine_hash().is_some(),
-        "build the engine first: cargo xtask guests"
-    );
-    let arguments = [&["run", program, "--address", "127.0.0.1:0"], arguments].concat();
-    let mut running = Running::start(folder, &arguments);
-    let address = address_of(&running.line("http://").await);
-    (running, address)
+    Running::serving(folder, ANY_PORT, &[&[program], arguments].concat()).await
 }
 
 /// Serves the text of a program.

@@ -8,26 +8,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use support::packages::{copy_files, repository, with_packages};
-use support::running::{Running, address_of};
-use support::{PATIENCE, expectation, get, output, text};
+use support::running::Running;
+use support::{ANY_PORT, PATIENCE, expectation, get, output, text, write};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::ChildStderr;
 
-fn write(folder: &Path, name: &str, content: &str) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
-    std::fs::write(path, content).expect("file");
-}
-
 async fn run(folder: &Path, program: &[&str]) -> (Running, String) {
-    assert!(
-        wapod::javascript::engine_hash().is_some(),
-        "build the engine first: cargo xtask guests"
-    );
-    let arguments = [&["run", "--address", "127.0.0.1:0"], program].concat();
-    let mut running = Running::start(folder, &arguments);
-    let address = address_of(&running.line("http://").await);
-    (running, address)
+    Running::serving(folder, ANY_PORT, program).await
 }
 
 /// What the program has logged, line by line.

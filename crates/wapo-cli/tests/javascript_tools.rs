@@ -8,14 +8,8 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use support::place::Place;
-use support::{PATIENCE, output, text, wapo};
+use support::{PATIENCE, output, text, wapo, write};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-
-fn write(folder: &Path, name: &str, content: &str) {
-    let path = folder.join(name);
-    std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
-    std::fs::write(path, content).expect("file");
-}
 
 /// Runs `wapo test` in a folder with one file of tests; gives its code and output.
 async fn test(content: &str, arguments: &[&str]) -> (Option<i32>, String) {

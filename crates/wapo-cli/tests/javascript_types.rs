@@ -6,8 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use support::get;
-use support::running::{Running, address_of};
+use support::running::Running;
+use support::{ANY_PORT, get};
 
 const TYPES: &str = include_str!("../../../guests/wapo-js/types/index.d.ts");
 
@@ -70,9 +70,7 @@ fn set(list: &Value) -> BTreeSet<String> {
 async fn types_name_what_the_engine_has_and_nothing_else() {
     let folder = tempfile::tempdir().expect("folder");
     std::fs::write(folder.path().join("app.mjs"), PROGRAM).expect("file");
-    let arguments = ["run", "app.mjs", "--address", "127.0.0.1:0"];
-    let mut running = Running::start(folder.path(), &arguments);
-    let address = address_of(&running.line("http://").await);
+    let (_running, address) = Running::serving(folder.path(), ANY_PORT, &["app.mjs"]).await;
     let answer = get(&address, "/").await;
     let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
     let start = body.find('{').expect("JSON");

@@ -6,12 +6,13 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::ANY_PORT;
 use support::conformance::root;
 use support::frames::{
     self, BINARY, CLOSE, CONTINUED, FIN, Frame, PING, PONG, RSV1, TEXT, accept_of, closing, field,
     head, masked, plain,
 };
-use support::running::{Running, address_of};
+use support::running::Running;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -20,21 +21,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Serves the client, which may reach the listener; gives both.
 async fn client() -> (Running, String, TcpListener, tempfile::TempDir) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let listener = TcpListener::bind(ANY_PORT).await.expect("a port");
     let own = listener.local_addr().expect("an address").to_string();
     let place = tempfile::tempdir().expect("folder");
     let program = root().join("guests/wapo-js/tests/websockets/client.js");
     let program = program.display().to_string();
-    let arguments = [
-        "run",
-        &program,
-        "--address",
-        "127.0.0.1:0",
-        "--allow-egress",
-        &own,
-    ];
-    let mut running = Running::start(place.path(), &arguments);
-    let address = address_of(&running.line("http://").await);
+    let arguments = [&program, "--allow-egress", &own];
+    let (running, address) = Running::serving(place.path(), ANY_PORT, &arguments).await;
     (running, address, listener, place)
 }
 

@@ -10,12 +10,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use support::ANY_PORT;
 use support::conformance::root;
 use support::frames::{
     self, ACCEPT, BINARY, CLOSE, CONTINUED, FIN, Frame, HANDSHAKE, PING, PONG, RSV1, RSV2, RSV3,
     TEXT, closing, head, masked, plain,
 };
-use support::running::{Running, address_of};
+use support::running::Running;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Longest wait for frames.
@@ -28,10 +29,8 @@ fn program(name: &str) -> PathBuf {
 async fn serve(name: &str, more: &[&str]) -> (Running, String, tempfile::TempDir) {
     let place = tempfile::tempdir().expect("folder");
     let program = program(name).display().to_string();
-    let mut arguments = vec!["run", &program, "--address", "127.0.0.1:0"];
-    arguments.extend(more);
-    let mut running = Running::start(place.path(), &arguments);
-    let address = address_of(&running.line("http://").await);
+    let arguments = [&[program.as_str()], more].concat();
+    let (running, address) = Running::serving(place.path(), ANY_PORT, &arguments).await;
     (running, address, place)
 }
 

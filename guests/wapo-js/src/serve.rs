@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::task::Poll;
 
 use crate::engine::{Engine, START_LIMIT, cpu_limit, limit_polls};
-use crate::isolate::gate;
 use crate::native::{self, session};
 use crate::program::{Handler, Program, Purpose};
 use crate::repl;
@@ -58,7 +57,7 @@ async fn requests(engine: &Engine, handler: &Handler) {
     engine
         .until(|engine| engine.is_serving(handler.as_ref()))
         .await;
-    while let Some((request, responder)) = gate::asked(wapo::http::accept()).await {
+    while let Some((request, responder)) = wapo::http::accept().await {
         native::dispatch(engine, handler.as_ref(), request, responder);
     }
 }

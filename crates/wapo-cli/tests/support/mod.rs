@@ -21,6 +21,8 @@ use tokio::process::Command;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Longest wait for a compiler that starts from nothing on a busy machine.
 pub(crate) const PATIENCE_BUILD: Duration = Duration::from_secs(220);
+/// An address with a port that nobody has.
+pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 /// What a process that builds needs of the environment.
 const VARIABLES: &[&str] = &[
     "PATH",
@@ -73,6 +75,13 @@ pub(crate) async fn output(folder: &Path, arguments: &[&str]) -> Output {
 
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Writes a file below a folder.
+pub(crate) fn write(folder: &Path, name: &str, content: &str) {
+    let path = folder.join(name);
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("folder");
+    std::fs::write(path, content).expect("file");
 }
 
 /// A program of the workspace `guests/`.

@@ -23,6 +23,23 @@ impl Running {
         }
     }
 
+    /// Starts a program of the JavaScript engine on an address, with more arguments of
+    /// `wapo run`; gives where it answers.
+    pub(crate) async fn serving(
+        folder: &Path,
+        address: &str,
+        arguments: &[&str],
+    ) -> (Self, String) {
+        assert!(
+            wapod::javascript::engine_hash().is_some(),
+            "build the engine first: cargo xtask guests"
+        );
+        let arguments = [&["run", "--address", address], arguments].concat();
+        let mut running = Self::start(folder, &arguments);
+        let address = address_of(&running.line("http://").await);
+        (running, address)
+    }
+
     /// The first line of standard output that holds `part`.
     pub(crate) async fn line(&mut self, part: &str) -> String {
         let found = async {

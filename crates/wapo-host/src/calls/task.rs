@@ -277,6 +277,8 @@ impl family::task::Calls for InstanceState {
     }
 
     fn next_events(&mut self, buffer: &mut [u8]) -> Result<usize, Errno> {
+        // A guest may ask in the middle of a long poll, too.
+        self.announce_requests();
         let written = self.wakes.write_events(buffer);
         self.add_work(written as u64);
         Ok(written)

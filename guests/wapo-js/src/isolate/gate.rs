@@ -13,7 +13,6 @@ use crate::engine::Signal;
 thread_local! {
     static IS_CLOSED: Cell<bool> = const { Cell::new(false) };
     static OPENED: Signal = Signal::default();
-    static CLOSES: Signal = Signal::default();
 }
 
 /// Polls a future only while the gate is open.
@@ -29,17 +28,8 @@ pub(crate) async fn pass<T>(future: impl Future<Output = T>) -> T {
     .await
 }
 
-/// Polls a future also whenever the gate closes: for what the host has, but tells of
-/// between two polls of the instance only, as of requests.
-pub(crate) async fn asked<T>(future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    let closes = CLOSES.with(Signal::clone);
-    closes.poll(|cx| future.as_mut().poll(cx)).await
-}
-
 /// Does something while the gate is closed.
 pub(super) fn closed<T>(action: impl FnOnce() -> T) -> T {
-    CLOSES.with(Signal::notify);
     IS_CLOSED.set(true);
     let result = action();
     IS_CLOSED.set(false);

@@ -52,11 +52,7 @@ fn request<'js>(ctx: Ctx<'js>, wish: Object<'js>) -> rquickjs::Result<Object<'js
     let call = Object::new(ctx.clone())?;
     let sink = sender.map(|sender| ByteSink::new(Outgoing::new(sender)));
     call.set("sink", Nullable(sink))?;
-    let on_abort = abort.clone();
-    call.set(
-        "abort",
-        Function::new(ctx.clone(), move || on_abort.fire())?,
-    )?;
+    call.set("abort", abort.function(&ctx)?)?;
     let answer = async move {
         let exchange = exchange::run(pool, request, abort.clone());
         abort.or(exchange).await
@@ -112,6 +108,12 @@ impl Abort {
     pub(super) fn fire(&self) {
         self.is_on.set(true);
         self.signal.notify();
+    }
+
+    /// The function of scripts that throws the switch.
+    pub(super) fn function<'js>(&self, ctx: &Ctx<'js>) -> rquickjs::Result<Function<'js>> {
+        let switch = self.clone();
+        Function::new(ctx.clone(), move || switch.fire())
     }
 
     /// What a future gives, unless the switch is thrown before.

@@ -1,6 +1,6 @@
 //! Opens connections.
 
-use rquickjs::{Ctx, Function, Object};
+use rquickjs::{Ctx, Object};
 use wapo::net::{Identity, TcpStream, TlsOptions};
 
 use super::connection::Connected;
@@ -23,11 +23,7 @@ pub(super) fn connect<'js>(
     };
     let abort = Abort::default();
     let call = Object::new(ctx.clone())?;
-    let on_abort = abort.clone();
-    call.set(
-        "abort",
-        Function::new(ctx.clone(), move || on_abort.fire())?,
-    )?;
+    call.set("abort", abort.function(&ctx)?)?;
     let opening = async move {
         let opening = dial(&host, port, tls, server_name);
         abort.or(opening).await.map(Connected::from)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_tungstenite::client_async_with_config;
-use rquickjs::{Array, Ctx, Exception, Function, Object};
+use rquickjs::{Array, Ctx, Exception, Object};
 use wapo::http::{HeaderValue, Request, Uri};
 
 use super::connection::{Opened, config};
@@ -39,11 +39,7 @@ pub(super) fn open<'js>(
     let headers = fields::map(&ctx, &headers)?;
     let abort = Abort::default();
     let call = Object::new(ctx.clone())?;
-    let on_abort = abort.clone();
-    call.set(
-        "abort",
-        Function::new(ctx.clone(), move || on_abort.fire())?,
-    )?;
+    call.set("abort", abort.function(&ctx)?)?;
     let opening = async move {
         let opening = wapo::time::timeout(OPEN_TIMEOUT, connect(uri, protocols, headers));
         let opening = async {
