@@ -1,0 +1,19 @@
+//! Checks what a worker claims: evidence, bills, answers. Bytes in, a verdict out.
+//!
+//! Each check of a [`Verdict`] says what it found, and what that proves and what it
+//! does not. The time, trust anchors and limits are arguments: this crate has no
+//! clock, reads no file, opens no socket, draws no random number and starts no
+//! task, so a web page and a guest can verify as the command does. It compiles for
+//! `wasm32-unknown-unknown` and `wasm32-wasip1`. Called by the command `wapo verify`
+//! and by tests; the daemon does not verify itself.
+
+#![forbid(unsafe_code)]
+
+pub mod answer;
+pub mod app;
+pub mod quote;
+pub mod usage;
+pub mod verdict;
+pub mod worker;
+
+pub use verdict::{Check, Outcome, Verdict};
