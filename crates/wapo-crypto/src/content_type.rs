@@ -26,6 +26,16 @@ pub enum ContentType {
     WorkerDescription = 103,
     /// A new session of the worker.
     SessionUpdate = 104,
+    /// What the worker says of itself; inside quotes only.
+    WorkerEvidence = 120,
+    /// What the worker says of one app and of the app's key.
+    AppEvidence = 121,
+    /// One report of a chain of usage.
+    UsageReport = 122,
+    /// That something is new; spare.
+    Freshness = 123,
+    /// The worker's key on its way to another enclave.
+    KeyHandover = 124,
 }
 
 impl ContentType {

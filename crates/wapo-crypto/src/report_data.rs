@@ -1,9 +1,10 @@
 //! What goes into a quote of the enclave: 64 bytes that say what it attests.
 //!
 //! A hash of 32 bytes, then zeros. Obtaining the quote is the daemon's work. The
-//! two forms use different hashes, and the form for apps starts with a content
-//! type and the app's address, so no app can have the worker's registration
-//! attested. Called by `wapod`.
+//! form for registrations uses a hash of its own; the other two start with a
+//! content type, and that for apps goes on with the app's address, so no app can
+//! have the worker's registration or its claims attested. Called by `wapod`, and
+//! by whoever verifies.
 
 use crate::content_type::ContentType;
 use crate::hash::{blake2b_256, keccak_256};
@@ -15,6 +16,13 @@ pub const REPORT_DATA_BYTES: usize = 64;
 pub fn for_app(app_address: &[u8; 32], data: &[u8]) -> [u8; REPORT_DATA_BYTES] {
     let message = [app_address.as_slice(), data].concat();
     padded(keccak_256(&ContentType::AppData.wrap(&message)))
+}
+
+/// For the worker's claims about itself, given in their encoded form.
+pub fn for_worker_claims(encoded_claims: &[u8]) -> [u8; REPORT_DATA_BYTES] {
+    padded(keccak_256(
+        &ContentType::WorkerEvidence.wrap(encoded_claims),
+    ))
 }
 
 /// For the worker's registration, given in its encoded form.
@@ -37,6 +45,16 @@ mod tests {
         let hash = "8db4c59a661ebd009a8a0f8d22c18648e2636e989047c11f51a3427d193bef85";
         let expected = format!("{hash}{}", "00".repeat(32));
         assert_eq!(hex::encode(for_app(&[1; 32], b"x")), expected);
+    }
+
+    #[test]
+    fn quotes_for_claims_are_of_a_kind_of_their_own() {
+        let hash = "d1865b41147bfdb0f8dd37c579859e07c1be89bb1c903a96f6bfa943f1a7086d";
+        let expected = format!("{hash}{}", "00".repeat(32));
+        assert_eq!(hex::encode(for_worker_claims(b"x")), expected);
+        let claims = [1; 64];
+        assert_ne!(for_worker_claims(&claims), for_app(&[1; 32], &[1; 32]));
+        assert_ne!(for_worker_claims(&claims), for_registration(&claims));
     }
 
     #[test]

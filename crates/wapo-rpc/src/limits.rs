@@ -83,3 +83,53 @@ pub const UPLOAD_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Bytes of one server-sent event. Above the longest line of a log.
 pub const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a quote, or of a report of SEV-SNP.
+///
+/// SGX has some 5 KiB with the certificates of the platform, TDX 8. What reads
+/// evidence allocates no more than this, whatever a length says.
+pub const QUOTE_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of the certificates beside a report of SEV-SNP.
+///
+/// Three of them have less than 5 KiB; the kernel hands over at most four pages.
+pub const QUOTE_CERTIFICATES_BYTES_MAX: usize = 32 * 1024;
+
+/// Bytes of collateral.
+///
+/// That of one platform has 20 to 40 KiB, most of it certificates and hex digits
+/// of lists of what is revoked, which may grow.
+pub const COLLATERAL_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of the nonce that a verifier may give.
+///
+/// Twice what any hash has.
+pub const EVIDENCE_NONCE_BYTES_MAX: usize = 64;
+
+/// Bytes of claims of a worker.
+///
+/// The list of what the host controls is the largest part, a hundred words.
+pub const WORKER_CLAIMS_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of claims of an app: the arguments of a manifest, and what is short.
+pub const APP_CLAIMS_BYTES_MAX: usize = MANIFEST_BYTES_MAX + 4 * 1024;
+
+/// Bytes of a public key in claims. One of P-256 with its names has 91.
+pub const CLAIMED_KEY_BYTES_MAX: usize = 128;
+
+/// Bytes of the name and version of the software in claims.
+pub const SOFTWARE_BYTES_MAX: usize = 128;
+
+/// Settings that claims list as the host's.
+///
+/// The daemon has fewer than a hundred settings in all.
+pub const HOST_CONTROLLED_MAX: usize = 256;
+
+/// Bytes of the name of a setting in claims.
+pub const SETTING_NAME_BYTES_MAX: usize = 64;
+
+/// Arguments that claims list. A manifest of the largest size has fewer.
+pub const CLAIMED_ARGS_MAX: usize = MANIFEST_BYTES_MAX;
+
+/// Bytes of a blob's name, of which code's is one.
+pub const CODE_HASH_BYTES_MAX: usize = 192;

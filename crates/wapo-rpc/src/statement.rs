@@ -9,6 +9,7 @@
 pub mod bounded;
 mod description;
 mod endpoints;
+mod evidence;
 mod registration;
 mod session;
 mod usage;
@@ -19,6 +20,10 @@ use wapo_crypto::ContentType;
 pub use bounded::{Bounded, TooLong};
 pub use description::{Prices, SignedWorkerDescription, WorkerDescription};
 pub use endpoints::{Endpoints, WorkerEndpointPayload};
+pub use evidence::{
+    AppClaims, AppEvidence, AppLimits, CERTIFICATE_EXTENSION_OID, Quote, WorkerClaims,
+    WorkerEvidence,
+};
 pub use registration::{AttestationReport, WorkerRegistrationInfoV2};
 pub use session::{SESSION_BYTES, SessionUpdate, SignedSessionUpdate};
 pub use usage::{AppMetrics, AppsMetrics, MetricsToken, SignedAppsMetrics, VersionedAppsMetrics};
