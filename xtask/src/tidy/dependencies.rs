@@ -164,9 +164,19 @@ pub(crate) const DUPLICATES_ALLOWED: &[(&str, &str)] = &[
         "tonic, the tests' client of gRPC, is one version behind; tests only",
     ),
     (
+        "const-oid",
+        "k256's generation, which is schnorrkel's, beside that of dcap-qvl",
+    ),
+    (
         "cpufeatures",
         "sha2 0.10, which schnorrkel's signatures need, beside blake3",
     ),
+    ("der", "follows const-oid"),
+    (
+        "derive_more",
+        "scale-info, below dcap-qvl, is one version behind; build time only",
+    ),
+    ("derive_more-impl", "follows derive_more"),
     (
         "embedded-io",
         "both optional parts of postcard, which wasmtime uses",
@@ -225,6 +235,7 @@ pub(crate) const LICENCES: &[&str] = &[
     "MIT OR BSD-3-Clause",
     "Apache-2.0/MIT",
     "Apache-2.0 / MIT",
+    "BSD-2-Clause OR MIT",
     "Unlicense OR MIT",
     "Apache-2.0 OR ISC OR MIT",
     "Zlib OR Apache-2.0 OR MIT",
