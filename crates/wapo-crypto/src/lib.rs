@@ -13,6 +13,7 @@
 
 mod aead;
 pub mod content_type;
+pub mod derived_keys;
 pub mod envelope;
 pub mod hash;
 pub mod limits;

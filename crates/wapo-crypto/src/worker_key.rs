@@ -3,10 +3,11 @@
 //! An sr25519 key (Schnorr signatures over ristretto255, as schnorrkel does
 //! them). This file neither stores keys nor draws randomness; the daemon does.
 //!
-//! Three ways of derivation lead away from it, and none into another: secrets of
+//! Four ways of derivation lead away from it, and none into another: secrets of
 //! apps by hard derivation steps, which guests can ask for; keys of the worker's
 //! own and keys for sealed data by a keyed hash, each with a name of its own in
-//! the hash's parameters, which guests cannot.
+//! the hash's parameters, and the keys of `derived_keys` by HKDF, which guests
+//! cannot.
 
 use std::fmt;
 
