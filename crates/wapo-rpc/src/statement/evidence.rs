@@ -23,9 +23,10 @@ use crate::manifest::AppAddress;
 /// The object identifier of the certificate extension that holds an
 /// [`AppEvidence`]: an arc below 2.25, which needs no registration (X.667).
 ///
-/// A number drawn at random, of 63 bits, since common readers of certificates
-/// keep an arc in 64.
-pub const CERTIFICATE_EXTENSION_OID: [u64; 3] = [2, 25, 6_591_876_175_500_935_391];
+/// A number drawn at random, of 31 bits: common readers of certificates (Go's, that
+/// of RustCrypto) keep an arc in 31 or 32 bits and refuse a certificate with a larger
+/// one altogether.
+pub const CERTIFICATE_EXTENSION_OID: [u64; 3] = [2, 25, 1_489_751_802];
 
 /// What hardware signs over the claims of a worker, or what stands for it.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
