@@ -11,9 +11,16 @@
 
 pub mod answer;
 pub mod app;
+pub mod collateral;
+pub mod policy;
 pub mod quote;
+pub mod roots;
+mod text;
 pub mod usage;
 pub mod verdict;
 pub mod worker;
 
+pub use policy::Policy;
+pub use quote::Context;
+pub use roots::Roots;
 pub use verdict::{Check, Outcome, Verdict};

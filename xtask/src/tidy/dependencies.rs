@@ -101,6 +101,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "wapo-rpc",
             "wapo-simulator",
             "wapo-sni",
+            "wapo-verify",
         ],
         never: &[],
         blind_to: "the guest SDK",

@@ -1,0 +1,129 @@
+//! Which program, on which machine: what a quote says, against the policy's lists.
+
+use dcap_qvl::quote::{EnclaveReport, TDReport10};
+
+use super::snp::SnpReport;
+use crate::policy::{Hardware, HexArray, Policy, SgxProgram, SnpProgram, TdxProgram};
+use crate::verdict::Verdict;
+
+const NAME: &str = "quote.program";
+const PROVES: &str = "Exactly this program was loaded, as its measurement is known to you. Not that the program is \
+     good: that is for whoever reads its source and builds it again.";
+const PLATFORM_PROVES: &str = "The machine is one of those that you listed, because you know where it stands and who can \
+     touch it. A quote alone does not tell: hands on the memory bus break SGX, TDX and SNP.";
+
+/// An enclave.
+pub(super) fn sgx(
+    hardware: Hardware,
+    report: &EnclaveReport,
+    policy: &Policy,
+    verdict: &mut Verdict,
+) {
+    let matches = |program: &SgxProgram| {
+        is(program.measurement, &report.mr_enclave)
+            && is(program.signer, &report.mr_signer)
+            && program.product_id.is_none_or(|id| id == report.isv_prod_id)
+            && program.svn_min.is_none_or(|min| report.isv_svn >= min)
+    };
+    let detail = format!(
+        "measurement {}, signer {}, product {}, version {}",
+        hex::encode(report.mr_enclave),
+        hex::encode(report.mr_signer),
+        report.isv_prod_id,
+        report.isv_svn
+    );
+    let is_listed = policy.sgx.iter().any(matches);
+    tell(hardware, detail, is_listed, policy, verdict);
+}
+
+/// A machine of TDX.
+pub(super) fn tdx(report: &TDReport10, policy: &Policy, verdict: &mut Verdict) {
+    let matches = |program: &TdxProgram| {
+        is(program.mrtd, &report.mr_td)
+            && is(program.rtmr0, &report.rt_mr0)
+            && is(program.rtmr1, &report.rt_mr1)
+            && is(program.rtmr2, &report.rt_mr2)
+            && is(program.rtmr3, &report.rt_mr3)
+    };
+    let [mrtd, rtmr0, rtmr1, rtmr2, rtmr3] = [
+        report.mr_td,
+        report.rt_mr0,
+        report.rt_mr1,
+        report.rt_mr2,
+        report.rt_mr3,
+    ]
+    .map(hex::encode);
+    let detail = format!("mrtd {mrtd}, rtmr0 {rtmr0}, rtmr1 {rtmr1}, rtmr2 {rtmr2}, rtmr3 {rtmr3}");
+    let is_listed = policy.tdx.iter().any(matches);
+    tell(Hardware::Tdx, detail, is_listed, policy, verdict);
+}
+
+/// A machine of SEV-SNP.
+pub(super) fn snp(report: &SnpReport<'_>, policy: &Policy, verdict: &mut Verdict) {
+    let tcb = report.tcb;
+    let matches = |program: &SnpProgram| {
+        let at_least = |min: Option<u8>, actual: u8| min.is_none_or(|min| actual >= min);
+        is(program.measurement, report.measurement)
+            && at_least(program.bootloader_min, tcb.bootloader)
+            && at_least(program.tee_min, tcb.tee)
+            && at_least(program.snp_min, tcb.snp)
+            && at_least(program.microcode_min, tcb.microcode)
+    };
+    let detail = format!(
+        "measurement {}; versions: bootloader {}, tee {}, snp {}, microcode {}",
+        hex::encode(report.measurement),
+        tcb.bootloader,
+        tcb.tee,
+        tcb.snp,
+        tcb.microcode
+    );
+    let is_listed = policy.sev_snp.iter().any(matches);
+    tell(Hardware::SevSnp, detail, is_listed, policy, verdict);
+}
+
+/// The machine, by the identifier in its certificate.
+pub(super) fn platform(id: &[u8], policy: &Policy, verdict: &mut Verdict) {
+    const NAME: &str = "quote.platform";
+    let shown = hex::encode(id);
+    if policy.platforms.is_empty() {
+        let detail = format!("machine {shown}; no policy says where it may stand (`platforms`)");
+        verdict.noted(NAME, detail, PLATFORM_PROVES);
+    } else if policy.platforms.iter().any(|listed| listed.0 == id) {
+        verdict.passed(
+            NAME,
+            format!("machine {shown}, which is listed"),
+            PLATFORM_PROVES,
+        );
+    } else {
+        let detail = format!("machine {shown} is not in the policy's `platforms`");
+        verdict.failed(NAME, detail, PLATFORM_PROVES);
+    }
+}
+
+fn is<const LENGTH: usize>(demanded: Option<HexArray<LENGTH>>, actual: &[u8]) -> bool {
+    demanded.is_none_or(|demanded| demanded.0 == actual)
+}
+
+fn tell(
+    hardware: Hardware,
+    detail: String,
+    is_listed: bool,
+    policy: &Policy,
+    verdict: &mut Verdict,
+) {
+    let key = match hardware {
+        Hardware::Sgx | Hardware::Simulator => "sgx",
+        Hardware::Tdx => "tdx",
+        Hardware::SevSnp => "sev_snp",
+    };
+    let demands_none = policy.sgx.is_empty() && policy.tdx.is_empty() && policy.sev_snp.is_empty();
+    if is_listed {
+        verdict.passed(NAME, detail, PROVES);
+    } else if demands_none {
+        let detail = format!("{detail}; ANY program passes, as the policy lists none in `{key}`");
+        verdict.noted(NAME, detail, PROVES);
+    } else {
+        let detail = format!("{detail}: no entry of the policy's `{key}` is like this");
+        verdict.failed(NAME, detail, PROVES);
+    }
+}

@@ -1,0 +1,53 @@
+//! Values in the details of checks.
+
+use chrono::{DateTime, SecondsFormat};
+
+/// Characters of a foreign text that are shown.
+const SHOWN_CHARS_MAX: usize = 200;
+
+/// A time in unix seconds, as a date of RFC 3339.
+pub(crate) fn date(unix_s: u64) -> String {
+    i64::try_from(unix_s)
+        .ok()
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .map_or_else(
+            || format!("second {unix_s}"),
+            |date| date.to_rfc3339_opts(SecondsFormat::Secs, true),
+        )
+}
+
+/// A text of whoever made the evidence, in one line and without control characters.
+pub(crate) fn printable(text: &str) -> String {
+    let mut shown: String = text
+        .chars()
+        .take(SHOWN_CHARS_MAX)
+        .flat_map(|c| {
+            let escaped = c.is_control() || is_direction(c);
+            let plain = (!escaped).then_some(c);
+            let escape = escaped.then(|| c.escape_unicode());
+            plain.into_iter().chain(escape.into_iter().flatten())
+        })
+        .collect();
+    if text.chars().nth(SHOWN_CHARS_MAX).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+/// Characters that turn the order of others around.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn foreign_texts_are_cut_and_escaped() {
+        assert_eq!(printable("a\nb\u{202e}c"), "a\\u{a}b\\u{202e}c");
+        assert_eq!(printable(&"x".repeat(300)).chars().count(), 201);
+        assert_eq!(date(0), "1970-01-01T00:00:00Z");
+        assert_eq!(date(u64::MAX), "second 18446744073709551615");
+    }
+}
