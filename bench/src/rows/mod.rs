@@ -16,6 +16,7 @@ mod plain;
 mod tcp_echo;
 mod tls;
 mod transfer;
+mod trust_handshake;
 mod udp_echo;
 
 use anyhow::Result;
@@ -105,6 +106,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "tls",
         group: Group::Speed,
         run: tls::run,
+    },
+    Row {
+        name: "trust-handshake",
+        group: Group::Speed,
+        run: trust_handshake::run,
     },
     Row {
         name: "udp-echo",

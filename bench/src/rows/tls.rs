@@ -98,15 +98,19 @@ impl Identity {
 
     /// Makes a handshake.
     fn connect(&self, address: SocketAddr) -> Result<TlsStream> {
-        connect(&self.client, address)
+        connect(&self.client, address, NAME)
     }
 }
 
-fn connect(client: &Arc<ClientConfig>, address: SocketAddr) -> Result<TlsStream> {
+fn connect(
+    client: &Arc<ClientConfig>,
+    address: SocketAddr,
+    name: &'static str,
+) -> Result<TlsStream> {
     let mut tcp = TcpStream::connect(address)?;
     tcp.set_nodelay(true)?;
     tcp.set_read_timeout(Some(Duration::from_secs(30)))?;
-    let mut tls = ClientConnection::new(Arc::clone(client), ServerName::try_from(NAME)?)?;
+    let mut tls = ClientConnection::new(Arc::clone(client), ServerName::try_from(name)?)?;
     while tls.is_handshaking() {
         tls.complete_io(&mut tcp)?;
     }
@@ -122,8 +126,8 @@ fn handshakes(
 ) -> Result<()> {
     let (mut native, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
-        native.push(rate(&identity.client, bare, plan.load)?);
-        ours.push(rate(&identity.client, port, plan.load)?);
+        native.push(rate(&identity.client, bare, NAME, plan.load)?);
+        ours.push(rate(&identity.client, port, NAME, plan.load)?);
     }
     let (native, ours) = (median(&native), median(&ours));
     report.add(Line {
@@ -139,7 +143,12 @@ fn handshakes(
 }
 
 /// Handshakes per second, over some threads.
-fn rate(client: &Arc<ClientConfig>, address: SocketAddr, time: Duration) -> Result<f64> {
+pub(super) fn rate(
+    client: &Arc<ClientConfig>,
+    address: SocketAddr,
+    name: &'static str,
+    time: Duration,
+) -> Result<f64> {
     let begun = Instant::now();
     let clients: Vec<_> = (0..CLIENTS)
         .map(|_| {
@@ -147,7 +156,7 @@ fn rate(client: &Arc<ClientConfig>, address: SocketAddr, time: Duration) -> Resu
             thread::spawn(move || {
                 let mut count = 0_u32;
                 while begun.elapsed() < time {
-                    drop(connect(&client, address)?);
+                    drop(connect(&client, address, name)?);
                     count += 1;
                 }
                 anyhow::Ok(count)

@@ -1,9 +1,10 @@
-//! The child processes: `bench serve wapo`, `bench serve daemon`, `bench serve
-//! javascript`, `bench serve native` and `bench serve native-one-thread`.
+//! The child processes: `bench serve wapo`, `bench serve attested`, `bench serve
+//! daemon`, `bench serve javascript`, `bench serve native` and `bench serve native-one-thread`.
 //!
 //! All read commands from standard input and answer on standard output (see
 //! `child`); all end with their input.
 
+mod attested;
 mod daemon;
 mod javascript;
 mod native;
@@ -23,6 +24,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 pub(crate) fn run(what: &str) -> Result<()> {
     match what {
         "wapo" => wapo::run(),
+        "attested" => attested::run(),
         "daemon" => daemon::run(),
         "javascript" => javascript::run(),
         "native" => native::run(native::Threads::PerCore),

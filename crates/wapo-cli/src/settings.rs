@@ -55,6 +55,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) cors: Option<bool>,
 
+    /// Let the worker end TLS for the app's names at the shared TLS port, with a
+    /// certificate that proves by the worker's hardware which app serves.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) attested: Option<bool>,
+
     /// Memory that an instance may have, such as 64M or 1g.
     #[arg(short, long, value_name = "SIZE")]
     #[serde(deserialize_with = "parsed")]
@@ -158,6 +163,7 @@ impl Settings {
             instances: self.instances.or(other.instances),
             fresh: self.fresh.or(other.fresh),
             cors: self.cors.or(other.cors),
+            attested: self.attested.or(other.attested),
             memory: self.memory.or(other.memory),
             gas: self.gas.or(other.gas),
             weight: self.weight.or(other.weight),
@@ -236,6 +242,7 @@ impl Settings {
                 listen_ports: ports.unwrap_or_default(),
                 instances,
                 cors: self.cors.unwrap_or(false),
+                attested: self.attested.unwrap_or(false),
                 quotas: self
                     .quota
                     .into_iter()
@@ -266,6 +273,7 @@ impl Plan {
             "--restart-always",
         );
         compare(theirs.cors == ours.cors, "--cors");
+        compare(theirs.attested == ours.attested, "--attested");
         compare(theirs.memory_max == ours.memory_max, "--memory");
         compare(theirs.gas_max == ours.gas_max, "--gas");
         compare(theirs.egress == ours.egress, "--allow-egress");

@@ -9,11 +9,15 @@ import { createMeter, setFacts } from "./view.js";
 /** Who shares a limit, in the order of the page. */
 const SCOPES = { guests: "Apps", daemon: "Daemon", user: "User port", admin: "Admin port", tls: "TLS port" };
 
+/** What stands behind the worker's evidence, where its name does not say it. */
+const ATTESTATION = { "": "none: the worker cannot prove what it is", simulator: "simulator: proves nothing" };
+
 function identity(info) {
   return [
     ["Public key", { hash: info.pubkey ?? "" }],
     ["Session", !info.session || info.session === "0x" ? "none yet" : { hash: info.session }],
     ["Version", info.version || "–"],
+    ["Attestation", ATTESTATION[info.attestation ?? ""] ?? info.attestation],
   ];
 }
 

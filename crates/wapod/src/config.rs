@@ -28,6 +28,7 @@ use wapo_host::{
 use wapo_rpc::{AppAddress, AppManifest, HostName};
 
 use crate::acme::AcmeSettings;
+use crate::attestation::AttestationSettings;
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
 };
@@ -123,6 +124,8 @@ pub struct Config {
     pub settle: Duration,
     /// Whether apps start only when the operator says so.
     pub safe_mode: bool,
+    /// How the server proves what it runs in.
+    pub attestation: AttestationSettings,
 }
 
 impl Default for Config {
@@ -166,6 +169,7 @@ impl Default for Config {
             drain_grace: DRAIN_GRACE,
             settle: SETTLE,
             safe_mode: false,
+            attestation: AttestationSettings::default(),
         }
     }
 }
@@ -219,6 +223,9 @@ pub struct AppConfig {
     pub trace_calls: bool,
     /// Quotas of its own; see [`crate::quotas`].
     pub quotas: QuotaLimits,
+    /// Whether the server ends TLS for its names at the shared port with a certificate
+    /// that attests the app.
+    pub attested: bool,
 }
 
 impl AppConfig {
@@ -244,6 +251,7 @@ impl AppConfig {
             query_max_bytes: QUERY_BYTES_MAX_DEFAULT,
             trace_calls: false,
             quotas: QuotaLimits::default(),
+            attested: false,
         }
     }
 
@@ -297,6 +305,7 @@ impl AppConfig {
                 egress_deny: self.egress_deny.iter().map(ToString::to_string).collect(),
                 egress_only_allowed: self.egress_default == EgressDefault::Nothing,
                 quotas: Vec::new(),
+                attested: self.attested,
             },
             quotas: quotas::asked(&self.quotas),
             instances: 1,

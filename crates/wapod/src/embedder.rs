@@ -9,6 +9,7 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
 use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::limits::LOCKS_MAX;
@@ -25,12 +26,15 @@ use crate::edge::Edge;
 use crate::identity::Identity;
 use crate::limits::{DAEMON_LINES_PER_SECOND, OUTPUT_BYTES_KEPT};
 use crate::logs::LogBook;
-use crate::worker::{App, Family, Ledger, Ports, Session};
+use crate::worker::{App, Attester, Family, Ledger, Ports, Session};
 
 /// The worker as one app sees it.
 pub(crate) struct AppEmbedder {
     pub(crate) address: AppAddress,
     pub(crate) identity: Arc<Identity>,
+    pub(crate) attester: Arc<Attester>,
+    /// One quote at a time for each app.
+    pub(crate) quoting: Arc<Semaphore>,
     pub(crate) session: Arc<Session>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) quotas: Arc<Quotas>,
@@ -157,6 +161,15 @@ impl Embedder for AppEmbedder {
 
     fn derive_secret(&self, path: &[u8]) -> [u8; 64] {
         self.identity.derive_secret(&self.address.0, path)
+    }
+
+    fn quote(&self, data: Vec<u8>) -> BoxFuture<Option<Vec<u8>>> {
+        let (attester, quoting) = (Arc::clone(&self.attester), Arc::clone(&self.quoting));
+        let address = self.address;
+        Box::pin(async move {
+            let _one_at_a_time = quoting.acquire_owned().await.ok()?;
+            attester.quote_for_app(&address.0, &data).await
+        })
     }
 
     fn gas_consumed(&self) -> (u64, MetricsToken) {
@@ -296,11 +309,15 @@ mod tests {
     async fn embedder() -> AppEmbedder {
         let (store, _) = Store::in_memory().expect("store");
         let session = Session::open(Arc::new(store), None).await.expect("session");
+        let (identity, session) = (Arc::new(Identity::throw_away()), Arc::new(session));
+        let attester = Attester::without_hardware(&identity, &session);
         let folder = std::env::temp_dir().join("not used by these tests");
         AppEmbedder {
             address: AppAddress([7; 32]),
-            identity: Arc::new(Identity::throw_away()),
-            session: Arc::new(session),
+            identity,
+            attester: Arc::new(attester),
+            quoting: Arc::new(Semaphore::new(1)),
+            session,
             ledger: Arc::new(Ledger::new(Totals::default(), 0)),
             quotas: Arc::default(),
             family: Family(0),

@@ -100,6 +100,9 @@ pub enum StartError {
         "the admin address {0} can be reached from other machines, and without TLS whoever is on the way reads the token: give the port a certificate (--admin-tls CERTIFICATE,KEY), or use a loopback address, which `ssh -L` or a proxy on this machine makes reachable"
     )]
     PlainAdmin(SocketAddr),
+    /// Hardware that attests, or the simulator of it, cannot be set up.
+    #[error("{0}")]
+    Attestation(String),
     /// Certificates cannot be got.
     #[error("ACME cannot be set up: {0}")]
     Acme(String),

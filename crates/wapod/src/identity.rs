@@ -8,6 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 
+use wapo_crypto::derived_keys::{self, P256Key, QueryKey};
 use wapo_crypto::{ContentType, PublicKey, WorkerKey};
 
 use crate::data_dir::{Durability, write_whole};
@@ -81,6 +82,21 @@ impl Identity {
     /// Derives an app's secret.
     pub(crate) fn derive_secret(&self, app: &[u8; 32], path: &[u8]) -> [u8; 64] {
         self.key.derive_secret(app, path)
+    }
+
+    /// The key of an app, which follows from all that `parameters` name.
+    pub(crate) fn app_key(&self, parameters: &[u8]) -> P256Key {
+        derived_keys::app_key(&self.key, parameters)
+    }
+
+    /// The key that signs the worker's answers, in one of its versions.
+    pub(crate) fn answer_key(&self, version: u32) -> P256Key {
+        derived_keys::answer_key(&self.key, version)
+    }
+
+    /// The key that private queries are encrypted to, in one of its versions.
+    pub(crate) fn query_key(&self, version: u32) -> QueryKey {
+        derived_keys::query_key(&self.key, version)
     }
 
     /// The key itself, for sealing and opening.

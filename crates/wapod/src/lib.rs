@@ -14,6 +14,7 @@
 //! * `embedder`: what a guest may ask of the worker.
 //! * `api`: the user port. `api::error` is the only place where an error becomes
 //!   an answer.
+//! * `attestation`: quotes of the hardware.
 //! * `identity`: the secret key lives here and nowhere else.
 //! * [`mistakes`]: words for what is wrong with a setting.
 //! * [`javascript`]: the engine of JavaScript apps.
@@ -46,6 +47,7 @@
 
 mod acme;
 mod api;
+mod attestation;
 pub mod backup;
 mod blobs;
 mod boot_data;
@@ -74,6 +76,7 @@ mod worker;
 pub use acme::AcmeSettings;
 #[doc(hidden)]
 pub use api::fuzz;
+pub use attestation::{AttestationMode, AttestationSettings};
 pub use config::{
     AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, TlsSettings,
 };

@@ -3,12 +3,14 @@
 //! What an operator chooses is a field of [`crate::Config`] or
 //! [`crate::AppConfig`]; bounds of guests are in [`wapo_host::limits`].
 
+mod attestation;
 mod clients;
 mod edge;
 mod tls;
 
 use std::time::Duration;
 
+pub use attestation::*;
 pub use clients::*;
 pub use edge::*;
 pub use tls::*;

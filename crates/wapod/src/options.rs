@@ -5,6 +5,7 @@
 //! [`Settings`], made once. Nothing else reads the environment. Called by `main`.
 
 mod acme;
+mod attestation;
 mod config_file;
 mod egress;
 mod environment;
@@ -92,6 +93,9 @@ Environment variables without an option:
   WAPOD_ADMIN_TOKEN        token of the operator's interface
   WAPOD_ENCLAVE_SIZE       size of the enclave: fewer instances unless -c says so,
                            and none that would not fit
+  WAPOD_MEASURED           what the enclave's measurement covers besides the program:
+                           some of command-line, environment and file. Settings of the
+                           others are listed in evidence as the host's
   RUST_LOG                 what to log, such as `info` or `warn,wapod=debug`
   RUST_LOG_SANITIZED=true  log nothing about what apps do and say
 
@@ -124,6 +128,7 @@ pub(crate) enum Refused {
 pub(crate) struct Sources {
     layers: settings::Layers,
     enclave_bytes: Option<ByteSize>,
+    measured: attestation::Measured,
     proxies: egress::ProxyVariables,
     warnings: Vec<String>,
 }
@@ -140,6 +145,7 @@ impl Sources {
         let Environment {
             layer,
             enclave_bytes,
+            measured,
             proxies,
             mut warnings,
             ..
@@ -172,6 +178,7 @@ impl Sources {
                 file,
             },
             enclave_bytes,
+            measured,
             proxies,
             warnings,
         })
@@ -185,6 +192,7 @@ impl Sources {
     pub(crate) fn settings(self) -> Result<Settings, String> {
         let machine = settings::Machine {
             enclave_bytes: self.enclave_bytes,
+            measured: self.measured,
             proxies: self.proxies,
         };
         settings::resolve(&self.layers, machine, self.warnings)

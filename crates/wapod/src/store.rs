@@ -35,8 +35,8 @@ use file::{Opener, Place, StoreFile};
 use records::{Record, Unreadable};
 
 pub(crate) use records::{
-    AppRecord, BenchRecord, DepartedRecord, DomainRecord, QuotaEntry, Restart, SessionRecord,
-    Settings, Totals, UsageRecord, ports_of_record,
+    AppRecord, BenchRecord, DepartedRecord, DomainRecord, KeyVersions, QuotaEntry, Restart,
+    SessionRecord, Settings, Totals, UsageRecord, ports_of_record,
 };
 
 /// Apps by address.
@@ -55,6 +55,7 @@ const SESSION: &str = "session";
 const NEXT_SERIAL: &str = "next serial";
 const BENCH: &str = "bench";
 const CLOCK: &str = "clock";
+const KEY_VERSIONS: &str = "key versions";
 
 /// Memory that redb may use for its cache. The store is small.
 const CACHE_BYTES: usize = 16 << 20;
@@ -89,6 +90,7 @@ pub(crate) enum Change {
     PutSession(SessionRecord),
     PutNextSerial(u64),
     PutBench(BenchRecord),
+    PutKeyVersions(KeyVersions),
 }
 
 /// Everything that was in the store when it was opened.
@@ -102,6 +104,7 @@ pub(crate) struct Contents {
     pub(crate) session: Option<SessionRecord>,
     pub(crate) next_serial: u64,
     pub(crate) bench: BenchRecord,
+    pub(crate) key_versions: KeyVersions,
 }
 
 impl Contents {
@@ -453,6 +456,9 @@ fn read(database: &Database) -> Result<Contents, OpenError> {
     if let Some(value) = worker.get(BENCH)? {
         contents.bench = record("bench app", value.value())?;
     }
+    if let Some(value) = worker.get(KEY_VERSIONS)? {
+        contents.key_versions = record("version of a key", value.value())?;
+    }
     contents.apps.sort_by_key(|app| app.serial);
     Ok(contents)
 }
@@ -568,6 +574,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
             put(transaction, NEXT_SERIAL, &stored.unwrap_or(0).max(*serial))?;
         }
         Change::PutBench(bench) => put(transaction, BENCH, bench)?,
+        Change::PutKeyVersions(versions) => put(transaction, KEY_VERSIONS, versions)?,
         Change::PutClock(now_ms) => put(transaction, CLOCK, now_ms)?,
     }
     Ok(())

@@ -10,17 +10,23 @@
 //! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `claims`, `ports`, `secrets`: what people
 //!   do with apps, and what apps share;
 //! * `ledger`, `books`, `usage`, `session`, `statements`: the bill;
+//! * `attester`, `collateral`, `attested`, `key_versions`: what the worker can prove;
 //! * `query`: questions to apps; `app_settings`, `egress`: what is changed while an app runs.
 
 mod app;
 mod app_settings;
+mod attested;
+mod attester;
 mod books;
 mod claims;
+mod collateral;
 mod compiled;
+mod condition;
 mod deploy;
 mod domains;
 mod egress;
 mod instances;
+mod key_versions;
 mod latency;
 mod lease;
 mod ledger;
@@ -47,6 +53,7 @@ use wapo_rpc::AppAddress;
 pub use app::AppHandle;
 pub(crate) use app::{App, Instance, Prospect};
 pub(crate) use app_settings::SettingsChange;
+pub(crate) use attester::{Attester, EvidenceError};
 use books::Books;
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use domains::PemIdentity;
@@ -95,6 +102,26 @@ pub(crate) struct WorkerLimits {
     pub(crate) query_time: Duration,
 }
 
+impl WorkerLimits {
+    fn new(config: &Config) -> Self {
+        Self {
+            memory_max_bytes: config.memory_max_bytes,
+            instances_max: config.instances_max,
+            memory_budget_bytes: config.memory_budget_bytes,
+            listen_ports: config.listen_ports.clone(),
+            trusted_proxies: match config.proxy_protocol.apps {
+                true => config.trusted_proxies.clone().into(),
+                false => Arc::default(),
+            },
+            on_demand_time: config.on_demand_time,
+            log_rate: config.log_rate,
+            drain_grace: config.drain_grace,
+            settle: config.settle,
+            query_time: config.patience.query,
+        }
+    }
+}
+
 /// Everything that the worker of one server owns.
 pub(crate) struct Worker {
     pub(crate) engine: Engine,
@@ -111,6 +138,11 @@ pub(crate) struct Worker {
     log_sink: Option<LogSink>,
     apps: RwLock<HashMap<AppAddress, Arc<App>>>,
     pub(crate) edge: Arc<Edge>,
+    pub(crate) attester: Arc<Attester>,
+    /// One change of the versions of keys at a time.
+    rotating: tokio::sync::Mutex<()>,
+    /// Told when attested certificates are to be looked at before their time.
+    attested_changed: Notify,
     ports: Arc<Ports>,
     root: RwLock<Option<Arc<App>>>,
     departed: RwLock<BTreeMap<u64, DepartedRecord>>,
@@ -160,27 +192,16 @@ impl Worker {
         let session = Session::open(Arc::clone(&store), contents.session.take()).await;
         let session = session.map_err(|error| StartError::Store(error.to_string()))?;
         let books = Books::new(Arc::clone(&store));
+        let (identity, session) = (Arc::new(identity), Arc::new(session));
+        let keys = std::mem::take(&mut contents.key_versions);
+        let attester = Attester::start(config, &identity, &session, keys)?;
         let worker = Arc::new(Self {
             engine,
-            identity: Arc::new(identity),
-            session: Arc::new(session),
+            identity,
+            session,
             blobs: BlobFolder::new(data.blobs(), config.blob_dir.clone())
                 .with_durability(data.durability()),
-            limits: WorkerLimits {
-                memory_max_bytes: config.memory_max_bytes,
-                instances_max: config.instances_max,
-                memory_budget_bytes: config.memory_budget_bytes,
-                listen_ports: config.listen_ports.clone(),
-                trusted_proxies: match config.proxy_protocol.apps {
-                    true => config.trusted_proxies.clone().into(),
-                    false => Arc::default(),
-                },
-                on_demand_time: config.on_demand_time,
-                log_rate: config.log_rate,
-                drain_grace: config.drain_grace,
-                settle: config.settle,
-                query_time: config.patience.query,
-            },
+            limits: WorkerLimits::new(config),
             egress: Arc::new(config.egress.clone()),
             quotas: WorkerQuotas::new(config.quotas, &config.worker_quotas),
             store,
@@ -189,6 +210,9 @@ impl Worker {
             log_sink: config.log_sink.clone(),
             apps: RwLock::default(),
             edge,
+            attester: Arc::new(attester),
+            rotating: tokio::sync::Mutex::default(),
+            attested_changed: Notify::new(),
             ports: Arc::default(),
             root: RwLock::default(),
             departed: RwLock::new(contents.departed),
@@ -230,7 +254,8 @@ impl Worker {
         let worker = Arc::clone(self);
         tokio::spawn(async move {
             let books = Arc::clone(&worker).keep_books();
-            tokio::join!(books, worker.keep_claims());
+            let attested = Arc::clone(&worker).keep_attested();
+            tokio::join!(books, worker.keep_claims(), attested);
         })
     }
 
@@ -378,6 +403,8 @@ impl Worker {
         Arc::new(AppEmbedder {
             address,
             identity: Arc::clone(&self.identity),
+            attester: Arc::clone(&self.attester),
+            quoting: Arc::new(Semaphore::new(1)),
             session: Arc::clone(&self.session),
             ledger: Arc::clone(ledger),
             quotas: Arc::clone(&quotas.live),

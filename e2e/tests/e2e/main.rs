@@ -9,6 +9,7 @@
 mod acme;
 mod admission;
 mod app_secrets;
+mod attestation;
 mod bad_input;
 mod billing;
 mod budgets;

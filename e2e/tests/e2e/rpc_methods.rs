@@ -52,7 +52,7 @@ impl Caller<'_> {
             para_id: 7,
         };
         let signed = call!(self, "SignRegisterInfo", registration => SignRegisterInfoResponse);
-        assert_eq!(signed.encoded_report, [0], "no enclave, no quote");
+        assert_eq!(signed.encoded_report[0], 1, "there is a quote");
         let endpoints = SignEndpointsArgs {
             endpoints: vec!["http://worker.example".to_owned()],
         };
@@ -148,6 +148,29 @@ impl Caller<'_> {
         let metrics = call!(self, "AppMetrics", Addresses::default() => AppMetricsResponse);
         assert_eq!((metrics.signature.len(), metrics.next_cursor), (64, 0));
     }
+
+    async fn evidence(&mut self, app: AppAddress) {
+        let evidence = call!(self, "WorkerEvidence", WorkerEvidenceArgs::default() => Evidence);
+        assert!(!evidence.evidence.is_empty());
+        let args = AppEvidenceArgs {
+            address: app.0.to_vec(),
+            nonce: b"nonce".to_vec(),
+        };
+        assert!(
+            !call!(self, "AppEvidence", args => Evidence)
+                .evidence
+                .is_empty()
+        );
+        let rotate = RotateKeysArgs::default();
+        assert_eq!(
+            call!(self, "RotateKeys", rotate => RotateKeysResponse).key_version,
+            2
+        );
+    }
+}
+
+fn simulated(config: &mut wapod::Config) {
+    config.attestation.mode = wapod::AttestationMode::Simulator;
 }
 
 /// A query that only the worker can read.
@@ -159,7 +182,7 @@ async fn seal(operator: &Operator, query: &QueryArgs) -> EncryptedQueryArgs {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_method_of_the_operator_works_in_both_encodings() {
     for encoding in [Encoding::Json, Encoding::Protobuf] {
-        let operator = Operator::start().await;
+        let operator = Operator::with(simulated).await;
         let mut caller = Caller {
             operator: &operator,
             encoding,
@@ -168,6 +191,7 @@ async fn every_method_of_the_operator_works_in_both_encodings() {
         caller.statements().await;
         let (blob, app) = caller.blob_and_app().await;
         caller.life(app).await;
+        caller.evidence(app).await;
         let query = QueryArgs {
             address: app.0.to_vec(),
             path: "/echo".to_owned(),
@@ -202,9 +226,9 @@ async fn every_method_of_the_operator_works_in_both_encodings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_method_for_users_works_in_both_encodings() {
-    let operator = Operator::start().await;
+    let operator = Operator::with(simulated).await;
     let app = operator.deploy(&guest("query")).await;
-    assert_eq!(UserMethod::ALL.len(), 3);
+    assert_eq!(UserMethod::ALL.len(), 5);
     let query = QueryArgs {
         address: app.0.to_vec(),
         path: "/echo".to_owned(),
@@ -223,6 +247,21 @@ async fn every_method_for_users_works_in_both_encodings() {
         answer.expect_status(200);
         let answer: QueryResponse = encoding.decode(&answer.body).unwrap();
         assert_eq!(answer.output, b"ping");
+        for nonce in [Vec::new(), b"nonce".to_vec()] {
+            let url = operator.user_url(&format!("/prpc/User.WorkerEvidence{flag}"));
+            let args = WorkerEvidenceArgs {
+                nonce: nonce.clone(),
+            };
+            let answer = client::post(&url, encoding.encode(&args)).await;
+            let answer: Evidence = encoding.decode(&answer.body).unwrap();
+            assert!(!answer.evidence.is_empty());
+            let url = operator.user_url(&format!("/prpc/User.AppEvidence{flag}"));
+            let address = app.0.to_vec();
+            let args = AppEvidenceArgs { address, nonce };
+            let answer = client::post(&url, encoding.encode(&args)).await;
+            let answer: Evidence = encoding.decode(&answer.body).unwrap();
+            assert!(!answer.evidence.is_empty());
+        }
         let url = operator.user_url(&format!("/prpc/User.Info{flag}"));
         let answer = client::post(&url, encoding.encode(&Empty {})).await;
         let info: WorkerInfo = encoding.decode(&answer.body).unwrap();

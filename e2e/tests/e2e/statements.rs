@@ -14,7 +14,7 @@ const DESCRIPTION: u8 = 103;
 const SESSION: u8 = 104;
 
 /// Whether a signature is the worker's, over a statement of this content type.
-fn verifies(key: &[u8], content_type: u8, statement: &[u8], signature: &[u8]) -> bool {
+pub(crate) fn verifies(key: &[u8], content_type: u8, statement: &[u8], signature: &[u8]) -> bool {
     let key = schnorrkel::PublicKey::from_bytes(key).unwrap();
     let signature = schnorrkel::Signature::from_bytes(signature).unwrap();
     let message = [&[0xff, content_type], statement].concat();

@@ -40,6 +40,15 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     })
 }
 
+/// What stands behind the worker's evidence.
+fn attestation(info: &WorkerInfo) -> String {
+    match info.attestation.as_str() {
+        "" => "none: the worker cannot prove what it is".to_owned(),
+        "simulator" => "simulator: proves nothing, for development only".to_owned(),
+        source => source.to_owned(),
+    }
+}
+
 fn summary(info: &WorkerInfo, url: &str) -> Table {
     let hex_or = |bytes: &[u8], none: &str| match bytes {
         [] => none.to_owned(),
@@ -53,6 +62,7 @@ fn summary(info: &WorkerInfo, url: &str) -> Table {
         hex_or(&info.session, "none; `wapo init` begins one"),
     );
     table.pair("gateway", gateway(info));
+    table.pair("attestation", attestation(info));
     table.pair("apps", human::count(info.deployed_apps));
     if info.safe_mode {
         table.pair("safe mode", "on: apps start only by hand");

@@ -94,6 +94,10 @@ macro_rules! app_messages {
                 /// others it has what the worker gives every app, or, when it replaces
                 /// another one, what that one had. The value `default` takes one away.
                 quotas: [StringPair] = 101,
+                /// Whether the worker ends TLS for the app's names at the shared TLS port
+                /// with a certificate that has the app's evidence, and keeps it new. A
+                /// domain with a certificate of its own keeps that.
+                attested: bool = 150,
             }
             /// Changes what the operator allows an app, while it runs.
             AppSettingsSetArgs {

@@ -17,6 +17,12 @@ macro_rules! for_each_user_method {
             Query: query(QueryArgs) -> QueryResponse, post, query;
             /// Asks an app what nobody on the way can read. The answer is not encrypted.
             EncryptedQuery: encrypted_query(EncryptedQueryArgs) -> QueryResponse, post, query;
+            /// Evidence of the worker: its claims and a quote over them. With a nonce the
+            /// quote is made for this call, of which a few a second are for everyone.
+            WorkerEvidence: worker_evidence(WorkerEvidenceArgs) -> Evidence, get, call;
+            /// Evidence of an app: that of the worker, and the app's claims with the
+            /// worker's signature. With a nonce as for the worker.
+            AppEvidence: app_evidence(AppEvidenceArgs) -> Evidence, post, call;
         }
     };
 }
@@ -92,6 +98,14 @@ macro_rules! for_each_operation_method {
             DomainAdd: domain_add(DomainAddArgs) -> Empty, post, call;
             /// Takes a domain from an app. Answers whether it had it.
             DomainRemove: domain_remove(DomainRemoveArgs) -> Boolean, post, call;
+            /// Evidence of the worker, as everyone gets it; with a nonce, from places of the
+            /// operator's own.
+            WorkerEvidence: worker_evidence(WorkerEvidenceArgs) -> Evidence, get, call;
+            /// Evidence of an app, likewise.
+            AppEvidence: app_evidence(AppEvidenceArgs) -> Evidence, post, call;
+            /// Raises the version of an app's key, or of the worker's keys for queries and
+            /// answers. The old one is in no new evidence.
+            RotateKeys: rotate_keys(RotateKeysArgs) -> RotateKeysResponse, post, call;
         }
     };
 }

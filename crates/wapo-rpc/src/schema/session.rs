@@ -63,6 +63,35 @@ macro_rules! session_messages {
                 /// SCALE `SignedWorkerDescription`, content type 103.
                 encoded_signed_description: bytes = 1,
             }
+            /// Asks a worker what it can prove of itself.
+            WorkerEvidenceArgs {
+                /// At most 64 random bytes that the quote is to be newer than; empty for the
+                /// evidence that the worker has, which costs no quote.
+                nonce: bytes = 1,
+            }
+            /// Asks a worker what it can prove of an app.
+            AppEvidenceArgs {
+                /// Address of the app, 32 bytes.
+                address: bytes = 1,
+                /// As for the worker.
+                nonce: bytes = 2,
+            }
+            /// What a worker can prove.
+            Evidence {
+                /// SCALE `WorkerEvidence` or `AppEvidence`, as was asked.
+                evidence: bytes = 1,
+            }
+            /// Gives up a key.
+            RotateKeysArgs {
+                /// Address of the app, 32 bytes; empty for the worker's own keys, for
+                /// queries and answers.
+                address: bytes = 1,
+            }
+            /// A key that was given up.
+            RotateKeysResponse {
+                /// Version of the new one.
+                key_version: u32 = 1,
+            }
         }
     };
 }

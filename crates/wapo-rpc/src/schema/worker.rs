@@ -63,6 +63,9 @@ macro_rules! worker_messages {
                 /// Where apps are reached by server name with TLS, as `host:port`; empty when
                 /// there is no such port; on the admin port only.
                 tls_address: string = 140,
+                /// What stands behind the worker's quotes: `sgx`, `tdx`, `sev-snp`, or
+                /// `simulator`, which proves nothing; empty when there are none.
+                attestation: string = 150,
             }
             /// Something of which there is a bounded amount.
             Budget {

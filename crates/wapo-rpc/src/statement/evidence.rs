@@ -127,7 +127,7 @@ pub struct AppLimits {
     pub memory_bytes: u64,
     /// Instances at most.
     pub instances: u32,
-    /// Gas in all; 0 for no limit.
+    /// Gas of one instance; 0 for no limit.
     pub gas_max: u64,
 }
 
@@ -169,6 +169,13 @@ pub struct AppClaims {
 impl AppClaims {
     /// The version that is in use.
     pub const VERSION: u8 = 1;
+
+    /// Encoded, all that the app's key follows from beside the worker's: its address,
+    /// code, arguments, environment, limits, and the version of the key.
+    pub fn key_parameters(&self) -> Vec<u8> {
+        let program = (&self.address, &self.code_hash, &self.args, &self.env_hash);
+        (program, &self.limits, self.key_version).encode()
+    }
 }
 
 impl Statement for AppClaims {
@@ -284,6 +291,27 @@ mod tests {
         .concat();
         assert_eq!(hex::encode(app_claims().encode()), expected);
         assert_eq!(decode(&app_claims().encode()), Ok(app_claims()));
+    }
+
+    #[test]
+    fn an_apps_key_follows_from_what_it_is_and_not_from_the_time() {
+        let expected = [
+            &"04".repeat(32),
+            "247368613235363a6162",
+            "040461",
+            &"06".repeat(32),
+            "070000000000000008000000090000000000000",
+            "00a000000",
+        ]
+        .concat();
+        assert_eq!(hex::encode(app_claims().key_parameters()), expected);
+        let later = AppClaims {
+            issued_at: 99,
+            nonce: [1].into(),
+            deployment: [9; 32],
+            ..app_claims()
+        };
+        assert_eq!(later.key_parameters(), app_claims().key_parameters());
     }
 
     #[test]

@@ -32,6 +32,7 @@ mod connection;
 mod console;
 mod door;
 mod error;
+mod evidence;
 mod figures;
 mod frames;
 mod framing;

@@ -12,12 +12,13 @@ use hyper::{Response, StatusCode};
 use tokio::sync::Notify;
 use wapo_host::PortRanges;
 use wapo_rpc::message::{
-    Address, Addresses, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse, AppSettings,
-    AppSettingsResponse, AppSettingsSetArgs, AppUsage, AppVisitArgs, AppVisitResponse, Blob,
-    Boolean, Budget, DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, InitArgs,
-    InitResponse, InstanceInfo, Number, ResizeArgs, SecretRemoveArgs, SecretSetArgs,
-    SetBenchAppArgs, SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs,
-    SignRegisterInfoResponse, SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerInfo,
+    Address, Addresses, AppEvidenceArgs, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse,
+    AppSettings, AppSettingsResponse, AppSettingsSetArgs, AppUsage, AppVisitArgs, AppVisitResponse,
+    Blob, Boolean, Budget, DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty,
+    Evidence, InitArgs, InitResponse, InstanceInfo, Number, ResizeArgs, RotateKeysArgs,
+    RotateKeysResponse, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs,
+    SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
+    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerEvidenceArgs, WorkerInfo,
 };
 use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
@@ -27,9 +28,11 @@ use super::all_budgets::{AllBudgets, Row};
 use super::body::Body;
 use super::call::{Call, Refusal};
 use super::error::call_error;
+use super::evidence;
 use super::gateway::visit;
 use super::quotas;
 use super::user::{encrypted_query, query};
+use crate::attestation::Asker;
 use crate::blobs::{BlobError, BlobName};
 use crate::error::AppError;
 use crate::limits::SETTLE_MAX;
@@ -57,6 +60,12 @@ struct Fault(String);
 
 impl From<AppError> for Fault {
     fn from(error: AppError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl From<evidence::NoEvidence> for Fault {
+    fn from(error: evidence::NoEvidence) -> Self {
         Self(error.to_string())
     }
 }
@@ -159,7 +168,7 @@ impl Operator {
         &self,
         args: SignRegisterInfoArgs,
     ) -> Result<SignRegisterInfoResponse, Fault> {
-        Ok(self.worker.register_info(&args)?)
+        Ok(self.worker.register_info(&args).await?)
     }
 
     async fn sign_endpoints(
@@ -339,6 +348,23 @@ impl Operator {
         Ok(Empty {})
     }
 
+    async fn rotate_keys(&self, args: RotateKeysArgs) -> Result<RotateKeysResponse, Fault> {
+        let app = match args.address.as_slice() {
+            [] => None,
+            address => Some(AppAddress::from_bytes(address)?),
+        };
+        let key_version = self.worker.rotate_keys(app).await?;
+        Ok(RotateKeysResponse { key_version })
+    }
+
+    async fn worker_evidence(&self, args: WorkerEvidenceArgs) -> Result<Evidence, Fault> {
+        Ok(evidence::worker(&self.worker, args, Asker::Worker).await?)
+    }
+
+    async fn app_evidence(&self, args: AppEvidenceArgs) -> Result<Evidence, Fault> {
+        Ok(evidence::app(&self.worker, args, Asker::Worker).await?)
+    }
+
     async fn domain_remove(&self, args: DomainRemoveArgs) -> Result<Boolean, Fault> {
         let address = AppAddress::from_bytes(&args.address)?;
         let value = self.worker.remove_domain(address, &args.domain).await?;
@@ -433,6 +459,7 @@ fn settings(asked: AppSettings) -> Result<Settings, String> {
         egress_only_allowed: asked.egress_only_allowed,
         // Decided with those of the app that it replaces.
         quotas: Vec::new(),
+        attested: asked.attested,
     })
 }
 
@@ -489,6 +516,7 @@ pub(super) fn app_settings(settings: &Settings) -> AppSettings {
         egress_deny: settings.egress_deny.clone(),
         egress_only_allowed: settings.egress_only_allowed,
         quotas: quotas::pairs(settings),
+        attested: settings.attested,
     }
 }
 

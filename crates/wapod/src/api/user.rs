@@ -10,14 +10,16 @@ use hyper::header::{
     ACCESS_CONTROL_MAX_AGE, HeaderValue,
 };
 use hyper::{Method as HttpMethod, Request, Response, StatusCode};
-use wapo_rpc::message::EncryptedQueryArgs;
+use wapo_rpc::message::{EncryptedQueryArgs, Evidence};
 use wapo_rpc::{Method, QueryArgs, QueryResponse, UserMethod};
 
 use super::body::Body;
 use super::call::{self, Call, Read, Refusal};
 use super::clients::Caller;
 use super::error::{ApiError, call_failed};
+use super::evidence::{self, NoEvidence};
 use super::request_body::RequestBody;
+use crate::attestation::Asker;
 use crate::error::WorkerError;
 use crate::worker::{Query, Worker};
 
@@ -65,7 +67,25 @@ async fn run(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Refusa
         Method::User(UserMethod::Info) => Ok(call.answer(&worker.info()).await),
         Method::User(UserMethod::Query) => query(worker, call).await,
         Method::User(UserMethod::EncryptedQuery) => encrypted_query(worker, call).await,
+        Method::User(UserMethod::WorkerEvidence) => {
+            let args = call.arguments().await?;
+            evidence_answer(call, evidence::worker(worker, args, Asker::Stranger).await).await
+        }
+        Method::User(UserMethod::AppEvidence) => {
+            let args = call.arguments().await?;
+            evidence_answer(call, evidence::app(worker, args, Asker::Stranger).await).await
+        }
         Method::Operation(_) => Err(call.refuse("method Not Found")),
+    }
+}
+
+async fn evidence_answer(
+    call: &Call,
+    made: Result<Evidence, NoEvidence>,
+) -> Result<Response<Body>, Refusal> {
+    match made {
+        Ok(made) => Ok(call.answer(&made).await),
+        Err(error) => Err(call.refuse(&error.to_string())),
     }
 }
 

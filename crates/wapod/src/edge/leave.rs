@@ -2,18 +2,18 @@
 //! them.
 //!
 //! An app leaves a name to the gateway by not serving it itself. That takes a certificate of
-//! the daemon: of the domain, which an operator gave with it, or that of the port, which is
-//! for names below the base domain. Sessions are resumed within one app; names that are no
+//! the daemon: of the domain, which an operator gave with it, that which attests the app, if
+//! it was deployed so, or that of the port, which is for names below the base domain. Sessions are resumed within one app; names that are no
 //! app's (the base domain itself, say) have tickets of their own. Called by `port`.
 
 use std::sync::Arc;
 
 use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
-use wapo_sni::{ClientHello, ServerName};
+use wapo_sni::{ClientHello, Pattern, ServerName};
 
 use super::certificates::ACME_TLS;
-use super::{Edge, Found, tickets};
+use super::{Edge, Found, certificate, tickets};
 
 /// The protocols within TLS, the better one first.
 const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
@@ -42,13 +42,23 @@ pub(super) fn to_authority(edge: &Edge, name: &ServerName, hello: &ClientHello) 
     })
 }
 
+/// The certificate that attests the app with a name, if it is to have one; but a domain's
+/// own, which an operator gave, is preferred.
+fn attested(edge: &Edge, name: &ServerName, found: Option<&Found>) -> Option<Arc<CertifiedKey>> {
+    let certificate = found?.app.attested()?;
+    let pattern = Pattern::Exact(name.clone());
+    let has_own = edge.certificates.has_domain(&pattern);
+    let is_good = !has_own && certificate::is_for(&certificate, &pattern).is_ok();
+    is_good.then_some(certificate)
+}
+
 /// What a name is left to the gateway with; `None` when a guest serves it, or the daemon has
 /// no certificate for it.
 pub(super) fn to_gateway(edge: &Edge, name: &ServerName, found: Option<&Found>) -> Option<Left> {
     if found.is_some_and(|found| found.serving.is_some()) {
         return None;
     }
-    let certificate = edge.certificates.find(name)?;
+    let certificate = attested(edge, name, found).or_else(|| edge.certificates.find(name))?;
     let (configs, tickets) = match found {
         Some(found) => (found.kin.configs(), found.kin.tickets()),
         None => (edge.certificates.configs(), edge.certificates.tickets()),

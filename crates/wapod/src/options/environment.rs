@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use wapo_host::net::proxy::Proxy;
 use wapod::{AdminToken, ByteSize};
 
+use super::attestation::Measured;
 use super::egress::ProxyVariables;
 use super::layer::{KEYS, Layer, similar};
 
@@ -16,6 +17,8 @@ const SERVERS: [&str; 2] = ["WAPOD_ADMIN_", "WAPOD_USER_"];
 pub(crate) struct Environment {
     pub(super) layer: Layer,
     pub(super) enclave_bytes: Option<ByteSize>,
+    /// What an enclave's measurement covers.
+    pub(super) measured: Measured,
     /// What to log, as `RUST_LOG` has it.
     pub(crate) log_filter: Option<String>,
     /// Whether nothing about apps may be logged.
@@ -69,6 +72,7 @@ impl Environment {
             "WAPOD_ENCLAVE_SIZE" => {
                 self.enclave_bytes = Some(value.parse().map_err(fails)?);
             }
+            "WAPOD_MEASURED" => self.measured = value.parse().map_err(fails)?,
             "RUST_LOG" => self.log_filter = Some(value),
             "RUST_LOG_SANITIZED" => self.is_log_sanitized = value == "true",
             "NO_COLOR" => self.has_no_color = true,

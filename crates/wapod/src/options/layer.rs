@@ -14,6 +14,7 @@ use wapod::mistakes::{self, value};
 use wapod::{AdminToken, ByteSize, ProxyProtocol, QuotaList};
 
 use super::acme::Acme;
+use super::attestation::Attestation;
 use super::egress::Egress;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
@@ -210,6 +211,9 @@ pub(crate) struct Layer {
 
     #[command(flatten)]
     pub(super) acme: Acme,
+
+    #[command(flatten)]
+    pub(super) attestation: Attestation,
 }
 
 /// Takes any text: clap would repeat a refused one.
@@ -321,6 +325,15 @@ pub(super) const KEYS: &[(&str, Set)] = &[
         set(&mut layer.timeouts.query_timeout, text)
     }),
     ("user-tls", |layer, text| set(&mut layer.tls.user_tls, text)),
+    ("attestation", |layer, text| {
+        set(&mut layer.attestation.attestation, text)
+    }),
+    ("attestation-dir", |layer, text| {
+        set(&mut layer.attestation.attestation_dir, text)
+    }),
+    ("attestation-reports-dir", |layer, text| {
+        set(&mut layer.attestation.attestation_reports_dir, text)
+    }),
     ("acme", |layer, text| set(&mut layer.acme.acme, text)),
     ("acme-agree-to-terms", |layer, text| {
         set(&mut layer.acme.acme_agree_to_terms, text)

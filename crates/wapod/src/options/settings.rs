@@ -10,6 +10,7 @@ use wapod::{
 };
 
 use super::acme;
+use super::attestation;
 use super::egress::{self, ProxyVariables};
 use super::layer::Layer;
 use super::small_file::read_small;
@@ -114,6 +115,11 @@ impl Picker<'_> {
         value
     }
 
+    /// Names of what was taken so far, each with its source.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.rows.iter().map(|row| (row.name, row.source.as_str()))
+    }
+
     pub(super) fn show(&mut self, name: &'static str, value: &impl Display, source: String) {
         let text = value.to_string();
         let is_bare = text == "true" || text == "false" || text.parse::<u64>().is_ok();
@@ -146,6 +152,8 @@ impl Display for Size {
 pub(super) struct Machine {
     /// Size of the enclave.
     pub(super) enclave_bytes: Option<ByteSize>,
+    /// What its measurement covers.
+    pub(super) measured: attestation::Measured,
     /// Variables of the environment that name proxies.
     pub(super) proxies: ProxyVariables,
 }
@@ -203,6 +211,7 @@ pub(super) fn resolve(
     }
     egress::rules(&mut picker, &mut config, &mut warnings)?;
     config.proxies = egress::proxies(&mut picker, &machine.proxies, &mut warnings)?;
+    attestation::settings(&mut picker, &mut config, machine.measured);
     Ok(Settings {
         config,
         data_dir,

@@ -386,3 +386,54 @@ fn rules_of_the_worker_come_from_the_nearest_source() {
     let line = format!("--egress-allow {}", many.join(","));
     assert!(error(&line, &[]).contains("are more than"));
 }
+
+#[test]
+fn evidence_lists_what_the_host_decided_and_no_measurement_covers() {
+    let variables = [
+        ("WAPOD_MAX_INSTANCES", "7"),
+        ("WAPOD_ADMIN_TOKEN", "secret"),
+    ];
+    let listed = |line: &str, measured: &str| {
+        let variables = [&variables[..], &[("WAPOD_MEASURED", measured)]].concat();
+        let all = settings(line, &variables, "settle = 2\n").expect("valid");
+        all.config.attestation.host_controlled
+    };
+    let line = "--attestation simulator -m 64M --log-format json";
+    assert_eq!(
+        listed(line, ""),
+        [
+            "admin-token",
+            "attestation",
+            "instance-memory-size",
+            "max-instances",
+            "settle"
+        ]
+    );
+    assert_eq!(
+        listed(line, "command-line"),
+        ["admin-token", "max-instances", "settle"]
+    );
+    assert_eq!(listed(line, "command-line, environment"), ["settle"]);
+    assert_eq!(listed(line, "environment,file,command-line"), [""; 0]);
+    let text = error("", &[("WAPOD_MEASURED", "all")]);
+    assert!(text.contains("WAPOD_MEASURED: `all`"), "{text}");
+}
+
+#[test]
+fn a_simulator_is_used_only_where_it_is_asked_for() {
+    let mode = |line| {
+        settings(line, &[], "")
+            .expect("valid")
+            .config
+            .attestation
+            .mode
+    };
+    assert_eq!(mode(""), wapod::AttestationMode::Auto);
+    assert_eq!(mode("--attestation off"), wapod::AttestationMode::Off);
+    assert_eq!(
+        mode("--attestation simulator"),
+        wapod::AttestationMode::Simulator
+    );
+    let text = error("--attestation sgx", &[]);
+    assert!(text.contains("auto, simulator or off"), "{text}");
+}

@@ -5,6 +5,7 @@
 //! that it is newer. Fields of a version never change; a record that has to is
 //! given the next number, and its [`Record::older`] converts what came before.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -28,9 +29,9 @@ pub(super) trait Record: Encode + Decode {
 impl Record for AppRecord {
     /// Version 1 had no `cors`, version 2 nothing about what is denied, version 3 no
     /// `quotas`: these are the last of the settings. Version 4 had no `domains`, which
-    /// follow the settings, version 5 no `more_listen_ports`, which follow those, and version 6 no
-    /// `claims`, which follow those.
-    const VERSION: u8 = 7;
+    /// follow the settings, version 5 no `more_listen_ports`, which follow those, version 6 no
+    /// `claims`, which follow those, and version 7 no `attested`, which follows those.
+    const VERSION: u8 = 8;
 
     fn older(version: u8, content: &[u8]) -> Option<Self> {
         // What each version from the second one on has added at the end.
@@ -41,6 +42,7 @@ impl Record for AppRecord {
             Vec::<DomainRecord>::new().encode(),
             Vec::<(u16, u16)>::new().encode(),
             Vec::<String>::new().encode(),
+            false.encode(),
         ];
         let missing = added.get(usize::from(version.checked_sub(1)?)..)?;
         let whole = [content, &missing.concat()].concat();
@@ -48,6 +50,7 @@ impl Record for AppRecord {
     }
 }
 
+impl Record for KeyVersions {}
 impl Record for SessionRecord {}
 impl Record for UsageRecord {}
 impl Record for DepartedRecord {}
@@ -107,6 +110,8 @@ pub(crate) struct AppRecord {
     pub(crate) more_listen_ports: Vec<(u16, u16)>,
     /// Names that it has at the shared TLS port because it asked for them first.
     pub(crate) claims: Vec<String>,
+    /// Of the settings; see [`whole`](Self::whole).
+    pub(crate) attested: bool,
 }
 
 /// A domain that leads to an app.
@@ -126,6 +131,7 @@ impl AppRecord {
     /// With what is written behind the settings where it belongs.
     pub(crate) fn whole(mut self) -> Self {
         self.settings.more_listen_ports = std::mem::take(&mut self.more_listen_ports);
+        self.settings.attested = self.attested;
         self
     }
 }
@@ -198,6 +204,10 @@ pub(crate) struct Settings {
     pub(crate) egress_only_allowed: bool,
     /// Quotas of its own; of all others it has what the worker gives every app.
     pub(crate) quotas: Vec<QuotaEntry>,
+    /// Whether the daemon ends TLS for its names with a certificate that attests it. A
+    /// record has it at its end.
+    #[codec(skip)]
+    pub(crate) attested: bool,
 }
 
 /// A quota of an app, by its name: a daemon that does not know it leaves it out.
@@ -403,6 +413,46 @@ pub(crate) struct DepartedRecord {
     pub(crate) totals: Totals,
 }
 
+/// Versions of keys that are beyond the first.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Encode, Decode)]
+pub(crate) struct KeyVersions {
+    /// How often the worker's own keys were changed.
+    worker_changes: u32,
+    /// How often the key of an app was changed, by its address.
+    app_changes: BTreeMap<[u8; 32], u32>,
+}
+
+impl KeyVersions {
+    /// The version of the worker's keys for queries and answers.
+    pub(crate) fn worker(&self) -> u32 {
+        self.worker_changes.saturating_add(1)
+    }
+
+    /// The version of the key of an app.
+    pub(crate) fn of(&self, app: &AppAddress) -> u32 {
+        let changes = self.app_changes.get(&app.0);
+        changes.copied().unwrap_or_default().saturating_add(1)
+    }
+
+    /// Goes on to the next version of an app's key, or of the worker's, and says which
+    /// that is; `None` after the last.
+    pub(crate) fn raise(&mut self, app: Option<AppAddress>) -> Option<u32> {
+        let changes = match app {
+            Some(app) => self.app_changes.entry(app.0).or_default(),
+            None => &mut self.worker_changes,
+        };
+        *changes = changes
+            .checked_add(1)
+            .filter(|changes| *changes < u32::MAX)?;
+        Some(*changes + 1)
+    }
+
+    /// Apps whose key was changed.
+    pub(crate) fn len(&self) -> usize {
+        self.app_changes.len()
+    }
+}
+
 /// Which app the worker's speed is measured with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Encode, Decode)]
 pub(crate) struct BenchRecord {
@@ -452,6 +502,21 @@ mod tests {
             ..record
         };
         assert!(!more.says_no_more_than(&record));
+    }
+
+    #[test]
+    fn versions_of_keys_begin_with_one_and_rise_each_for_itself() {
+        let mut versions = KeyVersions::default();
+        let (one, other) = (AppAddress([1; 32]), AppAddress([2; 32]));
+        assert_eq!((versions.worker(), versions.of(&one)), (1, 1));
+        assert_eq!(versions.raise(Some(one)), Some(2));
+        assert_eq!(versions.raise(Some(one)), Some(3));
+        assert_eq!(versions.raise(None), Some(2));
+        assert_eq!((versions.of(&one), versions.of(&other)), (3, 1));
+        assert_eq!((versions.worker(), versions.len()), (2, 1));
+        versions.worker_changes = u32::MAX - 1;
+        assert_eq!(versions.raise(None), None);
+        assert_eq!(decode(&encode(&versions)), Ok(versions));
     }
 
     #[test]

@@ -20,6 +20,7 @@ fn app(label: &str, serial: u64) -> Box<AppRecord> {
         domains: Vec::new(),
         more_listen_ports: Vec::new(),
         claims: Vec::new(),
+        attested: false,
     })
 }
 
@@ -455,7 +456,7 @@ fn apps_of_every_version_are_read() {
     let written = records::encode(&now);
     // Each added an empty list or a flag, or both, behind what there was before.
     let mut content = &written[1..];
-    for (version, bytes) in [(6, 1), (5, 1), (4, 1), (3, 1), (2, 2), (1, 1)] {
+    for (version, bytes) in [(7, 1), (6, 1), (5, 1), (4, 1), (3, 1), (2, 2), (1, 1)] {
         content = &content[..content.len() - bytes];
         let older = [&[version], content].concat();
         assert_eq!(

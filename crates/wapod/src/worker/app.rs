@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
@@ -19,6 +19,8 @@ use wapo_host::{
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
+use super::attested::Held;
+use super::condition::Condition;
 use super::domains::{self, Domains};
 use super::egress::LiveEgress;
 use super::latency::Latency;
@@ -68,6 +70,8 @@ pub(crate) struct App {
     pub(super) is_written: AtomicBool,
     /// Since when lines about failed requests are counted, and how many.
     complaints: Mutex<(Instant, u32)>,
+    /// Its certificate at the shared TLS port, if the daemon has one for it.
+    pub(super) attested: RwLock<Option<Held>>,
     state: Mutex<AppState>,
 }
 
@@ -226,39 +230,6 @@ pub(crate) enum Prospect {
     None,
 }
 
-/// Condition of an app, in one word.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Condition {
-    /// Nobody wants it to run.
-    Stopped,
-    /// Its first instance is being made.
-    Starting,
-    /// It serves.
-    Running,
-    /// It crashed and starts again after a pause.
-    Waiting,
-    /// It did its work and ended by itself.
-    Finished,
-    /// It ended and stays ended.
-    Failed,
-    /// It runs on demand, and nobody demands anything.
-    Idle,
-}
-
-impl Condition {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Waiting => "waiting",
-            Self::Finished => "finished",
-            Self::Failed => "failed",
-            Self::Idle => "idle",
-        }
-    }
-}
-
 impl App {
     pub(super) fn new(
         record: AppRecord,
@@ -289,6 +260,7 @@ impl App {
             changed: Notify::new(),
             is_written: AtomicBool::new(false),
             complaints: Mutex::new((Instant::now(), 0)),
+            attested: RwLock::new(None),
             state: Mutex::new(AppState {
                 name: record.name,
                 domains: domains::by_name(record.domains),
@@ -353,6 +325,7 @@ impl App {
             domains: state.domains.values().cloned().collect(),
             more_listen_ports: self.settings.more_listen_ports.clone(),
             claims,
+            attested: self.settings.attested,
         }
     }
 

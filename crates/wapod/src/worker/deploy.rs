@@ -232,6 +232,7 @@ impl Worker {
             more_listen_ports: Vec::new(),
             // Nor has it asked for any.
             claims: Vec::new(),
+            attested: deployment.settings.attested,
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
@@ -315,6 +316,7 @@ impl Worker {
             Some(old) => self.replace(app, old, deployment, changes).await?,
             None => self.write_record(app, changes).await?,
         }
+        self.attest_early(app).await;
         Ok(instances.into_iter().next())
     }
 

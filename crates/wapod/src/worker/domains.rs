@@ -108,6 +108,7 @@ impl Worker {
             self.edge.certificates().set_domain(pattern, certificate);
         }
         self.edge.certificates().names_changed();
+        self.attested_changed.notify_one();
         Ok(())
     }
 
@@ -140,6 +141,7 @@ impl Worker {
         }
         self.edge.unbind(&app, pattern);
         self.edge.certificates().names_changed();
+        self.attested_changed.notify_one();
         Ok(true)
     }
 

@@ -48,6 +48,10 @@ impl Worker {
                 .map(|ports| ports.to_string().replace("..", "-"))
                 .unwrap_or_default(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            attestation: self
+                .attester
+                .source()
+                .map_or_else(String::new, |source| source.name().to_owned()),
             ..WorkerInfo::default()
         }
     }
@@ -121,7 +125,7 @@ impl Worker {
     /// # Errors
     ///
     /// [`AppError::Refused`] for arguments that cannot be read.
-    pub(crate) fn register_info(
+    pub(crate) async fn register_info(
         &self,
         args: &SignRegisterInfoArgs,
     ) -> Result<SignRegisterInfoResponse, AppError> {
@@ -133,10 +137,11 @@ impl Worker {
             operator,
             args.para_id,
         );
-        // Quotes exist inside enclaves only.
-        let report: Option<AttestationReport> = None;
+        let encoded_runtime_info = info.encode();
+        let report: Option<AttestationReport> =
+            self.attester.registration(&encoded_runtime_info).await;
         Ok(SignRegisterInfoResponse {
-            encoded_runtime_info: info.encode(),
+            encoded_runtime_info,
             encoded_report: report.encode(),
         })
     }

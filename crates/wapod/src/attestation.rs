@@ -1,0 +1,178 @@
+//! Attestation: quotes of the hardware that the worker runs in.
+//!
+//! [`find`] looks for a source at start: Gramine's files inside SGX, the kernel's
+//! reports in a machine of TDX or SEV-SNP, or a simulator that the operator asked
+//! for. All are one trait, [`QuoteSource`], whose calls block; [`Quoter`] makes them
+//! one at a time, on a thread of its own, for whoever may wait in its line. What
+//! goes into a quote is decided in `worker::evidence`; nothing here knows of
+//! claims. The folders are settings, so that tests play the hardware with files.
+
+mod configfs;
+mod gramine;
+mod quoter;
+mod report_place;
+mod simulator;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use wapo_crypto::report_data::REPORT_DATA_BYTES;
+use wapo_rpc::statement::Quote;
+
+pub(crate) use quoter::{Asker, QuoteError, Quoter};
+pub(crate) use simulator::SimulatedHardware;
+
+/// Where Gramine has its files.
+const GRAMINE_DIR: &str = "/dev/attestation";
+/// Where the kernel has reports.
+const REPORTS_DIR: &str = "/sys/kernel/config/tsm/report";
+
+/// Which hardware the worker asks.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum AttestationMode {
+    /// None, also where there is some.
+    #[default]
+    Off,
+    /// What there is, if anything.
+    Auto,
+    /// None: quotes that prove nothing, for development.
+    Simulator,
+}
+
+impl AttestationMode {
+    const NAMES: [(Self, &str); 3] = [
+        (Self::Off, "off"),
+        (Self::Auto, "auto"),
+        (Self::Simulator, "simulator"),
+    ];
+}
+
+impl FromStr for AttestationMode {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::NAMES.iter().find(|(_, name)| *name == text);
+        named
+            .map(|(mode, _)| *mode)
+            .ok_or("write auto, simulator or off")
+    }
+}
+
+impl fmt::Display for AttestationMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = Self::NAMES.iter().find(|(mode, _)| mode == self);
+        f.write_str(named.map_or("", |(_, name)| name))
+    }
+}
+
+/// How a server proves what it runs in.
+#[derive(Clone, Debug)]
+pub struct AttestationSettings {
+    /// Which hardware is asked.
+    pub mode: AttestationMode,
+    /// Folder of Gramine's files.
+    pub gramine_dir: PathBuf,
+    /// Folder of the kernel's reports.
+    pub reports_dir: PathBuf,
+    /// Where collateral is fetched; `None` for nowhere.
+    pub pccs: Option<String>,
+    /// Settings that the host decided and that no measurement covers.
+    pub host_controlled: Vec<String>,
+}
+
+impl Default for AttestationSettings {
+    /// No hardware is asked.
+    fn default() -> Self {
+        Self {
+            mode: AttestationMode::Off,
+            gramine_dir: GRAMINE_DIR.into(),
+            reports_dir: REPORTS_DIR.into(),
+            pccs: None,
+            host_controlled: Vec::new(),
+        }
+    }
+}
+
+/// What stands behind quotes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum SourceKind {
+    Sgx,
+    Tdx,
+    SevSnp,
+    Simulator,
+}
+
+impl SourceKind {
+    /// The word for people and programs.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sgx => "sgx",
+            Self::Tdx => "tdx",
+            Self::SevSnp => "sev-snp",
+            Self::Simulator => "simulator",
+        }
+    }
+}
+
+/// Report data of a quote.
+pub(crate) type ReportData = [u8; REPORT_DATA_BYTES];
+
+/// Something that makes quotes. Its calls block.
+trait QuoteSource: Send {
+    /// What it is.
+    fn kind(&self) -> SourceKind;
+
+    /// Makes a quote with this report data.
+    fn quote(&mut self, report_data: &ReportData) -> Result<Quote, SourceError>;
+}
+
+/// Why a source made no quote. For the log, not for clients.
+#[derive(Debug, thiserror::Error)]
+enum SourceError {
+    /// A file.
+    #[error("{}: {error}", path.display())]
+    File {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    /// What came is no quote, or one of something else.
+    #[error("{0}")]
+    Wrong(String),
+}
+
+/// A source with its thread, and who makes collateral if that is a simulator.
+pub(crate) type Found = (Option<Quoter>, Option<SimulatedHardware>);
+
+/// Looks for a source, and starts its thread. Blocks.
+///
+/// # Errors
+///
+/// A text of one line when the simulator cannot be set up or a thread cannot be started.
+pub(crate) fn find(settings: &AttestationSettings) -> Result<Found, String> {
+    let mut simulator = None;
+    let source: Option<Box<dyn QuoteSource>> = match settings.mode {
+        AttestationMode::Off => None,
+        AttestationMode::Simulator => {
+            // The same for everybody, so that two of it are one.
+            simulator = Some(SimulatedHardware::new()?);
+            Some(Box::new(SimulatedHardware::new()?))
+        }
+        AttestationMode::Auto => {
+            let sgx = gramine::find(&settings.gramine_dir);
+            let sgx = sgx.map(|source| Box::new(source) as Box<dyn QuoteSource>);
+            sgx.or_else(|| {
+                let reports = configfs::find(&settings.reports_dir)?;
+                Some(Box::new(reports) as Box<dyn QuoteSource>)
+            })
+        }
+    };
+    let quoter = source.map(Quoter::start).transpose();
+    let quoter = quoter.map_err(|error| format!("attestation: cannot start a thread: {error}"))?;
+    Ok((quoter, simulator))
+}
+
+#[cfg(test)]
+mod kernel;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,64 @@
+//! Bounds of quotes, evidence and attested certificates.
+
+use std::time::Duration;
+
+/// How long a quote is waited for.
+///
+/// Hardware takes some tens of milliseconds, the host's quoting service up to some
+/// seconds after its start. Behind a host that does not answer, nobody waits longer.
+pub const QUOTE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Quotes that the worker itself may wait for: its evidence, and what its operator asks
+/// for. They have places of their own, so that nobody else can keep evidence from being
+/// renewed.
+pub const OWN_QUOTES_WAITING_MAX: usize = 8;
+
+/// Quotes that guests may wait for, all together; each app for one at a time.
+///
+/// At some tens of milliseconds each, the last of them waits for about a second.
+pub const GUEST_QUOTES_WAITING_MAX: usize = 32;
+
+/// Quotes with a nonce of a stranger that are waited for.
+pub const STRANGER_QUOTES_WAITING_MAX: usize = 8;
+
+/// Quotes with a nonce that strangers get a second, all together.
+///
+/// Each occupies the hardware, of which the worker's own quotes and those of guests
+/// need some as well. Who needs no nonce gets the cached evidence, as often as wanted.
+pub const STRANGER_QUOTES_PER_SECOND: f64 = 5.0;
+
+/// Quotes with a nonce that strangers get at once after a pause.
+pub const STRANGER_QUOTES_BURST: f64 = 20.0;
+
+/// How long evidence counts.
+///
+/// A verifier takes it for that long; a nonce is the way to something newer. Long
+/// enough that a source that is away for some hours stops nobody.
+pub const EVIDENCE_LIFE: Duration = Duration::from_secs(12 * 60 * 60);
+
+/// When evidence is made again, well before it expires.
+pub const EVIDENCE_RENEWAL: Duration = Duration::from_secs(4 * 60 * 60);
+
+/// Pause after hardware has made no quote for evidence.
+///
+/// Who asks meanwhile gets the same error, so that many who ask do not keep a broken
+/// machine busy.
+pub const QUOTE_RETRY_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often evidence and attested certificates are looked at.
+pub const ATTESTED_LOOK_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Host names of one attested certificate.
+///
+/// Each costs bytes in every handshake.
+pub const ATTESTED_NAMES_MAX: usize = 64;
+
+/// When collateral is made or fetched again.
+///
+/// It counts for about a month, and what was revoked meanwhile should be known soon.
+pub const COLLATERAL_RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Apps whose key was changed, also of apps that are gone.
+///
+/// 40 bytes each in one record that is written at a change.
+pub const KEY_VERSIONS_MAX: usize = 10_000;
