@@ -195,6 +195,29 @@ fn plain_engine() -> PathBuf {
 }
 
 #[tokio::test]
+async fn a_request_that_the_engine_cannot_stop_costs_one_instance_and_not_the_session() {
+    let folder = tempfile::tempdir().expect("folder");
+    // One step of the engine that takes minutes.
+    let program = "let asked = 0;
+        export default {
+            fetch: (request) => {
+                asked += 1;
+                if (request.url.endsWith('/endless')) return new Response(String(7n ** 9000000n));
+                return new Response('asked ' + asked);
+            },
+        };";
+    write(folder.path(), "app.js", program);
+    let limit = ["app.js", "--env", "WAPO_JS_REQUEST_CPU_MS=100"];
+    let (running, address) = run(folder.path(), &limit).await;
+    assert!(get(&address, "/one").await.contains("asked 1"));
+    let answer = get(&address, "/endless").await;
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    assert!(get(&address, "/first").await.contains("asked 1"));
+    running.interrupt().await;
+    assert_eq!(running.ended().await, Some(0));
+}
+
+#[tokio::test]
 async fn an_engine_without_an_image_runs_as_well() {
     let folder = tempfile::tempdir().expect("folder");
     let engine = plain_engine();

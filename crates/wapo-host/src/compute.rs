@@ -6,8 +6,10 @@
 //! stands back for others is not counted. A poll that returns without being preempted
 //! is measured by the wall clock, because that is cheap, and up to a limit, because
 //! the kernel may have preferred another thread; from its second step on a poll is
-//! measured by the thread's own clock. Kept by `drive`, asked and set by the calls
-//! `cpu_time` and `limit_poll`; ends nothing by itself.
+//! measured by the thread's own clock. That is read at both ends of a step: what a guest
+//! is told in between is by the wall clock, up to the same limit, and never less than it
+//! was told before. Kept by `drive`, asked and set by the calls `cpu_time` and
+//! `limit_poll`; ends nothing by itself.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,8 +30,12 @@ pub(crate) struct ComputeClock {
     is_preempted: AtomicBool,
     /// Time of the steps that are over.
     total_ns: AtomicU64,
-    /// When the present step began, by the clock that it is measured with.
+    /// When the present step began.
     step_begun_ns: AtomicU64,
+    /// The same by the thread's clock; 0 for a step that is not measured with it.
+    step_begun_thread_ns: AtomicU64,
+    /// The most that the guest was told.
+    told_ns: AtomicU64,
     /// The total when the present poll began.
     poll_begun_ns: AtomicU64,
     /// What one poll may take; 0 for any time.
@@ -45,6 +51,7 @@ impl ComputeClock {
     pub(crate) fn reset(&self) {
         self.is_on.store(false, Ordering::Relaxed);
         self.total_ns.store(0, Ordering::Relaxed);
+        self.told_ns.store(0, Ordering::Relaxed);
         self.limit_ns.store(0, Ordering::Relaxed);
     }
 
@@ -54,7 +61,11 @@ impl ComputeClock {
             self.begin_poll();
             self.begin_step();
         }
-        load(&self.total_ns).saturating_add(self.step_ns())
+        let passed = wall_ns().saturating_sub(load(&self.step_begun_ns));
+        let known = load(&self.total_ns).saturating_add(passed.min(ns(HOG_STEP)));
+        let told = known.max(load(&self.told_ns));
+        self.told_ns.store(told, Ordering::Relaxed);
+        told
     }
 
     /// Sets what one poll may take, the present one included; nothing for any time.
@@ -78,7 +89,12 @@ impl ComputeClock {
     #[inline]
     pub(crate) fn begin_step(&self) {
         if self.is_on.load(Ordering::Relaxed) {
-            self.step_begun_ns.store(self.now_ns(), Ordering::Relaxed);
+            let thread = match self.is_preempted.load(Ordering::Relaxed) {
+                true => thread_time().map_or(0, ns),
+                false => 0,
+            };
+            self.step_begun_thread_ns.store(thread, Ordering::Relaxed);
+            self.step_begun_ns.store(wall_ns(), Ordering::Relaxed);
         }
     }
 
@@ -106,23 +122,22 @@ impl ComputeClock {
         Ok(())
     }
 
-    /// Time of the present step.
+    /// Time of the step that ends.
     fn step_ns(&self) -> u64 {
-        let passed = self.now_ns().saturating_sub(load(&self.step_begun_ns));
-        match self.is_preempted.load(Ordering::Relaxed) {
-            true => passed,
-            false => passed.min(ns(HOG_STEP)),
+        let begun = load(&self.step_begun_thread_ns);
+        match (begun > 0).then(thread_time).flatten() {
+            Some(now) => ns(now).saturating_sub(begun),
+            None => {
+                let passed = wall_ns().saturating_sub(load(&self.step_begun_ns));
+                passed.min(ns(HOG_STEP))
+            }
         }
     }
+}
 
-    /// The clock that the present step is measured with.
-    fn now_ns(&self) -> u64 {
-        let of_thread = match self.is_preempted.load(Ordering::Relaxed) {
-            true => thread_time(),
-            false => None,
-        };
-        ns(of_thread.unwrap_or_else(|| EPOCH.elapsed()))
-    }
+/// The wall clock.
+fn wall_ns() -> u64 {
+    ns(EPOCH.elapsed())
 }
 
 fn load(number: &AtomicU64) -> u64 {

@@ -28,6 +28,7 @@ use crate::pace::Pace;
 use crate::stack::StackGauge;
 use crate::state::InstanceState;
 use crate::trap::{self, Frames};
+use crate::turn::{Left, Turn};
 
 /// Fuel of a store without a gas limit; refilled long before it is used up.
 const FUEL_TANK: u64 = u64::MAX / 4;
@@ -90,6 +91,7 @@ impl GasAccount {
 pub(crate) struct Driver<'a> {
     store: Store<InstanceState>,
     control: Arc<Control>,
+    turn: Turn,
     gas: &'a mut GasAccount,
     time_limit: Option<&'a mut TimeLimit>,
     /// What its app's quotas let it compute.
@@ -116,6 +118,7 @@ impl<'a> Driver<'a> {
         store.limiter(|state| state);
         Self {
             store,
+            turn: Turn::new(&control),
             control,
             gas,
             time_limit,
@@ -158,7 +161,7 @@ impl<'a> Driver<'a> {
             &self.control,
             &mut self.time_limit,
             metered(
-                &self.control,
+                &self.turn,
                 self.gas,
                 &mut self.pace,
                 (&meter, &intake),
@@ -189,7 +192,7 @@ impl<'a> Driver<'a> {
             &self.control,
             &mut self.time_limit,
             metered(
-                &self.control,
+                &self.turn,
                 self.gas,
                 &mut self.pace,
                 (meter, &intake),
@@ -243,7 +246,7 @@ impl<'a> Driver<'a> {
                 &self.control,
                 &mut self.time_limit,
                 metered(
-                    &self.control,
+                    &self.turn,
                     self.gas,
                     &mut self.pace,
                     (&meter, &intake),
@@ -387,7 +390,8 @@ impl<'a> Driver<'a> {
         self.fuel_left = left;
         let state = self.store.data_mut();
         let work = std::mem::take(&mut state.work);
-        if used.saturating_add(work) >= HOG_POLL_FUEL {
+        let taken = std::mem::take(&mut state.requests_taken);
+        if is_heavy(used.saturating_add(work), taken) {
             self.control.note_heavy();
         }
         self.slice_used = self.slice_used.saturating_add(used).saturating_add(work);
@@ -468,6 +472,11 @@ impl<'a> Driver<'a> {
     }
 }
 
+/// Whether a poll that took so many requests has burned too much for them.
+fn is_heavy(fuel: u64, requests: u32) -> bool {
+    fuel >= HOG_POLL_FUEL.saturating_mul(u64::from(requests) + 1)
+}
+
 /// Runs a future that is guest code, as fast as its app's quotas let it. Whenever it
 /// is suspended its gas is published, and whoever waits for room hears of what the
 /// guest has made.
@@ -476,42 +485,61 @@ impl<'a> Driver<'a> {
 ///
 /// [`Halt::GasUsedUp`], and [`Halt::PollTooLong`] as soon as the guest is suspended.
 async fn metered<F: Future>(
-    control: &Control,
+    turn: &Turn,
     gas: &mut GasAccount,
     pace: &mut Pace,
     (meter, intake): (&Meter, &Intake),
     guest: F,
 ) -> Result<F::Output, Halt> {
     let mut guest = pin!(guest);
-    std::future::poll_fn(|cx| {
-        if let Some(max) = pace.gas_used_up() {
-            return Poll::Ready(Err(Halt::GasUsedUp(max)));
+    let control = turn.control();
+    loop {
+        let left = std::future::poll_fn(|cx| {
+            if let Some(max) = pace.gas_used_up() {
+                return Poll::Ready(Err(Halt::GasUsedUp(max)));
+            }
+            if pace.poll_turn(cx).is_pending() {
+                control.note_pause();
+                return Poll::Pending;
+            }
+            let step = pace.begin();
+            control.clock().begin_step();
+            let left = turn.run(cx, |cx| guest.as_mut().poll(cx));
+            let in_time = control.clock().end_step();
+            pace.end(&step);
+            if !matches!(left, Left::Done(_)) && !control.is_in_host() {
+                control.fuel().note_suspension();
+                gas.publish(meter, control.fuel().burnt());
+            }
+            intake.tell_freed();
+            match left {
+                Left::Done(output) => Poll::Ready(Ok(Some(output))),
+                Left::InLine => Poll::Ready(in_time.map(|()| None).map_err(Halt::from)),
+                Left::Waiting => {
+                    in_time?;
+                    Poll::Pending
+                }
+            }
+        })
+        .await?;
+        match left {
+            Some(output) => return Ok(output),
+            None => tokio::task::yield_now().await,
         }
-        if pace.poll_turn(cx).is_pending() {
-            control.note_pause();
-            return Poll::Pending;
-        }
-        let step = pace.begin();
-        control.clock().begin_step();
-        let polled = guest.as_mut().poll(cx);
-        let in_time = control.clock().end_step();
-        pace.end(&step);
-        if polled.is_pending() && !control.is_in_host() {
-            control.fuel().note_suspension();
-            gas.publish(meter, control.fuel().burnt());
-        }
-        intake.tell_freed();
-        if polled.is_pending() {
-            in_time?;
-        }
-        polled.map(Ok)
-    })
-    .await
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_requests_in_one_poll_make_no_hog_and_one_long_request_does() {
+        assert!(is_heavy(HOG_POLL_FUEL, 0));
+        assert!(!is_heavy(HOG_POLL_FUEL - 1, 0));
+        assert!(!is_heavy(8 * HOG_POLL_FUEL, 32));
+        assert!(is_heavy(2 * HOG_POLL_FUEL, 1));
+    }
 
     #[test]
     fn gas_that_was_published_early_is_not_counted_twice() {

@@ -108,6 +108,9 @@ pub enum LogRate {
 pub enum RestartPolicy {
     /// It stays ended.
     Never,
+    /// After its own limit for a poll, if it served; with other ends it stays ended. For
+    /// whoever runs a program and wants to see how it ends.
+    AfterPollLimit,
     /// After a trap or a non-zero exit, with growing pauses.
     OnFailure,
     /// After any end but a requested stop or a reached limit.
@@ -221,6 +224,15 @@ impl Status {
             names: Vec::new(),
             listening_udp: Vec::new(),
         }
+    }
+
+    /// Whether anybody can reach the guest now.
+    pub fn serves(&self) -> bool {
+        self.takes_queries
+            || self.takes_http
+            || !self.listening.is_empty()
+            || !self.names.is_empty()
+            || !self.listening_udp.is_empty()
     }
 }
 

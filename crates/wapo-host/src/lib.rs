@@ -56,6 +56,7 @@ mod state;
 pub mod steps;
 mod supervise;
 mod trap;
+mod turn;
 mod wake;
 mod wasi;
 

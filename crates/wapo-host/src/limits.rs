@@ -42,9 +42,12 @@ pub const HOG_SLICES: u32 = 8;
 /// long step by the wall clock only has the next ones measured.
 pub const HOG_STEP: Duration = Duration::from_millis(1);
 
-/// Fuel of one poll after which a guest is a hog even if it idles afterwards.
+/// Fuel of one poll after which a guest is a hog even if it idles afterwards, and as much
+/// again for each request that it took in that poll.
 ///
-/// The same ten slices, for guests that burn them between two waits.
+/// The same ten slices, for guests that burn them between two waits. A guest that finds
+/// many requests does in one poll what it would else do in many: that its clients are
+/// many makes no hog of it. It stops after each slice all the same.
 pub const HOG_POLL_FUEL: u64 = 10 * SLICE_FUEL;
 
 /// Time without a strike after which a hog returns to the runtime of the others.

@@ -92,6 +92,8 @@ pub(crate) struct InstanceState {
     pub(crate) call_gas: u64,
     /// What the meter has of it already.
     pub(crate) call_gas_published: u64,
+    /// Requests and queries that the guest has taken in the present poll.
+    pub(crate) requests_taken: u32,
     /// Host work since the last yield, in fuel's worth of time.
     pub(crate) work: u64,
     /// The step in which the fuel interval was cut short, until it is restored.

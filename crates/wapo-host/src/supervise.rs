@@ -68,8 +68,9 @@ impl Supervisor {
             let driver = Driver::new(wasmtime, state, &mut gas, time_limit.as_mut());
             let reason = driver.run(&self.program).await;
             self.log_end(&logger, &reason);
+            let served = self.status.borrow().serves();
             self.clear_status();
-            if !self.restarts_after(&reason) {
+            if !self.restarts_after(&reason, served) {
                 self.end(reason);
                 return;
             }
@@ -138,6 +139,7 @@ impl Supervisor {
             requests_wait: false,
             task: 0,
             call_gas: 0,
+            requests_taken: 0,
             call_gas_published: 0,
             work: 0,
             short_since: None,
@@ -152,7 +154,7 @@ impl Supervisor {
         }
     }
 
-    fn restarts_after(&self, reason: &ExitReason) -> bool {
+    fn restarts_after(&self, reason: &ExitReason, served: bool) -> bool {
         match reason {
             // Neither the operator's word nor a limit is undone by a restart.
             ExitReason::Stopped
@@ -163,6 +165,9 @@ impl Supervisor {
             ExitReason::FailedToStart(_) if self.status.borrow().restarts == 0 => false,
             ended => match self.config.restart {
                 RestartPolicy::Never => false,
+                RestartPolicy::AfterPollLimit => {
+                    served && matches!(ended, ExitReason::PollTooLong(_))
+                }
                 RestartPolicy::OnFailure => !ended.is_success(),
                 RestartPolicy::Always => true,
             },

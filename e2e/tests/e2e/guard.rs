@@ -167,6 +167,27 @@ async fn a_limit_that_ends_each_start_is_no_way_around_the_pauses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_tried_out_outlives_its_own_limit_and_no_other_end() {
+    let probe = Probe::with(|app| app.restart = RestartPolicy::AfterPollLimit).await;
+    assert_eq!(probe.limit_poll(10).await, Ok(0));
+    assert!(probe.try_run(&Script::new().spin()).await.is_err());
+    assert!(probe.getrandom(1).await.is_ok(), "a fresh instance answers");
+    assert!(probe.try_run(&Script::new().trap()).await.is_err());
+    let ended = probe.app().exited().await;
+    assert!(matches!(ended, ExitReason::Trapped(_)), "{ended:?}");
+    assert_eq!(probe.app().usage().starts, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_tried_out_and_serves_nobody_ends_with_its_own_limit() {
+    let mut config = text_guest(&looping(1));
+    config.restart = RestartPolicy::AfterPollLimit;
+    let app = Daemon::start().await.deploy(config).await;
+    let ended = app.exited().await;
+    assert!(matches!(ended, ExitReason::PollTooLong(_)), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_operator_sees_that_an_instance_has_ended_by_its_own_limit() {
     let operator = Operator::start().await;
     let address = operator.deploy(&text_guest(&looping(200))).await;

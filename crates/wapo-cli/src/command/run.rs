@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use wapod::mistakes::value;
 use wapod::{
-    AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, PortRanges, TlsSettings,
+    AppConfig, ByteSize, Config, EgressDefault, EgressRule, LogRate, PortRanges, RestartPolicy,
+    TlsSettings,
 };
 
 use super::former::{self, Former};
@@ -186,6 +187,8 @@ fn plan(options: &Options, source: Source, built: Built) -> Result<Plan> {
     app.egress_deny = options.deny_egress.clone();
     app.egress_default = options.egress_default;
     app.trace_calls = options.trace;
+    // One bad request does not end the session; any other end is shown.
+    app.restart = RestartPolicy::AfterPollLimit;
     Ok(Plan {
         config,
         may_move: options.address.is_none(),

@@ -136,6 +136,7 @@ impl InstanceState {
         self.resources.reserve(HANDLES_PER_REQUEST).ok()?;
         let message = self.intake.take(channel).and_then(|(command, in_hand)| {
             self.config.meter.add_request();
+            self.requests_taken = self.requests_taken.saturating_add(1);
             self.encode_request(command, in_hand).ok()
         });
         self.resources.release();

@@ -146,6 +146,9 @@ pub(crate) enum Restart {
     OnFailure,
     #[codec(index = 2)]
     Always,
+    /// Of programs that `wapo run` runs; no worker's operator can choose it.
+    #[codec(index = 3)]
+    AfterPollLimit,
 }
 
 impl From<Restart> for RestartPolicy {
@@ -154,6 +157,7 @@ impl From<Restart> for RestartPolicy {
             Restart::Never => Self::Never,
             Restart::OnFailure => Self::OnFailure,
             Restart::Always => Self::Always,
+            Restart::AfterPollLimit => Self::AfterPollLimit,
         }
     }
 }
@@ -164,6 +168,7 @@ impl From<RestartPolicy> for Restart {
             RestartPolicy::Never => Self::Never,
             RestartPolicy::OnFailure => Self::OnFailure,
             RestartPolicy::Always => Self::Always,
+            RestartPolicy::AfterPollLimit => Self::AfterPollLimit,
         }
     }
 }
