@@ -56,6 +56,12 @@ pub(crate) struct FuelGauge {
     burnt: AtomicU64,
     /// Fuel between two suspensions.
     interval: AtomicU64,
+    /// Fuel after which the guest lets others run.
+    slice: AtomicU64,
+    /// Burnt in suspensions after which it went on at once.
+    unshared: AtomicU64,
+    /// Whether the host wants the guest to let others run at its next suspension.
+    is_due: AtomicBool,
     /// Whether the present interval began after the settlement.
     is_whole: AtomicBool,
 }
@@ -68,20 +74,39 @@ impl FuelGauge {
         self.is_whole.store(false, Ordering::Relaxed);
     }
 
-    /// So much fuel is in the store, and an interval begins.
+    /// So much fuel is in the store, and the guest is suspended after each slice.
+    pub(crate) fn begin_slices(&self, fuel: u64, slice: u64) {
+        self.observe(fuel, slice);
+        self.slice.store(slice, Ordering::Relaxed);
+        self.unshared.store(0, Ordering::Relaxed);
+        self.is_due.store(false, Ordering::Relaxed);
+    }
+
+    /// So much fuel is in the store, and a shorter interval begins because the guest has
+    /// kept the host busy, or the usual one again.
     pub(crate) fn observe(&self, fuel: u64, interval: u64) {
         let burnt = self.settled_at.load(Ordering::Relaxed).saturating_sub(fuel);
         self.burnt.store(burnt, Ordering::Relaxed);
         self.interval.store(interval, Ordering::Relaxed);
         self.is_whole.store(true, Ordering::Relaxed);
+        let is_short = interval < self.slice.load(Ordering::Relaxed);
+        self.is_due.store(is_short, Ordering::Relaxed);
     }
 
-    /// The engine has suspended the guest after an interval.
-    pub(crate) fn note_suspension(&self) {
+    /// The engine has suspended the guest after an interval. Whether others are to run
+    /// now: the first time after a short interval began, then once in a slice. Only a
+    /// call of the guest can make the interval longer again.
+    pub(crate) fn note_suspension(&self) -> bool {
+        let interval = self.interval.load(Ordering::Relaxed);
         if self.is_whole.swap(true, Ordering::Relaxed) {
-            let interval = self.interval.load(Ordering::Relaxed);
             self.burnt.fetch_add(interval, Ordering::Relaxed);
         }
+        let unshared = self.unshared.load(Ordering::Relaxed) + interval;
+        let shares = self.is_due.swap(false, Ordering::Relaxed)
+            || unshared >= self.slice.load(Ordering::Relaxed);
+        self.unshared
+            .store(if shares { 0 } else { unshared }, Ordering::Relaxed);
+        shares
     }
 
     /// Fuel burnt since the last settlement, at least.
@@ -226,6 +251,21 @@ impl Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guest_on_short_intervals_lets_others_run_once_and_then_as_all_do() {
+        let gauge = FuelGauge::default();
+        gauge.settle(10_000);
+        gauge.begin_slices(10_000, 100);
+        assert!(gauge.note_suspension() && gauge.note_suspension());
+        gauge.observe(9_800, 25);
+        let shares: Vec<bool> = (0..9).map(|_| gauge.note_suspension()).collect();
+        let expected = [true, false, false, false, true, false, false, false, true];
+        assert_eq!(shares, expected);
+        assert_eq!(gauge.burnt(), 200 + 9 * 25);
+        gauge.observe(9_575, 100);
+        assert!(gauge.note_suspension());
+    }
 
     #[test]
     fn what_is_known_of_burnt_fuel_is_never_too_much() {

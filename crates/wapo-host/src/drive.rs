@@ -437,7 +437,7 @@ impl<'a> Driver<'a> {
             .map_err(|error| ExitReason::Violation(error.to_string()))?;
         self.fuel_left = tank;
         self.control.fuel().settle(tank);
-        self.control.fuel().observe(tank, slice);
+        self.control.fuel().begin_slices(tank, slice);
         Ok(())
     }
 
@@ -504,11 +504,16 @@ async fn metered<F: Future>(
             }
             let step = pace.begin();
             control.clock().begin_step();
-            let left = turn.run(cx, |cx| guest.as_mut().poll(cx));
+            let left = loop {
+                let left = turn.run(cx, |cx| guest.as_mut().poll(cx));
+                let is_slice = matches!(left, Left::InLine) && !control.is_in_host();
+                if !is_slice || control.fuel().note_suspension() {
+                    break left;
+                }
+            };
             let in_time = control.clock().end_step();
             pace.end(&step);
-            if !matches!(left, Left::Done(_)) && !control.is_in_host() {
-                control.fuel().note_suspension();
+            if !matches!(left, Left::Done(_)) {
                 gas.publish(meter, control.fuel().burnt());
             }
             intake.tell_freed();

@@ -26,10 +26,18 @@ pub const SLICE_FUEL: u64 = 200_000;
 ///
 /// Host calls burn host time, not fuel, so a guest that makes many expensive
 /// ones would reach its next yield late. After a slice's worth of host work the
-/// interval shrinks to this value until the guest has yielded once.
+/// interval shrinks to this value until the first call after the guest has yielded.
 pub const SHORT_SLICE_FUEL: u64 = SLICE_FUEL / 64;
 
-/// Slices in a row without any finished I/O after which a guest is a hog.
+/// The same after a second slice's worth of host work on the way to that yield.
+///
+/// A loop around one call is at its end within a few rounds. Each interval costs the
+/// engine a switch, and the guest stays on it until its next call: a guest that
+/// computes from here on is slower by a small factor, not brought to a stop.
+pub const URGENT_SLICE_FUEL: u64 = 64;
+
+/// Slices in a row without any finished I/O after which a guest is a hog, if they took
+/// [`HOG_STEP`] in all.
 ///
 /// Hogs continue on low-priority threads. At eight slices (about 1 ms) request
 /// handlers with a short burst of work stay, loops go.

@@ -175,6 +175,8 @@ struct Scheduled {
     place: Place,
     /// Slices in a row without I/O.
     slices: u32,
+    /// Time that these slices took, by the wall clock.
+    busy: Duration,
     last_strike: Option<Instant>,
     /// When a step last seemed to be long; steps are measured for a while then.
     last_suspicion: Option<Instant>,
@@ -217,6 +219,7 @@ pub(crate) fn spawn(
         place: history.first_place(now),
         handles: threads.handles(),
         slices: 0,
+        busy: Duration::ZERO,
         // An app with a record serves its time even if it begins with a wait.
         last_strike: history.has_hogged(now).then_some(now),
         last_suspicion: None,
@@ -267,11 +270,15 @@ impl Scheduled {
         let now = Instant::now();
         if idle || io {
             self.slices = 0;
+            self.busy = Duration::ZERO;
         } else if !paused {
             // Waiting for a quota is no slice: nothing was computed.
             self.slices += 1;
+            self.busy += now - begun.wall;
         }
-        if self.was_long(begun, now) || heavy || self.slices >= HOG_SLICES {
+        // The fuel of bulk memory instructions is burnt much faster than other fuel.
+        let has_looped = self.slices >= HOG_SLICES && self.busy >= HOG_STEP;
+        if self.was_long(begun, now) || heavy || has_looped {
             self.last_strike = Some(now);
             self.history.note_strike(now);
             return Place::Hogs;
@@ -307,6 +314,7 @@ impl Scheduled {
             marker: self.marker.clone(),
             place,
             slices: 0,
+            busy: Duration::ZERO,
             last_strike: self.last_strike,
             last_suspicion: self.last_suspicion,
             lot: self.lot,
@@ -365,16 +373,22 @@ mod tests {
             handles: threads.handles(),
             place: Place::Main,
             slices: 0,
+            busy: Duration::ZERO,
             last_strike: None,
             last_suspicion: None,
             lot: 1,
         }
     }
 
-    /// Computes for as long as makes a step long, by the thread's own clock.
+    /// Computes for as long as makes a step long.
     fn compute() {
+        compute_for(2 * HOG_STEP);
+    }
+
+    /// Computes for so long by the thread's own clock.
+    fn compute_for(time: Duration) {
         let begun = thread_time().expect("Linux knows it");
-        while thread_time().expect("as before") - begun < 2 * HOG_STEP {}
+        while thread_time().expect("as before") - begun < time {}
     }
 
     #[tokio::test]
@@ -420,10 +434,14 @@ mod tests {
             instance.control.note_pause();
             assert_eq!(instance.judge(&begun), Place::Main);
         }
-        let place = (0..HOG_SLICES).map(|_| {
+        let mut slice = |time: Duration| {
             let begun = instance.begin_step();
+            compute_for(time);
             instance.judge(&begun)
-        });
+        };
+        let short = (0..2 * HOG_SLICES).map(|_| slice(HOG_STEP / 100));
+        assert_eq!(short.last(), Some(Place::Main), "a large copy is not");
+        let place = (0..HOG_SLICES).map(|_| slice(HOG_STEP / 8));
         assert_eq!(place.last(), Some(Place::Hogs), "computing is");
     }
 

@@ -12,7 +12,7 @@ use wasmtime::{AsContext as _, AsContextMut as _, Caller, Linker, Memory};
 
 use super::{SlowOutcome, WORK_CALL, call_fast, call_slow, work_moved};
 use crate::drive::Interrupted;
-use crate::limits::{FUEL_PER_GAS, SHORT_SLICE_FUEL};
+use crate::limits::{FUEL_PER_GAS, SHORT_SLICE_FUEL, URGENT_SLICE_FUEL};
 use crate::state::InstanceState;
 
 /// Links both imports under the present and the older module name.
@@ -260,7 +260,7 @@ fn check_goes_on(state: &InstanceState) -> Result<(), Interrupted> {
 /// Makes a guest yield soon that has kept the host busy for a slice.
 ///
 /// Fuel does not see host time. After a slice's worth of it the interval to the
-/// next yield shrinks, after a second one it becomes the next possible point;
+/// next yield shrinks, after a second one still more;
 /// the first call after the yield restores it. (Setting the interval starts it
 /// anew, so it must not be set again while the guest is on its way to a yield.)
 fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
@@ -272,7 +272,11 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
         state.short_since = Some(step);
         state.publish_call_gas();
         check_gas(caller)?;
-        if pending { 1 } else { SHORT_SLICE_FUEL }
+        if pending {
+            URGENT_SLICE_FUEL
+        } else {
+            SHORT_SLICE_FUEL
+        }
     } else if pending || state.short_since.is_none() {
         return Ok(());
     } else {
