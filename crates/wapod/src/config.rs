@@ -7,11 +7,11 @@ mod tls;
 mod values;
 
 use std::fmt;
-use std::fs::OpenOptions;
+use std::fs::Permissions;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU32;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -403,17 +403,19 @@ pub enum ModuleError {
 pub fn module_cache(dir: PathBuf) -> io::Result<ModuleCacheConfig> {
     let path = dir.join("key");
     std::fs::create_dir_all(&dir)?;
-    let fresh: [u8; 32] = rand::random();
-    // Only the owner may read it: who knows the key can have code executed.
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&path);
-    match made {
-        Ok(mut file) => file.write_all(&fresh)?,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(error),
+    if !path.exists() {
+        // Another program may make it at the same time: the first whole one counts.
+        // Only the owner may read it: who knows the key can have code executed.
+        let mut file = tempfile::Builder::new()
+            .permissions(Permissions::from_mode(0o600))
+            .tempfile_in(&dir)?;
+        file.write_all(&rand::random::<[u8; 32]>())?;
+        match file.persist_noclobber(&path) {
+            Err(taken) if taken.error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(taken.error);
+            }
+            _ => {}
+        }
     }
     let key = std::fs::read(&path)?;
     let key = key.try_into().map_err(|_| {
@@ -442,12 +444,27 @@ mod tests {
 
     #[test]
     fn the_key_of_a_cache_is_kept_and_private() {
-        use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("folder");
         let dir = folder.path().join("modules");
         let first = module_cache(dir.clone()).expect("made");
         let second = module_cache(dir.clone()).expect("read");
         assert_eq!(first.key, second.key);
+        let raced = folder.path().join("raced");
+        let open = |_| {
+            std::thread::spawn({
+                let dir = raced.clone();
+                move || module_cache(dir).expect("whole").key
+            })
+        };
+        let keys: Vec<_> = (0..8).map(open).collect();
+        let keys: Vec<_> = keys
+            .into_iter()
+            .map(|key| key.join().expect("no panic"))
+            .collect();
+        assert!(
+            keys.windows(2).all(|two| two[0] == two[1]),
+            "programs that start at once"
+        );
         let mode = std::fs::metadata(dir.join("key"))
             .expect("file")
             .permissions()
