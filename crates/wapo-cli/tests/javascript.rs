@@ -202,7 +202,7 @@ async fn a_request_that_the_engine_cannot_stop_costs_one_instance_and_not_the_se
         export default {
             fetch: (request) => {
                 asked += 1;
-                if (request.url.endsWith('/endless')) return new Response(String(7n ** 9000000n));
+                if (request.url.endsWith('/endless')) return new Response(new Array(2 ** 32 - 1).join());
                 return new Response('asked ' + asked);
             },
         };";

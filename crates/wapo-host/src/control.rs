@@ -93,11 +93,16 @@ impl FuelGauge {
         self.is_due.store(is_short, Ordering::Relaxed);
     }
 
+    /// Fuel between two suspensions.
+    pub(crate) fn interval(&self) -> u64 {
+        self.interval.load(Ordering::Relaxed)
+    }
+
     /// The engine has suspended the guest after an interval. Whether others are to run
     /// now: the first time after a short interval began, then once in a slice. Only a
     /// call of the guest can make the interval longer again.
     pub(crate) fn note_suspension(&self) -> bool {
-        let interval = self.interval.load(Ordering::Relaxed);
+        let interval = self.interval();
         if self.is_whole.swap(true, Ordering::Relaxed) {
             self.burnt.fetch_add(interval, Ordering::Relaxed);
         }

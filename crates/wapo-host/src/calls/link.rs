@@ -272,10 +272,10 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
         state.short_since = Some(step);
         state.publish_call_gas();
         check_gas(caller)?;
-        if pending {
-            URGENT_SLICE_FUEL
-        } else {
-            SHORT_SLICE_FUEL
+        match pending {
+            true if caller.data().control.fuel().interval() == URGENT_SLICE_FUEL => return Ok(()),
+            true => URGENT_SLICE_FUEL,
+            false => SHORT_SLICE_FUEL,
         }
     } else if pending || state.short_since.is_none() {
         return Ok(());
