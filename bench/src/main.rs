@@ -43,7 +43,7 @@ Usage: bench [--smoke] [hold | ROW...]
             quotas, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
             gateway, https, transfer, daemon, tcp-echo, tls, udp-echo, egress, cpu,
-            idle-memory, neighbour, javascript-hello, javascript-start,
+            idle-memory, trust-enclave, neighbour, javascript-hello, javascript-start,
             javascript-loops, javascript-memory, javascript-apps; nothing is kept";
 
 fn main() -> ExitCode {

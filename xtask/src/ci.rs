@@ -12,7 +12,8 @@ use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
 use crate::{
-    bench, codegen, grpc, guests, openapi, sslyze, test, tidy, toolchain, types, websockets,
+    bench, codegen, grpc, guests, openapi, reproducible, sgx, sslyze, test, tidy, toolchain, types,
+    websockets,
 };
 
 /// A longer run is a defect: people stop waiting for it.
@@ -66,10 +67,12 @@ pub(crate) fn rest() -> Result<()> {
     grpc::run()?;
     sslyze::run()?;
     websockets::run()?;
+    sgx::check()?;
+    stage("a small crate in two folders", reproducible::small)?;
     bench::run(&["--smoke"])
 }
 
-/// Long runs, by hand before a release: the engine built twice, and by the command at
+/// Long runs, by hand before a release: engine and daemon built twice, the engine by the command at
 /// first use, fuzzing, a minute for each target, and the full bench.
 ///
 /// # Errors
@@ -77,6 +80,7 @@ pub(crate) fn rest() -> Result<()> {
 /// The first that fails.
 pub(crate) fn nightly() -> Result<()> {
     stage("the engine in two folders", guests::reproducible)?;
+    stage("the daemon in two folders", reproducible::daemon)?;
     stage("the engine at first use", guests::first_use)?;
     stage("fuzz", fuzz)?;
     bench::run(&[])

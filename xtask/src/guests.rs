@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use crate::engine_build::{CLANG, EngineBuild, write_if_changed};
+use crate::reproducible::in_two_folders;
 use crate::toolchain::{self, Toolchain};
 use crate::{editor, process, setup};
 
@@ -142,21 +143,10 @@ pub(crate) fn reproducible() -> Result<()> {
     if let Some(lack) = EngineBuild::lack() {
         bail!("{lack}");
     }
-    let mut list = Command::new("git");
-    list.args(["ls-files"]).current_dir(process::root());
-    let files = process::read(&mut list)?;
-    let mut built = Vec::new();
-    for name in ["a", "another-folder"] {
-        let folder = process::root().join("target/reproducible").join(name);
-        for file in files.lines() {
-            let (from, to) = (process::root().join(file), folder.join(file));
-            fs::create_dir_all(to.parent().unwrap_or(&folder))?;
-            fs::copy(&from, &to).with_context(|| file.to_owned())?;
-        }
-        let build = EngineBuild::new(folder.clone(), folder.join("guests/target/wapo-js"));
-        built.push(build.build(&toolchain).map_err(|text| anyhow!(text))?);
-        fs::remove_dir_all(&folder)?;
-    }
+    let built = in_two_folders(|folder| {
+        let build = EngineBuild::new(folder.to_owned(), folder.join("guests/target/wapo-js"));
+        build.build(&toolchain).map_err(|text| anyhow!(text))
+    })?;
     ensure!(
         built[0] == built[1],
         "the engine depends on the folder that it is built in"

@@ -20,7 +20,9 @@ mod openapi;
 mod packages;
 mod process;
 mod python;
+mod reproducible;
 mod setup;
+mod sgx;
 mod sslyze;
 mod test;
 mod tidy;
@@ -58,8 +60,11 @@ usage: cargo xtask <task>
   types             check the types for programs in JavaScript with the TypeScript compiler
   openapi           compare a worker's answers with docs/openapi.json
   ci                everything CI runs: `ci checks`, `test`, `ci rest`
-  reproducible      build the engine in two folders and compare
-  nightly           long runs: `reproducible`, fuzzing, the full bench
+  dist --sgx …      package the daemon for an SGX enclave under Gramine; `dist` alone lists options
+  sigstruct FILE    print measurement and signer of an enclave's signature file
+  reproducible      build the engine and a small crate in two folders each, and compare
+  nightly           long runs: the engine and the daemon built in two folders, fuzzing, the
+                    full bench
 
 WAPO_GUEST_TOOLCHAIN=rustup|debian chooses the compiler for guests.";
 
@@ -82,7 +87,16 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["engine"] => guests::engine(),
         ["editor"] => editor::run(),
         ["conformance"] => conformance::run(),
-        ["reproducible"] => guests::reproducible(),
+        ["reproducible"] => {
+            reproducible::small()?;
+            guests::reproducible()
+        }
+        ["dist", "--sgx", rest @ ..] => sgx::dist(rest),
+        ["dist", ..] => {
+            println!("{}", sgx::USAGE);
+            Ok(())
+        }
+        ["sigstruct", file] => sgx::print_sigstruct(file),
         ["packages"] => packages::run(),
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => tidy::run(),

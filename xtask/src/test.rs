@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 
 use crate::process::{self, Output, stage};
-use crate::{conformance, guests, packages, setup, toolchain};
+use crate::{conformance, guests, packages, setup, sgx, toolchain};
 
 /// Runs every test. Arguments go to the test runner, for instance a filter.
 ///
@@ -32,6 +32,7 @@ pub(crate) fn run(filter: &[&str]) -> Result<()> {
         eprintln!("warning: {error:#}");
     }
     let tests = stage("tests", || run_tests(filter))?;
+    sgx::life()?;
     let doctests = stage("doctests", || run_doctests(filter))?;
     println!(
         "\n{} tests passed ({tests} tests, {doctests} doctests)",

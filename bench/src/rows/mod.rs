@@ -3,6 +3,7 @@
 mod cpu;
 mod daemon;
 mod egress;
+mod enclave;
 mod gateway;
 mod hold;
 mod host_call;
@@ -126,6 +127,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "idle-memory",
         group: Group::Speed,
         run: idle_memory::run,
+    },
+    Row {
+        name: "trust-enclave",
+        group: Group::Speed,
+        run: enclave::run,
     },
     Row {
         name: "neighbour",

@@ -1,5 +1,6 @@
-//! The child processes: `bench serve wapo`, `bench serve attested`, `bench serve
-//! daemon`, `bench serve javascript`, `bench serve native` and `bench serve native-one-thread`.
+//! The child processes: `bench serve wapo`, `bench serve wapo-enclave`, `bench serve
+//! attested`, `bench serve daemon`, `bench serve javascript`, `bench serve native` and
+//! `bench serve native-one-thread`.
 //!
 //! All read commands from standard input and answer on standard output (see
 //! `child`); all end with their input.
@@ -15,6 +16,7 @@ use std::fmt::Display;
 
 use anyhow::{Result, bail};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
+use wapod::Allocation;
 
 /// Runs a server until standard input ends.
 ///
@@ -23,8 +25,9 @@ use tokio::io::{AsyncBufReadExt as _, BufReader, Lines, Stdin};
 /// It cannot start.
 pub(crate) fn run(what: &str) -> Result<()> {
     match what {
-        "wapo" => wapo::run(),
         "attested" => attested::run(),
+        "wapo" => wapo::run(Allocation::Pooled),
+        "wapo-enclave" => wapo::run(Allocation::Enclave),
         "daemon" => daemon::run(),
         "javascript" => javascript::run(),
         "native" => native::run(native::Threads::PerCore),

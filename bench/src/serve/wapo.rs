@@ -20,8 +20,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use wapod::system::Capacity;
 use wapod::{
-    AppAddress, AppConfig, AppHandle, Config, DescriptorLimits, Module, Phase, Running, Status,
-    TlsSettings,
+    Allocation, AppAddress, AppConfig, AppHandle, Config, DescriptorLimits, Module, Phase, Running,
+    Status, TlsSettings,
 };
 
 use crate::guests;
@@ -39,12 +39,14 @@ const LOOPBACK: &str = "127.0.0.0/8";
 /// Time for a guest to listen.
 const LISTEN_TIMEOUT: Duration = Duration::from_secs(30);
 
-pub(super) fn run() -> Result<()> {
+/// Runs it with linear memories of one of the two kinds.
+pub(super) fn run(allocation: Allocation) -> Result<()> {
     let runtime = wapod::runtime_builder().build()?;
     runtime.block_on(async {
         let running = wapod::Server::start(Config {
             memory_max_bytes: MEMORY_MAX_BYTES,
             instances_max: INSTANCES_MAX,
+            allocation,
             // One instance holds thousands of connections.
             guest_descriptors: Some(DescriptorLimits {
                 total: Capacity::take().open_files.saturating_sub(FILES_OF_OTHERS),

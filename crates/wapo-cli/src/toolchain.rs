@@ -224,10 +224,14 @@ fn output(command: &mut Command) -> Option<String> {
 
 /// Whether a program is on the search path.
 pub(crate) fn on_path(program: impl AsRef<OsStr>) -> bool {
-    let Some(folders) = env::var_os("PATH") else {
-        return false;
-    };
-    env::split_paths(&folders).any(|folder| folder.join(program.as_ref()).is_file())
+    find(program).is_some()
+}
+
+/// Where the path has a program.
+pub(crate) fn find(program: impl AsRef<OsStr>) -> Option<PathBuf> {
+    let folders = env::var_os("PATH")?;
+    let mut files = env::split_paths(&folders).map(|folder| folder.join(program.as_ref()));
+    files.find(|file| file.is_file())
 }
 
 #[cfg(test)]

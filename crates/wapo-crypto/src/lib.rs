@@ -21,6 +21,7 @@ pub mod query_signature;
 pub mod report_data;
 pub mod sealed;
 pub mod worker_key;
+pub mod wrapped_key;
 
 pub use content_type::ContentType;
 pub use hash::blake2b_256;

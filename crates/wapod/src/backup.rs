@@ -70,6 +70,12 @@ pub enum BackupError {
     /// Nothing to back up.
     #[error("{} holds no worker: name its folder with --data-dir", .0.display())]
     NoWorker(PathBuf),
+    /// The key is not in the folder, and a worker without it would be another one.
+    #[error(
+        "the worker's key is not in {}, as --worker-key names another place: stop the worker, and copy the folder and that file",
+        .0.display()
+    )]
+    KeyElsewhere(PathBuf),
     /// A backup is not overwritten.
     #[error("{} is there already: choose another name", .0.display())]
     Exists(PathBuf),
@@ -125,13 +131,17 @@ impl BackupError {
 /// [`BackupError`]; there is no file of that name then, unless there was before.
 pub fn create(data_dir: &Path, file: &Path) -> Result<Written, BackupError> {
     if !data_dir.join(KEY).is_file() {
-        return Err(BackupError::NoWorker(data_dir.to_owned()));
+        let path = data_dir.to_owned();
+        return Err(match data_dir.join(STATE).is_file() {
+            true => BackupError::KeyElsewhere(path),
+            false => BackupError::NoWorker(path),
+        });
     }
     if file.exists() {
         return Err(BackupError::Exists(file.to_owned()));
     }
     let data = DataDir::open(data_dir)?;
-    Identity::open(&data.key_file())?;
+    Identity::public_key_in(&data.key_file())?;
     if data.store_file().exists() {
         // A state that cannot be read could not be restored either.
         drop(Store::open(&data.store_file())?);

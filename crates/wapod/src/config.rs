@@ -3,6 +3,7 @@
 //! Values only: nothing here opens a socket or reads the environment. Made by
 //! the `wapod` and `wapo` commands and by tests.
 
+mod key;
 mod tls;
 mod values;
 
@@ -37,6 +38,7 @@ use crate::store::{Settings, ports_of_record};
 use crate::tls_files::TlsFiles;
 use crate::worker::{Deployment, Name};
 
+pub use key::{KeySecret, KeySettings, Passphrase};
 pub use tls::{TlsSettings, read_trust_roots};
 pub use values::ByteSize;
 
@@ -74,6 +76,9 @@ pub struct Config {
     /// Folder of everything that outlives the server; `None` for one that goes
     /// away with it, and an identity that does.
     pub data_dir: Option<PathBuf>,
+    /// Where the worker's key is, and what opens it. Without effect without a data
+    /// folder.
+    pub key: KeySettings,
     /// The port that apps share for TLS; `None` for none.
     pub tls: Option<TlsSettings>,
     /// How certificates are got for the TLS port; `None` for not at all. Needs a data
@@ -146,6 +151,7 @@ impl Default for Config {
             egress: WorkerEgress::default(),
             proxies: Proxies::default(),
             data_dir: None,
+            key: KeySettings::default(),
             tls: None,
             acme: None,
             admin_address: None,

@@ -25,6 +25,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::StartError;
 use crate::reserve::Reserve;
+use crate::system::MODE_OF_OTHERS;
 
 /// Only the owner of the worker has business in its folder.
 pub(crate) const FOLDER_MODE: u32 = 0o700;
@@ -91,6 +92,12 @@ impl DataDir {
                 })
             }
             Err(TryLockError::WouldBlock) => Err(StartError::DataDirInUse(path.to_owned())),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                Err(StartError::NoLocks {
+                    path: path.to_owned(),
+                    error,
+                })
+            }
             Err(TryLockError::Error(error)) => Err(fails(error)),
         }
     }
@@ -198,7 +205,7 @@ fn make_private(path: &Path) -> io::Result<()> {
         let Ok(metadata) = std::fs::metadata(&path) else {
             continue;
         };
-        if metadata.mode() & 0o077 != 0 {
+        if metadata.mode() & MODE_OF_OTHERS != 0 {
             std::fs::set_permissions(&path, Permissions::from_mode(mode))?;
         }
     }

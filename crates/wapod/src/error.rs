@@ -41,6 +41,17 @@ pub enum StartError {
     /// Two daemons with one folder would overwrite each other's state.
     #[error("another daemon uses {}: stop it, or choose another folder with --data-dir", .0.display())]
     DataDirInUse(PathBuf),
+    /// The folder cannot be kept from other daemons.
+    #[error(
+        "cannot lock {}: {error}. Without file locks two daemons could overwrite each other's state; under Gramine they are switched on by `sys.experimental__enable_flock = true` in the manifest",
+        path.display()
+    )]
+    NoLocks {
+        /// The folder.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// Whoever owns the folder decides what is in it.
     #[error(
         "{} belongs to user {owner}, and this process runs as {ours}: `chown -R {ours}` it, or choose another folder with --data-dir",
@@ -65,6 +76,32 @@ pub enum StartError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The file of the key was named by the operator, and others can read it.
+    #[error(
+        "others can use {} (mode {mode:o}): `chmod 600` it, and think about whether somebody has read the worker's key",
+        path.display()
+    )]
+    KeyReadable {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// The file of the key is closed with a secret that was not given.
+    #[error(
+        "{} is closed with a passphrase: give it with --key-passphrase-file, --key-command or WAPOD_KEY_PASSPHRASE",
+        .0.display()
+    )]
+    KeyLocked(PathBuf),
+    /// The file of the key is closed with another secret.
+    #[error(
+        "the passphrase does not open {}, or the file is damaged. It was left as it is",
+        .0.display()
+    )]
+    KeySecret(PathBuf),
+    /// The program that prints what opens the key has not.
+    #[error("--key-command gives no passphrase: {0}")]
+    KeyCommand(String),
     /// The store cannot be read.
     #[error(
         "the worker's state in {} cannot be read: {reason}. It was left as it is: put back a backup with `wapod restore`, or move the file away to begin without apps",

@@ -1,66 +1,112 @@
 //! Who this worker is: its key, and what is derived from it.
 //!
 //! The only place that holds the secret key and draws randomness for it. The
-//! key is a file of the data folder, or made anew for a server without one.
-//! Called by `worker`, `embedder` and `api`.
+//! key is a file of the data folder or one that the operator names, in the clear or
+//! closed with a secret (`wapo_crypto::wrapped_key`), or made anew for a server without
+//! one. Called by `server`, `worker`, `embedder`, `backup` and `api`.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::Path;
+mod key_command;
+
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
 
 use wapo_crypto::derived_keys::{self, P256Key, QueryKey};
+use wapo_crypto::wrapped_key::{self, Costs, WrappedKeyError};
 use wapo_crypto::{ContentType, PublicKey, WorkerKey};
+use zeroize::Zeroizing;
 
-use crate::data_dir::{Durability, write_whole};
+use crate::config::{KeySecret, KeySettings, Passphrase};
+use crate::data_dir::{DataDir, Durability, write_whole};
 use crate::error::StartError;
+use crate::system::MODE_OF_OTHERS;
 
 /// Only the owner may read the key.
 const KEY_FILE_MODE: u32 = 0o600;
+
+/// Bytes of the file that are read. More than any form of a key has.
+const KEY_FILE_BYTES_MAX: u64 = 4096;
 
 /// The worker's key. Statements, secrets and queries go through it.
 pub(crate) struct Identity {
     key: WorkerKey,
 }
 
+/// The file of a key, and who answers for its permissions.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Place {
+    /// In the worker's own folder: what others may is taken from them.
+    Own(PathBuf),
+    /// The operator has named it: refused when others can read it.
+    Named(PathBuf),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(path) | Self::Named(path) => path,
+        }
+    }
+}
+
 impl Identity {
     /// An identity that nobody has had and that nobody can have again.
     pub(crate) fn throw_away() -> Self {
+        let seed = Zeroizing::new(rand::random());
         Self {
-            key: WorkerKey::from_seed(rand::random()),
+            key: WorkerKey::from_seed(*seed),
         }
     }
 
-    /// Reads the key, or makes one when there is none. Blocks.
+    /// Reads a key in the clear, or makes one when there is none.
+    #[cfg(test)]
+    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
+        read_or_make(&Place::Own(path.to_owned()), None)
+    }
+
+    /// Reads the key where the settings say, or makes one when there is none. A key in the
+    /// clear is closed with the secret, if there is one. Blocks, for as long as a program
+    /// that gives the secret takes.
     ///
     /// # Errors
     ///
-    /// [`StartError::KeyDamaged`] for a file that is no key. It is left alone:
-    /// with a new key the worker would be another one.
-    pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
-        let fails = |error| StartError::DataDir {
-            path: path.to_owned(),
-            error,
+    /// [`StartError::KeyDamaged`] for a file that is no key, [`StartError::KeyLocked`] and
+    /// [`StartError::KeySecret`] for one that the secret, or none, does not open,
+    /// [`StartError::KeyReadable`] for one that was named and that others can read. It is
+    /// left alone: with a new key the worker would be another one.
+    pub(crate) fn of(data: &DataDir, settings: &KeySettings) -> Result<Self, StartError> {
+        let place = match &settings.file {
+            Some(path) => Place::Named(path.clone()),
+            None => Place::Own(data.key_file()),
         };
-        match fs::read(path) {
-            Ok(content) => {
-                let damaged = |reason: String| StartError::KeyDamaged {
-                    path: path.to_owned(),
-                    reason,
-                };
-                let key = WorkerKey::from_bytes(&content);
-                let key = key.map_err(|error| damaged(error.to_string()))?;
-                make_private(path).map_err(fails)?;
-                Ok(Self { key })
+        let asked;
+        let secret = match &settings.secret {
+            None => None,
+            Some(KeySecret::Known(passphrase)) => Some(passphrase),
+            Some(KeySecret::Command(command)) => {
+                asked = key_command::ask(command).map_err(StartError::KeyCommand)?;
+                Some(&asked)
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let identity = Self::throw_away();
-                let content = identity.key.to_bytes();
-                write_whole(path, content.as_slice(), KEY_FILE_MODE, Durability::Durable)
-                    .map_err(fails)?;
-                Ok(identity)
-            }
-            Err(error) => Err(fails(error)),
+        };
+        read_or_make(&place, secret)
+    }
+
+    /// Whose key is in a file, also when it is closed. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::KeyDamaged`], also when there is no file.
+    pub(crate) fn public_key_in(path: &Path) -> Result<PublicKey, StartError> {
+        let place = Place::Own(path.to_owned());
+        let content = read(&place)?.ok_or_else(|| damaged(path, "there is none"))?;
+        if wrapped_key::is_wrapped(&content) {
+            let public = wrapped_key::public_key(&content);
+            return public.map_err(|error| damaged(path, &error.to_string()));
         }
+        let key = WorkerKey::from_bytes(&content);
+        let key = key.map_err(|error| damaged(path, &error.to_string()))?;
+        Ok(key.public())
     }
 
     pub(crate) fn public_key(&self) -> PublicKey {
@@ -105,13 +151,92 @@ impl Identity {
     }
 }
 
+fn read_or_make(place: &Place, secret: Option<&Passphrase>) -> Result<Identity, StartError> {
+    let path = place.path();
+    let Some(content) = read(place)? else {
+        let identity = Identity::throw_away();
+        identity.write(path, secret)?;
+        return Ok(identity);
+    };
+    if wrapped_key::is_wrapped(&content) {
+        let secret = secret.ok_or_else(|| StartError::KeyLocked(path.to_owned()))?;
+        let key = wrapped_key::unwrap(&content, secret.bytes());
+        let key = key.map_err(|error| match error {
+            WrappedKeyError::Secret => StartError::KeySecret(path.to_owned()),
+            WrappedKeyError::Form => damaged(path, &error.to_string()),
+        })?;
+        return Ok(Identity { key });
+    }
+    let key = WorkerKey::from_bytes(&content);
+    let key = key.map_err(|error| damaged(path, &error.to_string()))?;
+    let identity = Identity { key };
+    if secret.is_some() {
+        identity.write(path, secret)?;
+        tracing::warn!(
+            path = %path.display(),
+            "the key was in the clear and is encrypted from now on; copies of the file, and what the disk keeps of it, are not"
+        );
+    }
+    Ok(identity)
+}
+
+impl Identity {
+    fn write(&self, path: &Path, secret: Option<&Passphrase>) -> Result<(), StartError> {
+        let content = match secret {
+            None => Zeroizing::new(self.key.to_bytes().to_vec()),
+            Some(secret) => {
+                let random = rand::random();
+                let wrapped = wrapped_key::wrap(&self.key, secret.bytes(), Costs::USUAL, random);
+                Zeroizing::new(wrapped.map_err(|error| damaged(path, &error.to_string()))?)
+            }
+        };
+        write_whole(path, &content, KEY_FILE_MODE, Durability::Durable).map_err(fails(path))
+    }
+}
+
+/// Content of the file; `None` when there is none.
+fn read(place: &Place) -> Result<Option<Zeroizing<Vec<u8>>>, StartError> {
+    let path = place.path();
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(fails(path)(error)),
+    };
+    // Of what was opened, whatever has the name by now.
+    let metadata = file.metadata().map_err(fails(path))?;
+    if metadata.is_file() && metadata.mode() & MODE_OF_OTHERS != 0 {
+        match place {
+            Place::Own(_) => make_private(path).map_err(fails(path))?,
+            Place::Named(_) => {
+                return Err(StartError::KeyReadable {
+                    path: path.to_owned(),
+                    mode: metadata.mode() & 0o777,
+                });
+            }
+        }
+    }
+    // Of its final size, so that no piece is left behind when it grows.
+    let mut content = Zeroizing::new(Vec::with_capacity(8192));
+    let mut limited = file.by_ref().take(KEY_FILE_BYTES_MAX + 1);
+    limited.read_to_end(&mut content).map_err(fails(path))?;
+    Ok(Some(content))
+}
+
+fn fails(path: &Path) -> impl FnOnce(std::io::Error) -> StartError {
+    let path = path.to_owned();
+    move |error| StartError::DataDir { path, error }
+}
+
+fn damaged(path: &Path, reason: &str) -> StartError {
+    StartError::KeyDamaged {
+        path: path.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
 /// Takes read access from others; Wapo 0.x made the file readable for all.
 fn make_private(path: &Path) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    let mode = fs::metadata(path)?.permissions().mode();
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
     tracing::warn!(path = %path.display(), "the key could be read by others; that is over now");
     fs::set_permissions(path, fs::Permissions::from_mode(KEY_FILE_MODE))
 }
@@ -157,6 +282,82 @@ mod tests {
         for bad in [&b""[..], &[0xff; 63], &[0xff; 64]] {
             fs::write(&path, bad).expect("write");
             let error = Identity::open(&path).err().expect("is refused").to_string();
+            assert!(error.contains("worker.key"), "{error}");
+            assert_eq!(fs::read(&path).expect("file"), bad);
+        }
+    }
+
+    fn secret(text: &str) -> Passphrase {
+        Passphrase::new(text.into()).expect("a passphrase")
+    }
+
+    #[test]
+    fn a_named_key_that_others_can_read_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("key");
+        let place = Place::Named(path.clone());
+        let made = read_or_make(&place, None).expect("made");
+        assert_eq!(mode(&path), 0o600);
+        for open in [0o640, 0o604, 0o601, 0o620, 0o644] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(open)).expect("opened");
+            let error = read_or_make(&place, None).err().expect("refused");
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+            assert_eq!(mode(&path), open);
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("closed");
+        let read = read_or_make(&place, None).expect("read");
+        assert_eq!(read.public_key(), made.public_key());
+    }
+
+    #[test]
+    fn a_key_is_closed_with_a_passphrase_and_opens_with_it_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("worker.key");
+        let place = Place::Own(path.clone());
+        let made = Identity::open(&path).expect("made");
+        let (right, wrong) = (secret("right"), secret("wrong"));
+        // What was in the clear is closed from then on.
+        let closed = read_or_make(&place, Some(&right)).expect("closed");
+        assert_eq!(closed.public_key(), made.public_key());
+        let content = fs::read(&path).expect("file");
+        assert!(wrapped_key::is_wrapped(&content));
+        assert_eq!(mode(&path), 0o600);
+
+        let error = read_or_make(&place, Some(&wrong)).err().expect("refused");
+        assert!(matches!(error, StartError::KeySecret(_)), "{error}");
+        let error = read_or_make(&place, None).err().expect("refused");
+        assert!(matches!(error, StartError::KeyLocked(_)), "{error}");
+        assert_eq!(fs::read(&path).expect("file"), content);
+
+        let opened = read_or_make(&place, Some(&right)).expect("opened");
+        assert_eq!(opened.public_key(), made.public_key());
+        let public = Identity::public_key_in(&path).expect("told");
+        assert_eq!(public, made.public_key());
+    }
+
+    #[test]
+    fn a_new_key_is_never_in_the_clear_when_there_is_a_passphrase() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("worker.key");
+        read_or_make(&Place::Own(path.clone()), Some(&secret("x"))).expect("made");
+        assert!(wrapped_key::is_wrapped(&fs::read(&path).expect("file")));
+        assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
+    }
+
+    #[test]
+    fn a_closed_key_that_is_damaged_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("worker.key");
+        let place = Place::Own(path.clone());
+        read_or_make(&place, Some(&secret("x"))).expect("made");
+        let good = fs::read(&path).expect("file");
+        let cut = good[..good.len() - 1].to_vec();
+        let mut costly = good.clone();
+        costly[15] = 0xff;
+        for bad in [cut, costly] {
+            fs::write(&path, &bad).expect("written");
+            let error = read_or_make(&place, Some(&secret("x"))).err();
+            let error = error.expect("is refused").to_string();
             assert!(error.contains("worker.key"), "{error}");
             assert_eq!(fs::read(&path).expect("file"), bad);
         }

@@ -6,6 +6,7 @@
 mod attestation;
 mod clients;
 mod edge;
+mod enclave;
 mod tls;
 
 use std::time::Duration;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use attestation::*;
 pub use clients::*;
 pub use edge::*;
+pub use enclave::*;
 pub use tls::*;
 
 /// Time for the whole body of a call, which is collected in memory.

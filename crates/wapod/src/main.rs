@@ -33,6 +33,9 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 /// Exit code for wrong usage, as clap has it.
 const USAGE: u8 = 2;
 
+/// Why there is neither backup nor restoring in an enclave.
+const IN_ENCLAVE: &str = "in an enclave (WAPOD_ENCLAVE_SIZE) there is neither backup nor restore, and nothing was changed: a backup is a plain file with the worker's key, which the host would read. Copy the sealed folder while the worker is stopped; it opens in the same enclave only";
+
 fn main() -> ExitCode {
     if let Some(code) = wapod::compile::compile_if_asked() {
         return code;
@@ -62,6 +65,9 @@ fn run(options: &Options) -> Result<Ended, Refused> {
     let sources = Sources::new(options, environment)?;
     if let Some(command) = &options.command {
         logging::init(log, LogFormat::Text).map_err(Refused::Settings)?;
+        if sources.is_enclave() {
+            return Err(Refused::Settings(IN_ENCLAVE.to_owned()));
+        }
         let done = carry_out(command, &sources.data_dir());
         return done.map(|()| Ended::AsTold).map_err(Refused::Settings);
     }

@@ -9,6 +9,7 @@ mod attestation;
 mod config_file;
 mod egress;
 mod environment;
+mod key;
 mod layer;
 mod settings;
 mod small_file;
@@ -91,11 +92,12 @@ The command line decides over the environment, and that over the file.
 
 Environment variables without an option:
   WAPOD_ADMIN_TOKEN        token of the operator's interface
-  WAPOD_ENCLAVE_SIZE       size of the enclave: fewer instances unless -c says so,
-                           and none that would not fit
   WAPOD_MEASURED           what the enclave's measurement covers besides the program:
                            some of command-line, environment and file. Settings of the
                            others are listed in evidence as the host's
+  WAPOD_KEY_PASSPHRASE     passphrase of the worker's key
+  WAPOD_ENCLAVE_SIZE       size of the enclave: implies --no-mem-pool, fewer instances
+                           unless -c says so, none that would not fit
   RUST_LOG                 what to log, such as `info` or `warn,wapod=debug`
   RUST_LOG_SANITIZED=true  log nothing about what apps do and say
 
@@ -196,6 +198,11 @@ impl Sources {
             proxies: self.proxies,
         };
         settings::resolve(&self.layers, machine, self.warnings)
+    }
+
+    /// Whether the daemon is in an enclave: its manifest says how large it is.
+    pub(crate) fn is_enclave(&self) -> bool {
+        self.enclave_bytes.is_some()
     }
 
     /// The data folder alone, which is all that some commands need.

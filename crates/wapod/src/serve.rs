@@ -5,6 +5,7 @@ use std::io::{ErrorKind, IsTerminal as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+use wapod::limits::ENCLAVE_BLOCKING_THREADS;
 use wapod::system::Capacity;
 use wapod::{Allocation, Config, Running, Server, Signals, StartError, Told};
 
@@ -38,7 +39,11 @@ pub(crate) fn run(settings: Settings) -> Result<Ended, String> {
     }
     let signals =
         Signals::listen(last_words).map_err(|error| format!("cannot wait for signals: {error}"))?;
-    let runtime = wapod::runtime_builder()
+    let mut runtime = wapod::runtime_builder();
+    if settings.is_enclave {
+        runtime.max_blocking_threads(ENCLAVE_BLOCKING_THREADS);
+    }
+    let runtime = runtime
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
     let ended = runtime.block_on(serve(settings, signals));

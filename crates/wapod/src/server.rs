@@ -225,7 +225,7 @@ async fn open_worker(
     let (data, identity, store) = match &config.data_dir {
         Some(path) => {
             let data = DataDir::open(path)?;
-            let identity = Identity::open(&data.key_file())?;
+            let identity = Identity::of(&data, &config.key)?;
             let store = Store::open_with_reserve(&data.store_file(), data.reserve())?;
             (data, identity, store)
         }

@@ -15,6 +15,9 @@ use crate::limits::{
     FILES_PER_INSTANCE, INSTANCE_FILES_MIN, MAPPINGS_PER_INSTANCE, TLS_CONNECTIONS_MAX,
 };
 
+/// What others than its owner may do with a file: a secret has none of these bits.
+pub const MODE_OF_OTHERS: u32 = 0o077;
+
 /// Memory, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Memory {

@@ -234,6 +234,7 @@ pub(crate) const LICENCES: &[&str] = &[
     "Apache-2.0 OR MIT",
     "MIT/Apache-2.0",
     "MIT OR BSD-3-Clause",
+    "Apache-2.0 OR BSD-3-Clause",
     "Apache-2.0/MIT",
     "Apache-2.0 / MIT",
     "BSD-2-Clause OR MIT",

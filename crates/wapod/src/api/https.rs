@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustls::ServerConfig;
 use rustls::crypto::ring::{Ticketer, default_provider};
 use rustls::server::{NoServerSessionStorage, ResolvesServerCert};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
@@ -129,20 +129,20 @@ impl Https {
         stream
     }
 
-    async fn accept(&self, tcp: TcpStream) -> Result<Box<TlsStream<Tally>>, Outcome> {
-        let mut first = [0];
-        let count = tcp.peek(&mut first).await;
-        if !count.is_ok_and(|count| count > 0) {
-            return Err(Outcome::Failed);
-        }
+    async fn accept(&self, mut tcp: TcpStream) -> Result<Box<TlsStream<Tally>>, Outcome> {
+        // Taken and put back: where sockets are emulated, a look at bytes that stay makes
+        // the events of the next ones late.
+        let first = tcp.read_u8().await.map_err(|_| Outcome::Failed)?;
         // TLS begins with another byte than all methods of HTTP.
-        if first[0].is_ascii_uppercase() {
+        if first.is_ascii_uppercase() {
             tell_plain(tcp).await;
             return Err(Outcome::Plain);
         }
-        let accepting = self.acceptor.accept_with(Tally::new(tcp), |session| {
-            session.set_buffer_limit(Some(TLS_UNSENT_BYTES_MAX));
-        });
+        let accepting = self
+            .acceptor
+            .accept_with(Tally::after(first, tcp), |session| {
+                session.set_buffer_limit(Some(TLS_UNSENT_BYTES_MAX));
+            });
         let accepted = accepting.await.map(Box::new);
         accepted.map_err(|error| {
             tracing::debug!(%error, "a handshake of TLS failed");

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 
 use wapo_host::net::proxy::Proxy;
+use wapod::config::Passphrase;
 use wapod::{AdminToken, ByteSize};
 
 use super::attestation::Measured;
@@ -69,6 +70,10 @@ impl Environment {
         let fails = |error: String| format!("{name}: {error}");
         match name {
             "WAPOD_ADMIN_TOKEN" => self.layer.admin_api_token = Some(AdminToken(value)),
+            "WAPOD_KEY_PASSPHRASE" => {
+                let passphrase = Passphrase::new(value.into_bytes()).map_err(fails)?;
+                self.layer.key.key_passphrase = Some(passphrase);
+            }
             "WAPOD_ENCLAVE_SIZE" => {
                 self.enclave_bytes = Some(value.parse().map_err(fails)?);
             }

@@ -16,6 +16,7 @@ use wapod::{AdminToken, ByteSize, ProxyProtocol, QuotaList};
 use super::acme::Acme;
 use super::attestation::Attestation;
 use super::egress::Egress;
+use super::key::Key;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds, TlsPort};
@@ -214,6 +215,9 @@ pub(crate) struct Layer {
 
     #[command(flatten)]
     pub(super) attestation: Attestation,
+
+    #[command(flatten)]
+    pub(super) key: Key,
 }
 
 /// Takes any text: clap would repeat a refused one.
@@ -350,6 +354,15 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("tls-certificate", |layer, text| {
         set(&mut layer.tls.tls_certificate, text)
     }),
+    ("worker-key", |layer, text| {
+        set(&mut layer.key.worker_key, text)
+    }),
+    ("key-passphrase-file", |layer, text| {
+        set(&mut layer.key.key_passphrase_file, text)
+    }),
+    ("key-command", |layer, text| {
+        set(&mut layer.key.key_command, text)
+    }),
     ("admin-tls", |layer, text| {
         set(&mut layer.tls.admin_tls, text)
     }),
@@ -402,6 +415,6 @@ impl Layer {
         if self.admin_api_token.is_some() && self.admin_token_file.is_some() {
             return Err(format!("{source}: there are a token and a file with one"));
         }
-        Ok(())
+        self.key.check(source)
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use wapod::limits::{DRAIN_GRACE, ON_DEMAND_TIME, SETTLE};
+use wapod::limits::{DRAIN_GRACE, ENCLAVE_RESERVE_BYTES, ON_DEMAND_TIME, SETTLE, enclave_room};
 use wapod::{
     AdminToken, Allocation, ByteSize, Config, ProxyProtocol, QuotaList, TlsSettings, system,
 };
@@ -12,6 +12,7 @@ use wapod::{
 use super::acme;
 use super::attestation;
 use super::egress::{self, ProxyVariables};
+use super::key;
 use super::layer::Layer;
 use super::small_file::read_small;
 use super::timeouts::{TIMEOUTS, Timeout};
@@ -28,9 +29,6 @@ const INSTANCE_MEMORY_RANGE: std::ops::RangeInclusive<u64> = 64 << 10..=4 << 30;
 const INSTANCES: u32 = 128;
 const ADMIN_PORT: u16 = 8001;
 const USER_PORT: u16 = 8002;
-/// What an enclave needs besides the instances, and beside each of them.
-const ENCLAVE_RESERVE_BYTES: u64 = 256 << 20;
-const ENCLAVE_RESERVE_BYTES_EACH: u64 = 1 << 20;
 /// Bytes of the file of a token. A line break may be at its end.
 const TOKEN_FILE_BYTES_MAX: u64 = 8192;
 /// Bytes of a token. Beyond it is more likely another file.
@@ -49,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) config: Config,
     pub(crate) data_dir: PathBuf,
     pub(crate) log_format: LogFormat,
+    /// Whether the daemon is in an enclave.
+    pub(crate) is_enclave: bool,
     /// What the operator should know, each in a line.
     pub(crate) warnings: Vec<String>,
     rows: Vec<Row>,
@@ -192,7 +192,7 @@ pub(super) fn resolve(
         layer.trusted_proxies.clone()
     });
     config.trusted_proxies = proxies;
-    config.proxy_protocol = proxy_protocol(&mut picker, &config)?;
+    config.proxy_protocol = proxy_protocol(&mut picker, &config, enclave_bytes.is_some())?;
     let log_format = picker.pick("log-format", LogFormat::Text, |layer| layer.log_format);
     let grace = Seconds(DRAIN_GRACE.as_secs());
     let grace = picker.pick("drain-grace", grace, |layer| layer.drain_grace);
@@ -203,6 +203,7 @@ pub(super) fn resolve(
     timeouts(&mut picker, &mut config)?;
     tls::files(&mut picker, &mut config)?;
     acme::settings(&mut picker, &mut config)?;
+    key::settings(&mut picker, &mut config, enclave_bytes.is_some())?;
 
     // What the server would refuse as well, so that `--check-config` finds it.
     config.check_admin().map_err(|error| error.to_string())?;
@@ -216,6 +217,7 @@ pub(super) fn resolve(
         config,
         data_dir,
         log_format,
+        is_enclave: enclave_bytes.is_some(),
         warnings,
         rows: picker.rows,
     })
@@ -250,7 +252,7 @@ fn limits(
         return Err("max-instances (-c): without any, no app could run".to_owned());
     }
 
-    config.memory_budget_bytes = budget(picker, size, warnings);
+    config.memory_budget_bytes = budget(picker, size, enclave_bytes, warnings);
 
     let AppPorts(ports) = picker.pick("tcp-listen-port-range", AppPorts(None), |layer| {
         layer.tcp_listen_port_range.clone()
@@ -269,8 +271,16 @@ fn limits(
         return Err("on-demand-instance-time-secs: an instance needs a second at least".to_owned());
     }
     config.on_demand_time = time.time();
-    if picker.pick("no-mem-pool", false, |layer| layer.no_mem_pool) {
-        config.allocation = Allocation::Enclave;
+    let in_enclave = enclave_bytes.is_some();
+    match picker.pick("no-mem-pool", in_enclave, |layer| layer.no_mem_pool) {
+        true => config.allocation = Allocation::Enclave,
+        false if in_enclave => {
+            return Err(
+                "no-mem-pool = false: an enclave (WAPOD_ENCLAVE_SIZE) has no address space for a pool, which reserves 4 GiB for each instance"
+                    .to_owned(),
+            );
+        }
+        false => {}
     }
     if picker.find(|layer| layer.module_cache_size).is_some() {
         warnings.push(
@@ -295,11 +305,21 @@ fn timeouts(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> 
 }
 
 /// Memory of all instances, of which each may have `size` bytes.
-fn budget(picker: &mut Picker<'_>, size: u64, warnings: &mut Vec<String>) -> Option<u64> {
+fn budget(
+    picker: &mut Picker<'_>,
+    size: u64,
+    enclave_bytes: Option<u64>,
+    warnings: &mut Vec<String>,
+) -> Option<u64> {
     let budget = picker.find(|layer| layer.memory_budget);
-    let (budget, source) = match budget {
-        Some((ByteSize(bytes), source)) => (Some(bytes), source),
-        None => {
+    let (budget, source) = match (budget, enclave_bytes) {
+        (Some((ByteSize(bytes), source)), _) => (Some(bytes), source),
+        // What the host says of the machine is no business of an enclave's.
+        (None, Some(enclave)) => {
+            let bytes = enclave.saturating_sub(ENCLAVE_RESERVE_BYTES);
+            (Some(bytes), "default: of the enclave".to_owned())
+        }
+        (None, None) => {
             let bytes = system::memory_budget_default_bytes();
             let whole_mib = bytes.map(|bytes| bytes >> 20 << 20);
             (whole_mib, "default: of this machine".to_owned())
@@ -456,19 +476,21 @@ fn read_token(path: &Path, warnings: &mut Vec<String>) -> Result<String, String>
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Instances of that memory for which an enclave has room.
-fn enclave_room(memory_bytes: u64, size_bytes: u64) -> u32 {
-    let each = memory_bytes.saturating_add(ENCLAVE_RESERVE_BYTES_EACH);
-    let room = size_bytes.saturating_sub(ENCLAVE_RESERVE_BYTES) / each;
-    u32::try_from(room).unwrap_or(u32::MAX)
-}
-
-fn proxy_protocol(picker: &mut Picker<'_>, config: &Config) -> Result<ProxyProtocol, String> {
+fn proxy_protocol(
+    picker: &mut Picker<'_>,
+    config: &Config,
+    in_enclave: bool,
+) -> Result<ProxyProtocol, String> {
     let none = ProxyProtocol::default();
     let listeners = picker.pick("proxy-protocol", none, |layer| layer.proxy_protocol);
     if listeners != none && config.trusted_proxies.is_empty() {
         return Err(format!(
             "proxy-protocol is {listeners}, but no proxy is trusted: name them with trusted-proxies"
+        ));
+    }
+    if listeners != none && in_enclave {
+        return Err(format!(
+            "proxy-protocol is {listeners}: in an enclave, bytes cannot be looked at before they are taken, so headers of proxies cannot be told from what follows; let the proxy set X-Forwarded-For"
         ));
     }
     Ok(listeners)

@@ -12,6 +12,9 @@ use std::time::Duration;
 /// Time for whatever is at the other end of a pipe.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Bytes for which there is room from the start. Secrets have no more.
+const CAPACITY_BYTES: usize = 16 * 1024;
+
 /// Reads a file of at most so many bytes.
 ///
 /// # Errors
@@ -33,7 +36,8 @@ pub(super) fn read_small(path: &Path, bytes_max: u64) -> io::Result<String> {
 }
 
 fn read(path: &Path, bytes_max: u64) -> io::Result<String> {
-    let mut text = String::new();
+    // Mostly of its final size: no piece of a secret is left behind when it grows.
+    let mut text = String::with_capacity(CAPACITY_BYTES);
     let bytes = File::open(path)?
         .take(bytes_max + 1)
         .read_to_string(&mut text)?;

@@ -235,11 +235,6 @@ fn what_cannot_work_is_refused_in_one_line() {
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(!error.contains("two words"), "{error}");
     }
-    let line = "-m 64M -c 8";
-    settings(line, &[("WAPOD_ENCLAVE_SIZE", "1g")], "").expect("fits the enclave");
-    let alone = settings("", &[("WAPOD_ENCLAVE_SIZE", "4g")], "").expect("decides itself");
-    // (4 GiB - 256 MiB) / (128 MiB + 1 MiB)
-    assert_eq!(alone.config.instances_max, 29);
     let half = settings("-m 1.5g", &[], "").expect("one and a half");
     assert_eq!(half.config.memory_max_bytes, 3 << 29);
 }
@@ -436,4 +431,57 @@ fn a_simulator_is_used_only_where_it_is_asked_for() {
     );
     let text = error("--attestation sgx", &[]);
     assert!(text.contains("auto, simulator or off"), "{text}");
+}
+
+#[test]
+fn the_worker_s_key_has_a_place_and_a_secret() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use wapod::config::KeySecret;
+    let none = settings("", &[], "").expect("valid").config.key;
+    assert!(none.file.is_none() && none.secret.is_none());
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("passphrase");
+    std::fs::write(&file, "hush\n").expect("written");
+    let line = format!("--worker-key k --key-passphrase-file {}", file.display());
+    let open = error(&line, &[]);
+    assert!(open.contains("chmod 600"), "{open}");
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("closed");
+    let variable = [("WAPOD_KEY_PASSPHRASE", "other")];
+    let of_file = settings(&line, &variable, "").expect("valid");
+    assert_eq!(of_file.config.key.file, Some("k".into()));
+    assert!(matches!(
+        of_file.config.key.secret,
+        Some(KeySecret::Known(_))
+    ));
+    assert!(of_file.to_string().contains("key-passphrase-file"));
+    let of_variable = settings("", &variable, "").expect("valid").to_string();
+    assert!(of_variable.contains("(hidden)") && !of_variable.contains("other"));
+
+    let command = settings("", &[], "key-command = \"kms get wapo\"").expect("valid");
+    assert!(
+        matches!(command.config.key.secret, Some(KeySecret::Command(text)) if text == "kms get wapo")
+    );
+    let enclave = [("WAPOD_ENCLAVE_SIZE", "4g"), ("WAPOD_KEY_COMMAND", "kms")];
+    assert!(error("", &enclave).contains("starts no other program"));
+    let both = [("WAPOD_KEY_PASSPHRASE", "a"), ("WAPOD_KEY_COMMAND", "kms")];
+    assert!(error("", &both).contains("more than one"));
+    assert!(error("--key-passphrase-file /nowhere/file", &[]).contains("/nowhere/file"));
+}
+
+#[test]
+fn the_size_of_an_enclave_decides_what_is_in_it() {
+    let size = |text| ("WAPOD_ENCLAVE_SIZE", text);
+    let line = "-m 64M -c 8";
+    settings(line, &[size("1g")], "").expect("fits the enclave");
+    let alone = settings("", &[size("4g")], "").expect("decides itself");
+    // (4 GiB - 256 MiB) / (128 MiB + 1 MiB)
+    assert_eq!(alone.config.instances_max, 29);
+    assert_eq!(alone.config.allocation, wapod::Allocation::Enclave);
+    assert_eq!(alone.config.memory_budget_bytes, Some((4096 - 256) << 20));
+    let pages = settings("", &[size("1t")], "").expect("decides itself");
+    assert_eq!(pages.config.instances_max, 128);
+    let pool = [size("4g"), ("WAPOD_NO_MEM_POOL", "false")];
+    assert!(error("", &pool).contains("no address space for a pool"));
+    let line = "--proxy-protocol user --trusted-proxies 10.0.0.0/8";
+    assert!(error(line, &[size("4g")]).contains("X-Forwarded-For"));
 }

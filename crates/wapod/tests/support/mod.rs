@@ -6,6 +6,8 @@
     reason = "these tests have no runtime that a thread could hold up"
 )]
 
+pub(crate) mod gramine;
+
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -93,6 +95,35 @@ impl Folder {
         self.prepare(&mut command, variables);
         Daemon::start(command)
     }
+
+    /// Starts a daemon that has no other system calls than Gramine's; under Gramine itself
+    /// where `cargo xtask test` has packaged it, with settings that were fixed then.
+    pub(crate) fn start_under_gramine(
+        &self,
+        options: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Daemon {
+        if let Some(launcher) = gramine::launcher() {
+            let mut command = Command::new(launcher);
+            return Daemon::start({
+                command.arg("wapod");
+                command
+            });
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wapod"));
+        command.args(["-c", "4", "--admin-port", "0", "--user-port", "0"]);
+        command.args(options);
+        self.prepare(&mut command, variables);
+        command.stdout(Stdio::piped());
+        let child = gramine::under_gramine(move || command.spawn());
+        Daemon::of(child.expect("the program starts"))
+    }
+
+    /// Starts a command that becomes a daemon.
+    pub(crate) fn start_command(&self, mut command: Command, variables: &[(&str, &str)]) -> Daemon {
+        self.prepare(&mut command, variables);
+        Daemon::start(command)
+    }
 }
 
 fn finish(mut command: Command) -> Finished {
@@ -151,10 +182,11 @@ impl Drop for Daemon {
 
 impl Daemon {
     fn start(mut command: Command) -> Self {
-        let mut child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let child = command.stdout(Stdio::piped()).spawn();
+        Self::of(child.expect("the program starts"))
+    }
+
+    fn of(mut child: Child) -> Self {
         let output = child.stdout.take().expect("piped");
         let log = Arc::new(Mutex::new(String::new()));
         let (line, lines) = channel();
@@ -207,6 +239,16 @@ impl Daemon {
 
     pub(crate) fn signal(&self, signal: &str) {
         kill(signal, self.child.id());
+    }
+
+    /// Number of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Where the operator's interface is.
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
     }
 
     /// Sends a signal and waits for the end.
@@ -370,6 +412,15 @@ impl Daemon {
         let mut manifest = manifest.clone();
         manifest["version"] = 1.into();
         manifest["code_hash"] = format!("sha256:{hash}").into();
+        self.deploy_blob(&manifest, settings)
+    }
+
+    /// Deploys code that is there.
+    pub(crate) fn deploy_blob(
+        &self,
+        manifest: &serde_json::Value,
+        settings: &serde_json::Value,
+    ) -> String {
         let arguments = serde_json::json!({
             "manifest": manifest,
             "reuse_instances": true,

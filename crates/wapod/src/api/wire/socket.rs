@@ -143,6 +143,8 @@ impl AsyncWrite for Socket {
 /// The TCP socket below TLS, with a note whether it has taken something.
 pub(crate) struct Tally {
     tcp: TcpStream,
+    /// What was read of the client already, to see what it speaks.
+    first: Option<u8>,
     has_moved: bool,
 }
 
@@ -150,7 +152,16 @@ impl Tally {
     pub(crate) fn new(tcp: TcpStream) -> Self {
         Self {
             tcp,
+            first: None,
             has_moved: false,
+        }
+    }
+
+    /// The same, with the first byte put back before the others.
+    pub(in crate::api) fn after(first: u8, tcp: TcpStream) -> Self {
+        Self {
+            first: Some(first),
+            ..Self::new(tcp)
         }
     }
 
@@ -166,6 +177,14 @@ impl AsyncRead for Tally {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if buffer.remaining() > 0
+            && let Some(first) = self.first.take()
+        {
+            buffer.put_slice(&[first]);
+            // An error comes again at the next read, as the end does.
+            let _ = Pin::new(&mut self.tcp).poll_read(cx, buffer);
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.tcp).poll_read(cx, buffer)
     }
 }
