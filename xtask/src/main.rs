@@ -91,6 +91,7 @@ fn run(arguments: &[&str]) -> Result<()> {
             reproducible::small()?;
             guests::reproducible()
         }
+        ["dist", "--sgx", "--check"] => sgx::check(),
         ["dist", "--sgx", rest @ ..] => sgx::dist(rest),
         ["dist", ..] => {
             println!("{}", sgx::USAGE);

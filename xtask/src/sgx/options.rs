@@ -12,6 +12,7 @@ use crate::process;
 pub(crate) const USAGE: &str = "\
 usage: cargo xtask dist --sgx [options] [-- ARGUMENTS OF WAPOD]
 
+  --check                 what CI does: package in three ways, as with --dry-run, and check all of it
   --dry-run               render and check with what is there; needs no release build, no Gramine
   --key PATH              sign with this RSA-3072 key (exponent 3); gramine-sgx-sign has to be on the path
   --enclave-size SIZE     a power of two [default: 4G, with --edmm 1024G]
