@@ -99,7 +99,7 @@ fn echoes(port: u16) {
         }
     };
     stream.set_read_timeout(Some(TIME_LIMIT)).expect("set");
-    let sent: Vec<u8> = (0..200_000_u32).map(|number| number as u8).collect();
+    let sent: Vec<u8> = (0..=u8::MAX).cycle().take(200_000).collect();
     let mut writer = stream.try_clone().expect("a clone");
     let bytes = sent.clone();
     let writing = std::thread::spawn(move || writer.write_all(&bytes));

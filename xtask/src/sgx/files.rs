@@ -34,7 +34,7 @@ impl Gramine {
     /// Looks for it beside the program `gramine-direct` or `gramine-sgx` on the path.
     pub(super) fn find() -> Option<Self> {
         let names = ["gramine-direct", "gramine-sgx"];
-        let program = names.iter().find_map(|name| toolchain::find(name))?;
+        let program = names.iter().find_map(toolchain::find)?;
         let prefix = fs::canonicalize(program).ok()?;
         let prefix = prefix.parent()?.parent()?;
         let places = [

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn error(command: &str) -> String {
-        ask(command).err().expect(command)
+        ask(command).expect_err(command)
     }
 
     #[test]
