@@ -149,6 +149,64 @@ async fn the_memory_of_a_thousand_isolates_comes_back() {
     assert_eq!(body(&answer), r#"{"good":1000,"failed":{}}"#);
 }
 
+#[tokio::test]
+async fn who_waits_for_an_isolate_hears_of_what_does_not_fit() {
+    // Some megabytes as bytes, and more than there are as values of the program.
+    let program = "
+        const kept = [];
+        try { for (;;) kept.push(new Uint8Array(1 << 20)); } catch { kept.length -= 12; }
+        const code = \"console.log('made'); scriptOutput = Array(n).fill('ab')\";
+        export default { async fetch({ url }) {
+            const n = Number(url.split('/').pop());
+            const { error, value, logs } = await Wapo.run(code.replace('n', n), { memoryLimit: 512 << 20 });
+            return Response.json({ error: /cannot be|no memory|out of memory/.test(error) ? 'no memory' : error, length: value?.length });
+        } };";
+    let (_running, address, _folder) = serve_text(program, &["--memory", "64M"]).await;
+    for _ in 0..2 {
+        let answer = get(&address, "/550000").await;
+        assert_eq!(body(&answer), r#"{"error":"no memory"}"#);
+    }
+    let answer = get(&address, "/5").await;
+    assert_eq!(body(&answer), r#"{"error":null,"length":5}"#);
+}
+
+#[tokio::test]
+async fn a_piece_that_does_not_fit_is_a_failure_of_who_reads() {
+    let program = "
+        let asked = 0;
+        export default { async fetch(request) {
+            asked++;
+            if (request.method === 'GET') return new Response(`asked ${asked}`);
+            const all = [];
+            try { for await (const piece of request.body) all.push(piece); } catch (e) { all.length = 0; return new Response(e.name); }
+            return new Response('all of it');
+        } };";
+    let (_running, address, _folder) = serve_text(program, &["--memory", "64M"]).await;
+    let exchange = async {
+        let mut stream = TcpStream::connect(&address).await.expect("connected");
+        let head = format!(
+            "POST / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            100 << 20
+        );
+        stream.write_all(head.as_bytes()).await.expect("sent");
+        let (mut reading, mut writing) = stream.into_split();
+        let sending = tokio::spawn(async move {
+            let piece = vec![b'x'; 1 << 20];
+            // Until the other side has enough.
+            while writing.write_all(&piece).await.is_ok() {}
+        });
+        let mut answer = vec![0; 4096];
+        let read = reading.read(&mut answer).await.expect("an answer");
+        sending.abort();
+        text(&answer[..read])
+    };
+    let answer = tokio::time::timeout(PATIENCE, exchange).await;
+    let answer = answer.expect("an answer in time");
+    assert!(answer.contains("Error"), "{answer}");
+    let answer = get(&address, "/").await;
+    assert_eq!(body(&answer), "asked 2");
+}
+
 /// A module with a function `spin` that never returns, one `grow` for its memory, and that
 /// memory, which has no maximum.
 const MODULE: &str = "new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.fromHex(\

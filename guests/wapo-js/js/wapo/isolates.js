@@ -74,7 +74,13 @@ export function run(code, options = undefined) {
     const keepsLogs = native.worker.env().WAPO_BUFFERED_LOGS !== "disabled";
     const scripts = Array.isArray(code) ? code : [bytesOf(code) ? new TextDecoder().decode(code) : code];
     start({ args: [], env: {}, ...RUN, ...given, scripts }, keepsLogs, ([error, output, , logs]) => {
-      settle(error, output, logs === null ? [] : JSON.parse(logs));
+      let lines = [];
+      try {
+        if (logs !== null) lines = JSON.parse(logs);
+      } catch (failure) {
+        error ??= `the log cannot be read: ${failure}`;
+      }
+      settle(error, error === null ? output : undefined, lines);
     });
   } catch (error) {
     settle(String(error), undefined, []);

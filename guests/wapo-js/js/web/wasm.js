@@ -3,9 +3,10 @@
 // function gives a promise or not.
 import native from "wapo:native";
 import { bytesOf, enforceRange, isObject, need, tag } from "./idl.js";
-import { World, worldOf } from "./wasm-world.js";
+import { adopt, addImport, handle, idIn, item, roots, World, worldOf } from "./wasm-world.js";
 
 const { wasm } = native;
+const { defineProperty } = Object;
 const PAGES_MAX = 65_536;
 const ELEMENTS_MAX = 2 ** 32 - 1;
 const OWN = Symbol("own");
@@ -15,11 +16,11 @@ function errorClass(name) {
     return Reflect.construct(Error, message === undefined ? [] : [message, options], new.target ?? E);
   };
   Object.setPrototypeOf(E, Error);
-  Object.defineProperty(E, "name", { value: name, configurable: true });
-  Object.defineProperty(E, "length", { value: 1, configurable: true });
+  defineProperty(E, "name", { value: name, configurable: true });
+  defineProperty(E, "length", { value: 1, configurable: true });
   const hidden = (value) => ({ value, writable: true, configurable: true, enumerable: false });
   const prototype = Object.create(Error.prototype, { constructor: hidden(E), name: hidden(name), message: hidden("") });
-  Object.defineProperty(E, "prototype", { value: prototype, writable: false });
+  defineProperty(E, "prototype", { value: prototype, writable: false });
   return E;
 }
 
@@ -33,7 +34,9 @@ function source(value, where) {
   return bytes;
 }
 
-let moduleOf, place;
+let moduleOf;
+// Where in which world an object of each kind is.
+const place = { __proto__: null };
 
 class Module {
   #described;
@@ -48,11 +51,11 @@ class Module {
   }
 
   static exports(module) {
-    return given(module, "exports").exports.map(({ name, kind }) => ({ name, kind }));
+    return each(given(module, "exports").exports, ({ name, kind }) => ({ name, kind }));
   }
 
   static imports(module) {
-    return given(module, "imports").imports.map(({ module: from, name, kind }) => ({ module: from, name, kind }));
+    return each(given(module, "imports").imports, ({ module: from, name, kind }) => ({ module: from, name, kind }));
   }
 
   static customSections(module, sectionName) {
@@ -61,6 +64,13 @@ class Module {
     for (let i = 0; i < sections.length; i += 2) if (sections[i] === wanted) found.push(sections[i + 1].slice().buffer);
     return found;
   }
+}
+
+// As `map`, which scripts can replace: what is of this module is for nobody else's functions.
+function each(list, make) {
+  const made = [];
+  for (let i = 0; i < list.length; i++) defineProperty(made, i, { value: make(list[i], i), writable: true, enumerable: true, configurable: true });
+  return made;
 }
 
 function given(module, where) {
@@ -93,7 +103,7 @@ for (const name of ["transfer", "transferToFixedLength", "transferToImmutable"])
     if (buffers.has(this)) throw new TypeError(`ArrayBuffer.${name}: the buffer of a memory cannot be transferred`);
     return Reflect.apply(original, this, given);
   } }[name];
-  Object.defineProperty(ArrayBuffer.prototype, name, { value, writable: true, configurable: true, enumerable: false });
+  defineProperty(ArrayBuffer.prototype, name, { value, writable: true, configurable: true, enumerable: false });
 }
 
 class Memory {
@@ -108,20 +118,20 @@ class Memory {
     const [initial, maximum] = limits(descriptor, PAGES_MAX, "WebAssembly.Memory");
     if (descriptor.shared) throw new TypeError("WebAssembly.Memory: there is one thread, so no memory is shared");
     const world = commonWorld();
-    this.#at = { world, id: wasm.memory(world.handle, initial, maximum) };
-    world.adopt(this.#at.id, this);
+    this.#at = { world, id: wasm.memory(handle(world), initial, maximum) };
+    adopt(world, this.#at.id, this);
   }
 
-  static { place = { memory: (value) => (isObject(value) && #at in value ? value.#at : null) }; }
+  static { place.memory = (value) => (isObject(value) && #at in value ? value.#at : null); }
 
   grow(delta) {
     need(arguments.length, 1, "WebAssembly.Memory.grow");
     const pages = enforceRange(delta, ELEMENTS_MAX, "WebAssembly.Memory.grow");
-    return wasm.grow(this.#at.world.handle, this.#at.world.roots, this.#at.id, pages);
+    return wasm.grow(handle(this.#at.world), this.#at.id, pages);
   }
 
   get buffer() {
-    const buffer = wasm.buffer(this.#at.world.handle, this.#at.world.roots, this.#at.id);
+    const buffer = wasm.buffer(handle(this.#at.world), this.#at.id);
     buffers.add(buffer);
     return buffer;
   }
@@ -142,32 +152,32 @@ class Table {
     const world = commonWorld();
     const init = arguments.length > 1 ? value : element === "anyfunc" ? null : undefined;
     const first = element === "anyfunc" && init === undefined ? null : init;
-    this.#at = { world, id: wasm.table(world.handle, world.roots, element, initial, maximum, first) };
-    world.adopt(this.#at.id, this);
+    this.#at = { world, id: wasm.table(handle(world), roots(world), element, initial, maximum, first) };
+    adopt(world, this.#at.id, this);
   }
 
   static { place.table = (value) => (isObject(value) && #at in value ? value.#at : null); }
 
   get length() {
-    return wasm.tableSize(this.#at.world.handle, this.#at.id);
+    return wasm.tableSize(handle(this.#at.world), this.#at.id);
   }
 
   get(index) {
     need(arguments.length, 1, "WebAssembly.Table.get");
     const at = enforceRange(index, ELEMENTS_MAX, "WebAssembly.Table.get");
-    return wasm.tableGet(this.#at.world.handle, this.#at.world.roots, this.#at.id, at);
+    return wasm.tableGet(handle(this.#at.world), roots(this.#at.world), this.#at.id, at);
   }
 
   set(index, value = null) {
     need(arguments.length, 1, "WebAssembly.Table.set");
     const at = enforceRange(index, ELEMENTS_MAX, "WebAssembly.Table.set");
-    wasm.tableSet(this.#at.world.handle, this.#at.world.roots, this.#at.id, at, value);
+    wasm.tableSet(handle(this.#at.world), roots(this.#at.world), this.#at.id, at, value);
   }
 
   grow(delta, value = null) {
     need(arguments.length, 1, "WebAssembly.Table.grow");
     const more = enforceRange(delta, ELEMENTS_MAX, "WebAssembly.Table.grow");
-    return wasm.tableGrow(this.#at.world.handle, this.#at.world.roots, this.#at.id, more, value);
+    return wasm.tableGrow(handle(this.#at.world), roots(this.#at.world), this.#at.id, more, value);
   }
 }
 
@@ -183,18 +193,18 @@ class Global {
     if (!isObject(descriptor)) throw new TypeError("WebAssembly.Global: the descriptor must be an object");
     const { mutable = false, value: type } = descriptor;
     const world = commonWorld();
-    this.#at = { world, id: wasm.global(world.handle, world.roots, `${type}`, !!mutable, value) };
-    world.adopt(this.#at.id, this);
+    this.#at = { world, id: wasm.global(handle(world), roots(world), `${type}`, !!mutable, value) };
+    adopt(world, this.#at.id, this);
   }
 
   static { place.global = (value) => (isObject(value) && #at in value ? value.#at : null); }
 
   get value() {
-    return wasm.globalGet(this.#at.world.handle, this.#at.world.roots, this.#at.id);
+    return wasm.globalGet(handle(this.#at.world), roots(this.#at.world), this.#at.id);
   }
 
   set value(value) {
-    wasm.globalSet(this.#at.world.handle, this.#at.world.roots, this.#at.id, value);
+    wasm.globalSet(handle(this.#at.world), roots(this.#at.world), this.#at.id, value);
   }
 
   valueOf() {
@@ -202,7 +212,7 @@ class Global {
   }
 }
 
-const CLASSES = { memory: Memory, table: Table, global: Global };
+const CLASSES = { __proto__: null, memory: Memory, table: Table, global: Global };
 
 function wrap(kind, world, id) {
   return new CLASSES[kind](OWN, world, id);
@@ -231,16 +241,18 @@ class Instance {
 function link({ module, imports: wanted }, imports) {
   if (imports !== undefined && !isObject(imports)) throw new TypeError("WebAssembly.Instance: the imports must be an object");
   if (wanted.length > 0 && imports === undefined) throw new TypeError("WebAssembly.Instance: the module has imports");
-  const values = wanted.map(({ module: from, name }) => {
+  const values = each(wanted, ({ module: from, name }) => {
     const items = imports[from];
     if (!isObject(items)) throw new TypeError(`WebAssembly.Instance: the import ${from} is not an object`);
     return items[name];
   });
   const world = worldFor(wanted, values);
-  const links = wanted.map((item, i) => linkOne(world, item, values[i]));
+  const links = each(wanted, (one, i) => linkOne(world, one, values[i]));
   const exports = Object.create(null);
-  for (const [name, kind, id, count] of wasm.instantiate(world.handle, world.roots, module, links)) {
-    Object.defineProperty(exports, name, { value: world.item(kind, id, count), enumerable: true, writable: false, configurable: false });
+  const made = wasm.instantiate(handle(world), roots(world), module, links);
+  for (let i = 0; i < made.length; i++) {
+    const { 0: name, 1: kind, 2: id, 3: count } = made[i];
+    defineProperty(exports, name, { value: item(world, kind, id, count), enumerable: true, writable: false, configurable: false });
   }
   return Object.freeze(exports);
 }
@@ -248,26 +260,28 @@ function link({ module, imports: wanted }, imports) {
 // The world of what the module shares with others. A module that shares nothing is a world of its own.
 function worldFor(wanted, values) {
   let world;
-  wanted.forEach(({ kind, module, name, mutable }, i) => {
+  for (let i = 0; i < wanted.length; i++) {
+    const { kind, module, name, mutable } = wanted[i];
     const at = place[kind]?.(values[i]);
-    if (!at || (kind === "global" && !mutable)) return;
+    if (!at || (kind === "global" && !mutable)) continue;
     if (world !== undefined && world !== at.world) {
       throw new LinkError(`the import ${module}.${name} belongs to an instance that shares nothing with the other imports`);
     }
     world = at.world;
-  });
-  return world ?? values.map(worldOf).find((found) => found !== undefined) ?? new World(wrap);
+  }
+  for (let i = 0; world === undefined && i < values.length; i++) world = worldOf(values[i]);
+  return world ?? new World(wrap);
 }
 
 function linkOne(world, { kind, module, name, type, mutable }, value) {
   const wrong = (what) => new LinkError(`the import ${module}.${name} must be ${what}`);
   if (kind === "function") {
     if (typeof value !== "function") throw wrong("a function");
-    const id = world.idOf(value);
-    return id === null ? { call: world.roots.imports.push(value) - 1 } : { id };
+    const id = idIn(world, value);
+    return id === null ? { call: addImport(world, value) } : { id };
   }
   const at = place[kind](value);
-  if (at && kind === "global" && wasm.globalType(at.world.handle, at.id) !== `${type} ${mutable}`) throw wrong(`a global of the type ${type}${mutable ? " that can be changed" : ""}`);
+  if (at && kind === "global" && wasm.globalType(handle(at.world), at.id) !== `${type} ${mutable}`) throw wrong(`a global of the type ${type}${mutable ? " that can be changed" : ""}`);
   if (at && at.world === world) return { id: at.id };
   if (kind !== "global") throw wrong(`a WebAssembly.${kind === "memory" ? "Memory" : "Table"}`);
   if (at) return { value: value.value };
@@ -317,15 +331,15 @@ function pair(bytes, imports) {
 export const WebAssembly = {};
 const hidden = (value) => ({ value, writable: true, configurable: true, enumerable: false });
 for (const [name, value] of Object.entries({ Module, Instance, Memory, Table, Global, ...errors })) {
-  Object.defineProperty(WebAssembly, name, hidden(value));
+  defineProperty(WebAssembly, name, hidden(value));
   if (name in errors) continue;
   for (const key of Reflect.ownKeys(value.prototype)) {
-    if (key !== "constructor") Object.defineProperty(value.prototype, key, { enumerable: true });
+    if (key !== "constructor") defineProperty(value.prototype, key, { enumerable: true });
   }
   tag(value.prototype, `WebAssembly.${name}`);
 }
-for (const name of ["exports", "imports", "customSections"]) Object.defineProperty(Module, name, { enumerable: true });
-for (const [name, value] of Object.entries(functions)) Object.defineProperty(WebAssembly, name, { ...hidden(value), enumerable: true });
+for (const name of ["exports", "imports", "customSections"]) defineProperty(Module, name, { enumerable: true });
+for (const [name, value] of Object.entries(functions)) defineProperty(WebAssembly, name, { ...hidden(value), enumerable: true });
 tag(WebAssembly, "WebAssembly");
 
 export const wasmClasses = [Module, Instance, Memory, Table, Global];

@@ -38,13 +38,14 @@ pub(crate) fn write<'js>(ctx: &Ctx<'js>, value: &Value<'js>) -> rquickjs::Result
     }
     // SAFETY: the block is the caller's, who is done with it.
     unsafe { qjs::js_free(context, block.cast()) };
-    match fits {
-        true => Ok(bytes),
-        false => Err(Exception::throw_range(
-            ctx,
-            &format!("{size} bytes to hand over: {BYTES_MAX} is the most"),
-        )),
-    }
+    let message = match fits {
+        true => return Ok(bytes),
+        false if size > BYTES_MAX => {
+            format!("{size} bytes to hand over: {BYTES_MAX} is the most")
+        }
+        false => format!("there is no memory to hand over {size} bytes"),
+    };
+    Err(Exception::throw_range(ctx, &message))
 }
 
 /// Reads what [`write`] gave.

@@ -6,7 +6,7 @@
 use std::future::Future;
 use std::rc::Rc;
 
-use rquickjs::{Ctx, Function, IntoJs, Persistent, Promise};
+use rquickjs::{Ctx, Exception, Function, IntoJs, Persistent, Promise, Value};
 
 use wapo::task::JoinHandle;
 
@@ -137,20 +137,33 @@ impl Settle {
         T: for<'a> IntoJs<'a>,
     {
         engine.enter_as(account, |ctx| {
-            let called = match outcome.map_err(|failure| failure.throw(ctx)) {
-                Ok(value) => value
-                    .into_js(ctx)
-                    .and_then(|value| self.resolve.restore(ctx)?.call::<_, ()>((value,))),
-                Err(_) => {
-                    let thrown = ctx.catch();
-                    self.reject.restore(ctx).and_then(|reject| reject.call::<_, ()>((thrown,)))
+            let value = outcome.map_err(|failure| failure.throw(ctx));
+            let called = match value.and_then(|value| value.into_js(ctx)) {
+                Ok(value) => self
+                    .resolve
+                    .restore(ctx)
+                    .and_then(|resolve| resolve.call::<_, ()>((value,))),
+                // A value that there is no memory for is a failure like others: who waits
+                // for it lets go of what he has.
+                Err(error) => {
+                    let thrown = caught(ctx, &error);
+                    let reject = self.reject.restore(ctx);
+                    reject.and_then(|reject| reject.call::<_, ()>((thrown,)))
                 }
             };
             if called.is_err() {
-                // No memory for the value: the promise has to be settled all the same.
+                // No memory for the reactions.
                 let thrown = ctx.catch();
                 log::error!(target: "js", "a promise was not settled: {}", super::describe(ctx, &thrown));
             }
         });
     }
+}
+
+/// What an error of a native function is for a script.
+fn caught<'js>(ctx: &Ctx<'js>, error: &rquickjs::Error) -> Value<'js> {
+    if !error.is_exception() {
+        let _ = Exception::throw_internal(ctx, &error.to_string());
+    }
+    ctx.catch()
 }

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::network::Network;
 use super::{End, Isolate, gate};
 use crate::engine::heap::Room;
-use crate::engine::{Account, Engine, Failure, Signal, pack};
+use crate::engine::{Account, Engine, Failure, Signal, bytes, pack};
 use crate::native::{keep_logs, kept_logs};
 use crate::program::{Program, thrown};
 
@@ -248,7 +248,9 @@ impl Isolate {
             let made = made.and_then(|outcome| {
                 let made: Object<'_> = outcome.call(())?;
                 let record: Value<'_> = made.get("record")?;
-                Ok((Some(pack::write(ctx, &record)?), made.get("serialized")?))
+                let serialized: Option<rquickjs::String<'_>> = made.get("serialized")?;
+                let serialized = serialized.as_ref().map(bytes::text).transpose()?;
+                Ok((Some(pack::write(ctx, &record)?), serialized))
             });
             made.map_err(|_| thrown(ctx))
         })

@@ -105,11 +105,16 @@ impl Codec {
         ctx: &Ctx<'_>,
         action: impl FnOnce(&mut Side) -> Result<R, Failure>,
     ) -> rquickjs::Result<R> {
-        let mut side = self.side.borrow_mut();
-        action(&mut side).map_err(|failure| {
-            *side = Side::Failed;
-            failure.throw(ctx)
-        })
+        let done = {
+            let mut side = self.side.borrow_mut();
+            let done = action(&mut side);
+            if done.is_err() {
+                *side = Side::Failed;
+            }
+            done
+        };
+        // Not while it is borrowed: scripts may have a part in making an exception.
+        done.map_err(|failure| failure.throw(ctx))
     }
 }
 

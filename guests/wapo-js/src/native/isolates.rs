@@ -5,10 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use rquickjs::prelude::Func;
-use rquickjs::{Array, Ctx, Function, Object, Persistent, TypedArray, Value};
+use rquickjs::{Array, Ctx, Function, IntoJs as _, Object, Persistent, TypedArray, Value};
 
 use super::Nullable;
-use crate::engine::{Engine, Failure, pack, report};
+use crate::engine::{Engine, Failure, describe, pack, report};
 use crate::isolate::network::Network;
 use crate::isolate::run::{self, Outcome, Wish};
 
@@ -77,15 +77,31 @@ fn start<'js>(
 }
 
 fn call<'js>(ctx: &Ctx<'js>, callback: &Function<'js>, outcome: Outcome) -> rquickjs::Result<()> {
+    let Outcome {
+        error,
+        output,
+        serialized,
+        logs,
+    } = outcome;
+    let logs = Nullable(logs).into_js(ctx);
     let read = |bytes: Vec<u8>| pack::read(ctx, &bytes);
-    let record = outcome.output.map(read).transpose()?;
-    let record = record.unwrap_or_else(|| Value::new_undefined(ctx.clone()));
-    callback.call((
-        Nullable(outcome.error),
-        record,
-        Nullable(outcome.serialized),
-        Nullable(outcome.logs),
-    ))
+    let handed_over = logs.and_then(|logs| {
+        let record = output.map(read).transpose()?;
+        let record = record.unwrap_or_else(|| Value::new_undefined(ctx.clone()));
+        let serialized = Nullable(serialized).into_js(ctx)?;
+        Ok((Nullable(error).into_js(ctx)?, record, serialized, logs))
+    });
+    match handed_over {
+        Ok(values) => callback.call(values),
+        // The creator hears of it in any case: somebody waits.
+        Err(_) => {
+            let thrown = ctx.catch();
+            let why = describe(ctx, &thrown);
+            let error = format!("what the isolate has left cannot be handed over: {why}");
+            let nothing = Value::new_undefined(ctx.clone());
+            callback.call((error, nothing, Nullable::<String>(None), Nullable::<String>(None)))
+        }
+    }
 }
 
 /// Longest time, which is also what a number that is too large means: 24 days.

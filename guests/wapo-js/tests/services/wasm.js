@@ -154,6 +154,39 @@ const areas = {
     equal("resize", thrown(() => memory.buffer.resize(1)), "TypeError");
   },
 
+  // A script that puts its own functions in the place of the language's learns nothing by which it could have a second buffer of a
+  // memory, of which the first would not be told that the memory has moved.
+  replaced(equal) {
+    const { load, memory } = make(MEMORY), module = new WebAssembly.Module(build(through(I32, I32)));
+    const { apply } = Reflect, seen = [], restore = [];
+    for (const owner of [Array.prototype, Map.prototype, WeakSet.prototype, Function.prototype, Object, Reflect]) {
+      for (const name of Object.getOwnPropertyNames(owner)) {
+        const original = owner === Function.prototype && name === "caller" ? undefined : Object.getOwnPropertyDescriptor(owner, name).value;
+        if (typeof original !== "function" || name === "constructor") continue;
+        restore[restore.length] = () => { owner[name] = original; };
+        owner[name] = function (...given) {
+          if (seen.length < 5_000) { seen[seen.length] = this; for (let i = 0; i < given.length; i++) seen[seen.length] = given[i]; }
+          return apply(original, this, given);
+        };
+      }
+    }
+    let made, grown;
+    try {
+      made = new WebAssembly.Instance(module, { env: { f: load } }).exports;
+      grown = memory.grow(1);
+      WebAssembly.Module.imports(module);
+      made.call(4);
+    } finally {
+      for (let i = 0; i < restore.length; i++) restore[i]();
+    }
+    const found = seen.flatMap((value) => {
+      try { return typeof value === "function" && value !== load ? [value, value(load)] : [value]; } catch { return [value]; }
+    });
+    const isInner = (value) => Object(value) === value && ["handle", "roots", "wrap", "buffers", "imports", "idOf"].some((name) => name in value);
+    equal("nothing of the inside", [seen.length > 0, found.filter(isInner).length], [true, 0]);
+    equal("it works", [grown, made.call(0), memory.buffer === memory.buffer, memory.buffer.byteLength], [1, 0, true, 131072]);
+  },
+
   tables(equal) {
     const table = new WebAssembly.Table({ element: "anyfunc", initial: 2 });
     equal("empty", [table.length, table.get(0), thrown(() => table.get(2)), thrown(() => table.set(0, () => 1))], [2, null, "RangeError", "TypeError"]);
@@ -203,6 +236,21 @@ const areas = {
     }
     const deep = make({ 1: [type([], [])], 3: [[0]], 7: [exporting("f", 0, 0)], 10: [code(0x10, 0)] });
     equal("recursion", [thrown(deep.f), thrown(deep.f)], ["RangeError", "RangeError"]);
+  },
+
+  // Functions are translated when they are called first: one that is large, or that comes when there is nearly no time left until the
+  // next look at the limits, is called like others.
+  large(equal) {
+    const long = (count) => { const body = [0, ...Array.from({ length: count }, () => [0x41, 0, 0x1a]).flat(), 0x0b]; return [...leb(body.length), ...body]; };
+    const { f } = make({ 1: [type([], [])], 3: [[0]], 7: [exporting("f", 0, 0)], 10: [long(24_000)] });
+    equal("a large one", [thrown(f), thrown(f)], ["none", "none"]);
+    const after = build({ 1: [type([I32], []), type([], [])], 3: [[0], [1]], 7: [exporting("f", 0, 0)],
+      10: [code(0x03, 0x40, 0x20, 0, 0x41, 1, 0x6b, 0x22, 0, 0x0d, 0, 0x0b, 0x10, 1), long(3_300)] });
+    const failed = [];
+    for (let turns = 1000; turns < 60_000; turns += 1500) {
+      try { new WebAssembly.Instance(new WebAssembly.Module(after)).exports.f(turns); } catch (e) { failed.push(`${turns}: ${e}`); }
+    }
+    equal("after a loop of any length", failed, []);
   },
 
   async promises(equal) {

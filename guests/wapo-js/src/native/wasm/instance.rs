@@ -9,7 +9,7 @@ use wasmi::{Error, Extern, ExternType, Func, Global, Instance};
 use super::convert::to_wasm;
 use super::module::WasmModule;
 use super::run::{Wanted, run, trap};
-use super::world::{WasmWorld, World};
+use super::world::{Handle, World};
 use super::{Kind, of, raise};
 
 /// Links a module, makes an instance and calls its start function. `links` has, for each
@@ -18,12 +18,12 @@ use super::{Kind, of, raise};
 /// and, for a function, how many parameters it has.
 pub(super) fn instantiate<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    handle: Handle<'js>,
     roots: Object<'js>,
     module: Class<'js, WasmModule>,
     links: Array<'js>,
 ) -> rquickjs::Result<Array<'js>> {
-    let world = of(&world);
+    let world = of(&handle);
     let (module, start) = {
         let module = module.borrow();
         (module.module.clone(), module.start.clone())
@@ -41,7 +41,8 @@ pub(super) fn instantiate<'js>(
         };
         externs.push(linked.ok_or_else(missing)?);
     }
-    if !world.views.check(&ctx, &roots) {
+    let is_safe = handle.borrow().views.check(&ctx);
+    if !is_safe {
         let message = "the buffer of a memory was transferred";
         return Err(raise(&ctx, Kind::Runtime, message));
     }
@@ -50,7 +51,7 @@ pub(super) fn instantiate<'js>(
     if let Some(start) = &start {
         let func = instance.get_func(&*world.store.borrow(), start);
         if let Some((func, ty)) = func.map(|func| (func, func.ty(&*world.store.borrow()))) {
-            run(&ctx, &world, &roots, (func, &ty), &[])?;
+            run(&ctx, &handle, &roots, (func, &ty), &[])?;
         }
     }
     let exports = Array::new(ctx.clone())?;

@@ -23,7 +23,8 @@ use wasmi::{
 };
 
 use self::convert::{to_js, to_wasm};
-use self::world::{Pressure, WasmWorld, World};
+use self::views::Views;
+use self::world::{Handle, Pressure, WasmWorld, World};
 use crate::engine::Failure;
 
 /// What a context keeps.
@@ -45,7 +46,9 @@ enum Kind {
     Runtime,
 }
 
-/// The operations, each of them with the world and its roots first.
+/// The operations, each of them with the world first, and with its roots where a value
+/// of a script may be wanted. Neither is trusted: the boot code shares its engine with
+/// scripts, which can replace much of what it calls.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let _ = ctx.store_userdata(Wasm::default());
     let area = Object::new(ctx.clone())?;
@@ -108,15 +111,16 @@ fn pressure(ctx: &Ctx<'_>) -> Pressure {
     wasm.map(|wasm| wasm.pressure.clone()).unwrap_or_default()
 }
 
-fn new_world<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Class<'js, WasmWorld>> {
+fn new_world<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Handle<'js>> {
     let pressure = pressure(&ctx);
     pressure.relieve(&ctx);
     let world = World::new(&ctx, &engine(&ctx), pressure);
-    Class::instance(ctx, WasmWorld { world })
+    let views = Views::default();
+    Class::instance(ctx, WasmWorld { world, views })
 }
 
 /// The world behind an object. It is not borrowed while scripts run.
-fn of(world: &Class<'_, WasmWorld>) -> Rc<World> {
+fn of(world: &Handle<'_>) -> Rc<World> {
     Rc::clone(&world.borrow().world)
 }
 
@@ -133,13 +137,12 @@ fn item<T>(
 
 fn call<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     id: u32,
     given: Rest<Value<'js>>,
 ) -> rquickjs::Result<Value<'js>> {
-    let world = of(&world);
-    let (func, ty) = world
+    let (func, ty) = of(&world)
         .func(id)
         .ok_or_else(|| Failure::type_error("there is no such function").throw(&ctx))?;
     run::call(&ctx, &world, &roots, (func, &ty), &given.0)
@@ -147,7 +150,7 @@ fn call<'js>(
 
 fn new_memory<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     initial: f64,
     maximum: Option<f64>,
 ) -> rquickjs::Result<u32> {
@@ -166,33 +169,32 @@ fn new_memory<'js>(
 
 fn buffer<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
-    roots: Object<'js>,
+    handle: Handle<'js>,
     id: u32,
 ) -> rquickjs::Result<Value<'js>> {
-    let world = of(&world);
+    let world = of(&handle);
     let memory = item(&ctx, &world, id, Extern::into_memory)?;
-    world.views.get(&ctx, &roots, &world, (id, memory))
+    handle.borrow().views.get(&ctx, &world, (id, memory))
 }
 
 /// Gives the pages that there were before.
 fn grow_memory<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
-    roots: Object<'js>,
+    handle: Handle<'js>,
     id: u32,
     pages: f64,
 ) -> rquickjs::Result<f64> {
-    let world = of(&world);
+    let world = of(&handle);
     let memory = item(&ctx, &world, id, Extern::into_memory)?;
-    if !world.views.check(&ctx, &roots) {
+    let is_safe = handle.borrow().views.check(&ctx);
+    if !is_safe {
         let message = "the buffer of the memory was transferred";
         return Err(raise(&ctx, Kind::Runtime, message));
     }
     let grown = memory.grow(&mut *world.store.borrow_mut(), pages as u64);
     match grown {
         Ok(before) => {
-            world.views.detach(&ctx, &roots, id);
+            handle.borrow().views.detach(&ctx, id);
             Ok(before as f64)
         }
         Err(_) => {
@@ -205,7 +207,7 @@ fn grow_memory<'js>(
 /// `kind`: `"anyfunc"` or `"externref"`.
 fn new_table<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     kind: String,
     initial: u32,
@@ -248,7 +250,7 @@ fn reference<'js>(
     })
 }
 
-fn table_size<'js>(ctx: Ctx<'js>, world: Class<'js, WasmWorld>, id: u32) -> rquickjs::Result<f64> {
+fn table_size<'js>(ctx: Ctx<'js>, world: Handle<'js>, id: u32) -> rquickjs::Result<f64> {
     let world = of(&world);
     let table = item(&ctx, &world, id, Extern::into_table)?;
     let size = table.size(&*world.store.borrow());
@@ -257,7 +259,7 @@ fn table_size<'js>(ctx: Ctx<'js>, world: Class<'js, WasmWorld>, id: u32) -> rqui
 
 fn table_get<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     id: u32,
     index: u32,
@@ -278,7 +280,7 @@ fn beyond(ctx: &Ctx<'_>, index: u32) -> rquickjs::Error {
 
 fn table_set<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     id: u32,
     index: u32,
@@ -294,7 +296,7 @@ fn table_set<'js>(
 
 fn table_grow<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     id: u32,
     more: u32,
@@ -338,7 +340,7 @@ fn type_name(ty: ValType) -> &'static str {
 
 fn new_global<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     ty: String,
     is_mutable: bool,
@@ -362,7 +364,7 @@ fn new_global<'js>(
 /// Type and whether it can be changed, as one text.
 fn global_type<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     id: u32,
 ) -> rquickjs::Result<String> {
     let world = of(&world);
@@ -377,7 +379,7 @@ fn global_type<'js>(
 
 fn global_get<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     id: u32,
 ) -> rquickjs::Result<Value<'js>> {
@@ -389,7 +391,7 @@ fn global_get<'js>(
 
 fn global_set<'js>(
     ctx: Ctx<'js>,
-    world: Class<'js, WasmWorld>,
+    world: Handle<'js>,
     roots: Object<'js>,
     id: u32,
     value: Value<'js>,

@@ -6,10 +6,11 @@ use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Array, Class, Ctx, JsLifetime, Object, TypedArray, Value};
 use wasmi::{ExternType, Module};
 
+use super::run::{FUEL_PER_GAS, take_gas};
 use super::{Kind, engine, pressure, raise, start, type_name};
 use crate::engine::bytes::vector;
 use crate::engine::heap::{Room, has_room_for};
-use crate::engine::{Engine as Script, Failure};
+use crate::engine::{Engine as Script, Failure, stop};
 
 /// Bytes of a module.
 const MODULE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -17,6 +18,10 @@ const MODULE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What the interpreter keeps of a module, for each of its bytes: code that was called
 /// has several times its size.
 const KEPT_PER_BYTE: usize = 8;
+
+/// Fuel for each byte of a module, which is checked at once and translated later: what
+/// the interpreter itself would take for both.
+const FUEL_PER_BYTE: u64 = 9;
 
 /// A module that is valid.
 #[derive(JsLifetime)]
@@ -83,6 +88,9 @@ pub(super) fn compile<'js>(ctx: Ctx<'js>, bytes: Value<'js>) -> rquickjs::Result
     pressure.relieve(&ctx);
     pressure.add(bytes.len().saturating_mul(KEPT_PER_BYTE));
     let memory = Memory::take(&ctx, bytes.len())?;
+    // A module has at most some megabytes.
+    take_gas(&ctx, bytes.len() as u64 * FUEL_PER_BYTE / FUEL_PER_GAS);
+    stop::look(&ctx)?;
     let engine = engine(&ctx);
     let mut start = None;
     // Checked as it is: what is taken out below is not looked at any more.

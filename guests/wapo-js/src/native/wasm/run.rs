@@ -6,7 +6,6 @@
 //! are looked at.
 
 use std::fmt;
-use std::rc::Rc;
 
 use rquickjs::function::Args;
 use rquickjs::{Array, Ctx, Function, Object, Value};
@@ -14,15 +13,15 @@ use wasmi::errors::HostError;
 use wasmi::{Error, Func, FuncType, ResumableCall, TrapCode, Val};
 
 use super::convert::{to_js, to_wasm};
-use super::world::World;
-use super::{Kind, raise};
+use super::world::{Handle, World};
+use super::{Kind, of, raise};
 use crate::engine::{Engine, Failure, stop};
 
 /// Fuel between two looks at the limits: a few milliseconds.
 const FUEL: u64 = 200_000;
 
 /// Fuel that is a unit of an isolate's gas, which is 10,000 steps of a script.
-const FUEL_PER_GAS: u64 = 10_000;
+pub(super) const FUEL_PER_GAS: u64 = 10_000;
 
 /// Calls from scripts into one world and back that may be nested. Each has a stack of
 /// its own, of up to half a megabyte.
@@ -51,18 +50,19 @@ impl HostError for Wanted {}
 /// A trap as a `RuntimeError`, or whatever a function of a script throws.
 pub(super) fn call<'js>(
     ctx: &Ctx<'js>,
-    world: &Rc<World>,
+    handle: &Handle<'js>,
     roots: &Object<'js>,
     (func, ty): (Func, &FuncType),
     given: &[Value<'js>],
 ) -> rquickjs::Result<Value<'js>> {
+    let world = &of(handle);
     let nothing = Value::new_undefined(ctx.clone());
     let mut arguments = Vec::with_capacity(ty.params().len());
     for (index, param) in ty.params().iter().enumerate() {
         let value = given.get(index).unwrap_or(&nothing);
         arguments.push(to_wasm(ctx, roots, world, value, *param)?);
     }
-    let results = run(ctx, world, roots, (func, ty), &arguments)?;
+    let results = run(ctx, handle, roots, (func, ty), &arguments)?;
     match results.as_slice() {
         [] => Ok(nothing),
         [one] => to_js(ctx, roots, world, one),
@@ -104,16 +104,17 @@ impl Drop for Depth<'_> {
 /// As [`call`].
 pub(super) fn run<'js>(
     ctx: &Ctx<'js>,
-    world: &Rc<World>,
+    handle: &Handle<'js>,
     roots: &Object<'js>,
     (func, ty): (Func, &FuncType),
     arguments: &[Val],
 ) -> rquickjs::Result<Vec<Val>> {
+    let world = &of(handle);
     let _depth = Depth::enter(ctx, world)?;
     let results = ty.results().iter().map(|ty| Val::default_for_ty(*ty));
     let mut results: Vec<Val> = results.collect();
     let mut fuel = FUEL;
-    let mut state = step(ctx, world, roots, &mut fuel, |store| {
+    let mut state = step(ctx, handle, &mut fuel, |store| {
         func.call_resumable(store, arguments, &mut results)
     })?;
     loop {
@@ -123,7 +124,7 @@ pub(super) fn run<'js>(
                 take_gas(ctx, FUEL / FUEL_PER_GAS);
                 stop::look(ctx)?;
                 fuel = FUEL.max(paused.required_fuel());
-                step(ctx, world, roots, &mut fuel, |store| {
+                step(ctx, handle, &mut fuel, |store| {
                     paused.resume(store, &mut results)
                 })?
             }
@@ -132,7 +133,7 @@ pub(super) fn run<'js>(
                     Some(wanted) => import(ctx, world, roots, wanted)?,
                     None => return Err(trap(ctx, paused.host_error())),
                 };
-                step(ctx, world, roots, &mut fuel, |store| {
+                step(ctx, handle, &mut fuel, |store| {
                     paused.resume(store, &values, &mut results)
                 })?
             }
@@ -151,15 +152,16 @@ type State = Result<ResumableCall, Error>;
 /// Has the interpreter run, with so much fuel; says what is left of it.
 fn step<'js>(
     ctx: &Ctx<'js>,
-    world: &Rc<World>,
-    roots: &Object<'js>,
+    handle: &Handle<'js>,
     fuel: &mut u64,
     action: impl FnOnce(&mut wasmi::Store<super::world::Limiter>) -> State,
 ) -> rquickjs::Result<State> {
-    if !world.views.check(ctx, roots) {
+    let is_safe = handle.borrow().views.check(ctx);
+    if !is_safe {
         let message = "the buffer of a memory was transferred, which no buffer of a memory can be";
         return Err(raise(ctx, Kind::Runtime, message));
     }
+    let world = of(handle);
     let state = {
         let mut store = world.store.borrow_mut();
         // Fails only when no fuel is counted.
@@ -168,11 +170,11 @@ fn step<'js>(
         *fuel = store.get_fuel().unwrap_or_default();
         state
     };
-    world.views.settle(ctx, roots, world);
+    handle.borrow().views.settle(ctx, &world);
     Ok(state)
 }
 
-fn take_gas(ctx: &Ctx<'_>, units: u64) {
+pub(super) fn take_gas(ctx: &Ctx<'_>, units: u64) {
     let engine = Engine::of(ctx);
     if let Some(isolate) = engine.as_ref().and_then(Engine::isolate) {
         isolate.take_gas(units);

@@ -5,6 +5,9 @@
 //! runs, and each return of it to JavaScript passes by [`Views::settle`]. A buffer that a
 //! script has given away could not be detached; [`Views::check`] refuses to run the
 //! interpreter as long as there is one.
+//!
+//! Which buffers there are is known here and nowhere else: nothing that a script could
+//! reach or replace is asked, so there is never a buffer of a memory that is not known.
 
 #![allow(unsafe_code)]
 
@@ -12,20 +15,28 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use rquickjs::{ArrayBuffer, ArrayBufferSource, Ctx, Object, Value};
+use rquickjs::class::{Trace as _, Tracer};
+use rquickjs::{ArrayBuffer, ArrayBufferSource, Ctx, JsLifetime, Value};
 use wasmi::Memory;
 
 use super::world::World;
 
-/// Buffers of a world, by the numbers of their memories.
+/// Buffers of a world, by the numbers of their memories. They belong to the world's
+/// object, with which the engine's collector sees them.
 #[derive(Default)]
-pub(super) struct Views(RefCell<BTreeMap<u32, View>>);
+pub(super) struct Views<'js>(RefCell<BTreeMap<u32, View<'js>>>);
 
-struct View {
+struct View<'js> {
     memory: Memory,
     address: usize,
     bytes: usize,
     lease: Weak<Lease>,
+    buffer: ArrayBuffer<'js>,
+}
+
+// SAFETY: the lifetime of the values in it, and of nothing else.
+unsafe impl<'js> JsLifetime<'js> for Views<'js> {
+    type Changed<'to> = Views<'to>;
 }
 
 /// Lives as long as some `ArrayBuffer` has the memory's bytes.
@@ -53,24 +64,33 @@ unsafe impl ArrayBufferSource for Bytes {
     }
 }
 
-impl Views {
+impl<'js> Views<'js> {
+    /// Shows the buffers to the engine's collector.
+    pub(super) fn trace<'a>(&self, tracer: Tracer<'a, 'js>) {
+        // It is not borrowed while the engine allocates, which is when it collects.
+        if let Ok(views) = self.0.try_borrow() {
+            for view in views.values() {
+                view.buffer.trace(tracer);
+            }
+        }
+    }
+
     /// Whether every buffer is one that can be detached. Call it before the interpreter
     /// runs.
-    pub(super) fn check(&self, ctx: &Ctx<'_>, roots: &Object<'_>) -> bool {
+    pub(super) fn check(&self, ctx: &Ctx<'js>) -> bool {
         let views = self.0.borrow();
-        views.iter().all(|(id, view)| {
-            view.lease.strong_count() == 0
-                || buffer(roots, *id).is_some_and(|buffer| view.is_of(ctx, &buffer))
-        })
+        views
+            .values()
+            .all(|view| !view.is_leased() || view.is_whole(ctx))
     }
 
     /// Detaches the buffers of memories that have grown. Call it before a script runs
     /// after the interpreter did.
-    pub(super) fn settle(&self, ctx: &Ctx<'_>, roots: &Object<'_>, world: &World) {
+    pub(super) fn settle(&self, ctx: &Ctx<'js>, world: &World) {
         let grown: Vec<u32> = {
             let store = world.store.borrow();
             let views = self.0.borrow();
-            let is_other = |view: &View| {
+            let is_other = |view: &View<'js>| {
                 view.address != view.memory.data_ptr(&*store).addr()
                     || view.bytes != view.memory.data_size(&*store)
             };
@@ -78,21 +98,19 @@ impl Views {
             grown.map(|(id, _)| *id).collect()
         };
         for id in grown {
-            self.detach(ctx, roots, id);
+            self.detach(ctx, id);
         }
     }
 
     /// Detaches the buffer of a memory, if it has one.
-    pub(super) fn detach(&self, ctx: &Ctx<'_>, roots: &Object<'_>, id: u32) {
-        let Some(view) = self.0.borrow_mut().remove(&id) else {
+    pub(super) fn detach(&self, ctx: &Ctx<'js>, id: u32) {
+        let Some(mut view) = self.0.borrow_mut().remove(&id) else {
             return;
         };
-        if let Some(mut buffer) = buffer(roots, id)
-            && view.is_of(ctx, &buffer)
-        {
-            buffer.detach();
+        if view.is_whole(ctx) {
+            view.buffer.detach();
         }
-        if view.lease.strong_count() != 0 {
+        if view.is_leased() {
             // Checked before the interpreter ran; nothing else could be safe now.
             std::process::abort();
         }
@@ -103,30 +121,24 @@ impl Views {
     /// # Errors
     ///
     /// No memory for the object.
-    pub(super) fn get<'js>(
+    pub(super) fn get(
         &self,
         ctx: &Ctx<'js>,
-        roots: &Object<'js>,
         world: &Rc<World>,
         (id, memory): (u32, Memory),
     ) -> rquickjs::Result<Value<'js>> {
-        let is_there = |view: &View| view.lease.strong_count() != 0;
-        if self.0.borrow().get(&id).is_some_and(is_there)
-            && let Some(buffer) = buffer(roots, id)
+        if let Some(view) = self.0.borrow().get(&id)
+            && view.is_leased()
         {
-            return Ok(buffer.into_value());
+            // One that was given away is detached, and stays the memory's only one.
+            return Ok(view.buffer.clone().into_value());
         }
         let (pointer, length) = {
             let store = world.store.borrow();
             (memory.data_ptr(&*store), memory.data_size(&*store))
         };
         let lease = Rc::new(Lease);
-        let view = View {
-            memory,
-            address: pointer.addr(),
-            bytes: length,
-            lease: Rc::downgrade(&lease),
-        };
+        let known = Rc::downgrade(&lease);
         let bytes = Bytes {
             pointer,
             length,
@@ -134,18 +146,30 @@ impl Views {
             _world: Rc::clone(world),
         };
         let buffer = ArrayBuffer::from_source(ctx.clone(), bytes)?;
+        let view = View {
+            memory,
+            address: pointer.addr(),
+            bytes: length,
+            lease: known,
+            buffer: buffer.clone(),
+        };
         // Before anything else can happen: a buffer that is not known cannot be detached.
-        self.0.borrow_mut().insert(id, view);
-        let buffers: Object<'js> = roots.get("buffers")?;
-        buffers.set(id, buffer.clone())?;
+        let before = self.0.borrow_mut().insert(id, view);
+        drop(before);
         Ok(buffer.into_value())
     }
 }
 
-impl View {
-    /// Whether a buffer is that of the memory, and not detached.
-    fn is_of(&self, ctx: &Ctx<'_>, buffer: &ArrayBuffer<'_>) -> bool {
-        match buffer.as_raw() {
+impl View<'_> {
+    /// Whether some `ArrayBuffer` has the memory's bytes, be it this one or another that
+    /// they were transferred to.
+    fn is_leased(&self) -> bool {
+        self.lease.strong_count() != 0
+    }
+
+    /// Whether the buffer is that of the memory, and not detached.
+    fn is_whole(&self, ctx: &Ctx<'_>) -> bool {
+        match self.buffer.as_raw() {
             Some(raw) => raw.cast::<u8>().addr().get() == self.address,
             None => {
                 // The engine has an exception for it.
@@ -154,10 +178,4 @@ impl View {
             }
         }
     }
-}
-
-fn buffer<'js>(roots: &Object<'js>, id: u32) -> Option<ArrayBuffer<'js>> {
-    let buffers: Object<'js> = roots.get("buffers").ok()?;
-    let value: Value<'js> = buffers.get(id).ok()?;
-    ArrayBuffer::from_value(value)
 }

@@ -2,18 +2,21 @@
 //! memory, which counts on the script's.
 //!
 //! Instances that are linked with each other are in one world, and go with it. It holds
-//! no value of JavaScript: what scripts gave is in the `roots` of the boot code
-//! (`js/web/wasm-world.js`), which every call brings along, so that the engine's
-//! collector sees all there is.
+//! no value of JavaScript: buffers of its memories are with its object, [`WasmWorld`],
+//! and what scripts gave is in the `roots` of the boot code (`js/web/wasm-world.js`),
+//! which every call brings along, so that the engine's collector sees all there is.
+//! `roots` are not trusted: whatever they give is looked at as if it were a script's.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use rquickjs::class::{Trace, Tracer};
-use rquickjs::{Ctx, JsLifetime};
+use rquickjs::{Class, Ctx, JsLifetime};
 use wasmi::errors::{MemoryError, TableError};
-use wasmi::{CompilationMode, Config, Engine, Extern, ExternRef, Func, FuncType, Store};
+use wasmi::{
+    CompilationMode, Config, CustomFuelCosts, Engine, Extern, ExternRef, Func, FuncType, Store,
+};
 
 use super::views::Views;
 use crate::engine::Engine as Script;
@@ -24,6 +27,15 @@ const RECURSION_MAX: usize = 10_000;
 
 /// Bytes of the interpreter's stack for them, which is outside of the script's room.
 const STACK_BYTES_MAX: usize = 512 * 1024;
+
+/// What is done at once. A function is translated without fuel: where it is not enough,
+/// the call could not be resumed. It costs its caller the time, at most once, and gas
+/// when the module is made ([`super::module`]). The others are the interpreter's own.
+const COSTS: CustomFuelCosts = CustomFuelCosts {
+    bytes_copied_per_fuel: 64,
+    fuel_per_bytes_translated: 0,
+    fuel_per_bytes_validated: 0,
+};
 
 /// Instances, memories and tables of one world.
 const ITEMS_MAX: usize = 10_000;
@@ -43,6 +55,7 @@ pub(super) fn engine() -> Engine {
         // Functions are translated when they are called for the first time, at the cost
         // of their caller; all of them are checked before.
         .compilation_mode(CompilationMode::LazyTranslation)
+        .fuel_cost(COSTS)
         .set_max_recursion_depth(RECURSION_MAX)
         .set_max_stack_height(STACK_BYTES_MAX)
         .set_max_cached_stacks(1);
@@ -51,7 +64,6 @@ pub(super) fn engine() -> Engine {
 
 pub(super) struct World {
     pub(super) store: RefCell<Store<Limiter>>,
-    pub(super) views: Views,
     /// Calls into it that are under way.
     pub(super) depth: Cell<usize>,
     known: RefCell<Known>,
@@ -80,7 +92,6 @@ impl World {
         store.limiter(|limiter| limiter);
         Rc::new(Self {
             store: RefCell::new(store),
-            views: Views::default(),
             depth: Cell::new(0),
             known: RefCell::default(),
         })
@@ -127,16 +138,23 @@ impl World {
     }
 }
 
-/// What a script holds of a world.
+/// What a script holds of a world: there is one object for each.
 #[derive(JsLifetime)]
 #[rquickjs::class]
-pub(super) struct WasmWorld {
+pub(super) struct WasmWorld<'js> {
     #[qjs(skip_trace)]
     pub(super) world: Rc<World>,
+    #[qjs(skip_trace)]
+    pub(super) views: Views<'js>,
 }
 
-impl<'js> Trace<'js> for WasmWorld {
-    fn trace<'a>(&self, _: Tracer<'a, 'js>) {}
+/// The object of a world.
+pub(super) type Handle<'js> = Class<'js, WasmWorld<'js>>;
+
+impl<'js> Trace<'js> for WasmWorld<'js> {
+    fn trace<'a>(&self, tracer: Tracer<'a, 'js>) {
+        self.views.trace(tracer);
+    }
 }
 
 /// Counts memories and tables.
