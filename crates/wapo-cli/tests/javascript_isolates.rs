@@ -150,6 +150,28 @@ async fn the_memory_of_a_thousand_isolates_comes_back() {
 }
 
 #[tokio::test]
+async fn what_an_isolate_had_is_memory_for_anything() {
+    // Each of them fills the instance with small blocks; the program then wants large ones.
+    let program = "
+        const codes = ['const all = []; for (;;) all.push({})', 'for (let k = 0; k < 100_000; k++) setTimeout(() => {}, 1e9)',
+            'const all = []; for (;;) all.push(new CompressionStream(\"gzip\"))', 'const all = new Map(); for (let k = 0;; k++) all.set(k, `${k}`)'];
+        const largest = () => { for (let size = 60; size > 0; size--) try { return new Uint8Array(size << 20).length >> 20; } catch {} };
+        async function all() {
+            const before = largest(), failed = [];
+            for (const code of codes) {
+                const { error } = await Wapo.run(code, { gasLimit: null });
+                const after = largest();
+                if (error === null || before - after > 8) failed.push(`${code}: ${error}, ${after} of ${before} MiB`);
+            }
+            return Response.json(failed);
+        }
+        export default { fetch: all };";
+    let (_running, address, _folder) = serve_text(program, &["--memory", "64M"]).await;
+    let answer = get(&address, "/").await;
+    assert_eq!(body(&answer), "[]");
+}
+
+#[tokio::test]
 async fn who_waits_for_an_isolate_hears_of_what_does_not_fit() {
     // Some megabytes as bytes, and more than there are as values of the program.
     let program = "

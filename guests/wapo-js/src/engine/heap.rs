@@ -3,10 +3,12 @@
 //! An engine that has run out of memory in the wrong moment loses sight of some of
 //! its objects. Their memory comes back all the same: when the engine is gone, the
 //! heap gives back whatever is left in it. The program's own engine has no such heap.
+//! None of its blocks is a small one of the instance's allocator, whose chunks stay what
+//! they are: what an isolate had is then memory for anything.
 
 #![allow(unsafe_code)]
 
-use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
+use std::alloc::Layout;
 use std::cell::Cell;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -15,6 +17,9 @@ use std::rc::Rc;
 
 use rquickjs::allocator::Allocator;
 use rquickjs::{Ctx, qjs};
+
+use super::Engine;
+use super::memory::whole::{alloc, alloc_zeroed, dealloc, realloc};
 
 /// Bytes that all isolates of an instance may take together.
 ///
@@ -89,6 +94,36 @@ impl Room {
     pub(crate) fn give_back(&self, bytes: usize) {
         self.used.set(self.used.get().saturating_sub(bytes));
         ALL.set(ALL.get().saturating_sub(bytes));
+    }
+}
+
+/// Bytes outside of an engine's heap that count on the room of its isolate, for as long
+/// as this is there. What the program has is limited by its instance alone.
+pub(crate) struct Share {
+    room: Option<Rc<Room>>,
+    bytes: usize,
+}
+
+impl Share {
+    /// Takes bytes for the script that a context runs, unless that is too much.
+    pub(crate) fn take(ctx: &Ctx<'_>, bytes: usize) -> Option<Self> {
+        Self::of(Engine::of(ctx).as_ref(), bytes)
+    }
+
+    /// As [`take`](Self::take), for the script of an engine.
+    pub(crate) fn of(engine: Option<&Engine>, bytes: usize) -> Option<Self> {
+        let isolate = engine.and_then(Engine::isolate);
+        let room = isolate.map(|isolate| Rc::clone(isolate.room()));
+        let fits = room.as_ref().is_none_or(|room| room.take(bytes));
+        fits.then_some(Self { room, bytes })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(room) = &self.room {
+            room.give_back(self.bytes);
+        }
     }
 }
 
@@ -216,7 +251,7 @@ fn layout(size: usize) -> Option<Layout> {
     Layout::from_size_align(size, ALIGN).ok()
 }
 
-// SAFETY: blocks are of the global allocator, aligned, and as large as asked for.
+// SAFETY: blocks are of one allocator, aligned, and as large as asked for.
 unsafe impl Allocator for Heap {
     fn alloc(&mut self, size: usize) -> *mut u8 {
         self.block(size, alloc)

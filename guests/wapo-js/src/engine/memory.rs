@@ -230,3 +230,47 @@ unsafe impl GlobalAlloc for Instance {
         moved
     }
 }
+
+/// The same without lists of small blocks, for heaps that go as a whole: what they had is
+/// then memory for anything. Each function has the rules of [`GlobalAlloc`]'s.
+pub(crate) mod whole {
+    use std::alloc::{GlobalAlloc as _, Layout, System};
+
+    use super::ALLOCATOR;
+
+    pub(crate) unsafe fn alloc(layout: Layout) -> *mut u8 {
+        // SAFETY: the caller keeps to the same rules.
+        counted(unsafe { System.alloc(layout) }, layout.size())
+    }
+
+    pub(crate) unsafe fn alloc_zeroed(layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        counted(unsafe { System.alloc_zeroed(layout) }, layout.size())
+    }
+
+    pub(crate) unsafe fn dealloc(block: *mut u8, layout: Layout) {
+        // SAFETY: as above; one thread.
+        unsafe {
+            (*ALLOCATOR.0.get()).stats.current -= layout.size();
+            System.dealloc(block, layout);
+        }
+    }
+
+    pub(crate) unsafe fn realloc(block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // SAFETY: as above.
+        let moved = unsafe { System.realloc(block, layout, size) };
+        if !moved.is_null() {
+            // SAFETY: one thread.
+            unsafe { (*ALLOCATOR.0.get()).stats.current -= layout.size() };
+        }
+        counted(moved, size)
+    }
+
+    fn counted(block: *mut u8, size: usize) -> *mut u8 {
+        if !block.is_null() {
+            // SAFETY: one thread, and nothing is allocated while this lasts.
+            unsafe { (*ALLOCATOR.0.get()).grown(size) };
+        }
+        block
+    }
+}

@@ -10,10 +10,40 @@ use rquickjs::{Ctx, Exception, Function, IntoJs, Persistent, Promise, Value};
 
 use wapo::task::JoinHandle;
 
+use super::heap::Share;
 use super::{Account, Engine, Failure, Inner};
 use crate::isolate::gate;
 
+/// Tasks that an isolate may have at a time: its timers, what it reads or waits for, its
+/// connections. The instance's lists of tasks have room for the most that there were.
+const TASKS_OF_ISOLATE_MAX: usize = 1_000;
+
+/// What a task counts of an isolate's memory besides its future: its entries, a timer's
+/// or a waker's.
+const TASK_BYTES: usize = 512;
+
 impl Engine {
+    /// Throws if the script that runs may not start a task now.
+    ///
+    /// # Errors
+    ///
+    /// It is an isolate's, which has as many as it may, or no memory for one more.
+    pub(crate) fn check_tasks(&self, ctx: &Ctx<'_>) -> rquickjs::Result<()> {
+        if self.isolate().is_none() {
+            return Ok(());
+        }
+        if self.0.tasks.borrow().len() >= TASKS_OF_ISOLATE_MAX {
+            let message = format!(
+                "the isolate waits for {TASKS_OF_ISOLATE_MAX} timers and operations, which is the most"
+            );
+            return Err(Failure::range_error(message).throw(ctx));
+        }
+        match Share::of(Some(self), TASK_BYTES) {
+            Some(_) => Ok(()),
+            None => Err(Failure::range_error("no memory for a timer or operation").throw(ctx)),
+        }
+    }
+
     /// Starts a task that lives no longer than the engine.
     ///
     /// Dropping the guard drops the task; [`Task::detach`] lets it run on.
@@ -28,6 +58,8 @@ impl Engine {
 
     fn spawn_with(&self, is_background: bool, future: impl Future<Output = ()> + 'static) -> Task {
         let weak = Rc::downgrade(&self.0);
+        // The script was asked before; what it caused itself goes on without.
+        let share = Share::of(Some(self), TASK_BYTES + size_of_val(&future));
         let id = self.0.next_task.get();
         self.0.next_task.set(id + 1);
         let task = async move {
@@ -44,6 +76,7 @@ impl Engine {
         let running = Running {
             handle,
             is_background,
+            _share: share,
         };
         self.0.tasks.borrow_mut().insert(id, running);
         Task {
@@ -58,6 +91,7 @@ impl Engine {
 pub(super) struct Running {
     handle: JoinHandle<()>,
     pub(super) is_background: bool,
+    _share: Option<Share>,
 }
 
 impl Running {
@@ -96,7 +130,7 @@ impl Drop for Task {
 ///
 /// # Errors
 ///
-/// No memory for the promise.
+/// No memory for the promise, or [`Engine::check_tasks`].
 pub(crate) fn promise<'js, T>(
     ctx: &Ctx<'js>,
     future: impl Future<Output = Result<T, Failure>> + 'static,
@@ -104,6 +138,9 @@ pub(crate) fn promise<'js, T>(
 where
     T: for<'a> IntoJs<'a> + 'static,
 {
+    if let Some(engine) = Engine::of(ctx) {
+        engine.check_tasks(ctx)?;
+    }
     let (promise, resolve, reject) = Promise::new(ctx)?;
     let settle = Settle {
         resolve: Persistent::save(ctx, resolve),

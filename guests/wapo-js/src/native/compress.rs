@@ -18,25 +18,42 @@ use super::Nullable;
 use super::gzip::{Frame, Framed};
 use crate::engine::Failure;
 use crate::engine::bytes::vector;
+use crate::engine::heap::Share;
 
 /// Bytes of one piece of output.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
+
+/// What a codec counts of an isolate's memory. The window, tables and output of an
+/// encoder are nearly all of it.
+const ENCODER_BYTES: usize = 384 * 1024;
+const DECODER_BYTES: usize = 128 * 1024;
 
 /// `encoder(format)` and `decoder(format)`.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let area = Object::new(ctx.clone())?;
     area.set(
         "encoder",
-        Func::from(|ctx, format: String| codec(ctx, Codec::encoder(&format))),
+        Func::from(|ctx, format: String| codec(ctx, ENCODER_BYTES, || Codec::encoder(&format))),
     )?;
     area.set(
         "decoder",
-        Func::from(|ctx, format: String| codec(ctx, Codec::decoder(&format))),
+        Func::from(|ctx, format: String| codec(ctx, DECODER_BYTES, || Codec::decoder(&format))),
     )?;
     Ok(area)
 }
 
-fn codec<'js>(ctx: Ctx<'js>, codec: Result<Codec, Failure>) -> rquickjs::Result<Class<'js, Codec>> {
+fn codec<'js>(
+    ctx: Ctx<'js>,
+    bytes: usize,
+    make: impl FnOnce() -> Result<Codec, Failure>,
+) -> rquickjs::Result<Class<'js, Codec>> {
+    let share = Share::take(&ctx, bytes);
+    let share = share.ok_or_else(|| Failure::range_error("no memory for a codec"));
+    let codec = share.and_then(|share| {
+        let mut codec = make()?;
+        codec.share = Some(share);
+        Ok(codec)
+    });
     let codec = codec.map_err(|failure| failure.throw(&ctx))?;
     Class::instance(ctx, codec)
 }
@@ -47,6 +64,8 @@ fn codec<'js>(ctx: Ctx<'js>, codec: Result<Codec, Failure>) -> rquickjs::Result<
 pub(crate) struct Codec {
     #[qjs(skip_trace)]
     side: RefCell<Side>,
+    #[qjs(skip_trace)]
+    share: Option<Share>,
 }
 
 enum Side {
@@ -64,6 +83,7 @@ impl Codec {
     fn new(side: Side) -> Self {
         Self {
             side: RefCell::new(side),
+            share: None,
         }
     }
 

@@ -34,6 +34,7 @@ fn set<'js>(
 ) -> rquickjs::Result<u32> {
     let missing = || Exception::throw_type(&ctx, "timers are not available here");
     let engine = Engine::of(&ctx).ok_or_else(missing)?;
+    engine.check_tasks(&ctx)?;
     let timers = ctx.userdata::<Timers>().ok_or_else(missing)?;
     let handle = timers.last.get().wrapping_add(1).max(1);
     timers.last.set(handle);

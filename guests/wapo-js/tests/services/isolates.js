@@ -130,6 +130,19 @@ const areas = {
     equal("too little memory", thrown, "RangeError");
   },
 
+  async natives(equal) {
+    // What is not in the heap of an engine counts as well.
+    const most = /waits for 1000 timers and operations, which is the most|no memory/;
+    equal("timers", most.test((await Wapo.run("for (let k = 0; k < 100_000; k++) setTimeout(() => {}, 1e9)")).error), true);
+    equal("as many as there may be", await valueOf("let n = 0; for (let k = 0; k < 900; k++) setTimeout(() => { scriptOutput = ++n; }, k % 7)"), 900);
+    equal("cleared ones", await valueOf("for (let k = 0; k < 5_000; k++) clearTimeout(setTimeout(() => {}, 1e9)); scriptOutput = 'all'"), "all");
+    const codecs = "let n = 0; const all = []; try { for (; n < 1000; n++) all.push(new CompressionStream('gzip')); } catch {} scriptOutput = n";
+    const { value, error } = await Wapo.run(codecs, { memoryLimit: 8 << 20 });
+    equal("codecs", [error, value > 3 && value < 24], [null, true]);
+    equal("half of a pair as text", await new Promise((done) => Wapo.isolateEval({ scripts: ["serializedScriptOutput = '\\ud800'"], args: [], env: {}, polyfills: [] },
+      ([error, , text]) => done([error, text]))), [null, "\ufffd"]);
+  },
+
   async memory(equal) {
     const bombs = {
       strings: "let s = 'x'; for (;;) s += s + s;",

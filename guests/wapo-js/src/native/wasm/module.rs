@@ -1,7 +1,5 @@
 //! Modules: checked, and described to the boot code.
 
-use std::rc::Rc;
-
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Array, Class, Ctx, JsLifetime, Object, TypedArray, Value};
 use wasmi::{ExternType, Module};
@@ -9,8 +7,8 @@ use wasmi::{ExternType, Module};
 use super::run::{FUEL_PER_GAS, take_gas};
 use super::{Kind, engine, pressure, raise, start, type_name};
 use crate::engine::bytes::vector;
-use crate::engine::heap::{Room, has_room_for};
-use crate::engine::{Engine as Script, Failure, stop};
+use crate::engine::heap::{Share, has_room_for};
+use crate::engine::{Failure, stop};
 
 /// Bytes of a module.
 const MODULE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -33,44 +31,22 @@ pub(super) struct WasmModule {
     #[qjs(skip_trace)]
     pub(super) start: Option<String>,
     #[qjs(skip_trace)]
-    _memory: Memory,
+    _memory: Share,
 }
 
 impl<'js> Trace<'js> for WasmModule {
     fn trace<'a>(&self, _: Tracer<'a, 'js>) {}
 }
 
-/// The memory of a module, in an isolate's room.
-struct Memory {
-    room: Option<Rc<Room>>,
-    bytes: usize,
-}
-
-impl Memory {
-    fn take(ctx: &Ctx<'_>, module: usize) -> rquickjs::Result<Self> {
-        let bytes = module.saturating_mul(KEPT_PER_BYTE);
-        let script = Script::of(ctx);
-        let room = script.as_ref().and_then(Script::isolate);
-        let room = room.map(|isolate| Rc::clone(isolate.room()));
-        let fits = module <= MODULE_BYTES_MAX
-            && has_room_for(bytes)
-            && room.as_ref().is_none_or(|room| room.take(bytes));
-        match fits {
-            true => Ok(Self { room, bytes }),
-            false => Err(Failure::range_error(format!(
-                "there is no room for a module of {module} bytes"
-            ))
-            .throw(ctx)),
-        }
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        if let Some(room) = &self.room {
-            room.give_back(self.bytes);
-        }
-    }
+/// Room for what the interpreter keeps of a module.
+fn room_for(ctx: &Ctx<'_>, module: usize) -> rquickjs::Result<Share> {
+    let bytes = module.saturating_mul(KEPT_PER_BYTE);
+    let fits = module <= MODULE_BYTES_MAX && has_room_for(bytes);
+    let share = fits.then(|| Share::take(ctx, bytes)).flatten();
+    share.ok_or_else(|| {
+        let message = format!("there is no room for a module of {module} bytes");
+        Failure::range_error(message).throw(ctx)
+    })
 }
 
 /// Whether bytes are a valid module.
@@ -87,7 +63,7 @@ pub(super) fn compile<'js>(ctx: Ctx<'js>, bytes: Value<'js>) -> rquickjs::Result
     let pressure = pressure(&ctx);
     pressure.relieve(&ctx);
     pressure.add(bytes.len().saturating_mul(KEPT_PER_BYTE));
-    let memory = Memory::take(&ctx, bytes.len())?;
+    let memory = room_for(&ctx, bytes.len())?;
     // A module has at most some megabytes.
     take_gas(&ctx, bytes.len() as u64 * FUEL_PER_BYTE / FUEL_PER_GAS);
     stop::look(&ctx)?;
