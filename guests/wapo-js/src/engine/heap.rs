@@ -3,12 +3,10 @@
 //! An engine that has run out of memory in the wrong moment loses sight of some of
 //! its objects. Their memory comes back all the same: when the engine is gone, the
 //! heap gives back whatever is left in it. The program's own engine has no such heap.
-//! None of its blocks is a small one of the instance's allocator, whose chunks stay what
-//! they are: what an isolate had is then memory for anything.
 
 #![allow(unsafe_code)]
 
-use std::alloc::Layout;
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::cell::Cell;
 use std::hint::black_box;
 use std::mem::MaybeUninit;
@@ -19,7 +17,6 @@ use rquickjs::allocator::Allocator;
 use rquickjs::{Ctx, qjs};
 
 use super::Engine;
-use super::memory::whole::{alloc, alloc_zeroed, dealloc, realloc};
 
 /// Bytes that all isolates of an instance may take together.
 ///
@@ -251,7 +248,7 @@ fn layout(size: usize) -> Option<Layout> {
     Layout::from_size_align(size, ALIGN).ok()
 }
 
-// SAFETY: blocks are of one allocator, aligned, and as large as asked for.
+// SAFETY: blocks are of the global allocator, aligned, and as large as asked for.
 unsafe impl Allocator for Heap {
     fn alloc(&mut self, size: usize) -> *mut u8 {
         self.block(size, alloc)

@@ -99,7 +99,12 @@ fn call<'js>(ctx: &Ctx<'js>, callback: &Function<'js>, outcome: Outcome) -> rqui
             let why = describe(ctx, &thrown);
             let error = format!("what the isolate has left cannot be handed over: {why}");
             let nothing = Value::new_undefined(ctx.clone());
-            callback.call((error, nothing, Nullable::<String>(None), Nullable::<String>(None)))
+            callback.call((
+                error,
+                nothing,
+                Nullable::<String>(None),
+                Nullable::<String>(None),
+            ))
         }
     }
 }

@@ -167,11 +167,7 @@ fn new_memory<'js>(
     Ok(world.id(Extern::Memory(memory)))
 }
 
-fn buffer<'js>(
-    ctx: Ctx<'js>,
-    handle: Handle<'js>,
-    id: u32,
-) -> rquickjs::Result<Value<'js>> {
+fn buffer<'js>(ctx: Ctx<'js>, handle: Handle<'js>, id: u32) -> rquickjs::Result<Value<'js>> {
     let world = of(&handle);
     let memory = item(&ctx, &world, id, Extern::into_memory)?;
     handle.borrow().views.get(&ctx, &world, (id, memory))
@@ -362,11 +358,7 @@ fn new_global<'js>(
 }
 
 /// Type and whether it can be changed, as one text.
-fn global_type<'js>(
-    ctx: Ctx<'js>,
-    world: Handle<'js>,
-    id: u32,
-) -> rquickjs::Result<String> {
+fn global_type<'js>(ctx: Ctx<'js>, world: Handle<'js>, id: u32) -> rquickjs::Result<String> {
     let world = of(&world);
     let global = item(&ctx, &world, id, Extern::into_global)?;
     let ty = global.ty(&*world.store.borrow());
