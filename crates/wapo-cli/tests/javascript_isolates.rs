@@ -150,7 +150,7 @@ async fn the_memory_of_a_thousand_isolates_comes_back() {
 }
 
 #[tokio::test]
-async fn what_an_isolate_had_is_memory_for_anything() {
+async fn isolates_leave_memory_for_large_blocks() {
     // Each of them takes all that it can get; the program then wants large blocks.
     let program = "
         const codes = ['const all = []; for (;;) all.push({})', 'for (let k = 0; k < 100_000; k++) setTimeout(() => {}, 1e9)',
