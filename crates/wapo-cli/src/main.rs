@@ -98,6 +98,10 @@ enum Command {
     Domain(command::domain::Options),
     /// Show what apps have used.
     Usage(command::usage::Options),
+    /// Check what a worker claims, without trusting it: quotes, workers, apps.
+    Verify(command::verify::Options),
+    /// Fetch what the maker of a processor says about it, for `wapo verify`.
+    Collateral(command::collateral::Options),
     /// Show a worker at a glance.
     Info(command::info::Options),
     /// Begin a worker's session: who is paid.
@@ -130,6 +134,8 @@ fn main() -> ExitCode {
         Command::Egress(options) => command::egress::run(&options, &terminal),
         Command::Domain(options) => command::domain::run(&options, &terminal),
         Command::Usage(options) => command::usage::run(&options, &terminal),
+        Command::Verify(options) => command::verify::run(&options, &terminal),
+        Command::Collateral(options) => command::collateral::run(&options, &terminal),
         Command::Info(options) => command::info::run(&options, &terminal),
         Command::Init(options) => command::init::run(&options, &terminal),
     };

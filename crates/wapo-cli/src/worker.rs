@@ -125,7 +125,11 @@ pub(crate) fn take(
 }
 
 /// Reads the certificates that are trusted.
-fn read_trusted(file: &Path) -> Result<TrustedCertificates> {
+///
+/// # Errors
+///
+/// The file cannot be read, or has none.
+pub(crate) fn read_trusted(file: &Path) -> Result<TrustedCertificates> {
     let shown = file.display();
     let pem = std::fs::read(file)
         .with_context(|| format!("cannot read the trusted certificates {shown}"))?;

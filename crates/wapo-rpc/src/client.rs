@@ -11,6 +11,7 @@
 
 mod blob;
 mod error;
+mod fetch;
 mod logs;
 mod sse;
 mod transport;
@@ -22,6 +23,7 @@ use prost::Message;
 
 pub use blob::Upload;
 pub use error::ClientError;
+pub use fetch::{Fetched, Fetcher};
 pub use logs::{LogEvent, LogStream, Tail};
 
 use crate::limits::CALL_TIMEOUT;

@@ -66,6 +66,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest is that to a deploy, which compiles the program.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// How long a client waits for what another server publishes, as a whole: some KiB.
+pub const FETCH_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long an upload may take, so that a dead worker does not hold a script
 /// for ever.
 pub const TRANSFER_TIMEOUT: Duration = Duration::from_secs(3600);

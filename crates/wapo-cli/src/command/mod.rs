@@ -12,6 +12,7 @@ pub(crate) mod run;
 pub(crate) mod test;
 
 pub(crate) mod change;
+pub(crate) mod collateral;
 pub(crate) mod deploy;
 pub(crate) mod domain;
 pub(crate) mod egress;
@@ -24,3 +25,4 @@ pub(crate) mod quota;
 pub(crate) mod resize;
 pub(crate) mod secret;
 pub(crate) mod usage;
+pub(crate) mod verify;

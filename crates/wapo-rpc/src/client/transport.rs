@@ -116,6 +116,12 @@ impl Transport {
         self.within(CALL_TIMEOUT, opened).await
     }
 
+    /// Asks for a path; any status will do, and the body is not yet read.
+    pub(super) async fn get(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+        let request = self.request(Verb::GET, path);
+        self.exchange(request, full(Bytes::new())).await
+    }
+
     pub(super) async fn health(&self) -> Result<Health, ClientError> {
         let answer = async {
             let request = self.request(Verb::GET, "/health");

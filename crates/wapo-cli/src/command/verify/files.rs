@@ -1,0 +1,100 @@
+//! Files that are verified: read with a bound, whatever their form.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use parity_scale_codec::Decode;
+use serde::Deserialize;
+use wapo_rpc::statement;
+
+/// Bytes of a file with evidence: evidence is below 400 KiB, and hex has twice that.
+const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
+/// Version of the form of these files.
+const VERSION: u32 = 1;
+
+/// Evidence in a file.
+#[derive(Deserialize)]
+struct Envelope {
+    kind: String,
+    version: u32,
+    evidence: String,
+}
+
+/// Reads a file, or standard input for `-`, of at most so many bytes.
+///
+/// # Errors
+///
+/// It cannot be read, or is longer.
+pub(crate) fn read_bounded(file: &Path, bytes_max: usize) -> Result<Vec<u8>> {
+    let shown = file.display();
+    let read = |from: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX);
+        from.take(limit.saturating_add(1))
+            .read_to_end(&mut bytes)
+            .map(|_| bytes)
+    };
+    let bytes = if file.as_os_str() == "-" {
+        read(&mut io::stdin().lock())
+    } else {
+        File::open(file).and_then(|mut file| read(&mut file))
+    };
+    let bytes = bytes.with_context(|| format!("cannot read {shown}"))?;
+    if bytes.len() > bytes_max {
+        bail!("{shown} has more than {bytes_max} bytes");
+    }
+    Ok(bytes)
+}
+
+/// Reads bytes that may be written as hex digits, as a whole.
+///
+/// # Errors
+///
+/// As [`read_bounded`].
+pub(crate) fn read_bytes(file: &Path, bytes_max: usize) -> Result<Vec<u8>> {
+    // Two digits for each byte, and line breaks.
+    let bytes = read_bounded(file, 3 * bytes_max)?;
+    Ok(from_hex(&bytes).unwrap_or(bytes))
+}
+
+fn from_hex(bytes: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    let digits: String = text
+        .strip_prefix("0x")
+        .unwrap_or(text)
+        .split_whitespace()
+        .collect();
+    hex::decode(digits).ok()
+}
+
+/// Reads evidence from a file: JSON of the documented form, or the bytes in
+/// it, as they are or as hex.
+///
+/// # Errors
+///
+/// It cannot be read, or is not this kind of evidence.
+pub(crate) fn read_evidence<T: Decode>(file: &Path, kind: &str) -> Result<T> {
+    let shown = file.display();
+    let content = read_bounded(file, EVIDENCE_BYTES_MAX)?;
+    let bytes = if content.trim_ascii_start().starts_with(b"{") {
+        let envelope: Envelope =
+            serde_json::from_slice(&content).with_context(|| format!("{shown} is no evidence"))?;
+        if envelope.kind != kind {
+            let found = crate::human::printable(&envelope.kind);
+            bail!("{shown} has {found}, and {kind} is what is verified here");
+        }
+        if envelope.version != VERSION {
+            let version = envelope.version;
+            bail!(
+                "{shown} has version {version} of its form, and {VERSION} is known; is there a newer `wapo`?"
+            );
+        }
+        from_hex(envelope.evidence.as_bytes())
+            .with_context(|| format!("the evidence in {shown} is no hex"))?
+    } else {
+        from_hex(&content).unwrap_or(content)
+    };
+    statement::decode(&bytes).with_context(|| format!("{shown} is no {kind}"))
+}

@@ -1,0 +1,55 @@
+//! `wapo verify`: what a worker claims, checked without trusting it or its operator.
+//!
+//! One file for each thing that is verified. The checks themselves are in `wapo-verify`;
+//! here are the command line, files, the worker that is asked, and what people see.
+//! The exit code is 0 when all that was demanded is so, 1 when it is refused or cannot
+//! be found out, and 2 for a bad command line.
+
+mod app;
+mod demands;
+mod files;
+mod peer;
+mod quote;
+pub(crate) mod show;
+mod worker;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+
+pub(crate) use demands::Demands;
+pub(crate) use files::{read_bytes, read_evidence};
+
+use crate::terminal::Terminal;
+
+/// Command line of `wapo verify`.
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Check a quote of SGX, TDX or SEV-SNP by itself.
+    Quote(quote::Options),
+    /// Check that a worker runs in hardware that attests, and what it claims.
+    Worker(Box<worker::Options>),
+    /// Check that an app runs in such a worker: by evidence, or by the certificate of a
+    /// connection.
+    App(Box<app::Options>),
+}
+
+/// Verifies, and says what was found.
+///
+/// # Errors
+///
+/// A file cannot be read, or the worker gives no evidence.
+pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
+    match &options.command {
+        Command::Quote(options) => quote::run(options, terminal),
+        Command::Worker(options) => worker::run(options, terminal),
+        Command::App(options) => app::run(options, terminal),
+    }
+}
