@@ -101,7 +101,7 @@ enum Command {
     /// Check what a worker claims, without trusting it: quotes, workers, apps.
     Verify(command::verify::Options),
     /// Fetch what the maker of a processor says about it, for `wapo verify`.
-    Collateral(command::collateral::Options),
+    Collateral(Box<command::collateral::Options>),
     /// Show a worker at a glance.
     Info(command::info::Options),
     /// Begin a worker's session: who is paid.
@@ -192,6 +192,15 @@ mod tests {
     #[test]
     fn documented_command_lines_parse() {
         for line in [
+            "wapo verify quote quote.bin --collateral collateral.json --policy policy.toml --at 2026-06-01T00:00:00Z",
+            "wapo verify quote report.hex --certificates chip.der --json",
+            "wapo verify worker --url https://worker.example.com --save worker.json --nonce 00ff",
+            "wapo verify worker --evidence worker.json --accept-simulator",
+            "wapo verify app hello --cached --worker http://127.0.0.1:8001",
+            "wapo verify app --connect app.example.com:443 --server-name a --collateral collateral.json",
+            "wapo verify app --certificate app.pem",
+            "wapo collateral quote.bin --pccs https://pccs.example.com -o collateral.json",
+            "wapo collateral --from-worker -o collateral.json",
             "wapo new hello",
             "wapo new hello --template tcp",
             "wapo build",

@@ -15,6 +15,7 @@ use rcgen::{CertificateParams, CustomExtension, KeyPair, PublicKeyData as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
+use support::place::Place;
 use support::{output, text};
 use wapo_crypto::{ContentType, WorkerKey, report_data};
 use wapo_rpc::AppAddress;
@@ -23,6 +24,7 @@ use wapo_rpc::statement::{
     WorkerEvidence,
 };
 use wapo_simulator::{DEVELOPMENT_SEED, Enclave, Platform, Simulator};
+use wapod::{AttestationMode, AttestationSettings, Config};
 
 const NONCE: [u8; 4] = [0xca, 0xfe, 0xba, 0xbe];
 
@@ -297,6 +299,70 @@ async fn evidence_of_a_worker_and_of_an_app_is_verified_from_files() {
     refused(folder, "verify app --evidence app.json", "version 2").await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_runs_is_verified_with_a_nonce_of_its_own() {
+    let config = Config {
+        attestation: AttestationSettings {
+            mode: AttestationMode::Simulator,
+            ..AttestationSettings::default()
+        },
+        ..Config::default()
+    };
+    let place = Place::with(config).await;
+    place.good(&["deploy", &support::guest("hello-http")]).await;
+    let accept = "--accept-simulator";
+    let said = place
+        .good(&["verify", "worker", accept, "--save", "worker.json"])
+        .await;
+    assert!(said.contains("worker.nonce: yours"), "{said}");
+    let line = ["verify", "app", "hello-http", accept, "--save", "app.json"];
+    let said = place.good(&line).await;
+    assert!(said.contains("app.nonce: yours"), "{said}");
+    let cached = place
+        .json(&["verify", "app", "hello-http", accept, "--cached"])
+        .await;
+    assert_eq!(cached["good"], true);
+    assert_eq!(cached["facts"]["nonce"], "");
+    // Anybody may ask the user port, by the app's address.
+    let url = format!("http://{}", place.worker.user_address());
+    let address = cached["facts"]["address"].as_str().expect("an address");
+    place
+        .good(&["verify", "app", address, accept, "--url", &url])
+        .await;
+    place
+        .good(&["verify", "worker", accept, "--url", &url, "--cached"])
+        .await;
+    // What was saved is the same evidence, which is still good, and no answer to a new nonce.
+    place
+        .good(&["verify", "app", "--evidence", "app.json", accept])
+        .await;
+    place
+        .bad(&[
+            "verify",
+            "worker",
+            "--evidence",
+            "worker.json",
+            accept,
+            "--nonce",
+            "00",
+        ])
+        .await;
+    place.bad(&["verify", "app", "hello-http"]).await;
+    place
+        .good(&["collateral", "--from-worker", "-o", "collateral"])
+        .await;
+    let line = [
+        "verify",
+        "app",
+        "--evidence",
+        "app.json",
+        accept,
+        "--collateral",
+        "collateral",
+    ];
+    place.good(&line).await;
+}
+
 #[tokio::test]
 async fn a_bad_command_line_has_an_exit_code_of_its_own() {
     let place = tempfile::tempdir().expect("a folder");
@@ -305,6 +371,9 @@ async fn a_bad_command_line_has_an_exit_code_of_its_own() {
         "verify quote",
         "verify app",
         "verify app --evidence a --certificate b",
+        "verify app a --evidence b",
+        "collateral",
+        "collateral quote",
         "verify quote x --nonce xy",
         "verify quote x --at tomorrow",
     ] {
@@ -398,76 +467,65 @@ async fn the_certificate_of_a_connection_is_bound_to_the_app() {
     .await;
 }
 
-/// A caching service that publishes a simulator's collateral.
-fn pccs(collateral: &str, is_broken: bool) -> SocketAddr {
+/// What a caching service has at a path: a header with the issuer's chain, and content.
+fn published(collateral: &Value, path: &str) -> Option<(&'static str, String, Vec<u8>)> {
+    let field = |name: &str| collateral[name].as_str().expect("text").to_owned();
+    let signed = |name: &str, part: &str| {
+        let signature = field(&format!("{part}_signature"));
+        format!(r#"{{"{name}":{},"signature":"{signature}"}}"#, field(part)).into_bytes()
+    };
+    let chain = |name: &str| {
+        let chain = field(&format!("{name}_issuer_chain"));
+        chain.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    };
+    match path {
+        "/sgx/certification/v4/pckcrl?ca=platform&encoding=der" => {
+            let list = hex::decode(field("pck_crl")).expect("hex");
+            Some(("SGX-PCK-CRL-Issuer-Chain", chain("pck_crl"), list))
+        }
+        "/sgx/certification/v4/tcb?fmspc=7761706F0001" => {
+            let body = signed("tcbInfo", "tcb_info");
+            Some(("TCB-Info-Issuer-Chain", chain("tcb_info"), body))
+        }
+        "/sgx/certification/v4/qe/identity" => {
+            let body = signed("enclaveIdentity", "qe_identity");
+            let name = "SGX-Enclave-Identity-Issuer-Chain";
+            Some((name, chain("qe_identity"), body))
+        }
+        "/sgx/certification/v4/rootcacrl" => Some((
+            "X-Nothing",
+            String::new(),
+            field("root_ca_crl").into_bytes(),
+        )),
+        _ => None,
+    }
+}
+
+/// A caching service that publishes a simulator's collateral below a path.
+fn pccs(collateral: &str) -> SocketAddr {
     let collateral: Value = serde_json::from_str(collateral).expect("JSON");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
-    let field = move |name: &str| collateral[name].as_str().expect("text").to_owned();
-    let encoded = |chain: String| {
-        let bytes = chain.bytes().map(|byte| format!("%{byte:02X}"));
-        bytes.collect::<String>()
-    };
     std::thread::spawn(move || {
         for socket in listener.incoming() {
             let mut socket = socket.expect("a client");
             let mut head = Vec::new();
-            while !head.ends_with(b"\r\n\r\n") {
-                let mut byte = [0];
-                if socket.read(&mut byte).expect("a request") == 0 {
-                    break;
-                }
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && socket.read(&mut byte).is_ok_and(|read| read > 0)
+            {
                 head.extend(byte);
             }
             let head = text(&head);
             let path = head.split(' ').nth(1).unwrap_or_default();
-            let signed = |name: &str, part: &str| {
-                let signature = field(&format!("{part}_signature"));
-                format!(r#"{{"{name}":{},"signature":"{signature}"}}"#, field(part))
+            let (head, body) = match published(&collateral, path) {
+                Some((header, chain, body)) => (format!("200 OK\r\n{header}: {chain}"), body),
+                None => ("404 Not Found".to_owned(), Vec::new()),
             };
-            let (header, chain, body) = match path {
-                "/sgx/certification/v4/pckcrl?ca=platform&encoding=der" => {
-                    let list = hex::decode(field("pck_crl")).expect("hex");
-                    (
-                        "SGX-PCK-CRL-Issuer-Chain",
-                        field("pck_crl_issuer_chain"),
-                        list,
-                    )
-                }
-                "/sgx/certification/v4/tcb?fmspc=7761706F0001" => {
-                    let body = signed("tcbInfo", "tcb_info").into_bytes();
-                    (
-                        "TCB-Info-Issuer-Chain",
-                        field("tcb_info_issuer_chain"),
-                        body,
-                    )
-                }
-                "/sgx/certification/v4/qe/identity" => {
-                    let body = signed("enclaveIdentity", "qe_identity").into_bytes();
-                    let chain = field("qe_identity_issuer_chain");
-                    ("SGX-Enclave-Identity-Issuer-Chain", chain, body)
-                }
-                "/sgx/certification/v4/rootcacrl" if !is_broken => (
-                    "X-Nothing",
-                    String::new(),
-                    field("root_ca_crl").into_bytes(),
-                ),
-                _ => {
-                    let _ = socket.write_all(
-                        b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
-                    );
-                    continue;
-                }
-            };
-            let head = format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n{header}: {}\r\nConnection: close\r\n\r\n",
-                body.len(),
-                encoded(chain)
-            );
+            let length = body.len();
+            let head =
+                format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
             // A client that has left has all it wants.
-            let _ = socket
-                .write_all(head.as_bytes())
-                .and_then(|()| socket.write_all(&body));
+            let _ = socket.write_all(&[head.into_bytes(), body].concat());
         }
     });
     address
@@ -479,7 +537,7 @@ async fn collateral_is_fetched_from_a_caching_service_and_counts() {
     let folder = place.path();
     write(folder, "quote", simulator().quote(&[7; 64]));
     let collateral = simulator().collateral(now()).expect("a time");
-    let address = pccs(&collateral, false);
+    let address = pccs(&collateral);
     good(
         folder,
         &format!("collateral quote --pccs http://{address} -o fetched"),
@@ -490,10 +548,9 @@ async fn collateral_is_fetched_from_a_caching_service_and_counts() {
         "verify quote quote --collateral fetched --accept-simulator",
     )
     .await;
-    let address = pccs(&collateral, true);
     refused(
         folder,
-        &format!("collateral quote --pccs http://{address}"),
+        &format!("collateral quote --pccs http://{address}/elsewhere"),
         "status 404",
     )
     .await;

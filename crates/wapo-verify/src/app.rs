@@ -113,12 +113,8 @@ pub fn verify(
     key: Option<&[u8]>,
     context: &Context<'_>,
 ) -> VerifiedApp {
-    // The nonce is in the claims that are made last; the quote may be older.
-    let of_worker = Context {
-        nonce: None,
-        ..*context
-    };
-    let verified = worker::verify(&evidence.worker, collateral, &of_worker);
+    // A nonce is in the claims of both, so that neither half is an old one.
+    let verified = worker::verify(&evidence.worker, collateral, context);
     let mut verdict = verified.verdict;
     let claims = claims(evidence, &mut verdict);
     let (Some(worker), Some(claims)) = (verified.claims, claims) else {

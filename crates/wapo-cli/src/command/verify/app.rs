@@ -1,5 +1,5 @@
-//! `wapo verify app`: evidence of an app, from a file, or from the certificate that the app
-//! shows to its clients.
+//! `wapo verify app`: evidence of an app, from its worker, from a file, or from the
+//! certificate that the app shows to its clients.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,8 +11,10 @@ use wapo_rpc::statement::{AppClaims, AppEvidence};
 use wapo_verify::app::{CERTIFICATE_BYTES_MAX, from_certificate, verify};
 
 use super::files::read_bounded;
+use super::live::Live;
 use super::{Demands, peer, read_evidence, show};
 use crate::terminal::Terminal;
+use crate::worker::Common;
 
 /// What a file with evidence of an app says that it is.
 pub(crate) const KIND: &str = "wapo-app-evidence";
@@ -21,29 +23,35 @@ pub(crate) const KIND: &str = "wapo-app-evidence";
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("source").required(true)))]
 pub(crate) struct Options {
+    /// Name, label, or the beginning of the address of an app whose worker is asked.
+    #[arg(group = "source")]
+    app: Option<String>,
+
     /// File with the evidence; - for standard input.
-    #[arg(long, value_name = "FILE", group = "source")]
+    #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["url", "cached", "save"])]
     evidence: Option<PathBuf>,
 
     /// File with a certificate that carries the evidence, in DER or PEM.
-    #[arg(long, value_name = "FILE", group = "source")]
+    #[arg(long, value_name = "FILE", group = "source", conflicts_with_all = ["url", "cached", "save"])]
     certificate: Option<PathBuf>,
 
     /// A server of TLS whose certificate carries the evidence. The handshake proves that
     /// the server has the app's key.
-    #[arg(long, value_name = "HOST:PORT", group = "source")]
+    #[arg(long, value_name = "HOST:PORT", group = "source", conflicts_with_all = ["url", "cached", "save"])]
     connect: Option<String>,
 
     /// The name to ask the server for, where it is not HOST.
     #[arg(long, value_name = "NAME", requires = "connect")]
     server_name: Option<String>,
 
-    /// Print JSON instead of text for people.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    live: Live,
 
     #[command(flatten)]
     demands: Demands,
+
+    #[command(flatten)]
+    common: Common,
 }
 
 /// Evidence, and the key that was seen in use with it.
@@ -58,8 +66,16 @@ struct Found {
 ///
 /// There is no evidence.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
-    let demanded = options.demands.read()?;
-    let found = find(options)?;
+    let mut demanded = options.demands.read()?;
+    let found = match &options.app {
+        Some(app) => Found {
+            evidence: options
+                .live
+                .app(app, &options.common, &mut demanded, terminal, KIND)?,
+            key: None,
+        },
+        None => find(options)?,
+    };
     let own = demanded.collateral.as_deref();
     let verified = verify(
         &found.evidence,
@@ -68,7 +84,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         &demanded.context(),
     );
     let facts = verified.claims.as_ref().map_or(Value::Null, facts);
-    show::verdict(terminal, options.json, &verified.verdict, &facts)
+    show::verdict(terminal, options.common.json, &verified.verdict, &facts)
 }
 
 fn find(options: &Options) -> Result<Found> {

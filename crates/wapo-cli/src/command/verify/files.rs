@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use parity_scale_codec::Decode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use wapo_rpc::statement;
 
 /// Bytes of a file with evidence: evidence is below 400 KiB, and hex has twice that.
@@ -15,7 +15,7 @@ const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
 const VERSION: u32 = 1;
 
 /// Evidence in a file.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Envelope {
     kind: String,
     version: u32,
@@ -97,4 +97,19 @@ pub(crate) fn read_evidence<T: Decode>(file: &Path, kind: &str) -> Result<T> {
         from_hex(&content).unwrap_or(content)
     };
     statement::decode(&bytes).with_context(|| format!("{shown} is no {kind}"))
+}
+
+/// Writes evidence into a file.
+///
+/// # Errors
+///
+/// It cannot be written.
+pub(crate) fn write_evidence(file: &Path, kind: &str, encoded: &[u8]) -> Result<()> {
+    let envelope = Envelope {
+        kind: kind.to_owned(),
+        version: VERSION,
+        evidence: format!("0x{}", hex::encode(encoded)),
+    };
+    let text = serde_json::to_string(&envelope).context("cannot write JSON")?;
+    std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
 }

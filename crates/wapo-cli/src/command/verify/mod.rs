@@ -8,6 +8,7 @@
 mod app;
 mod demands;
 mod files;
+mod live;
 mod peer;
 mod quote;
 pub(crate) mod show;
@@ -20,6 +21,7 @@ use clap::{Args, Subcommand};
 
 pub(crate) use demands::Demands;
 pub(crate) use files::{read_bytes, read_evidence};
+pub(crate) use live::block_on;
 
 use crate::terminal::Terminal;
 

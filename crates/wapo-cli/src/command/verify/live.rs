@@ -1,0 +1,129 @@
+//! Evidence from a worker that runs: from its user port, as anybody may ask, or from the
+//! admin port of the profile.
+//!
+//! With a nonce that was drawn for this call, unless the caller brings one or takes what
+//! the worker has: only a nonce proves that the host does not show what it kept.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use parity_scale_codec::Decode;
+use ring::rand::{SecureRandom as _, SystemRandom};
+use wapo_rpc::client::UserClient;
+use wapo_rpc::message::{AppEvidenceArgs, WorkerEvidenceArgs};
+use wapo_rpc::{AppAddress, statement};
+
+use super::demands::Demanded;
+use super::files::write_evidence;
+use crate::apps;
+use crate::terminal::Terminal;
+use crate::worker::{self, Common};
+
+/// Bytes of a nonce that is drawn here.
+const NONCE_BYTES: usize = 32;
+
+/// Options for evidence from a worker.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Live {
+    /// Ask the user port of a worker at this URL, which needs no token, in place of the
+    /// admin port.
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+
+    /// Take the evidence that the worker has, in place of one made for this call.
+    #[arg(long)]
+    cached: bool,
+
+    /// Write what the worker gives into a file, for --evidence.
+    #[arg(long, value_name = "FILE")]
+    save: Option<PathBuf>,
+}
+
+impl Live {
+    /// Draws the nonce, if one is needed.
+    fn nonce(&self, demanded: &mut Demanded) -> Result<Vec<u8>> {
+        if demanded.nonce.is_none() && !self.cached {
+            let mut nonce = vec![0; NONCE_BYTES];
+            let drawn = SystemRandom::new().fill(&mut nonce);
+            drawn.ok().context("this machine gives no random numbers")?;
+            demanded.nonce = Some(nonce);
+        }
+        Ok(demanded.nonce.clone().unwrap_or_default())
+    }
+
+    /// Evidence of the worker.
+    ///
+    /// # Errors
+    ///
+    /// The worker cannot be reached, or has none.
+    pub(super) fn worker<T: Decode>(
+        &self,
+        common: &Common,
+        demanded: &mut Demanded,
+        terminal: &Terminal,
+        kind: &str,
+    ) -> Result<T> {
+        let args = WorkerEvidenceArgs {
+            nonce: self.nonce(demanded)?,
+        };
+        let evidence = match &self.url {
+            Some(url) => {
+                block_on(async { Ok(UserClient::new(url)?.worker_evidence(args).await?) })?
+            }
+            None => worker::run(common, terminal, async |session| {
+                Ok(session.client.worker_evidence(args).await?)
+            })?,
+        };
+        self.read(&evidence.evidence, kind)
+    }
+
+    /// Evidence of an app, by what people call it; by its address at a user port.
+    ///
+    /// # Errors
+    ///
+    /// As [`worker`](Self::worker), or there is no such app.
+    pub(super) fn app<T: Decode>(
+        &self,
+        app: &str,
+        common: &Common,
+        demanded: &mut Demanded,
+        terminal: &Terminal,
+        kind: &str,
+    ) -> Result<T> {
+        let nonce = self.nonce(demanded)?;
+        let args = |address: AppAddress| AppEvidenceArgs {
+            address: address.0.to_vec(),
+            nonce,
+        };
+        let evidence = match &self.url {
+            Some(url) => {
+                let address = app.parse().ok().or_else(|| AppAddress::from_base32(app));
+                let address =
+                    address.context("with --url the app is named by its whole address")?;
+                block_on(async { Ok(UserClient::new(url)?.app_evidence(args(address)).await?) })?
+            }
+            None => worker::run(common, terminal, async |session| {
+                let found = apps::find(&session.client, app).await?;
+                Ok(session.client.app_evidence(args(found.address)).await?)
+            })?,
+        };
+        self.read(&evidence.evidence, kind)
+    }
+
+    fn read<T: Decode>(&self, encoded: &[u8], kind: &str) -> Result<T> {
+        if let Some(file) = &self.save {
+            write_evidence(file, kind, encoded)?;
+        }
+        statement::decode(encoded).context("the worker gives no evidence that can be read")
+    }
+}
+
+/// Waits for something on the network.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot set up input and output")?;
+    runtime.block_on(work)
+}
