@@ -18,6 +18,7 @@ mod tcp_echo;
 mod tls;
 mod transfer;
 mod trust_handshake;
+mod trust_verify;
 mod udp_echo;
 
 use anyhow::Result;
@@ -112,6 +113,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "trust-handshake",
         group: Group::Speed,
         run: trust_handshake::run,
+    },
+    Row {
+        name: "trust-verify",
+        group: Group::Speed,
+        run: trust_verify::run,
     },
     Row {
         name: "udp-echo",
