@@ -23,10 +23,7 @@ const SMOKE_VERIFICATIONS: u32 = 3;
 
 macro_rules! vector {
     ($name:literal) => {
-        include_str!(concat!(
-            "../../../crates/wapo-verify/tests/vectors/",
-            $name
-        ))
+        include_str!(concat!("../../../crates/wapo-verify/tests/vectors/", $name))
     };
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parity_scale_codec::Encode as _;
-use rcgen::{CertificateParams, CustomExtension, KeyPair, PublicKeyData as _};
+use rcgen::{Certificate, CertificateParams, CustomExtension, KeyPair, PublicKeyData as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
@@ -384,7 +384,7 @@ async fn a_bad_command_line_has_an_exit_code_of_its_own() {
 
 /// A certificate for a key of its own, with evidence for the key that is given or for its
 /// own.
-fn attested(of_other: Option<&[u8]>) -> (CertificateDer<'static>, KeyPair) {
+fn attested(of_other: Option<&[u8]>) -> (Certificate, KeyPair) {
     let key = KeyPair::generate().expect("a key");
     let evidence = app(of_other.unwrap_or(&key.subject_public_key_info()));
     let mut params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
@@ -392,8 +392,7 @@ fn attested(of_other: Option<&[u8]>) -> (CertificateDer<'static>, KeyPair) {
         &CERTIFICATE_EXTENSION_OID,
         evidence.encode(),
     )];
-    let certificate = params.self_signed(&key).expect("signed");
-    (certificate.der().clone(), key)
+    (params.self_signed(&key).expect("signed"), key)
 }
 
 /// Serves handshakes with a certificate, one after the other.
@@ -430,23 +429,23 @@ async fn the_certificate_of_a_connection_is_bound_to_the_app() {
     let place = tempfile::tempdir().expect("a folder");
     let folder = place.path();
     let (certificate, key) = attested(None);
-    write(folder, "app.der", &certificate);
-    let address = serve(certificate, &key);
+    write(folder, "app.der", certificate.der());
+    write(folder, "app.pem", certificate.pem());
+    let address = serve(certificate.der().clone(), &key);
     let said = good(
         folder,
         &format!("verify app --connect {address} --accept-simulator"),
     )
     .await;
     assert!(said.contains("the app's own key"), "{said}");
-    good(
-        folder,
-        "verify app --certificate app.der --accept-simulator",
-    )
-    .await;
+    for file in ["app.der", "app.pem"] {
+        let line = format!("verify app --certificate {file} --accept-simulator");
+        good(folder, &line).await;
+    }
     // Somebody else with the evidence of this app.
     let own = key.subject_public_key_info();
     let (stolen, key) = attested(Some(&own));
-    let address = serve(stolen, &key);
+    let address = serve(stolen.der().clone(), &key);
     let line = format!("verify app --connect {address} --server-name localhost --accept-simulator");
     refused(folder, &line, "copied the evidence").await;
     // A server like any other.

@@ -184,6 +184,26 @@ fn evidence_of_an_app_verifies_and_the_policy_names_apps() {
 }
 
 #[test]
+fn a_nonce_is_demanded_of_the_app_and_of_its_worker() {
+    let (roots, policy) = (Roots::default(), accepting());
+    let context = Context {
+        nonce: Some(&NONCE),
+        ..context(NOW_S, &roots, &policy)
+    };
+    let verify = |evidence| app::verify(&evidence, None, None, &context).verdict;
+    let good = verify(app_with(|_| {}));
+    assert!(good.is_good(), "{good:#?}");
+    for name in ["worker.nonce", "app.nonce"] {
+        assert_eq!(check(&good, name).0, Outcome::Passed);
+    }
+    let old_app = app_with(|claims| claims.nonce = Bounded::default());
+    only_failure(&verify(old_app), "app.nonce", "yours is");
+    let old_worker = worker_with(|claims| claims.nonce = Bounded::default());
+    let evidence = app_evidence(old_worker, &app_claims());
+    only_failure(&verify(evidence), "worker.nonce", "yours is");
+}
+
+#[test]
 fn an_app_is_what_the_worker_of_the_quote_signed_in_this_session() {
     let mut forged = app_with(|_| {});
     let other = WorkerKey::from_seed([9; 32]);

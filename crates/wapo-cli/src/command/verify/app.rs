@@ -112,11 +112,13 @@ fn find(options: &Options) -> Result<Found> {
     })
 }
 
-/// The first certificate of a text.
+/// The first certificate of a text. What is no text is none in PEM, though the evidence in
+/// a certificate has some: those of the quote.
 fn first_pem(bytes: &[u8]) -> Option<Vec<u8>> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
-    CertificateDer::from_pem_slice(bytes)
+    let text = std::str::from_utf8(bytes).ok()?;
+    CertificateDer::from_pem_slice(text.as_bytes())
         .ok()
         .map(|der| der.to_vec())
 }

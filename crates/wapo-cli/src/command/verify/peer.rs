@@ -22,7 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// There is no such server, or it does not prove to have the certificate's key.
 pub(super) fn certificate(server: &str, name: Option<&str>) -> Result<Vec<u8>> {
     let (host, _) = server.rsplit_once(':').context("HOST:PORT is needed")?;
-    let host = name.unwrap_or(host.trim_start_matches('[').trim_end_matches(']'));
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = name.unwrap_or(host);
     let name = ServerName::try_from(host.to_owned());
     let name = name.with_context(|| format!("{host} is no name of a server"))?;
     let address = server

@@ -1,0 +1,77 @@
+//! `docs/verifying.md`, "Try it without hardware", step by step: a worker with the simulator, an app with
+//! a certificate that attests it, and a customer who trusts neither.
+
+mod support;
+
+use support::place::Place;
+use support::text;
+use wapod::{AttestationMode, AttestationSettings, Config, TlsSettings};
+
+const ACCEPT: &str = "--accept-simulator";
+
+/// Runs what is refused; gives what it says about it.
+async fn refused(place: &Place, line: &[&str]) -> String {
+    let output = place.run(line).await;
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{line:?}: {said}");
+    said
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_verified_by_its_worker_and_over_its_own_connection() {
+    let place = Place::with(Config {
+        attestation: AttestationSettings {
+            mode: AttestationMode::Simulator,
+            ..AttestationSettings::default()
+        },
+        tls: Some(TlsSettings {
+            address: ([127, 0, 0, 1], 0).into(),
+            verifies_certificates: true,
+            certificate: None,
+        }),
+        ..Config::default()
+    })
+    .await;
+    let guest = support::guest("hello-http");
+    place.good(&["deploy", &guest, "--attested"]).await;
+
+    let worker = ["verify", "worker"];
+    let said = refused(&place, &worker).await;
+    assert!(said.contains("--accept-simulator lets it count"), "{said}");
+    let said = place.good(&[&worker[..], &[ACCEPT]].concat()).await;
+    assert!(said.contains("NO HARDWARE"), "{said}");
+    let app = ["verify", "app", "hello-http"];
+    let said = refused(&place, &app).await;
+    assert!(said.contains("--accept-simulator lets it count"), "{said}");
+    let shown = place.json(&[&app[..], &[ACCEPT]].concat()).await;
+    let address = shown["facts"]["address"].as_str().expect("an address");
+
+    // From here on by the connection alone; the collateral may be anybody's.
+    let server = place.worker.tls_address().expect("a port").to_string();
+    let mut line = vec!["verify", "app", "--connect", &server];
+    line.extend(["--server-name", "hello-http.localhost", ACCEPT]);
+    let said = refused(&place, &line).await;
+    assert!(said.contains("there is no collateral"), "{said}");
+    place
+        .good(&["collateral", "--from-worker", "-o", "collateral.json"])
+        .await;
+    line.extend(["--collateral", "collateral.json"]);
+    let said = place.good(&line).await;
+    assert!(said.contains("the app's own key"), "{said}");
+    let without: Vec<_> = line
+        .iter()
+        .copied()
+        .filter(|word| *word != ACCEPT)
+        .collect();
+    let said = refused(&place, &without).await;
+    assert!(said.contains("--accept-simulator lets it count"), "{said}");
+
+    line.extend(["--policy", "policy.toml"]);
+    let policy = |address: &str| format!("[[apps]]\naddress = \"{address}\"\n");
+    let digits = address.trim_start_matches("0x");
+    place.write("policy.toml", policy(digits).as_bytes());
+    place.good(&line).await;
+    place.write("policy.toml", policy(&"00".repeat(32)).as_bytes());
+    let said = refused(&place, &line).await;
+    assert!(said.contains("refused: app.program"), "{said}");
+}
