@@ -6,6 +6,8 @@
 //! over changes of these, which a seeded generator makes. What reads HTTP is in
 //! `wapod::fuzz`, because it is private there; the rest is public and here.
 
+mod trust;
+
 use std::fmt::Debug;
 use std::fs;
 use std::net::Ipv4Addr;
@@ -80,6 +82,14 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "statements",
         run: statements,
+    },
+    Target {
+        name: "quote",
+        run: trust::quote,
+    },
+    Target {
+        name: "evidence",
+        run: trust::evidence,
     },
 ];
 

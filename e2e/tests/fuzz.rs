@@ -96,6 +96,16 @@ fn statements_are_read_as_promised() {
 }
 
 #[test]
+fn quotes_are_good_only_as_they_were_signed() {
+    holds("quote");
+}
+
+#[test]
+fn evidence_is_good_only_as_it_was_signed() {
+    holds("evidence");
+}
+
+#[test]
 fn every_target_has_seeds_and_a_fuzzer() {
     let fuzzers = seeds_folder().join("../fuzz_targets");
     let with_seeds: BTreeSet<String> = TARGETS

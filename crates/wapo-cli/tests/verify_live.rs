@@ -49,6 +49,8 @@ async fn an_app_is_verified_by_its_worker_and_over_its_own_connection() {
     // From here on by the connection alone; the collateral may be anybody's.
     let server = place.worker.tls_address().expect("a port").to_string();
     let mut line = vec!["verify", "app", "--connect", &server];
+    let said = refused(&place, &line).await;
+    assert!(said.contains("does it need --server-name?"), "{said}");
     line.extend(["--server-name", "hello-http.localhost", ACCEPT]);
     let said = refused(&place, &line).await;
     assert!(said.contains("there is no collateral"), "{said}");
@@ -58,6 +60,8 @@ async fn an_app_is_verified_by_its_worker_and_over_its_own_connection() {
     line.extend(["--collateral", "collateral.json"]);
     let said = place.good(&line).await;
     assert!(said.contains("the app's own key"), "{said}");
+    let unknown = "What it would prove: The evidence was made after you drew the nonce";
+    assert!(said.contains(unknown), "no nonce was demanded: {said}");
     let without: Vec<_> = line
         .iter()
         .copied()

@@ -37,11 +37,16 @@ pub(super) fn certificate(server: &str, name: Option<&str>) -> Result<Vec<u8>> {
     };
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.set_write_timeout(Some(PATIENCE))?;
+    // A server is not told an address as its name, and a port of many apps needs a name.
+    let hint = match name {
+        ServerName::IpAddress(_) => "; does it need --server-name?",
+        _ => "",
+    };
     let mut connection = ClientConnection::new(config()?, name)?;
     while connection.is_handshaking() {
         connection
             .complete_io(&mut socket)
-            .with_context(|| format!("the handshake with {server} failed"))?;
+            .with_context(|| format!("the handshake with {server} failed{hint}"))?;
     }
     connection.send_close_notify();
     // The certificate is here; whether the server hears of the end does not matter.

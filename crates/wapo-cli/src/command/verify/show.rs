@@ -71,7 +71,13 @@ fn lines(terminal: &Terminal, verdict: &Verdict) -> Vec<String> {
             check.name,
             printable(&check.detail)
         ));
-        lines.push(terminal.painted(DIM, &format!("        {}", check.proves)));
+        // What is not shown must not read as if it were.
+        let would = match check.outcome {
+            Outcome::Passed => "",
+            Outcome::Failed | Outcome::Noted => "What it would prove: ",
+        };
+        let proves = format!("        {would}{}", check.proves);
+        lines.push(terminal.painted(DIM, &proves));
     }
     let count = |outcome| {
         let checks = verdict.checks.iter();

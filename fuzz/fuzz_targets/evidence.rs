@@ -1,0 +1,11 @@
+//! Evidence of apps, and certificates that carry it: the target `evidence` of `e2e::fuzz`.
+
+#![no_main]
+
+use e2e::fuzz::Target;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    let target = Target::named("evidence").expect("a target");
+    (target.run)(bytes);
+});
