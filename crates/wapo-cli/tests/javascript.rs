@@ -218,6 +218,48 @@ async fn a_request_that_the_engine_cannot_stop_costs_one_instance_and_not_the_se
 }
 
 #[tokio::test]
+async fn a_request_without_memory_costs_itself_and_not_the_instance() {
+    let folder = tempfile::tempdir().expect("folder");
+    let program = "let asked = 0;
+        const hungry = {
+            codecs() { for (const all = [];;) all.push(new CompressionStream('gzip')); },
+            text() { throw new Error('x'.repeat(30 * 2 ** 20)); },
+            url() { new URL('data:' + 'x'.repeat(60 * 2 ** 20)); },
+            objects() { for (const all = [];;) all.push({ all }); },
+            async bomb() {
+                const zeros = new Uint8Array(1024 * 1024);
+                const source = new ReadableStream({ pull: (to) => to.enqueue(zeros) });
+                const there = new CompressionStream('gzip'), back = new DecompressionStream('gzip');
+                await new Response(source.pipeThrough(there).pipeThrough(back)).text();
+            },
+        };
+        export default {
+            async fetch(request) {
+                asked += 1;
+                await hungry[new URL(request.url).pathname.slice(1)]?.();
+                return new Response('asked ' + asked);
+            },
+        };";
+    write(folder.path(), "app.js", program);
+    let (running, address) = run(folder.path(), &["app.js", "--memory", "64m"]).await;
+    for (before, path) in ["codecs", "text", "url", "objects", "bomb"]
+        .iter()
+        .enumerate()
+    {
+        let answer = get(&address, &format!("/{path}")).await;
+        assert!(answer.contains("HTTP/1.1 500 "), "{path}: {answer}");
+        let answer = get(&address, "/").await;
+        let asked = format!("asked {}", 2 * (before + 1));
+        assert!(
+            answer.contains(&asked),
+            "the same instance after {path}: {answer}"
+        );
+    }
+    running.interrupt().await;
+    assert_eq!(running.ended().await, Some(0));
+}
+
+#[tokio::test]
 async fn an_engine_without_an_image_runs_as_well() {
     let folder = tempfile::tempdir().expect("folder");
     let engine = plain_engine();

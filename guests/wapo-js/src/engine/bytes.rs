@@ -11,7 +11,9 @@ use std::borrow::Cow;
 use std::slice;
 
 use bytes::Bytes;
-use rquickjs::{ArrayBuffer, CString, Ctx, Exception, TypedArray, Value};
+use rquickjs::{ArrayBuffer, CString, Ctx, Exception, FromJs, TypedArray, Value};
+
+use super::spare::room_for;
 
 /// Copies what a value holds: nothing, a text as UTF-8, or bytes.
 ///
@@ -77,6 +79,19 @@ pub(crate) fn put(array: &TypedArray<'_, u8>, bytes: &[u8]) -> bool {
     }
 }
 
+/// Copies of a text that are made of it at the most.
+const COPIES: usize = 3;
+
+/// A text as natives take it: where there is no memory for it, the caller gets an
+/// exception.
+pub(crate) struct Given(pub(crate) String);
+
+impl<'js> FromJs<'js> for Given {
+    fn from_js(ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Self> {
+        text(&rquickjs::String::from_js(ctx, value)?).map(Self)
+    }
+}
+
 /// A text of JavaScript as UTF-8.
 ///
 /// # Errors
@@ -96,6 +111,8 @@ pub(crate) fn with_text<R>(
     action: impl FnOnce(&str) -> R,
 ) -> rquickjs::Result<R> {
     let text = CString::from_string(given.clone())?;
+    // Whoever takes it copies it, and some change their copy.
+    room_for(given.ctx(), text.len().saturating_mul(COPIES))?;
     // SAFETY: the engine's copy of the text lives as long as `text`, and has
     // that many bytes.
     let bytes = unsafe { slice::from_raw_parts(text.as_ptr().cast::<u8>(), text.len()) };

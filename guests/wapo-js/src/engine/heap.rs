@@ -2,13 +2,13 @@
 //!
 //! An engine that has run out of memory in the wrong moment loses sight of some of
 //! its objects. Their memory comes back all the same: when the engine is gone, the
-//! heap gives back whatever is left in it. The program's own engine has no such heap.
+//! heap gives back whatever is left in it. The program's own engine has another one
+//! (`spare`).
 
 #![allow(unsafe_code)]
 
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, realloc};
 use std::cell::Cell;
-use std::hint::black_box;
 use std::mem::MaybeUninit;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
@@ -17,20 +17,13 @@ use rquickjs::allocator::Allocator;
 use rquickjs::{Ctx, qjs};
 
 use super::Engine;
+use super::spare::{given_back, has_spare, taken};
 
 /// Bytes that all isolates of an instance may take together.
 ///
 /// Each has a limit of its own, which is a promise to nobody: 32 isolates with
 /// 128 MiB each are not there in any instance.
 const ALL_BYTES_MAX: usize = 512 * 1024 * 1024;
-
-/// Bytes that isolates leave to the program: an allocation of theirs is refused
-/// unless so much more could be had, because code of ours that gets no memory ends
-/// the instance.
-const SPARE_BYTES: usize = 2 * 1024 * 1024;
-
-/// Blocks from this size on are looked at more closely: whether the spare is there.
-const LARGE_BYTES: usize = 64 * 1024;
 
 /// What the engine's blocks are aligned to.
 const ALIGN: usize = align_of::<u64>();
@@ -144,33 +137,6 @@ pub(crate) fn collect(ctx: &Ctx<'_>) {
     unsafe { qjs::JS_RunGC(qjs::JS_GetRuntime(ctx.as_raw().as_ptr())) };
 }
 
-/// Whether a block of a size could be had, and the spare would still be there.
-pub(crate) fn has_room_for(bytes: usize) -> bool {
-    let mut block = Vec::<u8>::new();
-    let has = block
-        .try_reserve_exact(bytes.saturating_add(SPARE_BYTES))
-        .is_ok();
-    // Seen, so that the compiler does not leave it out.
-    black_box(&block);
-    has
-}
-
-/// Whether the spare would still be there. Asking costs a block, so small ones are
-/// not asked for: they are answered by the last large one.
-fn has_spare(bytes: usize) -> bool {
-    thread_local! {
-        static SINCE: Cell<usize> = const { Cell::new(LARGE_BYTES) };
-    }
-    let since = SINCE.get().saturating_add(bytes);
-    if since < LARGE_BYTES {
-        SINCE.set(since);
-        return true;
-    }
-    let has = has_room_for(bytes);
-    SINCE.set(if has { 0 } else { LARGE_BYTES });
-    has
-}
-
 /// The blocks of one engine.
 pub(super) struct Heap {
     room: Rc<Room>,
@@ -208,6 +174,7 @@ impl Heap {
             self.room.give_back(layout.size());
             return ptr::null_mut();
         };
+        taken(layout.size());
         let head = head.as_ptr().cast::<Head>();
         // SAFETY: there is room for the head, and the block begins behind it.
         unsafe {
@@ -279,6 +246,7 @@ unsafe impl Allocator for Heap {
             }
             let layout = Layout::from_size_align_unchecked(size + HEAD_BYTES, ALIGN);
             self.room.give_back(layout.size());
+            given_back(layout.size());
             dealloc(head.cast(), layout);
         }
     }
@@ -302,6 +270,8 @@ unsafe impl Allocator for Heap {
                 return ptr::null_mut();
             };
             self.room.give_back(old.size().saturating_sub(new.size()));
+            given_back(old.size());
+            taken(new.size());
             let head = head.as_ptr().cast::<Head>();
             (*head).size = new.size() - HEAD_BYTES;
             self.link(head);
@@ -328,6 +298,7 @@ impl Drop for Heap {
                 next = after;
                 let layout = Layout::from_size_align_unchecked(size + HEAD_BYTES, ALIGN);
                 self.room.give_back(layout.size());
+                given_back(layout.size());
                 dealloc(head.as_ptr().cast(), layout);
             }
         }

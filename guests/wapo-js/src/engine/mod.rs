@@ -17,6 +17,7 @@ pub(crate) mod pack;
 pub(crate) mod report;
 pub(crate) mod script;
 mod signal;
+pub(crate) mod spare;
 pub(crate) mod stack;
 pub(crate) mod stop;
 mod tasks;
@@ -35,6 +36,7 @@ use self::heap::{Heap, Room};
 use self::jobs::Jobs;
 pub(crate) use self::report::describe;
 pub(crate) use self::signal::Signal;
+use self::spare::ProgramHeap;
 pub(crate) use self::tasks::{Task, promise};
 use crate::isolate::Isolate;
 
@@ -83,7 +85,7 @@ impl Engine {
         PREPARED.with_borrow_mut(|prepared| match prepared {
             Some(engine) => Ok(engine.clone()),
             None => {
-                let engine = Self::new(Runtime::new()?, None)?;
+                let engine = Self::new(Runtime::new_with_alloc(ProgramHeap::new())?, None)?;
                 boot::evaluate(&engine)?;
                 engine.0.runtime.run_gc();
                 let used = memory::stats().current;
@@ -232,6 +234,9 @@ impl Engine {
         context::clear(&inner.context);
         self.run_jobs();
         context::come_back(outer);
+        if spare::was_short() {
+            inner.runtime.run_gc();
+        }
         if let Some(isolate) = &inner.isolate {
             isolate.has_returned();
         }

@@ -11,7 +11,7 @@ use rquickjs::{CatchResultExt, Ctx, Function, Persistent, Value};
 
 use super::Engine;
 use super::Hooks;
-use super::bytes::text;
+use super::bytes::{text, with_text};
 use crate::native::source_map;
 
 /// A promise and what it was rejected with.
@@ -157,16 +157,21 @@ pub(crate) fn exception(ctx: &Ctx<'_>) {
 /// A text for a thrown value: message, and the stack where there is one.
 pub(crate) fn describe<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
     let all = text_of(ctx, thrown);
+    beginning(&all)
+}
+
+/// As much of a text as is told.
+fn beginning(all: &str) -> String {
     match all.char_indices().nth(TEXT_CHARACTERS_MAX) {
         Some((end, _)) => format!("{}…", &all[..end]),
-        None => all,
+        None => all.to_owned(),
     }
 }
 
 fn text_of<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
     let convert = ctx.globals().get::<_, Function<'js>>("String");
     let head = convert
-        .and_then(|convert| text(&convert.call((thrown.clone(),))?))
+        .and_then(|convert| with_text(&convert.call((thrown.clone(),))?, beginning))
         .catch(ctx)
         .unwrap_or_else(|_| format!("a value of type {}", thrown.type_name()));
     let Some(object) = thrown.as_object() else {

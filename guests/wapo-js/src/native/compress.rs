@@ -17,8 +17,9 @@ use rquickjs::{Class, Ctx, JsLifetime, Object, TypedArray, Value};
 use super::Nullable;
 use super::gzip::{Frame, Framed};
 use crate::engine::Failure;
-use crate::engine::bytes::vector;
+use crate::engine::bytes::{Given, vector};
 use crate::engine::heap::Share;
+use crate::engine::spare::room_for;
 
 /// Bytes of one piece of output.
 const PIECE_BYTES_MAX: usize = 64 * 1024;
@@ -33,11 +34,15 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let area = Object::new(ctx.clone())?;
     area.set(
         "encoder",
-        Func::from(|ctx, format: String| codec(ctx, ENCODER_BYTES, || Codec::encoder(&format))),
+        Func::from(|ctx, Given(format): Given| {
+            codec(ctx, ENCODER_BYTES, || Codec::encoder(&format))
+        }),
     )?;
     area.set(
         "decoder",
-        Func::from(|ctx, format: String| codec(ctx, DECODER_BYTES, || Codec::decoder(&format))),
+        Func::from(|ctx, Given(format): Given| {
+            codec(ctx, DECODER_BYTES, || Codec::decoder(&format))
+        }),
     )?;
     Ok(area)
 }
@@ -47,6 +52,7 @@ fn codec<'js>(
     bytes: usize,
     make: impl FnOnce() -> Result<Codec, Failure>,
 ) -> rquickjs::Result<Class<'js, Codec>> {
+    room_for(&ctx, bytes)?;
     let share = Share::take(&ctx, bytes);
     let share = share.ok_or_else(|| Failure::range_error("no memory for a codec"));
     let codec = share.and_then(|share| {
@@ -143,6 +149,8 @@ impl Codec {
     /// Gives input, after `pull()` had nothing more.
     fn push<'js>(&self, ctx: Ctx<'js>, bytes: Value<'js>) -> rquickjs::Result<()> {
         let bytes = vector(&ctx, &bytes)?;
+        // Data that does not shrink comes out a little longer than it went in.
+        room_for(&ctx, bytes.len().saturating_add(PIECE_BYTES_MAX))?;
         self.with(&ctx, |side| match side {
             Side::Encoder(encoder) => encoder.push(&bytes),
             Side::Decoder(decoder) => decoder.push(bytes),
@@ -164,6 +172,7 @@ impl Codec {
 
     /// The next output; `null` when there is none for now.
     fn pull<'js>(&self, ctx: Ctx<'js>) -> rquickjs::Result<Nullable<TypedArray<'js, u8>>> {
+        room_for(&ctx, PIECE_BYTES_MAX)?;
         let piece = self.with(&ctx, |side| match side {
             Side::Encoder(encoder) => Ok(encoder.pull()),
             Side::Decoder(decoder) => decoder.pull(),

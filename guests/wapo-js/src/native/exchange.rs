@@ -24,7 +24,7 @@ use super::outgoing::Outgoing;
 use super::server::Sender;
 use super::stream::{ByteSink, ByteSource, Later, Source};
 use super::ws::{self, WsConn};
-use crate::engine::bytes::copied;
+use crate::engine::bytes::{Given, copied};
 use crate::engine::{Account, Engine, Failure, Signal, cpu_limit, promise, report};
 
 /// One request and its answer.
@@ -45,9 +45,6 @@ pub(crate) struct Exchange {
     /// The stream after a change of protocols, where the request itself does not have it.
     #[qjs(skip_trace)]
     upgrade: Option<Upgrade>,
-    /// The client, until somebody waits for it to leave.
-    #[qjs(skip_trace)]
-    client: Option<ClientLeft>,
     /// How long the client may send nothing of its body.
     #[qjs(skip_trace)]
     idle: Option<Duration>,
@@ -73,7 +70,6 @@ impl<'js> Trace<'js> for Exchange {
 impl Exchange {
     fn new(request: Request<Body>, reply: Reply) -> Self {
         let remote = wapo::http::peer(&request);
-        let client = wapo::http::client_left(&request);
         let (head, body) = request.into_parts();
         Self {
             request: Request::from_parts(head, ()),
@@ -82,7 +78,6 @@ impl Exchange {
             reply,
             url: None,
             upgrade: None,
-            client: Some(client),
             idle: None,
         }
     }
@@ -96,8 +91,6 @@ impl Exchange {
             reply,
             url: Some(arrived.url),
             upgrade: Some(arrived.upgrade),
-            // Its connection tells.
-            client: None,
             idle: Some(arrived.idle),
         }
     }
@@ -137,8 +130,8 @@ impl Exchange {
     }
 
     /// The values of one field, joined; `null` when there are none.
-    fn header(&self, name: String) -> Nullable<String> {
-        Nullable(self.joined(&name))
+    fn header(&self, name: Given) -> Nullable<String> {
+        Nullable(self.joined(&name.0))
     }
 
     /// The request's body, once; `null` when there is none.
@@ -188,9 +181,7 @@ impl Exchange {
         };
         let (function, weak) = (Persistent::save(&ctx, function), engine.weak());
         let gone = self.reply.0.gone.clone();
-        if let Some(client) = self.client.take() {
-            gone.watch(client);
-        }
+        self.reply.watch();
         wapo::spawn(async move {
             if gone.is_early().await
                 && let Some(engine) = weak.upgrade()
@@ -257,12 +248,18 @@ impl Exchange {
     }
 
     fn send(&mut self, ctx: &Ctx<'_>, response: Response<Body>) -> rquickjs::Result<()> {
-        let again = || Exception::throw_type(ctx, "the request has its answer already");
-        answer(
-            self.reply.0.responder.take().ok_or_else(again)?,
-            response,
-            self.reply.0.gone.clone(),
-        );
+        let slot = &self.reply.0;
+        match slot.responder.take() {
+            Some(responder) => answer(responder, response, slot.gone.clone()),
+            // The client has left, and nobody is there to hear the answer.
+            None if slot.gone.is_early.get() == Some(true) => {}
+            None => {
+                return Err(Exception::throw_type(
+                    ctx,
+                    "the request has its answer already",
+                ));
+            }
+        }
         Ok(())
     }
 }
@@ -275,6 +272,36 @@ struct Reply(Rc<Slot>);
 struct Slot {
     responder: Cell<Option<Answers>>,
     gone: Gone,
+    /// The client, until its leaving is watched. That of a connection of the program's
+    /// own is not here: its connection tells.
+    client: Cell<Option<ClientLeft>>,
+}
+
+impl Reply {
+    /// Whether nothing was sent yet.
+    fn is_open(&self) -> bool {
+        let responder = self.0.responder.take();
+        let is_open = responder.is_some();
+        self.0.responder.set(responder);
+        is_open
+    }
+
+    /// Watches from now on whether the client leaves. Then the request is let go of,
+    /// whatever the program still waits for: the worker counts those that it has in hand.
+    fn watch(&self) {
+        let Some(client) = self.0.client.take() else {
+            return;
+        };
+        let (gone, slot) = (self.0.gone.clone(), Rc::downgrade(&self.0));
+        wapo::spawn(async move {
+            if gone.has_left(client).await {
+                gone.tell(true);
+                if let Some(slot) = slot.upgrade() {
+                    drop(slot.responder.take());
+                }
+            }
+        });
+    }
 }
 
 /// What takes the answer.
@@ -353,20 +380,14 @@ impl Gone {
         }
     }
 
-    /// Tells of a client that leaves while nothing is read or written.
-    fn watch(&self, client: ClientLeft) {
-        let gone = self.clone();
-        wapo::spawn(async move {
-            let mut client = client;
-            let ended = |cx: &mut Context<'_>| match gone.is_early.get() {
-                Some(_) => Poll::Ready(false),
-                None => Pin::new(&mut client).poll(cx).map(|()| true),
-            };
-            if gone.signal.poll(ended).await {
-                // The answer may be under way, and the request still costs something.
-                gone.tell(true);
-            }
-        });
+    /// Whether a client leaves before the exchange is over, while nothing is read or
+    /// written.
+    async fn has_left(&self, mut client: ClientLeft) -> bool {
+        let ended = |cx: &mut Context<'_>| match self.is_early.get() {
+            Some(_) => Poll::Ready(false),
+            None => Pin::new(&mut client).poll(cx).map(|()| true),
+        };
+        self.signal.poll(ended).await
     }
 
     async fn is_early(&self) -> bool {
@@ -413,15 +434,21 @@ pub(crate) fn dispatch(
     request: Request<Body>,
     responder: Responder,
 ) {
-    begin(engine, Answers::Gateway(responder), |ctx, reply| {
-        let exchange = Class::instance(ctx.clone(), Exchange::new(request, reply))?;
-        let handler = handler
-            .map(|handler| handler.clone().restore(ctx))
-            .transpose()?;
-        engine
-            .hook(ctx, |hooks| &hooks.dispatch)?
-            .call((exchange, handler))
-    });
+    let client = wapo::http::client_left(&request);
+    begin(
+        engine,
+        Answers::Gateway(responder),
+        Some(client),
+        |ctx, reply| {
+            let exchange = Class::instance(ctx.clone(), Exchange::new(request, reply))?;
+            let handler = handler
+                .map(|handler| handler.clone().restore(ctx))
+                .transpose()?;
+            engine
+                .hook(ctx, |hooks| &hooks.dispatch)?
+                .call((exchange, handler))
+        },
+    );
 }
 
 /// Hands a request on a port or a name of the program's own to a function; tells how
@@ -432,7 +459,7 @@ pub(super) fn deliver(
     sender: Sender,
     function: &Persistent<Function<'static>>,
 ) -> Gone {
-    begin(engine, Answers::Connection(sender), |ctx, reply| {
+    begin(engine, Answers::Connection(sender), None, |ctx, reply| {
         let exchange = Class::instance(ctx.clone(), Exchange::of_own(arrived, reply))?;
         function.clone().restore(ctx)?.call((exchange,))
     })
@@ -442,6 +469,7 @@ pub(super) fn deliver(
 fn begin(
     engine: &Engine,
     answers: Answers,
+    client: Option<ClientLeft>,
     call: impl for<'js> FnOnce(&Ctx<'js>, Reply) -> rquickjs::Result<()>,
 ) -> Gone {
     let account = Account::new(cpu_limit());
@@ -449,6 +477,7 @@ fn begin(
     let reply = Reply(Rc::new(Slot {
         responder: Cell::new(Some(answers)),
         gone: gone.clone(),
+        client: Cell::new(client),
     }));
     let slot = Rc::downgrade(&reply.0);
     account.on_over(move || {
@@ -456,9 +485,14 @@ fn begin(
             slot.fail();
         }
     });
+    let watched = reply.clone();
     engine.enter_as(account, |ctx| {
         let called = call(ctx, reply);
         report::outcome(ctx, called);
     });
+    // Most are answered by now.
+    if watched.is_open() {
+        watched.watch();
+    }
     gone
 }

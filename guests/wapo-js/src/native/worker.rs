@@ -10,7 +10,7 @@ use wapo::query::{Query, Reply};
 
 use super::Nullable;
 use super::getters;
-use crate::engine::bytes::copied;
+use crate::engine::bytes::{Given, copied};
 use crate::engine::{Account, Engine, Failure, cpu_limit, heap, memory, report};
 
 /// Bytes for JavaScript.
@@ -122,7 +122,10 @@ impl LockGuard {
 }
 
 /// The lock, or `null` when it is taken.
-fn try_lock<'js>(ctx: Ctx<'js>, name: String) -> rquickjs::Result<Nullable<Class<'js, LockGuard>>> {
+fn try_lock<'js>(
+    ctx: Ctx<'js>,
+    Given(name): Given,
+) -> rquickjs::Result<Nullable<Class<'js, LockGuard>>> {
     let guard = wapo::lock::try_acquire(&name);
     let guard = guard.map_err(|error| thrown(&ctx, "the lock", error))?;
     let object = |guard| Class::instance(ctx, LockGuard { guard: Some(guard) });
@@ -154,7 +157,7 @@ fn gas(ctx: Ctx<'_>) -> rquickjs::Result<f64> {
     Ok(reading.gas as f64)
 }
 
-fn blob<'js>(ctx: Ctx<'js>, hash: String) -> rquickjs::Result<Nullable<Bytes<'js>>> {
+fn blob<'js>(ctx: Ctx<'js>, Given(hash): Given) -> rquickjs::Result<Nullable<Bytes<'js>>> {
     match wapo::blob::get(&hash) {
         Ok(data) => TypedArray::new(ctx, data).map(|data| Nullable(Some(data))),
         Err(wapo::Error::NOT_FOUND) => Ok(Nullable(None)),
@@ -224,10 +227,10 @@ impl QueryCall {
     }
 
     /// Fails the query with a text for the asker.
-    fn fail(&mut self, reason: String) {
+    fn fail(&mut self, reason: Given) {
         if let Some(reply) = self.reply.take() {
             // Nobody waits any more then.
-            let _ = reply.fail(&reason);
+            let _ = reply.fail(&reason.0);
         }
     }
 }

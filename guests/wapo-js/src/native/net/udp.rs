@@ -15,7 +15,7 @@ use rquickjs::{
 use wapo::net::{Datagrams, UdpSocket};
 
 use super::failure::{closed, failed};
-use crate::engine::bytes::copied;
+use crate::engine::bytes::{Given, copied};
 use crate::engine::{Failure, Signal, promise};
 use crate::native::Nullable;
 
@@ -83,10 +83,10 @@ impl NetUdp {
     }
 
     /// Makes `host:port` its peer.
-    fn connect<'js>(&self, ctx: Ctx<'js>, target: String) -> rquickjs::Result<Promise<'js>> {
+    fn connect<'js>(&self, ctx: Ctx<'js>, target: Given) -> rquickjs::Result<Promise<'js>> {
         let link = self.link.clone();
         promise(&ctx, async move {
-            let connecting = async |socket: &UdpSocket| socket.connect(&target).await;
+            let connecting = async |socket: &UdpSocket| socket.connect(&target.0).await;
             link.run(&link.is_sending, connecting).await
         })
     }

@@ -7,7 +7,8 @@ use wasmi::{ExternType, Module};
 use super::run::{FUEL_PER_GAS, take_gas};
 use super::{Kind, engine, pressure, raise, start, type_name};
 use crate::engine::bytes::vector;
-use crate::engine::heap::{Share, has_room_for};
+use crate::engine::heap::Share;
+use crate::engine::spare::has_room_for;
 use crate::engine::{Failure, stop};
 
 /// Bytes of a module.

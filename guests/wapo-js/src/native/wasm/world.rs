@@ -20,7 +20,8 @@ use wasmi::{
 
 use super::views::Views;
 use crate::engine::Engine as Script;
-use crate::engine::heap::{Room, collect, has_room_for};
+use crate::engine::heap::{Room, collect};
+use crate::engine::spare::has_room_for;
 
 /// Calls within one module that may be nested.
 const RECURSION_MAX: usize = 10_000;

@@ -17,7 +17,7 @@ use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Class, Ctx, IntoJs, JsLifetime, Object, Promise, TypedArray, Value};
 
 use super::MESSAGE_BYTES_MAX;
-use crate::engine::bytes::{copied, text};
+use crate::engine::bytes::{Given, copied, text};
 use crate::engine::{Engine, Failure, Signal, promise};
 use crate::native::net::Raw;
 
@@ -169,10 +169,13 @@ impl WsConn {
     }
 
     /// Begins the end: what was given to send goes before.
-    fn close(&self, code: Option<u16>, reason: Option<String>) {
+    fn close(&self, code: Option<u16>, reason: Option<Given>) {
         let frame = code.map(|code| CloseFrame {
             code: CloseCode::from(code),
-            reason: reason.unwrap_or_default().into(),
+            reason: reason
+                .map(|Given(reason)| reason)
+                .unwrap_or_default()
+                .into(),
         });
         let mut state = self.shared.state.borrow_mut();
         state.outbox.push_back(Message::Close(frame));
