@@ -7,6 +7,7 @@
 //! | `storage_files/blobs/` | blobs and boot data (`blobs`, `boot_data`) |
 //! | `state.redb` | apps, usage, session, secrets (`store`) |
 //! | `modules/` | compiled modules |
+//! | `collateral.json` | what verifiers need beside quotes (`worker::collateral`) |
 //! | `acme/` | account, certificates and failures of ACME (`acme::folder`) |
 //! | `reserve` | room for a full disk (`reserve`) |
 //!
@@ -150,6 +151,11 @@ impl DataDir {
     /// File of the store.
     pub(crate) fn store_file(&self) -> PathBuf {
         self.path.join(STATE)
+    }
+
+    /// File of what verifiers need beside quotes.
+    pub(crate) fn collateral_file(&self) -> PathBuf {
+        self.path.join("collateral.json")
     }
 
     /// Room for a full disk. Makes it if it can.

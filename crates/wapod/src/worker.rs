@@ -194,7 +194,13 @@ impl Worker {
         let books = Books::new(Arc::clone(&store));
         let (identity, session) = (Arc::new(identity), Arc::new(session));
         let keys = std::mem::take(&mut contents.key_versions);
-        let attester = Attester::start(config, &identity, &session, keys)?;
+        let attester = Attester::start(
+            config,
+            &identity,
+            &session,
+            keys,
+            Some(data.collateral_file()),
+        )?;
         let worker = Arc::new(Self {
             engine,
             identity,

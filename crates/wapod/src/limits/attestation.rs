@@ -62,3 +62,11 @@ pub const COLLATERAL_RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
 ///
 /// 40 bytes each in one record that is written at a change.
 pub const KEY_VERSIONS_MAX: usize = 10_000;
+
+/// Pause after collateral could not be fetched.
+pub const COLLATERAL_RETRY_PAUSE: Duration = Duration::from_secs(10 * 60);
+
+/// How long the four answers of a caching service are waited for.
+///
+/// It may have to ask the vendor first.
+pub const COLLATERAL_TIMEOUT: Duration = Duration::from_secs(60);

@@ -24,6 +24,12 @@ pub(crate) struct Attestation {
     #[arg(long, value_name = "SOURCE", help_heading = ATTESTATION)]
     pub(super) attestation: Option<AttestationMode>,
 
+    /// Service that has collateral of SGX and TDX, such as https://pccs.example.com:8081.
+    /// What it gives is handed on with evidence, for verifiers without a network
+    /// [default: none].
+    #[arg(long, value_name = "URL", help_heading = ATTESTATION)]
+    pub(super) pccs: Option<String>,
+
     /// Folder of Gramine's files, for tests and odd mounts [default: /dev/attestation].
     #[arg(long, value_name = "FOLDER", help_heading = ATTESTATION, hide_short_help = true)]
     pub(super) attestation_dir: Option<PathBuf>,
@@ -68,6 +74,11 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config, measured: M
     let attestation = &mut config.attestation;
     attestation.mode = picker.pick("attestation", AttestationMode::Auto, |layer| {
         layer.attestation.attestation
+    });
+    let pccs = picker.find(|layer| layer.attestation.pccs.clone());
+    attestation.pccs = pccs.map(|(url, source)| {
+        picker.show("pccs", &url, source);
+        url
     });
     let folders = [
         (

@@ -332,6 +332,7 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("attestation", |layer, text| {
         set(&mut layer.attestation.attestation, text)
     }),
+    ("pccs", |layer, text| set(&mut layer.attestation.pccs, text)),
     ("attestation-dir", |layer, text| {
         set(&mut layer.attestation.attestation_dir, text)
     }),

@@ -7,7 +7,6 @@
 //! Clients find nobody's signature in them that they know: they read the evidence.
 
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
 use parity_scale_codec::Encode as _;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
@@ -153,26 +152,32 @@ impl Worker {
             return std::future::pending().await;
         }
         loop {
-            if let Err(error) = self
-                .attester
-                .worker_evidence(Vec::new(), Asker::Worker)
-                .await
-            {
-                tracing::warn!(%error, "the worker's evidence was not renewed");
-            } else {
-                for app in self.apps().iter().filter(|app| app.settings.attested) {
-                    if let Err(error) = self.attest(app).await {
-                        tracing::warn!(app = %app.address, %error, "the attested certificate was not renewed");
-                    }
-                    // A thousand of them are a second of work.
-                    tokio::task::yield_now().await;
-                }
-            }
-            let pause: Duration = ATTESTED_LOOK_INTERVAL;
+            self.look_after().await;
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                () = tokio::time::sleep(ATTESTED_LOOK_INTERVAL) => {}
                 () = self.attested_changed.notified() => {}
             }
         }
+    }
+
+    /// Renews what is to be renewed of evidence, collateral and certificates.
+    async fn look_after(&self) {
+        let evidence = || self.attester.worker_evidence(Vec::new(), Asker::Worker);
+        let fresh = match evidence().await {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                tracing::warn!(%error, "the worker's evidence was not renewed");
+                return;
+            }
+        };
+        for app in self.apps().iter().filter(|app| app.settings.attested) {
+            if let Err(error) = self.attest(app).await {
+                tracing::warn!(app = %app.address, %error, "the attested certificate was not renewed");
+            }
+            // A thousand of them are a second of work.
+            tokio::task::yield_now().await;
+        }
+        // Last: it may take its time, and certificates are without collateral.
+        self.attester.renew_collateral(&fresh).await;
     }
 }

@@ -6,6 +6,7 @@
 //! within the bounds of `attestation`. Evidence of an app is the worker's with the
 //! claims of the app, signed. What anybody may ask for is decided here.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -84,7 +85,8 @@ impl Attester {
         }
     }
 
-    /// Looks for what makes quotes, and starts it. Blocks for a moment.
+    /// Looks for what makes quotes, and starts it. `file` is where collateral is kept.
+    /// Blocks for a moment.
     ///
     /// # Errors
     ///
@@ -94,12 +96,16 @@ impl Attester {
         identity: &Arc<Identity>,
         session: &Arc<Session>,
         keys: KeyVersions,
+        file: Option<PathBuf>,
     ) -> Result<Self, StartError> {
         let found = attestation::find(&config.attestation);
         let (quoter, simulator) = found.map_err(StartError::Attestation)?;
+        let pccs = config.attestation.pccs.as_deref();
+        let collateral = Collateral::open(simulator, pccs, &config.trust_roots, file);
+        let collateral = collateral.map_err(StartError::Attestation)?;
         Ok(Self::new(Parts {
             quoter,
-            collateral: Collateral::new(simulator),
+            collateral,
             identity: Arc::clone(identity),
             session: Arc::clone(session),
             host_controlled: config.attestation.host_controlled.clone(),
@@ -113,7 +119,7 @@ impl Attester {
     #[cfg(test)]
     pub(crate) fn without_hardware(identity: &Arc<Identity>, session: &Arc<Session>) -> Self {
         let config = Config::default();
-        let made = Self::start(&config, identity, session, KeyVersions::default());
+        let made = Self::start(&config, identity, session, KeyVersions::default(), None);
         made.expect("nothing is started")
     }
 
@@ -304,6 +310,19 @@ impl Attester {
                 false => 1,
             },
             gas_max: app.settings.gas_max.unwrap_or_default(),
+        }
+    }
+
+    /// Fetches what verifiers need beside a quote, where it is time for that, and puts it
+    /// into evidence from then on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn renew_collateral(&self, fresh: &Fresh) {
+        let collateral = &self.parts.collateral;
+        if collateral.renew(&fresh.evidence.quote, unix_s()).await {
+            self.cached.lock().await.evidence = None;
         }
     }
 
