@@ -21,15 +21,7 @@ async fn run(folder: &Path, program: &[&str]) -> (Running, String) {
 
 /// Asks until the answer has `part`.
 async fn answer_with(address: &str, part: &str) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = get(address, "/x").await;
-        if answer.contains(part) {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "no {part} in {answer}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    answer_at(address, "/x", part).await
 }
 
 /// What `wapo run` says of a program that cannot be run.
@@ -411,4 +403,52 @@ async fn settings_stand_in_package_json() {
         (&report["label"], &report["state"]),
         (&"shop".into(), &"running".into())
     );
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_takes_its_place_with_it() {
+    use tokio::io::AsyncWriteExt as _;
+    let place = Place::new().await;
+    let program = "const waiting = [];
+        export default {
+            fetch(request) {
+                if (!request.url.endsWith('/wait')) return new Response('waiting ' + waiting.length);
+                return new Promise((resolve) => waiting.push(resolve));
+            },
+        };";
+    write(place.folder.path(), "app.js", program);
+    let quota = ["deploy", "app.js", "--quota", "requests=2"];
+    let deployed = place.json(&quota).await;
+    let gateway = place.worker.user_address().to_string();
+    let url = deployed["urls"][1].as_str().expect("a URL");
+    let path = &url[url.find("/app/").expect("a path")..];
+    for round in 1..=3 {
+        for _ in 0..2 {
+            let client = tokio::net::TcpStream::connect(&gateway).await;
+            let mut client = client.expect("a connection");
+            let request = format!("GET {path}wait HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
+            let sent = client.write_all(request.as_bytes()).await;
+            sent.expect("sent");
+            // Long enough for the program to have it in hand.
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let answer = answer_at(&gateway, path, "waiting").await;
+        assert!(
+            answer.contains(&format!("waiting {}", 2 * round)),
+            "{answer}"
+        );
+    }
+}
+
+/// The same for a path.
+async fn answer_at(address: &str, path: &str, part: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = get(address, path).await;
+        if answer.contains(part) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "no {part} in {answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
