@@ -25,6 +25,7 @@ use wapo_rpc::statement::{
 use wapo_rpc::{AppAddress, AppManifest, Encoding, HostName, ss58};
 use wapo_sni::limits::HELLO_BYTES_MAX;
 use wapo_sni::{HelloError, HelloReader, Progress, ServerName};
+use wapo_verify::usage;
 use wapod::{AppEgress, EgressPolicy as _, EgressRule, EgressRules, Host, special_range};
 
 /// Bytes of a manifest and of its label, as SPECIFICATION.md has them.
@@ -90,6 +91,10 @@ pub const TARGETS: &[Target] = &[
     Target {
         name: "evidence",
         run: trust::evidence,
+    },
+    Target {
+        name: "usage_file",
+        run: usage_file,
     },
 ];
 
@@ -429,4 +434,18 @@ fn scale<T: Decode + Encode + PartialEq + Debug>(bytes: &[u8]) {
     if let Ok(value) = statement::decode_prefix::<T>(bytes) {
         assert!(bytes.starts_with(&value.encode()), "{value:?}");
     }
+}
+
+/// A bill is read as it was written or not at all, and none that anybody could have
+/// made without the worker's key is good.
+fn usage_file(bytes: &[u8]) {
+    let (verdict, bill) = usage::check(bytes, &usage::Expected::default());
+    assert!(bill.is_none() && !verdict.is_good(), "nobody has signed it");
+    let Ok(file) = wapo_rpc::usage_file::read(bytes) else {
+        return;
+    };
+    let header = wapo_rpc::usage_file::header(&file.worker, file.app.as_ref());
+    let lines = file.reports.iter().map(wapo_rpc::usage_file::line);
+    let written = header + &lines.collect::<String>();
+    assert_eq!(written.as_bytes(), bytes);
 }

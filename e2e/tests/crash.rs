@@ -16,10 +16,11 @@ use e2e::operator::{address, args, manifest};
 use e2e::{guest, within};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
-use wapo_rpc::AppAddress;
 use wapo_rpc::client::Client;
 use wapo_rpc::message::*;
 use wapo_rpc::statement::{self, AppMetrics, AppsMetrics, VersionedAppsMetrics};
+use wapo_rpc::{AppAddress, usage_file};
+use wapo_verify::usage;
 
 const ROUNDS: u32 = 4;
 
@@ -552,4 +553,47 @@ async fn after_a_kill_on_a_full_disk_the_daemon_starts_and_apps_can_be_removed()
         }
     };
     within("a new reserve", made).await;
+}
+
+/// The reports from the first on; what was used is reported before.
+async fn reports(client: &Client) -> Option<Vec<Vec<u8>>> {
+    let asked = UsageExportArgs {
+        settle: true,
+        ..Default::default()
+    };
+    Some(client.usage_export(asked).await.ok()?.reports)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bill_is_one_chain_over_all_lives() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut known: Vec<Vec<u8>> = Vec::new();
+    let mut worker = [0; 32];
+    for round in 0..rounds() {
+        let mut process = Process::start(folder.path()).await;
+        let client = process.client.clone();
+        if round == 0 {
+            put_code(&client).await;
+            client.app_deploy(args(&guest("sdk-suite"))).await.unwrap();
+            let info = client.info(Empty {}).await.unwrap();
+            worker = info.pubkey.try_into().unwrap();
+        }
+        let app = *addresses(&client).await.first().unwrap();
+        ask(&client, app, "/tip/1").await.unwrap();
+        let told = reports(&client).await.unwrap();
+        assert!(told.len() > known.len(), "something was used");
+        assert_eq!(told[..known.len()], known, "what was told stays");
+        known = told;
+        let again = tokio::spawn(async move { reports(&client).await });
+        tokio::time::sleep(Duration::from_millis(990 + u64::from(round) * 7)).await;
+        process.kill().await;
+        known = again.await.unwrap().unwrap_or(known);
+    }
+    let lines = known.iter().map(|one| statement::decode(one).unwrap());
+    let lines: String = lines.map(|one| usage_file::line(&one)).collect();
+    let text = usage_file::header(&worker, None) + &lines;
+    let (verdict, bill) = usage::check(text.as_bytes(), &usage::Expected::default());
+    let bill = bill.unwrap_or_else(|| panic!("{verdict:?}"));
+    assert_eq!(bill.first.seq, 1);
+    assert!(bill.deployments[0].totals.tip >= u64::from(rounds()));
 }

@@ -106,6 +106,11 @@ fn evidence_is_good_only_as_it_was_signed() {
 }
 
 #[test]
+fn bills_in_files_are_read_as_promised() {
+    holds("usage_file");
+}
+
+#[test]
 fn every_target_has_seeds_and_a_fuzzer() {
     let fuzzers = seeds_folder().join("../fuzz_targets");
     let with_seeds: BTreeSet<String> = TARGETS

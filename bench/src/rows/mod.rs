@@ -18,6 +18,7 @@ mod tcp_echo;
 mod tls;
 mod transfer;
 mod trust_handshake;
+mod trust_usage;
 mod trust_verify;
 mod udp_echo;
 
@@ -118,6 +119,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "trust-verify",
         group: Group::Speed,
         run: trust_verify::run,
+    },
+    Row {
+        name: "trust-usage",
+        group: Group::Speed,
+        run: trust_usage::run,
     },
     Row {
         name: "udp-echo",

@@ -9,6 +9,8 @@
 //! * `query` answers with the URL for queries and the address of the app.
 //! * `deploy <count>` deploys and removes the guest that often, each time under
 //!   another label; answers with the microseconds until the first answer.
+//! * `usage <apps>` deploys so many apps on demand, and answers with the microseconds of
+//!   a report of their usage.
 //! * `restart <apps>` deploys so many apps on demand, stops, and answers with the
 //!   microseconds that the next daemon takes until it is ready.
 
@@ -18,7 +20,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use wapo_rpc::client::Upload;
-use wapo_rpc::message::{DeployArgs, Manifest};
+use wapo_rpc::message::{DeployArgs, Manifest, UsageExportArgs};
+use wapo_rpc::statement::{self, ExportedReport};
 use wapo_rpc::{AppAddress, Client};
 use wapod::{Config, Module, Running, TlsFiles};
 
@@ -95,6 +98,8 @@ impl Daemon {
             data_dir: Some(folder.path().to_owned()),
             admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
             instances_max: INSTANCES_MAX,
+            // Nothing is reported but when it is measured.
+            usage_interval: Duration::from_secs(3600),
             user_tls,
             ..Config::default()
         })
@@ -140,6 +145,7 @@ impl Daemon {
                 Ok(vec![url, address.to_string()])
             }
             ["deploy", count] => self.deploys(count.parse()?).await,
+            ["usage", apps] => self.report_usage(apps.parse()?).await,
             _ => bail!("unknown command"),
         }
     }
@@ -186,6 +192,23 @@ impl Daemon {
             self.client.app_remove(address.into()).await?;
         }
         Ok(times)
+    }
+
+    async fn report_usage(&self, apps: usize) -> Result<Vec<String>> {
+        self.fill(apps).await?;
+        let asked = |from_seq, settle| UsageExportArgs {
+            from_seq,
+            settle,
+            ..UsageExportArgs::default()
+        };
+        let begun = Instant::now();
+        let answer = self.client.usage_export(asked(u64::MAX, true)).await?;
+        let time = begun.elapsed();
+        let last = self.client.usage_export(asked(answer.last_seq, false));
+        let last = last.await?.reports.pop().context("no report")?;
+        let last: ExportedReport = statement::decode(&last)?;
+        anyhow::ensure!(last.report.count as usize == apps, "it is about fewer apps");
+        Ok(vec![time.as_micros().to_string()])
     }
 
     async fn fill(&self, apps: usize) -> Result<()> {

@@ -96,9 +96,9 @@ enum Command {
     Egress(command::egress::Options),
     /// Let domains lead to an app.
     Domain(command::domain::Options),
-    /// Show what apps have used.
+    /// Show what apps have used, or write it into a file as a signed bill.
     Usage(command::usage::Options),
-    /// Check what a worker claims, without trusting it: quotes, workers, apps.
+    /// Check what a worker claims, without trusting it: quotes, workers, apps, bills.
     Verify(command::verify::Options),
     /// Fetch what the maker of a processor says about it, for `wapo verify`.
     Collateral(Box<command::collateral::Options>),
@@ -223,6 +223,9 @@ mod tests {
             "wapo query shop /path --hex 0x00ff --as-hex",
             "wapo secret set shop TOKEN",
             "wapo usage --statement",
+            "wapo usage export --app shop -o bill.jsonl --since 5 --json",
+            "wapo usage show bill.jsonl --price gas=2 --price memory=3 --intervals",
+            "wapo verify usage bill.jsonl --last-seq 7 --until 1800000000 --json",
             "wapo init --recipient 5GrwvaEF5zXb26Fz9rcQpDWS57CtERHpNehXCPcNoHGKutQY",
         ] {
             let parsed = Options::try_parse_from(line.split_whitespace());

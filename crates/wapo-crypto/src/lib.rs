@@ -17,6 +17,7 @@ pub mod derived_keys;
 pub mod envelope;
 pub mod hash;
 pub mod limits;
+pub mod merkle;
 pub mod query_signature;
 pub mod report_data;
 pub mod sealed;
@@ -26,4 +27,6 @@ pub mod wrapped_key;
 pub use content_type::ContentType;
 pub use hash::blake2b_256;
 pub use query_signature::{Account, QuerySignatureError, SignableQuery};
-pub use worker_key::{KeyError, PublicKey, SECRET_BYTES, SIGNATURE_BYTES, WorkerKey, verify};
+pub use worker_key::{
+    KeyError, PublicKey, SECRET_BYTES, SIGNATURE_BYTES, WorkerKey, verify, verify_all,
+};

@@ -27,6 +27,7 @@ pub mod schema;
 mod sealed_query;
 pub mod ss58;
 pub mod statement;
+pub mod usage_file;
 
 #[cfg(feature = "client")]
 pub use client::{Client, ClientError, UserClient};

@@ -136,3 +136,18 @@ pub const CLAIMED_ARGS_MAX: usize = MANIFEST_BYTES_MAX;
 
 /// Bytes of a blob's name, of which code's is one.
 pub const CODE_HASH_BYTES_MAX: usize = 192;
+
+/// Entries of one report of usage.
+///
+/// A report is made, exported and read as a whole: this many are 1.2 MiB. A worker
+/// with more apps that did something makes several reports in a row.
+pub const REPORT_ENTRIES_MAX: usize = 4096;
+
+/// Hashes that prove an entry of a report: levels of a tree with
+/// [`REPORT_ENTRIES_MAX`] leaves.
+pub const REPORT_PATH_MAX: usize = 12;
+
+/// Reports in one answer to `UsageExport`.
+///
+/// More go into the next page. They are read and encoded as a whole.
+pub const EXPORT_REPORTS_MAX: usize = 1024;

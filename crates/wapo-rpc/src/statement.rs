@@ -13,6 +13,7 @@ mod evidence;
 mod registration;
 mod session;
 mod usage;
+mod usage_report;
 
 use parity_scale_codec::{Decode, DecodeAll as _, Encode};
 use wapo_crypto::ContentType;
@@ -27,6 +28,9 @@ pub use evidence::{
 pub use registration::{AttestationReport, WorkerRegistrationInfoV2};
 pub use session::{SESSION_BYTES, SessionUpdate, SignedSessionUpdate};
 pub use usage::{AppMetrics, AppsMetrics, MetricsToken, SignedAppsMetrics, VersionedAppsMetrics};
+pub use usage_report::{
+    AppEntry, ExportedReport, ProvenEntry, REPORT_VERSION, ReportEntries, UsageReport, UsageTotals,
+};
 
 use crate::limits::SIGNATURE_BYTES_MAX;
 

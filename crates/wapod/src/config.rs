@@ -31,7 +31,8 @@ use wapo_rpc::{AppAddress, AppManifest, HostName};
 use crate::acme::AcmeSettings;
 use crate::attestation::AttestationSettings;
 use crate::limits::{
-    CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT, SETTLE,
+    CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT,
+    REPORT_INTERVAL, SETTLE,
 };
 use crate::quotas;
 use crate::store::{Settings, ports_of_record};
@@ -127,6 +128,8 @@ pub struct Config {
     /// Time that a deployment that replaces another has to stay alive before the
     /// old one leaves.
     pub settle: Duration,
+    /// Time between two reports of usage, the links of the bill.
+    pub usage_interval: Duration,
     /// Whether apps start only when the operator says so.
     pub safe_mode: bool,
     /// How the server proves what it runs in.
@@ -174,6 +177,7 @@ impl Default for Config {
             log_rate: LogRate::Limited,
             drain_grace: DRAIN_GRACE,
             settle: SETTLE,
+            usage_interval: REPORT_INTERVAL,
             safe_mode: false,
             attestation: AttestationSettings::default(),
         }

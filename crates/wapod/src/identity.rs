@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 
 use wapo_crypto::derived_keys::{self, P256Key, QueryKey};
 use wapo_crypto::wrapped_key::{self, Costs, WrappedKeyError};
-use wapo_crypto::{ContentType, PublicKey, WorkerKey};
+use wapo_crypto::{ContentType, PublicKey, SIGNATURE_BYTES, WorkerKey};
+use wapo_rpc::statement::Statement;
 use zeroize::Zeroizing;
 
 use crate::config::{KeySecret, KeySettings, Passphrase};
@@ -118,6 +119,12 @@ impl Identity {
         self.key
             .sign(content_type, message, rand::random())
             .to_vec()
+    }
+
+    /// Signs a statement as those that have a fixed layout carry it.
+    pub(crate) fn sign_statement<S: Statement>(&self, statement: &S) -> [u8; SIGNATURE_BYTES] {
+        let message = statement.encode();
+        self.key.sign(S::CONTENT_TYPE, &message, rand::random())
     }
 
     /// Signs what an app wants signed.

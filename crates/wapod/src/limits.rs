@@ -4,6 +4,7 @@
 //! [`crate::AppConfig`]; bounds of guests are in [`wapo_host::limits`].
 
 mod attestation;
+mod bills;
 mod clients;
 mod edge;
 mod enclave;
@@ -12,6 +13,7 @@ mod tls;
 use std::time::Duration;
 
 pub use attestation::*;
+pub use bills::*;
 pub use clients::*;
 pub use edge::*;
 pub use enclave::*;

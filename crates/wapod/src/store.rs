@@ -5,7 +5,9 @@
 //! synchronisations of the disk. A change is durable when `commit` returns.
 //! Written by `worker`, read once at start. Knows nothing of apps that run.
 
+mod chain;
 mod check;
+mod error;
 mod file;
 mod records;
 
@@ -31,9 +33,11 @@ use crate::reserve::Reserve;
 
 pub use check::STORE_THREAD;
 use check::{contained, look_through};
+use error::OpenError;
 use file::{Opener, Place, StoreFile};
 use records::{Record, Unreadable};
 
+pub(crate) use chain::{BilledRecord, ChainEnd, ReportRecord};
 pub(crate) use records::{
     AppRecord, BenchRecord, DepartedRecord, DomainRecord, KeyVersions, QuotaEntry, Restart,
     SessionRecord, Settings, Totals, UsageRecord, ports_of_record,
@@ -91,6 +95,8 @@ pub(crate) enum Change {
     PutNextSerial(u64),
     PutBench(BenchRecord),
     PutKeyVersions(KeyVersions),
+    /// The next link of the bill.
+    PutReport(Box<ReportRecord>),
 }
 
 /// Everything that was in the store when it was opened.
@@ -129,10 +135,17 @@ impl Contents {
 #[error("cannot write the worker's state: {0}")]
 pub(crate) struct StoreError(String);
 
-struct Request {
-    changes: Vec<Change>,
-    done: oneshot::Sender<Result<(), StoreError>>,
+enum Request {
+    Write {
+        changes: Vec<Change>,
+        done: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Looks into the file once what was queued before is in it.
+    Read(Look),
 }
+
+/// What somebody wants to know of the file.
+type Look = Box<dyn FnOnce(Result<&Database, StoreError>) + Send>;
 
 /// The open store. Dropping it writes what is queued and closes the file.
 pub(crate) struct Store {
@@ -244,6 +257,21 @@ impl Store {
         let slot = queue.reserve_owned().await.map_err(|_| closed())?;
         Ok(Slot(slot))
     }
+
+    /// Reads something on the store's thread.
+    async fn look<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Database) -> Result<T, OpenError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let slot = self.slot().await?;
+        let (done, outcome) = oneshot::channel();
+        slot.0.send(Request::Read(Box::new(move |database| {
+            let found = database.and_then(|database| read(database).map_err(StoreError::from));
+            // Whoever does not wait for it has lost interest.
+            let _ = done.send(found);
+        })));
+        outcome.await.unwrap_or_else(|_| Err(closed()))
+    }
 }
 
 fn closed() -> StoreError {
@@ -258,7 +286,7 @@ impl Slot {
     /// queued before. Waits for nothing.
     pub(crate) fn send(self, changes: Vec<Change>) -> Queued {
         let (done, outcome) = oneshot::channel();
-        self.0.send(Request { changes, done });
+        self.0.send(Request::Write { changes, done });
         Queued(outcome)
     }
 }
@@ -307,52 +335,6 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.close();
-    }
-}
-
-enum OpenError {
-    /// The content of the file is not what a daemon wrote.
-    Damaged(String),
-    /// What a newer daemon wrote.
-    Newer(String),
-    /// Another process has it.
-    InUse,
-    /// The system did not do what is needed.
-    Io(io::Error),
-    Thread(io::Error),
-}
-
-impl OpenError {
-    /// For whoever wanted to open that file.
-    fn at(self, path: &Path) -> StartError {
-        let path = path.to_owned();
-        match self {
-            Self::Damaged(reason) => StartError::StoreDamaged { path, reason },
-            Self::Newer(reason) => StartError::StoreNewer { path, reason },
-            Self::InUse => StartError::DataDirInUse(path),
-            Self::Io(error) | Self::Thread(error) => StartError::DataDir { path, error },
-        }
-    }
-}
-
-impl<E: Into<redb::Error>> From<E> for OpenError {
-    fn from(error: E) -> Self {
-        match error.into() {
-            redb::Error::DatabaseAlreadyOpen => Self::InUse,
-            // Reading beyond the end and the like are the file's fault.
-            redb::Error::Io(error)
-                if !matches!(
-                    error.kind(),
-                    io::ErrorKind::UnexpectedEof
-                        | io::ErrorKind::InvalidData
-                        | io::ErrorKind::InvalidInput
-                        | io::ErrorKind::Other
-                ) =>
-            {
-                Self::Io(error)
-            }
-            error => Self::Damaged(error.to_string()),
-        }
     }
 }
 
@@ -405,6 +387,7 @@ fn make_tables(database: &Database) -> Result<(), OpenError> {
     transaction.open_table(DEPARTED)?;
     transaction.open_table(SECRETS)?;
     transaction.open_table(WORKER)?;
+    chain::make_tables(&transaction)?;
     Ok(transaction.commit()?)
 }
 
@@ -460,6 +443,8 @@ fn read(database: &Database) -> Result<Contents, OpenError> {
         contents.key_versions = record("version of a key", value.value())?;
     }
     contents.apps.sort_by_key(|app| app.serial);
+    // Read again when it is needed; here so that damage is found at the start.
+    chain::end(database)?;
     Ok(contents)
 }
 
@@ -491,22 +476,31 @@ fn secret_name(key: &[u8]) -> Result<(AppAddress, String), OpenError> {
 fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
     let mut complaints = Complaints::default();
     while let Some(first) = requests.blocking_recv() {
-        let mut batch = vec![first];
-        while let Ok(request) = requests.try_recv() {
-            batch.push(request);
+        let (mut batch, mut looks) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(request) = next {
+            match request {
+                Request::Write { changes, done } => batch.push((changes, done)),
+                Request::Read(look) => looks.push(look),
+            }
+            next = requests.try_recv().ok();
         }
         let groups: Vec<_> = batch
             .iter()
-            .map(|request| request.changes.as_slice())
+            .map(|(changes, _)| changes.as_slice())
             .collect();
-        let outcomes = file.write(&groups);
+        let outcomes = match groups.as_slice() {
+            [] => Vec::new(),
+            groups => file.write(groups),
+        };
         if let Some(Err(error)) = outcomes.iter().find(|outcome| outcome.is_err()) {
             complaints.say(error);
         }
-        for (request, outcome) in batch.into_iter().zip(outcomes) {
+        for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
             // Whoever does not wait for the outcome has lost interest in it.
-            let _ = request.done.send(outcome);
+            let _ = done.send(outcome);
         }
+        looks.into_iter().for_each(|look| file.look(look));
     }
 }
 
@@ -553,6 +547,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
         }
         Change::RemoveDeparted(serial) => {
             transaction.open_table(DEPARTED)?.remove(serial)?;
+            transaction.open_table(chain::BILLED)?.remove(serial)?;
         }
         Change::PutSecret { app, name, sealed } => {
             let key = secret_key(app, name);
@@ -576,6 +571,7 @@ fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), re
         Change::PutBench(bench) => put(transaction, BENCH, bench)?,
         Change::PutKeyVersions(versions) => put(transaction, KEY_VERSIONS, versions)?,
         Change::PutClock(now_ms) => put(transaction, CLOCK, now_ms)?,
+        Change::PutReport(report) => chain::append(transaction, report)?,
     }
     Ok(())
 }

@@ -9,7 +9,7 @@
 //! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
 //! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `claims`, `ports`, `secrets`: what people
 //!   do with apps, and what apps share;
-//! * `ledger`, `books`, `usage`, `session`, `statements`: the bill;
+//! * `ledger`, `books`, `usage`, `reports`, `session`, `statements`: the bill;
 //! * `attester`, `collateral`, `attested`, `key_versions`: what the worker can prove;
 //! * `query`: questions to apps; `app_settings`, `egress`: what is changed while an app runs.
 
@@ -35,6 +35,7 @@ mod names;
 mod ports;
 mod query;
 mod ready;
+mod reports;
 mod secrets;
 mod session;
 mod statements;
@@ -63,6 +64,7 @@ pub(crate) use lease::{Channel, Lease, Seat};
 pub(crate) use ledger::Ledger;
 pub(crate) use ports::{Family, Ports};
 pub(crate) use query::Query;
+use reports::{Chain, Scope};
 pub(crate) use session::Session;
 
 use crate::blobs::BlobFolder;
@@ -150,6 +152,7 @@ pub(crate) struct Worker {
     next_serial: AtomicU64,
     slots: Arc<Semaphore>,
     books: Books,
+    chain: Chain,
     /// Apps that have left and whose last usage could not be written yet.
     left_over: Mutex<Vec<Arc<App>>>,
     usage_changed: Notify,
@@ -226,6 +229,7 @@ impl Worker {
             next_serial: AtomicU64::new(next_serial),
             slots: Arc::new(Semaphore::new(config.instances_max as usize)),
             books,
+            chain: Chain::new(config.usage_interval),
             left_over: Mutex::default(),
             usage_changed: Notify::new(),
             is_ready: AtomicBool::new(false),
@@ -322,6 +326,7 @@ impl Worker {
         }
         // On failure the store has said so.
         let _ = self.write_usage().await;
+        let _ = self.report(Scope::All).await;
         self.session.close().await;
         let store = Arc::clone(&self.store);
         let _ = tokio::task::spawn_blocking(move || store.close()).await;

@@ -12,6 +12,7 @@ mod app_secrets;
 mod attestation;
 mod bad_input;
 mod billing;
+mod bills;
 mod budgets;
 mod calls;
 mod compat;

@@ -141,6 +141,7 @@ pub(crate) const ROOMS: &[Room] = &[
             "wapo-rpc",
             "wapo-host",
             "wapo-abi",
+            "wapo-crypto",
             "wapo-simulator",
             "wapo-verify",
         ],

@@ -327,6 +327,31 @@ macro_rules! usage_messages {
                 /// The `cursor` of the next page; 0 when that was all.
                 next_cursor: u64 = 100,
             }
+            /// Which part of the bill.
+            UsageExportArgs {
+                /// The first report; 0 for the oldest that the worker has.
+                from_seq: u64 = 1,
+                /// Address of the app whose entries are wanted, with proofs; empty for all
+                /// entries.
+                address: bytes = 2,
+                /// Reports at most; 0 for as many as one answer may have.
+                max: u32 = 3,
+                /// Whether what was used since the last report is reported first.
+                settle: bool = 4,
+            }
+            /// A part of the bill.
+            UsageExportResponse {
+                /// SCALE `ExportedReport` each, in order.
+                reports: [bytes] = 1,
+                /// The oldest report that the worker has; 0 for none.
+                first_seq: u64 = 2,
+                /// The newest one.
+                last_seq: u64 = 3,
+                /// Where to go on; 0 when that was all.
+                next_seq: u64 = 4,
+                /// Public key of the worker.
+                pubkey: bytes = 5,
+            }
         }
     };
 }

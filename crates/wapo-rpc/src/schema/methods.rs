@@ -74,6 +74,8 @@ macro_rules! for_each_operation_method {
             AppSettingsSet: app_settings_set(AppSettingsSetArgs) -> AppSettingsResponse, post, call;
             /// What apps have used, signed; 64 of them at a time, removed apps last.
             AppMetrics: app_metrics(Addresses) -> AppMetricsResponse, post, call;
+            /// The bill: signed reports of usage, each of which names the one before.
+            UsageExport: usage_export(UsageExportArgs) -> UsageExportResponse, post, call;
             /// Lists apps.
             AppList: app_list(AppListArgs) -> AppListResponse, get, call;
             /// Stops and removes every app.

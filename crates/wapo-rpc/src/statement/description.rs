@@ -4,6 +4,7 @@ use parity_scale_codec::{Decode, Encode};
 use wapo_crypto::ContentType;
 
 use super::usage::AppMetrics;
+use super::usage_report::UsageTotals;
 use super::{Bounded, Signature, Statement, TooLong};
 use crate::limits::DESCRIPTION_BYTES_MAX;
 
@@ -33,6 +34,11 @@ pub struct Prices {
 impl Prices {
     /// What the usage costs. Sums that do not fit stay at the largest number.
     pub fn cost(&self, usage: &AppMetrics) -> u128 {
+        self.cost_of(&usage.totals())
+    }
+
+    /// The same for figures of the bill. Requests have no price.
+    pub fn cost_of(&self, usage: &UsageTotals) -> u128 {
         [
             (
                 self.general_fee_per_second,

@@ -4,6 +4,7 @@ use parity_scale_codec::{Decode, Encode};
 use wapo_crypto::ContentType;
 
 use super::session::SESSION_BYTES;
+use super::usage_report::UsageTotals;
 use super::{Bounded, Signature, Statement, TooLong};
 use crate::limits::METRICS_APPS_MAX;
 use crate::manifest::AppAddress;
@@ -67,6 +68,25 @@ pub struct AppMetrics {
     pub tip: u64,
     /// Instances started.
     pub starts: u64,
+}
+
+impl AppMetrics {
+    /// The figures alone; requests are not among them.
+    pub fn totals(&self) -> UsageTotals {
+        UsageTotals {
+            running_time_ms: self.running_time_ms,
+            gas_consumed: self.gas_consumed,
+            network_ingress: self.network_ingress,
+            network_egress: self.network_egress,
+            storage_read: self.storage_read,
+            storage_write: self.storage_write,
+            storage_used: self.storage_used,
+            memory_used: self.memory_used,
+            tip: self.tip,
+            starts: self.starts,
+            requests: 0,
+        }
+    }
 }
 
 impl VersionedAppsMetrics {

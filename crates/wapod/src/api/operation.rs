@@ -18,7 +18,8 @@ use wapo_rpc::message::{
     Evidence, InitArgs, InitResponse, InstanceInfo, Number, ResizeArgs, RotateKeysArgs,
     RotateKeysResponse, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs,
     SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
-    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, WorkerEvidenceArgs, WorkerInfo,
+    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, UsageExportArgs, UsageExportResponse,
+    WorkerEvidenceArgs, WorkerInfo,
 };
 use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
@@ -285,6 +286,17 @@ impl Operator {
             .map(|one| AppAddress::from_bytes(one))
             .collect();
         Ok(self.worker.metrics(&addresses?, args.cursor).await?)
+    }
+
+    async fn usage_export(&self, args: UsageExportArgs) -> Result<UsageExportResponse, Fault> {
+        let app = match args.address.as_slice() {
+            [] => None,
+            bytes => Some(AppAddress::from_bytes(bytes)?),
+        };
+        let exported = self
+            .worker
+            .export_usage(args.from_seq, app, args.max, args.settle);
+        Ok(exported.await?)
     }
 
     async fn app_list(&self, args: AppListArgs) -> Result<AppListResponse, Fault> {

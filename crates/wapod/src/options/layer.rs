@@ -204,6 +204,10 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "SECONDS", help_heading = RUNNING)]
     pub(super) settle: Option<Seconds>,
 
+    /// Time between two reports of usage, the links of the bill [default: 60].
+    #[arg(long, value_name = "SECONDS", help_heading = RUNNING)]
+    pub(super) usage_interval: Option<Seconds>,
+
     #[command(flatten)]
     pub(super) timeouts: Timeouts,
 
@@ -310,6 +314,9 @@ pub(super) const KEYS: &[(&str, Set)] = &[
         set(&mut layer.drain_grace, text)
     }),
     ("settle", |layer, text| set(&mut layer.settle, text)),
+    ("usage-interval", |layer, text| {
+        set(&mut layer.usage_interval, text)
+    }),
     ("idle-timeout", |layer, text| {
         set(&mut layer.timeouts.idle_timeout, text)
     }),

@@ -4,7 +4,9 @@ use std::fmt::{self, Display};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use wapod::limits::{DRAIN_GRACE, ENCLAVE_RESERVE_BYTES, ON_DEMAND_TIME, SETTLE, enclave_room};
+use wapod::limits::{
+    DRAIN_GRACE, ENCLAVE_RESERVE_BYTES, ON_DEMAND_TIME, REPORT_INTERVAL, SETTLE, enclave_room,
+};
 use wapod::{
     AdminToken, Allocation, ByteSize, Config, ProxyProtocol, QuotaList, TlsSettings, system,
 };
@@ -199,6 +201,12 @@ pub(super) fn resolve(
     config.drain_grace = grace.time();
     let settle = Seconds(SETTLE.as_secs());
     config.settle = picker.pick("settle", settle, |layer| layer.settle).time();
+    let interval = Seconds(REPORT_INTERVAL.as_secs());
+    let interval = picker.pick("usage-interval", interval, |layer| layer.usage_interval);
+    if interval.0 == 0 {
+        return Err("`usage-interval` has to be at least a second".to_owned());
+    }
+    config.usage_interval = interval.time();
     config.safe_mode = picker.pick("safe-mode", false, |layer| layer.safe_mode);
     timeouts(&mut picker, &mut config)?;
     tls::files(&mut picker, &mut config)?;

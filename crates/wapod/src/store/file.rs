@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use redb::Database;
 
-use super::{CACHE_BYTES, Change, StoreError, apply};
+use super::{CACHE_BYTES, Change, Look, StoreError, apply};
 use crate::reserve::Reserve;
 
 /// Opens the file: the system's way, or that of a test.
@@ -109,18 +109,38 @@ impl StoreFile {
         may.into_iter().map(outcome).collect()
     }
 
-    fn write_once(&mut self, groups: &[&[Change]]) -> Result<(), Failure> {
+    /// Lets somebody look into the file.
+    pub(super) fn look(&mut self, look: Look) {
+        let database = match self.take() {
+            Ok(database) => database,
+            Err(failure) => return look(Err(failure.into())),
+        };
+        match catch_unwind(AssertUnwindSafe(|| look(Ok(&database)))) {
+            Ok(()) => self.database = Some(database),
+            Err(_) => {
+                let _ = catch_unwind(AssertUnwindSafe(|| drop(database)));
+                self.damaged();
+            }
+        }
+    }
+
+    /// The open file, which is opened again after a failure.
+    fn take(&mut self) -> Result<Database, Failure> {
         if self.is_damaged {
             return Err(Failure::Damaged);
         }
-        let database = match (self.database.take(), &self.place) {
-            (Some(database), _) => database,
+        match (self.database.take(), &self.place) {
+            (Some(database), _) => Ok(database),
             (None, Some(place)) => {
                 let opened = catch_unwind(AssertUnwindSafe(|| (place.open)(&place.path)));
-                opened.map_err(|_| self.damaged())??
+                Ok(opened.map_err(|_| self.damaged())??)
             }
-            (None, None) => return Err(Failure::Other("the store is closed".to_owned())),
-        };
+            (None, None) => Err(Failure::Other("the store is closed".to_owned())),
+        }
+    }
+
+    fn write_once(&mut self, groups: &[&[Change]]) -> Result<(), Failure> {
+        let database = self.take()?;
         let changes = groups.iter().copied().flatten();
         match catch_unwind(AssertUnwindSafe(|| write(&database, changes))) {
             Ok(Ok(())) => {

@@ -27,6 +27,26 @@ pub(super) struct Books {
 /// Usage by serial number.
 pub(super) type Records = BTreeMap<u64, UsageRecord>;
 
+/// What somebody is about to be told, and what has to be written before.
+pub(super) struct Told<T> {
+    pub(super) told: T,
+    /// Usage of the apps in it that are here.
+    pub(super) live: Records,
+    /// What else belongs to it.
+    pub(super) more: Vec<Change>,
+}
+
+impl<T> Told<T> {
+    /// Something before which nothing has to be written.
+    pub(super) fn nothing(told: T) -> Self {
+        Self {
+            told,
+            live: Records::new(),
+            more: Vec::new(),
+        }
+    }
+}
+
 impl Books {
     pub(super) fn new(store: Arc<Store>) -> Self {
         Self {
@@ -77,8 +97,7 @@ impl Books {
         Ok(())
     }
 
-    /// Writes down what somebody is about to be told: `read` gives that, and the
-    /// usage of the apps in it that are here.
+    /// Writes down what somebody is about to be told, as `read` gives it.
     ///
     /// # Errors
     ///
@@ -89,18 +108,19 @@ impl Books {
     /// As [`write_all`](Self::write_all).
     pub(super) async fn write_told<T>(
         &self,
-        read: impl FnOnce() -> (T, Records),
+        read: impl FnOnce() -> Told<T>,
     ) -> Result<T, StoreError> {
         let slot = self.store.slot().await?;
         let nobody_moves = self.moving.write().await;
         let (told, queued, unconfirmed) = {
             let mut written = self.written();
-            let (told, live) = read();
-            if live.is_empty() {
+            let Told { told, live, more } = read();
+            if live.is_empty() && more.is_empty() {
                 return Ok(told);
             }
             written.extend(&live);
-            (told, slot.send(puts(&live)), self.unconfirmed(live))
+            let changes = puts(&live).into_iter().chain(more).collect();
+            (told, slot.send(changes), self.unconfirmed(live))
         };
         drop(nobody_moves);
         queued.outcome().await?;
@@ -221,6 +241,13 @@ mod tests {
         Records::from([(7, usage(gas))])
     }
 
+    fn told<T>(told: T, live: Records) -> Told<T> {
+        Told {
+            live,
+            ..Told::nothing(told)
+        }
+    }
+
     async fn in_time<T>(future: impl Future<Output = T>) -> T {
         let done = timeout(Duration::from_secs(20), future).await;
         done.expect("nobody holds it up")
@@ -235,7 +262,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         // Each has queued what it writes, and is never looked at again.
         let mut writing = pin!(books.write_all(1, || records(1)));
-        let mut telling = pin!(books.write_told(|| ((), records(2))));
+        let mut telling = pin!(books.write_told(|| told((), records(2))));
         let leave = || Some(vec![Change::RemoveDeparted(9)]);
         let mut leaving = pin!(books.take_out(9, leave));
         assert!(writing.as_mut().poll(&mut cx).is_pending());
@@ -244,7 +271,7 @@ mod tests {
         in_time(books.write_all(3, || records(3)))
             .await
             .expect("written");
-        let told = in_time(books.write_told(|| ("told", records(4)))).await;
+        let told = in_time(books.write_told(|| told("told", records(4)))).await;
         assert_eq!(told.expect("written"), "told");
         books.store.close();
         let (_store, contents) = Store::open(&path).expect("opened");

@@ -21,6 +21,7 @@ use wapo_rpc::statement::{
 };
 use wapo_rpc::{AppAddress, ss58};
 
+use super::reports::Scope;
 use super::session::record_of;
 use super::usage::Reading;
 use super::{Worker, unix_ms};
@@ -106,12 +107,17 @@ impl Worker {
             let text = "init session failed, apps already deployed: remove them first";
             return Err(AppError::Refused(text.to_owned()));
         }
-        // The last statement about them belongs to the session that ends.
+        // The last statements about them belong to the session that ends.
+        let mut chain = self.chain.lock().await;
+        self.report_under(&mut chain, Scope::All).await?;
         let departed = self.departed_serials();
         let forget = departed.iter().copied().map(Change::RemoveDeparted);
         let record = record_of(&update, args.pnonce);
         self.session.replace(record, forget.collect()).await?;
         self.drop_departed(&departed);
+        // What is not known any more need not be remembered.
+        *chain = None;
+        drop(chain);
         let (session_update, signature) = self.sign(&update);
         Ok(InitResponse {
             session_update,

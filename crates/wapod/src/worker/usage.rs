@@ -1,7 +1,8 @@
 //! Usage: written down every second, and signed for whoever pays.
 //!
 //! What the store has is never ahead of what was used and at most a second
-//! behind; a statement is written down before it is signed. Called by `server`
+//! behind; a statement is written down before it is signed. Reports that form the bill
+//! are in `reports`. Called by `server`
 //! (the loop) and by `api` (statements).
 
 use std::collections::BTreeMap;
@@ -14,6 +15,8 @@ use wapo_rpc::AppAddress;
 use wapo_rpc::limits::METRICS_APPS_MAX;
 
 use super::app::App;
+use super::books::Told;
+use super::reports::Scope;
 use super::{Worker, unix_ms};
 use crate::limits::{DEPARTED_MAX, USAGE_INTERVAL};
 use crate::store::{Change, DepartedRecord, StoreError, Totals, UsageRecord};
@@ -30,7 +33,7 @@ pub(crate) struct Reading {
     pub(crate) session: [u8; 32],
     pub(crate) totals: Totals,
     /// What the store should have of the app, unless it is gone.
-    live: Option<UsageRecord>,
+    pub(super) live: Option<UsageRecord>,
 }
 
 impl From<&DepartedRecord> for Reading {
@@ -73,6 +76,7 @@ impl Worker {
     /// and lets go of instances that nobody uses. Runs as long as the worker.
     pub(super) async fn keep_books(self: Arc<Self>) {
         let mut tidied = Instant::now();
+        let mut reported = Instant::now();
         loop {
             let woken = timeout(USAGE_INTERVAL, self.usage_changed.notified()).await;
             if tidied.elapsed() >= USAGE_INTERVAL {
@@ -83,6 +87,13 @@ impl Worker {
             // On failure the store has said so; the next round tries again.
             let _ = self.write_usage().await;
             self.write_off_left_over().await;
+            let scope = match reported.elapsed() >= self.chain.interval {
+                true => Scope::Busy,
+                false => Scope::Finals,
+            };
+            if self.report(scope).await.is_ok() && scope == Scope::Busy {
+                reported = Instant::now();
+            }
             if woken.is_ok() {
                 // Instances may end by thousands in a second.
                 sleep(USAGE_INTERVAL / 10).await;
@@ -129,7 +140,10 @@ impl Worker {
                 .iter()
                 .filter_map(|reading| Some((reading.serial, reading.live?)))
                 .collect();
-            ((readings, next), live)
+            Told {
+                live,
+                ..Told::nothing((readings, next))
+            }
         };
         self.books.write_told(read).await
     }
@@ -174,6 +188,8 @@ impl Worker {
             gone.insert(record.serial, record);
             drop(gone);
             self.strike(app);
+            self.chain.app_has_left();
+            self.usage_changed.notify_one();
         }
         Ok(())
     }
@@ -231,6 +247,23 @@ impl Worker {
         let mut apps = self.all_apps();
         apps.retain(|app| app.is_written.load(Ordering::Relaxed));
         apps
+    }
+
+    /// Usage of every app that the bill may be about: those that are here, unless only
+    /// the others are asked for, and those that have gone.
+    pub(super) fn readings_for_report(&self, only_gone: bool) -> Vec<Reading> {
+        let mut readings: Vec<Reading> = match only_gone {
+            true => Vec::new(),
+            false => self
+                .written_apps()
+                .iter()
+                .map(|app| Reading::from(&**app))
+                .collect(),
+        };
+        let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
+        readings.extend(departed.values().map(Reading::from));
+        readings.sort_by_key(|reading| reading.serial);
+        readings
     }
 
     /// Usage of the given apps, in that order; unknown ones are left out.

@@ -12,6 +12,7 @@ mod live;
 mod peer;
 mod quote;
 pub(crate) mod show;
+mod usage;
 mod worker;
 
 use std::process::ExitCode;
@@ -41,6 +42,8 @@ enum Command {
     /// Check that an app runs in such a worker: by evidence, or by the certificate of a
     /// connection.
     App(Box<app::Options>),
+    /// Check that a bill of `wapo usage export` is a chain that one worker has signed.
+    Usage(usage::Options),
 }
 
 /// Verifies, and says what was found.
@@ -53,5 +56,6 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         Command::Quote(options) => quote::run(options, terminal),
         Command::Worker(options) => worker::run(options, terminal),
         Command::App(options) => app::run(options, terminal),
+        Command::Usage(options) => usage::run(options, terminal),
     }
 }

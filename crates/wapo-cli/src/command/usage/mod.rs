@@ -1,9 +1,13 @@
-//! `wapo usage`: what apps have used, for looking at or as the worker signs it.
+//! `wapo usage`: what apps have used, for looking at or as the worker signs it; and the
+//! bill, which is a chain of reports (`export`, `show`).
+
+mod export;
+mod show;
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde_json::json;
 use wapo_rpc::message::{Addresses, AppUsage, Empty};
 use wapo_rpc::statement::{self, AppsMetrics, Statement as _, VersionedAppsMetrics};
@@ -17,7 +21,11 @@ use crate::worker::{self, Common, Session};
 
 /// Command line of `wapo usage`.
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    bill: Option<Bill>,
+
     /// Name, label, or the beginning of the address of an app; all apps without.
     app: Option<String>,
 
@@ -28,6 +36,15 @@ pub(crate) struct Options {
 
     #[command(flatten)]
     common: Common,
+}
+
+/// What is done with the bill.
+#[derive(Subcommand, Debug)]
+enum Bill {
+    /// Write the bill into a file, or continue one.
+    Export(export::Options),
+    /// Show a bill that is in a file.
+    Show(show::Options),
 }
 
 /// A statement that was checked.
@@ -43,6 +60,11 @@ struct Checked {
 ///
 /// There is no such app, or a signature is not the worker's.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
+    match &options.bill {
+        Some(Bill::Export(options)) => return export::run(options, terminal),
+        Some(Bill::Show(options)) => return show::run(options, terminal),
+        None => {}
+    }
     worker::run(&options.common, terminal, async |session| {
         let apps = match &options.app {
             Some(word) => vec![apps::find(&session.client, word).await?],

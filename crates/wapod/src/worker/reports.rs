@@ -1,0 +1,415 @@
+//! The bill: a chain of signed reports of usage.
+//!
+//! A report is made at an interval, when apps have been removed, before the session
+//! changes and at the end of the daemon, about every app that did something since it
+//! was last reported. It is in the store, together with the sums that it tells, before
+//! anybody gets it; a number is never given twice, because after any doubt the chain's
+//! end is read from the store again. What a report looks like is in `wapo_rpc`. Called
+//! by `usage` (the loop), `statements` (the session) and `api` (exports).
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+use tokio::time::{Instant, sleep_until};
+use wapo_crypto::merkle;
+use wapo_rpc::AppAddress;
+use wapo_rpc::limits::{EXPORT_REPORTS_MAX, REPORT_ENTRIES_MAX};
+use wapo_rpc::message::UsageExportResponse;
+use wapo_rpc::statement::{
+    AppEntry, Bounded, ExportedReport, ProvenEntry, REPORT_VERSION, ReportEntries, TooLong,
+    UsageReport, UsageTotals,
+};
+
+use parity_scale_codec::Encode as _;
+
+use super::books::{Records, Told};
+use super::usage::Reading;
+use super::{Worker, unix_ms};
+use crate::error::AppError;
+use crate::limits::{QUIET_REPORT_INTERVAL, REPORT_SPACING};
+use crate::store::{BilledRecord, ChainEnd, Change, ReportRecord, StoreError, Totals};
+
+/// What the worker knows of its chain.
+pub(super) struct Chain {
+    /// `None` when a write has ended in doubt: the store knows.
+    end: Mutex<Option<ChainEnd>>,
+    /// Where the first report of all begins.
+    begun_ms: u64,
+    pub(super) interval: Duration,
+    /// Whether an app may have left whose last entry is due.
+    finals_due: AtomicBool,
+    /// When somebody last had usage reported.
+    settled: Mutex<Option<Instant>>,
+}
+
+/// The right to make reports.
+pub(super) type ChainGuard<'a> = MutexGuard<'a, Option<ChainEnd>>;
+
+/// Which apps a report is about.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Scope {
+    /// Those that have left.
+    Finals,
+    /// And those that did something.
+    Busy,
+    /// And those that only held something.
+    All,
+}
+
+impl Chain {
+    pub(super) fn new(interval: Duration) -> Self {
+        Self {
+            end: Mutex::default(),
+            begun_ms: unix_ms(),
+            interval,
+            // Of apps that have left before.
+            finals_due: AtomicBool::new(true),
+            settled: Mutex::default(),
+        }
+    }
+
+    /// An app has left.
+    pub(super) fn app_has_left(&self) {
+        self.finals_due.store(true, Ordering::Relaxed);
+    }
+
+    /// Nobody makes a report as long as this is held.
+    pub(super) async fn lock(&self) -> ChainGuard<'_> {
+        self.end.lock().await
+    }
+}
+
+impl Worker {
+    /// Reports what was used since the last report, if anything was.
+    ///
+    /// # Errors
+    ///
+    /// The store cannot be written; it is reported the next time then.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves open whether the report was made. The chain goes on
+    /// behind it if it was.
+    pub(super) async fn report(&self, scope: Scope) -> Result<(), StoreError> {
+        let mut chain = self.chain.lock().await;
+        self.report_under(&mut chain, scope).await
+    }
+
+    /// The same for a caller that holds the chain.
+    pub(super) async fn report_under(
+        &self,
+        chain: &mut ChainGuard<'_>,
+        scope: Scope,
+    ) -> Result<(), StoreError> {
+        let is_due = self.chain.finals_due.swap(false, Ordering::Relaxed);
+        if scope == Scope::Finals && !is_due {
+            return Ok(());
+        }
+        let reported = self.report_all_of(chain, scope).await;
+        if reported.is_err() {
+            self.chain.app_has_left();
+        }
+        reported
+    }
+
+    /// Makes as many reports as it takes.
+    async fn report_all_of(
+        &self,
+        chain: &mut ChainGuard<'_>,
+        scope: Scope,
+    ) -> Result<(), StoreError> {
+        loop {
+            let mut end = match chain.take() {
+                Some(end) => end,
+                None => self.store.chain_end().await?,
+            };
+            // Gone until the store has told what became of it.
+            let told = self.books.write_told(|| self.next_report(&end, scope));
+            let Some(record) = told.await? else {
+                **chain = Some(end);
+                return Ok(());
+            };
+            let is_full = record.entries.len() == REPORT_ENTRIES_MAX;
+            go_on(&mut end, &record);
+            **chain = Some(end);
+            if !is_full {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts the next report together; `None` when there is nothing to say.
+    fn next_report(&self, end: &ChainEnd, scope: Scope) -> Told<Option<Box<ReportRecord>>> {
+        let newest = &end.newest;
+        let from_ms = match newest.seq {
+            0 => self.chain.begun_ms,
+            _ => newest.to_ms,
+        };
+        let to_ms = unix_ms().max(from_ms);
+        let due: Vec<_> = self
+            .readings_for_report(scope == Scope::Finals)
+            .into_iter()
+            .filter_map(|reading| {
+                let before = end.billed.get(&reading.serial);
+                let entry = entry(&reading, before, from_ms, to_ms, scope)?;
+                Some((entry, reading))
+            })
+            .take(REPORT_ENTRIES_MAX)
+            .collect();
+        if due.is_empty() {
+            return Told::nothing(None);
+        }
+        let live = due
+            .iter()
+            .filter_map(|(_, reading)| Some((reading.serial, reading.live?)));
+        let live: Records = live.collect();
+        let entries: Vec<AppEntry> = due.iter().map(|(entry, _)| *entry).collect();
+        let leaves: Vec<_> = entries.iter().map(AppEntry::leaf).collect();
+        let session = self.session.id();
+        let report = UsageReport {
+            version: REPORT_VERSION,
+            worker: self.identity.public_key(),
+            session,
+            seq: newest.seq + 1,
+            previous: match newest.session == session {
+                true => newest.hash,
+                false => [0; 32],
+            },
+            from_ms,
+            to_ms,
+            entries: merkle::root(&leaves),
+            count: u32::try_from(entries.len()).unwrap_or(u32::MAX),
+        };
+        let record = Box::new(ReportRecord {
+            report,
+            signature: self.identity.sign_statement(&report),
+            entries,
+        });
+        Told {
+            live,
+            more: vec![Change::PutReport(record.clone())],
+            told: Some(record),
+        }
+    }
+
+    /// The bill from a number on: entries of all apps, or of one with proofs.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError`] when the store cannot be read or written.
+    pub(crate) async fn export_usage(
+        &self,
+        from_seq: u64,
+        app: Option<AppAddress>,
+        max: u32,
+        settle: bool,
+    ) -> Result<UsageExportResponse, AppError> {
+        if settle {
+            self.settle_for_export().await?;
+        } else {
+            self.report(Scope::Finals).await?;
+        }
+        let count = match max {
+            0 => EXPORT_REPORTS_MAX,
+            max => {
+                usize::try_from(max).map_or(EXPORT_REPORTS_MAX, |max| max.min(EXPORT_REPORTS_MAX))
+            }
+        };
+        let page = self.store.reports(from_seq, count).await?;
+        let last = page.reports.last().map_or(0, |one| one.report.seq);
+        let encoded = page.reports.into_iter().map(|record| {
+            let exported = exported(record, app.as_ref())?;
+            Ok(exported.encode())
+        });
+        let reports: Result<_, TooLong> = encoded.collect();
+        Ok(UsageExportResponse {
+            reports: reports.map_err(|error| AppError::Refused(error.to_string()))?,
+            first_seq: page.first_seq,
+            last_seq: page.last_seq,
+            next_seq: match (1..page.last_seq).contains(&last) {
+                true => last + 1,
+                false => 0,
+            },
+            pubkey: self.identity.public_key().to_vec(),
+        })
+    }
+
+    /// Reports everything, but not more often than may be.
+    async fn settle_for_export(&self) -> Result<(), StoreError> {
+        let asked = Instant::now();
+        let mut settled = self.chain.settled.lock().await;
+        match *settled {
+            // Somebody else had it done meanwhile.
+            Some(at) if at > asked => return Ok(()),
+            Some(at) => sleep_until(at + REPORT_SPACING).await,
+            None => {}
+        }
+        let begun = Instant::now();
+        self.report(Scope::All).await?;
+        *settled = Some(begun);
+        Ok(())
+    }
+}
+
+/// The chain behind a report that is in the store.
+fn go_on(end: &mut ChainEnd, record: &ReportRecord) {
+    let report = &record.report;
+    end.newest.seq = report.seq;
+    end.newest.hash = report.hash();
+    end.newest.session = report.session;
+    end.newest.to_ms = report.to_ms;
+    for entry in &record.entries {
+        let billed = BilledRecord {
+            totals: entry.totals,
+            at_ms: report.to_ms,
+            is_final: entry.is_final,
+        };
+        end.billed.insert(entry.serial, billed);
+    }
+}
+
+/// What is said of an app, if it is its turn.
+fn entry(
+    reading: &Reading,
+    billed: Option<&BilledRecord>,
+    from_ms: u64,
+    to_ms: u64,
+    scope: Scope,
+) -> Option<AppEntry> {
+    let totals = totals(&reading.totals);
+    let is_final = reading.live.is_none();
+    let before = billed.map_or_else(UsageTotals::default, |billed| billed.totals);
+    let is_due = match billed {
+        Some(billed) if billed.is_final => false,
+        _ if is_final => true,
+        None => true,
+        Some(billed) => {
+            let held_ms = to_ms.saturating_sub(billed.at_ms);
+            let is_quiet = without_time(&totals) == without_time(&before);
+            let may_wait = scope == Scope::Busy
+                && is_quiet
+                && u128::from(held_ms) < QUIET_REPORT_INTERVAL.as_millis();
+            totals != before && !may_wait
+        }
+    };
+    is_due.then(|| AppEntry {
+        address: AppAddress(reading.address),
+        deployment: reading.session,
+        serial: reading.serial,
+        from_ms: billed.map_or(from_ms, |billed| billed.at_ms),
+        before,
+        totals,
+        is_final,
+        salt: rand::random(),
+    })
+}
+
+/// Figures but those that grow by themselves.
+fn without_time(totals: &UsageTotals) -> UsageTotals {
+    UsageTotals {
+        running_time_ms: 0,
+        memory_used: 0,
+        storage_used: 0,
+        ..*totals
+    }
+}
+
+/// Sums in the units of statements; remainders stay in the ledger.
+fn totals(totals: &Totals) -> UsageTotals {
+    UsageTotals {
+        running_time_ms: totals.running_ms(),
+        gas_consumed: totals.gas,
+        network_ingress: totals.network_ingress_bytes,
+        network_egress: totals.network_egress_bytes,
+        storage_read: totals.storage_read_bytes,
+        storage_write: totals.storage_write_bytes,
+        storage_used: totals.storage_mib_seconds(),
+        memory_used: totals.memory_mib_seconds(),
+        tip: totals.tip,
+        starts: totals.starts,
+        requests: totals.requests,
+    }
+}
+
+/// A report as it is handed out: of one app with proofs, so that its customer sees
+/// nobody else.
+fn exported(record: ReportRecord, app: Option<&AppAddress>) -> Result<ExportedReport, TooLong> {
+    let entries = match app {
+        None => ReportEntries::All(Bounded::new(record.entries)?),
+        Some(app) => {
+            let mut leaves = Vec::new();
+            let mut proven = Vec::new();
+            let own = record.entries.iter().enumerate();
+            for (index, entry) in own.filter(|(_, entry)| entry.address == *app) {
+                if leaves.is_empty() {
+                    leaves = record.entries.iter().map(AppEntry::leaf).collect();
+                }
+                proven.push(ProvenEntry {
+                    index: u32::try_from(index).unwrap_or(u32::MAX),
+                    entry: *entry,
+                    path: Bounded::new(merkle::path(&leaves, index).unwrap_or_default())?,
+                });
+            }
+            ReportEntries::OfOne(Bounded::new(proven)?)
+        }
+    };
+    Ok(ExportedReport {
+        report: record.report,
+        signature: record.signature,
+        entries,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::UsageRecord;
+
+    fn reading(totals: Totals, is_here: bool) -> Reading {
+        Reading {
+            serial: 3,
+            address: [1; 32],
+            session: [2; 32],
+            totals,
+            live: is_here.then(UsageRecord::default),
+        }
+    }
+
+    #[test]
+    fn an_app_that_only_holds_something_is_reported_now_and_then() {
+        let held = Totals {
+            running_us: 5_000,
+            ..Totals::default()
+        };
+        let quiet_ms = u64::try_from(QUIET_REPORT_INTERVAL.as_millis()).expect("fits");
+        let billed = BilledRecord {
+            totals: UsageTotals::default(),
+            at_ms: 10,
+            is_final: false,
+        };
+        let at = |to_ms, scope| entry(&reading(held, true), Some(&billed), 7, to_ms, scope);
+        assert_eq!(at(9 + quiet_ms, Scope::Busy), None);
+        let later = at(10 + quiet_ms, Scope::Busy).expect("its turn");
+        assert_eq!((later.from_ms, later.totals.running_time_ms), (10, 5));
+        assert!(at(11, Scope::All).is_some());
+        let worked = Totals { gas: 1, ..held };
+        let busy = entry(&reading(worked, true), Some(&billed), 7, 11, Scope::Busy);
+        assert_eq!(busy.expect("it did something").before, billed.totals);
+    }
+
+    #[test]
+    fn the_last_word_about_an_app_comes_once() {
+        let billed = |is_final| BilledRecord {
+            totals: UsageTotals::default(),
+            at_ms: 10,
+            is_final,
+        };
+        let gone = reading(Totals::default(), false);
+        let last = entry(&gone, Some(&billed(false)), 7, 11, Scope::Finals);
+        assert!(last.expect("due").is_final);
+        assert_eq!(entry(&gone, Some(&billed(true)), 7, 11, Scope::All), None);
+        let first = entry(&gone, None, 7, 11, Scope::Finals).expect("due");
+        assert_eq!((first.from_ms, first.before), (7, UsageTotals::default()));
+    }
+}
