@@ -177,7 +177,7 @@ mod tests {
             .filter(|method| method.is_read_only())
             .map(|method| method.name())
             .collect();
-        assert_eq!(read, ["Info", "AppList"]);
+        assert_eq!(read, ["Info", "AppList", "WorkerEvidence"]);
         assert!(!Method::User(UserMethod::Query).is_read_only());
     }
 }
