@@ -82,7 +82,7 @@ pub fn check(file: &[u8], expected: &Expected) -> (Verdict, Option<Bill>) {
     begin(&mut verdict, &first.report, expected.after);
     end(&mut verdict, &last.report, expected);
     let deployments = entries::check(&mut verdict, &file);
-    let bill = verdict.is_good().then(|| Bill {
+    let bill = verdict.is_good().then_some(Bill {
         worker: file.worker,
         app: file.app,
         first: first.report,
