@@ -71,7 +71,10 @@ impl Project {
         };
         let manifest = folder.join("Cargo.toml");
         if !manifest.is_file() {
-            bail!("{shown} is not a project: it has no Cargo.toml; `wapo new NAME` makes one");
+            bail!(
+                "{shown} is not a project: it has no Cargo.toml and no package.json; `wapo new NAME` makes one \
+                 in Rust, `wapo new NAME --template js` one in JavaScript"
+            );
         }
         let output = Command::new(cargo())
             .args([
@@ -220,7 +223,13 @@ mod tests {
         let missing = Project::open(&folder.path().join("x")).expect_err("missing");
         assert!(missing.to_string().contains("wapo new"), "{missing}");
         let empty = Project::open(folder.path()).expect_err("empty");
-        assert!(empty.to_string().contains("has no Cargo.toml"), "{empty}");
+        assert!(
+            empty
+                .to_string()
+                .contains("has no Cargo.toml and no package.json"),
+            "{empty}"
+        );
+        assert!(empty.to_string().contains("--template js"), "{empty}");
     }
 
     #[test]

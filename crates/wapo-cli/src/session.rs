@@ -1,19 +1,21 @@
 //! `wapo run`, from the first instance to the last: shows where the app answers
 //! and what it logs, replaces it when it was built again, and ends with it.
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use wapod::{
     AppConfig, AppHandle, ByteSize, Config, ExitReason, PortRanges, Running, Server, Signals,
     StartError, Status, Usage,
 };
 
 use crate::human;
-use crate::source::{Built, Source};
+use crate::source::{Built, SERVES_NOTHING, Source};
 use crate::terminal::Terminal;
 use crate::urls::Urls;
 use crate::watch::Watcher;
@@ -25,6 +27,10 @@ pub(crate) const EXIT_LIMIT: u8 = 102;
 
 /// Time that requests in flight get after Ctrl-C.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
+
+/// Time after which whoever waits for the start is told what takes so long: a module
+/// that is not in the cache is compiled.
+const SILENCE_MAX: Duration = Duration::from_secs(1);
 
 /// Ports that need no privilege: those that an app may listen on here.
 pub(crate) fn unprivileged_ports() -> Option<PortRanges> {
@@ -63,7 +69,7 @@ pub(crate) async fn run(
     let shows_usage = plan.shows_usage;
     let own_args = plan.own_args.clone();
     let server = tokio::select! {
-        server = start(plan, &terminal) => server?,
+        server = started(plan, &terminal) => server?,
         told = signals.next() => return Ok(ExitCode::from(told.exit_code())),
     };
     signals.running(DRAIN_GRACE, server.last_save());
@@ -87,6 +93,7 @@ pub(crate) async fn run(
             Event::Status => session.show_status(),
             Event::Ended(reason) => {
                 session.show_rest();
+                session.show_silence(&reason);
                 if !watcher.is_active() {
                     break reason;
                 }
@@ -117,6 +124,21 @@ pub(crate) async fn run(
     session.stop(&mut signals).await;
     // How it ended is the last line of its log.
     Ok(exit_code(&reason))
+}
+
+/// Starts the server; says what takes so long when it does.
+async fn started(plan: Plan, terminal: &Arc<Terminal>) -> Result<Running> {
+    // One engine runs all programs in JavaScript.
+    let compiled = match plan.app.blobs.is_empty() {
+        true => "the program, once",
+        false => "the engine of JavaScript, once",
+    };
+    let mut starting = pin!(start(plan, terminal));
+    if let Ok(server) = timeout(SILENCE_MAX, &mut starting).await {
+        return server;
+    }
+    terminal.note("Compiling", compiled);
+    starting.await
 }
 
 /// Starts the server, on another port when nobody asked for this one.
@@ -214,6 +236,14 @@ impl Session {
                     "curl '{url}' -d '{{\"address\":\"0x{address}\",\"path\":\"/hello\",\"payload\":\"0x\"}}'"
                 ));
             }
+        }
+    }
+
+    /// Says of a program that has come to its end that it never listened.
+    fn show_silence(&self, reason: &ExitReason) {
+        let is_over = *reason == ExitReason::Finished && self.shown.urls.is_empty();
+        if is_over && Built::is_program(&self.app.args) {
+            self.terminal.hint(SERVES_NOTHING);
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a deployment says about an app, besides its code.
 //!
 //! The same settings come from the command line and from a project's Cargo.toml
-//! (`[package.metadata.wapo]`, the same names); the command line wins. Turned
+//! (`[package.metadata.wapo]`, the same names) or package.json (`"wapo"`); the command line wins. Turned
 //! into a [`Plan`], which has the manifest and what the operator allows.
 
 use std::collections::BTreeMap;
@@ -133,19 +133,19 @@ pub(crate) struct Plan {
 }
 
 impl Settings {
-    /// Reads what a project's Cargo.toml says.
+    /// Reads what a project says, at a place that errors name.
     ///
     /// # Errors
     ///
     /// An unknown name or a bad value.
-    pub(crate) fn of_project(metadata: &Value) -> Result<Self> {
+    pub(crate) fn of_project(metadata: &Value, place: &str) -> Result<Self> {
         if metadata.is_null() {
             return Ok(Self::default());
         }
         let read = serde_json::from_value(metadata.clone());
         read.map_err(|error: serde_json::Error| {
             let mistake = mistake(metadata).unwrap_or_else(|| error.to_string());
-            anyhow!("[package.metadata.wapo] in Cargo.toml: {mistake}")
+            anyhow!("{place}: {mistake}")
         })
     }
 
@@ -421,7 +421,7 @@ mod tests {
             "name": "shop",
             "query-max": "2K",
         });
-        Settings::of_project(&metadata).expect("settings")
+        Settings::of_project(&metadata, "here").expect("settings")
     }
 
     #[test]
@@ -488,10 +488,10 @@ mod tests {
             (json!({ "listen-ports": "9..1" }), "9 is above 1"),
             (json!({ "name": "A B" }), "no name for a host"),
         ] {
-            let error = Settings::of_project(&metadata).expect_err(part);
+            let error = Settings::of_project(&metadata, "Cargo.toml").expect_err(part);
             let error = format!("{error:#}");
             assert!(
-                error.contains(part) && error.contains("Cargo.toml"),
+                error.contains(part) && error.contains("Cargo.toml: "),
                 "{error}"
             );
         }

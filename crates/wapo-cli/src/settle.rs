@@ -130,7 +130,7 @@ pub(crate) async fn watch(client: &Client, address: AppAddress) -> Result<Outcom
 }
 
 /// What an app logged last. Without an answer there is nothing to show.
-async fn last_lines(client: &Client, address: AppAddress) -> Vec<LogLine> {
+pub(crate) async fn last_lines(client: &Client, address: AppAddress) -> Vec<LogLine> {
     let tail = Tail::Last(LINES_MAX as u64);
     last_run(client.logs(address, tail).await.unwrap_or_default())
 }

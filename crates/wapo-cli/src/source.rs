@@ -1,4 +1,4 @@
-//! What `wapo run` runs: a project, a wasm file that is there already, or a program
+//! What `wapo run` and `wapo deploy` are given: a project, a wasm file that is there already, or a program
 //! in JavaScript.
 //!
 //! All give a module now, and a stamp that tells whether it is worth asking
@@ -14,8 +14,13 @@ use wapod::{ByteSize, Module};
 
 use crate::engine;
 use crate::project::{BuildOptions, Project};
-use crate::script::Script;
+use crate::script::{self, Script};
+use crate::settings::Settings;
 use crate::terminal::Terminal;
+
+/// What is said of a program of modules that has ended and never listened.
+pub(crate) const SERVES_NOTHING: &str =
+    "it listens to nothing; a program that serves has `export default { fetch(request) { … } }`";
 
 /// Where modules come from.
 #[derive(Clone, Debug)]
@@ -49,6 +54,12 @@ impl Built {
             args: Vec::new(),
             blobs: Vec::new(),
         }
+    }
+
+    /// Whether an app's arguments name a program of modules, for the engine of
+    /// JavaScript.
+    pub(crate) fn is_program(args: &[String]) -> bool {
+        args.first().is_some_and(|first| first == script::PROGRAM)
     }
 
     /// All arguments of the app, its own among them.
@@ -92,6 +103,23 @@ impl Source {
                     .file_stem()
                     .map(|stem| stem.to_string_lossy().into_owned());
                 stem.unwrap_or_default()
+            }
+        }
+    }
+
+    /// What the project says about its deployment; nothing for a single file.
+    ///
+    /// # Errors
+    ///
+    /// An unknown name or a bad value.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        match self {
+            Self::Project(project, _) => {
+                Settings::of_project(&project.metadata, "[package.metadata.wapo] in Cargo.toml")
+            }
+            Self::File(_) => Ok(Settings::default()),
+            Self::Script(script) => {
+                Settings::of_project(&script.metadata()?, "\"wapo\" in package.json")
             }
         }
     }

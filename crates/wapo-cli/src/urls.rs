@@ -14,6 +14,11 @@ pub(crate) struct Urls {
 }
 
 impl Urls {
+    /// Whether none was ever shown.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shown.is_empty()
+    }
+
     /// The URLs that answer now and have not been shown yet.
     pub(crate) fn new_ones(
         &mut self,

@@ -150,10 +150,39 @@ async fn what_is_wrong_with_a_program_is_said_with_its_place() {
             "import 'https://example.com/x.js'",
             &["https://example.com/x.js"],
         ),
-        ("hash.js", "import '#x'", &["#x", "package.json"]),
+        (
+            "hash.js",
+            "import '#x'",
+            &["#x", "package.json", "patterns"],
+        ),
+        (
+            "data.js",
+            "import d from './d.json'",
+            &["data.js:1:15", "with { type: \"json\" }"],
+        ),
+        (
+            "page.js",
+            "\nexport * from './page.html'",
+            &["page.js:2:15", "with { type: \"text\" }"],
+        ),
+        (
+            "types.ts",
+            "import { a, type U,\n  T } from './t.ts'; import type { T as V } from './t.ts'; a;",
+            &["types.ts:2:3", "T is a type", "import type { T }"],
+        ),
+        (
+            "common.js",
+            "import c from './c.cjs'",
+            &["common.js", "c.cjs", "CommonJS"],
+        ),
     ] {
         write(folder.path(), name, content);
         write(folder.path(), "other.js", "");
+        write(folder.path(), "d.json", "{}");
+        write(folder.path(), "page.html", "<p>");
+        write(folder.path(), "c.cjs", "module.exports = 1;");
+        let types = "export const a = 1; export interface T {}\nexport type U = T; type W = 1; export { type W };";
+        write(folder.path(), "t.ts", types);
         let refused = refusal(folder.path(), name).await;
         for part in parts {
             assert!(refused.contains(part), "{name}: {refused}");
@@ -162,6 +191,188 @@ async fn what_is_wrong_with_a_program_is_said_with_its_place() {
     write(folder.path(), "no-main/package.json", "{}");
     let refused = refusal(folder.path(), "no-main").await;
     assert!(refused.contains("\"main\""), "{refused}");
+    let wrong = r#"{ "main": "app.js", "wapo": { "memroy": "64M" } }"#;
+    write(folder.path(), "typo/package.json", wrong);
+    write(folder.path(), "typo/app.js", HELLO);
+    let refused = refusal(folder.path(), "typo").await;
+    assert!(
+        refused.contains("\"wapo\" in package.json: unknown setting `memroy`"),
+        "{refused}"
+    );
+    assert!(!refused.contains("Cargo.toml"), "{refused}");
+    write(folder.path(), "empty/x.txt", "");
+    let refused = refusal(folder.path(), "empty").await;
+    assert!(
+        refused.contains("package.json") && refused.contains("--template js"),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_serves_nothing_is_told_so() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(
+        folder.path(),
+        "app.js",
+        "export function fetch() { return new Response('x'); }",
+    );
+    let ran = output(folder.path(), &["run", "--address", ANY_PORT, "app.js"]).await;
+    let said = text(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(0), "{said}");
+    assert!(
+        said.contains("it listens to nothing") && said.contains("export default { fetch"),
+        "{said}"
+    );
+    write(folder.path(), "old.js", "scriptOutput = 'done'");
+    let ran = output(folder.path(), &["run", "--address", ANY_PORT, "old.js"]).await;
+    let said = text(&ran.stderr);
+    assert!(!said.contains("it listens to nothing"), "{said}");
+}
+
+#[tokio::test]
+async fn an_error_of_a_program_is_told_in_words_of_javascript() {
+    let folder = tempfile::tempdir().expect("folder");
+    for (content, words) in [
+        (
+            "throw new Error('at start'); export {}",
+            "Uncaught Error: at start",
+        ),
+        (
+            "await Promise.reject(new Event('error')); export {}",
+            "Uncaught Event {",
+        ),
+        (
+            "import { connect } from 'wapo:sockets'; await connect('127.0.0.1:1').opened;",
+            "ERROR Uncaught SocketError: ",
+        ),
+        (
+            "Wapo.print('a', 'b'); export {}",
+            "Uncaught TypeError: Wapo.print: expected a level and a list",
+        ),
+        (
+            "await fetch('http://nothing.invalid:80/'); export {}",
+            "TypeError: cannot connect to ",
+        ),
+    ] {
+        write(folder.path(), "app.js", content);
+        let ran = output(folder.path(), &["run", "--address", ANY_PORT, "app.js"]).await;
+        let said = text(&ran.stderr);
+        assert_eq!(ran.status.code(), Some(1), "{content}: {said}");
+        assert!(said.contains(words), "{content}: {said}");
+        for not in ["main returned", "[object ", "wapo:boot/", "wapo deploy"] {
+            assert!(!said.contains(not), "{not}: {content}: {said}");
+        }
+        assert!(said.matches("cannot connect to ").count() < 2, "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_computes_for_too_long_is_told_with_the_limit() {
+    let folder = tempfile::tempdir().expect("folder");
+    write(
+        folder.path(),
+        "app.js",
+        "export default { async fetch() { for (;;); } };",
+    );
+    let limit = ["--env", "WAPO_JS_REQUEST_CPU_MS=300", "app.js"];
+    let (running, address) = run(folder.path(), &limit).await;
+    let answer = get(&address, "/").await;
+    assert!(answer.contains("HTTP/1.1 500"), "{answer}");
+    running
+        .said("300 ms of processor time are used up (WAPO_JS_REQUEST_CPU_MS)")
+        .await;
+}
+
+#[tokio::test]
+async fn settings_of_a_project_hold_when_it_is_run() {
+    let folder = tempfile::tempdir().expect("folder");
+    let package = r#"{ "main": "app.js", "type": "module",
+        "wapo": { "env": { "A": "of the project", "B": "of the project" }, "args": ["one"] } }"#;
+    write(folder.path(), "shop/package.json", package);
+    write(
+        folder.path(),
+        "shop/app.js",
+        "export default { fetch: (_, env) => new Response([env.A, env.B, scriptArgs].join()) };",
+    );
+    let (_running, address) = run(folder.path(), &["shop", "--env", "B=own"]).await;
+    let answer = get(&address, "/").await;
+    assert!(answer.ends_with("of the project,own,one"), "{answer}");
+}
+
+/// A router as packages have them: `query` adds a route.
+const ROUTER: &str = "class Router {
+    routes = [];
+    constructor() { for (const method of ['get', 'post', 'query']) this[method] = (path, f) => { this.routes.push(path); return this; }; }
+    fetch = () => new Response(String(this.routes.length));
+}
+const app = new Router().get('/', () => {});
+export default app;
+";
+
+/// A program of one class.
+const QUERIED: &str = "class Program { query({ path }) { return 'you asked ' + path; } fetch() { return new Response('x'); } }
+export default new Program();
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_answers_no_queries_and_a_class_with_a_method_does() {
+    let place = Place::new().await;
+    write(place.folder.path(), "router.js", ROUTER);
+    write(place.folder.path(), "queried.js", QUERIED);
+    place.good(&["deploy", "router.js"]).await;
+    place.good(&["deploy", "queried.js"]).await;
+    let refused = place.bad(&["query", "router", "/x"]).await;
+    assert!(
+        refused.contains("router runs, and answers no queries"),
+        "{refused}"
+    );
+    let answer = place.good(&["query", "queried", "/x"]).await;
+    assert_eq!(answer, "you asked /x");
+    // Queries are what the next version lacks.
+    let path = place.write(
+        "queried.js",
+        b"export default { fetch: () => new Response('y') };",
+    );
+    let refused = place.bad(&["deploy", &path]).await;
+    assert!(
+        refused.contains("because the new one answers no queries, and the old one does"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_points_to_the_log() {
+    let place = Place::new().await;
+    let program = "export default { query() { throw new Error('why'); } };";
+    write(place.folder.path(), "app.js", program);
+    place.good(&["deploy", "app.js"]).await;
+    let refused = place.bad(&["query", "app", "/x"]).await;
+    assert!(
+        refused.contains("internal error; `wapo logs app` says more"),
+        "{refused}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_crashes_is_a_failure_each_time_it_is_deployed() {
+    let place = Place::new().await;
+    write(
+        place.folder.path(),
+        "crash.js",
+        "throw new Error('at start'); export {}",
+    );
+    let first = place.bad(&["deploy", "crash.js"]).await;
+    assert!(first.contains("deploy it with other settings"), "{first}");
+    let again = place.bad(&["deploy", "crash.js"]).await;
+    for part in ["Unchanged", "crash has crashed", "at start"] {
+        assert!(again.contains(part), "{part}: {again}");
+    }
+    let other = place
+        .bad(&["deploy", "crash.js", "--listen-ports", "3000"])
+        .await;
+    for part in ["crash has crashed", "--listen-ports", "`wapo rm crash`"] {
+        assert!(other.contains(part), "{part}: {other}");
+    }
 }
 
 #[tokio::test]
@@ -383,6 +594,14 @@ async fn a_deployed_program_is_pinned_to_its_engine_and_replaced_when_it_changes
     );
     let second = place.json(&["deploy", "app.js"]).await;
     assert_eq!(second["replaced"], first["address"]);
+    write(place.folder.path(), "app.js", HELLO);
+    let third = place.run(&["deploy", "app.js"]).await;
+    let said = text(&third.stderr);
+    assert!(third.status.success(), "{said}");
+    assert!(
+        said.contains("boot data and derived secrets belong to one version"),
+        "{said}"
+    );
     let apps = place.json(&["list"]).await;
     assert!(apps.to_string().contains(&engine), "{apps}");
 }

@@ -192,6 +192,23 @@ async fn errors_of_a_bundle_tell_their_source_in_every_way_they_are_told() {
 }
 
 #[tokio::test]
+async fn a_failed_test_of_a_bundle_shows_its_line() {
+    let folder = with_packages("tests");
+    let tests = "import assert from 'node:assert';\nimport { test } from 'node:test';\nimport { nanoid } from 'nanoid';\n\
+        test('ids', () => {\n  assert.strictEqual(nanoid(), 1);\n});\n";
+    write(folder.path(), "ids.test.js", tests);
+    let output = output(folder.path(), &["test", "ids.test.js"]).await;
+    let said = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    for part in [
+        "ids.test.js:6:",
+        ">    6 |   assert.strictEqual(nanoid(), 1);",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_bundled_is_said_with_what_to_do() {
     let folder = with_packages("tests");
     for (name, content, parts) in [

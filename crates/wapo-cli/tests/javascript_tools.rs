@@ -139,6 +139,7 @@ async fn errors_that_nobody_catches_fail_the_test_that_runs() {
     let tests = "
 test('a timer throws', () => new Promise(() => { setTimeout(() => { throw new Error('from a timer'); }, 1); }));
 test('a promise is rejected', async () => { Promise.reject(new Error('from a promise')); await new Promise((resolve) => setTimeout(resolve, 50)); });
+test('a promise is left', () => { Promise.reject(new Error('loose')); });
 test('odd values', () => { throw null; });
 test('odder values', () => { throw new Proxy({}, { get() { throw 1; } }); });
 test('deep', () => { const f = () => f() + 1; f(); });
@@ -150,12 +151,14 @@ test('another', () => {});
     for part in [
         "from a timer",
         "from a promise",
+        "✖ a promise is left",
+        "loose",
         "✖ odd values",
         "✖ odder values",
         "RangeError",
         "✖ memory",
         "✔ another",
-        "6 failed, 1 passed",
+        "7 failed, 1 passed",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
@@ -208,11 +211,16 @@ async fn tests_are_chosen_by_name_and_by_mark() {
         (&["--filter", "add"][..], "1 passed, 2 left out"),
         (&["--filter", "numbers"], "2 passed, 1 left out"),
         (&["--filter", "/^(numbers > d|w)/"], "2 passed, 1 left out"),
-        (&["--filter", "none"], "3 left out"),
     ] {
         let (code, said) = test(&format!("{HEAD}{tests}"), arguments).await;
         assert_eq!(code, Some(0), "{said}");
         assert!(said.contains(counts), "{arguments:?}: {said}");
+    }
+    for json in [&[][..], &["--json"]] {
+        let arguments = [&["--filter", "none"], json].concat();
+        let (code, said) = test(&format!("{HEAD}{tests}"), &arguments).await;
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("no test matches --filter none"), "{said}");
     }
     let marked = tests.replace("it('divide'", "it.only('divide'");
     let (code, said) = test(&format!("{HEAD}{marked}"), &[]).await;
@@ -345,6 +353,16 @@ async fn errors_at_the_prompt_are_told_and_it_goes_on() {
     let output = piped(folder.path(), &[], input).await;
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(!text(&output.stderr).contains("await import("));
+    for statement in [
+        "import x from 'node:path'",
+        "import { join } from 'node:path'",
+        "import 'x'",
+    ] {
+        let output = piped(folder.path(), &[], statement).await;
+        let hint = text(&output.stderr);
+        assert!(hint.contains("await import(\"node:path\")"), "{hint}");
+    }
     for part in [
         "Uncaught SyntaxError: ",
         "Uncaught TypeError: ",

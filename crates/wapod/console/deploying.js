@@ -14,7 +14,8 @@ export async function deploy({ code, ...args }, onStep = () => {}) {
     onStep("Asking whether the worker has the code", null);
     await putBlob(args.manifest.code_hash, code, (sent, total) => onStep("Sending the code", sent / total));
   }
-  onStep("Starting: the worker compiles the code when it is new", null);
+  const waits = "0x" === (args.replaces || "0x") ? "" : ", then waits until it does what the one before does";
+  onStep(`Starting: the worker compiles the code when it is new${waits}`, null);
   const answer = await call("AppDeploy", args);
   return { address: answer.address, name: answer.name ?? "" };
 }

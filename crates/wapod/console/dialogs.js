@@ -3,6 +3,28 @@
 
 import { byId, setShown, setText } from "./dom.js";
 
+/** Shows a dialog; whether it is closed with "ok". Who goes to another page has cancelled. */
+function asked(dialog) {
+  return new Promise((resolve) => {
+    const done = () => {
+      // The event of a question before this one comes late.
+      if (dialog.open) return;
+      dialog.removeEventListener("close", done);
+      window.removeEventListener("hashchange", leave, true);
+      resolve(dialog.returnValue === "ok");
+    };
+    const leave = () => {
+      dialog.close("cancel");
+      done();
+    };
+    dialog.addEventListener("close", done);
+    // Before the page looks: it may have a question of its own.
+    window.addEventListener("hashchange", leave, true);
+    dialog.returnValue = "cancel";
+    dialog.showModal();
+  });
+}
+
 /**
  * Asks before something that cannot be undone.
  * @returns {Promise<boolean>}
@@ -16,20 +38,17 @@ export function confirm({ title, text, address = "", action, isDanger = false })
   const ok = byId("confirm-ok");
   setText(ok, action);
   ok.className = isDanger ? "danger" : "primary";
-  return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "ok"), { once: true });
-    dialog.returnValue = "cancel";
-    dialog.showModal();
-    // What destroys is never one key press away.
-    (isDanger ? byId("confirm-cancel") : ok).focus();
-  });
+  const answer = asked(dialog);
+  // What destroys is never one key press away.
+  (isDanger ? byId("confirm-cancel") : ok).focus();
+  return answer;
 }
 
 /**
  * Asks for a number of instances.
  * @returns {Promise<number | null>}
  */
-export function askInstances({ name, running, max }) {
+export async function askInstances({ name, running, max }) {
   const dialog = byId("resize-dialog");
   const form = byId("resize-form");
   const input = byId("resize-count");
@@ -39,26 +58,22 @@ export function askInstances({ name, running, max }) {
   setText(error, "");
   input.max = max;
   input.value = running;
-  return new Promise((resolve) => {
-    const submit = (event) => {
-      event.preventDefault();
-      const count = Number(input.value);
-      if (input.value.trim() === "" || !Number.isInteger(count) || count < 0 || count > max) {
-        setText(error, `A whole number from 0 to ${max}, please.`);
-        input.focus();
-        return;
-      }
-      dialog.close("ok");
-    };
-    form.addEventListener("submit", submit);
-    dialog.addEventListener("close", () => {
-      form.removeEventListener("submit", submit);
-      resolve(dialog.returnValue === "ok" ? Number(input.value) : null);
-    }, { once: true });
-    dialog.returnValue = "cancel";
-    dialog.showModal();
-    input.select();
-  });
+  const submit = (event) => {
+    event.preventDefault();
+    const count = Number(input.value);
+    if (input.value.trim() === "" || !Number.isInteger(count) || count < 0 || count > max) {
+      setText(error, `A whole number from 0 to ${max}, please.`);
+      input.focus();
+      return;
+    }
+    dialog.close("ok");
+  };
+  form.addEventListener("submit", submit);
+  const answer = asked(dialog);
+  input.select();
+  const isSure = await answer;
+  form.removeEventListener("submit", submit);
+  return isSure ? Number(input.value) : null;
 }
 
 /** The browser would let Tab leave for its own bars, where readers get lost. */

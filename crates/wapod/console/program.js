@@ -17,10 +17,10 @@ const MODULE_NAME = "main.js";
 const OPTIONS = { "--code-hash": "script", "--module": "module", "--program": "list" };
 
 /**
- * Statements that only a module has, at the beginning of a line. What repeats has a bound, here and below: the texts are other
+ * Statements that only a module has, at the beginning of a line or behind another statement. What repeats has a bound, here and below: the texts are other
  * people's, and a search must take no longer than they are long.
  */
-const MODULE_LINE = /^[ \t]{0,99}(?:export\s{0,99}(?:[{*]|(?:default|const|let|var|function|async|class)\b)|import\s{0,99}(?:["'{*]|[\w$]{1,99}(?:\s{0,99},|\s{1,99}from\b)))/m;
+const MODULE_LINE = /(?:^|[;}])[ \t]{0,99}(?:export\s{0,99}(?:[{*]|(?:default|const|let|var|function|async|class)\b)|import\s{0,99}(?:["'{*]|[\w$]{1,99}(?:\s{0,99},|\s{1,99}from\b)))/m;
 
 /** Whether a text is a module; else it is a script of the old kind. */
 export const isModule = (text) => MODULE_LINE.test(text);

@@ -233,7 +233,11 @@ async function deployProgram(onStep) {
 
 async function submit(event) {
   event.preventDefault();
-  if (isSending || !program) return;
+  if (!program) return;
+  if (isSending) {
+    toast("This is being deployed. What you write meanwhile is for the next time.");
+    return;
+  }
   isSending = true;
   const button = byId("script-deploy");
   button.setAttribute("aria-busy", "true");

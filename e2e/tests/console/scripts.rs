@@ -318,6 +318,11 @@ async fn a_program_that_is_deployed_is_opened_and_edited() {
     page.until_says("#confirm-title", "Replace files?").await;
     page.click("#confirm-cancel").await;
     page.until_hidden("#confirm-dialog").await;
+    // Who goes to another page has not agreed.
+    page.click("#script-deploy").await;
+    page.until_shown("#confirm-dialog").await;
+    page.script("location.hash = '#/apps'").await;
+    page.until_hidden("#confirm-dialog").await;
     assert_eq!(operator.apps().await.len(), 1);
     page.close(&[]).await;
 }

@@ -154,8 +154,11 @@ async fn a_version_that_lacks_what_the_old_one_had_leaves_it_as_it_was() {
     let app = suite(&["wait=60000"], port);
     let wanted = version(&operator, app, Some(old)).await;
     let error = operator.try_deploy(wanted).await.unwrap_err().to_string();
-    assert!(error.contains("takes queries: not yet"), "{error}");
-    let missing = format!("listens on 127.0.0.1:{port}: not yet");
+    assert!(
+        error.contains("because the new one answers no queries"),
+        "{error}"
+    );
+    let missing = format!("does not listen on 127.0.0.1:{port}, and the old one does");
     assert!(error.contains(&missing), "{error}");
     assert!(!error.contains("HTTP"), "{error}");
     expect_as_it_was(&operator, old, port).await;

@@ -156,7 +156,7 @@ async fn a_version_that_does_not_serve_the_name_leaves_the_old_one_as_it_was() {
     let refused = try_deploy(operator, &other, Some(old)).await.unwrap_err();
     let text = refused.to_string();
     assert!(
-        text.contains("serves shop.example by TLS: not yet"),
+        text.contains("does not serve shop.example by TLS"),
         "{text}"
     );
     clients.expect_content().await;

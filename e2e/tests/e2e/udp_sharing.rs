@@ -100,7 +100,7 @@ async fn a_replacement_takes_the_port_over_and_no_datagram_is_lost() {
     let mut without = version(&operator, "without", "wait=0", port).await;
     without.replaces = old.0.to_vec();
     let error = operator.try_deploy(without).await.unwrap_err().to_string();
-    let missing = format!("listens on {at}, UDP: not yet");
+    let missing = format!("does not listen on {at}, UDP");
     assert!(error.contains(&missing), "{error}");
 
     let mut wanted = version(&operator, "new", &listen, port).await;

@@ -2,7 +2,7 @@
 // The default export holds what the engine calls; none of it throws but where it is said.
 import { dispatch, hasFetchListener, install, rejection, report } from "./boot-web.js";
 import native from "wapo:native";
-import { logFailure } from "./web/report.js";
+import { logFailure, words } from "./web/report.js";
 import { mapStacks } from "./web/source-map.js";
 import { Wapo } from "./wapo/object.js";
 import { dispatchToListener, hasHttpListener } from "./wapo/http.js";
@@ -20,6 +20,13 @@ installNode(globalThis);
 
 const answers = (handler) => typeof handler?.fetch === "function" || hasFetchListener();
 
+// Whether `query` of a default export is for queries. That of a router adds a route, as its `get` and `post` do.
+function answersQueries(handler) {
+  if (typeof handler?.query !== "function") return false;
+  const isRouter = Array.isArray(handler.routes) || (typeof handler.get === "function" && typeof handler.post === "function");
+  return !isRouter;
+}
+
 export default {
   dispatch(exchange, handler) {
     if (hasHttpListener() && !answers(handler)) {
@@ -34,6 +41,8 @@ export default {
   },
   rejection,
   report,
+  // The text of what was thrown, if this code has better words for it than the engine; else undefined.
+  words,
   isServing: (handler) => answers(handler) || hasHttpListener(),
   // Throws what the program throws.
   callModuleEntry,
@@ -41,7 +50,7 @@ export default {
   // Begins what the default export asks for besides requests. Called once a program was evaluated.
   begin(handler) {
     loaded();
-    if (typeof handler?.query === "function") native.worker.listenQueries((call) => query(handler, call));
+    if (answersQueries(handler)) native.worker.listenQueries((call) => query(handler, call));
   },
   // Throws what the output throws when it is looked at.
   outcome,

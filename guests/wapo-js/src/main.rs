@@ -17,11 +17,23 @@ mod serve;
 use crate::engine::Engine;
 use crate::program::Program;
 
+/// Exit code of a program that failed.
+const FAILURE: i32 = 1;
+
 #[wapo::main]
-async fn main() -> Result<(), String> {
+async fn main() {
     wapo::log::init();
     engine::stack::has_host();
+    if let Err(text) = run().await {
+        log::error!(target: "js::console", "{text}");
+        std::process::exit(FAILURE);
+    }
+}
+
+/// Runs the program that the arguments name.
+async fn run() -> Result<(), String> {
     let program = Program::from_arguments(std::env::args().skip(1))?;
     let engine = Engine::prepared().map_err(|error| error.to_string())?;
-    serve::run(&engine, program).await
+    let ended = serve::run(&engine, program).await;
+    ended.map_err(|text| format!("Uncaught {text}"))
 }

@@ -295,6 +295,26 @@ declare module "*.txt" {
   const text: string;
   export default text;
 }
+declare module "*.html" {
+  const text: string;
+  export default text;
+}
+declare module "*.css" {
+  const text: string;
+  export default text;
+}
+declare module "*.md" {
+  const text: string;
+  export default text;
+}
+declare module "*.svg" {
+  const text: string;
+  export default text;
+}
+declare module "*.pem" {
+  const text: string;
+  export default text;
+}
 
 declare module "wapo:sockets" {
   /** Why something of the network failed, with a code to compare. */

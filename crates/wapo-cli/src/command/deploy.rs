@@ -17,7 +17,7 @@ use crate::progress::Progress;
 use crate::project::BuildOptions;
 use crate::settings::{Plan, Settings};
 use crate::settle::{self, Outcome, Refused};
-use crate::source::{Built, Source};
+use crate::source::{Built, SERVES_NOTHING, Source};
 use crate::terminal::Terminal;
 use crate::worker::{self, Common, Session};
 use crate::{endpoints, human};
@@ -109,11 +109,7 @@ fn prepare(options: &Options, info: &WorkerInfo, terminal: &Terminal) -> Result<
         bin: options.bin.clone(),
     };
     let source = Source::find(&options.app, build)?;
-    let of_project = match &source {
-        Source::Project(project, _) => Settings::of_project(&project.metadata)?,
-        Source::File(_) => Settings::default(),
-        Source::Script(script) => Settings::of_project(&script.metadata()?)?,
-    };
+    let of_project = source.settings()?;
     let engine = Some(info.javascript_engine.as_str()).filter(|hash| !hash.is_empty());
     let built = source.build(terminal, engine)?;
     let mut settings = options.settings.clone();
@@ -167,6 +163,14 @@ async fn deploy(
         verb,
         &format!("{label}, app {address}{}", place.unwrap_or_default()),
     );
+    if replaced.is_some() {
+        terminal.hint(
+            "boot data and derived secrets belong to one version: this one begins without those of the old one",
+        );
+    }
+    if app.info.state == "finished" && Built::is_program(&plan.manifest.args) {
+        terminal.hint(SERVES_NOTHING);
+    }
     if app.info.state == "idle" {
         terminal.hint("on demand: it starts with its first request");
     }
@@ -214,7 +218,8 @@ async fn bring(
             };
             bail!(
                 "{label} does not run: {reason}\n\
-                 it stays deployed; look at it with `wapo logs {name}`, remove it with `wapo rm {name}`"
+                 it stays deployed; look at it with `wapo logs {name}`, remove it with `wapo rm {name}`, \
+                 also to deploy it with other settings"
             );
         }
     }
@@ -230,8 +235,10 @@ async fn unchanged(
     let (name, state) = (app.shown(), app.info.state.as_str());
     let differences = plan.differences(&app.info);
     if !differences.is_empty() {
+        let silent = app.why_silent();
+        let silent = silent.map_or_else(String::new, |why| format!("{why}\n"));
         bail!(
-            "{name} is deployed already, but with other settings ({}), which an app keeps\n\
+            "{silent}{name} is deployed already, but with other settings ({}), which an app keeps\n\
              to change them: `wapo rm {name}`, then deploy again; its secrets and usage go with it",
             differences.join(", ")
         );
@@ -257,6 +264,12 @@ async fn unchanged(
         session.client.app_settings_set(args).await?;
         let text = format!("{text} of {name}, which goes on as it was");
         session.terminal.note("Set", &text);
+    }
+    let is_crashing = state == "waiting" || (state == "starting" && app.restarts() > 0);
+    if let Some(reason) = app.why_silent().filter(|_| is_crashing) {
+        let lines = settle::last_lines(&session.client, app.address).await;
+        show_lines(session.terminal, &human::printable(app.label()), &lines);
+        bail!("{reason}");
     }
     match state {
         "stopped" | "failed" | "finished" => session

@@ -4,13 +4,13 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use serde_json::json;
 use wapo_rpc::message::QueryArgs;
-use wapo_rpc::{AppAddress, Client, ClientError};
+use wapo_rpc::{Client, ClientError};
 
-use crate::apps;
+use crate::apps::{self, FoundApp};
 use crate::terminal::Terminal;
 use crate::worker::{self, Common};
 
@@ -72,7 +72,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         };
         let output = match session.client.app_query(args).await {
             Ok(answer) => answer.output,
-            Err(error) => return Err(explained(&session.client, app.address, error).await),
+            Err(error) => return Err(explained(&session.client, &app, error).await),
         };
         let digits = hex::encode(&output);
         if session.print_json(&json!({ "output": format!("0x{digits}") }))? {
@@ -91,14 +91,25 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     })
 }
 
+/// What apps answer when they have failed: the rest is in their log.
+const INTERNAL: &str = "internal error";
+
 /// Why there is no answer. Of an app that takes no queries at the moment, the
 /// worker's list of apps knows more than its refusal.
-async fn explained(client: &Client, address: AppAddress, error: ClientError) -> anyhow::Error {
+async fn explained(client: &Client, app: &FoundApp, error: ClientError) -> anyhow::Error {
     if error.is_for_now()
-        && let Ok(Some(app)) = apps::by_address(client, address).await
-        && let Some(reason) = app.why_silent()
+        && let Ok(Some(app)) = apps::by_address(client, app.address).await
     {
-        return anyhow::Error::msg(reason);
+        if let Some(reason) = app.why_silent() {
+            return anyhow::Error::msg(reason);
+        }
+        let mut instances = app.info.instance_list.iter();
+        if app.info.state == "running" && !instances.any(|one| one.takes_queries) {
+            return anyhow!("{} runs, and answers no queries", app.shown());
+        }
+    }
+    if error.to_string().contains(INTERNAL) {
+        return anyhow!("{error}; `wapo logs {}` says more", app.shown());
     }
     error.into()
 }

@@ -19,12 +19,15 @@ use super::former::{self, Former};
 use crate::folders;
 use crate::project::BuildOptions;
 use crate::session::{self, Plan};
-use crate::settings::parse_env;
+use crate::settings::{Settings, parse_env};
 use crate::source::{Built, Source};
 use crate::terminal::Terminal;
 
 /// The gateway's port, unless it is taken.
 const GATEWAY_PORT: u16 = 8100;
+
+/// Memory of an app that does not say how much it needs.
+const MEMORY_DEFAULT: ByteSize = ByteSize(128 << 20);
 
 /// Instances that the engine makes room for: the app, and the one that follows
 /// it when it was built again.
@@ -36,6 +39,10 @@ pub(crate) const THREADS_GRACE: Duration = Duration::from_millis(500);
 /// Command line of `wapo run`.
 #[derive(Args, Debug)]
 #[command(after_help = "\
+Of the settings in the project's Cargo.toml or package.json (see `wapo deploy`), it
+takes the arguments, environment, memory, gas and egress. What the command line
+says comes first.
+
 Standard output has a line for each URL that answers, and what the guest writes
 to its standard output. Everything else, its log included, goes to standard error.
 
@@ -56,9 +63,9 @@ pub(crate) struct Options {
     #[arg(long, value_name = "A..B,...")]
     listen_ports: Option<PortRanges>,
 
-    /// Memory that the app may have, such as 64M or 1g.
-    #[arg(short, long, value_name = "SIZE", default_value = "128M")]
-    memory: ByteSize,
+    /// Memory that the app may have, such as 64M or 1g. [default: 128M]
+    #[arg(short, long, value_name = "SIZE")]
+    memory: Option<ByteSize>,
 
     /// Set an environment variable of the app. It sees no other.
     #[arg(short = 'E', long, value_name = "NAME=VALUE", value_parser = parse_env)]
@@ -74,8 +81,9 @@ pub(crate) struct Options {
     deny_egress: Vec<EgressRule>,
 
     /// What the app may connect to where no rule says anything: public or none.
-    #[arg(long, value_name = "WHAT", default_value = "public")]
-    egress_default: EgressDefault,
+    /// [default: public]
+    #[arg(long, value_name = "WHAT")]
+    egress_default: Option<EgressDefault>,
 
     /// Trust the certificates of a PEM file when the app connects with TLS.
     #[arg(long, value_name = "FILE")]
@@ -135,8 +143,9 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         bin: options.bin.clone(),
     };
     let source = Source::find(&options.app, build)?;
+    let settings = settings(options, source.settings()?)?;
     let built = source.build(terminal, None)?;
-    let plan = plan(options, source, built)?;
+    let plan = plan(options, settings, source, built)?;
 
     let runtime = wapod::runtime_builder()
         .build()
@@ -148,10 +157,25 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     result
 }
 
-fn plan(options: &Options, source: Source, built: Built) -> Result<Plan> {
+/// What the command line says, and for the rest, what the project says.
+fn settings(options: &Options, of_project: Settings) -> Result<Settings> {
+    let own = Settings {
+        env: options.env.clone(),
+        arg: former::arguments(&options.args)?,
+        memory: options.former.memory().or(options.memory),
+        gas: options.gas,
+        allow_egress: options.allow_egress.clone(),
+        deny_egress: options.deny_egress.clone(),
+        egress_default: options.egress_default,
+        ..Settings::default()
+    };
+    Ok(own.or(of_project))
+}
+
+fn plan(options: &Options, settings: Settings, source: Source, built: Built) -> Result<Plan> {
     let mut config = Config {
         address: options.address.unwrap_or_else(default_address),
-        memory_max_bytes: options.former.memory().unwrap_or(options.memory).0,
+        memory_max_bytes: settings.memory.unwrap_or(MEMORY_DEFAULT).0,
         instances_max: INSTANCES_MAX,
         blob_dir: options.blobs.clone(),
         tls: options.tls_port.map(|port| TlsSettings {
@@ -170,22 +194,22 @@ fn plan(options: &Options, source: Source, built: Built) -> Result<Plan> {
         config.trust_roots.extend(roots);
     }
 
-    let own_args = former::arguments(&options.args)?;
+    let own_args = settings.arg;
     let args = built.arguments(&own_args);
     let mut app = AppConfig::new(built.module.context("the code is elsewhere")?);
     app.blobs = built.blobs;
     app.label = source.name();
     app.args = args;
     app.time_max = options.former.time_max();
-    app.env = options.env.clone();
-    app.gas_max = options.gas;
+    app.env = settings.env;
+    app.gas_max = settings.gas;
     // Only who names ports means to be reached from elsewhere.
     app.listen_on_loopback = options.listen_ports.is_none();
     let ports = options.listen_ports.clone();
     app.listen_ports = ports.or_else(session::unprivileged_ports);
-    app.egress = options.allow_egress.clone();
-    app.egress_deny = options.deny_egress.clone();
-    app.egress_default = options.egress_default;
+    app.egress = settings.allow_egress;
+    app.egress_deny = settings.deny_egress;
+    app.egress_default = settings.egress_default.unwrap_or(EgressDefault::Public);
     app.trace_calls = options.trace;
     // One bad request does not end the session; any other end is shown.
     app.restart = RestartPolicy::AfterPollLimit;

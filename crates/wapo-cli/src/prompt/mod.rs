@@ -148,6 +148,16 @@ fn is_number(text: &str) -> bool {
         .is_some_and(|next| next.is_ascii_digit())
 }
 
+/// What is said of an import statement, which only a module may have.
+const IMPORTS: &str =
+    "a prompt has no import statements: `const { join } = await import(\"node:path\")`";
+
+/// Whether a text begins with an import statement.
+fn is_import(text: &str) -> bool {
+    let rest = text.trim_start().strip_prefix("import");
+    rest.is_some_and(|rest| rest.starts_with([' ', '\t', '\n', '{', '*', '"', '\'']))
+}
+
 /// What hears the engine, and where its events arrive.
 fn listener(screen: Screen, terminal: &Arc<Terminal>) -> (Listener, Receiver<Event>) {
     let (sender, events) = mpsc::channel(EVENTS_MAX);
@@ -204,7 +214,14 @@ impl Prompt {
             tokio::select! {
                 biased;
                 event = self.events.recv() => match event {
-                    Some(Event::Outcome { state, text }) => return Ok(self.show(state, &text)),
+                    Some(Event::Outcome { state, text: outcome }) => {
+                        let is_import = state == State::Error && is_import(text);
+                        let went = self.show(state, &outcome);
+                        if is_import {
+                            self.terminal.hint(IMPORTS);
+                        }
+                        return Ok(went);
+                    }
                     Some(_) => continue,
                     None => bail!("the engine has gone"),
                 },

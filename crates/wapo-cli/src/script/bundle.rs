@@ -1,7 +1,7 @@
 //! Bundles a program that imports packages of npm, by esbuild: one module of all,
 //! and a map of its places to those of the files it was made of.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -25,8 +25,8 @@ pub(super) struct Bundle {
     pub(super) text: String,
     /// The map, as the engine reads it; `None` for one that is too long.
     pub(super) map: Option<String>,
-    /// Files of the program itself, not of packages.
-    pub(super) files: Vec<PathBuf>,
+    /// Files of the program itself, not of packages, by their names in stack traces.
+    pub(super) files: BTreeMap<String, PathBuf>,
 }
 
 /// The parts of a source map (ECMA-426) that places are found with.
@@ -98,13 +98,15 @@ pub(super) fn bundle(entry: &Path, importer: &Path, name: &str) -> Result<Bundle
         .map(|source| joined(&out, source))
         .collect();
     map.sources = sources.iter().map(|source| shown(&root, source)).collect();
-    let map = serde_json::to_string(&map)?;
     let is_own = |source: &PathBuf| !is_installed(source) && source.is_file();
+    let named = map.sources.iter().cloned().zip(sources);
+    let files = named.filter(|(_, source)| is_own(source)).collect();
+    let map = serde_json::to_string(&map)?;
     Ok(Bundle {
         name: shown(&root, entry),
         text: read("bundle.js")?,
         map: (map.len() <= MAP_BYTES_MAX).then_some(map),
-        files: sources.into_iter().filter(is_own).collect(),
+        files,
     })
 }
 

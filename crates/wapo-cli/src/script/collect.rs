@@ -9,7 +9,7 @@ use wapod::Module;
 
 use super::bundle::{Bundle, bundle, joined};
 use super::read::{File, read};
-use super::{Package, Program, has_extension, node};
+use super::{PROGRAM, Package, Program, has_extension, node};
 
 /// The form of the list of files, as the engine reads it.
 const VERSION: u32 = 1;
@@ -54,12 +54,13 @@ pub(super) fn program(entry: &Path) -> Result<(Program, Vec<PathBuf>)> {
     let mut graph = Graph::of(entry)?;
     if let Some((importer, name)) = &graph.package {
         let bundle = bundle(entry, importer, name)?;
-        graph.read.extend(bundle.files.iter().cloned());
+        graph.read.extend(bundle.files.values().cloned());
         return Ok((bundled(bundle), graph.read.into_iter().collect()));
     }
     if let Some(error) = graph.wrong.take() {
         return Err(error);
     }
+    graph.check_types()?;
     let read = std::mem::take(&mut graph.read).into_iter().collect();
     Ok((graph.into_program(entry)?, read))
 }
@@ -75,9 +76,10 @@ fn bundled(bundle: Bundle) -> Program {
         "files": { (&bundle.name): code.hash() },
         "map": map.as_ref().map(Module::hash),
     });
-    let mut program = Program::single("--program", list.to_string());
+    let mut program = Program::single(PROGRAM, list.to_string());
     program.blobs.push(code);
     program.blobs.extend(map);
+    program.sources = bundle.files;
     program
 }
 
@@ -121,12 +123,30 @@ impl Graph {
             self.files.insert(path.to_owned(), Text::Data(data));
             return Ok(Vec::new());
         }
+        let is_old = file.extension().is_some_and(|extension| extension == "cjs");
+        if let Some(importer) = importer.filter(|_| is_old) {
+            bail!(
+                "{} imports {}: a program imports modules, and this is one of CommonJS",
+                importer.display(),
+                file.display()
+            );
+        }
         let code = read(&file, is_module)?;
         let mut found = Vec::new();
         for import in &code.imports {
             let next = self.resolve(path, &import.name, package)?;
             let is_wanted = |next: &PathBuf| import.is_needed || real(next, None).is_ok();
             if let Some(next) = next.filter(is_wanted) {
+                if let Some(place) = import.bare.as_ref().filter(|_| is_data(&next)) {
+                    let kind = match next.extension().is_some_and(|kind| kind == "json") {
+                        true => "json",
+                        false => "text",
+                    };
+                    bail!(
+                        "{place}: {:?} is data: import it `with {{ type: {kind:?} }}`",
+                        import.name
+                    );
+                }
                 found.push((next, Some(file.clone())));
             }
         }
@@ -169,12 +189,40 @@ impl Graph {
         });
         let Some(path) = mapped else {
             bail!(
-                "{} imports {name:?}, which \"imports\" of package.json does not map to a file",
+                "{} imports {name:?}, which \"imports\" of package.json does not map to a file; \
+                 each name is listed as it is, patterns with * are not supported",
                 base.display()
             );
         };
         self.imports.insert(name.to_owned(), path.clone());
         Ok(Some(path))
+    }
+
+    /// Looks for types that are imported as if they were values.
+    ///
+    /// # Errors
+    ///
+    /// There is one: nothing has its name when the program runs.
+    fn check_types(&self) -> Result<()> {
+        for (path, text) in &self.files {
+            let Text::Code(code) = text else { continue };
+            for member in &code.members {
+                let other = match self.imports.get(&member.of) {
+                    Some(path) => path.clone(),
+                    None => joined(path.parent().unwrap_or(path), &member.of),
+                };
+                if let Some(Text::Code(other)) = self.files.get(&other)
+                    && other.types.contains(&member.name)
+                {
+                    let name = &member.name;
+                    bail!(
+                        "{}: {name} is a type: write `import type {{ {name} }}`",
+                        member.place
+                    );
+                }
+            }
+        }
+        Ok(())
     }
 
     fn into_program(self, entry: &Path) -> Result<Program> {
@@ -219,11 +267,16 @@ impl Graph {
             "files": hashes,
             "imports": imports,
         });
-        let mut program = Program::single("--program", list.to_string());
+        let mut program = Program::single(PROGRAM, list.to_string());
         program.blobs.extend(blobs);
         program.sources = sources;
         Ok(program)
     }
+}
+
+/// Whether a file is no code by its name.
+fn is_data(path: &Path) -> bool {
+    path.extension().is_some() && !has_extension(path)
 }
 
 /// The deepest folder that all files are in.
@@ -260,7 +313,8 @@ fn real(path: &Path, importer: Option<&Path>) -> Result<PathBuf> {
         .find(|path| path.is_file());
     match with_extension.as_ref().and_then(|path| path.file_name()) {
         Some(name) => bail!(
-            "there is no {}{by}; names have their extension: {}",
+            "there is no {}{by}; names have their extension: {}\n\
+             (where a program imports a package, esbuild takes names without)",
             path.display(),
             name.display()
         ),

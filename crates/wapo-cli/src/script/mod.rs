@@ -24,6 +24,8 @@ pub(crate) use self::read::is_unfinished;
 
 /// Extensions of programs.
 pub(crate) const EXTENSIONS: &[&str] = &["js", "mjs", "cjs", "ts", "mts"];
+/// The engine's option for a program of modules.
+pub(crate) const PROGRAM: &str = "--program";
 /// Describes a folder with a program.
 const PACKAGE: &str = "package.json";
 
@@ -46,7 +48,7 @@ pub(crate) struct Program {
     pub(crate) args: Vec<String>,
     /// What the arguments name.
     pub(crate) blobs: Vec<Module>,
-    /// The files behind the names in stack traces; none where packages were bundled.
+    /// The files behind the names in stack traces, without those of packages.
     pub(crate) sources: BTreeMap<String, PathBuf>,
 }
 

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use oxc_allocator::Allocator;
 use oxc_parser::{Parser, ParserReturn};
 use oxc_span::{SourceType, Span};
+use oxc_syntax::module_record::{ExportExportName, ImportImportName};
 
 use super::strip::strip;
 
@@ -17,6 +18,19 @@ pub(super) struct File {
     pub(super) is_module: bool,
     /// Names of what it imports, each once, in the order of the file.
     pub(super) imports: Vec<Import>,
+    /// What it imports by name from other files, types not among it.
+    pub(super) members: Vec<Member>,
+    /// Names of types that it exports. They are not there when it runs.
+    pub(super) types: Vec<String>,
+}
+
+/// A member of another file that a file imports.
+pub(super) struct Member {
+    /// The other file, as the statement calls it.
+    pub(super) of: String,
+    pub(super) name: String,
+    /// `file:line:column`.
+    pub(super) place: String,
 }
 
 /// A name that a file imports.
@@ -24,6 +38,8 @@ pub(super) struct Import {
     pub(super) name: String,
     /// Without it the program does not begin. An `import()` may fail while it runs.
     pub(super) is_needed: bool,
+    /// Where a statement imports it without saying what data it is (`with`).
+    pub(super) bare: Option<String>,
 }
 
 /// Reads a file of JavaScript or TypeScript. `is_module` says what a `.js` file is
@@ -55,7 +71,9 @@ pub(super) fn read(path: &Path, is_module: bool) -> Result<File> {
     }
     let is_module =
         parsed.program.source_type.is_module() || parsed.module_record.has_module_syntax;
-    let imports = imports(&text, &parsed);
+    let imports = imports(path, &text, &parsed);
+    let members = members(path, &text, &parsed);
+    let types = types(&text, &parsed);
     let stripped = is_typescript.then(|| {
         strip(&text, &parsed.program).map_err(|(message, span)| {
             anyhow::anyhow!("{}: {message}", place(path, &text, span.start))
@@ -64,6 +82,8 @@ pub(super) fn read(path: &Path, is_module: bool) -> Result<File> {
     Ok(File {
         is_module,
         imports,
+        members,
+        types,
         text: stripped.unwrap_or(Ok(text)),
     })
 }
@@ -112,34 +132,81 @@ fn place(path: &Path, text: &str, offset: u32) -> String {
 }
 
 /// Static imports and those with a literal name; types are not there at run time.
-fn imports(text: &str, parsed: &ParserReturn<'_>) -> Vec<Import> {
+fn imports(path: &Path, text: &str, parsed: &ParserReturn<'_>) -> Vec<Import> {
     let record = &parsed.module_record;
     let mut found: Vec<(Span, Import)> = Vec::new();
-    let mut add = |span: Span, name: &str, is_needed| {
-        let name = name.to_owned();
-        found.push((span, Import { name, is_needed }));
+    let mut add = |span: Span, name: &str, is_needed, bare| {
+        let import = Import {
+            name: name.to_owned(),
+            is_needed,
+            bare,
+        };
+        found.push((span, import));
     };
     for (name, requests) in &record.requested_modules {
-        if let Some(request) = requests.iter().find(|request| !request.is_type) {
-            add(request.span, name, true);
+        let mut needed = requests.iter().filter(|request| !request.is_type);
+        if let Some(request) = needed.clone().next() {
+            let bare = needed.find(|request| {
+                let rest = text.get(request.span.end as usize..request.statement_span.end as usize);
+                rest.is_some_and(|rest| !rest.trim_start().starts_with("with"))
+            });
+            let bare = bare.map(|request| place(path, text, request.span.start));
+            add(request.span, name, true, bare);
         }
     }
     for import in &record.dynamic_imports {
         let request = import.module_request;
         let literal = text.get(request.start as usize..request.end as usize);
         if let Some(name) = literal.and_then(unquoted) {
-            add(request, name, false);
+            add(request, name, false, None);
         }
     }
     found.sort_by_key(|(span, _)| span.start);
     let mut imports: Vec<Import> = Vec::new();
     for (_, import) in found {
         match imports.iter_mut().find(|known| known.name == import.name) {
-            Some(known) => known.is_needed |= import.is_needed,
+            Some(known) => {
+                known.is_needed |= import.is_needed;
+                known.bare = known.bare.take().or(import.bare);
+            }
             None => imports.push(import),
         }
     }
     imports
+}
+
+/// What statements import by name. One that imports types alone is none of them.
+fn members(path: &Path, text: &str, parsed: &ParserReturn<'_>) -> Vec<Member> {
+    let entries = parsed.module_record.import_entries.iter();
+    entries
+        .filter(|entry| !entry.is_type)
+        .filter_map(|entry| match &entry.import_name {
+            ImportImportName::Name(name) => Some(Member {
+                of: entry.module_request.name.to_string(),
+                name: name.name.to_string(),
+                place: place(path, text, name.span.start),
+            }),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Names of exported types.
+fn types(text: &str, parsed: &ParserReturn<'_>) -> Vec<String> {
+    let entries = parsed.module_record.local_export_entries.iter();
+    entries
+        .filter(|entry| {
+            let statement = text
+                .get(entry.statement_span.start as usize..)
+                .unwrap_or("");
+            let kind = statement.strip_prefix("export").unwrap_or("").trim_start();
+            entry.is_type || kind.starts_with("interface ") || kind.starts_with("type ")
+        })
+        .filter_map(|entry| match &entry.export_name {
+            ExportExportName::Name(name) => Some(name.name.to_string()),
+            _ => None,
+        })
+        .collect()
 }
 
 /// What a plain literal says: no escapes, no parts to fill in.

@@ -151,13 +151,19 @@ impl Run {
             failures.extend(progress.failures);
         }
         self.helper.shutdown().await;
-        let is_failed = tally.failed > 0;
+        let is_unmatched = self.wish.filter.is_some() && tally.chosen() == 0;
+        let is_failed = tally.failed > 0 || is_unmatched;
         if !self.wish.is_json {
             for failure in &failures {
                 show::failure(&self.terminal, failure, &folder);
             }
             let time = human::duration(start.elapsed());
             show::summary(&self.terminal, tally, files.len(), &time);
+        }
+        if let Some(filter) = self.wish.filter.as_ref().filter(|_| is_unmatched) {
+            let filter = human::printable(filter);
+            self.terminal
+                .error(&format!("no test matches --filter {filter}"));
         }
         Ok(if is_failed {
             Outcome::Failed

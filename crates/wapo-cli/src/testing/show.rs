@@ -41,6 +41,11 @@ impl Tally {
         }
     }
 
+    /// Tests that somebody has asked for.
+    pub(super) fn chosen(&self) -> u64 {
+        self.passed + self.failed + self.skipped + self.later
+    }
+
     pub(super) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;

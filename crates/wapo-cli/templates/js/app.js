@@ -2,6 +2,7 @@
 export default {
   async fetch(request) {
     const { pathname } = new URL(request.url);
+    console.log(request.method, pathname);
     if (pathname === "/json") {
       return Response.json({ method: request.method, pathname });
     }

@@ -12,6 +12,7 @@ function describe(request: Request): Answer {
 export default {
   async fetch(request: Request): Promise<Response> {
     const answer = describe(request);
+    console.log(answer.method, answer.pathname);
     if (answer.pathname === "/json") {
       return Response.json(answer);
     }

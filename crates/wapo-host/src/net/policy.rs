@@ -138,10 +138,7 @@ impl std::fmt::Display for Denied {
                 write!(f, "; see --deny-egress of its deployment and `wapo egress`")
             }
             DenyReason::Proxy => Ok(()),
-            _ => write!(
-                f,
-                "; the rule {rule} allows it (wapo deploy --allow-egress {rule})"
-            ),
+            _ => write!(f, "; the rule {rule} allows it (--allow-egress {rule})"),
         }
     }
 }

@@ -11,6 +11,7 @@ test("what has import or export is a module", () => {
   for (const text of [
     "export default {};", "  export const a = 1", "import a from './a.js'", "import './a.js'", "import * as a from 'a'",
     "import{a}from'./a.js'", "import a, { b } from './a.js'", "x;\nexport { x };", "export async function f() {}", "export default{}",
+    "throw new Error('at start'); export {}", "class A {} export { A };",
   ]) assert.ok(isModule(text), text);
   for (const text of [
     "addEventListener('fetch', () => {})", "import('./a.js')", "import.meta", "exports.a = 1", "const s = 'export default'",

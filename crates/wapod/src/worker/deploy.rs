@@ -340,8 +340,11 @@ impl Worker {
             NotReady::Failed(reason) => {
                 AppError::NotReplaced(format!("{reason}{}", last_words(app)))
             }
-            NotReady::Missing(what) => AppError::NotReplaced(format!(
-                "lacks something that the old one has ({what}); remove the old one first if that is meant"
+            NotReady::Starting(_) => {
+                AppError::NotReplaced("has not returned from its first poll yet".to_owned())
+            }
+            NotReady::Missing { what, .. } => AppError::NotReplaced(format!(
+                "{what}, and the old one does; remove the old one first if that is meant"
             )),
         };
         ready.map_err(failed)?;
@@ -492,6 +495,6 @@ async fn first_poll(app: &App, instances: &[Arc<Instance>]) -> Result<(), AppErr
     let polled = Expected::first_poll();
     match polled.wait(app, instances, deadline).await {
         Err(NotReady::Failed(reason)) => Err(AppError::DidNotStart(reason)),
-        Ok(()) | Err(NotReady::Missing(_)) => Ok(()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -145,7 +145,7 @@ impl Worker {
                 stop_now(app, &started).await;
                 (failure.or(Some(AppError::DidNotStart(reason))), None)
             }
-            Err(NotReady::Missing(what)) => (failure, Some(what)),
+            Err(later) => (failure, Some(later.to_string())),
             Ok(()) => (failure, None),
         };
         let now = app.standing_count();

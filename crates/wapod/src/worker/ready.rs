@@ -7,6 +7,7 @@
 //! waits for.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -82,25 +83,25 @@ impl Offers {
         common.unwrap_or_default()
     }
 
-    /// What of this is missing in the other one, in words.
+    /// What of this the other one does not do, in words that follow its name.
     fn missing_in(&self, other: &Self) -> Option<String> {
         let mut missing = Vec::new();
         if self.takes_http && !other.takes_http {
-            missing.push("takes HTTP requests: not yet".to_owned());
+            missing.push("answers no HTTP requests".to_owned());
         }
         if self.takes_queries && !other.takes_queries {
-            missing.push("takes queries: not yet".to_owned());
+            missing.push("answers no queries".to_owned());
         }
         for address in self.addresses.difference(&other.addresses) {
-            missing.push(format!("listens on {address}: not yet"));
+            missing.push(format!("does not listen on {address}"));
         }
         for address in self.udp.difference(&other.udp) {
-            missing.push(format!("listens on {address}, UDP: not yet"));
+            missing.push(format!("does not listen on {address}, UDP"));
         }
         for name in self.names.difference(&other.names) {
-            missing.push(format!("serves {name} by TLS: not yet"));
+            missing.push(format!("does not serve {name} by TLS"));
         }
-        (!missing.is_empty()).then(|| missing.join(", "))
+        (!missing.is_empty()).then(|| missing.join(" and "))
     }
 }
 
@@ -115,8 +116,30 @@ fn in_one_form(name: &Arc<str>) -> Arc<str> {
 pub(super) enum NotReady {
     /// One of them ended.
     Failed(ExitReason),
-    /// This is missing.
-    Missing(String),
+    /// The first poll of one has not returned yet.
+    Starting(u64),
+    /// They do not do what others do or did, in words that follow the name of the
+    /// instance, or of the app.
+    Missing { instance: Option<u64>, what: String },
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(reason) => write!(f, "{reason}"),
+            Self::Starting(id) => {
+                write!(f, "the first poll of instance {id} has not returned yet")
+            }
+            Self::Missing {
+                instance: Some(id),
+                what,
+            } => write!(f, "instance {id} {what}"),
+            Self::Missing {
+                instance: None,
+                what,
+            } => write!(f, "it {what}"),
+        }
+    }
 }
 
 /// What is expected of new instances.
@@ -162,10 +185,8 @@ impl Expected {
 
     /// Whether the new instances of an app are ready.
     fn judge(&self, app: &App, new: &[Arc<Instance>]) -> Result<(), NotReady> {
-        let missing = |one: &Instance, what: &str| {
-            NotReady::Missing(format!("instance {}: {what}", one.handle().id().0))
-        };
         for one in new {
+            let id = one.handle().id().0;
             let status = one.status().clone();
             let crash = match &status.phase {
                 Phase::Ended(reason) | Phase::Waiting(reason) if !reason.is_success() => {
@@ -181,12 +202,13 @@ impl Expected {
                     return Err(NotReady::Failed(reason));
                 }
                 (_, Phase::Starting) => {
-                    return Err(missing(one, "its first poll has not returned yet"));
+                    return Err(NotReady::Starting(id));
                 }
                 (_, Phase::Running) => {
                     let offers = Offers::of(app, &status);
                     if let Some(what) = self.each.missing_in(&offers) {
-                        return Err(missing(one, &what));
+                        let instance = Some(id);
+                        return Err(NotReady::Missing { instance, what });
                     }
                 }
                 // What has ended offers nothing; whether others do is seen below.
@@ -195,7 +217,10 @@ impl Expected {
         }
         let offers = Offers::together(app, &app.instances());
         match self.together.missing_in(&offers) {
-            Some(what) => Err(NotReady::Missing(what)),
+            Some(what) => Err(NotReady::Missing {
+                instance: None,
+                what,
+            }),
             None => Ok(()),
         }
     }
@@ -204,7 +229,7 @@ impl Expected {
     ///
     /// # Errors
     ///
-    /// [`NotReady::Failed`] at once, what is missing at the deadline.
+    /// [`NotReady::Failed`] at once, others at the deadline.
     pub(super) async fn wait(
         &self,
         app: &App,
@@ -215,12 +240,12 @@ impl Expected {
             let mut changed = pin!(app.changed.notified());
             changed.as_mut().enable();
             match self.judge(app, new) {
-                Err(missing @ NotReady::Missing(_)) => {
+                verdict @ (Ok(()) | Err(NotReady::Failed(_))) => return verdict,
+                later => {
                     if timeout_at(deadline, changed).await.is_err() {
-                        return Err(missing);
+                        return later;
                     }
                 }
-                verdict => return verdict,
             }
         }
     }

@@ -5,7 +5,7 @@
 //     curl http://127.0.0.1:8100/drink
 //
 // Deployed, what was stored is there after a restart of the program and of the worker. The values are encrypted with a
-// secret that only this app can derive.
+// secret that only this app can derive. Both belong to this very code: a changed version begins empty, with another secret.
 
 const BYTES_MAX = 60_000;
 

@@ -12,44 +12,47 @@ const MEMORY_MIN = 128 * 1024;
 // What `Wapo.run` allows when it is not told.
 const RUN = { timeLimit: 120_000, gasLimit: 100_000, memoryLimit: 128 * 1024 * 1024, polyfills: ["nodejs"] };
 
-function list(value, name) {
-  if (!Array.isArray(value)) throw new TypeError(`isolateEval: ${name} is a list`);
+// What `Wapo.run` may be told. A name with a mistake would be a limit that is none.
+const OPTIONS = ["args", "env", "polyfills", "network", "timeLimit", "cpuLimit", "memoryLimit", "gasLimit"];
+
+function list(caller, value, name) {
+  if (!Array.isArray(value)) throw new TypeError(`${caller}: ${name} is a list`);
   return value.map(String);
 }
 
-function limit(value, name, least) {
+function limit(caller, value, name, least) {
   if (value === undefined || value === null) return null;
   const number = Number(value);
-  if (!(number >= least)) throw new RangeError(`isolateEval: ${name} is ${value}, and ${least} is the least`);
+  if (!(number >= least)) throw new RangeError(`${caller}: ${name} is ${value}, and ${least} is the least`);
   return number;
 }
 
-function network(value) {
+function network(caller, value) {
   if (value === undefined || value === null) return false;
-  return typeof value === "boolean" ? value : list(value, "network");
+  return typeof value === "boolean" ? value : list(caller, value, "network");
 }
 
 // Calls back with one list: error or null, output, `serializedScriptOutput` or null, `scriptLogs` or null.
 export function isolateEval(wish, callback) {
   callable(callback, "isolateEval");
-  return start(wish, false, callback);
+  return start("isolateEval", wish, false, callback);
 }
 
-function start(wish, keepsLogs, callback) {
+function start(caller, wish, keepsLogs, callback) {
   const { scripts, args, env, polyfills, gasLimit, memoryLimit, timeLimit, cpuLimit } = wish;
-  if (env === null || typeof env !== "object") throw new TypeError("isolateEval: env is an object");
-  for (const flavour of list(polyfills, "polyfills")) {
-    if (!FLAVOURS.includes(flavour)) throw new TypeError(`isolateEval: polyfills are ${FLAVOURS.join(", ")}, not ${flavour}`);
+  if (env === null || typeof env !== "object") throw new TypeError(`${caller}: env is an object`);
+  for (const flavour of list(caller, polyfills, "polyfills")) {
+    if (!FLAVOURS.includes(flavour)) throw new TypeError(`${caller}: polyfills are ${FLAVOURS.join(", ")}, not ${flavour}`);
   }
   const close = native.isolates.start({
-    scripts: list(scripts, "scripts"),
-    args: list(args, "args"),
+    scripts: list(caller, scripts, "scripts"),
+    args: list(caller, args, "args"),
     env: Object.entries(env).flatMap(([name, value]) => [name, String(value)]),
-    network: network(wish.network),
-    gas: limit(gasLimit, "gasLimit", 0),
-    memory: limit(memoryLimit, "memoryLimit", MEMORY_MIN),
-    time: limit(timeLimit, "timeLimit", 0),
-    cpu: limit(cpuLimit, "cpuLimit", 0),
+    network: network(caller, wish.network),
+    gas: limit(caller, gasLimit, "gasLimit", 0),
+    memory: limit(caller, memoryLimit, "memoryLimit", MEMORY_MIN),
+    time: limit(caller, timeLimit, "timeLimit", 0),
+    cpu: limit(caller, cpuLimit, "cpuLimit", 0),
     keepsLogs,
   }, (error, record, serialized, logs) => {
     over(id);
@@ -71,9 +74,11 @@ export function run(code, options = undefined) {
   const settle = (error, value, logs) => resolve({ error, value, logs, isError: error !== null, isOk: error === null });
   try {
     const given = Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined));
+    const unknown = Object.keys(given).find((name) => !OPTIONS.includes(name));
+    if (unknown !== undefined) throw new TypeError(`Wapo.run: there is no option ${unknown}; there are ${OPTIONS.join(", ")}`);
     const keepsLogs = native.worker.env().WAPO_BUFFERED_LOGS !== "disabled";
     const scripts = Array.isArray(code) ? code : [bytesOf(code) ? new TextDecoder().decode(code) : code];
-    start({ args: [], env: {}, ...RUN, ...given, scripts }, keepsLogs, ([error, output, , logs]) => {
+    start("Wapo.run", { args: [], env: {}, ...RUN, ...given, scripts }, keepsLogs, ([error, output, , logs]) => {
       let lines = [];
       try {
         if (logs !== null) lines = JSON.parse(logs);

@@ -30,6 +30,7 @@ function timer(set, isOnce) {
 }
 
 function print(level, values, { depth = 5 } = {}) {
+  if (!Array.isArray(values)) throw new TypeError("Wapo.print: expected a level and a list of values; console.log takes values as they are");
   const text = values.map((value) => (typeof value === "string" ? value : inspect(value, { depth }))).join(" ");
   native.log.print(level, text);
 }

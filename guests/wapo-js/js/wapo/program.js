@@ -1,7 +1,7 @@
 // How classic scripts of Wapo 0.x hand over what they made: `module.exports`, `scriptOutput`. Programs emit it as their output;
 // isolates give it to their creator.
 import native from "wapo:native";
-import { serialize } from "../web/clone.js";
+import { serialize, serializeData } from "../web/clone.js";
 
 const isText = (value) => typeof value === "string" || typeof value === "number" || value instanceof Uint8Array;
 
@@ -42,9 +42,9 @@ export function outcome() {
 function records(output, serialized) {
   if (typeof output === "function" || typeof output === "symbol") return serialize(undefined, []).root;
   try {
-    return serialize(output, []).root;
+    return serializeData(output).root;
   } catch (error) {
-    // With Wapo 0.x functions within an object were left out; here they are when there is no other way.
+    // What else has no clone came as text with Wapo 0.x; here it does when there is no other way.
     if (serialized === null || error?.name !== "DataCloneError") throw error;
     return serialize(JSON.parse(serialized).output, []).root;
   }

@@ -4,6 +4,9 @@ export class SocketError extends TypeError {
   constructor(message, options = undefined) {
     super(message, options);
     this.code = options?.code ?? "failed";
+    // Frames of the platform tell the program's author nothing.
+    const stack = String(this.stack ?? "").split("\n").filter((line) => !line.includes("wapo:boot/")).join("\n");
+    Object.defineProperty(this, "stack", { value: /^\s*at (?!.*\(native\)$)/m.test(stack) ? stack : "", writable: true, configurable: true });
   }
 }
 Object.defineProperty(SocketError, "name", { value: "SocketError", configurable: true });

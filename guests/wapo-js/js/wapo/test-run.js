@@ -4,6 +4,7 @@
 // the engine, one that never answers is left behind; the others go on either way.
 import native from "wapo:native";
 import { ownFrames, safeInspect } from "../web/inspect.js";
+import { isInterrupted } from "../web/report.js";
 import * as assert from "./assert.js";
 import { whenLoaded } from "./loaded.js";
 import * as session from "./session.js";
@@ -38,6 +39,8 @@ export class Entry {
     // Ends a running test with a failure.
     this.stop = null;
     this.budget = null;
+    // The first error of a running test that nobody caught.
+    this.loose = null;
     this.subtests = Promise.resolve();
     this.failedInside = 0;
     this.mock = null;
@@ -113,15 +116,15 @@ export function begin() {
 
 function uncaught(event, error) {
   event.preventDefault();
+  // The budget that has ended says it better.
   if (isInterrupted(error)) return;
   const test = running.at(-1);
-  if (test?.stop) test.stop(error);
-  else strays.push(error);
+  if (test === undefined) return void strays.push(error);
+  // Its function may have come to its end already: then it fails all the same.
+  test.loose ??= { error };
+  test.stop?.(error);
 }
 const strays = [];
-
-// What the engine throws where it stops a script: the budget that has ended says it better.
-const isInterrupted = (error) => error?.name === "InternalError" && error.message === "interrupted";
 
 let isStarted = false;
 
@@ -209,6 +212,7 @@ async function runTest(test, limit) {
     const late = [await hooks(test, "after", context)];
     for (const outer of outwards(test.parent)) late.push(await hooks(outer, "afterEach", context));
     for (const outcome of late) broken ??= outcome;
+    broken ??= test.loose;
   } finally {
     running.splice(running.indexOf(test), 1);
     test.isOver = true;

@@ -38,9 +38,24 @@ export function transferList(transfer, where) {
   return transfer === undefined ? [] : sequence(transfer, (x) => x, `${where} transfer`);
 }
 
+// What is known of a graph while its records are made.
+class Memory extends Map {
+  // Members that have no clone and are left out; a clone has none.
+  isOmitted = (member) => false;
+}
+
+const isCode = (member) => typeof member === "function" || typeof member === "symbol";
+
+// As serialize(), without the functions and symbols among the members of objects, lists, maps and sets.
+export function serializeData(value) {
+  const memory = new Memory();
+  memory.isOmitted = isCode;
+  return { root: write(value, memory), slots: [] };
+}
+
 // { root, moved }: records, and what was moved in the order of the list.
 export function serialize(value, transfer) {
-  const memory = new Map();
+  const memory = new Memory();
   const slots = transfer.map((item) => {
     if (!isObject(item) || !movable(item)) throw refuse("What is in the transfer list");
     if (memory.has(item)) throw refuse("A transfer list that names an object twice");
@@ -112,7 +127,9 @@ function writeObject(value, memory) {
   const record = { kind: "object", array, length: array ? value.length : 0, members: [] };
   memory.set(value, record);
   for (const key of Object.keys(value)) {
-    if (Object.hasOwn(value, key)) record.members.push(key, write(value[key], memory));
+    if (!Object.hasOwn(value, key)) continue;
+    const member = value[key];
+    if (!memory.isOmitted(member)) record.members.push(key, write(member, memory));
   }
   return record;
 }
@@ -147,14 +164,14 @@ function writeContainer(value, memory) {
     const pairs = [];
     Map.prototype.forEach.call(value, (v, k) => pairs.push([k, v]));
     const record = put({ kind: "map", pairs: [] });
-    for (const [k, v] of pairs) record.pairs.push([write(k, memory), write(v, memory)]);
+    for (const [k, v] of pairs) if (!memory.isOmitted(k) && !memory.isOmitted(v)) record.pairs.push([write(k, memory), write(v, memory)]);
     return record;
   }
   if (takes(setSize, value)) {
     const items = [];
     Set.prototype.forEach.call(value, (v) => items.push(v));
     const record = put({ kind: "set", items: [] });
-    for (const v of items) record.items.push(write(v, memory));
+    for (const v of items) if (!memory.isOmitted(v)) record.items.push(write(v, memory));
     return record;
   }
   if (Error.isError ? Error.isError(value) : value instanceof Error) return writeError(value, put, memory);
@@ -182,7 +199,7 @@ function writeError(value, put, memory) {
     kind: "error", name: Object.hasOwn(ERRORS, `${name}`) ? `${name}` : "Error", message: message && `${message.value}`,
     stack: typeof stack?.value === "string" ? stack.value : undefined, cause: undefined,
   });
-  if (cause) record.cause = write(cause.value, memory);
+  if (cause && !memory.isOmitted(cause.value)) record.cause = write(cause.value, memory);
   return record;
 }
 

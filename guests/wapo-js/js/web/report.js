@@ -4,15 +4,37 @@ import native from "wapo:native";
 import { ErrorEvent, PromiseRejectionEvent } from "./event.js";
 import { fire, hasListeners, hooks } from "./event-target.js";
 import { ownFrames, safeInspect } from "./inspect.js";
-import { need } from "./idl.js";
+import { isObject, need } from "./idl.js";
 
 const LEVEL_ERROR = 4;
 // Characters of a stack in which its first place is looked for.
 const PLACE_MAX = 2000;
 let reporting = false;
 
+// What the engine throws where it stops a script.
+export const isInterrupted = (error) => error instanceof Error && error.name === "InternalError" && error.message === "interrupted";
+
+// Which limit is over, of a program that was stopped; else undefined. Of isolates their creator is told.
+function limitOf(value) {
+  try {
+    return isInterrupted(value) && !native.isolate ? native.budget.spent() : undefined;
+  } catch { /* a value that fights back is none of the engine's */ }
+  return undefined;
+}
+
+// The text of what was thrown, where the engine's own does not tell enough or too much: which limit is over, what an object is
+// that is no error, a stack without frames of the platform. Else undefined. Never throws.
+export function words(value) {
+  try {
+    if (!isObject(value)) return undefined;
+    if (!(value instanceof Error)) return safeInspect(value);
+    return limitOf(value) ?? `${value}\n${ownFrames(`${value.stack ?? ""}`.trimEnd())}`.trimEnd();
+  } catch { /* a value that fights back: the engine's words */ }
+  return undefined;
+}
+
 function print(prefix, value) {
-  const text = safeInspect(value);
+  const text = limitOf(value) ?? safeInspect(value);
   native.isolate?.failed(text);
   native.log.message(LEVEL_ERROR, `${prefix}${text}`);
 }

@@ -103,6 +103,17 @@ impl Account {
         self.limit
     }
 
+    /// That the time is used up, in words for the log; `None` where there is no limit.
+    pub(crate) fn spent_words(&self) -> Option<String> {
+        let is_limited = self.limit < Duration::MAX;
+        let milliseconds = is_limited.then(|| self.limit.as_millis())?;
+        let words = format!("{milliseconds} ms of processor time are used up");
+        Some(match self.limit == cpu_limit() {
+            true => format!("{words} ({CPU_LIMIT_VARIABLE})"),
+            false => words,
+        })
+    }
+
     /// Has something be done when the time is used up.
     pub(crate) fn on_over(&self, action: impl Fn() + 'static) {
         self.is_of_request.set(true);

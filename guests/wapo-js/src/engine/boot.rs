@@ -56,6 +56,8 @@ pub(crate) struct Hooks {
     pub(crate) rejection: Persistent<Function<'static>>,
     /// `report(error)`: an exception that nobody caught.
     pub(crate) report: Persistent<Function<'static>>,
+    /// `words(thrown)`: better words than the engine's own, or undefined.
+    pub(crate) words: Persistent<Function<'static>>,
     /// `isServing(handler)`: whether requests have somebody to answer them.
     pub(crate) is_serving: Persistent<Function<'static>>,
     /// `callModuleEntry()`: a promise; what the convention of scripts calls.
@@ -194,6 +196,7 @@ fn run(ctx: &Ctx<'_>) -> rquickjs::Result<Hooks> {
         dispatch: hook("dispatch")?,
         rejection: hook("rejection")?,
         report: hook("report")?,
+        words: hook("words")?,
         is_serving: hook("isServing")?,
         call_module_entry: hook("callModuleEntry")?,
         begin: hook("begin")?,

@@ -156,7 +156,7 @@ pub(crate) fn exception(ctx: &Ctx<'_>) {
 
 /// A text for a thrown value: message, and the stack where there is one.
 pub(crate) fn describe<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {
-    let all = text_of(ctx, thrown);
+    let all = words(ctx, thrown).unwrap_or_else(|| text_of(ctx, thrown));
     beginning(&all)
 }
 
@@ -166,6 +166,15 @@ fn beginning(all: &str) -> String {
         Some((end, _)) => format!("{}…", &all[..end]),
         None => all.to_owned(),
     }
+}
+
+/// What the boot code says of it, if it has better words.
+fn words<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> Option<String> {
+    let engine = Engine::of(ctx)?;
+    let words = engine.hook(ctx, |hooks| &hooks.words);
+    let words = words.and_then(|words| words.call::<_, Value<'js>>((thrown.clone(),)));
+    let words = words.catch(ctx).ok()?.into_string()?;
+    text(&words).ok()
 }
 
 fn text_of<'js>(ctx: &Ctx<'js>, thrown: &Value<'js>) -> String {

@@ -14,11 +14,12 @@ use rquickjs::{Class, Ctx, Function, JsLifetime, Object, Persistent};
 use crate::engine::{Account, Engine, Task, WeakEngine, cpu_limit, limit_polls, report};
 
 /// `open(milliseconds, over)` gives a budget; `soon(function)` runs a function at
-/// nobody's cost.
+/// nobody's cost; `spent()` says what the script that runs has used up.
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let area = Object::new(ctx.clone())?;
     area.set("open", Func::from(open))?;
     area.set("soon", Func::from(soon))?;
+    area.set("spent", Func::from(spent))?;
     Ok(area)
 }
 
@@ -126,6 +127,11 @@ fn open<'js>(
         poll_before,
     };
     Class::instance(ctx, budget)
+}
+
+/// What was used up when the script was stopped that runs: words for the log.
+fn spent(ctx: Ctx<'_>) -> Option<String> {
+    Engine::of(&ctx)?.clock().current()?.spent_words()
 }
 
 fn soon<'js>(ctx: Ctx<'js>, function: Function<'js>) {

@@ -39,6 +39,9 @@ const VALUES = {
   symbol: ["Symbol('s')", (v) => v === undefined],
   function: ["(() => 1)", (v) => v === undefined],
   methods: ["({ a: 1, f() {} })", (v) => v.a === 1 && v.f === undefined],
+  methodsBesideOthers: ["({ d: new Date(5), m: new Map([[1, 2], [3, () => 1]]), s: new Set([4, () => 1]), f: () => 1, [Symbol.iterator]: 1, x: Symbol('s') })",
+    (v) => v.d.getTime() === 5 && v.m.get(1) === 2 && v.m.size === 1 && v.s.size === 1 && !("f" in v) && !("x" in v)],
+  functionsOfList: ["[1, () => 1, new Date(5)]", (v) => v.length === 3 && v[1] === undefined && v[2].getTime() === 5],
 };
 
 const areas = {
@@ -72,6 +75,9 @@ const areas = {
     equal("place", /<script>:2:/.test(await errorOf("\n  throw new Error('here')")), true);
     const refused = await Wapo.run("1", { polyfills: ["deno"] });
     equal("run never rejects", [refused.isError, /nodejs/.test(refused.error)], [true, true]);
+    equal("an option with a mistake", /^TypeError: Wapo.run: there is no option timelimit; .*timeLimit/.test(await errorOf("1", { timelimit: 5 })), true);
+    equal("a limit with a mistake", await errorOf("1", { timeLimit: "soon" }), "RangeError: Wapo.run: timeLimit is soon, and 0 is the least");
+    equal("a list with a mistake", await errorOf("1", { args: "a" }), "TypeError: Wapo.run: args is a list");
   },
 
   async surroundings(equal) {

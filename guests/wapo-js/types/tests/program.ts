@@ -1,5 +1,13 @@
 // Programs as people write them, and mistakes that the compiler must find. Checked by `cargo xtask types`; never run.
 
+import page from "./page.html" with { type: "text" };
+import style from "./style.css" with { type: "text" };
+import roots from "./roots.pem" with { type: "text" };
+
+const texts: string[] = [page, style, roots];
+// @ts-expect-error a page is text
+const wrongPage: number = page;
+
 export default {
   async fetch(request, env, ctx) {
     ctx.waitUntil(Promise.resolve());

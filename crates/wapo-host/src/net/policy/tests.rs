@@ -132,7 +132,7 @@ fn the_workers_own_ports_need_a_rule_with_the_port() {
     assert!(!allows(&named, "127.0.0.1:8002"));
     let denied = rules(&["*"]).check_name("127.0.0.1", 8001);
     let text = denied.expect_err("no port").to_string();
-    assert!(text.contains("--allow-egress 127.0.0.1:8001"), "{text}");
+    assert!(text.contains("(--allow-egress 127.0.0.1:8001)"), "{text}");
 }
 
 #[test]

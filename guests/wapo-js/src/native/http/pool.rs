@@ -68,7 +68,12 @@ impl Connection {
     /// The server cannot be reached, or must not be.
     pub(super) async fn open(key: &Key) -> Result<Self, Failure> {
         let failed = |error: &dyn fmt::Display| {
-            Failure::type_error(format!("cannot connect to {key}: {error}"))
+            let error = error.to_string();
+            // The host says it itself where it knows the address.
+            Failure::type_error(match error.starts_with("cannot connect to ") {
+                true => error,
+                false => format!("cannot connect to {key}: {error}"),
+            })
         };
         let stream = match key.is_tls {
             true => wapo::net::connect_tls(&key.host, key.port).await,
