@@ -201,8 +201,8 @@ async fn a_failed_test_of_a_bundle_shows_its_line() {
     let said = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for part in [
-        "ids.test.js:6:",
-        ">    6 |   assert.strictEqual(nanoid(), 1);",
+        "ids.test.js:5:",
+        ">    5 |   assert.strictEqual(nanoid(), 1);",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }
