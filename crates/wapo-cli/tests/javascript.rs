@@ -188,6 +188,11 @@ async fn what_is_wrong_with_a_program_is_said_with_its_place() {
             assert!(refused.contains(part), "{name}: {refused}");
         }
     }
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_folder_is_said() {
+    let folder = tempfile::tempdir().expect("folder");
     write(folder.path(), "no-main/package.json", "{}");
     let refused = refusal(folder.path(), "no-main").await;
     assert!(refused.contains("\"main\""), "{refused}");
