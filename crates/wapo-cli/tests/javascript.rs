@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::place::Place;
 use support::running::Running;
-use support::{ANY_PORT, PATIENCE, get, output, text, write};
+use support::{ANY_PORT, PATIENCE, answer_at, get, output, text, write};
 
 /// Answers with its text and the path that it was asked for.
 const HELLO: &str = "export default { fetch: (request) => new Response('hello ' + new URL(request.url).pathname) };\n";
@@ -272,23 +272,6 @@ async fn an_error_of_a_program_is_told_in_words_of_javascript() {
 }
 
 #[tokio::test]
-async fn a_request_that_computes_for_too_long_is_told_with_the_limit() {
-    let folder = tempfile::tempdir().expect("folder");
-    write(
-        folder.path(),
-        "app.js",
-        "export default { async fetch() { for (;;); } };",
-    );
-    let limit = ["--env", "WAPO_JS_REQUEST_CPU_MS=300", "app.js"];
-    let (running, address) = run(folder.path(), &limit).await;
-    let answer = get(&address, "/").await;
-    assert!(answer.contains("HTTP/1.1 500"), "{answer}");
-    running
-        .said("300 ms of processor time are used up (WAPO_JS_REQUEST_CPU_MS)")
-        .await;
-}
-
-#[tokio::test]
 async fn settings_of_a_project_hold_when_it_is_run() {
     let folder = tempfile::tempdir().expect("folder");
     let package = r#"{ "main": "app.js", "type": "module",
@@ -400,71 +383,6 @@ async fn a_program_serves_from_its_first_listener_to_its_last() {
 fn plain_engine() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     root.join("guests/target/wapo-js/wasm32-wasip1/release/wapo-js.wasm")
-}
-
-#[tokio::test]
-async fn a_request_that_the_engine_cannot_stop_costs_one_instance_and_not_the_session() {
-    let folder = tempfile::tempdir().expect("folder");
-    // One step of the engine that takes minutes.
-    let program = "let asked = 0;
-        export default {
-            fetch: (request) => {
-                asked += 1;
-                if (request.url.endsWith('/endless')) return new Response(new Array(2 ** 32 - 1).join());
-                return new Response('asked ' + asked);
-            },
-        };";
-    write(folder.path(), "app.js", program);
-    let limit = ["app.js", "--env", "WAPO_JS_REQUEST_CPU_MS=100"];
-    let (running, address) = run(folder.path(), &limit).await;
-    assert!(get(&address, "/one").await.contains("asked 1"));
-    let answer = get(&address, "/endless").await;
-    assert!(answer.contains("HTTP/1.1 503 "), "{answer}");
-    assert!(get(&address, "/first").await.contains("asked 1"));
-    running.interrupt().await;
-    assert_eq!(running.ended().await, Some(0));
-}
-
-#[tokio::test]
-async fn a_request_without_memory_costs_itself_and_not_the_instance() {
-    let folder = tempfile::tempdir().expect("folder");
-    let program = "let asked = 0;
-        const hungry = {
-            codecs() { for (const all = [];;) all.push(new CompressionStream('gzip')); },
-            text() { throw new Error('x'.repeat(30 * 2 ** 20)); },
-            url() { new URL('data:' + 'x'.repeat(60 * 2 ** 20)); },
-            objects() { for (const all = [];;) all.push({ all }); },
-            async bomb() {
-                const zeros = new Uint8Array(1024 * 1024);
-                const source = new ReadableStream({ pull: (to) => to.enqueue(zeros) });
-                const there = new CompressionStream('gzip'), back = new DecompressionStream('gzip');
-                await new Response(source.pipeThrough(there).pipeThrough(back)).text();
-            },
-        };
-        export default {
-            async fetch(request) {
-                asked += 1;
-                await hungry[new URL(request.url).pathname.slice(1)]?.();
-                return new Response('asked ' + asked);
-            },
-        };";
-    write(folder.path(), "app.js", program);
-    let (running, address) = run(folder.path(), &["app.js", "--memory", "64m"]).await;
-    for (before, path) in ["codecs", "text", "url", "objects", "bomb"]
-        .iter()
-        .enumerate()
-    {
-        let answer = get(&address, &format!("/{path}")).await;
-        assert!(answer.contains("HTTP/1.1 500 "), "{path}: {answer}");
-        let answer = get(&address, "/").await;
-        let asked = format!("asked {}", 2 * (before + 1));
-        assert!(
-            answer.contains(&asked),
-            "the same instance after {path}: {answer}"
-        );
-    }
-    running.interrupt().await;
-    assert_eq!(running.ended().await, Some(0));
 }
 
 #[tokio::test]
@@ -627,52 +545,4 @@ async fn settings_stand_in_package_json() {
         (&report["label"], &report["state"]),
         (&"shop".into(), &"running".into())
     );
-}
-
-#[tokio::test]
-async fn a_client_that_leaves_takes_its_place_with_it() {
-    use tokio::io::AsyncWriteExt as _;
-    let place = Place::new().await;
-    let program = "const waiting = [];
-        export default {
-            fetch(request) {
-                if (!request.url.endsWith('/wait')) return new Response('waiting ' + waiting.length);
-                return new Promise((resolve) => waiting.push(resolve));
-            },
-        };";
-    write(place.folder.path(), "app.js", program);
-    let quota = ["deploy", "app.js", "--quota", "requests=2"];
-    let deployed = place.json(&quota).await;
-    let gateway = place.worker.user_address().to_string();
-    let url = deployed["urls"][1].as_str().expect("a URL");
-    let path = &url[url.find("/app/").expect("a path")..];
-    for round in 1..=3 {
-        for _ in 0..2 {
-            let client = tokio::net::TcpStream::connect(&gateway).await;
-            let mut client = client.expect("a connection");
-            let request = format!("GET {path}wait HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
-            let sent = client.write_all(request.as_bytes()).await;
-            sent.expect("sent");
-            // Long enough for the program to have it in hand.
-            tokio::time::sleep(Duration::from_millis(300)).await;
-        }
-        let answer = answer_at(&gateway, path, "waiting").await;
-        assert!(
-            answer.contains(&format!("waiting {}", 2 * round)),
-            "{answer}"
-        );
-    }
-}
-
-/// The same for a path.
-async fn answer_at(address: &str, path: &str, part: &str) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let answer = get(address, path).await;
-        if answer.contains(part) {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "no {part} in {answer}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
 }

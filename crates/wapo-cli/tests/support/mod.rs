@@ -11,7 +11,7 @@ pub(crate) mod running;
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -110,4 +110,17 @@ pub(crate) async fn get(address: &str, path: &str) -> String {
     };
     let answer = tokio::time::timeout(PATIENCE, exchange).await;
     answer.expect("an answer in time").unwrap_or_default()
+}
+
+/// Asks for a path until the answer has `part`.
+pub(crate) async fn answer_at(address: &str, path: &str, part: &str) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = get(address, path).await;
+        if answer.contains(part) {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "no {part} in {answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
