@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use support::place::Place;
 use support::running::Running;
-use support::{ANY_PORT, PATIENCE, answer_at, get, output, text, write};
+use support::{ANY_PORT, answer_at, get, output, text, write};
 
 /// Answers with its text and the path that it was asked for.
 const HELLO: &str = "export default { fetch: (request) => new Response('hello ' + new URL(request.url).pathname) };\n";
