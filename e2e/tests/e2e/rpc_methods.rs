@@ -209,6 +209,8 @@ async fn every_method_of_the_operator_works_in_both_encodings() {
         };
         let answer = call!(caller, "AppVisit", visit => AppVisitResponse);
         assert_eq!(answer.status, 200);
+        let bill = call!(caller, "UsageExport", UsageExportArgs::default() => UsageExportResponse);
+        assert_eq!(bill.pubkey.len(), 32);
         call!(caller, "AppRemove", Address::from(app) => Empty);
         call!(caller, "AppRemoveAll", Empty {} => Empty);
         call!(caller, "BlobRemove", blob.clone() => Empty);
