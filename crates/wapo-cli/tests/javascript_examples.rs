@@ -322,7 +322,12 @@ async fn what_a_deployed_example_stores_is_there_after_a_restart() {
 #[tokio::test]
 async fn typescript_app() {
     let (_running, address, _folder) = run("typescript-app", &[]).await;
-    assert!(get(&address, "/").await.contains("<title>Links</title>"));
+    // As its package.json says.
+    assert!(
+        get(&address, "/")
+            .await
+            .contains("<title>Short links</title>")
+    );
     let made = send(&address, "POST /links", "https://example.com/a").await;
     assert!(made.starts_with("HTTP/1.1 201"), "{made}");
     let location = made
