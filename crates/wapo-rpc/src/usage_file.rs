@@ -87,7 +87,7 @@ pub fn line(report: &ExportedReport) -> String {
 ///
 /// # Errors
 ///
-/// [`UsageFileError`] for anything that [`header`] and [`line`] do not write.
+/// [`UsageFileError`] for anything that [`header`] and [`line()`] do not write.
 pub fn read(bytes: &[u8]) -> Result<UsageFile, UsageFileError> {
     let at = |line: usize| {
         move |reason: &str| UsageFileError {
