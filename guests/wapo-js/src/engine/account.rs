@@ -106,7 +106,7 @@ impl Account {
     /// That the time is used up, in words for the log; `None` where there is no limit.
     pub(crate) fn spent_words(&self) -> Option<String> {
         let is_limited = self.limit < Duration::MAX;
-        let milliseconds = is_limited.then(|| self.limit.as_millis())?;
+        let milliseconds = is_limited.then_some(self.limit.as_millis())?;
         let words = format!("{milliseconds} ms of processor time are used up");
         Some(match self.limit == cpu_limit() {
             true => format!("{words} ({CPU_LIMIT_VARIABLE})"),
