@@ -4,8 +4,6 @@
 
 mod support;
 
-use std::time::Duration;
-
 use support::place::Place;
 use support::running::Running;
 use support::{ANY_PORT, answer_at, get, write};
@@ -88,26 +86,24 @@ async fn a_client_that_leaves_takes_its_place_with_it() {
             },
         };";
     write(place.folder.path(), "app.js", program);
-    let quota = ["deploy", "app.js", "--quota", "requests=2"];
+    // Two that wait, and one that asks how many do.
+    let quota = ["deploy", "app.js", "--quota", "requests=3"];
     let deployed = place.json(&quota).await;
     let gateway = place.worker.user_address().to_string();
     let url = deployed["urls"][1].as_str().expect("a URL");
     let path = &url[url.find("/app/").expect("a path")..];
     for round in 1..=3 {
+        let mut clients = Vec::new();
         for _ in 0..2 {
             let client = tokio::net::TcpStream::connect(&gateway).await;
             let mut client = client.expect("a connection");
             let request = format!("GET {path}wait HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
             let sent = client.write_all(request.as_bytes()).await;
             sent.expect("sent");
-            // Long enough for the program to have it in hand.
-            tokio::time::sleep(Duration::from_millis(300)).await;
+            clients.push(client);
         }
-        let answer = answer_at(&gateway, path, "waiting").await;
-        assert!(
-            answer.contains(&format!("waiting {}", 2 * round)),
-            "{answer}"
-        );
+        // Then the program has them in hand, and they leave.
+        answer_at(&gateway, path, &format!("waiting {}", 2 * round)).await;
     }
 }
 

@@ -61,8 +61,7 @@ impl ComputeClock {
             self.begin_poll();
             self.begin_step();
         }
-        let passed = wall_ns().saturating_sub(load(&self.step_begun_ns));
-        let known = load(&self.total_ns).saturating_add(passed.min(ns(HOG_STEP)));
+        let known = load(&self.total_ns).saturating_add(self.passed_ns());
         let told = known.max(load(&self.told_ns));
         self.told_ns.store(told, Ordering::Relaxed);
         told
@@ -127,11 +126,14 @@ impl ComputeClock {
         let begun = load(&self.step_begun_thread_ns);
         match (begun > 0).then(thread_time).flatten() {
             Some(now) => ns(now).saturating_sub(begun),
-            None => {
-                let passed = wall_ns().saturating_sub(load(&self.step_begun_ns));
-                passed.min(ns(HOG_STEP))
-            }
+            None => self.passed_ns(),
         }
+    }
+
+    /// Time since the step began, by the wall clock, up to a limit.
+    fn passed_ns(&self) -> u64 {
+        let passed = wall_ns().saturating_sub(load(&self.step_begun_ns));
+        passed.min(ns(HOG_STEP))
     }
 }
 

@@ -17,7 +17,7 @@ use rquickjs::allocator::Allocator;
 use rquickjs::{Ctx, qjs};
 
 use super::Engine;
-use super::spare::{given_back, has_spare, taken};
+use super::spare::has_spare;
 
 /// Bytes that all isolates of an instance may take together.
 ///
@@ -174,7 +174,6 @@ impl Heap {
             self.room.give_back(layout.size());
             return ptr::null_mut();
         };
-        taken(layout.size());
         let head = head.as_ptr().cast::<Head>();
         // SAFETY: there is room for the head, and the block begins behind it.
         unsafe {
@@ -246,7 +245,6 @@ unsafe impl Allocator for Heap {
             }
             let layout = Layout::from_size_align_unchecked(size + HEAD_BYTES, ALIGN);
             self.room.give_back(layout.size());
-            given_back(layout.size());
             dealloc(head.cast(), layout);
         }
     }
@@ -270,8 +268,6 @@ unsafe impl Allocator for Heap {
                 return ptr::null_mut();
             };
             self.room.give_back(old.size().saturating_sub(new.size()));
-            given_back(old.size());
-            taken(new.size());
             let head = head.as_ptr().cast::<Head>();
             (*head).size = new.size() - HEAD_BYTES;
             self.link(head);
@@ -298,7 +294,6 @@ impl Drop for Heap {
                 next = after;
                 let layout = Layout::from_size_align_unchecked(size + HEAD_BYTES, ALIGN);
                 self.room.give_back(layout.size());
-                given_back(layout.size());
                 dealloc(head.as_ptr().cast(), layout);
             }
         }

@@ -45,6 +45,12 @@ pub(crate) struct Stats {
     pub(crate) peak: usize,
 }
 
+/// Bytes allocated at present.
+pub(crate) fn allocated() -> usize {
+    // SAFETY: one thread, and nothing is allocated while this lasts.
+    unsafe { (*ALLOCATOR.0.get()).stats.current }
+}
+
 /// What is allocated. Begins a new spike.
 pub(crate) fn stats() -> Stats {
     // SAFETY: one thread, and nothing is allocated while this lasts.

@@ -88,7 +88,7 @@ impl Engine {
                 let engine = Self::new(Runtime::new_with_alloc(ProgramHeap::new())?, None)?;
                 boot::evaluate(&engine)?;
                 engine.0.runtime.run_gc();
-                let used = memory::stats().current;
+                let used = memory::allocated();
                 engine.0.runtime.set_gc_threshold(used + GARBAGE_BYTES);
                 Ok(prepared.insert(engine).clone())
             }
