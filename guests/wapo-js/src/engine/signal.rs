@@ -8,12 +8,27 @@ use std::task::{Context, Poll, Waker};
 
 /// Those who wait. Clones are the same signal.
 #[derive(Clone, Default)]
-pub(crate) struct Signal(Rc<RefCell<Vec<Waker>>>);
+pub(crate) struct Signal(Rc<RefCell<Waiting>>);
+
+#[derive(Default)]
+struct Waiting {
+    wakers: Vec<(Owner, Waker)>,
+    next_place: u64,
+}
+
+/// Whose a waker is. Two places of one task have the same waker and yet an entry each,
+/// as one may be given up before the other.
+#[derive(Clone, Copy, PartialEq)]
+enum Owner {
+    Task,
+    Place(u64),
+}
 
 impl Signal {
     /// Has all who wait look at their condition again.
     pub(crate) fn notify(&self) {
-        for waker in self.0.take() {
+        let wakers = std::mem::take(&mut self.0.borrow_mut().wakers);
+        for (_, waker) in wakers {
             waker.wake();
         }
     }
@@ -21,19 +36,19 @@ impl Signal {
     /// Has a task be woken by the next [`notify`](Self::notify). For tasks that live
     /// as long as the signal; others use [`poll`](Self::poll).
     pub(crate) fn register(&self, cx: &Context<'_>) {
-        let mut wakers = self.0.borrow_mut();
-        if !wakers.iter().any(|known| known.will_wake(cx.waker())) {
-            wakers.push(cx.waker().clone());
+        let wakers = &mut self.0.borrow_mut().wakers;
+        let is_known = |(owner, known): &(Owner, Waker)| {
+            *owner == Owner::Task && known.will_wake(cx.waker())
+        };
+        if !wakers.iter().any(is_known) {
+            wakers.push((Owner::Task, cx.waker().clone()));
         }
     }
 
     /// Polls now, whenever the signal is given, and whenever what is polled says so.
     /// Nothing of the task stays here afterwards.
     pub(crate) async fn poll<T>(&self, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
-        let mut place = Place {
-            signal: self,
-            waker: None,
-        };
+        let place = Place::new(self);
         poll_fn(|cx| {
             let outcome = poll(cx);
             if outcome.is_pending() {
@@ -54,24 +69,29 @@ impl Signal {
 /// A task's place among those who wait, given up when it is dropped.
 struct Place<'a> {
     signal: &'a Signal,
-    waker: Option<Waker>,
+    owner: Owner,
 }
 
-impl Place<'_> {
-    fn take(&mut self, cx: &Context<'_>) {
-        self.signal.register(cx);
-        match &mut self.waker {
-            Some(known) => known.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
+impl<'a> Place<'a> {
+    fn new(signal: &'a Signal) -> Self {
+        let mut waiting = signal.0.borrow_mut();
+        let owner = Owner::Place(waiting.next_place);
+        waiting.next_place += 1;
+        Self { signal, owner }
+    }
+
+    fn take(&self, cx: &Context<'_>) {
+        let wakers = &mut self.signal.0.borrow_mut().wakers;
+        match wakers.iter_mut().find(|(owner, _)| *owner == self.owner) {
+            Some((_, known)) => known.clone_from(cx.waker()),
+            None => wakers.push((self.owner, cx.waker().clone())),
         }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            let mut wakers = self.signal.0.borrow_mut();
-            wakers.retain(|known| !known.will_wake(&waker));
-        }
+        let wakers = &mut self.signal.0.borrow_mut().wakers;
+        wakers.retain(|(owner, _)| *owner != self.owner);
     }
 }
