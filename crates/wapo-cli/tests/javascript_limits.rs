@@ -4,9 +4,14 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+
 use support::place::Place;
 use support::running::Running;
-use support::{ANY_PORT, answer_at, get, write};
+use support::{ANY_PORT, PATIENCE, get, write};
 
 #[tokio::test]
 async fn a_request_that_the_engine_cannot_stop_costs_one_instance_and_not_the_session() {
@@ -76,7 +81,6 @@ async fn a_request_without_memory_costs_itself_and_not_the_instance() {
 
 #[tokio::test]
 async fn a_client_that_leaves_takes_its_place_with_it() {
-    use tokio::io::AsyncWriteExt as _;
     let place = Place::new().await;
     let program = "const waiting = [];
         export default {
@@ -92,18 +96,26 @@ async fn a_client_that_leaves_takes_its_place_with_it() {
     let gateway = place.worker.user_address().to_string();
     let url = deployed["urls"][1].as_str().expect("a URL");
     let path = &url[url.find("/app/").expect("a path")..];
+    let request = format!("GET {path}wait HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
     for round in 1..=3 {
-        let mut clients = Vec::new();
-        for _ in 0..2 {
-            let client = tokio::net::TcpStream::connect(&gateway).await;
-            let mut client = client.expect("a connection");
-            let request = format!("GET {path}wait HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
-            let sent = client.write_all(request.as_bytes()).await;
-            sent.expect("sent");
-            clients.push(client);
+        let all = format!("waiting {}", 2 * round);
+        let mut clients: Vec<TcpStream> = Vec::new();
+        let deadline = Instant::now() + PATIENCE;
+        // Until the program has both in hand. One that is answered was refused, as the
+        // places of the clients before are not free yet.
+        while !get(&gateway, path).await.contains(&all) {
+            assert!(Instant::now() < deadline, "no {all}");
+            clients.retain(|client| client.try_read(&mut [0]).is_err());
+            while clients.len() < 2 {
+                let client = TcpStream::connect(&gateway).await;
+                let mut client = client.expect("a connection");
+                let sent = client.write_all(request.as_bytes()).await;
+                sent.expect("sent");
+                clients.push(client);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        // Then the program has them in hand, and they leave.
-        answer_at(&gateway, path, &format!("waiting {}", 2 * round)).await;
+        // They leave.
     }
 }
 

@@ -3,6 +3,7 @@
 
 import { askInstances, confirm } from "./dialogs.js";
 import { h, setShown } from "./dom.js";
+import { whileLeaving } from "./quotas.js";
 import { call } from "./rpc.js";
 import { appByAddress, nameOf, refreshAfterChange, store } from "./store.js";
 import { toast, toastError } from "./toast.js";
@@ -73,7 +74,10 @@ async function remove(app) {
     isDanger: true,
   });
   if (!isSure) return;
-  const isRemoved = await act(app, `Could not remove ${name}`, `${name} is removed.`, () => call("AppRemove", { address: app.address }));
+  const isRemoved = await whileLeaving(app, (asking) => act(app, `Could not remove ${name}`, `${name} is removed.`, async () => {
+    await asking;
+    await call("AppRemove", { address: app.address });
+  }));
   if (isRemoved && location.hash.includes(app.address)) location.hash = "#/apps";
 }
 

@@ -10,8 +10,10 @@ import { toast } from "./toast.js";
 const PER_SECOND = ["bytes/s", "gas/s", "millicores"];
 
 let address = null;
-/** Whether the worker is being asked: its next answer is soon enough. */
-let isAsking = false;
+/** The question under way, if any: its answer is soon enough. Never fails. */
+let asking = null;
+/** Addresses of apps that are being removed: the worker may not know them any more. */
+const leaving = new Set();
 
 const cores = (value) => (Number(value) / 1000).toFixed(2);
 
@@ -50,19 +52,30 @@ function show(quotas) {
   setShown(byId("quotas-empty"), false);
 }
 
-/** Asks the worker for the quotas of the app that is shown, with each of its polls. */
-export async function updateQuotas(app) {
-  address = app.address;
-  if (isAsking) return;
-  isAsking = true;
+async function ask() {
   const asked = address;
   try {
     const { quotas } = await call("AppSettingsGet", { address: asked }, { timeoutMs: POLL_TIMEOUT_MS });
     if (asked === address) show(quotas);
   } catch {
     // The poll itself says what is wrong with the worker.
+  }
+}
+
+/** Asks the worker for the quotas of the app that is shown, with each of its polls. */
+export function updateQuotas(app) {
+  address = app.address;
+  if (leaving.has(address)) return;
+  asking ??= ask().finally(() => { asking = null; });
+}
+
+/** Removes an app by `work`, without a question about it from before that until after it. */
+export async function whileLeaving(app, work) {
+  leaving.add(app.address);
+  try {
+    return await work(asking);
   } finally {
-    isAsking = false;
+    leaving.delete(app.address);
   }
 }
 
