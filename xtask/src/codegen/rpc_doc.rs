@@ -10,19 +10,39 @@ const INTRODUCTION: &str = include_str!("rpc_introduction.md");
 const NEW_METHODS: &[&str] = &[
     "AppSettingsGet",
     "AppSettingsSet",
+    "AppVisit",
     "SecretSet",
     "SecretRemove",
+    "DomainAdd",
+    "DomainRemove",
+    "UsageExport",
+    "WorkerEvidence",
+    "AppEvidence",
+    "RotateKeys",
 ];
 /// Messages that Wapo 0.x does not have.
 const NEW_MESSAGES: &[&str] = &[
+    "AppEgressRules",
+    "AppEvidenceArgs",
     "AppSettings",
     "AppSettingsResponse",
     "AppSettingsSetArgs",
     "AppUsage",
+    "AppVisitArgs",
+    "AppVisitResponse",
+    "Budget",
+    "DomainAddArgs",
+    "DomainRemoveArgs",
+    "Evidence",
     "InstanceInfo",
     "Quota",
-    "SecretSetArgs",
+    "RotateKeysArgs",
+    "RotateKeysResponse",
     "SecretRemoveArgs",
+    "SecretSetArgs",
+    "UsageExportArgs",
+    "UsageExportResponse",
+    "WorkerEvidenceArgs",
 ];
 
 /// The whole document.
@@ -113,6 +133,34 @@ mod tests {
         }
         for message in MESSAGES.iter().copied().flatten() {
             assert!(doc.contains(&format!("\n### {}\n", message.name)));
+        }
+    }
+
+    /// Messages of Wapo 0.x, a line each; empty ones are not in it.
+    const OF_WAPO_0: &str = include_str!("../../../crates/wapo-rpc/tests/fields_of_wapo_0.txt");
+
+    #[test]
+    fn what_wapo_0_does_not_have_is_marked_new() {
+        let is_old = |name: &str| {
+            let lines = OF_WAPO_0.lines();
+            lines
+                .filter_map(|line| line.split_once(": "))
+                .any(|(old, _)| old == name)
+        };
+        for message in MESSAGES.iter().copied().flatten() {
+            let is_new = NEW_MESSAGES.contains(&message.name);
+            let expected = !message.fields.is_empty() && !is_old(message.name);
+            assert_eq!(is_new, expected, "{}", message.name);
+        }
+        // A method with a message that is new is new itself.
+        for method in METHODS.iter().copied().flatten() {
+            let has_new = [method.argument, method.answer];
+            let has_new = has_new.iter().any(|name| NEW_MESSAGES.contains(name));
+            assert!(
+                !has_new || NEW_METHODS.contains(&method.name),
+                "{}",
+                method.name
+            );
         }
     }
 

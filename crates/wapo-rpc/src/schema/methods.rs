@@ -105,8 +105,9 @@ macro_rules! for_each_operation_method {
             WorkerEvidence: worker_evidence(WorkerEvidenceArgs) -> Evidence, get, call;
             /// Evidence of an app, likewise.
             AppEvidence: app_evidence(AppEvidenceArgs) -> Evidence, post, call;
-            /// Raises the version of an app's key, or of the worker's keys for queries and
-            /// answers. The old one is in no new evidence.
+            /// Raises the version of an app's key, or of the worker's keys for private queries
+            /// and signatures of answers, which nothing uses yet. The old one is in no new
+            /// evidence.
             RotateKeys: rotate_keys(RotateKeysArgs) -> RotateKeysResponse, post, call;
         }
     };
