@@ -1,6 +1,6 @@
-//! Programs from PyPI that test a worker from outside, each set in a virtual
-//! environment of its own, and the throw-away worker that they test
-//! (`e2e/examples/worker.rs`). Used by `openapi`, `grpc` and `sslyze`.
+//! Programs from PyPI, each set in a virtual environment of its own: those that test a
+//! worker from outside (`openapi`, `grpc`, `sslyze`, `websockets`), with the throw-away
+//! worker that they test (`e2e/examples/worker.rs`), and Jinja2 for `sgx`.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};

@@ -22,7 +22,7 @@ const SMALL_FILE: &str = "libwapo_sni.so";
 const FOLDERS: [&str; 2] = ["a", "another-folder"];
 
 /// A cargo command in a copy of the repository, whose result does not depend on where
-/// that is.
+/// that is, in the target folder of that copy.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = process::cargo(arguments);
     let remap = |from: &Path, to: &str| format!("--remap-path-prefix={}={to}", from.display());
@@ -30,7 +30,9 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     command
         .current_dir(root)
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"))
-        .env("CARGO_INCREMENTAL", "0");
+        .env("CARGO_INCREMENTAL", "0")
+        // What was built is looked for there.
+        .env_remove("CARGO_TARGET_DIR");
     command
 }
 
@@ -58,15 +60,30 @@ pub(crate) fn in_two_folders<T>(build: impl Fn(&Path) -> Result<T>) -> Result<[T
     let in_one = |name: &str| {
         let folder = process::root().join("target/reproducible").join(name);
         for file in files.lines() {
-            let (from, to) = (process::root().join(file), folder.join(file));
-            fs::create_dir_all(to.parent().unwrap_or(&folder))?;
-            fs::copy(&from, &to).with_context(|| file.to_owned())?;
+            copy(&process::root().join(file), &folder.join(file))?;
         }
         let built = build(&folder)?;
         fs::remove_dir_all(&folder)?;
         Ok::<_, anyhow::Error>(built)
     };
     Ok([in_one(FOLDERS[0])?, in_one(FOLDERS[1])?])
+}
+
+/// Copies a file, not a link to it; makes the folder, and takes away what is there.
+///
+/// # Errors
+///
+/// The disk.
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    // What is there may be without permission to write.
+    if to.exists() {
+        fs::remove_file(to)?;
+    }
+    fs::copy(from, to).with_context(|| from.display().to_string())?;
+    Ok(())
 }
 
 /// Builds a small crate in two folders as the daemon is built for an enclave.
@@ -90,7 +107,7 @@ pub(crate) fn daemon() -> Result<()> {
 fn compare(what: &str, arguments: &[&str], file: &str) -> Result<()> {
     let [one, other] = in_two_folders(|folder| {
         let arguments = [arguments, &["--profile", "dist", "--locked"]].concat();
-        process::run(cargo(folder, &arguments).env_remove("CARGO_TARGET_DIR"))?;
+        process::run(&mut cargo(folder, &arguments))?;
         let built = folder.join("target/dist").join(file);
         let content = fs::read(&built).with_context(|| built.display().to_string())?;
         let path = folder.display().to_string();
@@ -108,4 +125,18 @@ fn compare(what: &str, arguments: &[&str], file: &str) -> Result<()> {
     );
     println!("{what} is the same in two folders: sha256 {one}");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_built_is_where_it_is_looked_for() {
+        let command = cargo(Path::new("/somewhere"), &["build"]);
+        let target = command
+            .get_envs()
+            .find(|(name, _)| *name == "CARGO_TARGET_DIR");
+        assert_eq!(target, Some(("CARGO_TARGET_DIR".as_ref(), None)));
+    }
 }

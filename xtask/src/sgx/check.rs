@@ -1,34 +1,34 @@
 //! What CI checks of the packaging, with and without Gramine.
 //!
-//! A dry run in a folder of its own, then: plain Jinja2 gives the same manifest, and the
-//! daemon finds its settings in the manifest's arguments and variables. With
-//! `gramine-direct` on the path, the daemon's life under it.
+//! A dry run in a folder of its own, then: plain Jinja2, from PyPI, gives the same
+//! manifest, and the daemon finds its settings in the manifest's arguments and
+//! variables. With `gramine-direct` on the path, the daemon's life under it.
 
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use toml::{Table, Value};
+use toml::Table;
 
 use super::manifest::{Mode, TEMPLATE, parse, render, values};
 use super::options::Options;
-use super::{Packaged, package, trusted};
+use super::{Packaged, package, rules, trusted};
 use crate::process::{self, stage};
-use crate::{setup, toolchain};
+use crate::{python, toolchain};
 
 /// Renders the template that it is given with the values that it is given.
 const JINJA: &str = "\
-import json, sys
-try:
-    import jinja2
-except ImportError:
-    sys.exit(3)
+import jinja2, json, sys
 values = json.load(sys.stdin)
 template = open(sys.argv[1]).read()
 environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
 sys.stdout.write(environment.from_string(template).render(**values))
 ";
+/// Names and versions of what that program needs.
+const REQUIREMENTS: &str = "packaging/gramine/requirements.txt";
+/// Where it is installed.
+const ENVIRONMENT: &str = "target/jinja";
 /// The test that is also run under Gramine.
 const LIFE: &str = "the_daemon_lives_with_the_system_calls_of_gramine_alone";
 /// As the test starts the daemon itself.
@@ -45,9 +45,6 @@ const LIFE_SETTINGS: &[&str] = &[
     "-l",
     "1024..65535",
 ];
-/// How that program says that there is no Jinja2.
-const NO_JINJA: i32 = 3;
-
 /// Ways of packaging that are tried.
 const WAYS: &[&[&str]] = &[
     &["--dry-run"],
@@ -78,11 +75,13 @@ const WAYS: &[&[&str]] = &[
 ///
 /// The first thing that is wrong.
 pub(crate) fn run() -> Result<()> {
+    let programs = stage("Jinja2, installed", || {
+        python::environment(ENVIRONMENT, REQUIREMENTS)
+    })?;
     stage("dist --sgx --dry-run", || {
         let root = process::root();
         // With all packages: one alone has other features.
         process::run(&mut process::cargo(&["build", "--workspace", "--bins"]))?;
-        setup::python()?;
         for (index, way) in WAYS.iter().enumerate() {
             let output = root.join("target/sgx-check").join(index.to_string());
             if output.exists() {
@@ -93,7 +92,7 @@ pub(crate) fn run() -> Result<()> {
             let options = Options::parse(&line)?;
             let made = package(&options)?;
             for (mode, _) in Mode::ALL {
-                same_with_jinja(&options, mode, &made.folder)?;
+                same_with_jinja(&programs, &options, mode, &made.folder)?;
             }
             settings_are_found(&made)?;
             fs::remove_dir_all(&made.folder)?;
@@ -107,20 +106,16 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// Gives the same values to plain Jinja2.
-fn same_with_jinja(options: &Options, mode: Mode, folder: &Path) -> Result<()> {
+fn same_with_jinja(programs: &Path, options: &Options, mode: Mode, folder: &Path) -> Result<()> {
     let values = values(options, mode, &trusted(options, folder)?);
     let ours = render(&values)?;
     let file = folder.join("values.json");
     fs::write(&file, serde_json::to_string(&values)?)?;
-    let output = Command::new("python3")
+    let output = Command::new(programs.join("python"))
         .args(["-c", JINJA])
         .arg(process::root().join(TEMPLATE))
         .stdin(fs::File::open(&file)?)
         .output()?;
-    if output.status.code() == Some(NO_JINJA) {
-        println!("python3 has no jinja2 here: not compared with it");
-        return Ok(());
-    }
     ensure!(
         output.status.success() && output.stdout == ours.as_bytes(),
         "plain Jinja2 gives another manifest: {}",
@@ -152,12 +147,9 @@ fn settings_are_found(made: &Packaged) -> Result<()> {
 fn daemon(program: &Path, manifest: &Table) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
-    let loader = manifest.get("loader");
-    let argv = loader.and_then(|loader| loader.get("argv")?.as_array());
-    let argv = argv.into_iter().flatten().filter_map(Value::as_str);
-    command.args(argv.skip(1)).arg("--check-config");
-    let variables = loader.and_then(|loader| loader.get("env")?.as_table());
-    for (name, value) in variables.into_iter().flatten() {
+    command.args(rules::argv(manifest).skip(1));
+    command.arg("--check-config");
+    for (name, value) in rules::variables(manifest).into_iter().flatten() {
         // Gramine's own matter: the folder of libraries inside.
         if let Some(value) = value.as_str()
             && name != "LD_LIBRARY_PATH"

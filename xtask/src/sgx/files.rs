@@ -10,8 +10,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use sha2::{Digest as _, Sha256};
 
-use crate::process;
-use crate::toolchain;
+use crate::reproducible::copy;
+use crate::{process, toolchain};
 
 /// Libraries that the daemon needs; everything else is in the program.
 pub(super) const LIBRARIES: &[&str] = &[
@@ -96,19 +96,6 @@ fn found_by_ldd(text: &str, name: &str) -> Option<PathBuf> {
         .filter(|word| word.starts_with('/'))
         .map(PathBuf::from);
     paths.find(|path| path.file_name().is_some_and(|own| own == name))
-}
-
-/// Copies a file, not a link to it, and makes it readable.
-pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    // What is there may be without permission to write.
-    if to.exists() {
-        fs::remove_file(to)?;
-    }
-    fs::copy(from, to).with_context(|| from.display().to_string())?;
-    Ok(())
 }
 
 fn copy_files(from: &Path, to: &Path) -> Result<()> {

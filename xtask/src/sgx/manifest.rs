@@ -22,9 +22,6 @@ pub(super) const RUNTIME: &str = "cruntime";
 pub(super) const SEAL_DIR: &str = "data/protected_files";
 /// Folder on the host with the blobs: checked by hash when they are read, not encrypted.
 pub(super) const STORAGE_DIR: &str = "data/storage_files";
-/// Arenas of the daemon's allocator: a worker thread each, and one for the rest.
-const ARENAS: usize = 5;
-
 /// A file whose content is measured.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Trusted {
@@ -55,6 +52,11 @@ impl Mode {
     ];
 }
 
+/// Arenas of the daemon's allocator: a worker thread each, and one for the rest.
+pub(super) fn arenas(workers: usize) -> usize {
+    workers.saturating_add(1)
+}
+
 /// The values for what was asked for.
 pub(super) fn values(options: &Options, mode: Mode, trusted: &[Trusted]) -> Values {
     let seal_key = match mode {
@@ -69,7 +71,7 @@ pub(super) fn values(options: &Options, mode: Mode, trusted: &[Trusted]) -> Valu
         "runtime": RUNTIME,
         "log_level": "error",
         "argv": options.argv(),
-        "arenas": ARENAS,
+        "arenas": arenas(options.workers),
         "workers": options.workers,
         "enclave_size": options.enclave_size,
         "from_host": options.from_host,

@@ -29,7 +29,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::{process, reproducible, toolchain};
+use crate::reproducible::{self, copy};
+use crate::{process, toolchain};
 use files::Gramine;
 use manifest::{Mode, RUNTIME, SEAL_DIR, STORAGE_DIR, Trusted};
 use options::Options;
@@ -83,7 +84,7 @@ fn package(options: &Options) -> Result<Packaged> {
     let program = program(options)?;
     let inside = program.as_ref().map(|_| folder.join("wapod"));
     if let (Some(from), Some(to)) = (&program, &inside) {
-        files::copy(from, to)?;
+        copy(from, to)?;
     }
     let runtime = folder.join(RUNTIME);
     let gramine = Gramine::find();
@@ -104,11 +105,11 @@ fn package(options: &Options) -> Result<Packaged> {
         files::check_program(program, &libraries, !options.is_dry_run)?;
     }
     if let Some(config) = &options.config {
-        files::copy(config, &folder.join("wapod.toml"))?;
+        copy(config, &folder.join("wapod.toml"))?;
     }
     let launcher = process::root().join("packaging/gramine/launcher");
     for name in LAUNCHERS {
-        files::copy(&launcher, &folder.join(name))?;
+        copy(&launcher, &folder.join(name))?;
         fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755))?;
     }
     let trusted = trusted(options, &folder)?;
@@ -154,9 +155,8 @@ fn prepare(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds the daemon; in a dry run, takes what was built last.
+/// Builds the daemon; in a dry run, takes what was built last where this program was.
 fn program(options: &Options) -> Result<Option<PathBuf>> {
-    let target = process::root().join("target");
     if !options.is_dry_run {
         let arguments = [
             "build",
@@ -168,8 +168,10 @@ fn program(options: &Options) -> Result<Option<PathBuf>> {
         ];
         // Anybody who builds the same sources gets the same measurement.
         process::run(&mut reproducible::cargo(&process::root(), &arguments))?;
-        return Ok(Some(target.join("dist/wapod")));
+        return Ok(Some(process::root().join("target/dist/wapod")));
     }
+    let own = std::env::current_exe()?;
+    let target = own.ancestors().nth(2).context("cargo has built this")?;
     let builds = ["dist", "release", "debug"].map(|name| target.join(name).join("wapod"));
     let built = builds.into_iter().filter_map(|path| {
         let modified = fs::metadata(&path).and_then(|metadata| metadata.modified());
@@ -223,6 +225,7 @@ fn sign(options: &Options, folder: &Path) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use std::io::{BufRead as _, BufReader, Write as _};
+    use std::os::unix::fs::symlink;
     use std::process::{Child, Output, Stdio};
 
     use super::*;
@@ -236,7 +239,7 @@ mod tests {
         fs::create_dir_all(&direct).expect("made");
         let launcher = process::root().join("packaging/gramine/launcher");
         for name in LAUNCHERS {
-            files::copy(&launcher, &folder.join(name)).expect("copied");
+            copy(&launcher, &folder.join(name)).expect("copied");
         }
         let loader = "#!/bin/sh\necho \"$*\"\nread code\nexit \"$code\"\n";
         fs::write(direct.join("loader"), loader).expect("written");
@@ -293,6 +296,18 @@ mod tests {
         }
         let unsigned = end(launch(&folder, "gramine-sgx", &["wapod"]), "0");
         assert_eq!(unsigned.status.code(), Some(69));
+        let path = folder.join("path");
+        fs::create_dir(&path).expect("made");
+        for name in ["basename", "dirname", "mkdir", "chmod"] {
+            let program = toolchain::find(name).expect("a program of every machine");
+            symlink(program, path.join(name)).expect("linked");
+        }
+        let mut command = Command::new(folder.join("gramine-direct"));
+        let lockless = command.arg("wapod").env("PATH", &path).output();
+        let lockless = lockless.expect("ended");
+        let said = String::from_utf8_lossy(&lockless.stderr).into_owned();
+        assert_eq!(lockless.status.code(), Some(69), "{said}");
+        assert!(said.contains("flock is missing"), "{said}");
         fs::remove_file(folder.join("direct.manifest")).expect("removed");
         let empty = end(launch(&folder, "gramine-direct", &["wapod"]), "0");
         assert_eq!(empty.status.code(), Some(69));

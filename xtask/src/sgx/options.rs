@@ -195,7 +195,7 @@ impl Options {
 
     /// The daemon's argument vector, from its name on.
     pub(super) fn argv(&self) -> Vec<String> {
-        let ours = ["wapod", "--no-mem-pool", "-m", &self.memory, "-c"];
+        let ours = ["wapod", "-m", &self.memory, "-c"];
         let mut argv: Vec<String> = ours.map(str::to_owned).into();
         argv.push(self.instances.to_string());
         argv.extend(self.arguments.iter().cloned());
@@ -258,16 +258,7 @@ mod tests {
         let argv = options.argv();
         assert_eq!(
             argv,
-            [
-                "wapod",
-                "--no-mem-pool",
-                "-m",
-                "128M",
-                "-c",
-                "29",
-                "--user-port",
-                "80"
-            ]
+            ["wapod", "-m", "128M", "-c", "29", "--user-port", "80"]
         );
         let edmm = Options::parse(&["--edmm"]).expect("options");
         assert_eq!((edmm.enclave_size.as_str(), edmm.instances), ("1024G", 128));

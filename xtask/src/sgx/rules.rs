@@ -9,12 +9,8 @@ use toml::{Table, Value};
 use super::enclave::enclave_threads;
 use super::files::LIBRARIES;
 use super::keys;
-use super::manifest::{Mode, RUNTIME, STORAGE_DIR};
+use super::manifest::{Mode, RUNTIME, STORAGE_DIR, arenas};
 use super::options::{FROM_HOST, size};
-
-/// The only key with `insecure__` in its name: calls are made by threads of the host,
-/// which see what they would see anyway.
-const INSECURE_ALLOWED: &[&str] = &["sgx.insecure__rpc_thread_num"];
 
 /// A rule: what is wrong, if anything.
 type Rule = fn(&Table) -> Option<String>;
@@ -22,10 +18,9 @@ type Rule = fn(&Table) -> Option<String>;
 /// Everything that is wrong with a manifest.
 pub(super) fn check(manifest: &Table, mode: Mode) -> Vec<String> {
     let mut problems = keys::check(manifest);
-    problems.extend(insecure("", manifest));
     let rules: [Rule; 10] = [
         program,
-        variables,
+        environment,
         from_host,
         sizes,
         threads,
@@ -69,38 +64,31 @@ fn unless(holds: bool, text: &str) -> Option<String> {
     (!holds).then(|| text.to_owned())
 }
 
-fn insecure(path: &str, table: &Table) -> Vec<String> {
-    let mut problems = Vec::new();
-    for (name, value) in table {
-        let path = format!("{path}{}{name}", if path.is_empty() { "" } else { "." });
-        if name.starts_with("insecure__") && !INSECURE_ALLOWED.contains(&path.as_str()) {
-            problems.push(format!("{path}: takes away what an enclave is for"));
-        }
-        if let Value::Table(table) = value {
-            problems.extend(insecure(&path, table));
-        }
-    }
-    problems
+/// The program's arguments, its name first.
+pub(super) fn argv(manifest: &Table) -> impl Iterator<Item = &str> {
+    elements(manifest, "loader.argv")
+        .iter()
+        .filter_map(Value::as_str)
+}
+
+/// The program's variables: texts, or tables for those that the host gives.
+pub(super) fn variables(manifest: &Table) -> Option<&Table> {
+    get(manifest, "loader.env").and_then(Value::as_table)
 }
 
 fn program(manifest: &Table) -> Option<String> {
-    let argv: Vec<&str> = elements(manifest, "loader.argv")
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
-    let holds = text(manifest, "libos.entrypoint") == "/wapod"
-        && argv.first() == Some(&"wapod")
-        && argv.contains(&"--no-mem-pool");
     unless(
-        holds,
-        "loader.argv: fixed, `wapod` first, with --no-mem-pool: an enclave has no address space for a pool",
+        text(manifest, "libos.entrypoint") == "/wapod" && argv(manifest).next() == Some("wapod"),
+        "loader.argv: fixed, `wapod` first",
     )
 }
 
-fn variables(manifest: &Table) -> Option<String> {
+fn environment(manifest: &Table) -> Option<String> {
     let is = |name: &str| text(manifest, &format!("loader.env.{name}"));
+    let workers = is("TOKIO_WORKER_THREADS").parse().unwrap_or_default();
+    let arenas = format!("narenas:{}", arenas(workers));
     let holds = is("MALLOC_ARENA_MAX") == "1"
-        && is("_RJEM_MALLOC_CONF").starts_with("narenas:")
+        && is("_RJEM_MALLOC_CONF") == arenas
         && is("LD_LIBRARY_PATH") == "/lib"
         && is("WAPOD_DATA_DIR") == "/data"
         && is("RUST_LOG_SANITIZED") == "true"
@@ -108,15 +96,14 @@ fn variables(manifest: &Table) -> Option<String> {
         && is("WAPOD_ENCLAVE_SIZE") == text(manifest, "sgx.enclave_size");
     unless(
         holds,
-        "loader.env: MALLOC_ARENA_MAX=1, _RJEM_MALLOC_CONF, LD_LIBRARY_PATH=/lib, WAPOD_DATA_DIR=/data, RUST_LOG_SANITIZED=true, WAPOD_ENCLAVE_SIZE as sgx.enclave_size, WAPOD_MEASURED as it is",
+        "loader.env: MALLOC_ARENA_MAX=1, _RJEM_MALLOC_CONF=narenas: and one more than TOKIO_WORKER_THREADS, LD_LIBRARY_PATH=/lib, WAPOD_DATA_DIR=/data, RUST_LOG_SANITIZED=true, WAPOD_ENCLAVE_SIZE as sgx.enclave_size, WAPOD_MEASURED without `environment` when a variable comes from the host",
     )
 }
 
 /// What the daemon may claim to be measured: not the environment when the host gives a
 /// part of it.
 fn measured(manifest: &Table) -> &'static str {
-    let variables = get(manifest, "loader.env").and_then(Value::as_table);
-    let is_of_host = variables.is_some_and(|all| all.values().any(Value::is_table));
+    let is_of_host = variables(manifest).is_some_and(|all| all.values().any(Value::is_table));
     match is_of_host {
         true => "command-line,file",
         false => "command-line,file,environment",
@@ -124,8 +111,7 @@ fn measured(manifest: &Table) -> &'static str {
 }
 
 fn from_host(manifest: &Table) -> Option<String> {
-    let variables = get(manifest, "loader.env").and_then(Value::as_table)?;
-    let others: Vec<&str> = variables
+    let others: Vec<&str> = variables(manifest)?
         .iter()
         .filter(|(_, value)| value.is_table())
         .map(|(name, _)| name.as_str())
@@ -290,10 +276,12 @@ mod tests {
                 assert_eq!(check(&manifest, mode), Vec::<String>::new(), "{line:?}");
             }
         }
+        let many = rendered(&["--workers", "16"], Mode::Sgx);
+        assert!(many.contains("\"narenas:17\""), "{many}");
         let text = rendered(&["--", "--base-domain", "a\"b\\c'd<e>&.example"], Mode::Sgx);
         let manifest = parse(&text).expect("TOML");
         let argv = elements(&manifest, "loader.argv");
-        assert_eq!(argv[7].as_str(), Some("a\"b\\c'd<e>&.example"));
+        assert_eq!(argv[6].as_str(), Some("a\"b\\c'd<e>&.example"));
     }
 
     /// What a slip in the template would look like, and a part of what is said of it.
@@ -301,15 +289,15 @@ mod tests {
         (
             "[loader.env]",
             "[loader.env]\nRUST_LOG = { passthrough = true }",
-            "WAPOD_MEASURED as it is",
+            "WAPOD_MEASURED without `environment`",
         ),
         ("debug = false", "debug = true", "sgx.debug off"),
         ("[sys]", "[sys]\ninsecure__allow_eventfd = true", "no more"),
-        ("[fs]", "[fs]\ninsecure__keys.a = \"00\"", "takes away"),
+        ("[fs]", "[fs]\ninsecure__keys.a = \"00\"", "not a key"),
         (
             "argv = [",
             "insecure__use_cmdline_argv = true\nargv = [",
-            "takes away",
+            "no more",
         ),
         ("type = \"encrypted\"", "type = \"chroot\"", "is encrypted"),
         ("_sgx_mrenclave", "default", "is encrypted"),
@@ -339,11 +327,16 @@ mod tests {
             "allowed_files",
         ),
         ("root.type = \"tmpfs\"", "root.type = \"chroot\"", "tmpfs"),
-        ("  \"--no-mem-pool\",\n", "", "loader.argv"),
+        ("  \"wapod\",\n", "", "loader.argv"),
         (
             "MALLOC_ARENA_MAX = \"1\"",
             "MALLOC_ARENA_MAX = \"4\"",
             "MALLOC_ARENA_MAX",
+        ),
+        (
+            "\"narenas:5\"",
+            "\"narenas:4\"",
+            "_RJEM_MALLOC_CONF=narenas",
         ),
         (
             "WAPOD_ENCLAVE_SIZE = \"4G\"",
