@@ -1,1 +1,0 @@
-//! Signed answers of a worker or an app. Bytes in, checks out; called by `wapo verify answer`.
