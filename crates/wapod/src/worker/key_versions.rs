@@ -12,8 +12,8 @@ use crate::limits::KEY_VERSIONS_MAX;
 use crate::store::Change;
 
 impl Worker {
-    /// Raises the version of an app's key, or of the worker's keys for queries and
-    /// answers, and says what it is.
+    /// Raises the version of an app's key, or of the worker's keys for private queries and
+    /// signatures of answers, which nothing uses yet, and says what it is.
     ///
     /// # Errors
     ///
