@@ -1,7 +1,7 @@
 //! What the worker can prove of itself, and of apps: quotes, evidence, keys.
 //!
 //! One [`Attester`] belongs to a worker and is shared with the embedders of its apps.
-//! It keeps evidence without a nonce until a third of its life is over (`keep_evidence` of
+//! It keeps evidence without a nonce until half of its life is over (`keep_evidence` of
 //! the parent renews it in time), and makes evidence with a nonce when it is asked for,
 //! within the bounds of `attestation`. Evidence of an app is the worker's with the
 //! claims of the app, signed. What anybody may ask for is decided here.
@@ -172,7 +172,7 @@ impl Attester {
         self.cached(Asker::Worker).await
     }
 
-    /// The evidence that everybody gets, which is made again when a third of its life is
+    /// The evidence that everybody gets, which is made again when half of its life is
     /// over, or when what it says is true no more.
     async fn cached(&self, asker: Asker) -> Result<Arc<Fresh>, EvidenceError> {
         let mut cache = self.cached.lock().await;
