@@ -37,9 +37,8 @@ impl Signal {
     /// as long as the signal; others use [`poll`](Self::poll).
     pub(crate) fn register(&self, cx: &Context<'_>) {
         let wakers = &mut self.0.borrow_mut().wakers;
-        let is_known = |(owner, known): &(Owner, Waker)| {
-            *owner == Owner::Task && known.will_wake(cx.waker())
-        };
+        let is_known =
+            |(owner, known): &(Owner, Waker)| *owner == Owner::Task && known.will_wake(cx.waker());
         if !wakers.iter().any(is_known) {
             wakers.push((Owner::Task, cx.waker().clone()));
         }
