@@ -94,6 +94,12 @@ impl Quoter {
         })
     }
 
+    /// With hardware that a test plays.
+    #[cfg(test)]
+    pub(crate) fn played(make: impl FnMut(&ReportData) -> Option<Quote> + Send + 'static) -> Self {
+        Self::start(Box::new(tests::Played(make))).expect("a thread")
+    }
+
     /// What stands behind the quotes.
     pub(crate) fn kind(&self) -> SourceKind {
         self.kind
@@ -181,7 +187,21 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::SourceError;
     use super::*;
+
+    /// Hardware that is a closure.
+    pub(super) struct Played<F>(pub(super) F);
+
+    impl<F: FnMut(&ReportData) -> Option<Quote> + Send> QuoteSource for Played<F> {
+        fn kind(&self) -> SourceKind {
+            SourceKind::Sgx
+        }
+
+        fn quote(&mut self, report_data: &ReportData) -> Result<Quote, SourceError> {
+            (self.0)(report_data).ok_or_else(|| SourceError::Wrong("it fails".to_owned()))
+        }
+    }
 
     #[test]
     fn strangers_have_a_burst_and_then_a_rate() {

@@ -99,9 +99,8 @@ impl Worker {
 
     /// Makes the certificate of an app, where it should have one and has none that is
     /// good.
-    async fn attest(&self, app: &App) -> Result<(), CertificateError> {
+    fn attest(&self, app: &App, worker: Arc<Fresh>) -> Result<(), CertificateError> {
         let attester = &self.attester;
-        let worker = attester.worker_evidence(Vec::new(), Asker::Worker).await?;
         let names = self.names_of(app);
         let key_version = attester.keys().of(&app.address);
         let is_good = {
@@ -132,9 +131,12 @@ impl Worker {
     /// Gives an app its certificate at once, so that its first client finds it. What
     /// fails is tried again in the background.
     pub(super) async fn attest_early(&self, app: &App) {
-        if app.settings.attested
-            && let Err(error) = self.attest(app).await
-        {
+        if !app.settings.attested {
+            return;
+        }
+        let worker = self.attester.worker_evidence(Vec::new(), Asker::Worker);
+        let worker = worker.await.map_err(CertificateError::from);
+        if let Err(error) = worker.and_then(|worker| self.attest(app, worker)) {
             app.complain(
                 None,
                 &format!("it has no attested certificate yet: {error}"),
@@ -162,16 +164,19 @@ impl Worker {
 
     /// Renews what is to be renewed of evidence, collateral and certificates.
     async fn look_after(&self) {
-        let evidence = || self.attester.worker_evidence(Vec::new(), Asker::Worker);
-        let fresh = match evidence().await {
+        let fresh = match self.attester.renewed().await {
             Ok(fresh) => fresh,
             Err(error) => {
                 tracing::warn!(%error, "the worker's evidence was not renewed");
-                return;
+                // Names and keys of apps may have changed even so.
+                match self.attester.still_true() {
+                    Some(fresh) => fresh,
+                    None => return,
+                }
             }
         };
         for app in self.apps().iter().filter(|app| app.settings.attested) {
-            if let Err(error) = self.attest(app).await {
+            if let Err(error) = self.attest(app, Arc::clone(&fresh)) {
                 tracing::warn!(app = %app.address, %error, "the attested certificate was not renewed");
             }
             // A thousand of them are a second of work.

@@ -1,14 +1,15 @@
 //! What the worker can prove of itself, and of apps: quotes, evidence, keys.
 //!
 //! One [`Attester`] belongs to a worker and is shared with the embedders of its apps.
-//! It keeps evidence without a nonce until half of its life is over (`keep_evidence` of
-//! the parent renews it in time), and makes evidence with a nonce when it is asked for,
-//! within the bounds of `attestation`. Evidence of an app is the worker's with the
-//! claims of the app, signed. What anybody may ask for is decided here.
+//! It keeps evidence without a nonce and hands it out as long as it is true. A third of
+//! its life after it was made, `keep_attested` of `attested` has it renewed, so nobody
+//! waits for hardware, and hardware that fails for some hours stops nobody. Evidence
+//! with a nonce is made when it is asked for, within the bounds of `attestation`.
+//! Evidence of an app is the worker's with the claims of the app, signed. What anybody
+//! may ask for is decided here.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::SystemTime;
 
 use parity_scale_codec::Encode as _;
 use tokio::time::Instant;
@@ -23,6 +24,7 @@ use wapo_rpc::statement::{
 use super::app::App;
 use super::collateral::Collateral;
 use super::session::Session;
+use super::unix_s;
 use crate::attestation::{self, Asker, QuoteError, Quoter, SourceKind};
 use crate::config::Config;
 use crate::error::StartError;
@@ -41,32 +43,22 @@ pub(crate) enum EvidenceError {
     TooLong(#[from] wapo_rpc::statement::TooLong),
 }
 
-/// What an attester is made of.
-struct Parts {
+/// Makes evidence.
+pub(crate) struct Attester {
     quoter: Option<Quoter>,
     collateral: Collateral,
     identity: Arc<Identity>,
     session: Arc<Session>,
     host_controlled: Vec<String>,
-    keys: KeyVersions,
+    keys: Mutex<KeyVersions>,
     /// What an app may have that has no limits of its own.
     memory_max_bytes: u64,
     instances_max: u32,
-}
-
-/// Makes evidence.
-pub(crate) struct Attester {
-    parts: Parts,
-    keys: Mutex<KeyVersions>,
-    /// Held while evidence is made, so that many who miss it have it made once.
-    cached: tokio::sync::Mutex<Cache>,
-}
-
-#[derive(Default)]
-struct Cache {
-    evidence: Option<Arc<Fresh>>,
-    /// When it could not be made.
-    failed: Option<(Instant, QuoteError)>,
+    /// What was made last without a nonce.
+    kept: Mutex<Option<Arc<Fresh>>>,
+    /// Held while it is made, so that many who miss it have it made once; when it could
+    /// not be made.
+    making: tokio::sync::Mutex<Option<(Instant, QuoteError)>>,
 }
 
 /// Evidence of the worker and what it says.
@@ -76,15 +68,6 @@ pub(crate) struct Fresh {
 }
 
 impl Attester {
-    fn new(mut parts: Parts) -> Self {
-        let keys = Mutex::new(std::mem::take(&mut parts.keys));
-        Self {
-            parts,
-            keys,
-            cached: tokio::sync::Mutex::default(),
-        }
-    }
-
     /// Looks for what makes quotes, and starts it. `file` is where collateral is kept.
     /// Blocks for a moment.
     ///
@@ -103,16 +86,18 @@ impl Attester {
         let pccs = config.attestation.pccs.as_deref();
         let collateral = Collateral::open(simulator, pccs, &config.trust_roots, file);
         let collateral = collateral.map_err(StartError::Attestation)?;
-        Ok(Self::new(Parts {
+        Ok(Self {
             quoter,
             collateral,
             identity: Arc::clone(identity),
             session: Arc::clone(session),
             host_controlled: config.attestation.host_controlled.clone(),
-            keys,
+            keys: Mutex::new(keys),
             memory_max_bytes: config.memory_max_bytes,
             instances_max: config.instances_max,
-        }))
+            kept: Mutex::default(),
+            making: tokio::sync::Mutex::default(),
+        })
     }
 
     /// One that can prove nothing.
@@ -125,7 +110,7 @@ impl Attester {
 
     /// What stands behind quotes; `None` where there are none.
     pub(crate) fn source(&self) -> Option<SourceKind> {
-        self.parts.quoter.as_ref().map(Quoter::kind)
+        self.quoter.as_ref().map(Quoter::kind)
     }
 
     /// A quote over data of a guest, as its own.
@@ -148,7 +133,7 @@ impl Attester {
         data: [u8; report_data::REPORT_DATA_BYTES],
         asker: Asker,
     ) -> Result<Quote, QuoteError> {
-        match &self.parts.quoter {
+        match &self.quoter {
             Some(quoter) => quoter.quote(data, asker).await,
             None => Err(QuoteError::None),
         }
@@ -169,41 +154,63 @@ impl Attester {
         if !nonce.is_empty() {
             return Ok(Arc::new(self.make(nonce, asker).await?));
         }
-        self.cached(Asker::Worker).await
+        match self.still_true() {
+            Some(fresh) => Ok(fresh),
+            None => self.make_kept(|fresh| self.is_true(&fresh.claims)).await,
+        }
     }
 
-    /// The evidence that everybody gets, which is made again when half of its life is
-    /// over, or when what it says is true no more.
-    async fn cached(&self, asker: Asker) -> Result<Arc<Fresh>, EvidenceError> {
-        let mut cache = self.cached.lock().await;
-        if let Some(fresh) = &cache.evidence
-            && self.is_true(&fresh.claims, unix_s())
-        {
-            return Ok(Arc::clone(fresh));
+    /// The evidence that everybody gets, made again when a good part of its life is over.
+    ///
+    /// # Errors
+    ///
+    /// [`EvidenceError`]; what there was may be true still.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub(super) async fn renewed(&self) -> Result<Arc<Fresh>, EvidenceError> {
+        self.make_kept(|fresh| self.is_true(&fresh.claims) && !is_due(&fresh.claims, unix_s()))
+            .await
+    }
+
+    /// The evidence that everybody gets, if what it says is true.
+    pub(super) fn still_true(&self) -> Option<Arc<Fresh>> {
+        let kept = self.kept().clone();
+        kept.filter(|fresh| self.is_true(&fresh.claims))
+    }
+
+    /// Makes the evidence that everybody gets, unless it is good enough.
+    async fn make_kept(
+        &self,
+        is_enough: impl Fn(&Fresh) -> bool,
+    ) -> Result<Arc<Fresh>, EvidenceError> {
+        let mut failed = self.making.lock().await;
+        let kept = self.kept().clone();
+        if let Some(fresh) = kept.filter(|fresh| is_enough(fresh)) {
+            return Ok(fresh);
         }
         // Not once for each of many who ask a broken machine.
-        if let Some((at, error)) = &cache.failed
+        if let Some((at, error)) = &*failed
             && at.elapsed() < QUOTE_RETRY_PAUSE
         {
             return Err(error.clone().into());
         }
-        let made = self.make(Bounded::default(), asker).await;
-        cache.failed = match &made {
+        let made = self.make(Bounded::default(), Asker::Worker).await;
+        *failed = match &made {
             Err(EvidenceError::Quote(error)) => Some((Instant::now(), error.clone())),
             _ => None,
         };
         let fresh = Arc::new(made?);
-        cache.evidence = Some(Arc::clone(&fresh));
+        *self.kept() = Some(Arc::clone(&fresh));
         Ok(fresh)
     }
 
-    /// Whether claims say what is so, and will for long enough. A clock that was set
-    /// back makes them new ones, too.
-    fn is_true(&self, claims: &WorkerClaims, now: u64) -> bool {
-        let renewal = claims.issued_at + EVIDENCE_RENEWAL.as_secs();
-        claims.session == self.parts.session.id()
+    /// Whether claims say what is so. A clock that was set back makes them untrue, too.
+    fn is_true(&self, claims: &WorkerClaims) -> bool {
+        claims.session == self.session.id()
             && claims.key_version == self.keys().worker()
-            && (claims.issued_at..renewal).contains(&now)
+            && (claims.issued_at..claims.expires_at).contains(&unix_s())
     }
 
     async fn make(
@@ -213,14 +220,14 @@ impl Attester {
     ) -> Result<Fresh, EvidenceError> {
         let now = unix_s();
         let key_version = self.keys().worker();
-        let identity = &self.parts.identity;
-        let names = self.parts.host_controlled.iter().cloned().map(Bounded::new);
+        let identity = &self.identity;
+        let names = self.host_controlled.iter().cloned().map(Bounded::new);
         let claims = WorkerClaims {
             version: WorkerClaims::VERSION,
             pubkey: identity.public_key(),
             query_pubkey: identity.query_key(key_version).public,
             answer_pubkey: Bounded::new(identity.answer_key(key_version).public_der())?,
-            session: self.parts.session.id(),
+            session: self.session.id(),
             software: Bounded::new(concat!("wapod ", env!("CARGO_PKG_VERSION")).to_owned())?,
             host_controlled: Bounded::new(names.collect::<Result<_, _>>()?)?,
             key_version,
@@ -233,7 +240,7 @@ impl Attester {
             .quote(report_data::for_worker_claims(&encoded), asker)
             .await?;
         let evidence = WorkerEvidence {
-            collateral: self.parts.collateral.of(&quote, now),
+            collateral: self.collateral.of(&quote, now),
             quote,
             claims: Bounded::new(encoded)?,
         };
@@ -286,7 +293,7 @@ impl Attester {
             expires_at: said.expires_at,
             nonce: said.nonce.clone(),
         };
-        let identity = &self.parts.identity;
+        let identity = &self.identity;
         let key = identity.app_key(&claims.key_parameters());
         claims.app_pubkey = Bounded::new(key.public_der())?;
         let encoded = claims.encode();
@@ -302,11 +309,11 @@ impl Attester {
     /// What an app may use, as far as its key depends on it: what does not change while
     /// it is deployed.
     fn limits(&self, app: &App) -> AppLimits {
-        let memory_max = self.parts.memory_max_bytes;
+        let memory_max = self.memory_max_bytes;
         AppLimits {
             memory_bytes: app.settings.memory_max_bytes.unwrap_or(memory_max),
             instances: match app.manifest.resizable || app.manifest.on_demand {
-                true => self.parts.instances_max,
+                true => self.instances_max,
                 false => 1,
             },
             gas_max: app.settings.gas_max.unwrap_or_default(),
@@ -314,16 +321,31 @@ impl Attester {
     }
 
     /// Fetches what verifiers need beside a quote, where it is time for that, and puts it
-    /// into evidence from then on.
+    /// beside the quote that there is.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe.
     pub(super) async fn renew_collateral(&self, fresh: &Fresh) {
-        let collateral = &self.parts.collateral;
-        if collateral.renew(&fresh.evidence.quote, unix_s()).await {
-            self.cached.lock().await.evidence = None;
+        let quote = &fresh.evidence.quote;
+        if !self.collateral.renew(quote, unix_s()).await {
+            return;
         }
+        let mut kept = self.kept();
+        // Whoever has made other evidence meanwhile may not have had the collateral.
+        if let Some(now) = kept.as_ref() {
+            let evidence = WorkerEvidence {
+                collateral: self.collateral.of(&now.evidence.quote, unix_s()),
+                ..now.evidence.clone()
+            };
+            let claims = now.claims.clone();
+            *kept = Some(Arc::new(Fresh { evidence, claims }));
+        }
+    }
+
+    fn kept(&self) -> MutexGuard<'_, Option<Arc<Fresh>>> {
+        // Every change is a single assignment.
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Versions of keys.
@@ -331,6 +353,11 @@ impl Attester {
         // Every change is a single insertion.
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether evidence should be made again.
+fn is_due(claims: &WorkerClaims, now: u64) -> bool {
+    now >= claims.issued_at + EVIDENCE_RENEWAL.as_secs()
 }
 
 /// The bytes of a quote in the form of DCAP, which the older calls promise.
@@ -341,7 +368,72 @@ fn quote_bytes(quote: Quote) -> Option<Vec<u8>> {
     }
 }
 
-/// The time, in seconds since 1970.
-pub(super) fn unix_s() -> u64 {
-    super::unix_ms_of(SystemTime::now()) / 1000
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::store::Store;
+
+    /// With hardware that makes one quote, and then fails whenever `failing` is told to.
+    async fn attester(failing: mpsc::Receiver<()>) -> Attester {
+        let (store, _) = Store::in_memory().expect("store");
+        let session = Session::open(Arc::new(store), None).await.expect("session");
+        let identity = Arc::new(Identity::throw_away());
+        let mut has_made = false;
+        let quoter = Quoter::played(move |_| {
+            if has_made {
+                let _ = failing.recv();
+                return None;
+            }
+            has_made = true;
+            Some(Quote::Sgx(Bounded::default()))
+        });
+        Attester {
+            quoter: Some(quoter),
+            ..Attester::without_hardware(&identity, &Arc::new(session))
+        }
+    }
+
+    /// As if the evidence had been made so long ago.
+    fn age(attester: &Attester, age: Duration) -> Arc<Fresh> {
+        let fresh = attester.kept().clone().expect("evidence");
+        let mut claims = fresh.claims.clone();
+        claims.issued_at = unix_s() - age.as_secs();
+        claims.expires_at = claims.issued_at + EVIDENCE_LIFE.as_secs();
+        let evidence = fresh.evidence.clone();
+        let old = Arc::new(Fresh { evidence, claims });
+        *attester.kept() = Some(Arc::clone(&old));
+        old
+    }
+
+    #[tokio::test]
+    async fn evidence_that_is_true_is_handed_out_while_hardware_hangs_and_fails() {
+        let (fail, failing) = mpsc::channel();
+        let attester = attester(failing).await;
+        let ask = || attester.worker_evidence(Vec::new(), Asker::Worker);
+        let first = attester.renewed().await.expect("made");
+        assert!(Arc::ptr_eq(&attester.renewed().await.expect("new"), &first));
+
+        let old = age(&attester, EVIDENCE_RENEWAL);
+        let mut renewing = pin!(attester.renewed());
+        assert!(renewing.as_mut().now_or_never().is_none(), "it hangs");
+        let given = ask().now_or_never().expect("without a wait");
+        assert!(Arc::ptr_eq(&given.expect("true"), &old));
+        fail.send(()).expect("it waits");
+        let failed = Err(EvidenceError::Quote(QuoteError::Failed));
+        assert_eq!(renewing.await.map(drop), failed);
+        assert!(Arc::ptr_eq(&ask().await.expect("true"), &old));
+
+        age(&attester, EVIDENCE_LIFE);
+        assert_eq!(ask().await.map(drop), failed, "it has expired");
+        let old = age(&attester, EVIDENCE_RENEWAL);
+        assert!(Arc::ptr_eq(&ask().await.expect("true"), &old));
+        attester.keys().raise(None);
+        assert_eq!(ask().await.map(drop), failed, "it names an old key");
+    }
 }

@@ -12,7 +12,7 @@ use wapo_crypto::query_signature::{self, Account, SignableQuery};
 use wapo_rpc::message::EncryptedQueryArgs;
 use wapo_rpc::{AppAddress, Encoding, QueryArgs};
 
-use super::{App, Channel, Worker, unix_ms};
+use super::{App, Channel, Worker, unix_s};
 use crate::error::WorkerError;
 use crate::limits::QUERY_BYTES_MAX_DEFAULT;
 
@@ -48,7 +48,7 @@ impl Worker {
             path: &args.path,
             payload: &args.payload,
         };
-        let origin = query_signature::verify(&signed, &args.encoded_signature, unix_ms() / 1000)?;
+        let origin = query_signature::verify(&signed, &args.encoded_signature, unix_s())?;
         Ok(Query {
             app: app.ok_or(WorkerError::AppNotFound)?,
             origin,
