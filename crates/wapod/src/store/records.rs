@@ -13,6 +13,8 @@ use parity_scale_codec::{Decode, DecodeAll as _, Encode};
 use wapo_host::{PortRanges, RestartPolicy, Usage};
 use wapo_rpc::{AppAddress, AppManifest};
 
+use crate::limits::KEY_VERSIONS_MAX;
+
 /// What is kept under a version number of its own.
 pub(super) trait Record: Encode + Decode {
     /// Version that is written.
@@ -452,9 +454,9 @@ impl KeyVersions {
         Some(*changes + 1)
     }
 
-    /// Apps whose key was changed.
-    pub(crate) fn len(&self) -> usize {
-        self.app_changes.len()
+    /// Whether the key of an app may be changed: it was before, or not too many were.
+    pub(crate) fn has_room_for(&self, app: &AppAddress) -> bool {
+        self.app_changes.len() < KEY_VERSIONS_MAX || self.app_changes.contains_key(&app.0)
     }
 }
 
@@ -518,10 +520,26 @@ mod tests {
         assert_eq!(versions.raise(Some(one)), Some(3));
         assert_eq!(versions.raise(None), Some(2));
         assert_eq!((versions.of(&one), versions.of(&other)), (3, 1));
-        assert_eq!((versions.worker(), versions.len()), (2, 1));
+        assert_eq!(versions.worker(), 2);
         versions.worker_changes = u32::MAX - 1;
         assert_eq!(versions.raise(None), None);
         assert_eq!(decode(&encode(&versions)), Ok(versions));
+    }
+
+    #[test]
+    fn a_key_that_was_changed_may_be_changed_again_when_no_other_may() {
+        let app = |number: usize| {
+            let mut address = [0; 32];
+            address[..8].copy_from_slice(&number.to_le_bytes());
+            AppAddress(address)
+        };
+        let mut versions = KeyVersions::default();
+        for number in 0..KEY_VERSIONS_MAX {
+            assert!(versions.has_room_for(&app(number)));
+            versions.raise(Some(app(number)));
+        }
+        assert!(!versions.has_room_for(&app(KEY_VERSIONS_MAX)));
+        assert!(versions.has_room_for(&app(0)));
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Worker {
         }
         let _one_at_a_time = self.rotating.lock().await;
         let mut versions = self.attester.keys().clone();
-        if app.is_some() && versions.len() >= KEY_VERSIONS_MAX {
+        if app.is_some_and(|app| !versions.has_room_for(&app)) {
             return Err(AppError::Refused(format!(
                 "keys of {KEY_VERSIONS_MAX} apps have been changed, which is all that a worker remembers"
             )));
