@@ -36,23 +36,38 @@ pub fn root(leaves: &[Hash]) -> Hash {
     }
 }
 
-/// What proves that a leaf is in the list at that place: the hashes beside its way to
-/// the root, from below. `None` for a place behind the end.
-pub fn path(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
-    match leaves {
-        _ if index >= leaves.len() => None,
-        [_] => Some(Vec::new()),
-        several => {
-            let middle = left_leaves(several.len());
-            let (left, right) = several.split_at(middle);
-            let (mut below, beside) = match index.checked_sub(middle) {
-                None => (path(left, index)?, root(right)),
-                Some(index) => (path(right, index)?, root(left)),
-            };
-            below.push(beside);
-            Some(below)
-        }
+/// Proofs for several leaves, made in one pass over the list.
+///
+/// For each place in `indices`, in that order, what proves that the leaf is in the list
+/// there: the hashes beside its way to the root, from below. `None` for a place behind
+/// the end.
+pub fn paths(leaves: &[Hash], indices: &[usize]) -> Vec<Option<Vec<Hash>>> {
+    let inside = |index: &usize| (*index < leaves.len()).then(Vec::new);
+    let mut paths: Vec<_> = indices.iter().map(inside).collect();
+    let mut ways: Vec<_> = indices
+        .iter()
+        .zip(&mut paths)
+        .filter_map(|(index, path)| Some((*index, path.as_mut()?)))
+        .collect();
+    ways.sort_unstable_by_key(|(index, _)| *index);
+    climb(leaves, &mut ways);
+    paths
+}
+
+/// The root of a part of the list. Ways that begin in it, by place, get what is beside
+/// them.
+fn climb(leaves: &[Hash], ways: &mut [(usize, &mut Vec<Hash>)]) -> Hash {
+    if leaves.len() < 2 || ways.is_empty() {
+        return root(leaves);
     }
+    let middle = left_leaves(leaves.len());
+    let (left, right) = leaves.split_at(middle);
+    let (lower, upper) = ways.split_at_mut(ways.partition_point(|(index, _)| *index < middle));
+    upper.iter_mut().for_each(|(index, _)| *index -= middle);
+    let (below, beside) = (climb(left, lower), climb(right, upper));
+    lower.iter_mut().for_each(|(_, path)| path.push(beside));
+    upper.iter_mut().for_each(|(_, path)| path.push(below));
+    node(&below, &beside)
 }
 
 /// The root that a leaf at a place of a list of `count` has with this path; `None`
@@ -99,8 +114,12 @@ mod tests {
         for count in 1..=33 {
             let leaves = leaves(count);
             let root = root(&leaves);
-            for index in 0..count {
-                let path = path(&leaves, index as usize).expect("a path");
+            // In any order, and one of them twice.
+            let places: Vec<usize> = (0..leaves.len()).rev().chain([0]).collect();
+            let paths = paths(&leaves, &places);
+            for (place, path) in places.iter().zip(paths) {
+                let index = u32::try_from(*place).expect("small");
+                let path = path.expect("a path");
                 let leaf = leaves[index as usize];
                 let proved = |index, count| root_of_path(leaf, index, count, &path) == Some(root);
                 assert!(proved(index, count), "{index} of {count}");
@@ -114,7 +133,8 @@ mod tests {
                     assert_ne!(root_of_path(leaf, index, count, shorter), Some(root));
                 }
             }
-            assert_eq!(path(&leaves, count as usize), None);
+            let behind = [leaves.len(), usize::MAX];
+            assert_eq!(super::paths(&leaves, &behind), [None, None]);
         }
     }
 

@@ -91,7 +91,7 @@ fn of_one(entries: &[AppEntry], app: AppAddress) -> ReportEntries {
     let proven = own.map(|(index, entry)| ProvenEntry {
         index: u32::try_from(index).unwrap(),
         entry: *entry,
-        path: Bounded::new(merkle::path(&leaves, index).unwrap()).unwrap(),
+        path: Bounded::new(merkle::paths(&leaves, &[index]).remove(0).unwrap()).unwrap(),
     });
     ReportEntries::OfOne(Bounded::new(proven.collect()).unwrap())
 }

@@ -111,6 +111,7 @@ pub(crate) struct Contents {
     pub(crate) next_serial: u64,
     pub(crate) bench: BenchRecord,
     pub(crate) key_versions: KeyVersions,
+    pub(crate) chain: ChainEnd,
 }
 
 impl Contents {
@@ -443,8 +444,7 @@ fn read(database: &Database) -> Result<Contents, OpenError> {
         contents.key_versions = record("version of a key", value.value())?;
     }
     contents.apps.sort_by_key(|app| app.serial);
-    // Read again when it is needed; here so that damage is found at the start.
-    chain::end(database)?;
+    contents.chain = chain::end(database)?;
     Ok(contents)
 }
 

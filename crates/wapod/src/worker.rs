@@ -229,7 +229,7 @@ impl Worker {
             next_serial: AtomicU64::new(next_serial),
             slots: Arc::new(Semaphore::new(config.instances_max as usize)),
             books,
-            chain: Chain::new(config.usage_interval),
+            chain: Chain::new(contents.chain, config.usage_interval),
             left_over: Mutex::default(),
             usage_changed: Notify::new(),
             is_ready: AtomicBool::new(false),

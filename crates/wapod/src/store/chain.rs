@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use parity_scale_codec::{Decode, Encode};
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition};
 use wapo_rpc::statement::{AppEntry, UsageReport, UsageTotals};
 
 use super::records::{self, Record};
@@ -50,6 +50,29 @@ pub(crate) struct BilledRecord {
     pub(crate) at_ms: u64,
     /// Whether that was its last entry.
     pub(crate) is_final: bool,
+}
+
+impl ReportRecord {
+    /// The chain's newest report when it is this one.
+    pub(crate) fn link(&self) -> ChainRecord {
+        ChainRecord {
+            seq: self.report.seq,
+            hash: self.report.hash(),
+            session: self.report.session,
+            to_ms: self.report.to_ms,
+        }
+    }
+
+    /// Up to where apps are billed by it, by serial number.
+    pub(crate) fn billed(&self) -> impl Iterator<Item = (u64, BilledRecord)> {
+        let record = |entry: &AppEntry| BilledRecord {
+            totals: entry.totals,
+            at_ms: self.report.to_ms,
+            is_final: entry.is_final,
+        };
+        let entries = self.entries.iter();
+        entries.map(move |entry| (entry.serial, record(entry)))
+    }
 }
 
 impl Record for ReportRecord {}
@@ -105,9 +128,12 @@ pub(super) fn make_tables(transaction: &redb::WriteTransaction) -> Result<(), re
 pub(super) fn end(database: &Database) -> Result<ChainEnd, OpenError> {
     let transaction = database.begin_read()?;
     let mut end = ChainEnd::default();
-    if let Some(value) = transaction.open_table(WORKER)?.get(CHAIN)? {
+    let worker = transaction.open_table(WORKER)?;
+    if let Some(value) = worker.get(CHAIN)? {
         end.newest = record("chain of usage reports", value.value())?;
     }
+    // Damage is found at the start, not at the next report.
+    report_bytes(&worker)?;
     let reports = transaction.open_table(REPORTS)?;
     let last = reports.last()?.map_or(0, |(seq, _)| seq.value());
     if last != end.newest.seq {
@@ -120,6 +146,18 @@ pub(super) fn end(database: &Database) -> Result<ChainEnd, OpenError> {
         end.billed.insert(serial.value(), billed);
     }
     Ok(end)
+}
+
+/// Bytes of all reports together.
+fn report_bytes(
+    worker: &impl ReadableTable<&'static str, &'static [u8]>,
+) -> Result<u64, redb::Error> {
+    let Some(value) = worker.get(REPORT_BYTES)? else {
+        return Ok(0);
+    };
+    // As none, it would let reports grow without a bound.
+    let damaged = |_| redb::Error::Corrupted("the size of the usage reports".to_owned());
+    records::decode(value.value()).map_err(damaged)
 }
 
 /// Reads reports from a number on, as many as fit one answer, but at least one.
@@ -150,32 +188,15 @@ pub(super) fn append(
     transaction: &redb::WriteTransaction,
     report: &ReportRecord,
 ) -> Result<(), redb::Error> {
-    let link = &report.report;
     {
         let mut billed = transaction.open_table(BILLED)?;
-        for entry in &report.entries {
-            let record = BilledRecord {
-                totals: entry.totals,
-                at_ms: link.to_ms,
-                is_final: entry.is_final,
-            };
-            billed.insert(entry.serial, records::encode(&record).as_slice())?;
+        for (serial, record) in report.billed() {
+            billed.insert(serial, records::encode(&record).as_slice())?;
         }
     }
-    let newest = ChainRecord {
-        seq: link.seq,
-        hash: link.hash(),
-        session: link.session,
-        to_ms: link.to_ms,
-    };
-    put(transaction, CHAIN, &newest)?;
-    let kept: u64 = {
-        let worker = transaction.open_table(WORKER)?;
-        let value = worker.get(REPORT_BYTES)?;
-        value
-            .and_then(|value| records::decode(value.value()).ok())
-            .unwrap_or_default()
-    };
+    let link = report.link();
+    put(transaction, CHAIN, &link)?;
+    let kept = report_bytes(&transaction.open_table(WORKER)?)?;
     let value = records::encode(report);
     let mut kept = kept + value.len() as u64;
     {
@@ -235,6 +256,25 @@ mod tests {
             signature: [0; 64],
             entries: vec![entry; entries],
         }
+    }
+
+    #[tokio::test]
+    async fn a_size_of_reports_that_cannot_be_read_is_damage_and_not_none() {
+        let database = Database::builder();
+        let database = database.create_with_backend(redb::backends::InMemoryBackend::new());
+        let database = database.expect("a database");
+        let damage = || -> Result<(), redb::Error> {
+            let transaction = database.begin_write()?;
+            make_tables(&transaction)?;
+            append(&transaction, &report(1, 1))?;
+            let mut worker = transaction.open_table(WORKER)?;
+            worker.insert(REPORT_BYTES, b"damaged".as_slice())?;
+            drop(worker);
+            assert!(append(&transaction, &report(2, 1)).is_err());
+            Ok(transaction.commit()?)
+        };
+        damage().expect("written");
+        assert!(matches!(end(&database), Err(OpenError::Damaged(_))));
     }
 
     async fn put(store: &Store, record: ReportRecord) {

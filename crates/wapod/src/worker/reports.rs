@@ -43,6 +43,16 @@ pub(super) struct Chain {
     settled: Mutex<Option<Instant>>,
 }
 
+/// Has last entries made the next time, unless it is emptied when they are: also when
+/// whoever makes them is dropped meanwhile.
+struct Unreported<'a>(Option<&'a Chain>);
+
+impl Drop for Unreported<'_> {
+    fn drop(&mut self) {
+        self.0.into_iter().for_each(Chain::app_has_left);
+    }
+}
+
 /// The right to make reports.
 pub(super) type ChainGuard<'a> = MutexGuard<'a, Option<ChainEnd>>;
 
@@ -58,9 +68,9 @@ pub(super) enum Scope {
 }
 
 impl Chain {
-    pub(super) fn new(interval: Duration) -> Self {
+    pub(super) fn new(end: ChainEnd, interval: Duration) -> Self {
         Self {
-            end: Mutex::default(),
+            end: Mutex::new(Some(end)),
             begun_ms: unix_ms(),
             interval,
             // Of apps that have left before.
@@ -102,15 +112,35 @@ impl Worker {
         chain: &mut ChainGuard<'_>,
         scope: Scope,
     ) -> Result<(), StoreError> {
-        let is_due = self.chain.finals_due.swap(false, Ordering::Relaxed);
-        if scope == Scope::Finals && !is_due {
+        let are_due = self.chain.finals_due.swap(false, Ordering::Relaxed);
+        if scope == Scope::Finals && !are_due {
             return Ok(());
         }
-        let reported = self.report_all_of(chain, scope).await;
-        if reported.is_err() {
-            self.chain.app_has_left();
+        let mut unreported = Unreported(Some(&self.chain));
+        self.report_all_of(chain, scope).await?;
+        unreported.0 = None;
+        Ok(())
+    }
+
+    /// Removed apps but for the `keep` newest, which may be forgotten now: their last
+    /// entries are in the bill.
+    ///
+    /// # Errors
+    ///
+    /// As [`report`](Self::report).
+    pub(super) async fn departed_and_billed(
+        &self,
+        chain: &mut ChainGuard<'_>,
+        scope: Scope,
+        keep: usize,
+    ) -> Result<Vec<u64>, StoreError> {
+        // Read before: who leaves meanwhile is in no report yet.
+        let mut gone = self.departed_serials();
+        gone.truncate(gone.len().saturating_sub(keep));
+        if !gone.is_empty() || scope != Scope::Finals {
+            self.report_under(chain, scope).await?;
         }
-        reported
+        Ok(gone)
     }
 
     /// Makes as many reports as it takes.
@@ -131,7 +161,8 @@ impl Worker {
                 return Ok(());
             };
             let is_full = record.entries.len() == REPORT_ENTRIES_MAX;
-            go_on(&mut end, &record);
+            end.newest = record.link();
+            end.billed.extend(record.billed());
             **chain = Some(end);
             if !is_full {
                 return Ok(());
@@ -252,23 +283,6 @@ impl Worker {
     }
 }
 
-/// The chain behind a report that is in the store.
-fn go_on(end: &mut ChainEnd, record: &ReportRecord) {
-    let report = &record.report;
-    end.newest.seq = report.seq;
-    end.newest.hash = report.hash();
-    end.newest.session = report.session;
-    end.newest.to_ms = report.to_ms;
-    for entry in &record.entries {
-        let billed = BilledRecord {
-            totals: entry.totals,
-            at_ms: report.to_ms,
-            is_final: entry.is_final,
-        };
-        end.billed.insert(entry.serial, billed);
-    }
-}
-
 /// What is said of an app, if it is its turn.
 fn entry(
     reading: &Reading,
@@ -316,7 +330,7 @@ fn without_time(totals: &UsageTotals) -> UsageTotals {
 }
 
 /// Sums in the units of statements; remainders stay in the ledger.
-fn totals(totals: &Totals) -> UsageTotals {
+pub(super) fn totals(totals: &Totals) -> UsageTotals {
     UsageTotals {
         running_time_ms: totals.running_ms(),
         gas_consumed: totals.gas,
@@ -338,20 +352,24 @@ fn exported(record: ReportRecord, app: Option<&AppAddress>) -> Result<ExportedRe
     let entries = match app {
         None => ReportEntries::All(Bounded::new(record.entries)?),
         Some(app) => {
-            let mut leaves = Vec::new();
-            let mut proven = Vec::new();
-            let own = record.entries.iter().enumerate();
-            for (index, entry) in own.filter(|(_, entry)| entry.address == *app) {
-                if leaves.is_empty() {
-                    leaves = record.entries.iter().map(AppEntry::leaf).collect();
-                }
-                proven.push(ProvenEntry {
-                    index: u32::try_from(index).unwrap_or(u32::MAX),
+            let entries = record.entries.iter().enumerate();
+            let own = entries.filter(|(_, entry)| entry.address == *app);
+            let (places, own): (Vec<_>, Vec<&AppEntry>) = own.unzip();
+            // Most reports have nothing of one app.
+            let leaves: Vec<_> = match own.is_empty() {
+                true => Vec::new(),
+                false => record.entries.iter().map(AppEntry::leaf).collect(),
+            };
+            let paths = merkle::paths(&leaves, &places);
+            let all = places.iter().zip(own).zip(paths);
+            let proven = all.map(|((place, entry), path)| {
+                Ok(ProvenEntry {
+                    index: u32::try_from(*place).unwrap_or(u32::MAX),
                     entry: *entry,
-                    path: Bounded::new(merkle::path(&leaves, index).unwrap_or_default())?,
-                });
-            }
-            ReportEntries::OfOne(Bounded::new(proven)?)
+                    path: Bounded::new(path.unwrap_or_default())?,
+                })
+            });
+            ReportEntries::OfOne(Bounded::new(proven.collect::<Result<_, TooLong>>()?)?)
         }
     };
     Ok(ExportedReport {
@@ -363,8 +381,19 @@ fn exported(record: ReportRecord, app: Option<&AppAddress>) -> Result<ExportedRe
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use futures_util::FutureExt as _;
+    use rustls::RootCertStore;
+    use wapo_host::{Engine, EngineConfig};
+
     use super::*;
-    use crate::store::UsageRecord;
+    use crate::config::Config;
+    use crate::data_dir::DataDir;
+    use crate::edge::Edge;
+    use crate::identity::Identity;
+    use crate::store::{Contents, DepartedRecord, Store, UsageRecord};
 
     fn reading(totals: Totals, is_here: bool) -> Reading {
         Reading {
@@ -374,6 +403,58 @@ mod tests {
             totals,
             live: is_here.then(UsageRecord::default),
         }
+    }
+
+    /// A worker without apps, from which these have been removed.
+    async fn worker(departed: std::ops::RangeInclusive<u64>) -> Arc<Worker> {
+        let (store, _) = Store::in_memory().expect("a store");
+        let record = |serial| DepartedRecord {
+            serial,
+            address: [1; 32],
+            session: [2; 32],
+            totals: Totals::default(),
+        };
+        let departed: BTreeMap<_, _> = departed.map(|serial| (serial, record(serial))).collect();
+        let puts = departed.values().cloned().map(Change::PutDeparted);
+        store.commit(puts.collect()).await.expect("written");
+        let contents = Contents {
+            departed,
+            ..Contents::default()
+        };
+        let engine = Engine::new(EngineConfig::default()).expect("an engine");
+        let edge = Edge::new("", None, RootCertStore::empty(), 1).expect("a table");
+        let data = DataDir::temporary().expect("a folder");
+        let config = Config::default();
+        let identity = Identity::throw_away();
+        let opened = Worker::open(engine, identity, data, (store, contents), edge, &config);
+        opened.await.expect("a worker")
+    }
+
+    #[tokio::test]
+    async fn removed_apps_are_forgotten_with_all_that_was_billed_once_they_are_in_the_bill() {
+        let worker = worker(1..=3).await;
+        worker.forget_departed(1).await.expect("written");
+        let page = worker.store.reports(0, 9).await.expect("read");
+        let entries = page.reports[0].entries.iter();
+        let serials: Vec<_> = entries.map(|entry| entry.serial).collect();
+        assert_eq!((page.reports.len(), serials), (1, vec![1, 2, 3]));
+        assert_eq!(worker.departed_serials(), [3]);
+        let stored = worker.store.chain_end().await.expect("read");
+        let known = worker.chain.lock().await.clone();
+        assert_eq!(stored.billed.keys().copied().collect::<Vec<_>>(), [3]);
+        assert_eq!(known, Some(stored));
+    }
+
+    #[tokio::test]
+    async fn last_entries_are_made_the_next_time_when_whoever_makes_them_is_dropped() {
+        let worker = worker(1..=1).await;
+        let moving = worker.books.moving().await;
+        let mut dropped = Box::pin(worker.report(Scope::Finals));
+        assert!(dropped.as_mut().now_or_never().is_none(), "it waits");
+        drop(dropped);
+        drop(moving);
+        worker.report(Scope::Finals).await.expect("written");
+        assert_eq!(worker.store.chain_end().await.expect("read").newest.seq, 1);
     }
 
     #[test]

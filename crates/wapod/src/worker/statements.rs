@@ -21,7 +21,7 @@ use wapo_rpc::statement::{
 };
 use wapo_rpc::{AppAddress, ss58};
 
-use super::reports::Scope;
+use super::reports::{self, Scope};
 use super::session::record_of;
 use super::usage::Reading;
 use super::{Worker, unix_ms};
@@ -109,8 +109,7 @@ impl Worker {
         }
         // The last statements about them belong to the session that ends.
         let mut chain = self.chain.lock().await;
-        self.report_under(&mut chain, Scope::All).await?;
-        let departed = self.departed_serials();
+        let departed = self.departed_and_billed(&mut chain, Scope::All, 0).await?;
         let forget = departed.iter().copied().map(Change::RemoveDeparted);
         let record = record_of(&update, args.pnonce);
         self.session.replace(record, forget.collect()).await?;
@@ -282,20 +281,20 @@ fn read<T: parity_scale_codec::Decode>(field: &str, bytes: &[u8]) -> Result<T, A
         .map_err(|error| AppError::Refused(format!("`{field}` cannot be read: {error}")))
 }
 
-/// A reading in the units of statements; remainders stay in the ledger.
+/// A reading as the older statement has it.
 fn app_metrics(reading: &Reading) -> AppMetrics {
-    let totals = &reading.totals;
+    let totals = reports::totals(&reading.totals);
     AppMetrics {
         address: AppAddress(reading.address),
         session: reading.session,
-        running_time_ms: totals.running_ms(),
-        gas_consumed: totals.gas,
-        network_ingress: totals.network_ingress_bytes,
-        network_egress: totals.network_egress_bytes,
-        storage_read: totals.storage_read_bytes,
-        storage_write: totals.storage_write_bytes,
-        storage_used: totals.storage_mib_seconds(),
-        memory_used: totals.memory_mib_seconds(),
+        running_time_ms: totals.running_time_ms,
+        gas_consumed: totals.gas_consumed,
+        network_ingress: totals.network_ingress,
+        network_egress: totals.network_egress,
+        storage_read: totals.storage_read,
+        storage_write: totals.storage_write,
+        storage_used: totals.storage_used,
+        memory_used: totals.memory_used,
         tip: totals.tip,
         starts: totals.starts,
     }

@@ -186,9 +186,10 @@ impl Worker {
             let gone = self.departed.write();
             let mut gone = gone.unwrap_or_else(PoisonError::into_inner);
             gone.insert(record.serial, record);
+            // Before anybody sees it there, and might forget it without a last entry.
+            self.chain.app_has_left();
             drop(gone);
             self.strike(app);
-            self.chain.app_has_left();
             self.usage_changed.notify_one();
         }
         Ok(())
@@ -229,16 +230,21 @@ impl Worker {
         departed.retain(|serial, _| !gone.contains(serial));
     }
 
-    /// Forgets the oldest of the removed apps.
-    async fn forget_departed(&self, keep: usize) -> Result<(), StoreError> {
-        let mut gone = self.departed_serials();
-        gone.truncate(gone.len().saturating_sub(keep));
+    /// Forgets the oldest of the removed apps, once they are in the bill.
+    pub(super) async fn forget_departed(&self, keep: usize) -> Result<(), StoreError> {
+        // Held, so that no report that is on its way writes of them once more.
+        let mut chain = self.chain.lock().await;
+        let gone = self.departed_and_billed(&mut chain, Scope::Finals, keep);
+        let gone = gone.await?;
         if gone.is_empty() {
             return Ok(());
         }
         let changes = gone.iter().map(|serial| Change::RemoveDeparted(*serial));
         self.store.commit(changes.collect()).await?;
         self.drop_departed(&gone);
+        if let Some(end) = &mut *chain {
+            end.billed.retain(|serial, _| !gone.contains(serial));
+        }
         Ok(())
     }
 
