@@ -124,13 +124,20 @@ impl BackupError {
 }
 
 /// Writes everything that a worker needs into a new file, which only its owner
-/// can read. Damaged blobs are left out. Blocks.
+/// can read. Damaged blobs are left out. `key_file` is where the worker's key is, if
+/// that was named: one that lies in the folder from before is another worker's. Blocks.
 ///
 /// # Errors
 ///
 /// [`BackupError`]; there is no file of that name then, unless there was before.
-pub fn create(data_dir: &Path, file: &Path) -> Result<Written, BackupError> {
-    if !data_dir.join(KEY).is_file() {
+pub fn create(
+    data_dir: &Path,
+    key_file: Option<&Path>,
+    file: &Path,
+) -> Result<Written, BackupError> {
+    let own_key = data_dir.join(KEY);
+    let is_elsewhere = key_file.is_some_and(|named| !is_same_file(named, &own_key));
+    if is_elsewhere || !own_key.is_file() {
         let path = data_dir.to_owned();
         return Err(match data_dir.join(STATE).is_file() {
             true => BackupError::KeyElsewhere(path),
@@ -170,6 +177,11 @@ pub fn create(data_dir: &Path, file: &Path) -> Result<Written, BackupError> {
         bytes: list.files.iter().map(|file| file.bytes).sum(),
         left_out,
     })
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    one == other || real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// Looks through the folder: what goes into the archive and what does not.

@@ -9,7 +9,6 @@ mod options;
 mod serve;
 
 use std::io::Write as _;
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -68,7 +67,7 @@ fn run(options: &Options) -> Result<Ended, Refused> {
         if sources.is_enclave() {
             return Err(Refused::Settings(IN_ENCLAVE.to_owned()));
         }
-        let done = carry_out(command, &sources.data_dir());
+        let done = carry_out(command, &sources);
         return done.map(|()| Ended::AsTold).map_err(Refused::Settings);
     }
     let mut settings = sources.settings().map_err(Refused::Settings)?;
@@ -91,10 +90,12 @@ fn print(text: &str) -> Result<(), String> {
     printed.map_err(|error| format!("cannot write the output: {error}"))
 }
 
-fn carry_out(command: &Command, data_dir: &Path) -> Result<(), String> {
+fn carry_out(command: &Command, sources: &Sources) -> Result<(), String> {
+    let data_dir = &sources.data_dir();
     match command {
         Command::Backup { file } => {
-            let written = backup::create(data_dir, file).map_err(|error| error.to_string())?;
+            let written = backup::create(data_dir, sources.key_file().as_deref(), file);
+            let written = written.map_err(|error| error.to_string())?;
             for left_out in &written.left_out {
                 eprintln!("wapod: warning: left out {left_out}");
             }

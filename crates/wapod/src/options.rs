@@ -209,6 +209,11 @@ impl Sources {
     pub(crate) fn data_dir(&self) -> PathBuf {
         settings::data_dir(&self.layers)
     }
+
+    /// The file of the worker's key, where one is named.
+    pub(crate) fn key_file(&self) -> Option<PathBuf> {
+        settings::key_file(&self.layers)
+    }
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ fn a_folder_comes_back_as_it_was() {
     let root = tempfile::tempdir().expect("folder");
     let data = worker(root.path());
     let file = root.path().join("backup.tar");
-    let written = create(&data, &file).expect("written");
+    let written = create(&data, None, &file).expect("written");
     assert_eq!((written.files, written.left_out.len()), (5, 0));
     let mode = fs::metadata(&file).expect("file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -89,10 +89,10 @@ fn backups_and_workers_are_not_overwritten() {
     let root = tempfile::tempdir().expect("folder");
     let data = worker(root.path());
     let file = root.path().join("backup.tar");
-    create(&data, &file).expect("written");
-    let again = create(&data, &file).expect_err("is there");
+    create(&data, None, &file).expect("written");
+    let again = create(&data, None, &file).expect_err("is there");
     assert!(matches!(again, BackupError::Exists(_)), "{again}");
-    let nothing = create(&root.path().join("none"), &root.path().join("b2"));
+    let nothing = create(&root.path().join("none"), None, &root.path().join("b2"));
     assert!(matches!(nothing, Err(BackupError::NoWorker(_))));
     assert!(!root.path().join("none").exists());
 
@@ -109,13 +109,33 @@ fn backups_and_workers_are_not_overwritten() {
 }
 
 #[test]
+fn a_key_that_is_elsewhere_is_in_no_backup_and_neither_is_one_from_before() {
+    let root = tempfile::tempdir().expect("folder");
+    let data = worker(root.path());
+    let file = root.path().join("backup.tar");
+    let key = root.path().join("key");
+    fs::copy(data.join(KEY), &key).expect("copied");
+    let error = create(&data, Some(&key), &file).expect_err("is elsewhere");
+    assert!(matches!(error, BackupError::KeyElsewhere(_)), "{error}");
+    assert!(!file.exists());
+    fs::remove_file(data.join(KEY)).expect("removed");
+    let error = create(&data, None, &file).expect_err("is not there");
+    assert!(matches!(error, BackupError::KeyElsewhere(_)), "{error}");
+    fs::rename(&key, data.join(KEY)).expect("moved");
+    let same = root
+        .path()
+        .join("data/storage_files/../protected_files/worker.key");
+    create(&data, Some(&same), &file).expect("the same file");
+}
+
+#[test]
 fn a_folder_in_use_is_left_alone() {
     let root = tempfile::tempdir().expect("folder");
     let data = worker(root.path());
     let file = root.path().join("backup.tar");
-    create(&data, &file).expect("written");
+    create(&data, None, &file).expect("written");
     let _daemon = DataDir::open(&data).expect("as a daemon has it");
-    let error = create(&data, &root.path().join("b2")).expect_err("in use");
+    let error = create(&data, None, &root.path().join("b2")).expect_err("in use");
     assert!(error.to_string().contains("stop it"), "{error}");
     let error = reason(restore(&file, &data, Existing::MoveAside));
     assert!(error.contains("stop it"), "{error}");
@@ -129,7 +149,7 @@ fn damaged_blobs_are_left_out_and_named() {
     fs::write(data.join(BLOBS).join(&name), b"forged").expect("written");
     fs::write(data.join(BLOBS).join("notes"), b"mine").expect("written");
     let file = root.path().join("backup.tar");
-    let written = create(&data, &file).expect("written");
+    let written = create(&data, None, &file).expect("written");
     assert_eq!(written.files, 4);
     assert_eq!(written.left_out.len(), 2);
     assert!(
@@ -145,7 +165,7 @@ fn damage_anywhere_in_an_archive_is_found_before_anything_changes() {
     let root = tempfile::tempdir().expect("folder");
     let data = worker(root.path());
     let file = root.path().join("backup.tar");
-    create(&data, &file).expect("written");
+    create(&data, None, &file).expect("written");
     let whole = fs::read(&file).expect("file");
     let other = worker(&root.path().join("second"));
     let key = fs::read(other.join(KEY)).expect("key");

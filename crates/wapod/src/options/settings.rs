@@ -86,6 +86,13 @@ pub(super) fn data_dir(layers: &Layers) -> PathBuf {
     found.map_or_else(|| PathBuf::from(DATA_DIR), |(path, _)| path)
 }
 
+/// The file of the worker's key, where one is named.
+pub(super) fn key_file(layers: &Layers) -> Option<PathBuf> {
+    let rows = Vec::new();
+    let found = Picker { layers, rows }.find(|layer| layer.key.worker_key.clone());
+    found.map(|(path, _)| path)
+}
+
 /// The layers with what was taken from them.
 pub(super) struct Picker<'a> {
     pub(super) layers: &'a Layers,
