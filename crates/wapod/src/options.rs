@@ -20,7 +20,6 @@ mod values;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-use wapod::ByteSize;
 
 pub(crate) use environment::Environment;
 pub(crate) use layer::Layer;
@@ -129,9 +128,7 @@ pub(crate) enum Refused {
 /// What all sources say, before it is put together.
 pub(crate) struct Sources {
     layers: settings::Layers,
-    enclave_bytes: Option<ByteSize>,
-    measured: attestation::Measured,
-    proxies: egress::ProxyVariables,
+    machine: settings::Machine,
     warnings: Vec<String>,
 }
 
@@ -148,9 +145,11 @@ impl Sources {
             layer,
             enclave_bytes,
             measured,
+            log_filter,
+            is_log_sanitized,
             proxies,
             mut warnings,
-            ..
+            has_no_color: _,
         } = environment;
         layer.check("environment").map_err(Refused::Settings)?;
         if command_line.admin_api_token.is_some() {
@@ -179,9 +178,13 @@ impl Sources {
                 environment: layer,
                 file,
             },
-            enclave_bytes,
-            measured,
-            proxies,
+            machine: settings::Machine {
+                enclave_bytes,
+                measured,
+                log_filter,
+                is_log_sanitized,
+                proxies,
+            },
             warnings,
         })
     }
@@ -192,17 +195,12 @@ impl Sources {
     ///
     /// A text of one line.
     pub(crate) fn settings(self) -> Result<Settings, String> {
-        let machine = settings::Machine {
-            enclave_bytes: self.enclave_bytes,
-            measured: self.measured,
-            proxies: self.proxies,
-        };
-        settings::resolve(&self.layers, machine, self.warnings)
+        settings::resolve(&self.layers, self.machine, self.warnings)
     }
 
     /// Whether the daemon is in an enclave: its manifest says how large it is.
     pub(crate) fn is_enclave(&self) -> bool {
-        self.enclave_bytes.is_some()
+        self.machine.enclave_bytes.is_some()
     }
 
     /// The data folder alone, which is all that some commands need.

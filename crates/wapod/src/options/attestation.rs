@@ -13,7 +13,7 @@ const ATTESTATION: &str = "Attestation";
 /// Settings that change nothing of what an app may or of who can see it.
 ///
 /// All others are in the claims of evidence when the host gave them.
-const HARMLESS: [&str; 2] = ["log-format", "module-cache-size"];
+const HARMLESS: [&str; 1] = ["log-format"];
 
 /// What one source says.
 #[derive(clap::Args, Clone, Default, Debug)]

@@ -163,6 +163,10 @@ pub(super) struct Machine {
     pub(super) enclave_bytes: Option<ByteSize>,
     /// What its measurement covers.
     pub(super) measured: attestation::Measured,
+    /// What is logged, as `RUST_LOG` has it.
+    pub(super) log_filter: Option<String>,
+    /// Whether nothing about apps is logged, by `RUST_LOG_SANITIZED`.
+    pub(super) is_log_sanitized: bool,
     /// Variables of the environment that name proxies.
     pub(super) proxies: ProxyVariables,
 }
@@ -202,7 +206,7 @@ pub(super) fn resolve(
     });
     config.trusted_proxies = proxies;
     config.proxy_protocol = proxy_protocol(&mut picker, &config, enclave_bytes.is_some())?;
-    let log_format = picker.pick("log-format", LogFormat::Text, |layer| layer.log_format);
+    let log_format = log(&mut picker, &machine);
     let grace = Seconds(DRAIN_GRACE.as_secs());
     let grace = picker.pick("drain-grace", grace, |layer| layer.drain_grace);
     config.drain_grace = grace.time();
@@ -236,6 +240,19 @@ pub(super) fn resolve(
         warnings,
         rows: picker.rows,
     })
+}
+
+/// What the log is like. What goes into it was decided before there were settings, and
+/// is shown: it may say whom apps connect to.
+fn log(picker: &mut Picker<'_>, machine: &Machine) -> LogFormat {
+    let source = || "environment".to_owned();
+    if let Some(filter) = &machine.log_filter {
+        picker.show("log-filter", filter, source());
+    }
+    if machine.is_log_sanitized {
+        picker.show("log-sanitized", &true, source());
+    }
+    picker.pick("log-format", LogFormat::Text, |layer| layer.log_format)
 }
 
 fn limits(

@@ -387,6 +387,8 @@ fn evidence_lists_what_the_host_decided_and_no_measurement_covers() {
     let variables = [
         ("WAPOD_MAX_INSTANCES", "7"),
         ("WAPOD_ADMIN_TOKEN", "secret"),
+        ("RUST_LOG", "debug"),
+        ("RUST_LOG_SANITIZED", "true"),
     ];
     let listed = |line: &str, measured: &str| {
         let variables = [&variables[..], &[("WAPOD_MEASURED", measured)]].concat();
@@ -400,13 +402,21 @@ fn evidence_lists_what_the_host_decided_and_no_measurement_covers() {
             "admin-token",
             "attestation",
             "instance-memory-size",
+            "log-filter",
+            "log-sanitized",
             "max-instances",
             "settle"
         ]
     );
     assert_eq!(
         listed(line, "command-line"),
-        ["admin-token", "max-instances", "settle"]
+        [
+            "admin-token",
+            "log-filter",
+            "log-sanitized",
+            "max-instances",
+            "settle"
+        ]
     );
     assert_eq!(listed(line, "command-line, environment"), ["settle"]);
     assert_eq!(listed(line, "environment,file,command-line"), [""; 0]);
