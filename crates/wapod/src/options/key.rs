@@ -2,14 +2,13 @@
 //!
 //! Part of a [`Layer`](super::Layer), resolved by `settings`.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use wapod::Config;
 use wapod::config::{KeySecret, Passphrase};
-use wapod::{Config, system};
 
 use super::settings::Picker;
-use super::small_file::read_small;
+use super::small_file::read_private;
 
 const KEY: &str = "The worker's key";
 
@@ -112,17 +111,11 @@ pub(super) fn settings(
     Ok(())
 }
 
-/// Reads a passphrase. A file that others can read is none: a pipe has no others.
+/// Reads a passphrase. A file that others can read is none.
 fn read(path: &Path) -> Result<Passphrase, String> {
     let shown = path.display();
     let failed = |error| format!("cannot read the passphrase from {shown}: {error}");
-    let metadata = std::fs::metadata(path).map_err(failed)?;
-    if metadata.is_file() && metadata.permissions().mode() & system::MODE_OF_OTHERS != 0 {
-        return Err(format!(
-            "key-passphrase-file: others can read {shown}: use `chmod 600`"
-        ));
-    }
-    let text = read_small(path, FILE_BYTES_MAX).map_err(failed)?;
+    let text = read_private(path, FILE_BYTES_MAX).map_err(failed)?;
     let passphrase = Passphrase::new(text.into_bytes());
     passphrase.map_err(|error| format!("the passphrase in {shown} is none: {error}"))
 }
