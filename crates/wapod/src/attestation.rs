@@ -4,7 +4,7 @@
 //! reports in a machine of TDX or SEV-SNP, or a simulator that the operator asked
 //! for. All are one trait, [`QuoteSource`], whose calls block; [`Quoter`] makes them
 //! one at a time, on a thread of its own, for whoever may wait in its line. What
-//! goes into a quote is decided in `worker::evidence`; nothing here knows of
+//! goes into a quote is decided in `worker::attester`; nothing here knows of
 //! claims. The folders are settings, so that tests play the hardware with files.
 
 mod configfs;

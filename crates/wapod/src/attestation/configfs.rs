@@ -26,7 +26,7 @@ const WORD_BYTES_MAX: usize = 64;
 const READY_TIME: Duration = Duration::from_secs(5);
 /// Pause between such tries.
 const READY_PAUSE: Duration = Duration::from_millis(1);
-/// What this daemon's folders are called, before the number of the process.
+/// What this daemon's folders are called, before a random number.
 const FOLDER_PREFIX: &str = "wapod-";
 
 /// Entries of the table of certificates: identifier, offset, length.
@@ -44,7 +44,6 @@ const CERTIFICATES: [[u8; 16]; 4] = [
 pub(super) struct Reports {
     dir: PathBuf,
     kind: SourceKind,
-    made: u64,
 }
 
 /// The reports, where the kernel has them and knows hardware that we do.
@@ -52,11 +51,10 @@ pub(super) fn find(dir: &Path) -> Option<Reports> {
     if !dir.is_dir() {
         return None;
     }
-    let mut reports = Reports {
+    let reports = Reports {
         dir: dir.to_owned(),
         // Decided by the first look.
         kind: SourceKind::Tdx,
-        made: 0,
     };
     let looked = reports.folder().and_then(|folder| folder.provider());
     match looked {
@@ -106,19 +104,13 @@ impl QuoteSource for Reports {
 }
 
 impl Reports {
-    /// Makes a folder that nobody else has.
-    fn folder(&mut self) -> Result<Folder, SourceError> {
-        self.made += 1;
-        let name = format!("{FOLDER_PREFIX}{}-{}", std::process::id(), self.made);
+    /// Makes a folder that nobody else has: the number of a process may be that of one in
+    /// another container, or of one that was killed and has left folders.
+    fn folder(&self) -> Result<Folder, SourceError> {
+        let name = format!("{FOLDER_PREFIX}{:016x}", rand::random::<u64>());
         let path = self.dir.join(name);
         match fs::create_dir(&path) {
             Ok(()) => Ok(Folder(path)),
-            // Left over from a process with our number that was killed.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                drop(Folder(path.clone()));
-                let made = fs::create_dir(&path).map(|()| Folder(path.clone()));
-                made.map_err(|error| SourceError::File { path, error })
-            }
             Err(error) => Err(SourceError::File { path, error }),
         }
     }
@@ -237,6 +229,19 @@ mod tests {
         table.extend([0; ENTRY_BYTES]);
         table.extend(rest);
         table
+    }
+
+    #[test]
+    fn daemons_with_one_number_of_a_process_have_folders_of_their_own() {
+        let dir = tempfile::tempdir().expect("folder");
+        let reports = || Reports {
+            dir: dir.path().to_owned(),
+            kind: SourceKind::Tdx,
+        };
+        let left_over = reports().folder().expect("made");
+        let other = reports().folder().expect("made");
+        assert_ne!(left_over.0, other.0);
+        assert!(left_over.0.is_dir() && other.0.is_dir());
     }
 
     #[test]
