@@ -10,14 +10,15 @@ use e2e::{Operator, TlsPort, client, guest, within};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wapo_rpc::message::{
-    AppEvidenceArgs, Empty, Evidence, RotateKeysArgs, SignRegisterInfoArgs, WorkerEvidenceArgs,
+    AppEvidenceArgs, DomainAddArgs, Empty, Evidence, RotateKeysArgs, SignRegisterInfoArgs,
+    WorkerEvidenceArgs,
 };
 use wapo_rpc::statement::{
     self, AppClaims, AppEvidence, AttestationReport, CERTIFICATE_EXTENSION_OID, Quote,
     WorkerClaims, WorkerEvidence,
 };
 use wapo_rpc::{AppAddress, Encoding, UserClient};
-use wapod::{AttestationMode, Config};
+use wapod::{AttestationMode, Config, limits};
 
 use crate::statements::verifies;
 
@@ -344,6 +345,47 @@ async fn a_name_of_an_attested_app_is_served_with_its_evidence() {
         }
     };
     within("a certificate with the new key", rotated).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_names_as_an_app_may_have_are_in_its_certificate() {
+    let port = TlsPort::with(simulated).await;
+    let operator = port.operator();
+    let app = guest("sdk-suite");
+    operator.put_code(&app).await;
+    let mut wanted = args(&app);
+    wanted.name = "proven".to_owned();
+    settings(&mut wanted).attested = true;
+    let app = address(&operator.try_deploy(wanted).await.unwrap());
+    let mut names = vec!["proven.localhost".to_owned()];
+    for number in 0..limits::DOMAINS_OF_APP_MAX {
+        let domain = format!("name-{number}.example.com");
+        let added = operator.domain_add(DomainAddArgs {
+            address: app.0.to_vec(),
+            domain: domain.clone(),
+            ..DomainAddArgs::default()
+        });
+        added.await.unwrap();
+        names.push(domain);
+    }
+    let in_it = async {
+        loop {
+            let config = gullible_client(&[&TLS13]);
+            let stream = port.connect_with("proven.localhost", config).await.unwrap();
+            let chain = stream.get_ref().1.peer_certificates().unwrap();
+            // As a name of the extension for names has it: its kind, its length, its text.
+            let has = |name: &String| {
+                let length = u8::try_from(name.len()).unwrap();
+                let encoded = [&[0x82, length], name.as_bytes()].concat();
+                chain[0].windows(encoded.len()).any(|one| one == encoded)
+            };
+            if names.iter().all(has) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    within("a certificate with all names", in_it).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

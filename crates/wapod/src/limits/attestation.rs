@@ -48,11 +48,6 @@ pub const QUOTE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 /// How often evidence and attested certificates are looked at.
 pub const ATTESTED_LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Host names of one attested certificate.
-///
-/// Each costs bytes in every handshake.
-pub const ATTESTED_NAMES_MAX: usize = 64;
-
 /// When collateral is made or fetched again.
 ///
 /// It counts for about a month, and what was revoked meanwhile should be known soon.

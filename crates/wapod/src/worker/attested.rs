@@ -20,7 +20,7 @@ use super::Worker;
 use super::app::App;
 use super::attester::{Attester, EvidenceError, Fresh};
 use crate::attestation::Asker;
-use crate::limits::{ATTESTED_LOOK_INTERVAL, ATTESTED_NAMES_MAX};
+use crate::limits::ATTESTED_LOOK_INTERVAL;
 
 /// What an app has at the shared port, and what it was made of.
 pub(crate) struct Held {
@@ -87,13 +87,12 @@ impl App {
 }
 
 impl Worker {
-    /// Names that lead to an app.
+    /// Names that lead to an app: its domains, which are bounded, and its label.
     fn names_of(&self, app: &App) -> Vec<String> {
         let mut names = app.domains();
         if let (Some(base), false) = (self.edge.base_domain(), app.name().is_empty()) {
             names.push(format!("{}.{base}", app.name()));
         }
-        names.truncate(ATTESTED_NAMES_MAX);
         names
     }
 
