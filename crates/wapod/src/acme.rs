@@ -20,7 +20,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use instant_acme::{Account, AccountCredentials, ChallengeType, NewAccount};
 use rustls::pki_types::CertificateDer;
@@ -33,6 +33,7 @@ use crate::data_dir::ACME;
 use crate::edge::Certificates;
 use crate::limits::{ACME_LOOK_INTERVAL, ACME_NAMES_MAX};
 use crate::tls_files::{identity, validity_seconds};
+use crate::worker::unix_s;
 use folder::Folder;
 use http::AuthorityClient;
 use order::{Failure, FailureKind, Issued};
@@ -172,7 +173,7 @@ impl Acme {
             let this = Arc::clone(&self);
             // Reads what is kept for names that are new.
             let _ = tokio::task::spawn_blocking(move || this.refresh()).await;
-            let now = now_seconds();
+            let now = unix_s();
             match self.next() {
                 Some((name, due)) if due.max(server.not_before) <= now => {
                     self.attempt(&mut server, name).await;
@@ -320,7 +321,7 @@ impl Acme {
     async fn adopt(&self, name: &ServerName, issued: Issued) -> Result<(), Failure> {
         let Issued { pem, certificate } = issued;
         let validity = validity(&certificate);
-        if validity.is_some_and(|validity| !validity.holds(now_seconds())) {
+        if validity.is_some_and(|validity| !validity.holds(unix_s())) {
             return Err(Failure {
                 text: format!(
                     "the new certificate of {name} is not good at this time: is the clock of this machine right?"
@@ -345,7 +346,7 @@ impl Acme {
     /// Notes a failure, and when the next attempt may be.
     async fn note(&self, server: &mut Server, name: &ServerName, failure: Failure) {
         self.failed.fetch_add(1, Ordering::Relaxed);
-        let now = now_seconds();
+        let now = unix_s();
         let share = rand::random::<f64>();
         let asked = self.client.take_haste();
         let mut pause = match failure.kind {
@@ -446,9 +447,4 @@ fn validity(certificate: &CertifiedKey) -> Option<Validity> {
         not_before,
         not_after,
     })
-}
-
-fn now_seconds() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    now.map_or(0, |time| time.as_secs())
 }

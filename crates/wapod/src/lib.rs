@@ -71,6 +71,7 @@ mod store;
 pub mod system;
 mod tls_files;
 mod watchdog;
+mod web_client;
 mod worker;
 
 pub use acme::AcmeSettings;

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -30,6 +29,7 @@ use crate::limits::COMPILE_THREADS;
 use crate::store::Store;
 use crate::system::{Capacity, DescriptorPlan};
 use crate::watchdog::Watchdog;
+use crate::web_client;
 use crate::worker::{AppHandle, Worker};
 use https::PortsHttps;
 
@@ -170,12 +170,7 @@ fn edge(
     https: &PortsHttps,
     plan: &DescriptorPlan,
 ) -> Result<Arc<Edge>, StartError> {
-    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    for root in &config.trust_roots {
-        roots
-            .add(root.clone())
-            .map_err(|error| StartError::Engine(format!("a trust root cannot be used: {error}")))?;
-    }
+    let roots = web_client::roots(&config.trust_roots).map_err(StartError::Engine)?;
     let edge = Edge::new(
         &config.base_domain,
         config.tls.as_ref(),

@@ -13,16 +13,14 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Body;
 use hyper::header::RETRY_AFTER;
 use hyper::{Request, Response, StatusCode};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 
 use crate::limits::{ACME_ANSWER_BYTES_MAX, ACME_CALL_TIMEOUT, ACME_RETRY_AFTER_MAX};
+use crate::web_client::{Connector, Schemes, connector};
 
 type BoxedError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -32,7 +30,7 @@ pub(super) type Haste = Arc<Mutex<Option<Duration>>>;
 /// A client of the authority's server.
 #[derive(Clone)]
 pub(super) struct AuthorityClient {
-    http: Client<HttpsConnector<HttpConnector>, BodyWrapper<Bytes>>,
+    http: Client<Connector, BodyWrapper<Bytes>>,
     /// Time that the last refusal said to wait.
     haste: Haste,
 }
@@ -42,25 +40,7 @@ impl AuthorityClient {
     ///
     /// When a root cannot be used.
     pub(super) fn new(extra_roots: &[CertificateDer<'static>]) -> Result<Self, String> {
-        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        for root in extra_roots {
-            let added = roots.add(root.clone());
-            added.map_err(|error| format!("a root for ACME cannot be used: {error}"))?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_connect_timeout(Some(ACME_CALL_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_only()
-            .enable_http1()
-            .wrap_connector(tcp);
+        let connector = connector(extra_roots, Schemes::Https, ACME_CALL_TIMEOUT)?;
         Ok(Self {
             http: Client::builder(TokioExecutor::new()).build(connector),
             haste: Haste::default(),

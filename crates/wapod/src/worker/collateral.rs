@@ -1,19 +1,20 @@
 //! Collateral: what a verifier needs beside a quote of SGX, TDX or the simulator.
 //!
 //! The simulator makes its own; that of real hardware is fetched from a caching service
-//! (`service`) where the operator names one, and kept in a file for the next start. It
-//! is handed on with evidence so that verifiers need no network, and never looked into:
-//! they check it, and the worker's word counts for nothing in it. Owned by `attester`.
+//! (`service`) where the operator names one, and kept in a file, for a next start at which
+//! the service does not answer. It is handed on with evidence so that verifiers need no
+//! network, and never looked into: they check it, and the worker's word counts for nothing
+//! in it. Owned by `attester`.
 
 mod service;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::UNIX_EPOCH;
 
 use rustls::pki_types::CertificateDer;
 use wapo_rpc::limits::COLLATERAL_BYTES_MAX;
 use wapo_rpc::statement::{Bounded, Quote};
+use wapo_verify::collateral::Plan;
 
 use crate::attestation::SimulatedHardware;
 use crate::data_dir::{Durability, FILE_MODE, write_whole};
@@ -34,10 +35,42 @@ pub(super) struct Collateral {
 
 #[derive(Default)]
 struct State {
-    /// When it was made or fetched, in seconds since 1970, and what came.
-    kept: Option<(u64, Json)>,
+    kept: Option<Kept>,
     /// When it was last tried to fetch it.
     tried_s: Option<u64>,
+}
+
+/// What was made or fetched, or came from the file.
+struct Kept {
+    json: Json,
+    /// Whose it is, and when it was made or fetched, in seconds since 1970; `None` for
+    /// what is from the file.
+    origin: Option<(Platform, u64)>,
+}
+
+/// What has collateral of its own.
+#[derive(Clone, PartialEq, Eq)]
+enum Platform {
+    Simulator,
+    /// Processors of one kind, with certificates of one authority.
+    Real(Plan),
+}
+
+impl Kept {
+    /// Whether it may go with a quote of a platform. Where the file is from is not known:
+    /// whoever verifies sees it.
+    fn is_of(&self, platform: &Platform) -> bool {
+        let origin = self.origin.as_ref();
+        origin.is_none_or(|(of, _)| of == platform)
+    }
+
+    /// Whether nothing newer need be fetched for a platform. A clock that was set back
+    /// makes it old.
+    fn is_new(&self, platform: &Platform, now_s: u64) -> bool {
+        self.origin.as_ref().is_some_and(|(of, at)| {
+            of == platform && (*at..at + COLLATERAL_RENEWAL.as_secs()).contains(&now_s)
+        })
+    }
 }
 
 impl Collateral {
@@ -74,21 +107,29 @@ impl Collateral {
     pub(super) fn of(&self, quote: &Quote, now_s: u64) -> Option<Json> {
         match quote {
             Quote::Simulator(_) => self.simulated(now_s),
-            Quote::Sgx(_) | Quote::Tdx(_) => self.state().kept.clone().map(|(_, json)| json),
+            Quote::Sgx(quote) | Quote::Tdx(quote) => {
+                let state = self.state();
+                let kept = state.kept.as_ref()?;
+                let platform = Platform::Real(Plan::of(quote).ok()?);
+                kept.is_of(&platform).then(|| kept.json.clone())
+            }
             Quote::SevSnp { .. } => None,
         }
     }
 
     fn simulated(&self, now_s: u64) -> Option<Json> {
-        if let Some((made, json)) = &self.state().kept
-            && is_new(*made, now_s)
-        {
-            return Some(json.clone());
+        let mut state = self.state();
+        let kept = state.kept.as_ref();
+        if let Some(kept) = kept.filter(|kept| kept.is_new(&Platform::Simulator, now_s)) {
+            return Some(kept.json.clone());
         }
         let made = self.simulator.as_ref()?.collateral(now_s);
         let made = made.map(String::into_bytes).ok()?;
         let json = Json::new(made).ok()?;
-        self.state().kept = Some((now_s, json.clone()));
+        state.kept = Some(Kept {
+            json: json.clone(),
+            origin: Some((Platform::Simulator, now_s)),
+        });
         Some(json)
     }
 
@@ -102,17 +143,23 @@ impl Collateral {
         let (Some(service), Quote::Sgx(quote) | Quote::Tdx(quote)) = (&self.service, quote) else {
             return false;
         };
-        if !self.state().begin(now_s) {
+        let plan = Plan::of(quote);
+        if !self.state().begin(plan.as_ref().ok(), now_s) {
             return false;
         }
-        let fetched = service.fetch(quote).await;
-        let fetched = fetched.and_then(|json| {
-            Json::new(json.into_bytes()).map_err(|error| format!("the collateral is {error}"))
-        });
-        match fetched {
-            Ok(json) => {
+        let fetched = async {
+            let plan = plan.map_err(|error| error.to_string())?;
+            let json = Json::new(service.fetch(&plan).await?.into_bytes());
+            let json = json.map_err(|error| format!("the collateral is {error}"))?;
+            Ok::<_, String>((plan, json))
+        };
+        match fetched.await {
+            Ok((plan, json)) => {
                 self.keep(&json).await;
-                self.state().kept = Some((now_s, json));
+                self.state().kept = Some(Kept {
+                    json,
+                    origin: Some((Platform::Real(plan), now_s)),
+                });
                 true
             }
             Err(error) => {
@@ -143,8 +190,11 @@ impl Collateral {
 impl State {
     /// Whether it is time to fetch, and nobody has tried a moment ago. Clocks that were
     /// set back make it time.
-    fn begin(&mut self, now_s: u64) -> bool {
-        let has_new = self.kept.as_ref().is_some_and(|(at, _)| is_new(*at, now_s));
+    fn begin(&mut self, plan: Option<&Plan>, now_s: u64) -> bool {
+        let has_new = match (&self.kept, plan) {
+            (Some(kept), Some(plan)) => kept.is_new(&Platform::Real(plan.clone()), now_s),
+            _ => false,
+        };
         let pause = COLLATERAL_RETRY_PAUSE.as_secs();
         let tried = self
             .tried_s
@@ -157,20 +207,15 @@ impl State {
     }
 }
 
-fn is_new(made_s: u64, now_s: u64) -> bool {
-    (made_s..made_s + COLLATERAL_RENEWAL.as_secs()).contains(&now_s)
-}
-
-/// What an earlier run has kept, and when.
-fn read(file: &std::path::Path) -> Option<(u64, Json)> {
+/// What an earlier run has kept.
+fn read(file: &Path) -> Option<Kept> {
     let metadata = std::fs::metadata(file).ok()?;
     let limit = u64::try_from(COLLATERAL_BYTES_MAX).unwrap_or(u64::MAX);
     if metadata.len() > limit {
         return None;
     }
-    let at = metadata.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
     let json = Json::new(std::fs::read(file).ok()?).ok()?;
-    Some((at.as_secs(), json))
+    Some(Kept { json, origin: None })
 }
 
 #[cfg(test)]

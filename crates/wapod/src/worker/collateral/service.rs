@@ -5,27 +5,23 @@
 //! roots; plain HTTP will do, since nothing is believed that a verifier does not check.
 //! Answers are bounded, and all waits have an end. Called by the parent module.
 
-use std::sync::Arc;
-
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper::{Request, StatusCode, Uri};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
 use tokio::time::timeout;
 use wapo_rpc::limits::COLLATERAL_BYTES_MAX;
 use wapo_verify::collateral::{Answer, Plan};
 
 use crate::limits::COLLATERAL_TIMEOUT;
+use crate::web_client::{Connector, Schemes, connector};
 
 /// Where to ask.
 pub(super) struct Service {
     url: String,
-    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    http: Client<Connector, Empty<Bytes>>,
 }
 
 impl Service {
@@ -40,31 +36,15 @@ impl Service {
                 "pccs: `{url}` is no URL of a service: write one such as https://pccs.example.com:8081"
             ));
         }
-        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        for root in extra_roots {
-            let added = roots.add(root.clone());
-            added.map_err(|error| format!("pccs: a trust root cannot be used: {error}"))?;
-        }
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("pccs: TLS cannot be set up: {error}"))?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
+        let connector = connector(extra_roots, Schemes::HttpToo, COLLATERAL_TIMEOUT);
+        let connector = connector.map_err(|error| format!("pccs: {error}"))?;
         Ok(Self {
             url: url.to_owned(),
             http: Client::builder(TokioExecutor::new()).build(connector),
         })
     }
 
-    /// The collateral of a quote, as JSON.
+    /// The collateral of a platform, as JSON.
     ///
     /// # Errors
     ///
@@ -73,8 +53,7 @@ impl Service {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(super) async fn fetch(&self, quote: &[u8]) -> Result<String, String> {
-        let plan = Plan::of(quote).map_err(|error| error.to_string())?;
+    pub(super) async fn fetch(&self, plan: &Plan) -> Result<String, String> {
         let asked = async {
             let mut answers: [Answer; 4] = Default::default();
             for (answer, request) in answers.iter_mut().zip(plan.requests(&self.url)) {

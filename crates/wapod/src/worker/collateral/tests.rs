@@ -5,18 +5,30 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
-use wapo_simulator::{Enclave, Platform, Simulator};
+use wapo_simulator::{Enclave, Simulator};
 
 use super::*;
 
 const NOW: u64 = 1_800_000_000;
 
 fn simulator() -> Simulator {
-    Simulator::new(&[7; 32], Enclave::default(), Platform::default()).expect("a simulator")
+    Simulator::new(
+        &[7; 32],
+        Enclave::default(),
+        wapo_simulator::Platform::default(),
+    )
+    .expect("a simulator")
 }
 
 fn quote() -> Quote {
     Quote::Sgx(Bounded::new(simulator().quote(&[1; 64])).expect("short"))
+}
+
+fn plan(quote: &Quote) -> Plan {
+    match quote {
+        Quote::Sgx(quote) => Plan::of(quote).expect("a quote"),
+        other => panic!("no quote of SGX: {other:?}"),
+    }
 }
 
 /// What a caching service answers, by path: the header of the chain, its value, the body.
@@ -119,7 +131,10 @@ async fn collateral_of_a_quote_is_fetched_kept_and_there_at_the_next_start() {
     assert!(!collateral.renew(&quote(), NOW + 1).await, "it is new");
     let later = NOW + COLLATERAL_RENEWAL.as_secs();
     assert!(collateral.renew(&quote(), later).await, "it is old");
-    assert_eq!(open().of(&quote(), NOW), Some(kept), "from the file");
+    let (next, now) = (open(), later + 1);
+    assert_eq!(next.of(&quote(), now), Some(kept), "from the file");
+    assert!(next.renew(&quote(), now).await, "which may be of before");
+    assert!(!next.renew(&quote(), now).await);
     let oversized = vec![b'x'; COLLATERAL_BYTES_MAX + 1];
     std::fs::write(file.as_ref().expect("a file"), oversized).expect("written");
     assert_eq!(open().of(&quote(), NOW), None);
@@ -130,12 +145,10 @@ async fn a_service_that_fails_is_asked_again_after_a_pause_and_its_answers_are_b
     let failing = service(None).await;
     let collateral = Collateral::open(None, Some(&failing), &[], None).expect("a service");
     assert!(!collateral.renew(&quote(), NOW).await);
-    assert!(!collateral.state().begin(NOW + 1));
-    assert!(
-        collateral
-            .state()
-            .begin(NOW + COLLATERAL_RETRY_PAUSE.as_secs())
-    );
+    let plan = plan(&quote());
+    let again = |now| collateral.state().begin(Some(&plan), now);
+    assert!(!again(NOW + 1));
+    assert!(again(NOW + COLLATERAL_RETRY_PAUSE.as_secs()));
     let mut large = serde_json::from_str::<serde_json::Value>(
         &simulator().collateral(NOW).expect("collateral"),
     )
@@ -147,10 +160,37 @@ async fn a_service_that_fails_is_asked_again_after_a_pause_and_its_answers_are_b
     assert_eq!(collateral.of(&quote(), NOW), None);
 }
 
-#[test]
-fn what_is_no_service_is_refused_and_none_is_asked_without_one() {
+#[tokio::test]
+async fn collateral_of_another_platform_is_neither_handed_on_nor_new() {
+    let published = simulator().collateral(NOW).expect("collateral");
+    let url = service(Some(published)).await;
+    let collateral = Collateral::open(None, Some(&url), &[], None).expect("a service");
+    // Of a processor that is none of the simulator's.
+    let digits = include_str!("../../../../wapo-verify/tests/vectors/sgx_quote.hex");
+    let digits: String = digits.split_whitespace().collect();
+    let moved = hex::decode(digits).expect("hex");
+    let moved = Quote::Sgx(Bounded::new(moved).expect("short"));
+    assert_ne!(plan(&moved), plan(&quote()));
+    assert!(collateral.renew(&quote(), NOW).await);
+    assert!(collateral.of(&quote(), NOW).is_some());
+    assert_eq!(collateral.of(&moved, NOW), None);
+    let later = NOW + COLLATERAL_RETRY_PAUSE.as_secs();
+    assert!(!collateral.renew(&quote(), later).await, "it is new");
+    assert!(collateral.renew(&moved, later).await, "it has none");
+    assert!(collateral.of(&moved, later).is_some());
+    assert_eq!(collateral.of(&quote(), later), None);
+}
+
+#[tokio::test]
+async fn what_is_no_service_is_refused_and_none_is_asked_without_one() {
     for bad in ["pccs.example.com", "ftp://pccs.example.com", "https://", ""] {
         let error = Collateral::open(None, Some(bad), &[], None).err();
         assert!(error.expect("refused").contains("is no URL"), "{bad}");
     }
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("collateral.json");
+    std::fs::write(&file, "{}").expect("of when there was a service");
+    let collateral = Collateral::open(None, None, &[], Some(file)).expect("none");
+    assert!(!collateral.renew(&quote(), NOW).await);
+    assert_eq!(collateral.of(&quote(), NOW), None);
 }
