@@ -102,6 +102,11 @@ async fn evidence_leads_from_a_quote_over_the_worker_to_the_key_of_an_app() {
 
     let (evidence, claims) = app_evidence(&operator, app, b"").await;
     assert_eq!(evidence.worker, worker, "the cached one, whoever asks");
+    let (again, _) = app_evidence(&operator, app, b"").await;
+    assert_eq!(
+        again, evidence,
+        "no two signatures are equal: it is signed once"
+    );
     assert!(verifies(
         &said.pubkey,
         APP_EVIDENCE,

@@ -20,6 +20,7 @@ use wapo_host::{
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::attested::Held;
+use super::attester::Said;
 use super::condition::Condition;
 use super::domains::{self, Domains};
 use super::egress::LiveEgress;
@@ -70,6 +71,8 @@ pub(crate) struct App {
     pub(super) is_written: AtomicBool,
     /// Since when lines about failed requests are counted, and how many.
     complaints: Mutex<(Instant, u32)>,
+    /// Its evidence without a nonce, once somebody has asked for it.
+    pub(super) said: Mutex<Option<Said>>,
     /// Its certificate at the shared TLS port, if the daemon has one for it.
     pub(super) attested: RwLock<Option<Held>>,
     state: Mutex<AppState>,
@@ -260,6 +263,7 @@ impl App {
             changed: Notify::new(),
             is_written: AtomicBool::new(false),
             complaints: Mutex::new((Instant::now(), 0)),
+            said: Mutex::default(),
             attested: RwLock::new(None),
             state: Mutex::new(AppState {
                 name: record.name,

@@ -15,7 +15,7 @@ use parity_scale_codec::Encode as _;
 use tokio::time::Instant;
 use wapo_crypto::derived_keys::P256Key;
 use wapo_crypto::{blake2b_256, report_data};
-use wapo_rpc::limits::EVIDENCE_NONCE_BYTES_MAX;
+use wapo_rpc::limits::{APP_CLAIMS_BYTES_MAX, EVIDENCE_NONCE_BYTES_MAX};
 use wapo_rpc::statement::{
     AppClaims, AppEvidence, AppLimits, AttestationReport, Bounded, Quote, Signature,
     Statement as _, WorkerClaims, WorkerEvidence,
@@ -65,6 +65,15 @@ pub(crate) struct Attester {
 pub(crate) struct Fresh {
     pub(crate) evidence: WorkerEvidence,
     pub(crate) claims: WorkerClaims,
+}
+
+/// What was last said of an app without a nonce, and on what it rests. The evidence of
+/// the worker is as long as all of this, and is kept once.
+pub(super) struct Said {
+    claims: Bounded<Vec<u8>, APP_CLAIMS_BYTES_MAX>,
+    signature: Signature,
+    key_version: u32,
+    worker: Arc<Fresh>,
 }
 
 impl Attester {
@@ -258,8 +267,31 @@ impl Attester {
         nonce: Vec<u8>,
         asker: Asker,
     ) -> Result<AppEvidence, EvidenceError> {
+        let has_nonce = !nonce.is_empty();
         let worker = self.worker_evidence(nonce, asker).await?;
+        if has_nonce {
+            return Ok(self.sign_for(app, &worker)?.0);
+        }
+        let key_version = self.keys().of(&app.address);
+        // Held while it is made: many who ask have it signed once. Replaced as a whole.
+        let mut said = app.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(said) = &*said
+            && Arc::ptr_eq(&said.worker, &worker)
+            && said.key_version == key_version
+        {
+            return Ok(AppEvidence {
+                worker: worker.evidence.clone(),
+                claims: said.claims.clone(),
+                signature: said.signature.clone(),
+            });
+        }
         let (evidence, _) = self.sign_for(app, &worker)?;
+        *said = Some(Said {
+            claims: evidence.claims.clone(),
+            signature: evidence.signature.clone(),
+            key_version,
+            worker,
+        });
         Ok(evidence)
     }
 
