@@ -11,7 +11,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 use zeroize::Zeroizing;
 
 use crate::config::Passphrase;
@@ -51,19 +51,16 @@ fn ask_within(command: &str, time_max: Duration) -> Result<Passphrase, String> {
     let child = command.spawn();
     let mut child = child.map_err(|error| format!("`{program}` cannot be started: {error}"))?;
     let printed = print_of(&mut child, end);
-    let ended = printed.and_then(|printed| {
-        let status = end_of(&mut child, end)?;
-        match status.success() {
-            true => Ok(printed),
-            false => Err(format!("`{program}` ended with {status}")),
-        }
-    });
-    // Whatever it has started, too.
-    if let Some(group) = Pid::from_raw(child.id().cast_signed()) {
-        let _ = kill_process_group(group, Signal::KILL);
+    let group = Pid::from_child(&child);
+    let printed = printed.and_then(|printed| wait_for(group, end).map(|()| printed));
+    // Whatever it has started, too. Until it is waited for, the number is nobody else's.
+    let _ = kill_process_group(group, Signal::KILL);
+    let status = child.wait();
+    let mut printed = printed?;
+    let status = status.map_err(|error| error.to_string())?;
+    if !status.success() {
+        return Err(format!("`{program}` ended with {status}"));
     }
-    let _ = child.wait();
-    let mut printed = ended?;
     let secret = Passphrase::new(std::mem::take(&mut *printed));
     secret.map_err(|error| format!("what `{program}` prints is no secret: {error}"))
 }
@@ -97,10 +94,13 @@ fn print_of(child: &mut Child, end: Instant) -> Result<Zeroizing<Vec<u8>>, Strin
 
 const TOO_LONG: &str = "it takes too long";
 
-fn end_of(child: &mut Child, end: Instant) -> Result<std::process::ExitStatus, String> {
+/// Waits until it has ended, and leaves how to whoever asks next.
+fn wait_for(child: Pid, end: Instant) -> Result<(), String> {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     loop {
-        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
-            return Ok(status);
+        let ended = waitid(WaitId::Pid(child), options).map_err(|error| error.to_string())?;
+        if ended.is_some() {
+            return Ok(());
         }
         if Instant::now() >= end {
             return Err(TOO_LONG.to_owned());
