@@ -8,6 +8,7 @@ use wapo_rpc::message::{AppEvidenceArgs, Evidence, WorkerEvidenceArgs};
 use wapo_rpc::{AddressError, AppAddress};
 
 use crate::attestation::Asker;
+use crate::error::WorkerError;
 use crate::worker::{EvidenceError, Worker};
 
 /// Why there is none.
@@ -15,8 +16,8 @@ use crate::worker::{EvidenceError, Worker};
 pub(super) enum NoEvidence {
     #[error(transparent)]
     Address(#[from] AddressError),
-    #[error("App not found")]
-    NoApp,
+    #[error(transparent)]
+    App(#[from] WorkerError),
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
 }
@@ -39,7 +40,7 @@ pub(super) async fn app(
     asker: Asker,
 ) -> Result<Evidence, NoEvidence> {
     let address = AppAddress::from_bytes(&args.address)?;
-    let app = worker.app(&address).ok_or(NoEvidence::NoApp)?;
+    let app = worker.app(&address).ok_or(WorkerError::AppNotFound)?;
     let made = worker
         .attester
         .app_evidence(&app, args.nonce, asker)

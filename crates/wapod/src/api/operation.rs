@@ -289,10 +289,7 @@ impl Operator {
     }
 
     async fn usage_export(&self, args: UsageExportArgs) -> Result<UsageExportResponse, Fault> {
-        let app = match args.address.as_slice() {
-            [] => None,
-            bytes => Some(AppAddress::from_bytes(bytes)?),
-        };
+        let app = address_or_none(&args.address)?;
         let exported = self
             .worker
             .export_usage(args.from_seq, app, args.max, args.settle);
@@ -361,10 +358,7 @@ impl Operator {
     }
 
     async fn rotate_keys(&self, args: RotateKeysArgs) -> Result<RotateKeysResponse, Fault> {
-        let app = match args.address.as_slice() {
-            [] => None,
-            address => Some(AppAddress::from_bytes(address)?),
-        };
+        let app = address_or_none(&args.address)?;
         let key_version = self.worker.rotate_keys(app).await?;
         Ok(RotateKeysResponse { key_version })
     }
@@ -388,6 +382,14 @@ impl Operator {
 async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|_| AppError::Interrupted.into())
+}
+
+/// An optional address as messages have it: nothing for none.
+fn address_or_none(bytes: &[u8]) -> Result<Option<AppAddress>, AddressError> {
+    match bytes {
+        [] => Ok(None),
+        bytes => AppAddress::from_bytes(bytes).map(Some),
+    }
 }
 
 /// An optional address as SCALE has it; nothing at all is none, too.
@@ -418,10 +420,7 @@ fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
         .manifest
         .ok_or_else(|| AppError::Refused("No manifest".to_owned()))?;
     let manifest = AppManifest::try_from(manifest).map_err(|error| refused(error.to_string()))?;
-    let replaces = match args.replaces.as_slice() {
-        [] => None,
-        bytes => Some(AppAddress::from_bytes(bytes).map_err(|error| refused(error.to_string()))?),
-    };
+    let replaces = address_or_none(&args.replaces).map_err(|error| refused(error.to_string()))?;
     let asked = args.settings.unwrap_or_default();
     Ok(Deployment {
         quotas: quotas::changes(&asked.quotas).map_err(refused)?,

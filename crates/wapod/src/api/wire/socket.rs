@@ -181,7 +181,7 @@ impl AsyncRead for Tally {
             && let Some(first) = self.first.take()
         {
             buffer.put_slice(&[first]);
-            // An error comes again at the next read, as the end does.
+            // After an error the next read finds the end: either way the connection is over.
             let _ = Pin::new(&mut self.tcp).poll_read(cx, buffer);
             return Poll::Ready(Ok(()));
         }
