@@ -139,6 +139,22 @@ fn a_backup_brings_the_worker_back() {
 }
 
 #[test]
+fn a_worker_whose_key_is_elsewhere_has_no_backup_with_an_older_key() {
+    let folder = Folder::new();
+    folder.start(&[]).stop("TERM");
+    let elsewhere = ["--worker-key", "moved.key"];
+    folder.start(&elsewhere).stop("TERM");
+    let refused = folder.run(&[&elsewhere[..], &["backup", "backup.tar"]].concat());
+    assert_eq!(refused.code, Some(1));
+    let error = refused.only_error();
+    assert!(
+        error.contains("--worker-key names another place"),
+        "{error}"
+    );
+    assert!(!folder.path("backup.tar").exists());
+}
+
+#[test]
 fn the_token_is_needed_and_shown_nowhere() {
     let folder = Folder::new();
     fs::write(folder.path("token"), format!("{TOKEN}\n")).expect("written");
