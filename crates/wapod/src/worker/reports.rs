@@ -387,6 +387,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use rustls::RootCertStore;
     use wapo_host::{Engine, EngineConfig};
+    use wapo_rpc::message::InitArgs;
 
     use super::*;
     use crate::config::Config;
@@ -405,16 +406,19 @@ mod tests {
         }
     }
 
-    /// A worker without apps, from which these have been removed.
-    async fn worker(departed: std::ops::RangeInclusive<u64>) -> Arc<Worker> {
-        let (store, _) = Store::in_memory().expect("a store");
-        let record = |serial| DepartedRecord {
+    fn departed(serial: u64) -> DepartedRecord {
+        DepartedRecord {
             serial,
             address: [1; 32],
             session: [2; 32],
             totals: Totals::default(),
-        };
-        let departed: BTreeMap<_, _> = departed.map(|serial| (serial, record(serial))).collect();
+        }
+    }
+
+    /// A worker without apps, from which these have been removed.
+    async fn worker(serials: std::ops::RangeInclusive<u64>) -> Arc<Worker> {
+        let (store, _) = Store::in_memory().expect("a store");
+        let departed: BTreeMap<_, _> = serials.map(|serial| (serial, departed(serial))).collect();
         let puts = departed.values().cloned().map(Change::PutDeparted);
         store.commit(puts.collect()).await.expect("written");
         let contents = Contents {
@@ -443,6 +447,24 @@ mod tests {
         let known = worker.chain.lock().await.clone();
         assert_eq!(stored.billed.keys().copied().collect::<Vec<_>>(), [3]);
         assert_eq!(known, Some(stored));
+    }
+
+    #[tokio::test]
+    async fn an_app_that_leaves_behind_the_last_report_of_a_session_is_in_the_next_one() {
+        let worker = worker(1..=1).await;
+        let mut beginning = Box::pin(worker.init(InitArgs::default()));
+        // The report is put together, and on its way to the disk.
+        assert!(beginning.as_mut().now_or_never().is_none());
+        let gone = worker.departed.write();
+        gone.expect("whole").insert(2, departed(2));
+        worker.chain.app_has_left();
+        beginning.await.expect("a session");
+        assert_eq!(worker.departed_serials(), [2]);
+        worker.report(Scope::Finals).await.expect("written");
+        let page = worker.store.reports(0, 9).await.expect("read");
+        let entries = page.reports.iter().flat_map(|report| &report.entries);
+        let serials: Vec<_> = entries.map(|entry| entry.serial).collect();
+        assert_eq!(serials, [1, 2]);
     }
 
     #[tokio::test]
