@@ -364,6 +364,25 @@ async fn a_worker_that_runs_is_verified_with_a_nonce_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_worker_that_answers_with_another_app_is_refused() {
+    let place = tempfile::tempdir().expect("a folder");
+    let address = answers(|_| {
+        let evidence = app(&[6; 91]).encode();
+        let message = wapo_rpc::message::Evidence { evidence };
+        let body = wapo_rpc::Encoding::Protobuf.encode(&message);
+        Some(("X-Nothing: ".to_owned(), body))
+    });
+    let nonce = hex::encode(NONCE);
+    let line = |app: &str| {
+        format!("verify app {app} --url http://{address} --accept-simulator --nonce {nonce}")
+    };
+    let said = good(place.path(), &line(&"07".repeat(32))).await;
+    assert!(said.contains("app.address: app 0707"), "{said}");
+    let other = line(&"08".repeat(32));
+    refused(place.path(), &other, "refused: app.address").await;
+}
+
+#[tokio::test]
 async fn a_bad_command_line_has_an_exit_code_of_its_own() {
     let place = tempfile::tempdir().expect("a folder");
     for line in [
@@ -503,6 +522,14 @@ fn published(collateral: &Value, path: &str) -> Option<(&'static str, String, Ve
 /// A caching service that publishes a simulator's collateral below a path.
 fn pccs(collateral: &str) -> SocketAddr {
     let collateral: Value = serde_json::from_str(collateral).expect("JSON");
+    answers(move |path| {
+        let (header, chain, body) = published(&collateral, path)?;
+        Some((format!("{header}: {chain}"), body))
+    })
+}
+
+/// A server of HTTP that has a header and content at paths.
+fn answers(at: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address");
     std::thread::spawn(move || {
@@ -516,8 +543,8 @@ fn pccs(collateral: &str) -> SocketAddr {
             }
             let head = text(&head);
             let path = head.split(' ').nth(1).unwrap_or_default();
-            let (head, body) = match published(&collateral, path) {
-                Some((header, chain, body)) => (format!("200 OK\r\n{header}: {chain}"), body),
+            let (head, body) = match at(path) {
+                Some((header, body)) => (format!("200 OK\r\n{header}"), body),
                 None => ("404 Not Found".to_owned(), Vec::new()),
             };
             let length = body.len();

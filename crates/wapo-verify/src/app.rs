@@ -6,6 +6,7 @@
 //! that app in that enclave.
 
 use parity_scale_codec::Encode as _;
+use wapo_rpc::AppAddress;
 use wapo_rpc::statement::{
     AppClaims, AppEvidence, CERTIFICATE_EXTENSION_OID, Statement as _, StatementError, decode,
 };
@@ -28,6 +29,8 @@ const CLAIMS_PROVES: &str = "The claims are in the one form that they can have."
 const SIGNATURE_PROVES: &str = "The worker in the quote said this of the app: its code, arguments, environment, limits and \
      key. It runs what has this hash; what that does is for whoever reads it.";
 const SESSION_PROVES: &str = "The claims are of the same run of the worker as the quote.";
+const ADDRESS_PROVES: &str =
+    "The evidence is of the app that was asked for, and not of another one of the same worker.";
 const APP_PROVES: &str =
     "The app is the one that you meant, by code and arguments, and not another of this worker.";
 const KEY_PROVES: &str = "Who proves to have the key of this certificate, as a TLS server does in its handshake, is this \
@@ -106,10 +109,12 @@ pub fn from_certificate(der: &[u8]) -> Result<Carried, NoEvidence> {
 }
 
 /// Checks an app's evidence. `collateral` is the verifier's own, in place of that which
-/// the evidence carries; `key` is the one that was seen in use, where there is one.
+/// the evidence carries; `asked` is the app that a worker was asked for, where one was;
+/// `key` is the one that was seen in use, where there is one.
 pub fn verify(
     evidence: &AppEvidence,
     collateral: Option<&[u8]>,
+    asked: Option<AppAddress>,
     key: Option<&[u8]>,
     context: &Context<'_>,
 ) -> VerifiedApp {
@@ -155,6 +160,9 @@ pub fn verify(
         nonce: &claims.nonce,
     };
     life.check(["app.time", "app.nonce"], context, &mut verdict);
+    if let Some(asked) = asked {
+        of_address(&claims, asked, &mut verdict);
+    }
     demands(&claims, context.policy, &mut verdict);
     if let Some(key) = key {
         of_key(&claims, key, &mut verdict);
@@ -238,6 +246,18 @@ fn demands(claims: &AppClaims, policy: &Policy, verdict: &mut Verdict) {
             describe(claims)
         );
         verdict.failed(NAME, detail, APP_PROVES);
+    }
+}
+
+fn of_address(claims: &AppClaims, asked: AppAddress, verdict: &mut Verdict) {
+    const NAME: &str = "app.address";
+    let address = claims.address;
+    if address == asked {
+        let detail = format!("app {address}, which was asked for");
+        verdict.passed(NAME, detail, ADDRESS_PROVES);
+    } else {
+        let detail = format!("the evidence is of app {address}, and app {asked} was asked for");
+        verdict.failed(NAME, detail, ADDRESS_PROVES);
     }
 }
 

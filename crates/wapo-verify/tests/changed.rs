@@ -165,7 +165,7 @@ fn every_byte_of_evidence_counts() {
     };
     let is_good = |bytes: &[u8]| {
         decode::<AppEvidence>(bytes).is_ok_and(|evidence| {
-            app::verify(&evidence, Some(&collateral), None, &context)
+            app::verify(&evidence, Some(&collateral), None, None, &context)
                 .verdict
                 .is_good()
         })

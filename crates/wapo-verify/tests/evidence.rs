@@ -7,6 +7,7 @@ use parity_scale_codec::Encode as _;
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
 use support::*;
 use wapo_crypto::{ContentType, WorkerKey};
+use wapo_rpc::AppAddress;
 use wapo_rpc::statement::{
     AppClaims, AppEvidence, Bounded, CERTIFICATE_EXTENSION_OID, WorkerClaims, WorkerEvidence,
 };
@@ -33,7 +34,7 @@ fn check_worker(
 fn check_app(evidence: &AppEvidence, policy: &Policy, key: Option<&[u8]>) -> Verdict {
     let roots = Roots::default();
     let context = context(NOW_S, &roots, policy);
-    let verified = app::verify(evidence, None, key, &context);
+    let verified = app::verify(evidence, None, None, key, &context);
     assert!(verified.claims.is_some() || !verified.verdict.is_good());
     verified.verdict
 }
@@ -184,13 +185,29 @@ fn evidence_of_an_app_verifies_and_the_policy_names_apps() {
 }
 
 #[test]
+fn evidence_is_of_the_app_that_was_asked_for() {
+    let evidence = app_with(|_| {});
+    let (roots, policy) = (Roots::default(), accepting());
+    let context = context(NOW_S, &roots, &policy);
+    let verify = |asked| app::verify(&evidence, None, asked, None, &context).verdict;
+    let right = verify(Some(AppAddress([7; 32])));
+    assert!(right.is_good(), "{right:#?}");
+    assert_eq!(check(&right, "app.address").0, Outcome::Passed);
+    // Another app of the same worker, with all else as it should be.
+    let other = verify(Some(AppAddress([6; 32])));
+    only_failure(&other, "app.address", "and app 0606");
+    let is_asked = |verdict: Verdict| verdict.checks.iter().any(|one| one.name == "app.address");
+    assert!(!is_asked(verify(None)), "nothing was asked for");
+}
+
+#[test]
 fn a_nonce_is_demanded_of_the_app_and_of_its_worker() {
     let (roots, policy) = (Roots::default(), accepting());
     let context = Context {
         nonce: Some(&NONCE),
         ..context(NOW_S, &roots, &policy)
     };
-    let verify = |evidence| app::verify(&evidence, None, None, &context).verdict;
+    let verify = |evidence| app::verify(&evidence, None, None, None, &context).verdict;
     let good = verify(app_with(|_| {}));
     assert!(good.is_good(), "{good:#?}");
     for name in ["worker.nonce", "app.nonce"] {

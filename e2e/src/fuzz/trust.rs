@@ -97,7 +97,7 @@ fn is_good(evidence: &AppEvidence, key: Option<&[u8]>) -> bool {
         policy: &policy,
         nonce: None,
     };
-    let verified = app::verify(evidence, Some(COLLATERAL.as_bytes()), key, &context);
+    let verified = app::verify(evidence, Some(COLLATERAL.as_bytes()), None, key, &context);
     verified.verdict.is_good()
 }
 

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
+use wapo_rpc::AppAddress;
 use wapo_rpc::statement::{AppClaims, AppEvidence};
 use wapo_verify::app::{CERTIFICATE_BYTES_MAX, from_certificate, verify};
 
@@ -54,9 +55,10 @@ pub(crate) struct Options {
     common: Common,
 }
 
-/// Evidence, and the key that was seen in use with it.
+/// Evidence, whose it has to be, and the key that was seen in use with it.
 struct Found {
     evidence: AppEvidence,
+    asked: Option<AppAddress>,
     key: Option<Vec<u8>>,
 }
 
@@ -68,18 +70,23 @@ struct Found {
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     let mut demanded = options.demands.read()?;
     let found = match &options.app {
-        Some(app) => Found {
-            evidence: options
-                .live
-                .app(app, &options.common, &mut demanded, terminal, KIND)?,
-            key: None,
-        },
+        Some(app) => {
+            let live = &options.live;
+            let (asked, evidence) =
+                live.app(app, &options.common, &mut demanded, terminal, KIND)?;
+            Found {
+                evidence,
+                asked: Some(asked),
+                key: None,
+            }
+        }
         None => find(options)?,
     };
     let own = demanded.collateral.as_deref();
     let verified = verify(
         &found.evidence,
         own,
+        found.asked,
         found.key.as_deref(),
         &demanded.context(),
     );
@@ -93,6 +100,7 @@ fn find(options: &Options) -> Result<Found> {
             let evidence = read_evidence(file, KIND)?;
             return Ok(Found {
                 evidence,
+                asked: None,
                 key: None,
             });
         }
@@ -108,6 +116,7 @@ fn find(options: &Options) -> Result<Found> {
     let carried = from_certificate(&certificate)?;
     Ok(Found {
         evidence: carried.evidence,
+        asked: None,
         key: Some(carried.key),
     })
 }

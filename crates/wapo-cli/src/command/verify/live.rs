@@ -78,7 +78,8 @@ impl Live {
         self.read(&evidence.evidence, kind)
     }
 
-    /// Evidence of an app, by what people call it; by its address at a user port.
+    /// Evidence of an app, by what people call it; by its address at a user port. Also the
+    /// address that was asked for: the worker may answer with another app of its own.
     ///
     /// # Errors
     ///
@@ -90,25 +91,28 @@ impl Live {
         demanded: &mut Demanded,
         terminal: &Terminal,
         kind: &str,
-    ) -> Result<T> {
+    ) -> Result<(AppAddress, T)> {
         let nonce = self.nonce(demanded)?;
         let args = |address: AppAddress| AppEvidenceArgs {
             address: address.0.to_vec(),
             nonce,
         };
-        let evidence = match &self.url {
+        let (address, evidence) = match &self.url {
             Some(url) => {
                 let address = app.parse().ok().or_else(|| AppAddress::from_base32(app));
                 let address =
                     address.context("with --url the app is named by its whole address")?;
-                block_on(async { Ok(UserClient::new(url)?.app_evidence(args(address)).await?) })?
+                let client = UserClient::new(url)?;
+                let evidence = block_on(async { Ok(client.app_evidence(args(address)).await?) })?;
+                (address, evidence)
             }
             None => worker::run(common, terminal, async |session| {
-                let found = apps::find(&session.client, app).await?;
-                Ok(session.client.app_evidence(args(found.address)).await?)
+                let address = apps::find(&session.client, app).await?.address;
+                let evidence = session.client.app_evidence(args(address)).await?;
+                Ok((address, evidence))
             })?,
         };
-        self.read(&evidence.evidence, kind)
+        Ok((address, self.read(&evidence.evidence, kind)?))
     }
 
     fn read<T: Decode>(&self, encoded: &[u8], kind: &str) -> Result<T> {
