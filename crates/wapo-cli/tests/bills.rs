@@ -117,6 +117,34 @@ async fn a_bill_that_was_changed_or_broke_off_is_noticed_before_it_is_continued(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_no_bill_is_left_as_it_is() {
+    let place = Place::new().await;
+    let folder = tempfile::tempdir().expect("folder");
+    let file = folder.path().join("other");
+    let path = file.to_str().expect("a text");
+    let app = guest("query");
+    place.good(&["deploy", &app, "--name", "one"]).await;
+    for other in [
+        &b"{\"a\": 1}"[..],
+        b"{\n  \"a\": 1\n}",
+        b"a\nb",
+        b"{\"kind\":\"wapo-usage\",\"version\":2",
+    ] {
+        fs::write(&file, other).expect("written");
+        let refused = place.run(&["usage", "export", "-o", path]).await;
+        let said = text(&refused.stderr);
+        assert!(!refused.status.success(), "{said}");
+        assert!(said.contains("left as it is"), "{said}");
+        assert_eq!(fs::read(&file).expect("a file"), other, "{said}");
+    }
+    // A first line that broke off is one of a bill, and nothing is lost with it.
+    fs::write(&file, "{\"kind\":\"wapo-us").expect("written");
+    place.good(&["usage", "export", "-o", path]).await;
+    let (said, code) = offline(folder.path(), &["verify", "usage", path]).await;
+    assert_eq!(code, Some(0), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_customer_gets_a_bill_of_one_app() {
     let place = Place::new().await;
     let folder = tempfile::tempdir().expect("folder");

@@ -75,6 +75,20 @@ pub fn header(worker: &[u8; 32], app: Option<&AppAddress>) -> String {
     })
 }
 
+/// Whether these bytes are the beginning of a [`header`] that broke off.
+pub fn begins_header(bytes: &[u8]) -> bool {
+    let is_like = |written: u8, read: u8| {
+        written == read || (written == b'0' && matches!(read, b'1'..=b'9' | b'a'..=b'f'))
+    };
+    let begins = |app: Option<&AppAddress>| {
+        // Each digit of an address of zeros may be another one.
+        let written = header(&[0; 32], app);
+        let mut pairs = written.bytes().zip(bytes);
+        bytes.len() < written.len() && pairs.all(|(written, read)| is_like(written, *read))
+    };
+    begins(None) || begins(Some(&AppAddress([0; 32])))
+}
+
 /// The line of a report, with its end.
 pub fn line(report: &ExportedReport) -> String {
     line_of(&Line {
@@ -225,5 +239,25 @@ mod tests {
             (2, "the line does not end")
         );
         assert!(read(b"").is_err());
+    }
+
+    #[test]
+    fn a_first_line_that_broke_off_is_known_from_other_files() {
+        for app in [None, Some(&AppAddress([0x9f; 32]))] {
+            let whole = header(&[0xab; 32], app);
+            for end in 0..whole.len() {
+                assert!(begins_header(&whole.as_bytes()[..end]), "{end}");
+            }
+            assert!(!begins_header(whole.as_bytes()), "nothing broke off");
+        }
+        for other in [
+            "x",
+            "{}",
+            "[",
+            "{\"kind\":\"wapo-app",
+            "{\"kind\":\"wapo-usage\",\"version\":2",
+        ] {
+            assert!(!begins_header(other.as_bytes()), "{other}");
+        }
     }
 }

@@ -108,25 +108,35 @@ fn open(path: Option<&Path>, app: Option<AppAddress>, terminal: &Terminal) -> Re
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
     };
-    let opened = OpenOptions::new().create(true).append(true).open(path);
-    let file = opened.with_context(|| format!("cannot write {shown}"))?;
     let end = content
         .iter()
         .rposition(|byte| *byte == b'\n')
         .map_or(0, |at| at + 1);
-    if end < content.len() {
+    let broke_off = content.split_off(end);
+    if content.is_empty() && !usage_file::begins_header(&broke_off) {
+        bail!("{shown} is no bill, and is left as it is: name another file");
+    }
+    if !content.is_empty() {
+        check(&content, app, &shown.to_string(), &mut target)?;
+    }
+    // Only now is it known that the file is a bill.
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    let file = opened.with_context(|| format!("cannot write {shown}"))?;
+    if !broke_off.is_empty() {
         terminal.warn(&format!(
             "the last line of {shown} does not end: it is written again"
         ));
-        content.truncate(end);
         file.set_len(end as u64)
             .with_context(|| format!("cannot write {shown}"))?;
     }
     target.file = Some(file);
-    if content.is_empty() {
-        return Ok(target);
-    }
-    let read = usage_file::read(&content).map_err(|error| anyhow!("{shown}: {error}"))?;
+    Ok(target)
+}
+
+/// Checks the whole lines of a file, and takes from them where it goes on.
+fn check(content: &[u8], app: Option<AppAddress>, shown: &str, target: &mut Target) -> Result<()> {
+    let read =
+        usage_file::read(content).map_err(|error| anyhow!("{shown} is left as it is: {error}"))?;
     if read.app != app {
         let of = |app: Option<AppAddress>| {
             app.map_or_else(|| "all apps".to_owned(), |app| format!("the app {app}"))
@@ -139,9 +149,9 @@ fn open(path: Option<&Path>, app: Option<AppAddress>, terminal: &Terminal) -> Re
     }
     target.worker = Some(read.worker);
     if read.reports.is_empty() {
-        return Ok(target);
+        return Ok(());
     }
-    let (verdict, bill) = usage::check(&content, &Expected::default());
+    let (verdict, bill) = usage::check(content, &Expected::default());
     let reason = verdict.failures().next().map(|check| check.detail.clone());
     let bill = bill.ok_or_else(|| {
         anyhow!(
@@ -150,7 +160,7 @@ fn open(path: Option<&Path>, app: Option<AppAddress>, terminal: &Terminal) -> Re
         )
     })?;
     target.last = Some(bill.last);
-    Ok(target)
+    Ok(())
 }
 
 /// Fetches page after page.
