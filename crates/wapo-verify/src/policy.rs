@@ -1,8 +1,9 @@
 //! What a verifier demands. Read from TOML or JSON by whoever calls; docs/verifying.md
 //! has the words.
 //!
-//! An empty policy accepts any program on genuine hardware that is up to date and not
-//! in debug mode: it says what is there, and demands little. Lists are "one of these".
+//! An empty policy accepts any program on genuine hardware that is not in debug mode and,
+//! with SGX and TDX, up to date: it says what is there, and demands little. Lists are "one
+//! of these".
 
 use dcap_qvl::TcbStatus;
 use serde::{Deserialize, Deserializer, de};

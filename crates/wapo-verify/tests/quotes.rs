@@ -7,7 +7,7 @@ use support::*;
 use wapo_rpc::statement::{Bounded, Quote};
 use wapo_simulator::{COLLATERAL_LIFE_S, Enclave, Platform, PlatformLevel, Simulator};
 use wapo_verify::quote::{Quoted, recognise, verify};
-use wapo_verify::{Outcome, Policy, Roots};
+use wapo_verify::{Outcome, Policy, Roots, Verdict};
 
 /// What the published SGX quote needs.
 const SGX_POLICY: &str = r#"{"tcb":["ConfigurationAndSWHardeningNeeded"],"advisories":["INTEL-SA-00289","INTEL-SA-00615"]}"#;
@@ -300,6 +300,19 @@ fn snp_reports_need_the_right_chip_versions_and_mode() {
     let with = |json: &str| run(SNP.vector(), &policy(json)).verdict;
     let good = with(r#"{"sev_snp":[{"bootloader_min":3,"snp_min":8,"microcode_min":115}]}"#);
     assert!(good.is_good(), "{good:#?}");
+    let names = |verdict: &Verdict| {
+        verdict
+            .checks
+            .iter()
+            .map(|one| one.name)
+            .collect::<Vec<_>>()
+    };
+    assert!(!names(&good).contains(&"quote.tcb"), "they are demanded");
+    assert_eq!(check(&good, "quote.migration").0, Outcome::Passed);
+    let any = with("{}");
+    let (outcome, detail) = check(&any, "quote.tcb");
+    assert_eq!(outcome, Outcome::Noted);
+    assert!(detail.contains("microcode 115; ANY versions"), "{detail}");
     only_failure(
         &with(r#"{"sev_snp":[{"microcode_min":116}]}"#),
         "quote.program",

@@ -9,6 +9,8 @@ use crate::verdict::Verdict;
 const NAME: &str = "quote.program";
 const PROVES: &str = "Exactly this program was loaded, as its measurement is known to you. Not that the program is \
      good: that is for whoever reads its source and builds it again.";
+const TCB_PROVES: &str = "The versions of the platform are at least those that you demand. AMD's report does not say \
+     whether they are up to date: that is for whoever reads AMD's bulletins.";
 const PLATFORM_PROVES: &str = "The machine is one of those that you listed, because you know where it stands and who can \
      touch it. A quote alone does not tell: hands on the memory bus break SGX, TDX and SNP.";
 
@@ -69,16 +71,38 @@ pub(super) fn snp(report: &SnpReport<'_>, policy: &Policy, verdict: &mut Verdict
             && at_least(program.snp_min, tcb.snp)
             && at_least(program.microcode_min, tcb.microcode)
     };
-    let detail = format!(
-        "measurement {}; versions: bootloader {}, tee {}, snp {}, microcode {}",
-        hex::encode(report.measurement),
-        tcb.bootloader,
-        tcb.tee,
-        tcb.snp,
-        tcb.microcode
+    let versions = format!(
+        "bootloader {}, tee {}, snp {}, microcode {}",
+        tcb.bootloader, tcb.tee, tcb.snp, tcb.microcode
     );
-    let is_listed = policy.sev_snp.iter().any(matches);
-    tell(Hardware::SevSnp, detail, is_listed, policy, verdict);
+    let measurement = hex::encode(report.measurement);
+    let detail = format!("measurement {measurement}; versions: {versions}");
+    let mut listed = policy.sev_snp.iter().filter(|one| matches(one)).peekable();
+    tell(
+        Hardware::SevSnp,
+        detail,
+        listed.peek().is_some(),
+        policy,
+        verdict,
+    );
+    if !listed.any(has_minimum) {
+        let detail =
+            format!("{versions}; ANY versions pass, as no such entry of the policy's `sev_snp` demands some");
+        verdict.noted("quote.tcb", detail, TCB_PROVES);
+    }
+}
+
+fn has_minimum(program: &SnpProgram) -> bool {
+    let SnpProgram {
+        measurement: _,
+        bootloader_min,
+        tee_min,
+        snp_min,
+        microcode_min,
+    } = program;
+    [bootloader_min, tee_min, snp_min, microcode_min]
+        .into_iter()
+        .any(Option::is_some)
 }
 
 /// The machine, by the identifier in its certificate.

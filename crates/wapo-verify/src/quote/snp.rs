@@ -27,6 +27,8 @@ const ALGORITHM: u32 = 1;
 const VERSIONS: std::ops::RangeInclusive<u32> = 2..=5;
 /// Bit of the policy of the machine: the host may look into it.
 const DEBUG_ALLOWED: u64 = 1 << 19;
+/// Bit of the policy of the machine: an agent of the host's choice may move it elsewhere.
+const MIGRATION_ALLOWED: u64 = 1 << 18;
 
 const FORM_PROVES: &str =
     "Every byte is either signed or compared, so nothing can be hidden or changed in it.";
@@ -36,6 +38,8 @@ const REVOCATION_PROVES: &str =
     "The maker has not withdrawn a certificate on the way. AMD publishes a list for that.";
 const DEBUG_PROVES: &str =
     "The host cannot look into the machine by the debugger's door that debug mode opens.";
+const MIGRATION_PROVES: &str =
+    "No agent for migration can take the machine's memory and keys out of this processor.";
 const LEVEL_PROVES: &str =
     "The most trusted layer of the machine asked for the report, and not a layer below it.";
 
@@ -201,11 +205,19 @@ fn belongs(
 
 /// What a report whose signature is good says about the machine's state.
 fn state(report: &[u8; REPORT_BYTES], verdict: &mut Verdict) {
-    if u64::from_le_bytes(field(report, 0x08)) & DEBUG_ALLOWED == 0 {
+    let policy = u64::from_le_bytes(field(report, 0x08));
+    if policy & DEBUG_ALLOWED == 0 {
         verdict.passed("quote.debug", "not in debug mode", DEBUG_PROVES);
     } else {
         let detail = "the machine runs in debug mode: the host reads and changes all it has";
         verdict.failed("quote.debug", detail, DEBUG_PROVES);
+    }
+    if policy & MIGRATION_ALLOWED == 0 {
+        let detail = "no agent for migration may be tied to the machine";
+        verdict.passed("quote.migration", detail, MIGRATION_PROVES);
+    } else {
+        let detail = "an agent for migration may be tied to the machine: it can move the machine, with all it has, to where nobody looked";
+        verdict.failed("quote.migration", detail, MIGRATION_PROVES);
     }
     match u32::from_le_bytes(field(report, 0x30)) {
         0 => verdict.passed("quote.level", "privilege level 0", LEVEL_PROVES),
@@ -215,5 +227,26 @@ fn state(report: &[u8; REPORT_BYTES], verdict: &mut Verdict) {
             );
             verdict.failed("quote.level", detail, LEVEL_PROVES);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The checks that fail for a report with this policy, of privilege level 0.
+    fn failures(policy: u64) -> Vec<&'static str> {
+        let mut report = [0; REPORT_BYTES];
+        report[0x08..0x10].copy_from_slice(&policy.to_le_bytes());
+        let mut verdict = Verdict::default();
+        state(&report, &mut verdict);
+        verdict.failures().map(|check| check.name).collect()
+    }
+
+    #[test]
+    fn machines_that_may_be_debugged_or_moved_are_refused() {
+        assert_eq!(failures(0x3_0000), [""; 0]);
+        assert_eq!(failures(0x3_0000 | 1 << 19), ["quote.debug"]);
+        assert_eq!(failures(0x3_0000 | 1 << 18), ["quote.migration"]);
     }
 }

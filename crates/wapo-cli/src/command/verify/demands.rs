@@ -19,7 +19,7 @@ const POLICY_BYTES_MAX: usize = 1024 * 1024;
 #[command(next_help_heading = "Demands")]
 pub(crate) struct Demands {
     /// What counts: a TOML file, or JSON with the ending .json. Without it any program on
-    /// genuine hardware that is up to date and not in debug mode does.
+    /// genuine hardware does that is not in debug mode and, with SGX and TDX, up to date.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
