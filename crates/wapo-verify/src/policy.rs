@@ -17,10 +17,13 @@ pub struct Policy {
     /// Kinds of hardware that count; any when empty.
     pub hardware: Vec<Hardware>,
     /// Programs in SGX (and the simulator) that count.
+    #[serde(deserialize_with = "entries")]
     pub sgx: Vec<SgxProgram>,
     /// Machines of TDX that count.
+    #[serde(deserialize_with = "entries")]
     pub tdx: Vec<TdxProgram>,
     /// Machines of SEV-SNP that count.
+    #[serde(deserialize_with = "entries")]
     pub sev_snp: Vec<SnpProgram>,
     /// States of the platform that count (SGX and TDX), in Intel's words.
     pub tcb: Vec<TcbStatus>,
@@ -37,6 +40,7 @@ pub struct Policy {
     /// Settings that the host may decide. Where it is absent, any, and they are shown.
     pub host_controlled: Option<Vec<String>>,
     /// Apps that count; any when empty.
+    #[serde(deserialize_with = "entries")]
     pub apps: Vec<AppRule>,
 }
 
@@ -57,6 +61,22 @@ impl Default for Policy {
             apps: Vec::new(),
         }
     }
+}
+
+/// Entries of a list. One without any key would match everything, and count as a demand
+/// that passed.
+fn entries<'de, T, D>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    T: Deserialize<'de> + Default + PartialEq,
+    D: Deserializer<'de>,
+{
+    let entries = Vec::<T>::deserialize(deserializer)?;
+    if entries.contains(&T::default()) {
+        return Err(de::Error::custom(
+            "an entry without a key demands nothing, and everything would match it: write what it demands, or leave it out",
+        ));
+    }
+    Ok(entries)
 }
 
 /// What made a quote.
@@ -194,6 +214,13 @@ mod tests {
             (r#"{"platforms":["xy"]}"#, "no hex"),
             (r#"{"hardware":["nitro"]}"#, "unknown variant"),
             (r#"{"tcb":["Fine"]}"#, "unknown variant"),
+            (r#"{"sgx":[{}]}"#, "an entry without a key"),
+            (r#"{"tdx":[{}]}"#, "an entry without a key"),
+            (
+                r#"{"sev_snp":[{"snp_min":1},{}]}"#,
+                "an entry without a key",
+            ),
+            (r#"{"apps":[{"address":null}]}"#, "an entry without a key"),
         ] {
             let error = read(text).expect_err(text).to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -253,7 +253,7 @@ fn programs_count_by_what_the_policy_lists() {
         format!(r#""sgx":[{{"signer":"{two}","product_id":4}}]"#),
         format!(r#""sgx":[{{"signer":"{two}","svn_min":5}}]"#),
         // Programs of other hardware do not open it for all of this one.
-        r#""tdx":[{}]"#.to_owned(),
+        format!(r#""tdx":[{{"mrtd":"{}"}}]"#, "00".repeat(48)),
     ] {
         only_failure(
             &with(&bad),

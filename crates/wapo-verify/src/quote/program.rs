@@ -86,8 +86,9 @@ pub(super) fn snp(report: &SnpReport<'_>, policy: &Policy, verdict: &mut Verdict
         verdict,
     );
     if !listed.any(has_minimum) {
-        let detail =
-            format!("{versions}; ANY versions pass, as no such entry of the policy's `sev_snp` demands some");
+        let detail = format!(
+            "{versions}; ANY versions pass, as no such entry of the policy's `sev_snp` demands some"
+        );
         verdict.noted("quote.tcb", detail, TCB_PROVES);
     }
 }
