@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use wapo_rpc::AppAddress;
+use wapo_rpc::{AppAddress, text};
 
 /// Digits of an address that tell apps of one worker apart, as a rule.
 const SHORT_ADDRESS: usize = 12;
@@ -87,17 +87,14 @@ fn date(days: u64) -> (u64, u64, u64) {
     )
 }
 
-/// A text that does nothing to a terminal.
+/// A text that does nothing to a terminal, in one line.
 pub(crate) fn printable(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            shown.extend(character.escape_default());
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
+    text::escape(text, &[])
+}
+
+/// A message that does nothing to a terminal but to have several lines.
+pub(crate) fn message(text: &str) -> String {
+    text::escape(text, &['\n', '\t'])
 }
 
 /// What to do about a value of yes or no that stands apart from its option; `None`
@@ -157,5 +154,6 @@ mod tests {
     fn a_text_cannot_steer_the_terminal() {
         assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(first_line("trapped: x\n  0: main"), "trapped: x");
+        assert_eq!(message("a\u{61c}b\nc\x1b"), "a\\u{61c}b\nc\\u{1b}");
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Standard output carries only what another program may want: URLs, paths, and
 //! what a guest prints there. Colours are used when a person is looking. A
-//! closed pipe is no error.
+//! closed pipe is no error. Messages may quote others, a worker or an app: what a
+//! terminal would obey is shown in its place.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -45,26 +46,27 @@ impl Terminal {
     /// Says what is being done: a verb, and what it is done to.
     pub(crate) fn note(&self, verb: &str, text: &str) {
         self.say(&format!(
-            "{} {text}",
-            self.paint(GREEN, &format!("{verb:>12}"))
+            "{} {}",
+            self.paint(GREEN, &format!("{verb:>12}")),
+            human::message(text)
         ));
     }
 
     /// Says what to do next or to mind.
     pub(crate) fn hint(&self, text: &str) {
-        for line in text.lines() {
+        for line in human::message(text).lines() {
             self.say(&self.paint(DIM, &format!("{:>12} {line}", "")));
         }
     }
 
     /// Says what is suspicious.
     pub(crate) fn warn(&self, text: &str) {
-        self.say(&format!("{}: {text}", self.paint(YELLOW, "warning")));
+        self.complain(YELLOW, "warning", text);
     }
 
     /// Says what failed.
     pub(crate) fn error(&self, text: &str) {
-        self.say(&format!("{}: {text}", self.paint(RED, "error")));
+        self.complain(RED, "error", text);
     }
 
     /// Writes a line of result.
@@ -135,6 +137,11 @@ impl Terminal {
                 self.say(&format!("{} {text}", self.paint(colour, name)));
             }
         }
+    }
+
+    fn complain(&self, colour: &str, word: &str, text: &str) {
+        let text = human::message(text);
+        self.say(&format!("{}: {text}", self.paint(colour, word)));
     }
 
     fn say(&self, line: &str) {

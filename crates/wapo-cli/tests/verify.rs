@@ -4,7 +4,7 @@
 mod support;
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use rcgen::{Certificate, CertificateParams, CustomExtension, KeyPair, PublicKeyD
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
+use support::answers::answers;
 use support::place::Place;
 use support::{output, text};
 use wapo_crypto::{ContentType, WorkerKey, report_data};
@@ -366,7 +367,7 @@ async fn a_worker_that_runs_is_verified_with_a_nonce_of_its_own() {
 #[tokio::test]
 async fn a_worker_that_answers_with_another_app_is_refused() {
     let place = tempfile::tempdir().expect("a folder");
-    let address = answers(|_| {
+    let address = answers(|_, _| {
         let evidence = app(&[6; 91]).encode();
         let message = wapo_rpc::message::Evidence { evidence };
         let body = wapo_rpc::Encoding::Protobuf.encode(&message);
@@ -393,6 +394,8 @@ async fn a_bad_command_line_has_an_exit_code_of_its_own() {
         "verify app a --evidence b",
         "collateral",
         "collateral quote",
+        "verify worker --url http://a --token t",
+        "verify worker --url http://a --worker http://b",
         "verify quote x --nonce xy",
         "verify quote x --at tomorrow",
     ] {
@@ -522,39 +525,10 @@ fn published(collateral: &Value, path: &str) -> Option<(&'static str, String, Ve
 /// A caching service that publishes a simulator's collateral below a path.
 fn pccs(collateral: &str) -> SocketAddr {
     let collateral: Value = serde_json::from_str(collateral).expect("JSON");
-    answers(move |path| {
+    answers(move |path, _| {
         let (header, chain, body) = published(&collateral, path)?;
         Some((format!("{header}: {chain}"), body))
     })
-}
-
-/// A server of HTTP that has a header and content at paths.
-fn answers(at: impl Fn(&str) -> Option<(String, Vec<u8>)> + Send + 'static) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("an address");
-    std::thread::spawn(move || {
-        for socket in listener.incoming() {
-            let mut socket = socket.expect("a client");
-            let mut head = Vec::new();
-            let mut byte = [0];
-            while !head.ends_with(b"\r\n\r\n") && socket.read(&mut byte).is_ok_and(|read| read > 0)
-            {
-                head.extend(byte);
-            }
-            let head = text(&head);
-            let path = head.split(' ').nth(1).unwrap_or_default();
-            let (head, body) = match at(path) {
-                Some((header, body)) => (format!("200 OK\r\n{header}"), body),
-                None => ("404 Not Found".to_owned(), Vec::new()),
-            };
-            let length = body.len();
-            let head =
-                format!("HTTP/1.1 {head}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-            // A client that has left has all it wants.
-            let _ = socket.write_all(&[head.into_bytes(), body].concat());
-        }
-    });
-    address
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@
 pub mod client;
 pub mod documents;
 pub mod encoding;
-mod hexbytes;
+pub mod hexbytes;
 pub mod host_name;
 pub mod limits;
 pub mod log;
@@ -27,6 +27,7 @@ pub mod schema;
 mod sealed_query;
 pub mod ss58;
 pub mod statement;
+pub mod text;
 pub mod usage_file;
 
 #[cfg(feature = "client")]

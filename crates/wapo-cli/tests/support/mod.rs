@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod answers;
 pub(crate) mod conformance;
 pub(crate) mod expectation;
 pub(crate) mod frames;

@@ -5,6 +5,7 @@ use parity_scale_codec::Encode as _;
 use super::AppManifest;
 use crate::limits::{LABEL_BYTES_MAX, MANIFEST_BYTES_MAX};
 use crate::message::{Manifest, StringPair};
+use crate::text::is_hidden;
 
 /// Why a manifest is refused. The first reason, in this order.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -57,15 +58,6 @@ impl AppManifest {
         }
         Ok(())
     }
-}
-
-/// Control characters, and those that turn the direction of the text around them.
-fn is_hidden(character: char) -> bool {
-    let turns = matches!(
-        character,
-        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
-    );
-    turns || character.is_control()
 }
 
 fn is_blob_hash(text: &str) -> bool {
