@@ -1,14 +1,28 @@
-//! Bytes as JSON: `0x` and lower-case hex.
+//! Bytes as text: `0x` and lower-case hex.
 //!
-//! Reading is more generous than writing, because clients are: any number of
-//! leading `0x`, none included, and both cases. Used by the serde attributes of
-//! `message`.
+//! Reading is more generous than writing, because people are: without `0x` too, and both
+//! cases. Used by the serde attributes of `message`, where clients may write any number of
+//! `0x`, by `usage_file`, `wapo-verify` and the `wapo` command.
 
 use serde::de::Error as _;
 use serde::{Deserialize as _, Deserializer, Serializer};
 
+/// Writes bytes.
+pub fn to_hex(bytes: impl AsRef<[u8]>) -> String {
+    format!("0x{}", hex::encode(bytes))
+}
+
+/// Reads bytes, with or without `0x`.
+///
+/// # Errors
+///
+/// What is wrong with the text.
+pub fn from_hex(text: &str) -> Result<Vec<u8>, String> {
+    decode(text.strip_prefix("0x").unwrap_or(text))
+}
+
 pub(crate) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&format!("0x{}", hex::encode(bytes)))
+    serializer.serialize_str(&to_hex(bytes))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
@@ -53,6 +67,10 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
     while let Some(rest) = digits.strip_prefix("0x") {
         digits = rest;
     }
+    decode(digits)
+}
+
+fn decode(digits: &str) -> Result<Vec<u8>, String> {
     // `hex::decode` would let the result grow byte by byte.
     let mut bytes = vec![0; digits.len() / 2];
     let decoded = hex::decode_to_slice(digits, &mut bytes);
@@ -78,6 +96,17 @@ mod tests {
         }
         assert_eq!(parse(""), Ok(vec![]));
         assert_eq!(parse("0x"), Ok(vec![]));
+    }
+
+    #[test]
+    fn what_people_write_has_one_prefix_at_most() {
+        for text in ["00ff", "0x00FF"] {
+            assert_eq!(from_hex(text), Ok(vec![0, 0xff]), "{text}");
+        }
+        assert_eq!(to_hex([0, 0xff]), "0x00ff");
+        for text in ["0x0x00", "0X00", " 00", "0x0", "xy"] {
+            assert!(from_hex(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@
 use parity_scale_codec::Encode as _;
 use serde::{Deserialize, Serialize};
 
+use crate::hexbytes::{from_hex, to_hex};
 use crate::manifest::AppAddress;
 use crate::statement::{self, ExportedReport};
 
@@ -70,8 +71,8 @@ pub fn header(worker: &[u8; 32], app: Option<&AppAddress>) -> String {
     line_of(&Header {
         kind: KIND.to_owned(),
         version: VERSION,
-        worker: hex(worker),
-        app: app.map(|app| hex(&app.0)),
+        worker: to_hex(worker),
+        app: app.map(|app| to_hex(app.0)),
     })
 }
 
@@ -93,7 +94,7 @@ pub fn begins_header(bytes: &[u8]) -> bool {
 pub fn line(report: &ExportedReport) -> String {
     line_of(&Line {
         seq: report.report.seq,
-        report: hex(&report.encode()),
+        report: to_hex(report.encode()),
     })
 }
 
@@ -135,7 +136,7 @@ fn read_header(text: &[u8]) -> Result<UsageFile, String> {
         ));
     }
     let array = |text: &str| {
-        <[u8; 32]>::try_from(unhex(text)?).map_err(|_| "32 bytes are needed".to_owned())
+        <[u8; 32]>::try_from(from_hex(text)?).map_err(|_| "32 bytes are needed".to_owned())
     };
     let app = app.as_deref().map(array).transpose()?;
     let file = UsageFile {
@@ -149,7 +150,7 @@ fn read_header(text: &[u8]) -> Result<UsageFile, String> {
 
 fn read_line(text: &[u8]) -> Result<ExportedReport, String> {
     let Line { report, .. } = parse(text)?;
-    let report = statement::decode(&unhex(&report)?).map_err(|error| error.to_string())?;
+    let report = statement::decode(&from_hex(&report)?).map_err(|error| error.to_string())?;
     same(&line(&report), text)?;
     Ok(report)
 }
@@ -174,15 +175,6 @@ fn line_of(value: &impl Serialize) -> String {
     let mut text = serde_json::to_string(value).unwrap_or_default();
     text.push('\n');
     text
-}
-
-fn hex(bytes: &[u8]) -> String {
-    format!("0x{}", hex::encode(bytes))
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>, String> {
-    let digits = text.strip_prefix("0x").ok_or("bytes begin with 0x")?;
-    hex::decode(digits).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 use dcap_qvl::TcbStatus;
 use serde::{Deserialize, Deserializer, de};
+use wapo_rpc::hexbytes::from_hex;
 
 /// The demands.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -186,8 +187,7 @@ pub struct HexBytes(pub Vec<u8>);
 impl<'de> Deserialize<'de> for HexBytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        let digits = text.strip_prefix("0x").unwrap_or(&text);
-        hex::decode(digits)
+        from_hex(&text)
             .map(Self)
             .map_err(|error| de::Error::custom(format!("no hex: {error}")))
     }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::json;
+use wapo_rpc::hexbytes::to_hex;
 use wapo_rpc::message::InitArgs;
 use wapo_rpc::statement::{self, SessionUpdate};
 
@@ -43,9 +44,9 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         if session.print_json(&json!({
             "session": format!("0x{id}"),
             "recipient": options.recipient,
-            "session_update": format!("0x{}", hex::encode(&answer.session_update)),
-            "signature": format!("0x{}", hex::encode(&answer.signature)),
-            "pubkey": format!("0x{}", hex::encode(&answer.pubkey)),
+            "session_update": to_hex(&answer.session_update),
+            "signature": to_hex(&answer.signature),
+            "pubkey": to_hex(&answer.pubkey),
         }))? {
             return Ok(ExitCode::SUCCESS);
         }

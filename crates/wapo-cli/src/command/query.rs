@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use serde_json::json;
+use wapo_rpc::hexbytes::from_hex;
 use wapo_rpc::message::QueryArgs;
 use wapo_rpc::{Client, ClientError};
 
@@ -132,9 +133,5 @@ fn payload(options: &Options) -> Result<Vec<u8>> {
 }
 
 fn parse_hex(text: &str) -> Result<Bytes, String> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    let bytes = hex::decode(digits);
-    bytes
-        .map(Bytes)
-        .map_err(|error| format!("bytes are pairs of hex digits: {error}"))
+    from_hex(text).map(Bytes)
 }

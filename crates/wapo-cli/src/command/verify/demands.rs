@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Error, Result, bail};
 use chrono::DateTime;
 use clap::Args;
+use wapo_rpc::hexbytes::from_hex;
 use wapo_rpc::limits::{COLLATERAL_BYTES_MAX, EVIDENCE_NONCE_BYTES_MAX};
 use wapo_verify::{Context, Policy, Roots};
 
@@ -115,15 +116,15 @@ fn policy(file: &Path) -> Result<Policy> {
     let text = String::from_utf8(bytes).with_context(|| format!("{shown} is no text"))?;
     let is_json = file.extension().is_some_and(|ending| ending == "json");
     let policy = if is_json {
-        serde_json::from_str(&text).map_err(anyhow::Error::from)
+        serde_json::from_str(&text).map_err(Error::from)
     } else {
-        toml::from_str(&text).map_err(anyhow::Error::from)
+        toml::from_str(&text).map_err(Error::from)
     };
     policy.with_context(|| format!("{shown} is no policy"))
 }
 
 fn nonce(text: &str) -> Result<Nonce> {
-    let bytes = hex::decode(text.strip_prefix("0x").unwrap_or(text)).context("no hex")?;
+    let bytes = from_hex(text).map_err(Error::msg)?;
     match bytes.len() {
         1..=EVIDENCE_NONCE_BYTES_MAX => Ok(Nonce(bytes)),
         length => bail!("a nonce has 1 to {EVIDENCE_NONCE_BYTES_MAX} bytes, not {length}"),
