@@ -7,6 +7,7 @@ use std::path::Path;
 
 use support::place::Place;
 use support::{guest, output, text};
+use wapod::{AttestationMode, AttestationSettings, Config};
 
 /// Runs the command where no worker is, and gives what it said and its exit code.
 async fn offline(folder: &Path, arguments: &[&str]) -> (String, Option<i32>) {
@@ -182,4 +183,43 @@ async fn a_customer_gets_a_bill_of_one_app() {
     let refused = place.run(&["usage", "export", "-o", path]).await;
     let said = text(&refused.stderr);
     assert!(said.contains("name another file"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_and_bills_may_come_from_standard_input() {
+    let place = Place::with(Config {
+        attestation: AttestationSettings {
+            mode: AttestationMode::Simulator,
+            ..AttestationSettings::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    place
+        .good(&["deploy", &guest("query"), "--name", "one"])
+        .await;
+    place.good(&["usage", "export", "-o", "bill"]).await;
+    let at = |name: &str| place.folder.path().join(name);
+    let bill = fs::read(at("bill")).expect("a file");
+    let accept = "--accept-simulator";
+    place
+        .good(&["verify", "worker", accept, "--save", "worker"])
+        .await;
+    place
+        .good(&["verify", "app", "one", accept, "--save", "app"])
+        .await;
+    for name in ["worker", "app"] {
+        let evidence = fs::read(at(name)).expect("a file");
+        let output = place
+            .fed(&["verify", "usage", "bill", "--evidence", "-"], &evidence)
+            .await;
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success(), "{name}: {said}");
+        assert!(said.contains("passed  usage.worker"), "{name}: {said}");
+    }
+    for line in [["verify", "usage", "-"], ["usage", "show", "-"]] {
+        let output = place.fed(&line, &bill).await;
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(output.status.success(), "{line:?}: {said}");
+    }
 }

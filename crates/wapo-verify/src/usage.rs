@@ -8,8 +8,11 @@
 
 mod entries;
 
+use std::collections::BTreeMap;
+
 use wapo_crypto::ContentType;
 use wapo_rpc::AppAddress;
+use wapo_rpc::hexbytes::to_hex;
 use wapo_rpc::statement::{ExportedReport, REPORT_VERSION, UsageReport};
 use wapo_rpc::usage_file::{self, UsageFile};
 
@@ -59,29 +62,61 @@ pub struct Bill {
     pub deployments: Vec<Deployment>,
 }
 
+impl Bill {
+    /// Goes on with the next part of the same chain, which was checked by itself. Then
+    /// this is as if both had been checked as one file.
+    ///
+    /// # Errors
+    ///
+    /// What does not fit at the seam. This bill is then of no more use.
+    pub fn join(&mut self, next: Self) -> Result<(), String> {
+        if (next.worker, next.app) != (self.worker, self.app) {
+            return Err("the parts are of two workers, or about two apps".to_owned());
+        }
+        follows(&self.last, &next.first)?;
+        let is_whole = self.first.seq == 1;
+        let known = std::mem::take(&mut self.deployments);
+        let mut known: BTreeMap<_, _> = known.into_iter().map(|one| (one.serial, one)).collect();
+        for part in next.deployments {
+            entries::join(&mut known, part, is_whole)?;
+        }
+        self.deployments = known.into_values().collect();
+        let is_same_session = self.last.session == next.first.session;
+        self.sessions += next.sessions - usize::from(is_same_session);
+        self.reports += next.reports;
+        self.last = next.last;
+        Ok(())
+    }
+}
+
 /// Checks a file. There are figures only when no check has failed.
 pub fn check(file: &[u8], expected: &Expected) -> (Verdict, Option<Bill>) {
-    let mut verdict = Verdict::default();
-    let file = match usage_file::read(file) {
-        Ok(file) => file,
+    match usage_file::read(file) {
+        Ok(file) => check_read(&file, expected),
         Err(error) => {
+            let mut verdict = Verdict::default();
             verdict.failed("usage.file", error.to_string(), FILE);
-            return (verdict, None);
+            (verdict, None)
         }
-    };
+    }
+}
+
+/// The same for a file that was read before.
+pub fn check_read(file: &UsageFile, expected: &Expected) -> (Verdict, Option<Bill>) {
+    let mut verdict = Verdict::default();
     let (Some(first), Some(last)) = (file.reports.first(), file.reports.last()) else {
         verdict.failed("usage.file", "there is no report in it", FILE);
         return (verdict, None);
     };
     let detail = format!("{} reports can be read", file.reports.len());
     verdict.passed("usage.file", detail, FILE);
-    worker(&mut verdict, &file, expected.worker);
-    app(&mut verdict, &file, expected.app);
-    signatures(&mut verdict, &file);
+    worker(&mut verdict, file, expected.worker);
+    app(&mut verdict, file, expected.app);
+    signatures(&mut verdict, file);
     let sessions = chain(&mut verdict, &file.reports);
     begin(&mut verdict, &first.report, expected.after);
     end(&mut verdict, &last.report, expected);
-    let deployments = entries::check(&mut verdict, &file);
+    let deployments = entries::check(&mut verdict, file);
     let bill = verdict.is_good().then_some(Bill {
         worker: file.worker,
         app: file.app,
@@ -105,19 +140,22 @@ const END: &str =
     "whether something came after the last report: a chain does not show that it was cut off";
 
 fn worker(verdict: &mut Verdict, file: &UsageFile, expected: Option<[u8; 32]>) {
-    let key = hex(&file.worker);
+    let key = to_hex(file.worker);
     let other = file
         .reports
         .iter()
         .find(|one| one.report.worker != file.worker);
     match (other, expected) {
         (Some(other), _) => {
-            let (seq, signer) = (other.report.seq, hex(&other.report.worker));
+            let (seq, signer) = (other.report.seq, to_hex(other.report.worker));
             let detail = format!("report {seq} is of the worker {signer}, and the file of {key}");
             verdict.failed("usage.worker", detail, WORKER);
         }
         (None, Some(expected)) if expected != file.worker => {
-            let detail = format!("the file is of the worker {key}, not of {}", hex(&expected));
+            let detail = format!(
+                "the file is of the worker {key}, not of {}",
+                to_hex(expected)
+            );
             verdict.failed("usage.worker", detail, WORKER);
         }
         (None, Some(_)) => verdict.passed("usage.worker", format!("the worker is {key}"), WORKER),
@@ -168,7 +206,10 @@ fn signatures(verdict: &mut Verdict, file: &UsageFile) {
         || "some report".to_owned(),
         |one| format!("report {}", one.report.seq),
     );
-    let detail = format!("the signature of {seq} is not one of {}", hex(&file.worker));
+    let detail = format!(
+        "the signature of {seq} is not one of {}",
+        to_hex(file.worker)
+    );
     verdict.failed("usage.signatures", detail, SIGNATURES);
 }
 
@@ -315,14 +356,4 @@ fn end(verdict: &mut Verdict, last: &UsageReport, expected: &Expected) {
         "the last report is {seq}, made at {to_ms} ms: name a number or a time that must be reached to know whether something was cut off"
     );
     verdict.noted("usage.end", detail, END);
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    let mut text = "0x".to_owned();
-    for byte in bytes {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }

@@ -445,3 +445,39 @@ fn each_byte_that_is_changed_is_noticed() {
         }
     }
 }
+
+#[test]
+fn parts_that_fit_are_as_one_and_others_do_not() {
+    let mut worker = Worker::usual(2);
+    worker.session = 2;
+    worker.report(vec![entry(SHOP, 2)], |_| {});
+    worker.report(vec![entry(SHOP, 3), entry(OTHER, 3)], |_| {});
+    // The entry of the other app has to go on where its last one ended.
+    let entries = &mut worker.made[3].1;
+    entries[1].from_ms = 3_000;
+    entries[1].before = totals(2);
+    let leaves: Vec<_> = entries.iter().map(AppEntry::leaf).collect();
+    worker.made[3].0.entries = merkle::root(&leaves);
+    let all = worker.exported(None);
+    let bill = |from: usize, to: usize| {
+        let (verdict, bill) = check(&worker.file(None, &all[from..to]));
+        bill.unwrap_or_else(|| panic!("{verdict:#?}"))
+    };
+    for middle in 1..4 {
+        let mut joined = bill(0, middle);
+        joined.join(bill(middle, 4)).unwrap();
+        assert_eq!(joined, bill(0, 4), "{middle}");
+    }
+    // A report is missing, and with it an entry of both apps.
+    assert!(bill(0, 1).join(bill(2, 4)).unwrap_err().contains("missing"));
+    // The entry of another chain, whose reports follow each other all the same.
+    let mut forged = bill(2, 4);
+    forged.deployments[0].before = totals(1);
+    let error = bill(0, 2).join(forged).unwrap_err();
+    assert!(error.contains("does not go on"), "{error}");
+    let other = Bill {
+        worker: [3; 32],
+        ..bill(2, 4)
+    };
+    assert!(bill(0, 2).join(other).unwrap_err().contains("two workers"));
+}

@@ -150,42 +150,54 @@ fn add(
             "the interval of the app {app} ends before it begins"
         ));
     }
-    match deployments.entry(entry.serial) {
+    let part = Deployment {
+        address: app,
+        deployment: entry.deployment,
+        serial: entry.serial,
+        from_ms: entry.from_ms,
+        to_ms: one.report.to_ms,
+        before: entry.before,
+        totals: entry.totals,
+        is_final: entry.is_final,
+        entries: 1,
+    };
+    join(deployments, part, is_whole)
+}
+
+/// Adds what a later part of a chain says of a deployment. `is_whole` says that the chain
+/// begins with the worker's first report.
+pub(super) fn join(
+    deployments: &mut BTreeMap<u64, Deployment>,
+    part: Deployment,
+    is_whole: bool,
+) -> Result<(), String> {
+    let app = part.address;
+    match deployments.entry(part.serial) {
         Entry::Vacant(place) => {
-            if is_whole && entry.before != UsageTotals::default() {
+            if is_whole && part.before != UsageTotals::default() {
                 return Err(format!(
                     "the app {app} does not begin with nothing: an entry was left out"
                 ));
             }
-            place.insert(Deployment {
-                address: app,
-                deployment: entry.deployment,
-                serial: entry.serial,
-                from_ms: entry.from_ms,
-                to_ms: one.report.to_ms,
-                before: entry.before,
-                totals: entry.totals,
-                is_final: entry.is_final,
-                entries: 1,
-            });
+            place.insert(part);
         }
         Entry::Occupied(mut place) => {
             let known = place.get_mut();
-            if known.address != app || known.deployment != entry.deployment {
-                return Err(format!("deployment {} is of two apps", entry.serial));
+            if known.address != app || known.deployment != part.deployment {
+                return Err(format!("deployment {} is of two apps", part.serial));
             }
             if known.is_final {
                 return Err(format!("the app {app} was removed before, and uses more"));
             }
-            if known.totals != entry.before || known.to_ms != entry.from_ms {
+            if known.totals != part.before || known.to_ms != part.from_ms {
                 return Err(format!(
                     "the app {app} does not go on where its entry before ended: an entry was left out or changed"
                 ));
             }
-            known.to_ms = one.report.to_ms;
-            known.totals = entry.totals;
-            known.is_final = entry.is_final;
-            known.entries += 1;
+            known.to_ms = part.to_ms;
+            known.totals = part.totals;
+            known.is_final = part.is_final;
+            known.entries += part.entries;
         }
     }
     Ok(())

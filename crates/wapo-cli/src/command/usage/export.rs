@@ -15,9 +15,11 @@ use serde_json::json;
 use wapo_rpc::message::{UsageExportArgs, UsageExportResponse};
 use wapo_rpc::statement::{self, ExportedReport, UsageReport};
 use wapo_rpc::{AppAddress, usage_file};
-use wapo_verify::usage::{self, Expected};
+use wapo_verify::usage::{self, Bill, Expected};
 
+use super::{BILL_BYTES_MAX, good};
 use crate::apps;
+use crate::command::verify::read_from;
 use crate::terminal::Terminal;
 use crate::worker::{self, Common, Session};
 
@@ -48,10 +50,20 @@ pub(crate) struct Options {
 /// Where the bill goes.
 struct Target {
     file: Option<File>,
-    /// The last report that is there.
-    last: Option<UsageReport>,
+    /// What is there, from the file and from the worker.
+    bill: Option<Bill>,
     worker: Option<[u8; 32]>,
+    /// Bytes that are there.
+    bytes: usize,
+    /// Reports that came from the worker.
     written: usize,
+}
+
+impl Target {
+    /// The last report that is there.
+    fn last(&self) -> Option<&UsageReport> {
+        self.bill.as_ref().map(|bill| &bill.last)
+    }
 }
 
 /// Fetches reports and writes them.
@@ -71,7 +83,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         let Some(path) = &options.output else {
             return Ok(ExitCode::SUCCESS);
         };
-        let last = target.last.map_or(0, |last| last.seq);
+        let last = target.last().map_or(0, |last| last.seq);
         let report = json!({ "file": path, "reports": target.written, "last_seq": last });
         if !session.print_json(&report)? {
             let text = format!(
@@ -97,14 +109,15 @@ async fn address(session: &Session<'_>, word: &str) -> Result<AppAddress> {
 fn open(path: Option<&Path>, app: Option<AppAddress>, terminal: &Terminal) -> Result<Target> {
     let mut target = Target {
         file: None,
-        last: None,
+        bill: None,
         worker: None,
+        bytes: 0,
         written: 0,
     };
     let Some(path) = path else { return Ok(target) };
     let shown = path.display();
-    let mut content = match std::fs::read(path) {
-        Ok(content) => content,
+    let mut content = match File::open(path) {
+        Ok(mut file) => read_from(&mut file, path, BILL_BYTES_MAX)?,
         Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error).with_context(|| format!("cannot read {shown}")),
     };
@@ -130,6 +143,7 @@ fn open(path: Option<&Path>, app: Option<AppAddress>, terminal: &Terminal) -> Re
             .with_context(|| format!("cannot write {shown}"))?;
     }
     target.file = Some(file);
+    target.bytes = end;
     Ok(target)
 }
 
@@ -148,61 +162,68 @@ fn check(content: &[u8], app: Option<AppAddress>, shown: &str, target: &mut Targ
         );
     }
     target.worker = Some(read.worker);
-    if read.reports.is_empty() {
-        return Ok(());
+    if !read.reports.is_empty() {
+        let checked = usage::check_read(&read, &Expected::default());
+        let bill = good(checked)
+            .map_err(|why| anyhow!("{shown} does not verify, and is left as it is: {why}"))?;
+        target.bill = Some(bill);
     }
-    let (verdict, bill) = usage::check(content, &Expected::default());
-    let reason = verdict.failures().next().map(|check| check.detail.clone());
-    let bill = bill.ok_or_else(|| {
-        anyhow!(
-            "{shown} does not verify, and is left as it is: {}",
-            reason.unwrap_or_default()
-        )
-    })?;
-    target.last = Some(bill.last);
     Ok(())
 }
 
-/// Fetches page after page.
+/// Fetches page after page, up to the newest report that there was in the beginning.
 async fn fetch(
     session: &Session<'_>,
     target: &mut Target,
     app: Option<AppAddress>,
     since: Option<u64>,
 ) -> Result<()> {
-    let mut from_seq = match (&target.last, since) {
-        (Some(last), Some(since)) if since != last.seq + 1 => bail!(
-            "the file ends with report {}: leave --since out, or name another file",
-            last.seq
-        ),
-        (Some(last), _) => last.seq + 1,
-        (None, since) => since.unwrap_or_default(),
+    let next = target.last().map(after).transpose()?;
+    let mut first = match (next, since) {
+        (Some(next), Some(since)) if since != next => {
+            bail!("the file goes on with report {next}: leave --since out, or name another file")
+        }
+        (next, since) => next.or(since).filter(|first| *first > 0),
     };
-    let mut settle = true;
+    let mut newest = None;
     loop {
         let args = UsageExportArgs {
-            from_seq,
+            from_seq: first.unwrap_or_default(),
             address: app.map(|app| app.0.to_vec()).unwrap_or_default(),
             max: 0,
-            settle,
+            settle: newest.is_none(),
         };
-        settle = false;
         let answer = session.client.usage_export(args).await?;
+        let until = *newest.get_or_insert(answer.last_seq);
         let next_seq = answer.next_seq;
-        take(session, target, app, answer)?;
-        // A worker that does not get on must not keep us here for ever.
-        if next_seq <= from_seq {
+        let is_empty = answer.reports.is_empty();
+        take(session, target, app, first, answer)?;
+        let last = target.last();
+        if next_seq == 0 || last.is_some_and(|last| last.seq >= until) {
             return Ok(());
         }
-        from_seq = next_seq;
+        // Each page must bring what comes next: a worker that does not get on must not
+        // keep us here for ever.
+        let next = last.map(after).transpose()?;
+        if is_empty || next != Some(next_seq) {
+            bail!("the worker goes on with report {next_seq}, which is not the next one");
+        }
+        first = next;
     }
 }
 
-/// Checks a page, and writes it.
+/// The number behind that of a report.
+fn after(last: &UsageReport) -> Result<u64> {
+    let next = last.seq.checked_add(1);
+    next.context("no report can follow the last one: its number is the highest there is")
+}
+
+/// Checks a page, and writes it. `first` is the number that it has to begin with.
 fn take(
     session: &Session<'_>,
     target: &mut Target,
     app: Option<AppAddress>,
+    first: Option<u64>,
     answer: UsageExportResponse,
 ) -> Result<()> {
     let worker = <[u8; 32]>::try_from(answer.pubkey);
@@ -210,21 +231,26 @@ fn take(
     if target.worker.is_some_and(|known| known != worker) {
         bail!("the file is of another worker: name another file");
     }
-    if let Some(last) = &target.last {
-        let next = last.seq + 1;
-        if answer.first_seq > next {
-            bail!(
-                "the worker has forgotten reports {next} to {}: this file cannot be continued, begin another one",
-                answer.first_seq - 1
-            );
-        }
-        if answer.last_seq < last.seq {
-            bail!(
-                "the worker's last report is {}, before the file's, which is {}: its state was put back to an earlier one",
-                answer.last_seq,
-                last.seq
-            );
-        }
+    if let Some(last) = target.last()
+        && answer.last_seq < last.seq
+    {
+        bail!(
+            "the worker's last report is {}, before the file's, which is {}: its state was put back to an earlier one",
+            answer.last_seq,
+            last.seq
+        );
+    }
+    if let Some(first) = first
+        && answer.first_seq > first
+    {
+        let what = match target.last() {
+            Some(_) => "this file cannot be continued, begin another one",
+            None => "give --since a later number, or leave it out",
+        };
+        bail!(
+            "the worker has forgotten reports {first} to {}: {what}",
+            answer.first_seq - 1
+        );
     }
     let header = usage_file::header(&worker, app.as_ref());
     let mut lines = String::new();
@@ -234,24 +260,17 @@ fn take(
         lines.push_str(&usage_file::line(&report));
     }
     if !lines.is_empty() {
-        let expected = Expected {
-            app,
-            after: target.last.map(|last| (last.seq, last.hash())),
-            ..Expected::default()
-        };
-        let (verdict, bill) = usage::check(format!("{header}{lines}").as_bytes(), &expected);
-        let reason = verdict.failures().next().map(|check| check.detail.clone());
-        let bill = bill.ok_or_else(|| {
-            anyhow!(
-                "the worker's reports do not verify: {}",
-                reason.unwrap_or_default()
-            )
-        })?;
-        target.last = Some(bill.last);
-        target.written += bill.reports;
+        let page = format!("{header}{lines}");
+        add(target, app, first, page.as_bytes())?;
     }
     let begins = target.worker.replace(worker).is_none();
     let text = if begins { header + &lines } else { lines };
+    target.bytes += text.len();
+    if target.bytes > BILL_BYTES_MAX {
+        bail!(
+            "a bill has at most {BILL_BYTES_MAX} bytes: the next one begins another file, with --since"
+        );
+    }
     match &mut target.file {
         Some(file) => {
             file.write_all(text.as_bytes())
@@ -260,6 +279,36 @@ fn take(
         }
         None => {
             session.terminal.bytes(text.as_bytes());
+            Ok(())
+        }
+    }
+}
+
+/// Checks a page by itself and with what is there before it.
+fn add(
+    target: &mut Target,
+    app: Option<AppAddress>,
+    first: Option<u64>,
+    page: &[u8],
+) -> Result<()> {
+    let expected = Expected {
+        app,
+        after: target.last().map(|last| (last.seq, last.hash())),
+        ..Expected::default()
+    };
+    let refused = |why: String| anyhow!("the worker's reports do not verify: {why}");
+    let more = good(usage::check(page, &expected)).map_err(refused)?;
+    let begin = more.first.seq;
+    if let Some(first) = first
+        && begin != first
+    {
+        bail!("the worker was asked for reports from {first} on, and gives them from {begin} on");
+    }
+    target.written += more.reports;
+    match &mut target.bill {
+        Some(bill) => bill.join(more).map_err(refused),
+        none => {
+            *none = Some(more);
             Ok(())
         }
     }

@@ -9,8 +9,11 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::json;
+use wapo_rpc::hexbytes::to_hex;
 use wapo_rpc::message::{Addresses, AppUsage, Empty};
 use wapo_rpc::statement::{self, AppsMetrics, Statement as _, VersionedAppsMetrics};
+use wapo_verify::Verdict;
+use wapo_verify::usage::Bill;
 use wapod::ByteSize;
 
 use crate::apps::{self, FoundApp};
@@ -19,12 +22,23 @@ use crate::table::{Align, Table};
 use crate::terminal::Terminal;
 use crate::worker::{self, Common, Session};
 
+/// Bytes of a bill in a file.
+///
+/// A report on an app takes some 610 bytes there, so that hourly reports on two hundred
+/// apps fill it in a year. It is in memory as a whole while it is checked; the next file
+/// begins with `--since`.
+pub(crate) const BILL_BYTES_MAX: usize = 1 << 30;
+
+/// Pages of a statement on all apps. Each has up to 64 apps, and no worker has more than
+/// 100,000: one that goes on is not honest.
+const STATEMENT_PAGES_MAX: usize = 2048;
+
 /// Command line of `wapo usage`.
 #[derive(Args, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
     #[command(subcommand)]
-    bill: Option<Bill>,
+    action: Option<Action>,
 
     /// Name, label, or the beginning of the address of an app; all apps without.
     app: Option<String>,
@@ -40,7 +54,7 @@ pub(crate) struct Options {
 
 /// What is done with the bill.
 #[derive(Subcommand, Debug)]
-enum Bill {
+enum Action {
     /// Write the bill into a file, or continue one.
     Export(export::Options),
     /// Show a bill that is in a file.
@@ -60,9 +74,9 @@ struct Checked {
 ///
 /// There is no such app, or a signature is not the worker's.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
-    match &options.bill {
-        Some(Bill::Export(options)) => return export::run(options, terminal),
-        Some(Bill::Show(options)) => return show::run(options, terminal),
+    match &options.action {
+        Some(Action::Export(options)) => return export::run(options, terminal),
+        Some(Action::Show(options)) => return show::run(options, terminal),
         None => {}
     }
     worker::run(&options.common, terminal, async |session| {
@@ -85,6 +99,12 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         }
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// The bill when it verifies; otherwise the first check that failed.
+pub(super) fn good((verdict, bill): (Verdict, Option<Bill>)) -> Result<Bill, String> {
+    let failed = || verdict.failures().next().map(|check| check.detail.clone());
+    bill.ok_or_else(|| failed().unwrap_or_default())
 }
 
 fn to_json(app: &FoundApp) -> serde_json::Value {
@@ -203,14 +223,18 @@ async fn fetch(session: &Session<'_>, only: Option<&FoundApp>, key: &[u8]) -> Re
         let metrics = statement::decode(&encoded);
         let VersionedAppsMetrics::V0(metrics) =
             metrics.context("the worker signed something this version does not know")?;
+        let is_empty = metrics.apps.is_empty();
         statements.push(Checked {
             metrics,
             encoded,
             signature,
         });
-        // A worker that does not get on must not keep us here for ever.
         if only.is_some() || answer.next_cursor <= cursor {
             return Ok(statements);
+        }
+        // A worker that does not get on must not keep us here for ever.
+        if is_empty || statements.len() >= STATEMENT_PAGES_MAX {
+            bail!("the worker's report does not end: do not trust these figures");
         }
         cursor = answer.next_cursor;
     }
@@ -255,12 +279,11 @@ fn show_statement(session: &Session<'_>, checked: &Checked, key: &[u8]) {
 
 /// Numbers of 128 bits are texts: JSON's own are not that exact everywhere.
 fn statement_json(checked: &Checked, key: &[u8]) -> serde_json::Value {
-    let hex = |bytes: &[u8]| format!("0x{}", hex::encode(bytes));
     let token = &checked.metrics.token;
     let apps = checked.metrics.apps.iter().map(|app| {
         json!({
-            "address": hex(&app.address.0),
-            "session": hex(&app.session),
+            "address": to_hex(app.address.0),
+            "session": to_hex(app.session),
             "running_time_ms": app.running_time_ms,
             "gas_consumed": app.gas_consumed,
             "network_ingress": app.network_ingress,
@@ -275,12 +298,12 @@ fn statement_json(checked: &Checked, key: &[u8]) -> serde_json::Value {
     });
     json!({
         "sn": token.sn,
-        "session": hex(&token.session),
-        "nonce": hex(&token.nonce),
+        "session": to_hex(token.session),
+        "nonce": to_hex(token.nonce),
         "apps": apps.collect::<Vec<_>>(),
-        "encoded_metrics": hex(&checked.encoded),
-        "signature": hex(&checked.signature),
-        "pubkey": hex(key),
+        "encoded_metrics": to_hex(&checked.encoded),
+        "signature": to_hex(&checked.signature),
+        "pubkey": to_hex(key),
         "is_valid": true,
     })
 }

@@ -6,11 +6,14 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
 use serde_json::{Value, json};
+use wapo_rpc::hexbytes::to_hex;
 use wapo_rpc::statement::{AppEntry, Prices, ReportEntries, UsageTotals};
-use wapo_rpc::usage_file;
+use wapo_rpc::usage_file::{self, UsageFile};
 use wapo_verify::usage::{self, Bill, Expected};
 use wapod::ByteSize;
 
+use super::{BILL_BYTES_MAX, good};
+use crate::command::verify::read_bounded;
 use crate::human;
 use crate::table::{Align, Cell, Table};
 use crate::terminal::Terminal;
@@ -18,7 +21,7 @@ use crate::terminal::Terminal;
 /// Command line of `wapo usage show`.
 #[derive(Args, Debug)]
 pub(crate) struct Options {
-    /// File that `wapo usage export` has written.
+    /// File that `wapo usage export` has written; - for standard input.
     file: PathBuf,
 
     /// What something costs: second, gas, received, sent, storage-read,
@@ -109,9 +112,9 @@ struct Row {
 ///
 /// The file cannot be read or does not verify.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
-    let (content, bill) = read(&options.file)?;
+    let (file, bill) = read(&options.file)?;
     let rows = match options.intervals {
-        true => intervals(&content)?,
+        true => intervals(&file),
         false => bill.deployments.iter().map(deployment).collect(),
     };
     let prices = (!options.price.is_empty()).then(|| prices(&options.price));
@@ -130,16 +133,15 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(path: &Path) -> Result<(Vec<u8>, Bill)> {
+fn read(path: &Path) -> Result<(UsageFile, Bill)> {
     let shown = path.display();
-    let content = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
-    let (verdict, bill) = usage::check(&content, &Expected::default());
-    let reason = verdict.failures().next().map(|check| check.detail.clone());
-    let bill = bill.ok_or_else(|| {
-        let reason = reason.unwrap_or_default();
-        anyhow!("{shown} does not verify: {reason}\n`wapo verify usage {shown}` says more")
-    })?;
-    Ok((content, bill))
+    let content = read_bounded(path, BILL_BYTES_MAX)?;
+    let refused = |why: String| {
+        anyhow!("{shown} does not verify: {why}\n`wapo verify usage {shown}` says more")
+    };
+    let file = usage_file::read(&content).map_err(|error| refused(error.to_string()))?;
+    let bill = good(usage::check_read(&file, &Expected::default())).map_err(refused)?;
+    Ok((file, bill))
 }
 
 fn deployment(one: &usage::Deployment) -> Row {
@@ -152,8 +154,7 @@ fn deployment(one: &usage::Deployment) -> Row {
     }
 }
 
-fn intervals(content: &[u8]) -> Result<Vec<Row>> {
-    let file = usage_file::read(content)?;
+fn intervals(file: &UsageFile) -> Vec<Row> {
     let mut rows = Vec::new();
     for one in &file.reports {
         let row = |entry: &AppEntry| Row {
@@ -168,7 +169,7 @@ fn intervals(content: &[u8]) -> Result<Vec<Row>> {
             ReportEntries::OfOne(some) => rows.extend(some.iter().map(|one| row(&one.entry))),
         }
     }
-    Ok(rows)
+    rows
 }
 
 fn head(bill: &Bill) -> Table {
@@ -238,11 +239,11 @@ fn table(rows: &[Row], prices: Option<&Prices>) -> Table {
 
 fn bill_json(bill: &Bill, rows: &[Value]) -> Value {
     json!({
-        "worker": format!("0x{}", hex::encode(bill.worker)),
+        "worker": to_hex(bill.worker),
         "app": bill.app.map(|app| format!("0x{app}")),
         "first_seq": bill.first.seq,
         "last_seq": bill.last.seq,
-        "last_hash": format!("0x{}", hex::encode(bill.last.hash())),
+        "last_hash": to_hex(bill.last.hash()),
         "from_ms": bill.first.from_ms,
         "to_ms": bill.last.to_ms,
         "sessions": bill.sessions,

@@ -21,8 +21,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 
 pub(crate) use demands::Demands;
-pub(crate) use files::{read_bytes, read_evidence};
-pub(crate) use live::block_on;
+pub(crate) use files::{EvidenceFile, read_bounded, read_bytes, read_evidence, read_from};
 
 use crate::terminal::Terminal;
 

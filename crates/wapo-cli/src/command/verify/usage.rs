@@ -7,10 +7,12 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::{Value, json};
 use wapo_rpc::AppAddress;
+use wapo_rpc::hexbytes::{from_hex, to_hex};
 use wapo_rpc::statement::{AppEvidence, WorkerEvidence};
 use wapo_verify::usage::{self, Bill, Expected};
 
-use super::{app, read_evidence, show, worker};
+use super::{EvidenceFile, app, read_bounded, show, worker};
+use crate::command::usage::BILL_BYTES_MAX;
 use crate::terminal::Terminal;
 
 /// Command line of `wapo verify usage`.
@@ -21,14 +23,15 @@ changed. Whether something was cut off at its end it shows only when --last-seq 
 --until says how far it has to reach. The worker of --evidence is taken from the file;
 `wapo verify worker` or `wapo verify app` checks the evidence itself.")]
 pub(crate) struct Options {
-    /// File that `wapo usage export` has written.
+    /// File that `wapo usage export` has written; - for standard input.
     file: PathBuf,
 
     /// Public key of the worker, as hex digits.
     #[arg(long, value_name = "KEY", value_parser = key)]
     worker: Option<[u8; 32]>,
 
-    /// Evidence of the worker or of an app on it, whose bill this has to be.
+    /// Evidence of the worker or of an app on it, whose bill this has to be; - for standard
+    /// input.
     #[arg(long, value_name = "FILE", conflicts_with = "worker")]
     evidence: Option<PathBuf>,
 
@@ -60,8 +63,7 @@ pub(crate) struct Options {
 ///
 /// A file cannot be read.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
-    let shown = options.file.display();
-    let content = std::fs::read(&options.file).with_context(|| format!("cannot read {shown}"))?;
+    let content = read_bounded(&options.file, BILL_BYTES_MAX)?;
     let worker = match &options.evidence {
         Some(file) => Some(worker_of(file)?),
         None => options.worker,
@@ -79,24 +81,25 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
 }
 
 fn facts(bill: &Bill) -> Value {
-    let hex = |bytes: &[u8]| format!("0x{}", hex::encode(bytes));
     json!({
-        "worker": hex(&bill.worker),
-        "app": bill.app.map(|app| hex(&app.0)),
+        "worker": to_hex(bill.worker),
+        "app": bill.app.map(|app| to_hex(app.0)),
         "reports": bill.reports,
         "sessions": bill.sessions,
         "first_seq": bill.first.seq,
         "last_seq": bill.last.seq,
-        "last_hash": hex(&bill.last.hash()),
+        "last_hash": to_hex(bill.last.hash()),
         "deployments": bill.deployments.len(),
     })
 }
 
 /// The worker's key in evidence, which is not checked here.
 fn worker_of(file: &Path) -> Result<[u8; 32]> {
-    let worker: Result<WorkerEvidence> = read_evidence(file, worker::KIND);
+    // Read once: it may be standard input.
+    let found = EvidenceFile::read(file)?;
+    let worker: Result<WorkerEvidence> = found.decode(worker::KIND);
     let worker = worker.or_else(|_| {
-        let app: Result<AppEvidence> = read_evidence(file, app::KIND);
+        let app: Result<AppEvidence> = found.decode(app::KIND);
         app.map(|evidence| evidence.worker)
     });
     let claims = worker?.worker_claims();
@@ -105,10 +108,7 @@ fn worker_of(file: &Path) -> Result<[u8; 32]> {
 }
 
 fn key(text: &str) -> Result<[u8; 32], String> {
-    let digits = text.strip_prefix("0x").unwrap_or(text);
-    let bytes = hex::decode(digits)
-        .ok()
-        .and_then(|bytes| bytes.try_into().ok());
+    let bytes = from_hex(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| format!("`{text}` is not 64 hex digits"))
 }
 
