@@ -102,6 +102,24 @@ impl WorkerOptions {
         self.target_in(surroundings())
     }
 
+    /// The file of certificates that are trusted at a URL that is given elsewhere. That of
+    /// a profile counts when the profile is named.
+    ///
+    /// # Errors
+    ///
+    /// A profile that is not there, or a file that cannot be read.
+    pub(crate) fn ca(&self) -> Result<Option<PathBuf>> {
+        let around = surroundings();
+        if let Some(file) = &self.ca {
+            return Ok(Some(file.clone()));
+        }
+        if self.profile.is_none() {
+            return Ok(around.ca);
+        }
+        let profile = self.find_profile(around.folder.as_deref())?;
+        Ok(profile.and_then(|profile| profile.ca_file))
+    }
+
     fn target_in(&self, around: Surroundings) -> Result<Target> {
         let own_token = match (&self.token, &self.token_file) {
             (Some(token), _) => Some(token.clone()),

@@ -30,6 +30,18 @@ pub(crate) struct Common {
     pub(crate) json: bool,
 }
 
+impl Common {
+    /// The certificates that are trusted at a URL of the command line.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_trusted`], or there is no such profile.
+    pub(crate) fn trusted(&self) -> Result<Option<TrustedCertificates>> {
+        let file = self.worker.ca()?;
+        file.as_deref().map(read_trusted).transpose()
+    }
+}
+
 /// A worker, and where results go.
 pub(crate) struct Session<'a> {
     pub(crate) client: Client,
@@ -85,12 +97,16 @@ pub(crate) fn run<T>(
         terminal,
         json: common.json,
     };
+    block_on(work(&session)).map_err(|error| explain(error, &target.url))
+}
+
+/// Waits for something on the network.
+pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot set up input and output")?;
-    let done = runtime.block_on(work(&session));
-    done.map_err(|error| explain(error, &target.url))
+    runtime.block_on(work)
 }
 
 /// What is taken from an app, in words.

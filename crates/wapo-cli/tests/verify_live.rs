@@ -5,7 +5,7 @@ mod support;
 
 use support::place::Place;
 use support::text;
-use wapod::{AttestationMode, AttestationSettings, Config, TlsSettings};
+use wapod::{AttestationMode, AttestationSettings, Config, TlsFiles, TlsSettings};
 
 const ACCEPT: &str = "--accept-simulator";
 
@@ -78,4 +78,38 @@ async fn an_app_is_verified_by_its_worker_and_over_its_own_connection() {
     place.write("policy.toml", policy(&"00".repeat(32)).as_bytes());
     let said = refused(&place, &line).await;
     assert!(said.contains("refused: app.program"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_port_is_trusted_by_the_certificate_that_is_named() {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("a certificate");
+    let folder = tempfile::tempdir().expect("a folder");
+    let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+    let identity = folder.path().join("identity.pem");
+    std::fs::write(&identity, pem).expect("written");
+    let place = Place::with(Config {
+        attestation: AttestationSettings {
+            mode: AttestationMode::Simulator,
+            ..AttestationSettings::default()
+        },
+        user_tls: Some(TlsFiles {
+            certificate: identity,
+            key: None,
+        }),
+        ..Config::default()
+    })
+    .await;
+    let ca = place.write("ca.pem", made.cert.pem().as_bytes());
+    let url = format!("https://{}", place.worker.user_address());
+    let line = ["verify", "worker", ACCEPT, "--url", &url];
+    let said = refused(&place, &line).await;
+    assert!(said.contains("certificate is not to be trusted"), "{said}");
+    place.good(&[&line[..], &["--ca", &ca]].concat()).await;
+    // The file of a profile that is named; its URL and token are for the admin port.
+    let config = format!("[worker.home]\nurl = \"http://127.0.0.1:1\"\nca_file = \"{ca}\"\n");
+    support::write(place.folder.path(), "config/wapo/config.toml", &config);
+    place
+        .good(&[&line[..], &["--profile", "home"]].concat())
+        .await;
 }

@@ -35,6 +35,21 @@ pub enum CollateralError {
     /// More than evidence may carry.
     #[error("the collateral has {0} bytes, and at most {COLLATERAL_BYTES_MAX} are used")]
     TooLong(usize),
+    /// Not the JSON that [`Plan::assemble`] writes.
+    #[error("the collateral cannot be read: {0}")]
+    Unreadable(String),
+}
+
+/// Reads collateral, whoever it is from. What it says is not checked.
+///
+/// # Errors
+///
+/// [`CollateralError::TooLong`], [`CollateralError::Unreadable`]
+pub fn read(json: &[u8]) -> Result<QuoteCollateralV3, CollateralError> {
+    if json.len() > COLLATERAL_BYTES_MAX {
+        return Err(CollateralError::TooLong(json.len()));
+    }
+    serde_json::from_slice(json).map_err(|error| CollateralError::Unreadable(error.to_string()))
 }
 
 /// One thing to ask for, with GET.

@@ -12,7 +12,7 @@ mod snp;
 mod snp_chain;
 
 use wapo_crypto::report_data::REPORT_DATA_BYTES;
-use wapo_rpc::limits::{COLLATERAL_BYTES_MAX, QUOTE_BYTES_MAX};
+use wapo_rpc::limits::QUOTE_BYTES_MAX;
 use wapo_rpc::statement::{Bounded, Quote, TooLong};
 
 use crate::policy::{Hardware, Policy};
@@ -142,15 +142,4 @@ fn accepts(hardware: Hardware, policy: &Policy, verdict: &mut Verdict) -> bool {
         verdict.passed(NAME, format!("a quote of {name}"), KIND_PROVES);
     }
     true
-}
-
-/// Whether collateral is small enough to be read.
-fn fits(collateral: &[u8]) -> Result<(), TooLong> {
-    match collateral.len() {
-        actual if actual > COLLATERAL_BYTES_MAX => Err(TooLong {
-            actual,
-            max: COLLATERAL_BYTES_MAX,
-        }),
-        _ => Ok(()),
-    }
 }

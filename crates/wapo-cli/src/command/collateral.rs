@@ -12,11 +12,12 @@ use wapo_rpc::client::Fetcher;
 use wapo_rpc::limits::{COLLATERAL_BYTES_MAX, QUOTE_BYTES_MAX};
 use wapo_rpc::message::WorkerEvidenceArgs;
 use wapo_rpc::statement::{self, Bounded, Quote, WorkerEvidence};
-use wapo_verify::collateral::{Answer, Plan, Request};
+use wapo_rpc::text::is_hidden;
+use wapo_verify::collateral::{self, Answer, Plan, Request};
 
-use crate::command::verify::{block_on, read_bytes};
+use crate::command::verify::read_bytes;
 use crate::terminal::Terminal;
-use crate::worker::{self, Common, read_trusted};
+use crate::worker::{self, Common, block_on, read_trusted};
 
 /// Command line of `wapo collateral`.
 #[derive(Args, Debug)]
@@ -87,8 +88,7 @@ fn of_worker(options: &Options, terminal: &Terminal) -> Result<(Vec<u8>, Option<
     })?;
     let evidence: WorkerEvidence = statement::decode(&evidence.evidence)?;
     let collateral = evidence.collateral.map(Bounded::into_inner);
-    let collateral = collateral.map(String::from_utf8).transpose();
-    let collateral = collateral.context("the worker's collateral is no text")?;
+    let collateral = collateral.map(parsed).transpose()?;
     match evidence.quote {
         Quote::Sgx(quote) | Quote::Tdx(quote) | Quote::Simulator(quote) => {
             Ok((quote.into_inner(), collateral))
@@ -97,10 +97,21 @@ fn of_worker(options: &Options, terminal: &Terminal) -> Result<(Vec<u8>, Option<
     }
 }
 
+/// The text of a worker's collateral, which may be shown and written into a file.
+fn parsed(json: Vec<u8>) -> Result<String> {
+    collateral::read(&json).context("the worker gives no collateral")?;
+    let text = String::from_utf8(json).context("the worker's collateral is no text")?;
+    // JSON lets characters stand in its texts that a terminal obeys.
+    if text.chars().any(|one| is_hidden(one) && one != '\n') {
+        bail!("the worker's collateral has control characters");
+    }
+    Ok(text)
+}
+
 fn fetch_all(quote: &[u8], service: &str, options: &Options) -> Result<String> {
     let plan = Plan::of(quote)?;
     let trusted = options.pccs_ca.as_deref().map(read_trusted).transpose()?;
-    let fetcher = Fetcher::new(trusted.as_ref());
+    let fetcher = Fetcher::new(trusted.as_ref())?;
     block_on(async {
         let [pck_crl, tcb, identity, root] = plan.requests(service);
         let answers = [

@@ -16,6 +16,9 @@ pub enum ClientError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The library does not take how TLS is to be spoken.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[source] rustls::Error),
     /// A token that no header can carry.
     #[error("the token has characters that a token cannot have: line breaks, or beyond ASCII")]
     BadToken,

@@ -6,14 +6,14 @@ use http::HeaderMap;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
 use super::error::ClientError;
-use super::transport::Transport;
+use super::transport::{self, Http, Transport};
 use super::trust::TrustedCertificates;
 use crate::limits::FETCH_TIMEOUT;
 
-/// Fetches with GET.
-#[derive(Clone, Debug)]
+/// Fetches with GET. Connections are kept for the next one.
+#[derive(Clone)]
 pub struct Fetcher {
-    trusted: Option<TrustedCertificates>,
+    http: Http,
 }
 
 /// An answer.
@@ -35,10 +35,13 @@ impl Fetched {
 
 impl Fetcher {
     /// Trusts the public authorities, or what is given.
-    pub fn new(trusted: Option<&TrustedCertificates>) -> Self {
-        Self {
-            trusted: trusted.cloned(),
-        }
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Tls`]
+    pub fn new(trusted: Option<&TrustedCertificates>) -> Result<Self, ClientError> {
+        let http = transport::http(trusted)?;
+        Ok(Self { http })
     }
 
     /// Reads a URL whose content has at most so many bytes.
@@ -48,7 +51,7 @@ impl Fetcher {
     /// [`ClientError`]
     pub async fn get(&self, url: &str, bytes_max: usize) -> Result<Fetched, ClientError> {
         let (base, path) = split(url);
-        let transport = Transport::new(base, None, self.trusted.as_ref())?;
+        let transport = Transport::with(self.http.clone(), base, None)?;
         let answer = async {
             let response = transport.get(path).await?;
             let (head, body) = response.into_parts();

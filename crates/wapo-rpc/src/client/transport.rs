@@ -28,10 +28,13 @@ use crate::message::ErrorMessage;
 /// Body of any request.
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, SourceFailure>;
 
+/// What makes requests, and keeps connections. Clones share them.
+pub(super) type Http = HttpClient<HttpsConnector<HttpConnector>, RequestBody>;
+
 /// Where the worker is, and what to show it.
 #[derive(Clone)]
 pub(super) struct Transport {
-    http: HttpClient<HttpsConnector<HttpConnector>, RequestBody>,
+    http: Http,
     base_url: String,
     authorization: Option<HeaderValue>,
 }
@@ -42,11 +45,39 @@ pub(super) fn full(bytes: impl Into<Bytes>) -> RequestBody {
     body.map_err(|never| match never {}).boxed_unsync()
 }
 
+/// Prepares to make requests.
+pub(super) fn http(trusted: Option<&TrustedCertificates>) -> Result<Http, ClientError> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+    connector.set_keepalive(Some(KEEPALIVE));
+    let tls = trust::config(trusted).map_err(ClientError::Tls)?;
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http()
+        .enable_http1()
+        .wrap_connector(connector);
+    Ok(HttpClient::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(POOL_IDLE_TIMEOUT)
+        .build(connector))
+}
+
 impl Transport {
     pub(super) fn new(
         base_url: &str,
         token: Option<&str>,
         trusted: Option<&TrustedCertificates>,
+    ) -> Result<Self, ClientError> {
+        Self::with(http(trusted)?, base_url, token)
+    }
+
+    /// The same with connections that are there.
+    pub(super) fn with(
+        http: Http,
+        base_url: &str,
+        token: Option<&str>,
     ) -> Result<Self, ClientError> {
         let base_url = base_url.trim_end_matches('/');
         check_url(base_url).map_err(|reason| ClientError::BadUrl {
@@ -54,25 +85,8 @@ impl Transport {
             reason,
         })?;
         let authorization = token.map(authorization).transpose()?;
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_keepalive(Some(KEEPALIVE));
-        let tls = trust::config(trusted).map_err(|_| ClientError::BadUrl {
-            url: base_url.to_owned(),
-            reason: "TLS cannot be set up",
-        })?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
         Ok(Self {
-            http: HttpClient::builder(TokioExecutor::new())
-                .pool_timer(TokioTimer::new())
-                .pool_idle_timeout(POOL_IDLE_TIMEOUT)
-                .build(connector),
+            http,
             base_url: base_url.to_owned(),
             authorization,
         })

@@ -6,7 +6,8 @@ use dcap_qvl::verify::QuoteVerifier;
 use dcap_qvl::{Policy as ClaimsPolicy, QuoteClaims, QuoteCollateralV3};
 use wapo_crypto::report_data::REPORT_DATA_BYTES;
 
-use super::{Context, fits, form, program};
+use super::{Context, form, program};
+use crate::collateral;
 use crate::policy::{Hardware, Policy};
 use crate::text;
 use crate::verdict::Verdict;
@@ -48,13 +49,16 @@ pub(super) fn verify(
         Hardware::Simulator => &roots.simulator,
         _ => &roots.intel,
     };
-    if hardware != Hardware::Simulator && form::is_chained_to(bytes, &roots.simulator) {
-        let detail = "the quote pretends to be of hardware, and is the simulator's";
-        verdict.failed("quote.signature", detail, SIGNATURE_PROVES);
-        return None;
-    }
     let quote = match form::read(bytes, root) {
         Ok(quote) => quote,
+        // Its chain does not end in the maker's root: there may be better words for that.
+        Err(_)
+            if hardware != Hardware::Simulator && form::is_chained_to(bytes, &roots.simulator) =>
+        {
+            let detail = "the quote pretends to be of hardware, and is the simulator's";
+            verdict.failed("quote.signature", detail, SIGNATURE_PROVES);
+            return None;
+        }
         Err(why) => {
             verdict.failed("quote.form", why, FORM_PROVES);
             return None;
@@ -93,19 +97,14 @@ pub(super) fn verify(
     Some(report_data)
 }
 
-fn read_collateral(collateral: Option<&[u8]>, verdict: &mut Verdict) -> Option<QuoteCollateralV3> {
-    let read = match collateral {
+fn read_collateral(given: Option<&[u8]>, verdict: &mut Verdict) -> Option<QuoteCollateralV3> {
+    let read = match given {
         None => Err(
             "there is no collateral: the maker's signed statements about its processors are needed; \
              `wapo collateral` fetches them, --collateral FILE gives them"
                 .to_owned(),
         ),
-        Some(json) => fits(json)
-            .map_err(|error| format!("the collateral is {error}"))
-            .and_then(|()| {
-                serde_json::from_slice::<QuoteCollateralV3>(json)
-                    .map_err(|error| format!("the collateral cannot be read: {error}"))
-            }),
+        Some(json) => collateral::read(json).map_err(|error| error.to_string()),
     };
     match read {
         // The chain is in the quote, where its form was checked.

@@ -18,7 +18,7 @@ use super::demands::Demanded;
 use super::files::write_evidence;
 use crate::apps;
 use crate::terminal::Terminal;
-use crate::worker::{self, Common};
+use crate::worker::{self, Common, block_on};
 
 /// Bytes of a nonce that is drawn here.
 const NONCE_BYTES: usize = 32;
@@ -27,8 +27,8 @@ const NONCE_BYTES: usize = 32;
 #[derive(Args, Debug, Default)]
 pub(crate) struct Live {
     /// Ask the user port of a worker at this URL, which needs no token, in place of the
-    /// admin port.
-    #[arg(long, value_name = "URL")]
+    /// admin port. With --profile, that one's `ca_file` is trusted.
+    #[arg(long, value_name = "URL", conflicts_with_all = ["worker", "token", "token_file"])]
     url: Option<String>,
 
     /// Take the evidence that the worker has, in place of one made for this call.
@@ -69,7 +69,8 @@ impl Live {
         };
         let evidence = match &self.url {
             Some(url) => {
-                block_on(async { Ok(UserClient::new(url)?.worker_evidence(args).await?) })?
+                let client = user_client(url, common)?;
+                block_on(async { Ok(client.worker_evidence(args).await?) })?
             }
             None => worker::run(common, terminal, async |session| {
                 Ok(session.client.worker_evidence(args).await?)
@@ -102,7 +103,7 @@ impl Live {
                 let address = app.parse().ok().or_else(|| AppAddress::from_base32(app));
                 let address =
                     address.context("with --url the app is named by its whole address")?;
-                let client = UserClient::new(url)?;
+                let client = user_client(url, common)?;
                 let evidence = block_on(async { Ok(client.app_evidence(args(address)).await?) })?;
                 (address, evidence)
             }
@@ -116,18 +117,16 @@ impl Live {
     }
 
     fn read<T: Decode>(&self, encoded: &[u8], kind: &str) -> Result<T> {
+        let evidence = statement::decode(encoded);
+        let evidence = evidence.context("the worker gives no evidence that can be read")?;
         if let Some(file) = &self.save {
             write_evidence(file, kind, encoded)?;
         }
-        statement::decode(encoded).context("the worker gives no evidence that can be read")
+        Ok(evidence)
     }
 }
 
-/// Waits for something on the network.
-pub(crate) fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("cannot set up input and output")?;
-    runtime.block_on(work)
+fn user_client(url: &str, common: &Common) -> Result<UserClient> {
+    let trusted = common.trusted()?;
+    Ok(UserClient::with_trust(url, trusted.as_ref())?)
 }

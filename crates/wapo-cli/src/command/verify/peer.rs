@@ -1,10 +1,10 @@
 //! The certificate of a server: asked for over TLS, with the proof that the server has its
 //! key. Whether the certificate is a good one is decided by what it carries, not here.
 
-use std::io::Write as _;
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -12,7 +12,8 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, SignatureScheme};
 
-/// How long each step with the server may take.
+/// How long all of it may take once the name is resolved, whatever the server sends
+/// meanwhile.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The certificate of a server, in DER.
@@ -21,6 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// There is no such server, or it does not prove to have the certificate's key.
 pub(super) fn certificate(server: &str, name: Option<&str>) -> Result<Vec<u8>> {
+    within(server, name, PATIENCE)
+}
+
+fn within(server: &str, name: Option<&str>, patience: Duration) -> Result<Vec<u8>> {
     let (host, _) = server.rsplit_once(':').context("HOST:PORT is needed")?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let host = name.unwrap_or(host);
@@ -29,14 +34,12 @@ pub(super) fn certificate(server: &str, name: Option<&str>) -> Result<Vec<u8>> {
     let address = server
         .to_socket_addrs()
         .with_context(|| format!("cannot resolve {server}"))?;
-    let Some(mut socket) = address
-        .into_iter()
-        .find_map(|address| TcpStream::connect_timeout(&address, PATIENCE).ok())
-    else {
+    let until = Until(Instant::now() + patience);
+    let connect = |address| TcpStream::connect_timeout(&address, until.left().ok()?).ok();
+    let Some(socket) = address.into_iter().find_map(connect) else {
         bail!("nothing answers at {server}");
     };
-    socket.set_read_timeout(Some(PATIENCE))?;
-    socket.set_write_timeout(Some(PATIENCE))?;
+    let mut socket = Timed { socket, until };
     // A server is not told an address as its name, and a port of many apps needs a name.
     let hint = match name {
         ServerName::IpAddress(_) => "; does it need --server-name?",
@@ -58,6 +61,47 @@ pub(super) fn certificate(server: &str, name: Option<&str>) -> Result<Vec<u8>> {
         .first()
         .context("the server showed no certificate")?;
     Ok(first.to_vec())
+}
+
+/// A moment at which somebody's patience ends.
+#[derive(Clone, Copy)]
+struct Until(Instant);
+
+impl Until {
+    /// What is left of the time.
+    fn left(self) -> io::Result<Duration> {
+        let left = self.0.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            let late = "the server does not come to an end in time";
+            return Err(io::Error::new(io::ErrorKind::TimedOut, late));
+        }
+        Ok(left)
+    }
+}
+
+/// A socket that is of no use after some moment: a server that sends a byte now and then
+/// must not keep us.
+struct Timed {
+    socket: TcpStream,
+    until: Until,
+}
+
+impl Read for Timed {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(Some(self.until.left()?))?;
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Timed {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(Some(self.until.left()?))?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
+    }
 }
 
 fn config() -> Result<Arc<ClientConfig>> {
@@ -110,5 +154,39 @@ impl ServerCertVerifier for ByEvidence {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_server_that_sends_a_byte_now_and_then_does_not_keep_the_command() {
+        const PATIENCE: Duration = Duration::from_millis(400);
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address").to_string();
+        let server = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().expect("a client");
+            let pause = Some(PATIENCE / 20);
+            client.set_read_timeout(pause).expect("a socket");
+            // The head of a record of TLS, and its content, until the client leaves.
+            let bytes = [22, 3, 3, 64, 0].into_iter().chain(std::iter::repeat(0));
+            for byte in bytes.take(1000) {
+                let sent = client.write_all(&[byte]);
+                // Waits, as the client says nothing any more.
+                let heard = client.read(&mut [0; 1024]);
+                if sent.is_err() || heard.is_ok_and(|length| length == 0) {
+                    return;
+                }
+            }
+        });
+        let begun = Instant::now();
+        let error = within(&address, Some("localhost"), PATIENCE).expect_err("no handshake");
+        assert!(begun.elapsed() < 10 * PATIENCE, "{:?}", begun.elapsed());
+        let said = format!("{error:#}");
+        assert!(said.contains("the handshake with"), "{said}");
+        server.join().expect("the client has left");
     }
 }
