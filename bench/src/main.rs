@@ -43,9 +43,9 @@ Usage: bench [--smoke] [hold | ROW...]
             quotas, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
             gateway, https, transfer, daemon, tcp-echo, tls, udp-echo, egress, cpu,
-            idle-memory, trust-enclave, trust-handshake, trust-verify, neighbour,
-            javascript-hello, javascript-start, javascript-loops,
-            javascript-memory, javascript-apps; nothing is kept";
+            idle-memory, trust-enclave, trust-handshake, trust-verify,
+            trust-usage, neighbour, javascript-hello, javascript-start,
+            javascript-loops, javascript-memory, javascript-apps; nothing is kept";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

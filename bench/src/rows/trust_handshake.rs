@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{ring, verify_tls13_signature};
+use rustls::crypto::{WebPkiSupportedAlgorithms, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
 
@@ -47,10 +47,12 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
 }
 
 fn client() -> Result<Arc<ClientConfig>> {
-    let mut client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let provider = ring::default_provider();
+    let verifier = AsItComes(provider.signature_verification_algorithms);
+    let mut client = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(AsItComes))
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     client.resumption = Resumption::disabled();
     Ok(Arc::new(client))
@@ -58,7 +60,7 @@ fn client() -> Result<Arc<ClientConfig>> {
 
 /// Takes every certificate, and checks only that the server has its key.
 #[derive(Debug)]
-struct AsItComes;
+struct AsItComes(WebPkiSupportedAlgorithms);
 
 impl ServerCertVerifier for AsItComes {
     fn verify_server_cert(
@@ -87,12 +89,10 @@ impl ServerCertVerifier for AsItComes {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, &algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.0)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        let algorithms = ring::default_provider().signature_verification_algorithms;
-        algorithms.supported_schemes()
+        self.0.supported_schemes()
     }
 }

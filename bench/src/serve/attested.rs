@@ -5,7 +5,7 @@
 //!
 //! * `tls` answers with the address of the port.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow};
 use wapod::{
     AppConfig, AttestationMode, AttestationSettings, Config, Module, TlsFiles, TlsSettings,
 };
@@ -46,7 +46,7 @@ pub(super) fn run() -> Result<()> {
             let address = running.tls_address().context("no TLS port");
             super::answer(match command.as_str() {
                 "tls" => address.map(|address| vec![address.to_string()]),
-                other => bail!("unknown command `{other}`"),
+                _ => Err(anyhow!("unknown command")),
             });
         }
         running.shutdown().await;

@@ -41,10 +41,11 @@ struct Read<'a> {
     certificate: Certificate,
 }
 
-/// Finds the chip's key, with all certificates on the way checked.
+/// Finds the chip's key, with the signatures of all certificates on the way checked, and
+/// the dates of those that were given: what the roots know counts as it is.
 ///
-/// `certificates` are in DER, one behind the other, the chip's first; the others may be
-/// missing where the roots know them.
+/// `certificates` are in DER, one behind the other, the chip's first; those above it may
+/// be missing, as the roots have them.
 ///
 /// # Errors
 ///
