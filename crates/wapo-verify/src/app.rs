@@ -5,7 +5,6 @@
 //! is that of the certificate, so whoever proved to have it, as a TLS server does, is
 //! that app in that enclave.
 
-use parity_scale_codec::Encode as _;
 use wapo_rpc::AppAddress;
 use wapo_rpc::statement::{
     AppClaims, AppEvidence, CERTIFICATE_EXTENSION_OID, Statement as _, StatementError, decode,
@@ -17,15 +16,14 @@ use crate::policy::{AppRule, Policy};
 use crate::quote::Context;
 use crate::text;
 use crate::verdict::Verdict;
-use crate::worker::{self, Life};
+use crate::worker::{self, Claims, Life, claims};
 
 /// Bytes of a certificate that carries evidence, at most.
 ///
-/// Evidence with collateral has some 30 KiB, and may have ten times that. A reader of
-/// certificates need not look at more.
+/// Evidence that is as long as each of its parts may be has some 400 KiB, and what else is
+/// in a certificate is short. A reader of certificates need not look at more.
 pub const CERTIFICATE_BYTES_MAX: usize = 512 * 1024;
 
-const CLAIMS_PROVES: &str = "The claims are in the one form that they can have.";
 const SIGNATURE_PROVES: &str = "The worker in the quote said this of the app: its code, arguments, environment, limits and \
      key. It runs what has this hash; what that does is for whoever reads it.";
 const SESSION_PROVES: &str = "The claims are of the same run of the worker as the quote.";
@@ -121,7 +119,7 @@ pub fn verify(
     // A nonce is in the claims of both, so that neither half is an old one.
     let verified = worker::verify(&evidence.worker, collateral, context);
     let mut verdict = verified.verdict;
-    let claims = claims(evidence, &mut verdict);
+    let claims: Option<AppClaims> = claims(&evidence.claims, &mut verdict);
     let (Some(worker), Some(claims)) = (verified.claims, claims) else {
         return VerifiedApp {
             verdict,
@@ -173,32 +171,12 @@ pub fn verify(
     }
 }
 
-fn claims(evidence: &AppEvidence, verdict: &mut Verdict) -> Option<AppClaims> {
-    const NAME: &str = "app.claims";
-    let found = evidence
-        .app_claims()
-        .map_err(|error| format!("the claims cannot be read: {error}"))
-        .and_then(|claims| match claims.version {
-            AppClaims::VERSION if claims.encode() == *evidence.claims => Ok(claims),
-            AppClaims::VERSION => Err("the claims are not written in the one form".to_owned()),
-            version => Err(format!(
-                "the claims are of version {version}, and version {} is known; is there a newer `wapo`?",
-                AppClaims::VERSION
-            )),
-        });
-    match found {
-        Ok(claims) => {
-            let detail = format!(
-                "version {}, key of version {}",
-                claims.version, claims.key_version
-            );
-            verdict.passed(NAME, detail, CLAIMS_PROVES);
-            Some(claims)
-        }
-        Err(why) => {
-            verdict.failed(NAME, why, CLAIMS_PROVES);
-            None
-        }
+impl Claims for AppClaims {
+    const VERSION: u8 = Self::VERSION;
+    const CHECK: &'static str = "app.claims";
+
+    fn keys(&self) -> String {
+        format!("key of version {}", self.key_version)
     }
 }
 

@@ -4,8 +4,8 @@
 //! The quote's report data is the hash of the claims, so what the claims say (above all
 //! the worker's public key) was said by the program that the quote is about.
 
-use parity_scale_codec::Encode as _;
-use wapo_rpc::statement::{WorkerClaims, WorkerEvidence};
+use parity_scale_codec::Codec;
+use wapo_rpc::statement::{WorkerClaims, WorkerEvidence, decode};
 
 use crate::policy::Policy;
 use crate::quote::{self, Context};
@@ -50,7 +50,7 @@ pub fn verify(
     let carried = evidence.collateral.as_ref().map(|bytes| bytes.as_slice());
     let quoted = quote::verify(&evidence.quote, collateral.or(carried), context);
     let mut verdict = quoted.verdict;
-    let claims = claims(evidence, &mut verdict);
+    let claims: Option<WorkerClaims> = claims(&evidence.claims, &mut verdict);
     let Some(report_data) = quoted.report_data else {
         return VerifiedWorker {
             verdict,
@@ -88,30 +88,47 @@ pub fn verify(
     VerifiedWorker { verdict, claims }
 }
 
-fn claims(evidence: &WorkerEvidence, verdict: &mut Verdict) -> Option<WorkerClaims> {
-    const NAME: &str = "worker.claims";
-    let found = evidence
-        .worker_claims()
-        .map_err(|error| format!("the claims cannot be read: {error}"))
-        .and_then(|claims| match claims.version {
-            WorkerClaims::VERSION if claims.encode() == *evidence.claims => Ok(claims),
-            WorkerClaims::VERSION => Err("the claims are not written in the one form".to_owned()),
-            version => Err(format!(
-                "the claims are of version {version}, and version {} is known; is there a newer `wapo`?",
-                WorkerClaims::VERSION
-            )),
-        });
+/// Claims of a version and form that are known here.
+pub(crate) trait Claims: Codec {
+    /// The version that is known, which the first byte says.
+    const VERSION: u8;
+    /// The name of the check.
+    const CHECK: &'static str;
+
+    /// What is said of claims that can be read, behind their version.
+    fn keys(&self) -> String;
+}
+
+impl Claims for WorkerClaims {
+    const VERSION: u8 = Self::VERSION;
+    const CHECK: &'static str = "worker.claims";
+
+    fn keys(&self) -> String {
+        format!("keys of version {}", self.key_version)
+    }
+}
+
+/// Reads claims, the version first: what follows it has another form in others.
+pub(crate) fn claims<C: Claims>(encoded: &[u8], verdict: &mut Verdict) -> Option<C> {
+    let known = C::VERSION;
+    let found = match encoded.first() {
+        Some(version) if *version != known => Err(format!(
+            "the claims are of version {version}, and version {known} is known; is there a newer `wapo`?"
+        )),
+        _ => decode::<C>(encoded).map_err(|error| format!("the claims cannot be read: {error}")),
+    };
+    let found = found.and_then(|claims| match claims.encode() == encoded {
+        true => Ok(claims),
+        false => Err("the claims are not written in the one form".to_owned()),
+    });
     match found {
         Ok(claims) => {
-            let detail = format!(
-                "version {}, keys of version {}",
-                claims.version, claims.key_version
-            );
-            verdict.passed(NAME, detail, CLAIMS_PROVES);
+            let detail = format!("version {known}, {}", claims.keys());
+            verdict.passed(C::CHECK, detail, CLAIMS_PROVES);
             Some(claims)
         }
         Err(why) => {
-            verdict.failed(NAME, why, CLAIMS_PROVES);
+            verdict.failed(C::CHECK, why, CLAIMS_PROVES);
             None
         }
     }

@@ -117,6 +117,16 @@ fn claims_of_another_version_or_form_are_refused() {
         "app.claims",
         "version 2",
     );
+    // What follows the version may have any form there.
+    let mut next = app_with(|_| {});
+    for (bytes, says) in [
+        (&[2, 9][..], "version 2"),
+        (&[1, 9], "cannot be read"),
+        (&[], "cannot be read"),
+    ] {
+        next.claims = Bounded::new(bytes.to_vec()).expect("short");
+        only_failure(&check_app(&next, &accepting(), None), "app.claims", says);
+    }
 }
 
 #[test]
