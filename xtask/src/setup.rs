@@ -21,6 +21,9 @@ const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
 /// Patience with apt: some 200 MB, and its lock may be held by another.
 const APT_LIMIT: Duration = Duration::from_secs(900);
 
+/// What the verifier is compiled for besides the host: a page in a browser.
+pub(crate) const PAGE_TARGET: &str = "wasm32-unknown-unknown";
+
 /// The programs of the console's tests, and Debian's packages with them.
 const BROWSER: [&str; 2] = ["chromium", "chromedriver"];
 const BROWSER_PACKAGES: &[&str] = &["chromium", "chromium-driver"];
@@ -48,6 +51,7 @@ const NODE_PACKAGES: &[&str] = &["nodejs", "npm"];
 /// As those of [`run`], [`clang`], [`node`], [`browser`], [`authority`] and [`python`].
 pub(crate) fn all() -> Result<()> {
     run()?;
+    pages();
     clang()?;
     node()?;
     browser()?;
@@ -67,7 +71,7 @@ pub(crate) fn run() -> Result<Toolchain> {
     }
     let forced = toolchain::forced().map_err(|text| anyhow!(text))?;
     if forced.as_deref() != Some("debian") {
-        add_rustup_target();
+        add_rustup_target(TARGET);
     }
     if forced.as_deref() != Some("rustup") && detect()?.is_none() {
         if !toolchain::on_path("apt-get") {
@@ -90,16 +94,31 @@ pub(crate) fn detect() -> Result<Option<Toolchain>> {
 }
 
 /// A failure here is only reported: the other way is still to come.
-fn add_rustup_target() {
+fn add_rustup_target(target: &str) {
     if !toolchain::on_path("rustup") {
         println!("rustup is not installed");
         return;
     }
     let mut command = Command::new("rustup");
-    command.args(["target", "add", TARGET]);
+    command.args(["target", "add", target]);
     if let Err(error) = process::run_limited(&mut command, RUSTUP_LIMIT) {
         eprintln!("warning: {error:#}");
     }
+}
+
+/// Installs what the verifier is compiled with for pages, where rustup is. Debian has
+/// nothing for this target.
+pub(crate) fn pages() {
+    if !has_target(PAGE_TARGET) {
+        add_rustup_target(PAGE_TARGET);
+    }
+}
+
+/// Whether the compiler has the standard library of a target.
+pub(crate) fn has_target(target: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc.args(["--print", "target-libdir", "--target", target]);
+    process::read(&mut rustc).is_ok_and(|folder| Path::new(folder.trim()).is_dir())
 }
 
 /// Makes sure that guests in C can be built.

@@ -3,9 +3,9 @@
 //! Each check of a [`Verdict`] says what it found, and what that proves and what it
 //! does not. The time, trust anchors and limits are arguments: this crate has no
 //! clock, reads no file, opens no socket, draws no random number and starts no
-//! task, so a guest can verify as the command does: it compiles for `wasm32-wasip1`, with
-//! a C compiler that knows this target (`CC_wasm32_wasip1=clang`), and not for
-//! `wasm32-unknown-unknown`, where a library below asks for a source of random numbers.
+//! task, so a guest or a page can verify as the command does: it compiles for
+//! `wasm32-wasip1` and `wasm32-unknown-unknown`, with a C compiler that knows the target
+//! (`CC_wasm32_wasip1=clang`, `CC_wasm32_unknown_unknown=clang`).
 //! Called by the command `wapo verify` and by tests; the daemon does not verify
 //! itself.
 
