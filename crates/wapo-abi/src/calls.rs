@@ -409,6 +409,37 @@ macro_rules! for_each_host_call {
                     errors [INVALID_PARAMETER];
             }
 
+            attest {
+                /// Begins to make evidence that this app runs on this worker (a SCALE
+                /// `AppEvidence`, see attestation.md); `take_evidence` gives it. With a nonce,
+                /// which the evidence then has, the hardware makes a quote for it: that costs
+                /// 1000000 more, and each app gets a few in a second. Without one it is some
+                /// hours old at most. `UNSUPPORTED_OPERATION` where the worker can prove
+                /// nothing, `RESOURCE_LIMITED` while the app waits for too many.
+                fast 324 make_evidence(nonce: bytes max EVIDENCE_NONCE_BYTES_MAX) -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, UNSUPPORTED_OPERATION, RESOURCE_LIMITED];
+
+                /// Takes evidence when it is made, once; `END_OF_FILE` after that. `IO_ERROR`
+                /// when the hardware has made no quote.
+                slow 325 take_evidence(waker: waker, handle: handle) -> (Vec<u8>), gas 200,
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING, END_OF_FILE, IO_ERROR, RESOURCE_LIMITED];
+
+                /// As 315, with TLS by the host and a certificate that the worker makes and
+                /// keeps new: it has the app's key, which stays with the host, the app's
+                /// evidence, and these host names and addresses, at most 16, or none. A
+                /// handshake waits for the first. `UNSUPPORTED_OPERATION` where the worker can
+                /// prove nothing.
+                fast_encoded 326 tcp_listen_attested(addr: (String), names: (Vec<String>), options: (ListenOptions)) max ENCODED_BYTES_MAX -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, UNSUPPORTED_OPERATION, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
+
+                /// As 307, with such a certificate for the name and TLS by the host. Nobody
+                /// signs it who is trusted: where the worker verifies certificates, that is
+                /// FORBIDDEN for names that the operator has not given to the app. A success
+                /// costs 10000 more.
+                fast_encoded 327 sni_listen_attested(name: (String), protocols: (Vec<Vec<u8>>)) max ENCODED_BYTES_MAX -> handle, gas 1000,
+                    errors [INVALID_PARAMETER, UNSUPPORTED_OPERATION, FORBIDDEN, RESOURCE_LIMITED];
+            }
+
             storage {
                 /// Reads a blob by `algorithm:hex`. Its size divided by 128 is charged as well.
                 wait 244 blob_get(hash: str max BLOB_NAME_BYTES_MAX else IO_ERROR) -> (Vec<u8>), gas 100,

@@ -104,6 +104,11 @@ pub const OUTPUT_BYTES_MAX: usize = 1024 * 1024;
 /// Sign a hash to sign more.
 pub const SIGN_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the nonce of evidence.
+///
+/// A hash of any kind, and as much as evidence has room for.
+pub const EVIDENCE_NONCE_BYTES_MAX: usize = 64;
+
 /// Bytes of the path of a derived secret, as in Wapo 0.x.
 pub const SECRET_PATH_BYTES_MAX: usize = 256;
 

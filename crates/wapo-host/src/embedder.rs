@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use rustls::ServerConfig;
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpStream;
 use wapo_abi::Errno;
@@ -93,13 +94,31 @@ pub trait SniListener: Send {
     fn poll_accept(&mut self, cx: &mut Context<'_>) -> Poll<Result<Accepted, Errno>>;
 }
 
+/// What TLS is spoken with under a name.
+pub enum SniIdentity {
+    /// Certificate and key, which belong together.
+    Given(Arc<CertifiedKey>),
+    /// What [`Embedder::attested_tls`] has made for the name and the protocols.
+    Attested(Arc<dyn LiveTls>),
+}
+
+/// The server's side of TLS with a certificate that the embedder keeps new.
+pub trait LiveTls: Send + Sync + 'static {
+    /// How TLS is spoken by a handshake that begins now; waits while there is no
+    /// certificate yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`] when there is none to be had.
+    fn config(self: Arc<Self>) -> BoxFuture<Result<Arc<ServerConfig>, Denial>>;
+}
+
 /// A wish to serve a name on the shared TLS port.
 pub struct SniRequest<'a> {
     /// The name as the guest writes it.
     pub name: &'a str,
-    /// Certificate and key, which belong together; `None` when the guest speaks
-    /// TLS by itself.
-    pub identity: Option<Arc<CertifiedKey>>,
+    /// What the host speaks TLS with; `None` when the guest speaks TLS by itself.
+    pub identity: Option<SniIdentity>,
     /// Protocols to choose from (ALPN), the preferred one first; none for no choice.
     pub protocols: Vec<Vec<u8>>,
     /// Memory of what is kept for the listener; outlives it while connections use
@@ -107,13 +126,23 @@ pub struct SniRequest<'a> {
     pub charge: MemoryCharge,
 }
 
-/// Why a name cannot be served.
+/// Why a guest does not get what it asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct SniRefusal {
+pub struct Denial {
     /// What the guest's call answers with.
     pub errno: Errno,
     /// For the guest and its log.
     pub text: String,
+}
+
+impl Denial {
+    /// The worker can prove nothing.
+    pub fn no_attestation() -> Self {
+        Self {
+            errno: Errno::UNSUPPORTED_OPERATION,
+            text: "this worker attests nothing: it runs in no enclave and in no confidential machine that it knows (wapod --attestation)".to_owned(),
+        }
+    }
 }
 
 /// What the host asks of its embedder, on behalf of one app.
@@ -146,6 +175,39 @@ pub trait Embedder: Send + Sync + 'static {
     fn quote(&self, data: Vec<u8>) -> BoxFuture<Option<Vec<u8>>> {
         drop(data);
         Box::pin(std::future::ready(None))
+    }
+
+    /// Begins to make evidence that the app runs here. With a nonce of at most
+    /// [`crate::limits::caps::EVIDENCE_NONCE_BYTES_MAX`] bytes it is made for it.
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`] with [`Errno::UNSUPPORTED_OPERATION`] where nothing can be proved,
+    /// [`Errno::RESOURCE_LIMITED`] when too much is being made for the app already; the
+    /// future with [`Errno::IO_ERROR`] when it was not made.
+    ///
+    /// # Cancel safety
+    ///
+    /// What is not begun yet is not made when the future is dropped.
+    fn app_evidence(&self, nonce: Vec<u8>) -> Result<BoxFuture<Result<Vec<u8>, Denial>>, Denial> {
+        drop(nonce);
+        Err(Denial::no_attestation())
+    }
+
+    /// TLS with a certificate that has the app's key, its evidence and these host names
+    /// and addresses, and a choice of protocols (ALPN).
+    ///
+    /// # Errors
+    ///
+    /// [`Denial`] with [`Errno::UNSUPPORTED_OPERATION`] where nothing can be proved,
+    /// [`Errno::INVALID_PARAMETER`] for what is no name and for too many.
+    fn attested_tls(
+        &self,
+        names: Vec<String>,
+        protocols: Vec<Vec<u8>>,
+    ) -> Result<Arc<dyn LiveTls>, Denial> {
+        let _ = (names, protocols);
+        Err(Denial::no_attestation())
     }
 
     /// Gas used by the app in this deployment, and a token of this reading.
@@ -255,16 +317,16 @@ pub trait Embedder: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`SniRefusal`] with [`Errno::FORBIDDEN`] without such a port,
+    /// [`Denial`] with [`Errno::FORBIDDEN`] without such a port,
     /// [`Errno::INVALID_PARAMETER`] for a certificate that is not for the name and
     /// for a name that is taken, [`Errno::RESOURCE_LIMITED`] for one name too many.
     fn listen_sni(
         &self,
         instance: InstanceId,
         request: SniRequest<'_>,
-    ) -> Result<Box<dyn SniListener>, SniRefusal> {
+    ) -> Result<Box<dyn SniListener>, Denial> {
         let _ = (instance, request);
-        Err(SniRefusal {
+        Err(Denial {
             errno: Errno::FORBIDDEN,
             text: "there is no shared TLS port".to_owned(),
         })

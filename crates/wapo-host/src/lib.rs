@@ -64,8 +64,8 @@ pub use budget::BudgetUsage;
 pub use compiler::{ChildCompiler, Compiler, compile_child};
 pub use descriptors::DescriptorLimits;
 pub use embedder::{
-    Accepted, AcceptedIo, BoxFuture, Embedder, InstanceId, LogLine, LogSource, SniListener,
-    SniRefusal, SniRequest,
+    Accepted, AcceptedIo, BoxFuture, Denial, Embedder, InstanceId, LiveTls, LogLine, LogSource,
+    SniIdentity, SniListener, SniRequest,
 };
 pub use engine::{
     Allocation, CacheKind, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver,

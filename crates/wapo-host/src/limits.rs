@@ -172,6 +172,12 @@ pub const TLS_CLIENT_BYTES_PER_PEM_BYTE: u64 = 2;
 /// what the library makes of them, and its memory of sessions.
 pub const TLS_LISTENER_BYTES: u64 = 128 * 1024;
 
+/// Memory of TLS with a certificate that attests the app.
+///
+/// The certificate has 8 KiB with short arguments, and more with long ones; keys and
+/// what tickets are sealed with are small.
+pub const ATTESTED_TLS_BYTES: u64 = 64 * 1024;
+
 /// Memory of a listener for a name on the shared TLS port, besides the texts of
 /// its certificate and key.
 ///

@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use wapo_abi::{Errno, HANDLES_MAX};
 
+use crate::calls::Making;
 use crate::instance::{Reply, RequestError};
 use crate::intake::InHand;
 use crate::net::connect::Connecting;
@@ -41,6 +42,8 @@ pub(crate) enum Resource {
     Connecting(Connecting),
     /// Moves datagrams.
     Udp(Box<Udp>),
+    /// Becomes evidence.
+    Evidence(Making),
 }
 
 /// Where one answer goes.

@@ -29,6 +29,7 @@ pub use wapo_abi::message::TlsServerConfig;
 
 pub use self::failure::NetError;
 pub use self::options::ListenOptions;
+use self::options::PortTls;
 pub use self::sni::{SniOptions, SniTlsAcceptor, SniTlsListener};
 pub use self::stream::TcpStream;
 pub use self::tls::{Identity, TlsOptions};
@@ -232,8 +233,10 @@ impl TcpListener {
     pub async fn bind_with(addr: impl AsRef<str>, options: ListenOptions) -> Result<Self> {
         let (tls, options) = options.into_parts();
         let is_tls = tls.is_some();
-        Self::listen_by(addr.as_ref(), is_tls, |addr| {
-            calls::tcp_listen_with(addr, tls, options)
+        Self::listen_by(addr.as_ref(), is_tls, |addr| match tls {
+            Some(PortTls::Attested(names)) => calls::tcp_listen_attested(addr, names, options),
+            Some(PortTls::Given(tls)) => calls::tcp_listen_with(addr, Some(tls), options),
+            None => calls::tcp_listen_with(addr, None, options),
         })
     }
 

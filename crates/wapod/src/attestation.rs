@@ -8,7 +8,9 @@
 //! claims. The folders are settings, so that tests play the hardware with files.
 
 mod configfs;
+mod figures;
 mod gramine;
+mod pace;
 mod quoter;
 mod report_place;
 mod simulator;
@@ -20,6 +22,8 @@ use std::str::FromStr;
 use wapo_crypto::report_data::REPORT_DATA_BYTES;
 use wapo_rpc::statement::Quote;
 
+pub(crate) use figures::{About, Figures};
+pub(crate) use pace::Pace;
 pub(crate) use quoter::{Asker, QuoteError, Quoter};
 pub(crate) use simulator::SimulatedHardware;
 

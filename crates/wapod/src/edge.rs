@@ -46,6 +46,7 @@ pub(crate) use figures::Figures;
 pub(crate) use kin::Kin;
 pub(crate) use port::TlsPort;
 use serving::{Load, Serving};
+pub(crate) use tickets::attested_config;
 
 use crate::config::TlsSettings;
 use crate::limits::CLAIMS_OF_APP_MAX;

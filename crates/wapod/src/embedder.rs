@@ -9,13 +9,12 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use wapo_abi::Errno;
 use wapo_abi::message::MetricsToken;
 use wapo_host::limits::LOCKS_MAX;
 use wapo_host::{
-    BoxFuture, Embedder, InstanceId, LogLine, MemoryCharge, QuotaKind, Quotas, SniListener,
-    SniRefusal, SniRequest,
+    BoxFuture, Denial, Embedder, InstanceId, LiveTls, LogLine, MemoryCharge, QuotaKind, Quotas,
+    SniListener, SniRequest,
 };
 use wapo_rpc::AppAddress;
 
@@ -26,15 +25,14 @@ use crate::edge::Edge;
 use crate::identity::Identity;
 use crate::limits::{DAEMON_LINES_PER_SECOND, OUTPUT_BYTES_KEPT};
 use crate::logs::LogBook;
-use crate::worker::{App, Attester, Family, Ledger, Ports, Session};
+use crate::worker::{App, AppQuotes, AttestedTls, Attester, Family, Ledger, Ports, Session};
 
 /// The worker as one app sees it.
 pub(crate) struct AppEmbedder {
     pub(crate) address: AppAddress,
     pub(crate) identity: Arc<Identity>,
     pub(crate) attester: Arc<Attester>,
-    /// One quote at a time for each app.
-    pub(crate) quoting: Arc<Semaphore>,
+    pub(crate) quotes: AppQuotes,
     pub(crate) session: Arc<Session>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) quotas: Arc<Quotas>,
@@ -164,12 +162,26 @@ impl Embedder for AppEmbedder {
     }
 
     fn quote(&self, data: Vec<u8>) -> BoxFuture<Option<Vec<u8>>> {
-        let (attester, quoting) = (Arc::clone(&self.attester), Arc::clone(&self.quoting));
+        let (attester, line) = (Arc::clone(&self.attester), self.quotes.line());
         let address = self.address;
         Box::pin(async move {
-            let _one_at_a_time = quoting.acquire_owned().await.ok()?;
+            let _turn = AppQuotes::turn(line).await;
             attester.quote_for_app(&address.0, &data).await
         })
+    }
+
+    fn app_evidence(&self, nonce: Vec<u8>) -> Result<BoxFuture<Result<Vec<u8>, Denial>>, Denial> {
+        let app = self.app.get().and_then(Weak::upgrade);
+        self.quotes.evidence(&self.attester, app, nonce)
+    }
+
+    fn attested_tls(
+        &self,
+        names: Vec<String>,
+        protocols: Vec<Vec<u8>>,
+    ) -> Result<Arc<dyn LiveTls>, Denial> {
+        let app = self.app.get().and_then(Weak::upgrade);
+        Ok(AttestedTls::new(&self.attester, app, &names, protocols)?)
     }
 
     fn gas_consumed(&self) -> (u64, MetricsToken) {
@@ -261,10 +273,10 @@ impl Embedder for AppEmbedder {
         &self,
         instance: InstanceId,
         request: SniRequest<'_>,
-    ) -> Result<Box<dyn SniListener>, SniRefusal> {
+    ) -> Result<Box<dyn SniListener>, Denial> {
         match self.app.get().and_then(Weak::upgrade) {
             Some(app) => self.edge.listen(&app, instance, request),
-            None => Err(SniRefusal {
+            None => Err(Denial {
                 errno: Errno::INVALID_PARAMETER,
                 text: "the app is on its way out".to_owned(),
             }),
@@ -316,7 +328,7 @@ mod tests {
             address: AppAddress([7; 32]),
             identity,
             attester: Arc::new(attester),
-            quoting: Arc::new(Semaphore::new(1)),
+            quotes: AppQuotes::default(),
             session,
             ledger: Arc::new(Ledger::new(Totals::default(), 0)),
             quotas: Arc::default(),

@@ -25,6 +25,7 @@ mod condition;
 mod deploy;
 mod domains;
 mod egress;
+mod guest_evidence;
 mod instances;
 mod key_versions;
 mod latency;
@@ -59,6 +60,7 @@ use books::Books;
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use domains::PemIdentity;
 pub(crate) use egress::EgressTexts;
+pub(crate) use guest_evidence::{AppQuotes, AttestedTls};
 pub(crate) use latency::BOUNDS_US;
 pub(crate) use lease::{Channel, Lease, Seat};
 pub(crate) use ledger::Ledger;
@@ -415,7 +417,7 @@ impl Worker {
             address,
             identity: Arc::clone(&self.identity),
             attester: Arc::clone(&self.attester),
-            quoting: Arc::new(Semaphore::new(1)),
+            quotes: AppQuotes::default(),
             session: Arc::clone(&self.session),
             ledger: Arc::clone(ledger),
             quotas: Arc::clone(&quotas.live),

@@ -11,6 +11,9 @@ fn tls_config((cert, key): (&str, &str)) -> Vec<u8> {
     [vec![0], cert.encode(), key.encode()].concat()
 }
 
+/// Encoded options of a listener: nothing chosen, small writes sent at once.
+const NO_OPTIONS: [u8; 5] = [0, 0, 1, 0, 0];
+
 impl Probe {
     /// 101
     pub async fn close(&self, handle: u32) -> Fast {
@@ -252,6 +255,31 @@ impl Probe {
     /// 252; the encoded option.
     pub async fn sgx_quote(&self, data: &[u8]) -> Slow {
         self.slow_with(252, &[], data).await
+    }
+
+    /// 324
+    pub async fn make_evidence(&self, nonce: &[u8]) -> Fast {
+        self.fast_with(324, &[], nonce).await
+    }
+
+    /// 325; the evidence without the length that it is wrapped in.
+    pub async fn take_evidence(&self, handle: u32) -> Slow {
+        let evidence = self.wait_slow(325, [handle, 0, 0]).await?;
+        Ok(unpack(&evidence))
+    }
+
+    /// 326, with the options that are no choice.
+    pub async fn tcp_listen_attested(&self, addr: &str, names: &[&str]) -> Fast {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+        let input = [addr.encode(), names.encode(), NO_OPTIONS.to_vec()].concat();
+        self.fast_with(326, &[], &input).await
+    }
+
+    /// 327
+    pub async fn sni_listen_attested(&self, name: &str, protocols: &[&[u8]]) -> Fast {
+        let protocols: Vec<Vec<u8>> = protocols.iter().map(|one| one.to_vec()).collect();
+        let input = [name.encode(), protocols.encode()].concat();
+        self.fast_with(327, &[], &input).await
     }
 
     /// 253

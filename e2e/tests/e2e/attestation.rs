@@ -23,13 +23,13 @@ use wapod::{AttestationMode, Config, limits};
 use crate::statements::verifies;
 
 /// Content types: what an app has attested, and evidence of an app.
-const APP_EVIDENCE: u8 = 121;
+pub(crate) const APP_EVIDENCE: u8 = 121;
 /// Where a quote of the simulator has its report data.
-const REPORT_DATA: std::ops::Range<usize> = 368..432;
+pub(crate) const REPORT_DATA: std::ops::Range<usize> = 368..432;
 /// The extension's identifier as certificates have it: 2.25, and the rest in groups of 7 bits.
 const EXTENSION_OID: &[u8] = &[0x06, 0x06, 0x69, 0x85, 0xc6, 0xaf, 0x9d, 0x7a];
 
-fn simulated(config: &mut Config) {
+pub(crate) fn simulated(config: &mut Config) {
     config.attestation.mode = AttestationMode::Simulator;
     config.attestation.host_controlled = vec!["max-instances".to_owned()];
 }
@@ -70,7 +70,7 @@ fn users(operator: &Operator) -> UserClient {
     UserClient::new(operator.user_url("").trim_end_matches('/')).unwrap()
 }
 
-fn quote_of(evidence: &WorkerEvidence) -> &[u8] {
+pub(crate) fn quote_of(evidence: &WorkerEvidence) -> &[u8] {
     match &evidence.quote {
         Quote::Simulator(quote) => quote,
         other => panic!("a quote of something else: {other:?}"),
@@ -289,7 +289,7 @@ async fn without_hardware_there_is_no_evidence_and_the_answer_says_so() {
 }
 
 /// What the extension of a certificate holds.
-fn evidence_in(certificate: &[u8]) -> AppEvidence {
+pub(crate) fn evidence_in(certificate: &[u8]) -> AppEvidence {
     let [2, 25, 1_489_751_802] = CERTIFICATE_EXTENSION_OID else {
         panic!("another identifier");
     };

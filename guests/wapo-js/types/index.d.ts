@@ -181,6 +181,12 @@ interface WapoObject {
   workerPublicKey(): Uint8Array<ArrayBuffer>;
   /** Proves what runs, in an enclave; null elsewhere. */
   sgxQuote(message: WapoBytes): Uint8Array<ArrayBuffer> | null;
+  /**
+   * Evidence that this app runs on this worker, inside what hardware attests (an encoded `AppEvidence`, for `wapo verify app`). With a
+   * nonce of at most 64 bytes the hardware makes a quote for it; without one it is some hours old at most. Rejects where the worker
+   * can prove nothing.
+   */
+  evidence(nonce?: WapoBytes): Promise<Uint8Array<ArrayBuffer>>;
   /** The record that the worker keeps for the app, or null. */
   bootData(): Uint8Array<ArrayBuffer> | null;
   /** Keeps a record of at most 64 KiB. */
@@ -222,9 +228,16 @@ interface WapoObject {
     callback: (...event: ["head", WapoResponseHead] | ["error", string]) => void,
   ): { cancelToken: WapoId; opaqueBodyStream: WapoWriteStream | null };
 
-  /** HTTP/1.1 for a name on the worker's TLS port, or plain on a port of the app. */
+  /**
+   * HTTP/1.1 for a name on the worker's TLS port, or on a port of the app; plain there, unless `attested` is true or a list of names
+   * for a certificate of the worker's that attests the app.
+   */
   httpsListen(
-    config: WapoServerLimits & ({ serverName: string; certificateChain: string; privateKey: string } | { address: string }),
+    config: WapoServerLimits & (
+      | { serverName: string; certificateChain: string; privateKey: string }
+      | { serverName: string; attested: true }
+      | { address: string; attested?: boolean | readonly string[] }
+    ),
     callback: (request: WapoRequest) => void,
   ): WapoId;
 
@@ -383,7 +396,8 @@ declare module "wapo:sockets" {
   /** A name on the worker's TLS port, or a port of the app. */
   export type ListenOptions =
     | { serverName: string; certificate: string; key: string; alpn?: readonly string[] }
-    | (Identity & { port: number; hostname?: string; backlog?: number; keepAlive?: number; proxyHeader?: boolean });
+    | { serverName: string; attested: true; alpn?: readonly string[] }
+    | (Identity & { port: number; hostname?: string; attested?: boolean | readonly string[]; backlog?: number; keepAlive?: number; proxyHeader?: boolean });
 
   export function connect(address: SocketAddress, options?: ConnectOptions): Socket;
   export function listen(options: ListenOptions & { allowHalfOpen?: boolean }): Listener;

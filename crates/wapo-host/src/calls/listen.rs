@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use wapo_abi::message::{ListenOptions, TlsServerConfig};
 use wapo_abi::{Errno, NetFailure};
 
+use super::net::PortIdentity;
 use super::{WORK_SYSCALL, family};
 use crate::limits::{KEEPALIVE_SECS_MAX, LISTEN_BACKLOG};
 use crate::net::failure::Failure;
@@ -25,28 +26,8 @@ impl family::listen::Calls for InstanceState {
         tls: Option<TlsServerConfig>,
         options: ListenOptions,
     ) -> Result<Handle, Errno> {
-        let ListenOptions::V0 {
-            backlog,
-            nodelay,
-            keepalive_secs,
-            proxy_header,
-        } = options;
-        self.add_work(WORK_SYSCALL);
-        let backlog = backlog.map(|count| i32::try_from(count).unwrap_or(i32::MAX));
-        if backlog.is_some_and(|count| !(1..=LISTEN_BACKLOG).contains(&count)) {
-            return Err(Errno::INVALID_PARAMETER);
-        }
-        let keepalive = keepalive_secs.map(keepalive_time).transpose()?;
-        let setup = Setup {
-            backlog,
-            nodelay,
-            keepalive,
-            proxies: match proxy_header {
-                true => Some(self.trusted_proxies(&addr)?),
-                false => None,
-            },
-        };
-        self.listen(&addr, tls, setup)
+        let setup = self.setup(&addr, options)?;
+        self.listen(&addr, tls.map(PortIdentity::Given), setup)
     }
 
     fn stream_option(&mut self, handle: Handle, option: u16, value: i32) -> Result<(), Errno> {
@@ -72,6 +53,31 @@ impl family::listen::Calls for InstanceState {
 }
 
 impl InstanceState {
+    /// What options say of a port.
+    pub(super) fn setup(&mut self, addr: &str, options: ListenOptions) -> Result<Setup, Errno> {
+        let ListenOptions::V0 {
+            backlog,
+            nodelay,
+            keepalive_secs,
+            proxy_header,
+        } = options;
+        self.add_work(WORK_SYSCALL);
+        let backlog = backlog.map(|count| i32::try_from(count).unwrap_or(i32::MAX));
+        if backlog.is_some_and(|count| !(1..=LISTEN_BACKLOG).contains(&count)) {
+            return Err(Errno::INVALID_PARAMETER);
+        }
+        let keepalive = keepalive_secs.map(keepalive_time).transpose()?;
+        Ok(Setup {
+            backlog,
+            nodelay,
+            keepalive,
+            proxies: match proxy_header {
+                true => Some(self.trusted_proxies(addr)?),
+                false => None,
+            },
+        })
+    }
+
     /// Proxies whose headers a listener of this app may take.
     fn trusted_proxies(&mut self, addr: &str) -> Result<Arc<[IpNet]>, Errno> {
         if self.config.trusted_proxies.is_empty() {

@@ -6,6 +6,7 @@
 //! each, never see a pointer, and may rely on the caps. Entered from the two
 //! imports (`link`); nothing else calls in here.
 
+mod attest;
 mod channel;
 mod connect;
 mod guard;
@@ -21,6 +22,7 @@ mod timer;
 mod udp;
 mod worker;
 
+pub(crate) use attest::Making;
 pub(crate) use link::{add_to_linker, begin_import, end_import, split, work_off};
 
 use std::future::Future;

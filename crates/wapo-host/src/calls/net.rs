@@ -14,12 +14,13 @@ use tracing::debug;
 use wapo_abi::message::{SniConfig, TlsClientConfig, TlsServerConfig};
 use wapo_abi::{Errno, NetFailure, WakerId};
 
+use super::net_sni::NameIdentity;
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_SOCKET, WORK_SYSCALL, family};
 use crate::descriptors::{DescriptorPermit, LISTENER_DESCRIPTORS};
 use crate::host_memory::MemoryCharge;
 use crate::limits::caps::{HOST_BYTES_MAX, PEM_BYTES_MAX};
-use crate::limits::{TLS_LISTENER_BYTES, TLS_STREAM_BYTES};
+use crate::limits::{ATTESTED_TLS_BYTES, TLS_LISTENER_BYTES, TLS_STREAM_BYTES};
 use crate::net::connect::{Connecting, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
 use crate::net::failure::Failure;
 use crate::net::listener::{Listener, Means};
@@ -27,6 +28,7 @@ use crate::net::policy::{Host, NoHost};
 use crate::net::port::Setup;
 use crate::net::stream::Stream;
 use crate::net::tls_client::TlsClient;
+use crate::net::tls_server::ServerIdentity;
 use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
@@ -42,9 +44,17 @@ pub(super) const WORK_IDENTITY: u64 = 150_000;
 /// Host time of a byte of PEM. Measured: 230 µs for a chain of 54 KiB.
 pub(super) const WORK_PEM_BYTE: u64 = 8;
 
+/// What the host speaks TLS with on a port of a guest.
+pub(super) enum PortIdentity {
+    /// Texts of the guest.
+    Given(TlsServerConfig),
+    /// A certificate that attests the app, for names and addresses.
+    Attested(Vec<String>),
+}
+
 impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
-        self.listen(&addr, tls, Setup::default())
+        self.listen(&addr, tls.map(PortIdentity::Given), Setup::default())
     }
 
     fn tcp_accept(&mut self, waker: WakerId, handle: Handle) -> Result<(i32, String), Errno> {
@@ -83,7 +93,7 @@ impl family::net::Calls for InstanceState {
     }
 
     fn tls_listen_sni(&mut self, name: String, config: TlsServerConfig) -> Result<Handle, Errno> {
-        self.listen_on_name(name, Some(config), Vec::new())
+        self.listen_on_name(name, Some(NameIdentity::Given(config)), Vec::new())
     }
 
     fn sni_listen(&mut self, name: String, config: SniConfig) -> Result<Handle, Errno> {
@@ -91,7 +101,7 @@ impl family::net::Calls for InstanceState {
             identity,
             protocols,
         } = config;
-        self.listen_on_name(name, identity, protocols)
+        self.listen_on_name(name, identity.map(NameIdentity::Given), protocols)
     }
 
     fn stream_tls(&mut self, handle: Handle) -> Result<(Option<String>, Option<Vec<u8>>), Errno> {
@@ -133,7 +143,7 @@ impl InstanceState {
     pub(super) fn listen(
         &mut self,
         addr: &str,
-        tls: Option<TlsServerConfig>,
+        tls: Option<PortIdentity>,
         setup: Setup,
     ) -> Result<Handle, Errno> {
         self.add_work(WORK_SOCKET);
@@ -143,9 +153,14 @@ impl InstanceState {
         let permit = self.take_descriptors(LISTENER_DESCRIPTORS + setup.descriptors())?;
         let tls = match tls {
             None => None,
-            Some(config) => {
+            Some(PortIdentity::Given(config)) => {
                 let memory = self.identity_memory(&config)?;
-                Some(self.dialer.tls.server(&config, memory)?)
+                Some(ServerIdentity::given(&self.dialer.tls, &config, memory)?)
+            }
+            Some(PortIdentity::Attested(names)) => {
+                let memory = self.charge_memory(ATTESTED_TLS_BYTES)?;
+                let tls = self.attested_tls(names, Vec::new())?;
+                Some(ServerIdentity::attested(tls, memory))
             }
         };
         let is_tls = tls.is_some();

@@ -9,9 +9,9 @@ use std::sync::Arc;
 use wapo_abi::message::TlsServerConfig;
 use wapo_abi::{Errno, NetFailure};
 
-use crate::embedder::SniRequest;
+use crate::embedder::{SniIdentity, SniRequest};
 use crate::limits::caps::{HOST_BYTES_MAX, PROTOCOL_BYTES_MAX, PROTOCOLS_MAX};
-use crate::limits::{CHAIN_CERTIFICATES_MAX, SNI_LISTENER_BYTES};
+use crate::limits::{ATTESTED_TLS_BYTES, CHAIN_CERTIFICATES_MAX, SNI_LISTENER_BYTES};
 use crate::net::failure::Failure;
 use crate::net::identity;
 use crate::net::listener::Listener;
@@ -27,12 +27,20 @@ const WORK_CERTIFICATE: u64 = 300_000;
 /// Price of a registered name, on top of the row's.
 const SNI_GAS: u64 = 10_000;
 
+/// What the host speaks TLS with under a name.
+pub(super) enum NameIdentity {
+    /// Texts of the guest.
+    Given(TlsServerConfig),
+    /// A certificate that attests the app.
+    Attested,
+}
+
 impl InstanceState {
     /// Serves a name; without an identity, TLS is the guest's own business.
     pub(super) fn listen_on_name(
         &mut self,
         name: String,
-        identity: Option<TlsServerConfig>,
+        identity: Option<NameIdentity>,
         protocols: Vec<Vec<u8>>,
     ) -> Result<Handle, Errno> {
         if name.len() > HOST_BYTES_MAX || protocols.len() > PROTOCOLS_MAX {
@@ -46,28 +54,16 @@ impl InstanceState {
         }
         self.check_room()?;
         let permit = self.take_descriptors(1)?;
-        let mut bytes = SNI_LISTENER_BYTES;
-        if let Some(config) = &identity {
-            self.check_identity(config)?;
-            let TlsServerConfig::V0 { cert, key } = config;
-            bytes += (cert.len() + key.len()) as u64;
-        }
+        let bytes = SNI_LISTENER_BYTES + self.identity_bytes(identity.as_ref())?;
         let charge = self.charge_memory(bytes)?;
-        let identity = match &identity {
+        let identity = match identity {
             None => None,
-            Some(TlsServerConfig::V0 { cert, key }) => match identity::read(cert, key) {
-                Ok(identity) => Some(identity),
-                Err(error) => return Err(self.refuse_name(&name, &error.to_string())),
-            },
+            Some(NameIdentity::Given(texts)) => Some(self.given_identity(&name, &texts)?),
+            Some(NameIdentity::Attested) => {
+                let tls = self.attested_tls(vec![name.clone()], protocols.clone())?;
+                Some(SniIdentity::Attested(tls))
+            }
         };
-        let certificates = identity.as_ref().map_or(0, |identity| identity.cert.len());
-        if certificates > CHAIN_CERTIFICATES_MAX {
-            let text = format!(
-                "the chain has {certificates} certificates, {CHAIN_CERTIFICATES_MAX} are allowed"
-            );
-            return Err(self.refuse_name(&name, &text));
-        }
-        self.add_work(WORK_CERTIFICATE * certificates as u64);
         self.keep_room()?;
         let request = SniRequest {
             name: &name,
@@ -94,6 +90,39 @@ impl InstanceState {
         Ok(self
             .resources
             .insert(Resource::Listener(Box::new(listener)))?)
+    }
+
+    /// Memory that an identity takes, and its work counted.
+    fn identity_bytes(&mut self, identity: Option<&NameIdentity>) -> Result<u64, Errno> {
+        match identity {
+            None => Ok(0),
+            Some(NameIdentity::Attested) => Ok(ATTESTED_TLS_BYTES),
+            Some(NameIdentity::Given(config)) => {
+                self.check_identity(config)?;
+                let TlsServerConfig::V0 { cert, key } = config;
+                Ok((cert.len() + key.len()) as u64)
+            }
+        }
+    }
+
+    /// Reads the texts of a guest, of which memory is charged for.
+    fn given_identity(
+        &mut self,
+        name: &str,
+        config: &TlsServerConfig,
+    ) -> Result<SniIdentity, Errno> {
+        let TlsServerConfig::V0 { cert, key } = config;
+        let identity = identity::read(cert, key);
+        let identity = identity.map_err(|error| self.refuse_name(name, &error.to_string()))?;
+        let certificates = identity.cert.len();
+        if certificates > CHAIN_CERTIFICATES_MAX {
+            let text = format!(
+                "the chain has {certificates} certificates, {CHAIN_CERTIFICATES_MAX} are allowed"
+            );
+            return Err(self.refuse_name(name, &text));
+        }
+        self.add_work(WORK_CERTIFICATE * certificates as u64);
+        Ok(SniIdentity::Given(identity))
     }
 
     /// Keeps why a name cannot be served, for the guest and for its log.

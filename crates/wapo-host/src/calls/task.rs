@@ -128,7 +128,10 @@ impl family::task::Calls for InstanceState {
                 inbox.waiting = None;
                 self.announce_channels();
             }
-            Resource::Timer(_) | Resource::Reply(_) | Resource::Connecting(_) => {}
+            Resource::Timer(_)
+            | Resource::Reply(_)
+            | Resource::Connecting(_)
+            | Resource::Evidence(_) => {}
         }
         // What was closed has given back what it had.
         self.room_waits.closed_something();

@@ -34,7 +34,8 @@ use crate::limits::{LISTEN_BACKLOG, TLS_STREAM_BYTES};
 use crate::net::connect::Dialer;
 use crate::net::port::{Port, Setup};
 use crate::net::stream::Stream;
-use crate::net::tls::{Held, ServerIdentity, TlsStream};
+use crate::net::tls::{Held, TlsStream};
+use crate::net::tls_server::ServerIdentity;
 use crate::quotas::QuotaKind;
 
 /// Bytes charged for an accepted TCP connection.

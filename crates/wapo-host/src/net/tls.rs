@@ -15,12 +15,9 @@ use std::task::{Context, Poll, Wake, Waker, ready};
 
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::sign::SingleCertAndKey;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use wapo_abi::Errno;
-use wapo_abi::message::TlsServerConfig;
 
 use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
@@ -28,11 +25,11 @@ use crate::limits::{
     LINGER_TIMEOUT, TLS_AHEAD_BYTES, TLS_AHEAD_FROM_BYTES, TLS_UNSENT_BYTES, TLS_UNSENT_FREE_BYTES,
 };
 use crate::net::connect::Dialer;
-use crate::net::identity;
 use crate::net::port::SocketOption;
 use crate::net::read_ahead::ReadAhead;
 use crate::net::stream::{NoSocket, TlsFacts};
 use crate::net::task::OwnedTask;
+use crate::net::tls_server::ServerIdentity;
 
 /// How the host speaks TLS.
 pub(crate) struct TlsSettings {
@@ -81,30 +78,6 @@ impl TlsSettings {
     /// The cryptography in use.
     pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
         &self.provider
-    }
-
-    /// A server's side from the PEM texts of a guest.
-    ///
-    /// # Errors
-    ///
-    /// [`Errno::INVALID_PARAMETER`] when certificate or key cannot be used.
-    pub(crate) fn server(
-        &self,
-        config: &TlsServerConfig,
-        memory: MemoryCharge,
-    ) -> Result<Arc<ServerIdentity>, Errno> {
-        let TlsServerConfig::V0 { cert, key } = config;
-        let key = identity::read(cert, key).map_err(|_| Errno::INVALID_PARAMETER)?;
-        let resolver = SingleCertAndKey::from(key);
-        let config = ServerConfig::builder_with_provider(Arc::clone(&self.provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|_| Errno::INVALID_PARAMETER)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(resolver));
-        Ok(Arc::new(ServerIdentity {
-            config: Arc::new(config),
-            _memory: memory,
-        }))
     }
 }
 
@@ -177,12 +150,6 @@ fn take(charge: &mut Option<MemoryCharge>, held: &Held, bytes: u64) -> bool {
         *charge = held.memory.another(bytes).ok();
     }
     charge.is_some()
-}
-
-/// A server's side of TLS, and the memory that it takes.
-pub(crate) struct ServerIdentity {
-    config: Arc<ServerConfig>,
-    _memory: MemoryCharge,
 }
 
 /// A stream whose handshake is done, and what it holds.
@@ -260,8 +227,11 @@ impl TlsStream {
         tcp: TcpStream,
         held: Held,
     ) -> Self {
-        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::clone(&identity.config));
-        let handshake = acceptor.accept(ReadAhead::new(tcp));
+        let speaks = Arc::clone(&identity);
+        let handshake = async move {
+            let acceptor = tokio_rustls::TlsAcceptor::from(speaks.config().await?);
+            acceptor.accept(ReadAhead::new(tcp)).await
+        };
         let mut stream = Self::handshake(dialer, handshake, held);
         // Its connections use it also when the listener is gone.
         stream._identity = Some(identity);

@@ -13,13 +13,20 @@ use crate::sys::calls;
 const NODELAY: u16 = 1;
 const KEEPALIVE: u16 = 2;
 
+/// What the host speaks TLS with.
+#[derive(Clone, Debug)]
+pub(super) enum PortTls {
+    Given(TlsServerConfig),
+    Attested(Vec<String>),
+}
+
 /// How a [`TcpListener`](super::TcpListener) listens.
 ///
 /// A port can always be bound again at once after a restart, and `[::]` serves IPv4 as
 /// well; neither needs an option.
 #[derive(Clone, Debug, Default)]
 pub struct ListenOptions {
-    tls: Option<TlsServerConfig>,
+    tls: Option<PortTls>,
     backlog: Option<u32>,
     delays_writes: bool,
     keepalive_secs: Option<u32>,
@@ -35,7 +42,20 @@ impl ListenOptions {
     /// Speaks TLS by the host, with this certificate and key.
     #[must_use]
     pub fn tls(mut self, identity: impl Into<TlsServerConfig>) -> Self {
-        self.tls = Some(identity.into());
+        self.tls = Some(PortTls::Given(identity.into()));
+        self
+    }
+
+    /// Speaks TLS by the host, with a certificate that proves which app serves: it has the
+    /// app's key, its evidence, and these host names and addresses, at most 16, or none. The
+    /// worker makes it, keeps the key to itself, and keeps the certificate new.
+    /// [`bind_with`](super::TcpListener::bind_with) fails with
+    /// [`UNSUPPORTED_OPERATION`](crate::Error::UNSUPPORTED_OPERATION) where the worker can
+    /// prove nothing.
+    #[must_use]
+    pub fn attested<T: Into<String>>(mut self, names: impl IntoIterator<Item = T>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.tls = Some(PortTls::Attested(names));
         self
     }
 
@@ -71,7 +91,7 @@ impl ListenOptions {
         self
     }
 
-    pub(super) fn into_parts(self) -> (Option<TlsServerConfig>, Message) {
+    pub(super) fn into_parts(self) -> (Option<PortTls>, Message) {
         let options = Message::V0 {
             backlog: self.backlog,
             nodelay: !self.delays_writes,

@@ -37,6 +37,14 @@ pub struct SniTlsListener {
     is_buffered: bool,
 }
 
+/// Who speaks TLS, and with what.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum NameTls {
+    Guest,
+    Given(Identity),
+    Attested,
+}
+
 /// How connections for a server name are accepted.
 ///
 /// ```
@@ -46,7 +54,7 @@ pub struct SniTlsListener {
 /// ```
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SniOptions {
-    identity: Identity,
+    tls: NameTls,
     protocols: Vec<Vec<u8>>,
 }
 
@@ -54,7 +62,20 @@ impl SniOptions {
     /// TLS by the host with this certificate and key, without a choice of protocols.
     pub fn new(identity: Identity) -> Self {
         Self {
-            identity,
+            tls: NameTls::Given(identity),
+            protocols: Vec::new(),
+        }
+    }
+
+    /// TLS by the host with a certificate that proves which app serves: it has the app's
+    /// key, its evidence, and the name. The worker makes it, keeps the key to itself, and
+    /// keeps the certificate new. Binding fails with
+    /// [`UNSUPPORTED_OPERATION`](crate::Error::UNSUPPORTED_OPERATION) where the worker can
+    /// prove nothing, and with [`FORBIDDEN`](crate::Error::FORBIDDEN) where it verifies
+    /// certificates and its operator has not given the name to the app.
+    pub fn attested() -> Self {
+        Self {
+            tls: NameTls::Attested,
             protocols: Vec::new(),
         }
     }
@@ -96,11 +117,8 @@ impl SniTlsListener {
     ///
     /// As [`bind`](Self::bind).
     pub fn bind_with(name: impl AsRef<str>, options: SniOptions) -> Result<Self> {
-        let SniOptions {
-            identity,
-            protocols,
-        } = options;
-        Self::listen(name.as_ref().to_owned(), Some(identity), protocols)
+        let SniOptions { tls, protocols } = options;
+        Self::listen(name.as_ref().to_owned(), tls, protocols)
     }
 
     /// Claims a server name for a guest that speaks TLS by itself: streams begin with
@@ -111,7 +129,7 @@ impl SniTlsListener {
     /// As [`bind`](Self::bind); [`crate::Error::FORBIDDEN`] also when the worker verifies
     /// certificates and its operator has not given the name to the app.
     pub fn bind_raw(name: impl AsRef<str>) -> Result<Self> {
-        Self::listen(name.as_ref().to_owned(), None, Vec::new())
+        Self::listen(name.as_ref().to_owned(), NameTls::Guest, Vec::new())
     }
 
     /// Replaces certificate and key. Connections that stand keep the old ones, new
@@ -123,17 +141,21 @@ impl SniTlsListener {
     pub fn replace(&mut self, identity: Identity) -> Result<()> {
         let (name, protocols) = (self.name.clone(), self.protocols.clone());
         // The former one is closed when the new one counts.
-        *self = Self::listen(name, Some(identity), protocols)?;
+        *self = Self::listen(name, NameTls::Given(identity), protocols)?;
         Ok(())
     }
 
-    fn listen(name: String, identity: Option<Identity>, protocols: Vec<Vec<u8>>) -> Result<Self> {
-        let is_buffered = identity.is_some();
-        let config = SniConfig::V0 {
+    fn listen(name: String, tls: NameTls, protocols: Vec<Vec<u8>>) -> Result<Self> {
+        let is_buffered = tls != NameTls::Guest;
+        let config = |identity: Option<Identity>| SniConfig::V0 {
             identity: identity.map(Into::into),
             protocols: protocols.clone(),
         };
-        let number = calls::sni_listen(name.clone(), config);
+        let number = match tls {
+            NameTls::Attested => calls::sni_listen_attested(name.clone(), protocols.clone()),
+            NameTls::Given(identity) => calls::sni_listen(name.clone(), config(Some(identity))),
+            NameTls::Guest => calls::sni_listen(name.clone(), config(None)),
+        };
         let handle = number.map_err(failure::remember_any)?.into();
         Ok(Self {
             handle,

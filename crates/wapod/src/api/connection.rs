@@ -131,6 +131,8 @@ pub(super) enum Tls {
 pub(super) struct Named {
     pub(super) name: ServerName,
     pub(super) certificate: Arc<CertifiedKey>,
+    /// The serial number of the app that this attests.
+    pub(super) attested: Option<u64>,
 }
 
 /// A connection that another port has accepted, and whose TLS it has ended.
@@ -141,6 +143,8 @@ pub(crate) struct Arrival {
     pub(crate) name: ServerName,
     /// What it was shown.
     pub(crate) certificate: Arc<CertifiedKey>,
+    /// The serial number of the app that this attests.
+    pub(crate) attested: Option<u64>,
 }
 
 /// Serves such a connection to its end.
@@ -155,6 +159,7 @@ pub(super) async fn arrive(
     let tls = Tls::Named(Named {
         name: arrival.name,
         certificate: arrival.certificate,
+        attested: arrival.attested,
     });
     let client = Client::new(surface.clients(), arrival.peer, arrival.place, tls, stage);
     serve(Socket::Tls(stream), surface, client).await;

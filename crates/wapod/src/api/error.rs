@@ -30,7 +30,9 @@ pub(super) enum ApiError {
     MethodNotAllowed(&'static str),
     #[error("no app has the host name `{0}` here")]
     UnknownHost(String),
-    #[error("`{0}` is not a name for which this connection was made: ask for it on another one")]
+    #[error(
+        "this connection was not made for what has the name `{0}` now: ask for it on another one"
+    )]
     Misdirected(String),
     #[error("what the Expect header asks for cannot be had")]
     ExpectationFailed,

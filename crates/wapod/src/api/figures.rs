@@ -14,6 +14,7 @@ use super::all_budgets::{AllBudgets, Row, Scope};
 use super::body::{self, Body};
 use super::quotas;
 use crate::acme::AcmeReading;
+use crate::attestation::Figures;
 use crate::store::Totals;
 use crate::tls_files::CertificateReading;
 use crate::worker::{App, BOUNDS_US, Instance, Worker};
@@ -61,15 +62,7 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
         "Whether every app was started.",
         u8::from(worker.is_ready()),
     );
-    let most = "Linear memory of one instance at most.";
-    let memory_max = worker.limits.memory_max_bytes;
-    page.one("wapo_instance_memory_max_bytes", "gauge", most, memory_max);
-    page.one(
-        "wapo_instance_descriptors_max",
-        "gauge",
-        "Descriptors of one instance at most.",
-        surface.instance_descriptors,
-    );
+    of_instances(&mut page, surface);
     // Without them only while the daemon ends.
     budgets(&mut page, &rows.unwrap_or_default());
     displaced(&mut page, &surface.budgets);
@@ -77,6 +70,9 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     https(&mut page, &surface.budgets, of_port);
     if let Some(acme) = &surface.acme {
         certificates(&mut page, &acme.reading());
+    }
+    if let Some(figures) = worker.attester.figures() {
+        attestation(&mut page, figures);
     }
     stalls(&mut page, worker);
     let apps: Vec<_> = worker
@@ -91,6 +87,22 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
     app_quotas(&mut page, &apps);
     latencies(&mut page, &apps);
     body::full(StatusCode::OK, CONTENT_TYPE, page.text)
+}
+
+/// What one instance may have.
+fn of_instances(page: &mut Page, surface: &AdminSurface) {
+    page.one(
+        "wapo_instance_memory_max_bytes",
+        "gauge",
+        "Linear memory of one instance at most.",
+        surface.worker.limits.memory_max_bytes,
+    );
+    page.one(
+        "wapo_instance_descriptors_max",
+        "gauge",
+        "Descriptors of one instance at most.",
+        surface.instance_descriptors,
+    );
 }
 
 /// How much of each budget is used, how much there is, how much was refused.
@@ -201,6 +213,23 @@ fn certificates(page: &mut Page, acme: &AcmeReading) {
     page.head(FAILURES, "gauge", help);
     for one in &acme.names {
         page.line(FAILURES, &format!("name=\"{}\"", one.name), one.failures);
+    }
+}
+
+/// Quotes and evidence, where the worker can make some.
+fn attestation(page: &mut Page, figures: &Figures) {
+    const QUOTES: &str = "wapo_quotes_total";
+    let help = "Quotes of the hardware, by who asked and what became of them.";
+    page.head(QUOTES, "counter", help);
+    for (asker, outcome, count) in figures.quotes() {
+        let labels = format!("asker=\"{asker}\",outcome=\"{outcome}\"");
+        page.line(QUOTES, &labels, count);
+    }
+    const EVIDENCE: &str = "wapo_evidence_total";
+    let help = "Evidence that was made, by what it is about.";
+    page.head(EVIDENCE, "counter", help);
+    for (about, count) in figures.evidence() {
+        page.line(EVIDENCE, &format!("about=\"{about}\""), count);
     }
 }
 

@@ -176,6 +176,20 @@ impl Surface for UserSurface {
     }
 }
 
+/// Whether the app that is to answer is the one that the client has seen evidence of: a
+/// connection outlives the app that it was made with.
+///
+/// # Errors
+///
+/// [`ApiError::Misdirected`], after which the client makes a new one, and sees new evidence.
+fn check_attested(target: &Target, host: &Authority, client: &Client) -> Result<(), ApiError> {
+    let attested = client.named().and_then(|named| named.attested);
+    match attested.is_none_or(|serial| serial == target.serial()) {
+        true => Ok(()),
+        false => Err(ApiError::Misdirected(host.host().to_owned())),
+    }
+}
+
 impl UserSurface {
     async fn route(
         &self,
@@ -209,6 +223,7 @@ impl UserSurface {
                 _ => Err(ApiError::NoAppHere(self.about(&host, &client))),
             };
         };
+        check_attested(&target, &host, &client)?;
         gateway::forward(self, target, host, request, client).await
     }
 

@@ -2,20 +2,21 @@
 //!
 //! A thread has the source, because its calls block for as long as the hardware or the
 //! host likes. Who wants a quote waits in a line with places: the worker's own, some for
-//! guests, one for each app, and some for strangers, who also have a rate. A place is
+//! guests, one for each app, and some for strangers. Guests and strangers
+//! also have a rate each: guests wait for their turn, strangers are refused. A place is
 //! given back when the quote is there, also when nobody waits for it any more.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wapo_rpc::statement::Quote;
 
-use super::{QuoteSource, ReportData, SourceKind};
+use super::{Figures, Pace, QuoteSource, ReportData, SourceKind};
 use crate::limits::{
-    GUEST_QUOTES_WAITING_MAX, OWN_QUOTES_WAITING_MAX, QUOTE_TIMEOUT, STRANGER_QUOTES_BURST,
-    STRANGER_QUOTES_PER_SECOND, STRANGER_QUOTES_WAITING_MAX,
+    GUEST_QUOTES_BURST, GUEST_QUOTES_PER_SECOND, GUEST_QUOTES_WAITING_MAX, OWN_QUOTES_WAITING_MAX,
+    QUOTE_TIMEOUT, STRANGER_QUOTES_BURST, STRANGER_QUOTES_PER_SECOND, STRANGER_QUOTES_WAITING_MAX,
 };
 
 /// Who wants a quote.
@@ -68,7 +69,10 @@ pub(crate) struct Quoter {
     own: Arc<Semaphore>,
     guests: Arc<Semaphore>,
     strangers: Arc<Semaphore>,
-    pace: Mutex<Pace>,
+    stranger_pace: Mutex<Pace>,
+    /// Held by the guest whose turn is next.
+    guest_pace: tokio::sync::Mutex<Pace>,
+    figures: Figures,
 }
 
 impl Quoter {
@@ -90,7 +94,15 @@ impl Quoter {
             own: Arc::new(Semaphore::new(OWN_QUOTES_WAITING_MAX)),
             guests: Arc::new(Semaphore::new(GUEST_QUOTES_WAITING_MAX)),
             strangers: Arc::new(Semaphore::new(STRANGER_QUOTES_WAITING_MAX)),
-            pace: Mutex::new(Pace::full(Instant::now())),
+            stranger_pace: Mutex::new(Pace::full(
+                STRANGER_QUOTES_PER_SECOND,
+                STRANGER_QUOTES_BURST,
+            )),
+            guest_pace: tokio::sync::Mutex::new(Pace::full(
+                GUEST_QUOTES_PER_SECOND,
+                GUEST_QUOTES_BURST,
+            )),
+            figures: Figures::default(),
         })
     }
 
@@ -103,6 +115,11 @@ impl Quoter {
     /// What stands behind the quotes.
     pub(crate) fn kind(&self) -> SourceKind {
         self.kind
+    }
+
+    /// What has become of quotes and evidence.
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.figures
     }
 
     /// Makes a quote with this report data.
@@ -119,6 +136,12 @@ impl Quoter {
         report_data: ReportData,
         asker: Asker,
     ) -> Result<Quote, QuoteError> {
+        let outcome = self.wait_for(report_data, asker).await;
+        self.figures.count_quote(asker, outcome.as_ref().err());
+        outcome
+    }
+
+    async fn wait_for(&self, report_data: ReportData, asker: Asker) -> Result<Quote, QuoteError> {
         let (places, max) = match asker {
             Asker::Worker => (&self.own, OWN_QUOTES_WAITING_MAX),
             Asker::Guest => (&self.guests, GUEST_QUOTES_WAITING_MAX),
@@ -126,9 +149,15 @@ impl Quoter {
         };
         let place = Arc::clone(places).try_acquire_owned();
         let place = place.map_err(|_| QuoteError::Busy(max))?;
-        if asker == Asker::Stranger {
-            let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            pace.take(Instant::now())?;
+        match asker {
+            Asker::Worker => {}
+            Asker::Guest => self.guest_pace.lock().await.turn().await,
+            Asker::Stranger => {
+                let pace = self.stranger_pace.lock();
+                let mut pace = pace.unwrap_or_else(PoisonError::into_inner);
+                let taken = pace.take(Instant::now());
+                taken.map_err(|_| QuoteError::TooMany)?;
+            }
         }
         let (answer, made) = oneshot::channel();
         let job = Job {
@@ -158,33 +187,6 @@ fn work(mut source: Box<dyn QuoteSource>, mut jobs: mpsc::Receiver<Job>) {
     }
 }
 
-/// How often strangers may ask: what was not used is saved up to a burst.
-struct Pace {
-    saved: f64,
-    looked: Instant,
-}
-
-impl Pace {
-    fn full(now: Instant) -> Self {
-        Self {
-            saved: STRANGER_QUOTES_BURST,
-            looked: now,
-        }
-    }
-
-    fn take(&mut self, now: Instant) -> Result<(), QuoteError> {
-        let passed: Duration = now.saturating_duration_since(self.looked);
-        let saved = self.saved + passed.as_secs_f64() * STRANGER_QUOTES_PER_SECOND;
-        self.saved = saved.min(STRANGER_QUOTES_BURST);
-        self.looked = now;
-        if self.saved < 1.0 {
-            return Err(QuoteError::TooMany);
-        }
-        self.saved -= 1.0;
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::SourceError;
@@ -201,25 +203,5 @@ mod tests {
         fn quote(&mut self, report_data: &ReportData) -> Result<Quote, SourceError> {
             (self.0)(report_data).ok_or_else(|| SourceError::Wrong("it fails".to_owned()))
         }
-    }
-
-    #[test]
-    fn strangers_have_a_burst_and_then_a_rate() {
-        let start = Instant::now();
-        let mut pace = Pace::full(start);
-        let mut count = 0;
-        while pace.take(start).is_ok() {
-            count += 1;
-        }
-        assert_eq!(f64::from(count), STRANGER_QUOTES_BURST);
-        let each = Duration::from_secs_f64(1.0 / STRANGER_QUOTES_PER_SECOND);
-        assert_eq!(pace.take(start + each / 2), Err(QuoteError::TooMany));
-        assert_eq!(pace.take(start + each * 3 / 2), Ok(()));
-        assert_eq!(pace.take(start + each * 3 / 2), Err(QuoteError::TooMany));
-        let later = start + Duration::from_secs(3600);
-        for _ in 0..count {
-            assert_eq!(pace.take(later), Ok(()));
-        }
-        assert_eq!(pace.take(later), Err(QuoteError::TooMany));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 use wapo_abi::Errno;
-use wapo_host::{InstanceId, SniListener, SniRefusal, SniRequest};
+use wapo_host::{Denial, InstanceId, SniIdentity, SniListener, SniRequest};
 use wapo_sni::{Pattern, Refusal, ServerName};
 
 use super::certificates::ACME_TLS;
@@ -21,8 +21,8 @@ use super::{Edge, Table, certificate, wake};
 use crate::limits::{CLAIMS_OF_APP_MAX, LISTENERS_OF_NAME_MAX};
 use crate::worker::{App, Family};
 
-fn refuse(errno: Errno, text: impl Into<String>) -> SniRefusal {
-    SniRefusal {
+fn refuse(errno: Errno, text: impl Into<String>) -> Denial {
+    Denial {
         errno,
         text: text.into(),
     }
@@ -40,13 +40,13 @@ impl Edge {
     ///
     /// # Errors
     ///
-    /// [`SniRefusal`].
+    /// [`Denial`].
     pub(crate) fn listen(
         self: &Arc<Self>,
         app: &App,
         instance: InstanceId,
         request: SniRequest<'_>,
-    ) -> Result<Box<dyn SniListener>, SniRefusal> {
+    ) -> Result<Box<dyn SniListener>, Denial> {
         let pattern = self.check(&request)?;
         let load = {
             let mut instances = self.instances();
@@ -73,7 +73,7 @@ impl Edge {
     }
 
     /// Checks what can be checked without the table.
-    fn check(&self, request: &SniRequest<'_>) -> Result<Pattern, SniRefusal> {
+    fn check(&self, request: &SniRequest<'_>) -> Result<Pattern, Denial> {
         if !self.is_open {
             let text = "this worker has no shared TLS port; wapod --tls-port or wapo run --tls-port opens one";
             return Err(refuse(Errno::FORBIDDEN, text));
@@ -87,7 +87,7 @@ impl Edge {
             return Err(refuse(Errno::INVALID_PARAMETER, text));
         }
         // Before the lock is taken: it needs time for each certificate.
-        if let Some(identity) = &request.identity {
+        if let Some(SniIdentity::Given(identity)) = &request.identity {
             certificate::check(identity, &pattern, self.roots.as_deref())
                 .map_err(|reason| refuse(Errno::INVALID_PARAMETER, reason))?;
         }
@@ -100,7 +100,7 @@ impl Edge {
         asking: &Asking<'_>,
         pattern: &Pattern,
         request: SniRequest<'_>,
-    ) -> Result<(Arc<Serving>, u64), SniRefusal> {
+    ) -> Result<(Arc<Serving>, u64), Denial> {
         let (app, family) = (asking.app, asking.app.family());
         let kin = table.families.get(&family).cloned();
         let kin =
@@ -111,14 +111,12 @@ impl Edge {
             let _ = table.names.bind(pattern.clone(), family);
         }
         // Nothing else would say whose the name is.
-        if request.identity.is_none()
-            && self.roots.is_some()
-            && !table.names.is_bound_to(pattern, family)
-        {
-            let text = "TLS by the app itself is for names that the operator has given to it (wapo deploy --name, wapo domain add), unless wapod runs with --do-not-verify-tls-server-cert";
+        let is_given = matches!(request.identity, Some(SniIdentity::Given(_)));
+        if !is_given && self.roots.is_some() && !table.names.is_bound_to(pattern, family) {
+            let text = "TLS by the app itself, and with a certificate that nobody signs who is trusted, is for names that the operator has given to it (wapo deploy --name, wapo domain add), unless wapod runs with --do-not-verify-tls-server-cert";
             return Err(refuse(Errno::FORBIDDEN, text));
         }
-        let offer = Offer::new(&kin, request)
+        let offer = Offer::new(&kin, app.serial, request)
             .map_err(|error| refuse(Errno::RESOURCE_LIMITED, error.to_string()))?;
         let make = || Arc::new(Serving::new(kin, app.serial));
         let claimed = table.names.claim(pattern.clone(), family, make);
@@ -232,7 +230,7 @@ impl Edge {
     }
 
     /// Why a name cannot be had, and what helps.
-    fn explain(&self, refusal: Refusal<Family>) -> SniRefusal {
+    fn explain(&self, refusal: Refusal<Family>) -> Denial {
         let base = self.base_domain.as_ref().map_or("", ServerName::as_str);
         let text = match refusal {
             Refusal::Taken(_) => "the name is another app's".to_owned(),

@@ -29,7 +29,7 @@ use super::{Edge, Found};
 use crate::api::{Arrival, Clients, Place, Stage, Tally, UserSurface, keep_alive};
 use crate::limits::{
     ACCEPT_WAIT, ACCEPT_WARNING_INTERVAL, CLIENT_HELLO_TIMEOUT, GOODBYE_TIMEOUT, SNI_PATIENCE,
-    TLS_LEAVING_WAIT,
+    TLS_HANDSHAKE_TIMEOUT, TLS_LEAVING_WAIT,
 };
 use crate::worker::{Seat, Worker};
 
@@ -270,6 +270,7 @@ async fn bring(
             place,
             name,
             certificate: Arc::clone(&left.certificate),
+            attested: left.attested,
         };
         serve_left(tcp, &hello, left, arrival, shared).await?;
         return Ok(Whose::Gateways);
@@ -326,10 +327,15 @@ async fn bring_to(
             let first = hello.into_bytes();
             (AcceptedIo::Raw { first, tcp }, None)
         }
-        Some(config) => {
+        Some(tls) => {
             let _handshake = shared.edge.figures.enter(At::Handshake);
+            let config = shared.in_time(TLS_HANDSHAKE_TIMEOUT, tls.config()).await;
+            let Some(config) = config.flatten() else {
+                let outcome = Outcome::HandshakeFailed;
+                return Err(Failed::told(outcome, tcp, Alert::INTERNAL_ERROR));
+            };
             let slow = offered.offer.signs_slowly.then_some(&*shared.clients);
-            let shaking = shake_hands(tcp, &hello, Arc::clone(config), slow, ReadAhead::new);
+            let shaking = shake_hands(tcp, &hello, config, slow, ReadAhead::new);
             let io = tokio::select! {
                 io = shaking => io?,
                 () = shared.gives_up() => return Err(Outcome::Timeout.into()),
@@ -346,6 +352,7 @@ async fn bring_to(
             guard: Box::new(offered.alone),
         },
         is_tls: offered.offer.tls.is_some(),
+        attested: offered.offer.attested,
         protocol,
         only,
     };

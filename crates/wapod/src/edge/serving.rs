@@ -16,49 +16,77 @@ use rustls::ServerConfig;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use wapo_abi::Errno;
-use wapo_host::{Accepted, InstanceId, MemoryCharge, SniListener, SniRequest};
+use wapo_host::{
+    Accepted, InstanceId, LiveTls, MemoryCharge, SniIdentity, SniListener, SniRequest,
+};
 use wapo_sni::Pattern;
 
 use super::{Edge, Kin, tickets};
 use crate::limits::{LISTENERS_OF_NAME_MAX, READY_OF_NAME_MAX};
 use crate::worker::App;
 
+/// How the host speaks TLS for a listener.
+pub(super) enum OfferedTls {
+    /// With a certificate of the guest's.
+    Given(Arc<ServerConfig>),
+    /// With one that attests the app.
+    Attested(Arc<dyn LiveTls>),
+}
+
+impl OfferedTls {
+    /// How TLS is spoken by a handshake that begins now; `None` when there is no
+    /// certificate, which the app's log knows of.
+    pub(super) async fn config(&self) -> Option<Arc<ServerConfig>> {
+        match self {
+            Self::Given(config) => Some(Arc::clone(config)),
+            Self::Attested(tls) => Arc::clone(tls).config().await.ok(),
+        }
+    }
+}
+
 /// What a listener offers to clients.
 pub(super) struct Offer {
     /// `None` when the guest speaks TLS by itself.
-    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) tls: Option<OfferedTls>,
     /// Whether a signature takes milliseconds.
     pub(super) signs_slowly: bool,
+    /// The serial number of the app that clients see evidence of.
+    pub(super) attested: Option<u64>,
     protocols: Vec<Vec<u8>>,
     /// Memory of all that; connections that use the key have it, too.
     _charge: MemoryCharge,
 }
 
 impl Offer {
-    /// Sets up what a guest asks for.
+    /// Sets up what a guest of the app with a serial number asks for.
     ///
     /// # Errors
     ///
     /// What the library says.
-    pub(super) fn new(kin: &Kin, request: SniRequest<'_>) -> Result<Arc<Self>, rustls::Error> {
+    pub(super) fn new(
+        kin: &Kin,
+        serial: u64,
+        request: SniRequest<'_>,
+    ) -> Result<Arc<Self>, rustls::Error> {
         let SniRequest {
             identity,
             protocols,
             charge,
             ..
         } = request;
-        let signs_slowly = identity
-            .as_ref()
-            .is_some_and(|one| tickets::signs_slowly(one));
-        let tls = match identity {
-            None => None,
-            Some(identity) => {
+        let (signs_slowly, tls) = match identity {
+            None => (false, None),
+            Some(SniIdentity::Attested(tls)) => (false, Some(OfferedTls::Attested(tls))),
+            Some(SniIdentity::Given(identity)) => {
+                let signs_slowly = tickets::signs_slowly(&identity);
                 let config = tickets::config(identity, protocols.clone(), kin.tickets()?)?;
-                Some(config)
+                (signs_slowly, Some(OfferedTls::Given(config)))
             }
         };
+        let attested = matches!(tls, Some(OfferedTls::Attested(_))).then_some(serial);
         Ok(Arc::new(Self {
             tls,
+            attested,
             signs_slowly,
             protocols,
             _charge: charge,
@@ -87,6 +115,9 @@ pub(super) struct Ready {
     pub(super) protocol: Option<Vec<u8>>,
     /// The instance that it is for, if it was started for it.
     pub(super) only: Option<InstanceId>,
+    /// The serial number of the app that the client has seen evidence of: no other
+    /// version gets it.
+    pub(super) attested: Option<u64>,
 }
 
 /// Listeners of one name.
@@ -119,6 +150,14 @@ struct Registered {
     is_leaving: bool,
     /// When it was last given one: of equally busy ones, the others come first.
     last: u64,
+}
+
+impl Registered {
+    /// Whether it can go on with a connection, and may.
+    fn suits(&self, ready: &Ready) -> bool {
+        let is_of_app = ready.attested.is_none_or(|serial| serial == self.serial);
+        is_of_app && self.offer.suits(ready)
+    }
 }
 
 struct Entry {
@@ -325,7 +364,7 @@ impl Serving {
         let number = state.number();
         let best = state
             .open(serial)
-            .filter(|one| one.offer.suits(&ready))
+            .filter(|one| one.suits(&ready))
             .filter(|one| ready.only.is_none_or(|only| only == one.instance))
             .min_by_key(|one| (one.load.open() + one.meant, one.last))
             .map(|one| one.number);
@@ -419,7 +458,7 @@ impl Serving {
         let is_mine = |entry: &Entry| {
             entry.meant_for.is_none_or(|one| one == number)
                 && entry.ready.only.is_none_or(|only| only == me.instance)
-                && me.offer.suits(&entry.ready)
+                && me.suits(&entry.ready)
         };
         let found = match me.serial == serial && !me.is_leaving {
             true => state.ready.iter().position(is_mine),

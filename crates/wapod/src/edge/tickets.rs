@@ -2,8 +2,8 @@
 //!
 //! TLS 1.2 and 1.3, no certificates of clients, no early data. Sessions are resumed
 //! by tickets alone, so nothing is kept for a client that is gone, and tickets of one
-//! family mean nothing to another. Used by `serving` and, for what the daemon ends TLS for
-//! itself, by `leave`.
+//! family, or of one certificate that attests, mean nothing to another. Used by `serving`, for what the daemon ends TLS for
+//! itself by `leave`, and for certificates that attest by `worker`.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -39,6 +39,20 @@ pub(super) fn config(
     config.ticketer = tickets;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
+}
+
+/// The same with a certificate that attests an app. Sessions are resumed under this
+/// certificate alone: who resumes one is shown no certificate, and must not come to
+/// another version of the app, or to a key that was given up, without seeing it.
+///
+/// # Errors
+///
+/// What the library says.
+pub(crate) fn attested_config(
+    identity: Arc<CertifiedKey>,
+    protocols: Vec<Vec<u8>>,
+) -> Result<Arc<ServerConfig>, rustls::Error> {
+    config(identity, protocols, ring::Ticketer::new()?)
 }
 
 /// How TLS is spoken with the last few certificates of one family, or of no app.

@@ -18,6 +18,34 @@ pub const OWN_QUOTES_WAITING_MAX: usize = 8;
 /// At some tens of milliseconds each, the last of them waits for about a second.
 pub const GUEST_QUOTES_WAITING_MAX: usize = 32;
 
+/// Quotes that guests get a second, all together; those that have to wait do, in turn.
+///
+/// With those of strangers this is half of what hardware makes, so that the worker's own
+/// are never far behind.
+pub const GUEST_QUOTES_PER_SECOND: f64 = 10.0;
+
+/// Quotes that guests get at once after a pause, all together.
+pub const GUEST_QUOTES_BURST: f64 = 40.0;
+
+/// Quotes that one app gets a second. Its instances share them.
+///
+/// Whoever wants to know more often asks an app for evidence without a nonce, or for one
+/// with a nonce that binds a key, and then for signatures with that.
+pub const APP_QUOTES_PER_SECOND: f64 = 2.0;
+
+/// Quotes that one app gets at once after a pause.
+pub const APP_QUOTES_BURST: f64 = 10.0;
+
+/// Evidence that one app may wait for.
+///
+/// The last of it waits for some seconds; each is a task of the daemon.
+pub const APP_EVIDENCE_WAITING_MAX: usize = 16;
+
+/// Names of a certificate that a guest asks for, for a port of its own.
+///
+/// Each costs bytes in every handshake, up to 253.
+pub const GUEST_CERTIFICATE_NAMES_MAX: usize = 16;
+
 /// Quotes with a nonce of a stranger that are waited for.
 pub const STRANGER_QUOTES_WAITING_MAX: usize = 8;
 

@@ -3,7 +3,7 @@
 //!
 //! The daemon holds them for apps that were deployed so, ends TLS for their names at the
 //! shared port with them, and makes new ones in the background before they expire, so
-//! that no handshake waits for one. Guests get them, with the key, for TLS of their own.
+//! that no handshake waits for one. For listeners of guests `guest_evidence` has them made.
 //! Clients find nobody's signature in them that they know: they read the evidence.
 
 use std::sync::{Arc, PoisonError};
@@ -19,7 +19,7 @@ use wapo_rpc::statement::CERTIFICATE_EXTENSION_OID;
 use super::Worker;
 use super::app::App;
 use super::attester::{Attester, EvidenceError, Fresh};
-use crate::attestation::Asker;
+use crate::attestation::{About, Asker};
 use crate::limits::ATTESTED_LOOK_INTERVAL;
 
 /// What an app has at the shared port, and what it was made of.
@@ -40,7 +40,12 @@ pub(crate) enum CertificateError {
 }
 
 impl Attester {
-    fn certificate_with(
+    /// A certificate with the app's key and evidence, and names that are names.
+    ///
+    /// # Errors
+    ///
+    /// [`CertificateError`]
+    pub(super) fn certificate_with(
         &self,
         app: &App,
         names: &[String],
@@ -67,6 +72,7 @@ impl Attester {
         let certificate = params.self_signed(&pair).map_err(library)?;
         let signer = any_ecdsa_type(&PrivateKeyDer::from(der));
         let signer = signer.map_err(|error| CertificateError::Library(error.to_string()))?;
+        self.count(About::Certificate);
         let chain = vec![certificate.der().clone()];
         Ok(Arc::new(CertifiedKey::new(chain, signer)))
     }

@@ -25,7 +25,7 @@ use super::app::App;
 use super::collateral::Collateral;
 use super::session::Session;
 use super::unix_s;
-use crate::attestation::{self, Asker, QuoteError, Quoter, SourceKind};
+use crate::attestation::{self, About, Asker, Figures, QuoteError, Quoter, SourceKind};
 use crate::config::Config;
 use crate::error::StartError;
 use crate::identity::Identity;
@@ -120,6 +120,17 @@ impl Attester {
     /// What stands behind quotes; `None` where there are none.
     pub(crate) fn source(&self) -> Option<SourceKind> {
         self.quoter.as_ref().map(Quoter::kind)
+    }
+
+    /// What has become of quotes and evidence; `None` where there are none.
+    pub(crate) fn figures(&self) -> Option<&Figures> {
+        self.quoter.as_ref().map(Quoter::figures)
+    }
+
+    pub(super) fn count(&self, about: About) {
+        if let Some(figures) = self.figures() {
+            figures.count_evidence(about);
+        }
     }
 
     /// A quote over data of a guest, as its own.
@@ -253,6 +264,7 @@ impl Attester {
             quote,
             claims: Bounded::new(encoded)?,
         };
+        self.count(About::Worker);
         Ok(Fresh { evidence, claims })
     }
 
@@ -270,7 +282,9 @@ impl Attester {
         let has_nonce = !nonce.is_empty();
         let worker = self.worker_evidence(nonce, asker).await?;
         if has_nonce {
-            return Ok(self.sign_for(app, &worker)?.0);
+            let (evidence, _) = self.sign_for(app, &worker)?;
+            self.count(About::App);
+            return Ok(evidence);
         }
         let key_version = self.keys().of(&app.address);
         // Held while it is made: many who ask have it signed once. Replaced as a whole.
@@ -286,6 +300,7 @@ impl Attester {
             });
         }
         let (evidence, _) = self.sign_for(app, &worker)?;
+        self.count(About::App);
         *said = Some(Said {
             claims: evidence.claims.clone(),
             signature: evidence.signature.clone(),

@@ -27,14 +27,25 @@ export function identity({ certificate, key }, where) {
   return { certificate, key };
 }
 
-// Listens as the options say: { serverName, certificate, key, alpn } on the worker's TLS port, or { port, hostname, certificate, key,
-// backlog, keepAlive, proxyHeader } on a port of the app.
+// A certificate of the worker's that attests the app: `true`, or a list of the names that it is to have; undefined for none.
+export function attestedNames(value, wish, where) {
+  if (value === undefined || value === null || value === false) return undefined;
+  if (wish.key !== undefined) throw new TypeError(`${where}: attested does not go with a certificate of the program's own`);
+  if (value === true) return [];
+  if (!Array.isArray(value)) throw new TypeError(`${where}: attested is true or a list of host names and addresses`);
+  return value.map(text);
+}
+
+// Listens as the options say: { serverName, certificate, key, attested, alpn } on the worker's TLS port, or { port, hostname,
+// certificate, key, attested, backlog, keepAlive, proxyHeader } on a port of the app.
 export function listenNative(options, where) {
   const o = dictionary(options, where);
   const wish = identity(o, where);
+  wish.attested = attestedNames(o.attested, wish, where);
   if (o.serverName !== undefined) {
     if (o.port !== undefined) throw new TypeError(`${where}: serverName and port do not go together`);
-    if (wish.key === undefined) throw new TypeError(`${where}: a serverName needs a certificate and its key`);
+    if (wish.key === undefined && wish.attested === undefined) throw new TypeError(`${where}: a serverName needs a certificate and its key, or attested`);
+    if (wish.attested?.length > 0) throw new TypeError(`${where}: with a serverName attested is true: the certificate is for that name`);
     return native.net.listen({ ...wish, serverName: text(o.serverName), alpn: maybe(o.alpn, (list) => names(list, where)) });
   }
   if (o.port === undefined) throw new TypeError(`${where}: a port or a serverName is needed`);

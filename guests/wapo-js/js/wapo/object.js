@@ -84,6 +84,7 @@ export const Wapo = {
   workerSign: (message) => native.worker.sign(bytes(message, "workerSign")),
   workerPublicKey: () => native.worker.publicKey(),
   sgxQuote: (message) => native.worker.quote(bytes(message, "sgxQuote")),
+  evidence: async (nonce = "") => native.worker.evidence(bytes(nonce, "evidence")),
   bootData: () => native.worker.bootData(),
   storeBootData: (data) => native.worker.storeBootData(bytes(data, "storeBootData")),
   tryLock, unlock,

@@ -5,13 +5,15 @@ use std::rc::Rc;
 
 use rquickjs::class::{Trace, Tracer};
 use rquickjs::prelude::Func;
-use rquickjs::{Class, Ctx, Function, JsLifetime, Object, Persistent, TypedArray, Value};
+use rquickjs::{
+    Class, Ctx, Function, IntoJs, JsLifetime, Object, Persistent, Promise, TypedArray, Value,
+};
 use wapo::query::{Query, Reply};
 
 use super::Nullable;
 use super::getters;
 use crate::engine::bytes::{Given, copied};
-use crate::engine::{Account, Engine, Failure, cpu_limit, heap, memory, report};
+use crate::engine::{Account, Engine, Failure, cpu_limit, heap, memory, promise, report};
 
 /// Bytes for JavaScript.
 type Bytes<'js> = TypedArray<'js, u8>;
@@ -26,6 +28,7 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     area.set("sign", Func::from(sign))?;
     area.set("publicKey", Func::from(public_key))?;
     area.set("quote", Func::from(quote))?;
+    area.set("evidence", Func::from(evidence))?;
     area.set("bootData", Func::from(boot_data))?;
     area.set("storeBootData", Func::from(store_boot_data))?;
     area.set("tryLock", Func::from(try_lock))?;
@@ -88,6 +91,34 @@ fn quote<'js>(ctx: Ctx<'js>, data: Value<'js>) -> rquickjs::Result<Nullable<Byte
         .map(|quote| TypedArray::new_copy(ctx, quote))
         .transpose()
         .map(Nullable)
+}
+
+/// Bytes that a promise gives.
+struct Octets(Vec<u8>);
+
+impl<'js> IntoJs<'js> for Octets {
+    fn into_js(self, ctx: &Ctx<'js>) -> rquickjs::Result<Value<'js>> {
+        Bytes::new(ctx.clone(), self.0).map(TypedArray::into_value)
+    }
+}
+
+/// Evidence of the app; rejects where there is none.
+fn evidence<'js>(ctx: Ctx<'js>, nonce: Value<'js>) -> rquickjs::Result<Promise<'js>> {
+    let nonce = copied(&ctx, &nonce)?;
+    promise(&ctx, async move {
+        let made = wapo::attest::evidence(&nonce).await;
+        made.map(Octets).map_err(|error| {
+            Failure::type_error(match error {
+                wapo::Error::UNSUPPORTED_OPERATION => {
+                    "evidence: this worker attests nothing".to_owned()
+                }
+                wapo::Error::INVALID_PARAMETER => {
+                    "evidence: a nonce has at most 64 bytes".to_owned()
+                }
+                other => format!("evidence: {other}; the app's log says more"),
+            })
+        })
+    })
 }
 
 fn boot_data<'js>(ctx: Ctx<'js>) -> rquickjs::Result<Nullable<Bytes<'js>>> {

@@ -82,7 +82,7 @@ const areas = {
 
   async surroundings(equal) {
     equal("env", await valueOf("scriptOutput = Wapo.env.A + Object.keys(Wapo.env).length", { env: { A: 1 } }), "11");
-    const gone = "isolateEval run httpListen queryListen queryReply workerSign workerPublicKey sgxQuote bootData storeBootData tryLock unlock " +
+    const gone = "isolateEval run httpListen queryListen queryReply workerSign workerPublicKey sgxQuote evidence bootData storeBootData tryLock unlock " +
       "appAddress emitOutput tip gasConsumed blobGet httpSendResponseHead";
     equal("functions of the program", await valueOf(`scriptOutput = '${gone}'.split(' ').filter((name) => name in Wapo)`), []);
     equal("its own", await valueOf("scriptOutput = Wapo.hexEncode(Wapo.hash('sha256', '')).slice(0, 6) + typeof Wapo.SCALE"), "e3b0c4object");

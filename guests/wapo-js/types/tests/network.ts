@@ -32,4 +32,6 @@ try {
 } catch (error) {
   if (error instanceof SocketError) console.log(error.code);
 }
+Wapo.httpsListen({ serverName: "own.example", attested: true }, (request) => Wapo.httpsSendResponseHead(request.opaqueResponseTx, {}));
+Wapo.evidence("nonce").then((evidence) => evidence.byteLength);
 Wapo.httpsListen({ address: "127.0.0.1:3003", headTimeout: 1000 }, (request) => Wapo.httpsSendResponseHead(request.opaqueResponseTx, {}));

@@ -25,6 +25,11 @@ pub(in crate::api) struct Target {
 }
 
 impl Target {
+    /// The serial number of the app that is to answer.
+    pub(in crate::api) fn serial(&self) -> u64 {
+        self.app.serial
+    }
+
     /// Reads `<address>/<path…>`, the part behind `/app/`.
     pub(in crate::api) fn in_path(
         worker: &Worker,

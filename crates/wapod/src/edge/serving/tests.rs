@@ -22,6 +22,7 @@ impl Instances {
         let offer = || {
             Arc::new(Offer {
                 tls: None,
+                attested: None,
                 signs_slowly: false,
                 protocols: Vec::new(),
                 _charge: MemoryCharge::none(),
@@ -40,6 +41,15 @@ impl Instances {
 
     /// Lets a connection wait.
     async fn push(&self, only: Option<InstanceId>) -> Option<Waiting> {
+        self.push_attested(only, None).await
+    }
+
+    /// The same, whose client has seen evidence of an app.
+    async fn push_attested(
+        &self,
+        only: Option<InstanceId>,
+        attested: Option<u64>,
+    ) -> Option<Waiting> {
         let address = self.listener.local_addr().expect("bound");
         let tcp = TcpStream::connect(address).await.expect("a connection");
         let ready = Ready {
@@ -55,6 +65,7 @@ impl Instances {
             is_tls: false,
             protocol: None,
             only,
+            attested,
         };
         self.serving.push(ready).ok()
     }
@@ -93,6 +104,19 @@ async fn the_least_busy_instance_gets_the_next_connection() {
         assert!(all.take(0).is_none() && all.take(2).is_none());
         open.push((1, all.take(1).expect("its own")));
     }
+}
+
+#[tokio::test]
+async fn who_has_seen_evidence_of_one_version_does_not_come_to_another() {
+    let all = Instances::new(&[OURS; 2]).await;
+    all.push_attested(None, Some(OURS - 1)).await.expect("room");
+    assert!(all.take(0).is_none() && all.take(1).is_none());
+    let entry = all.serving.state().ready[0].number;
+    all.serving.offer_to_all(entry);
+    all.serving.all_look();
+    assert!(all.take(0).is_none() && all.take(1).is_none());
+    all.push_attested(None, Some(OURS)).await.expect("room");
+    assert!(all.take(0).or_else(|| all.take(1)).is_some());
 }
 
 #[tokio::test]

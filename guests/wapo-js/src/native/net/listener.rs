@@ -143,7 +143,8 @@ impl NetListener {
     }
 }
 
-/// Listens on `address`, or for `serverName`, with `certificate` and `key`. A name may
+/// Listens on `address`, or for `serverName`, with `certificate` and `key`, or with a
+/// certificate of the worker's that attests the app, for the names in `attested`. A name may
 /// have `alpn`, an address `backlog`, `keepAlive` in seconds and `proxyHeader`.
 pub(super) fn listen<'js>(
     ctx: Ctx<'js>,
@@ -172,15 +173,23 @@ pub(super) fn listen<'js>(
     Class::instance(ctx, listener)
 }
 
+/// The names of a certificate that attests the app, if there is to be one.
+fn attested(options: &Object<'_>) -> rquickjs::Result<Option<Vec<String>>> {
+    options.get("attested")
+}
+
 fn on_name<'js>(
     ctx: &Ctx<'js>,
     name: &str,
     options: &Object<'js>,
 ) -> rquickjs::Result<SniTlsListener> {
     let missing = || Failure::net("invalid", "a name needs a certificate and its key");
-    let identity = identity(options)?.ok_or_else(|| missing().throw(ctx))?;
+    let wish = match attested(options)? {
+        Some(_) => SniOptions::attested(),
+        None => SniOptions::new(identity(options)?.ok_or_else(|| missing().throw(ctx))?),
+    };
     let alpn: Option<Vec<String>> = options.get("alpn")?;
-    let wish = SniOptions::new(identity).protocols(alpn.unwrap_or_default());
+    let wish = wish.protocols(alpn.unwrap_or_default());
     let bound = SniTlsListener::bind_with(name, wish);
     bound.map_err(|error| failed(&error.into()).throw(ctx))
 }
@@ -201,10 +210,13 @@ fn on_port<'js>(ctx: &Ctx<'js>, options: &Object<'js>) -> rquickjs::Result<(TcpL
     if options.get::<_, Option<bool>>("proxyHeader")? == Some(true) {
         wish = wish.proxy_header();
     }
-    let identity = identity(options)?;
-    let is_tls = identity.is_some();
+    let (identity, attested) = (identity(options)?, attested(options)?);
+    let is_tls = identity.is_some() || attested.is_some();
     if let Some(identity) = identity {
         wish = wish.tls(identity);
+    }
+    if let Some(names) = attested {
+        wish = wish.attested(names);
     }
     // It waits for nothing.
     let bound = TcpListener::bind_with(&address, wish).now_or_never();
@@ -212,7 +224,7 @@ fn on_port<'js>(ctx: &Ctx<'js>, options: &Object<'js>) -> rquickjs::Result<(TcpL
     let bound = bound.map_err(|error| match error {
         wapo::Error::INVALID_PARAMETER => {
             let text = format!(
-                "cannot listen on {address}: the certificate, its key or another option cannot be used"
+                "cannot listen on {address}: the certificate, its key, a name of it or another option cannot be used"
             );
             Failure::net("invalid", text)
         }
