@@ -50,6 +50,13 @@ pub(crate) fn of(app: &FoundApp, worker: &WorkerInfo, worker_url: &str) -> Vec<S
     urls
 }
 
+/// The user port of a worker that was reached at `worker_url`.
+pub(crate) fn users(worker: &WorkerInfo, worker_url: &str) -> Option<String> {
+    let bound = worker.user_address.parse().ok()?;
+    let scheme = gateway_scheme(worker);
+    Some(format!("{scheme}://{}", reachable(bound, worker_url)))
+}
+
 /// How URLs of a worker's gateway begin.
 pub(crate) fn gateway_scheme(worker: &WorkerInfo) -> &'static str {
     if worker.user_tls { "https" } else { "http" }

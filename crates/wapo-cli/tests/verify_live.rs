@@ -113,3 +113,73 @@ async fn a_user_port_is_trusted_by_the_certificate_that_is_named() {
         .good(&[&line[..], &["--profile", "home"]].concat())
         .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_answer_is_shown_when_it_is_good_and_kept_for_later() {
+    let place = Place::with(Config {
+        attestation: AttestationSettings {
+            mode: AttestationMode::Simulator,
+            ..AttestationSettings::default()
+        },
+        ..Config::default()
+    })
+    .await;
+    let guest = support::guest("query");
+    place.good(&["deploy", &guest]).await;
+    let ask = ["query", "query", "/echo", "--data", "Ada", "--verify"];
+    let said = refused(&place, &ask).await;
+    assert!(said.contains("--accept-simulator lets it count"), "{said}");
+    let keep = [&ask[..], &[ACCEPT, "--save-answer", "kept.json"]].concat();
+    assert!(place.good(&keep).await.contains("Ada"));
+    let error = ["query", "query", "/x", "--verify", ACCEPT];
+    let said = refused(&place, &error).await;
+    assert!(said.contains("the app says: no such path"), "{said}");
+
+    let verify = ["verify", "answer", "kept.json", ACCEPT];
+    let shown = place.json(&verify).await;
+    assert_eq!(shown["facts"]["kind"], "app");
+    let later = shown["facts"]["received_at"].as_u64().expect("a time") + 3600;
+    let later = later.to_string();
+    let said = refused(&place, &[&verify[..], &["--at", &later]].concat()).await;
+    assert!(said.contains("refused: answer.time"), "{said}");
+    let other = "00".repeat(32);
+    let said = refused(&place, &[&verify[..], &["--app", &other]].concat()).await;
+    assert!(said.contains("app.address"), "{said}");
+    let kept = std::fs::read_to_string(place.folder.path().join("kept.json")).expect("a file");
+    // "Ada" as it was answered, and not as it was asked.
+    let (before, after) = kept.split_once("\"answer\"").expect("an answer");
+    place.write(
+        "kept.json",
+        format!(
+            "{before}\"answer\"{}",
+            after.replacen("416461", "416462", 1)
+        )
+        .as_bytes(),
+    );
+    let said = refused(&place, &verify).await;
+    assert!(said.contains("refused: answer.body"), "{said}");
+
+    let shown = place.json(&["verify", "app", "query", ACCEPT]).await;
+    let address = shown["facts"]["address"]
+        .as_str()
+        .expect("an address")
+        .to_owned();
+    let url = place.worker.user_url();
+    let line = [
+        "query", &address, "/echo", "--data", "Bob", "--verify", ACCEPT, "--url", &url,
+    ];
+    assert!(place.good(&line).await.contains("Bob"));
+    // The same in private; a worker that is not good is asked nothing.
+    let line = ["query", "query", "/echo", "--data", "Eve", "--private"];
+    let said = refused(&place, &line).await;
+    assert!(said.contains("--accept-simulator lets it count"), "{said}");
+    assert!(
+        place
+            .good(&[&line[..], &[ACCEPT]].concat())
+            .await
+            .contains("Eve")
+    );
+    let error = ["query", "query", "/x", "--private", ACCEPT];
+    let said = refused(&place, &error).await;
+    assert!(said.contains("the app says: no such path"), "{said}");
+}

@@ -2,7 +2,7 @@
 //!
 //! The one place that knows the library. Keys and nonces are arguments; whoever
 //! calls decides where they come from and where the nonce is kept. Called by
-//! `envelope` and `sealed`.
+//! `envelope`, `private_query` and `sealed`.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 

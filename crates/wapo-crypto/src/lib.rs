@@ -18,6 +18,7 @@ pub mod envelope;
 pub mod hash;
 pub mod limits;
 pub mod merkle;
+pub mod private_query;
 pub mod query_signature;
 pub mod report_data;
 pub mod sealed;

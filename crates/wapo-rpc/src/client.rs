@@ -13,6 +13,7 @@ mod blob;
 mod error;
 mod fetch;
 mod logs;
+mod signed;
 mod sse;
 mod transport;
 mod trust;

@@ -151,3 +151,11 @@ pub const REPORT_PATH_MAX: usize = 12;
 ///
 /// More go into the next page. They are read and encoded as a whole.
 pub const EXPORT_REPORTS_MAX: usize = 1024;
+
+/// Bytes of a field about signatures that are read.
+///
+/// Ours have some 600. A longer one of a stranger is not taken apart.
+pub const SIGNATURE_FIELD_BYTES_MAX: usize = 4096;
+
+/// Bytes of the nonce that a client may have put into the signature of an answer.
+pub const ANSWER_NONCE_BYTES_MAX: usize = 128;

@@ -45,6 +45,8 @@ const MESSAGES: &[(&str, Check)] = &[
     ("DomainAddArgs", check::<DomainAddArgs>),
     ("DomainRemoveArgs", check::<DomainRemoveArgs>),
     ("EncryptedQueryArgs", check::<EncryptedQueryArgs>),
+    ("PrivateQueryArgs", check::<PrivateQueryArgs>),
+    ("PrivateQueryResponse", check::<PrivateQueryResponse>),
     ("ErrorMessage", check::<ErrorMessage>),
     ("Evidence", check::<Evidence>),
     ("InitArgs", check::<InitArgs>),

@@ -1,1 +1,275 @@
-//! Signed answers of a worker or an app. Bytes in, checks out; called by `wapo verify answer`.
+//! Signed answers: whether the worker, or a certain app, said this to this request.
+//!
+//! A request with its answer in, checks out; called by `wapo verify answer`, by
+//! `wapo query --verify` and by clients. [`verify`] takes the keys from evidence, which
+//! [`crate::app`] checks first; [`check`] from whoever has checked it. The time is an
+//! argument.
+
+use wapo_crypto::derived_keys::verify_p256;
+use wapo_rpc::AppAddress;
+use wapo_rpc::signed_answer::file::Exchange;
+use wapo_rpc::signed_answer::{
+    self, APP, AskedRequest, CONTENT_DIGEST, Found, KIND, Kind, SESSION, UNSIGNED,
+};
+use wapo_rpc::statement::AppEvidence;
+
+use crate::app;
+use crate::quote::Context;
+use crate::text;
+use crate::verdict::Verdict;
+
+/// Seconds by which the clocks of worker and client may differ.
+const CLOCK_SKEW_S: u64 = 60;
+
+/// Whose answers count.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Keys {
+    /// The worker's key for answers, in DER.
+    pub worker: Option<Vec<u8>>,
+    /// The app, and its key in DER.
+    pub app: Option<(AppAddress, Vec<u8>)>,
+    /// The worker's session.
+    pub session: Option<[u8; 32]>,
+}
+
+const SIGNED: &str =
+    "Everything that has to be covered is: status, body, kind, app, session and the request.";
+const BODY: &str = "The body is the one that was signed.";
+const REQUEST: &str = "The answer is to the request as it was sent, and to no other.";
+const KIND_: &str = "Who answers: the worker, the worker with a refusal, or the app; none of them can be taken for another.";
+const KEY: &str = "The key is the one in the evidence, which shows whose it is.";
+const SIGNATURE: &str = "Whoever has the key said this, to this request. Whether it is true is for whoever knows what the app does.";
+const NONCE: &str = "The answer was made after the request, and is not an old one.";
+const TIME: &str = "The answer counts at this time, by the clocks of worker and client. The host may set the worker's.";
+const IN_SESSION: &str = "It was said in the run of the worker that the evidence is of.";
+
+/// Checks evidence, and with its keys an exchange. `wanted` is the app that was asked,
+/// where that is known; `collateral` the verifier's own, in place of that which the
+/// evidence carries. Who answered is there only when no check has failed.
+pub fn verify(
+    exchange: &Exchange,
+    evidence: &AppEvidence,
+    wanted: Option<AppAddress>,
+    collateral: Option<&[u8]>,
+    context: &Context<'_>,
+) -> (Verdict, Option<Kind>) {
+    let verified = app::verify(evidence, collateral, wanted, None, context);
+    let mut verdict = verified.verdict;
+    let worker = evidence.worker.worker_claims().ok();
+    let (Some(claims), Some(worker)) = (verified.claims, worker) else {
+        return (verdict, None);
+    };
+    let keys = Keys {
+        worker: Some(worker.answer_pubkey.to_vec()),
+        app: Some((claims.address, claims.app_pubkey.to_vec())),
+        session: Some(claims.worker_session),
+    };
+    let (own, kind) = check(exchange, &keys, context.now);
+    verdict.extend(own);
+    let kind = kind.filter(|_| verdict.is_good());
+    (verdict, kind)
+}
+
+/// Checks an exchange at a time, in seconds since 1970. Who answered is there only when
+/// no check has failed.
+pub fn check(exchange: &Exchange, keys: &Keys, now_s: u64) -> (Verdict, Option<Kind>) {
+    let mut verdict = Verdict::default();
+    let kind = checked(&mut verdict, exchange, keys, now_s);
+    let kind = kind.filter(|_| verdict.is_good());
+    (verdict, kind)
+}
+
+fn checked(verdict: &mut Verdict, exchange: &Exchange, keys: &Keys, now_s: u64) -> Option<Kind> {
+    let part = exchange.signed_part();
+    let request = match exchange.request.asked() {
+        Ok(request) => request,
+        Err(error) => {
+            verdict.failed("answer.request", error, REQUEST);
+            return None;
+        }
+    };
+    let found = match signed_answer::find(part, &request) {
+        Ok(found) => found,
+        Err(error) => {
+            let error = text::printable(&error);
+            let detail = match part.field(UNSIGNED) {
+                Some(why) => format!("{error}; the worker says why: {}", text::printable(&why)),
+                None => error,
+            };
+            verdict.failed("answer.signed", detail, SIGNED);
+            return None;
+        }
+    };
+    for name in [CONTENT_DIGEST, KIND, SESSION] {
+        if part.field(name).is_none() {
+            let detail = format!("the answer has no `{name}`, so that is not covered");
+            verdict.failed("answer.signed", detail, SIGNED);
+            return None;
+        }
+    }
+    verdict.passed("answer.signed", "a signature covers what it has to", SIGNED);
+    bodies(verdict, exchange, &request);
+    let kind = part.field(KIND).as_deref().and_then(Kind::parse);
+    let Some(kind) = kind else {
+        verdict.failed("answer.kind", "the answer does not say who answers", KIND_);
+        return None;
+    };
+    let key = key(verdict, kind, part.field(APP).as_deref(), keys)?;
+    signature(verdict, &found, key);
+    nonce(verdict, &found, exchange);
+    time(verdict, &found, now_s);
+    session(verdict, part.field(SESSION), keys);
+    Some(kind)
+}
+
+/// Whether both bodies are those of the digests.
+fn bodies(verdict: &mut Verdict, exchange: &Exchange, request: &AskedRequest) {
+    let part = exchange.signed_part();
+    let digest = signed_answer::content_digest(&exchange.answer.body);
+    match part.field(CONTENT_DIGEST).as_deref() == Some(digest.as_str()) {
+        true => verdict.passed("answer.body", digest, BODY),
+        false => verdict.failed(
+            "answer.body",
+            format!("the body's digest is {digest}, another one was signed"),
+            BODY,
+        ),
+    }
+    let body = &exchange.request.body;
+    match request.content_digest() {
+        None if body.is_empty() => {
+            verdict.passed("answer.request", "the request has no body", REQUEST)
+        }
+        None => verdict.failed(
+            "answer.request",
+            "the request's body has no digest, so the answer may be to another body",
+            REQUEST,
+        ),
+        Some(field) if field == signed_answer::content_digest(body) => {
+            verdict.passed(
+                "answer.request",
+                "the digest of the request's body is covered",
+                REQUEST,
+            );
+        }
+        Some(_) => verdict.failed(
+            "answer.request",
+            "the digest of the request is not that of its body",
+            REQUEST,
+        ),
+    }
+}
+
+/// The key that has to have signed an answer of this kind.
+fn key<'a>(
+    verdict: &mut Verdict,
+    kind: Kind,
+    app: Option<&str>,
+    keys: &'a Keys,
+) -> Option<&'a [u8]> {
+    let named = app.and_then(|text| text.parse::<AppAddress>().ok());
+    match (kind, app, &keys.app, &keys.worker) {
+        (Kind::App, Some(text), Some((wanted, _)), _) if named != Some(*wanted) => {
+            let detail = format!("the answer is of the app {text}, not of {wanted}");
+            verdict.failed("answer.kind", detail, KIND_);
+            None
+        }
+        (Kind::App, Some(text), Some((_, key)), _) => {
+            verdict.passed("answer.kind", format!("the app {text} answers"), KIND_);
+            Some(key)
+        }
+        (Kind::App, None, ..) => {
+            verdict.failed(
+                "answer.kind",
+                "an app answers, and it is not said which",
+                KIND_,
+            );
+            None
+        }
+        (Kind::Worker | Kind::Error, Some(_), ..) => {
+            verdict.failed(
+                "answer.kind",
+                "the worker answers, in the name of an app",
+                KIND_,
+            );
+            None
+        }
+        (Kind::Worker | Kind::Error, None, _, Some(key)) => {
+            let detail = match kind {
+                Kind::Error => "the worker says that the request could not be served",
+                _ => "the worker answers",
+            };
+            verdict.passed("answer.kind", detail, KIND_);
+            Some(key)
+        }
+        (_, _, _, _) => {
+            let detail = format!(
+                "the answer is of the kind `{}`, whose key is not given",
+                kind.name()
+            );
+            verdict.failed("answer.key", detail, KEY);
+            None
+        }
+    }
+}
+
+fn signature(verdict: &mut Verdict, found: &Found, key: &[u8]) {
+    let id = signed_answer::key_id(key);
+    if found.parameters.key_id != id {
+        let detail = format!("the key {} has signed, not {id}", found.parameters.key_id);
+        return verdict.failed("answer.key", detail, KEY);
+    }
+    verdict.passed("answer.key", id, KEY);
+    match verify_p256(key, found.base.as_bytes(), &found.signature) {
+        true => verdict.passed("answer.signature", "the signature is good", SIGNATURE),
+        false => verdict.failed(
+            "answer.signature",
+            "the signature is not one of this key over this answer",
+            SIGNATURE,
+        ),
+    }
+}
+
+fn nonce(verdict: &mut Verdict, found: &Found, exchange: &Exchange) {
+    match (exchange.nonce(), &found.parameters.nonce) {
+        (None, _) => verdict.noted(
+            "answer.nonce",
+            "the request gave no nonce: the answer may be an old one to an equal request",
+            NONCE,
+        ),
+        (Some(asked), Some(given)) if asked == *given => {
+            verdict.passed("answer.nonce", "the answer has the request's nonce", NONCE);
+        }
+        (Some(_), _) => verdict.failed(
+            "answer.nonce",
+            "the answer does not have the request's nonce",
+            NONCE,
+        ),
+    }
+}
+
+fn time(verdict: &mut Verdict, found: &Found, now_s: u64) {
+    let (created, expires) = (found.parameters.created, found.parameters.expires);
+    let detail = format!("signed at {created} s, counts until {expires} s, and it is {now_s} s");
+    let is_now = created <= now_s.saturating_add(CLOCK_SKEW_S)
+        && now_s <= expires.saturating_add(CLOCK_SKEW_S)
+        && created <= expires;
+    match is_now {
+        true => verdict.passed("answer.time", detail, TIME),
+        false => verdict.failed("answer.time", detail, TIME),
+    }
+}
+
+fn session(verdict: &mut Verdict, named: Option<String>, keys: &Keys) {
+    let named = named.unwrap_or_default();
+    match keys.session {
+        None => verdict.noted("answer.session", named, IN_SESSION),
+        Some(session) if hex::encode(session) == named => {
+            verdict.passed("answer.session", named, IN_SESSION);
+        }
+        Some(_) => verdict.failed(
+            "answer.session",
+            format!("it is of another session, {named}"),
+            IN_SESSION,
+        ),
+    }
+}

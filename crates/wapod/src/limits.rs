@@ -3,6 +3,7 @@
 //! What an operator chooses is a field of [`crate::Config`] or
 //! [`crate::AppConfig`]; bounds of guests are in [`wapo_host::limits`].
 
+mod answers;
 mod attestation;
 mod bills;
 mod clients;
@@ -12,6 +13,7 @@ mod tls;
 
 use std::time::Duration;
 
+pub use answers::*;
 pub use attestation::*;
 pub use bills::*;
 pub use clients::*;
@@ -229,9 +231,9 @@ pub const RESPONSE_HEADERS_MAX: usize = 256;
 /// Bytes of the names and values of all headers of a guest's answer.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of an answer of the daemon itself that the worker signs.
+/// Bytes of an answer that is signed, of the daemon or of an app.
 ///
-/// What existing clients expect.
+/// What existing clients expect; the whole of it is kept, within the budget of answers.
 pub const SIGNED_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 
 /// Lines about failed requests in the log of one app, per second.

@@ -65,7 +65,7 @@ pub(crate) use latency::BOUNDS_US;
 pub(crate) use lease::{Channel, Lease, Seat};
 pub(crate) use ledger::Ledger;
 pub(crate) use ports::{Family, Ports};
-pub(crate) use query::Query;
+pub(crate) use query::{Answered, Query};
 use reports::{Chain, Scope};
 pub(crate) use session::Session;
 

@@ -1,10 +1,13 @@
 //! Every method of the worker, in both encodings, as it should go.
 
 use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use e2e::operator::{address, args, manifest};
 use e2e::{Operator, client, guest, ports, within};
 use wapo_rpc::message::*;
+use wapo_rpc::private_query::PrivateAnswer;
+use wapo_rpc::statement::{self, AppEvidence};
 use wapo_rpc::{AppAddress, Encoding, OperationMethod, UserMethod};
 
 /// One who calls in one encoding and notes which methods were called.
@@ -230,7 +233,7 @@ async fn every_method_of_the_operator_works_in_both_encodings() {
 async fn every_method_for_users_works_in_both_encodings() {
     let operator = Operator::with(simulated).await;
     let app = operator.deploy(&guest("query")).await;
-    assert_eq!(UserMethod::ALL.len(), 5);
+    assert_eq!(UserMethod::ALL.len(), 6);
     let query = QueryArgs {
         address: app.0.to_vec(),
         path: "/echo".to_owned(),
@@ -262,7 +265,17 @@ async fn every_method_for_users_works_in_both_encodings() {
             let args = AppEvidenceArgs { address, nonce };
             let answer = client::post(&url, encoding.encode(&args)).await;
             let answer: Evidence = encoding.decode(&answer.body).unwrap();
-            assert!(!answer.evidence.is_empty());
+            let evidence: AppEvidence = statement::decode(&answer.evidence).unwrap();
+            let worker = evidence.worker.worker_claims().unwrap();
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+            let seed = rand::random();
+            let sealed = PrivateQueryArgs::seal(&query, &worker, now.as_secs(), &seed);
+            let (sealed, reader) = sealed.unwrap();
+            let url = operator.user_url(&format!("/prpc/User.PrivateQuery{flag}"));
+            let answer = client::post(&url, encoding.encode(&sealed)).await;
+            let answer: PrivateQueryResponse = encoding.decode(&answer.body).unwrap();
+            let output = PrivateAnswer::Output(b"ping".to_vec());
+            assert_eq!(reader.read(&answer), Ok(output));
         }
         let url = operator.user_url(&format!("/prpc/User.Info{flag}"));
         let answer = client::post(&url, encoding.encode(&Empty {})).await;

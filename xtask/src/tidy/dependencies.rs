@@ -165,6 +165,10 @@ pub(crate) const DUPLICATES_ALLOWED: &[(&str, &str)] = &[
         "tonic, the tests' client of gRPC, is one version behind; tests only",
     ),
     (
+        "chacha20",
+        "hpke, of the generation of schnorrkel's keys, beside rand",
+    ),
+    (
         "const-oid",
         "k256's generation, which is schnorrkel's, beside that of dcap-qvl",
     ),

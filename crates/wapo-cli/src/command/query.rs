@@ -4,16 +4,18 @@ use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 use wapo_rpc::hexbytes::from_hex;
 use wapo_rpc::message::QueryArgs;
-use wapo_rpc::{Client, ClientError};
+use wapo_rpc::{AppAddress, Client, ClientError};
 
+use super::verify::answer::{Checked, Checks, Said, users_of};
+use super::verify::{show, user_client, whole_address};
 use crate::apps::{self, FoundApp};
 use crate::terminal::Terminal;
-use crate::worker::{self, Common};
+use crate::worker::{self, Common, block_on};
 
 /// Command line of `wapo query`.
 #[derive(Args, Debug)]
@@ -49,6 +51,9 @@ pub(crate) struct Options {
     as_hex: bool,
 
     #[command(flatten)]
+    checks: Checks,
+
+    #[command(flatten)]
     common: Common,
 }
 
@@ -63,33 +68,70 @@ struct Bytes(Vec<u8>);
 /// There is no such app, or it answers with an error.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     let payload = payload(options)?;
+    let args = |address: AppAddress| QueryArgs {
+        address: address.0.to_vec(),
+        path: options.path.clone(),
+        payload,
+        encoded_signature: Vec::new(),
+    };
+    if let Some(url) = &options.checks.url {
+        let args = args(whole_address(&options.app)?);
+        let found = block_on(async {
+            let users = user_client(url, &options.common)?;
+            options.checks.ask(&users, &args).await
+        })?;
+        return checked(options, terminal, &found);
+    }
     worker::run(&options.common, terminal, async |session| {
         let app = apps::find(&session.client, &options.app).await?;
-        let args = QueryArgs {
-            address: app.address.0.to_vec(),
-            path: options.path.clone(),
-            payload,
-            encoded_signature: Vec::new(),
-        };
+        let args = args(app.address);
+        if options.checks.any() {
+            let users = users_of(&session.client, &options.common).await?;
+            let found = options.checks.ask(&users, &args).await?;
+            return checked(options, terminal, &found);
+        }
         let output = match session.client.app_query(args).await {
             Ok(answer) => answer.output,
             Err(error) => return Err(explained(&session.client, &app, error).await),
         };
-        let digits = hex::encode(&output);
-        if session.print_json(&json!({ "output": format!("0x{digits}") }))? {
-            return Ok(ExitCode::SUCCESS);
-        }
-        if options.as_hex {
-            terminal.result(&digits);
-            return Ok(ExitCode::SUCCESS);
-        }
-        terminal.bytes(&output);
-        // The next prompt is to begin on a line of its own.
-        if std::io::stdout().is_terminal() && !output.is_empty() && !output.ends_with(b"\n") {
-            terminal.result("");
-        }
-        Ok(ExitCode::SUCCESS)
+        print(options, terminal, &output)
     })
+}
+
+/// Prints an answer that was checked, or why it does not count.
+fn checked(options: &Options, terminal: &Terminal, checked: &Checked) -> Result<ExitCode> {
+    match &checked.said {
+        None => show::verdict(
+            terminal,
+            options.common.json,
+            &checked.verdict,
+            &Value::Null,
+        ),
+        Some(Said::Refused(why)) => bail!("{why}"),
+        Some(Said::Output(output)) => {
+            terminal.note("Verified", "the answer is the app's, to this question");
+            print(options, terminal, output)
+        }
+    }
+}
+
+fn print(options: &Options, terminal: &Terminal, output: &[u8]) -> Result<ExitCode> {
+    let digits = hex::encode(output);
+    if options.common.json {
+        let report = json!({ "output": format!("0x{digits}") });
+        terminal.result(&serde_json::to_string_pretty(&report).context("cannot write JSON")?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if options.as_hex {
+        terminal.result(&digits);
+        return Ok(ExitCode::SUCCESS);
+    }
+    terminal.bytes(output);
+    // The next prompt is to begin on a line of its own.
+    if std::io::stdout().is_terminal() && !output.is_empty() && !output.ends_with(b"\n") {
+        terminal.result("");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What apps answer when they have failed: the rest is in their log.

@@ -194,7 +194,7 @@ impl Transport {
         Err(self.refusal(response).await)
     }
 
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         request: request::Builder,
         body: RequestBody,

@@ -23,6 +23,9 @@ macro_rules! for_each_user_method {
             /// Evidence of an app: that of the worker, and the app's claims with the
             /// worker's signature. With a nonce as for the worker.
             AppEvidence: app_evidence(AppEvidenceArgs) -> Evidence, post, call;
+            /// Asks an app what nobody on the way can read, nor its answer; a query that was
+            /// sent before is refused.
+            PrivateQuery: private_query(PrivateQueryArgs) -> PrivateQueryResponse, post, query;
         }
     };
 }
@@ -106,7 +109,7 @@ macro_rules! for_each_operation_method {
             /// Evidence of an app, likewise.
             AppEvidence: app_evidence(AppEvidenceArgs) -> Evidence, post, call;
             /// Raises the version of an app's key, or of the worker's keys for private queries
-            /// and signatures of answers, which nothing uses yet. The old one is in no new
+            /// and signatures of answers. The old one is in no new
             /// evidence.
             RotateKeys: rotate_keys(RotateKeysArgs) -> RotateKeysResponse, post, call;
         }

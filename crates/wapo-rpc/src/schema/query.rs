@@ -77,6 +77,25 @@ macro_rules! query_messages {
                 /// with AES-256-GCM.
                 encrypted_payload: bytes = 2,
             }
+            /// A question that only the worker can read, once. How it is sealed is in
+            /// `docs/answers.md`.
+            PrivateQueryArgs {
+                /// Version of the worker's key that it is for, as in its evidence.
+                key_version: u32 = 1,
+                /// When it was sent, in seconds since 1970.
+                time: u64 = 2,
+                /// The sender's part of the key exchange, 32 bytes.
+                encapsulated: bytes = 3,
+                /// A protobuf `QueryArgs`, sealed.
+                ciphertext: bytes = 4,
+            }
+            /// The answer to it, which only the sender can read.
+            PrivateQueryResponse {
+                /// 32 random bytes.
+                nonce: bytes = 1,
+                /// A SCALE `PrivateAnswer`, sealed.
+                ciphertext: bytes = 2,
+            }
             /// An app's answer to a question.
             QueryResponse {
                 /// What the app answered.

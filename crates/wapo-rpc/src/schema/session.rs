@@ -83,8 +83,8 @@ macro_rules! session_messages {
             }
             /// Gives up a key.
             RotateKeysArgs {
-                /// Address of the app, 32 bytes; empty for the worker's own keys, which
-                /// nothing uses yet.
+                /// Address of the app, 32 bytes; empty for the worker's own keys,
+                /// for private queries and answers.
                 address: bytes = 1,
             }
             /// A key that was given up.

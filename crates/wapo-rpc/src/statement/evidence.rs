@@ -62,9 +62,9 @@ pub struct WorkerClaims {
     pub version: u8,
     /// The key that signs the worker's statements.
     pub pubkey: [u8; 32],
-    /// A key for private queries (X25519, for HPKE), which nothing uses yet.
+    /// A key for private queries (X25519, for HPKE).
     pub query_pubkey: [u8; 32],
-    /// A key for signatures of answers (P-256, in DER, RFC 5480), which nothing uses yet.
+    /// A key for signatures of answers (P-256, in DER, RFC 5480).
     pub answer_pubkey: Bounded<Vec<u8>, CLAIMED_KEY_BYTES_MAX>,
     /// The worker's session.
     pub session: [u8; SESSION_BYTES],

@@ -222,6 +222,7 @@ fn client(port: &'static str, name: &'static str, reading: Reading) -> Row {
             "head_bytes" => "Heads of requests",
             "upload_bytes" => "Unread bodies",
             "large_messages" => "Large messages at a time",
+            "private_queries" => "Private queries that are remembered",
             "handshakes" => "Handshakes of TLS",
             "log_followers" => "Followers of logs",
             "blob_transfers" => "Blobs on their way",

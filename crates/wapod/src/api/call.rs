@@ -20,6 +20,7 @@ use super::budget::{Share, Who};
 use super::clients::{Caller, Clients};
 use super::collect::{Collected, NotCollected, collect};
 use super::error::{ApiError, call_error};
+use super::private_query::SeenQueries;
 use super::request_body::RequestBody;
 use super::signing::Signed;
 use crate::limits::{ANSWER_ROOM_BYTES, ANSWER_WAIT, AT_ONCE_BYTES_MAX, RETRY_AFTER_SECS};
@@ -233,8 +234,18 @@ impl Call {
         Box::new(call_error(self.encoding, StatusCode::BAD_REQUEST, text))
     }
 
+    /// Private queries that have come to this port.
+    pub(super) fn private_queries(&self) -> &SeenQueries {
+        &self.clients.private_queries
+    }
+
+    /// Whom the call is counted for.
+    pub(super) fn who(&self) -> Who {
+        self.who
+    }
+
     /// An answer that asks to come back.
-    fn busy(&self, why: &impl std::fmt::Display) -> Refusal {
+    pub(super) fn busy(&self, why: &impl std::fmt::Display) -> Refusal {
         Box::new(busy(self.encoding, &why.to_string()))
     }
 }

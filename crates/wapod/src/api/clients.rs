@@ -20,6 +20,7 @@ use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
 use super::connection::Client;
 use super::places::{Place, Places};
 use super::presence::Presence;
+use super::private_query::SeenQueries;
 use crate::config::Config;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,
@@ -68,6 +69,7 @@ pub(crate) struct Clients {
     /// Bodies in HTTP/2 that nobody has taken.
     uploads: Arc<Budget>,
     pub(super) heavy: Heavy,
+    pub(super) private_queries: SeenQueries,
 }
 
 impl Clients {
@@ -136,6 +138,7 @@ impl Clients {
                 for_small: UPLOADS_SMALL_BYTES,
             }),
             heavy: Heavy::default(),
+            private_queries: SeenQueries::new(),
         })
     }
 
@@ -241,7 +244,7 @@ impl Clients {
     }
 
     /// Each budget under its name, for figures.
-    pub(super) fn readings(&self) -> [(&'static str, &'static str, Reading); 6] {
+    pub(super) fn readings(&self) -> [(&'static str, &'static str, Reading); 7] {
         [
             (self.port, "connections", self.places.reading()),
             (self.port, "body_bytes", self.bodies.reading()),
@@ -249,6 +252,7 @@ impl Clients {
             (self.port, "head_bytes", self.heads.reading()),
             (self.port, "upload_bytes", self.uploads.reading()),
             (self.port, "large_messages", self.heavy.reading()),
+            (self.port, "private_queries", self.private_queries.reading()),
         ]
     }
 

@@ -38,6 +38,7 @@ use super::framing;
 use super::head::{self, Switch};
 use super::presence::Watch;
 use super::request_body::RequestBody;
+use super::signed_answer::AnsweredBy;
 use crate::error::WorkerError;
 use crate::limits::{
     COMPLAINT_PATH_BYTES_MAX, EMPTY_BODY_WAIT, PRESENCE_INTERVAL, Patience, REQUEST_BODY_BYTES_MAX,
@@ -347,7 +348,10 @@ impl Waiting {
         let head = head.map_err(|error| exchange.blame(error))?;
         let latency = &exchange.lease.app().latency;
         latency.observe(self.begun.elapsed());
-        head::response_head(head, &self.guard).map_err(|error| exchange.blame(error))
+        let answered = head::response_head(head, &self.guard);
+        let mut response = answered.map_err(|error| exchange.blame(error))?;
+        AnsweredBy(Arc::clone(exchange.lease.app())).mark(&mut response);
+        Ok(response)
     }
 
     /// Waits for the head, as long as the client is there, keeps up with its

@@ -14,15 +14,13 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
 use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf};
+use wapo_rpc::signed_answer::OURS;
 
 use super::error::ApiError;
 use super::gateway::forwarded::{self, Origin};
 use super::gateway::origin_guard::{OriginGuard, Place};
 use crate::error::WorkerError;
 use crate::limits::{RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, URL_BYTES_MAX};
-
-/// The worker's signature over the body of an answer.
-pub(super) const SIGNATURE: &str = "x-phactory-signature";
 
 /// Headers that concern one connection, besides those that `Connection` names
 /// (RFC 9110, section 7.6.1).
@@ -246,6 +244,7 @@ pub(super) fn response_trailers(
 fn is_trailer(name: &HeaderName) -> bool {
     !is_hop_by_hop(name, &[])
         && !NOT_IN_TRAILERS.contains(&name.as_str())
+        && !OURS.contains(&name.as_str())
         && !forwarded::is_replaced(name, false)
 }
 
@@ -304,7 +303,7 @@ pub(super) fn response_head(
     let is_left_out = |name: &HeaderName| {
         let is_upgrade = name == header::UPGRADE && is_switch;
         // Only the worker says what the worker has signed.
-        let is_signature = name.as_str() == SIGNATURE;
+        let is_signature = OURS.contains(&name.as_str());
         is_signature || (is_hop_by_hop(name, &named) && !is_upgrade)
     };
     let left_out = headers.keys().filter(|name| is_left_out(name));

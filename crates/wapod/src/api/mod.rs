@@ -17,7 +17,8 @@
 //! `error` is the only place where a failure becomes an answer. No web
 //! framework: bytes of a request go straight between hyper, or h2 (`http2`), and
 //! the guest. What each port spends on its clients is in `clients`. What calls at
-//! the user port are answered with is signed (`signing`).
+//! the user port are answered with is signed (`signing`), and any answer there for which a
+//! client asks for a signature (`signed_answer`).
 
 mod admin;
 mod all_budgets;
@@ -46,8 +47,10 @@ mod operation;
 mod pace;
 mod places;
 mod presence;
+mod private_query;
 mod quotas;
 mod request_body;
+mod signed_answer;
 mod signing;
 mod unread;
 mod user;
@@ -84,6 +87,7 @@ use error::ApiError;
 use gateway::forwarded::Origin;
 use gateway::target::{self, Target};
 use request_body::RequestBody;
+use signed_answer::Asked;
 use signing::Signatures;
 
 /// What all connections of the user port share.
@@ -92,6 +96,7 @@ pub(crate) struct UserSurface {
     base_domain: Arc<str>,
     clients: Arc<Clients>,
     signatures: Signatures,
+    pace: signed_answer::Pace,
 }
 
 impl UserSurface {
@@ -101,6 +106,7 @@ impl UserSurface {
             base_domain: base_domain.trim_matches('.').into(),
             clients,
             signatures: Signatures::default(),
+            pace: signed_answer::Pace::default(),
         })
     }
 }
@@ -165,9 +171,21 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<imp
 impl Surface for UserSurface {
     async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let is_head = request.method() == Method::HEAD;
-        match self.route(request, client).await {
+        let (request, asked) = Asked::of(request, client.end().scheme());
+        let who = asked
+            .is_some()
+            .then(|| self.clients.who(client.end().address.ip()));
+        let response = match self.route(request, client).await {
             Ok(response) => response,
             Err(error) => error.into_response(is_head),
+        };
+        match asked.zip(who) {
+            // Boxed: the room that it takes is not moved with other requests.
+            Some((asked, who)) => {
+                let of = (&*self.clients, who);
+                Box::pin(asked.sign(response, &self.worker, of, &self.pace)).await
+            }
+            None => response,
         }
     }
 

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use super::connection::Client;
 use super::http2::Upload;
 use super::presence::ReadingBody;
+use super::signed_answer::BodyDigest;
 
 /// The body of a request.
 pub(crate) enum RequestBody {
@@ -25,6 +27,8 @@ pub(crate) enum RequestBody {
     },
     /// Of one stream of HTTP/2.
     Http2(Upload),
+    /// Either, whose digest is taken on the way.
+    Digested(Box<Self>, Arc<BodyDigest>),
 }
 
 impl RequestBody {
@@ -32,6 +36,14 @@ impl RequestBody {
     pub(super) fn http1(body: Incoming, client: &Client) -> Self {
         let reading = (!body.is_end_stream()).then(|| ReadingBody::new(client.presence()));
         Self::Http1 { body, reading }
+    }
+
+    /// The same, whose digest is taken on the way.
+    pub(super) fn digested(self, digest: Arc<BodyDigest>) -> Self {
+        if self.is_end_stream() {
+            digest.note(None, true);
+        }
+        Self::Digested(Box::new(self), digest)
     }
 }
 
@@ -52,6 +64,15 @@ impl HttpBody for RequestBody {
                 Poll::Ready(frame.map(|frame| frame.map_err(io::Error::other)))
             }
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
+            Self::Digested(body, digest) => {
+                let frame = ready!(Pin::new(&mut **body).poll_frame(cx));
+                let data = match &frame {
+                    Some(Ok(frame)) => frame.data_ref(),
+                    _ => None,
+                };
+                digest.note(data, frame.is_none() || body.is_end_stream());
+                Poll::Ready(frame)
+            }
         }
     }
 
@@ -59,6 +80,7 @@ impl HttpBody for RequestBody {
         match self {
             Self::Http1 { body, .. } => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Digested(body, _) => body.is_end_stream(),
         }
     }
 
@@ -66,6 +88,7 @@ impl HttpBody for RequestBody {
         match self {
             Self::Http1 { body, .. } => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::Digested(body, _) => body.size_hint(),
         }
     }
 }

@@ -12,10 +12,10 @@ use hyper::Response;
 use hyper::body::Bytes;
 use hyper::header::HeaderValue;
 use wapo_crypto::ContentType;
+use wapo_rpc::signed_answer::OLDER_SIGNATURE;
 
 use super::body::Body;
 use super::clients::{Heavy, TooBusy};
-use super::head;
 use crate::identity::Identity;
 use crate::limits::{ANSWER_WAIT, AT_ONCE_BYTES_MAX, SIGNATURES_KEPT_MAX, SIGNED_BODY_BYTES_MAX};
 
@@ -69,7 +69,7 @@ impl Signatures {
             Signed::Each => None,
         };
         if let Some(value) = value {
-            response.headers_mut().insert(head::SIGNATURE, value);
+            response.headers_mut().insert(OLDER_SIGNATURE, value);
         }
         Ok(())
     }

@@ -18,10 +18,12 @@ use super::call::{self, Call, Read, Refusal};
 use super::clients::Caller;
 use super::error::{ApiError, call_failed};
 use super::evidence::{self, NoEvidence};
+use super::private_query;
 use super::request_body::RequestBody;
+use super::signed_answer::AnsweredBy;
 use crate::attestation::Asker;
 use crate::error::WorkerError;
-use crate::worker::{Query, Worker};
+use crate::worker::{Answered, Query, Worker};
 
 /// Seconds for which a browser may remember that calls are allowed.
 const PREFLIGHT_SECS: u32 = 3600;
@@ -67,6 +69,7 @@ async fn run(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Refusa
         Method::User(UserMethod::Info) => Ok(call.answer(&worker.info()).await),
         Method::User(UserMethod::Query) => query(worker, call).await,
         Method::User(UserMethod::EncryptedQuery) => encrypted_query(worker, call).await,
+        Method::User(UserMethod::PrivateQuery) => private_query::answer(worker, call).await,
         Method::User(UserMethod::WorkerEvidence) => {
             let args = call.arguments().await?;
             evidence_answer(call, evidence::worker(worker, args, Asker::Stranger).await).await
@@ -117,18 +120,21 @@ async fn ask(
 ) -> Result<Response<Body>, Refusal> {
     // Told before the app is asked: whoever tries again would ask it twice.
     let room = call.room_for_answer()?;
-    let outcome = match checked {
-        Ok(query) => worker.query(query).await,
-        Err(error) => Err(error),
-    };
-    match outcome {
+    let refused = |error| Box::new(call_failed(call.encoding, &error));
+    let Answered { app, outcome } = worker
+        .query(checked.map_err(refused)?)
+        .await
+        .map_err(refused)?;
+    let mut response = match outcome {
         Ok(output) => {
             let bytes = output.len();
             let message = move || QueryResponse {
                 output: output.to_vec(),
             };
-            call.large_answer(message, bytes, room).await
+            call.large_answer(message, bytes, room).await?
         }
-        Err(error) => Err(Box::new(call_failed(call.encoding, &error))),
-    }
+        Err(text) => call_failed(call.encoding, &WorkerError::App(text)),
+    };
+    AnsweredBy(app).mark(&mut response);
+    Ok(response)
 }

@@ -20,7 +20,7 @@ use wapo_host::{
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::attested::Held;
-use super::attester::Said;
+use super::attester::{KeptKey, Said};
 use super::condition::Condition;
 use super::domains::{self, Domains};
 use super::egress::LiveEgress;
@@ -73,6 +73,8 @@ pub(crate) struct App {
     complaints: Mutex<(Instant, u32)>,
     /// Its evidence without a nonce, once somebody has asked for it.
     pub(super) said: Mutex<Option<Said>>,
+    /// The key that signs its answers.
+    pub(super) key: KeptKey,
     /// Its certificate at the shared TLS port, if the daemon has one for it.
     pub(super) attested: RwLock<Option<Held>>,
     state: Mutex<AppState>,
@@ -264,6 +266,7 @@ impl App {
             is_written: AtomicBool::new(false),
             complaints: Mutex::new((Instant::now(), 0)),
             said: Mutex::default(),
+            key: KeptKey::default(),
             attested: RwLock::new(None),
             state: Mutex::new(AppState {
                 name: record.name,

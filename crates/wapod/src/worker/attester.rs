@@ -59,6 +59,26 @@ pub(crate) struct Attester {
     /// Held while it is made, so that many who miss it have it made once; when it could
     /// not be made.
     making: tokio::sync::Mutex<Option<(Instant, QuoteError)>>,
+    answer_key: KeptKey,
+}
+
+/// A key that signs answers, kept with its version: to derive it takes as long as to sign.
+#[derive(Default)]
+pub(super) struct KeptKey(Mutex<Option<(u32, Arc<P256Key>)>>);
+
+impl KeptKey {
+    fn get(&self, version: u32, derive: impl FnOnce() -> P256Key) -> Arc<P256Key> {
+        // Replaced as a whole.
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*kept {
+            Some((of, key)) if *of == version => Arc::clone(key),
+            _ => {
+                let key = Arc::new(derive());
+                *kept = Some((version, Arc::clone(&key)));
+                key
+            }
+        }
+    }
 }
 
 /// Evidence of the worker and what it says.
@@ -106,6 +126,7 @@ impl Attester {
             instances_max: config.instances_max,
             kept: Mutex::default(),
             making: tokio::sync::Mutex::default(),
+            answer_key: KeptKey::default(),
         })
     }
 
@@ -351,6 +372,27 @@ impl Attester {
             signature: Signature::new(signature)?,
         };
         Ok((evidence, key))
+    }
+
+    /// The worker's key that signs answers.
+    pub(crate) fn answer_key(&self) -> Arc<P256Key> {
+        let version = self.keys().worker();
+        let derive = || self.identity.answer_key(version);
+        self.answer_key.get(version, derive)
+    }
+
+    /// The app's key, which signs its answers.
+    pub(crate) fn app_key(&self, app: &App) -> Arc<P256Key> {
+        let version = self.keys().of(&app.address);
+        let derive = || {
+            let manifest = &app.manifest;
+            let env_hash = blake2b_256(&manifest.env_vars.encode());
+            // As `AppClaims::key_parameters` has them.
+            let program = (&app.address, &manifest.code_hash, &manifest.args, env_hash);
+            let parameters = (program, self.limits(app), version).encode();
+            self.identity.app_key(&parameters)
+        };
+        app.key.get(version, derive)
     }
 
     /// What an app may use, as far as its key depends on it: what does not change while

@@ -109,7 +109,7 @@ impl Lease {
     }
 
     /// The app.
-    pub(crate) fn app(&self) -> &App {
+    pub(crate) fn app(&self) -> &Arc<App> {
         &self.counted.0
     }
 

@@ -8,8 +8,10 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use wapo_crypto::envelope;
+use wapo_crypto::private_query::{self, AnswerSecret, PrivateQueryError};
 use wapo_crypto::query_signature::{self, Account, SignableQuery};
-use wapo_rpc::message::EncryptedQueryArgs;
+use wapo_host::RequestError;
+use wapo_rpc::message::{EncryptedQueryArgs, PrivateQueryArgs};
 use wapo_rpc::{AppAddress, Encoding, QueryArgs};
 
 use super::{App, Channel, Worker, unix_s};
@@ -22,6 +24,14 @@ pub(crate) struct Query {
     origin: Option<Account>,
     path: String,
     payload: Vec<u8>,
+}
+
+/// What an app has answered.
+pub(crate) struct Answered {
+    /// Who: the app that was asked, or the one that has taken its place.
+    pub(crate) app: Arc<App>,
+    /// The answer, or the app's words for why there is none.
+    pub(crate) outcome: Result<Bytes, String>,
 }
 
 impl Worker {
@@ -70,6 +80,33 @@ impl Worker {
         self.check_query(args)
     }
 
+    /// Opens a private query and checks it; what is wrong with the query itself is told
+    /// within the encrypted answer.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub(crate) fn open_private_query(
+        &self,
+        args: &PrivateQueryArgs,
+    ) -> Result<(Result<Query, WorkerError>, AnswerSecret), WorkerError> {
+        let closed = |error: PrivateQueryError| WorkerError::BadEnvelope(error.to_string());
+        // Old versions stay readable; those to come are not made in advance.
+        if !(1..=self.attester.keys().worker()).contains(&args.key_version) {
+            return Err(closed(PrivateQueryError::Query));
+        }
+        let key = self.identity.query_key(args.key_version);
+        let binding = args.binding(self.session.id());
+        let (encapsulated, ciphertext) = (&args.encapsulated, &args.ciphertext);
+        let opened = private_query::open(&key, &binding, encapsulated, ciphertext);
+        let (query, secret) = opened.map_err(closed)?;
+        let query = Encoding::Protobuf.decode(&query);
+        let checked = query
+            .map_err(|_| WorkerError::BadEnvelope("failed to decode the query args".to_owned()))
+            .and_then(|args| self.check_query(args));
+        Ok((checked, secret))
+    }
+
     /// Asks an app.
     ///
     /// # Errors
@@ -79,14 +116,20 @@ impl Worker {
     /// # Cancel safety
     ///
     /// Dropping the future drops the answer; the app may have seen the question.
-    pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Bytes, WorkerError> {
+    pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Answered, WorkerError> {
         let mut lease = self.admit(query.app, Channel::Query).await?;
         let begun = Instant::now();
         let origin = query.origin.map(|account| account.0);
         let asked = lease.query(origin, query.path, query.payload);
         let answer = tokio::time::timeout(self.limits.query_time, asked).await;
         let answer = answer.map_err(|_| WorkerError::Timeout)?;
-        lease.app().latency.observe(begun.elapsed());
-        Ok(answer?)
+        let app = Arc::clone(lease.app());
+        app.latency.observe(begun.elapsed());
+        let outcome = match answer {
+            Ok(output) => Ok(output),
+            Err(RequestError::App(text)) => Err(text),
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Answered { app, outcome })
     }
 }

@@ -4,6 +4,7 @@
 //! Here is what its tests share: a client that sends bytes as they are, and one
 //! that speaks HTTP/2.
 
+mod answers;
 mod frames;
 mod framing;
 mod hosts;

@@ -103,7 +103,7 @@ impl Demanded {
 /// # Errors
 ///
 /// The machine's clock is before 1970.
-fn now() -> Result<u64> {
+pub(super) fn now() -> Result<u64> {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     Ok(since
         .context("the clock of this machine is not set")?

@@ -21,7 +21,7 @@ use crate::terminal::Terminal;
 use crate::worker::{self, Common, block_on};
 
 /// Bytes of a nonce that is drawn here.
-const NONCE_BYTES: usize = 32;
+pub(super) const NONCE_BYTES: usize = 32;
 
 /// Options for evidence from a worker.
 #[derive(Args, Debug, Default)]
@@ -44,10 +44,7 @@ impl Live {
     /// Draws the nonce, if one is needed.
     fn nonce(&self, demanded: &mut Demanded) -> Result<Vec<u8>> {
         if demanded.nonce.is_none() && !self.cached {
-            let mut nonce = vec![0; NONCE_BYTES];
-            let drawn = SystemRandom::new().fill(&mut nonce);
-            drawn.ok().context("this machine gives no random numbers")?;
-            demanded.nonce = Some(nonce);
+            demanded.nonce = Some(draw()?);
         }
         Ok(demanded.nonce.clone().unwrap_or_default())
     }
@@ -100,9 +97,7 @@ impl Live {
         };
         let (address, evidence) = match &self.url {
             Some(url) => {
-                let address = app.parse().ok().or_else(|| AppAddress::from_base32(app));
-                let address =
-                    address.context("with --url the app is named by its whole address")?;
+                let address = whole_address(app)?;
                 let client = user_client(url, common)?;
                 let evidence = block_on(async { Ok(client.app_evidence(args(address)).await?) })?;
                 (address, evidence)
@@ -126,7 +121,34 @@ impl Live {
     }
 }
 
-fn user_client(url: &str, common: &Common) -> Result<UserClient> {
+/// The user port at a URL of the command line.
+///
+/// # Errors
+///
+/// The URL is none, or its certificates cannot be read.
+pub(crate) fn user_client(url: &str, common: &Common) -> Result<UserClient> {
     let trusted = common.trusted()?;
     Ok(UserClient::with_trust(url, trusted.as_ref())?)
+}
+
+/// Draws a nonce.
+///
+/// # Errors
+///
+/// There are no random numbers.
+pub(super) fn draw() -> Result<Vec<u8>> {
+    let mut nonce = vec![0; NONCE_BYTES];
+    let drawn = SystemRandom::new().fill(&mut nonce);
+    drawn.ok().context("this machine gives no random numbers")?;
+    Ok(nonce)
+}
+
+/// The address of an app that is named to a user port.
+///
+/// # Errors
+///
+/// It is not the whole address.
+pub(crate) fn whole_address(app: &str) -> Result<AppAddress> {
+    let address = app.parse().ok().or_else(|| AppAddress::from_base32(app));
+    address.context("with --url the app is named by its whole address")
 }

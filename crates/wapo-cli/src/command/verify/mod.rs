@@ -5,6 +5,7 @@
 //! The exit code is 0 when all that was demanded is so, 1 when it is refused or cannot
 //! be found out, and 2 for a bad command line.
 
+pub(crate) mod answer;
 mod app;
 mod demands;
 mod files;
@@ -22,6 +23,7 @@ use clap::{Args, Subcommand};
 
 pub(crate) use demands::Demands;
 pub(crate) use files::{EvidenceFile, read_bounded, read_bytes, read_evidence, read_from};
+pub(crate) use live::{user_client, whole_address};
 
 use crate::terminal::Terminal;
 
@@ -43,6 +45,8 @@ enum Command {
     App(Box<app::Options>),
     /// Check that a bill of `wapo usage export` is a chain that one worker has signed.
     Usage(usage::Options),
+    /// Check a signed answer of an app: who answered, which request, and when.
+    Answer(Box<answer::Options>),
 }
 
 /// Verifies, and says what was found.
@@ -56,5 +60,6 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         Command::Worker(options) => worker::run(options, terminal),
         Command::App(options) => app::run(options, terminal),
         Command::Usage(options) => usage::run(options, terminal),
+        Command::Answer(options) => answer::run(options, terminal),
     }
 }

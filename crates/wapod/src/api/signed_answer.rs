@@ -1,0 +1,422 @@
+//! Signatures of answers that a client asks for (`Accept-Signature`): who says this,
+//! about which request, when.
+//!
+//! What is covered and how it is written is in `wapo_rpc::signed_answer`. Here it is
+//! found out who answers, by marks that only the gateway and the calls to the worker
+//! set, so that no app obtains the worker's word; answers of apps are collected, up to
+//! a length and a time and within the client's share, because the digest comes before the
+//! body. What cannot be signed goes on as it is, and says why. Called by `mod`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use hyper::body::Frame;
+use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, timeout_at};
+use wapo_crypto::derived_keys::P256Key;
+use wapo_rpc::signed_answer::{
+    self, ACCEPT_SIGNATURE, APP, AskedRequest, CONTENT_DIGEST, KIND, Kind, Parameters, SESSION,
+    SIGNATURE, SIGNATURE_INPUT, SignedPart, UNSIGNED, Unsigned, Wish,
+};
+
+use super::body::{Body, Frames};
+use super::budget::{Share, Who};
+use super::clients::Clients;
+use super::error::ApiError;
+use super::head;
+use super::request_body::RequestBody;
+use crate::error::WorkerError;
+use crate::limits::{
+    ANSWER_SIGNATURE_LIFE, ANSWER_SIGNATURES_PER_SECOND_MAX, ANSWER_WAIT, AT_ONCE_BYTES_MAX,
+    SIGNED_ANSWER_WAIT, SIGNED_BODY_BYTES_MAX,
+};
+use crate::worker::{App, Worker, unix_ms};
+
+/// A mark on an answer: what it says is the word of this app, which is not whoever has
+/// the address by now.
+#[derive(Clone)]
+pub(super) struct AnsweredBy(pub(super) Arc<App>);
+
+impl AnsweredBy {
+    pub(super) fn mark<T>(self, response: &mut Response<T>) {
+        response.extensions_mut().insert(self);
+    }
+}
+
+/// The digest of a request's body, as far as it was read.
+#[derive(Default)]
+pub(crate) struct BodyDigest(Mutex<(Sha256, bool)>);
+
+impl BodyDigest {
+    /// Takes in what was read.
+    pub(super) fn note(&self, data: Option<&Bytes>, is_end: bool) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(data) = data {
+            state.0.update(data);
+        }
+        state.1 |= is_end;
+    }
+
+    /// Whether the whole body was read, and this is the field of its digest.
+    fn is(&self, field: &str) -> bool {
+        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let digest: [u8; 32] = state.0.clone().finalize().into();
+        state.1 && signed_answer::digest_field(digest) == field.trim()
+    }
+}
+
+/// How many answers may be signed.
+#[derive(Default)]
+pub(super) struct Pace(Mutex<(u64, u32)>);
+
+impl Pace {
+    /// Whether one more may be signed in this second.
+    fn takes(&self, now_s: u64) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.0 != now_s {
+            *state = (now_s, 0);
+        }
+        state.1 += 1;
+        state.1 <= ANSWER_SIGNATURES_PER_SECOND_MAX
+    }
+}
+
+/// A request whose answer is to be signed.
+pub(super) struct Asked {
+    request: AskedRequest,
+    wish: Result<Wish, Unsigned>,
+    digest: Option<Arc<BodyDigest>>,
+}
+
+impl Asked {
+    /// What a request asks for, if it asks for a signature of ours. A body with a digest
+    /// is looked at from now on.
+    pub(super) fn of(
+        request: Request<RequestBody>,
+        scheme: &str,
+    ) -> (Request<RequestBody>, Option<Box<Self>>) {
+        let headers = request.headers();
+        let Some(field) = line(headers, ACCEPT_SIGNATURE) else {
+            return (request, None);
+        };
+        let Some(wish) = Wish::read(&field) else {
+            return (request, None);
+        };
+        let Ok(host) = head::host(request.uri(), headers, request.version()) else {
+            return (request, None);
+        };
+        let uri = request.uri();
+        let content_digest = line(headers, CONTENT_DIGEST);
+        let digest = content_digest.is_some().then(Arc::<BodyDigest>::default);
+        let asked = AskedRequest::new(
+            request.method().as_str(),
+            scheme,
+            host.as_str(),
+            (uri.path(), uri.query()),
+            content_digest,
+        );
+        let request = match &digest {
+            Some(digest) => request.map(|body| body.digested(Arc::clone(digest))),
+            None => request,
+        };
+        let asked = Self {
+            request: asked,
+            wish,
+            digest,
+        };
+        (request, Some(Box::new(asked)))
+    }
+
+    /// Signs an answer, or says in it why not.
+    pub(super) async fn sign(
+        self: Box<Self>,
+        mut response: Response<Body>,
+        worker: &Worker,
+        (clients, who): (&Clients, Who),
+        pace: &Pace,
+    ) -> Response<Body> {
+        let headers = response.headers_mut();
+        // An app's own; what only the worker writes is gone from its answers already.
+        for name in [SIGNATURE, SIGNATURE_INPUT, CONTENT_DIGEST] {
+            headers.remove(name);
+        }
+        let now_s = unix_ms() / 1000;
+        let (mut response, signed) = match &self.wish {
+            Ok(_) if !pace.takes(now_s) => (response, Err(Unsigned::Busy)),
+            Ok(wish) => match content(response, clients, who, SIGNED_ANSWER_WAIT).await {
+                Ok((mut response, content)) => {
+                    let signed = self.sign_content(&mut response, &content, worker, clients, wish);
+                    let signed = signed.await;
+                    (response, signed)
+                }
+                Err((response, why)) => (*response, Err(why)),
+            },
+            Err(why) => (response, Err(*why)),
+        };
+        if let Err(why) = signed {
+            put(response.headers_mut(), UNSIGNED, why.name());
+        }
+        response
+    }
+
+    async fn sign_content(
+        &self,
+        response: &mut Response<Body>,
+        content: &Bytes,
+        worker: &Worker,
+        clients: &Clients,
+        wish: &Wish,
+    ) -> Result<(), Unsigned> {
+        // Looked at behind the answer: an app reads while it answers.
+        if let (Some(digest), Some(field)) = (&self.digest, self.request.content_digest())
+            && !digest.is(field)
+        {
+            return Err(Unsigned::RequestDigest);
+        }
+        let digest = content_digest(content, clients).await;
+        let digest = digest.ok_or(Unsigned::Busy)?;
+        let by = response.extensions_mut().remove::<AnsweredBy>();
+        let kind = kind_of(by.is_some(), response.status());
+        let headers = response.headers_mut();
+        put(headers, CONTENT_DIGEST, &digest);
+        put(headers, KIND, kind.name());
+        put(headers, SESSION, &hex::encode(worker.session.id()));
+        let key = match by {
+            Some(AnsweredBy(app)) => {
+                put(headers, APP, &app.address.to_string());
+                worker.attester.app_key(&app)
+            }
+            None => worker.attester.answer_key(),
+        };
+        // By the time at which it is sent: an app may have taken long.
+        let now_s = unix_ms() / 1000;
+        put_signature(response, &self.request, (&key, wish.nonce.clone()), now_s);
+        Ok(())
+    }
+}
+
+/// The whole content of an answer, which is in the answer afterwards as well.
+async fn content(
+    response: Response<Body>,
+    clients: &Clients,
+    who: Who,
+    wait: Duration,
+) -> Result<(Response<Body>, Bytes), (Box<Response<Body>>, Unsigned)> {
+    let is_long = length(response.headers()).is_some_and(|length| length > SIGNED_BODY_BYTES_MAX);
+    match response.body() {
+        _ if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Err((Box::new(response), Unsigned::Switch))
+        }
+        Body::Nothing => Ok((response, Bytes::new())),
+        Body::Full(content) => {
+            let content = content.clone().unwrap_or_default();
+            match content.len() <= SIGNED_BODY_BYTES_MAX {
+                true => Ok((response, content)),
+                false => Err((Box::new(response), Unsigned::TooLong)),
+            }
+        }
+        Body::Guest(_) | Body::Stream(_) if is_long => Err((Box::new(response), Unsigned::TooLong)),
+        Body::Guest(_) | Body::Stream(_) => collect(response, clients, who, wait).await,
+    }
+}
+
+/// Takes in what an app answers. What is too long, or takes too long, goes on from there.
+async fn collect(
+    response: Response<Body>,
+    clients: &Clients,
+    who: Who,
+    wait: Duration,
+) -> Result<(Response<Body>, Bytes), (Box<Response<Body>>, Unsigned)> {
+    let (parts, mut body) = response.into_parts();
+    let mut content = Vec::new();
+    let mut share = clients.answers.share(who.key());
+    let deadline = Instant::now() + wait;
+    let (why, last) = loop {
+        let frame = match timeout_at(deadline, body.frame()).await {
+            Err(_) => break (Unsigned::Slow, None),
+            Ok(None) => {
+                let content = share.around(content);
+                let body = Body::Full((!content.is_empty()).then(|| content.clone()));
+                return Ok((Response::from_parts(parts, body), content));
+            }
+            Ok(Some(Err(_))) => {
+                // What the app has said so far is not what it wanted to say.
+                let error = ApiError::from(WorkerError::NoAnswer).into_response(false);
+                let Body::Full(content) = error.body() else {
+                    return Err((Box::new(error), Unsigned::Slow));
+                };
+                let content = content.clone().unwrap_or_default();
+                return Ok((error, content));
+            }
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let taken = match frame.data_ref() {
+            None => Err(Unsigned::Trailers),
+            Some(data) => take(data, &mut content, &mut share),
+        };
+        if let Err(why) = taken {
+            break (why, Some(frame));
+        }
+    };
+    let first = (!content.is_empty()).then(|| Frame::data(share.around(content)));
+    let taken = stream::iter(first.into_iter().chain(last).map(Ok));
+    let rest = StreamBody::new(Box::pin(taken.chain(BodyStream::new(body))) as Frames);
+    let response = Response::from_parts(parts, Body::Stream(rest));
+    Err((Box::new(response), why))
+}
+
+/// Adds to content, for which there has to be room.
+fn take(data: &[u8], content: &mut Vec<u8>, share: &mut Share) -> Result<(), Unsigned> {
+    let bytes = content.len() + data.len();
+    if bytes > SIGNED_BODY_BYTES_MAX {
+        return Err(Unsigned::TooLong);
+    }
+    if bytes > content.capacity() {
+        let room = bytes.max(2 * content.capacity()).min(SIGNED_BODY_BYTES_MAX);
+        share.grow_to(room as u64).map_err(|_| Unsigned::Busy)?;
+        content.reserve_exact(room - content.len());
+    }
+    content.extend_from_slice(data);
+    Ok(())
+}
+
+fn kind_of(is_of_app: bool, status: StatusCode) -> Kind {
+    match is_of_app {
+        true => Kind::App,
+        false if status.is_client_error() || status.is_server_error() => Kind::Error,
+        false => Kind::Worker,
+    }
+}
+
+/// The digest of a body; `None` when too many wait for one.
+async fn content_digest(content: &Bytes, clients: &Clients) -> Option<String> {
+    if content.len() <= AT_ONCE_BYTES_MAX {
+        return Some(signed_answer::content_digest(content));
+    }
+    let content = content.clone();
+    let digest = move || signed_answer::content_digest(&content);
+    clients.heavy.run_within(ANSWER_WAIT, digest).await.ok()
+}
+
+fn put_signature(
+    response: &mut Response<Body>,
+    request: &AskedRequest,
+    (key, nonce): (&P256Key, Option<String>),
+    now_s: u64,
+) {
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let fields: Vec<_> = response
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), text(value)))
+        .collect();
+    let part = SignedPart {
+        status: response.status().as_u16(),
+        fields: &fields,
+    };
+    let parameters = Parameters {
+        created: now_s,
+        expires: now_s + ANSWER_SIGNATURE_LIFE.as_secs(),
+        nonce,
+        key_id: signed_answer::key_id(&key.public_der()),
+    };
+    let (base, input) = part.to_sign(request, &parameters);
+    let signature = key.sign(base.as_bytes());
+    let headers = response.headers_mut();
+    put(
+        headers,
+        SIGNATURE_INPUT,
+        &format!("{}={input}", signed_answer::LABEL),
+    );
+    put(
+        headers,
+        SIGNATURE,
+        &signed_answer::signature_field(&signature),
+    );
+}
+
+fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(HeaderName::from_static(name), value);
+    }
+}
+
+fn length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// All values of a field, if they are text.
+fn line(headers: &HeaderMap, name: &str) -> Option<String> {
+    let values = headers.get_all(name).iter();
+    let values: Option<Vec<&str>> = values.map(|value| value.to_str().ok()).collect();
+    values
+        .filter(|all| !all.is_empty())
+        .map(|all| all.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::clients::ForwardedBy;
+    use super::*;
+    use crate::limits::Patience;
+
+    #[test]
+    fn an_app_never_speaks_as_the_worker() {
+        for status in [
+            StatusCode::OK,
+            StatusCode::NOT_FOUND,
+            StatusCode::BAD_GATEWAY,
+        ] {
+            assert_eq!(kind_of(true, status), Kind::App);
+        }
+        assert_eq!(kind_of(false, StatusCode::OK), Kind::Worker);
+        assert_eq!(kind_of(false, StatusCode::NOT_FOUND), Kind::Error);
+    }
+
+    #[test]
+    fn a_digest_counts_when_the_whole_body_was_read() {
+        let field = signed_answer::content_digest(b"ab");
+        let digest = BodyDigest::default();
+        digest.note(Some(&Bytes::from_static(b"a")), false);
+        digest.note(Some(&Bytes::from_static(b"b")), false);
+        assert!(!digest.is(&field), "more may come");
+        digest.note(None, true);
+        assert!(digest.is(&field));
+        assert!(!digest.is(&signed_answer::content_digest(b"abc")));
+    }
+
+    #[test]
+    fn no_more_are_signed_in_a_second_than_may() {
+        let pace = Pace::default();
+        let count = (0..ANSWER_SIGNATURES_PER_SECOND_MAX + 5).filter(|_| pace.takes(7));
+        assert_eq!(count.count(), ANSWER_SIGNATURES_PER_SECOND_MAX as usize);
+        assert!(pace.takes(8));
+    }
+
+    #[tokio::test]
+    async fn what_does_not_end_in_time_goes_on_unsigned() {
+        let clients = Clients::of_users(9, ForwardedBy::default(), Patience::default());
+        let who = clients.who([192, 0, 2, 1].into());
+        let frame = |text: &'static [u8]| Ok(Frame::data(Bytes::from_static(text)));
+        let (go_on, goes_on) = tokio::sync::oneshot::channel();
+        let late = stream::once(async move {
+            let text = goes_on.await.expect("told to");
+            frame(text)
+        });
+        let frames = stream::iter([frame(b"so"), frame(b"on")]).chain(late);
+        let body = Body::Stream(StreamBody::new(Box::pin(frames) as Frames));
+        let collected = content(Response::new(body), &clients, who, Duration::from_millis(1)).await;
+        let (response, why) = collected.err().expect("not at its end");
+        assert_eq!(why, Unsigned::Slow);
+        assert_eq!(clients.answers.reading().used, 4, "what is kept is counted");
+        go_on.send(b"late" as &[u8]).expect("it waits");
+        let whole = response.into_body().collect().await.expect("all of it");
+        assert_eq!(&*whole.to_bytes(), b"soonlate");
+        assert_eq!(clients.answers.reading().used, 0);
+    }
+}
