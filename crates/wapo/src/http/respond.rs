@@ -1,10 +1,9 @@
 //! Answering: from what a handler returns to bytes on the stream.
 
-use std::future::poll_fn;
-use std::io;
-use std::pin::Pin;
-use std::task::ready;
-use std::{fmt, task};
+use std::future::{Future as _, poll_fn};
+use std::pin::{Pin, pin};
+use std::task::{Poll, ready};
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
@@ -106,7 +105,8 @@ impl Responder {
     ///
     /// When the client is gone or the response's body fails. A body that fails
     /// breaks the answer off, and so does dropping the future half-way: the
-    /// client never takes a part for the whole.
+    /// client never takes a part for the whole. One that fails before it gave
+    /// anything is answered by the worker, as if there had been no response.
     pub async fn send(mut self, response: impl IntoResponse) -> io::Result<()> {
         let mut response = response.into_response();
         let status = response.status();
@@ -134,8 +134,19 @@ impl Responder {
             self.send_head(&parts)?;
             return Ok(());
         }
-        self.send_head(&parts)?;
-        send_body(Outgoing::new(self.stream), body).await
+        // The head follows what there is of the body at once, so that the host wakes the
+        // client's side once and sends both together.
+        let mut sending = pin!(send_body(Outgoing::new(self.stream.share()), body));
+        match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
+            Poll::Ready(sent) => {
+                sent?;
+                Ok(self.send_head(&parts)?)
+            }
+            Poll::Pending => {
+                self.send_head(&parts)?;
+                sending.await
+            }
+        }
     }
 
     /// Sends only the head and gives the raw stream: what is written to it is
@@ -186,10 +197,10 @@ async fn write_all(to: &mut Outgoing, mut data: &[u8]) -> Result<()> {
             let count = ready!(to.poll_write(cx, data))?;
             data = match data.get(count..) {
                 Some(rest) if count > 0 => rest,
-                _ => return task::Poll::Ready(Err(Error::IO_ERROR)),
+                _ => return Poll::Ready(Err(Error::IO_ERROR)),
             };
         }
-        task::Poll::Ready(Ok(()))
+        Poll::Ready(Ok(()))
     })
     .await
 }
@@ -202,9 +213,7 @@ fn may_have_body(status: StatusCode) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::future::Future;
-    use std::pin::pin;
-    use std::task::{Context, Poll, Waker};
+    use std::task::{Context, Waker};
 
     use super::*;
     use crate::sys::fake::{self, Answer};
@@ -228,12 +237,43 @@ mod tests {
     }
 
     #[test]
-    fn a_response_is_a_head_and_then_all_of_the_body() {
-        let mut expected = head(200, &[("content-length", "5")]);
-        expected.extend(b"hello");
+    fn a_body_that_is_there_goes_before_its_head() {
+        let mut expected = b"hello".to_vec();
+        expected.extend(head(200, &[("content-length", "5")]));
         assert_eq!(send(false, &[2, 3], "hello"), expected);
         assert_eq!(fake::calls("poll_shutdown").len(), 1);
         assert_eq!(fake::calls("close").len(), 2, "the reply and the stream");
+    }
+
+    #[test]
+    fn a_body_for_which_there_is_no_room_waits_behind_its_head() {
+        fake::install();
+        fake::answer("poll_write", Answer::Value(2));
+        fake::answer("poll_write", Answer::Fails(wapo_abi::Errno::PENDING));
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let mut sending = pin!(responder.send("hello"));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sending.as_mut().poll(&mut cx).is_pending());
+        let mut expected = b"he".to_vec();
+        expected.extend(head(200, &[("content-length", "5")]));
+        assert_eq!(fake::written(), expected);
+        fake::answer("poll_write", Answer::Value(3));
+        fake::answer("poll_shutdown", Answer::Value(0));
+        let outcome = sending.as_mut().poll(&mut cx);
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        assert_eq!(fake::written(), b"llo", "and nothing twice");
+    }
+
+    #[test]
+    fn a_body_that_fails_at_once_has_no_head() {
+        fake::install();
+        let (sender, body) = Body::channel();
+        sender.abort();
+        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let outcome = pin!(responder.send(body)).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
+        assert_eq!(fake::written(), b"");
+        assert_eq!(fake::calls("http_abort").len(), 1);
     }
 
     #[test]
