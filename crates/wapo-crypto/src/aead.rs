@@ -5,6 +5,7 @@
 //! `envelope`, `private_query` and `sealed`.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use zeroize::Zeroizing;
 
 /// Bytes of a nonce.
 pub(crate) const NONCE_BYTES: usize = 12;
@@ -31,13 +32,14 @@ pub(crate) fn encrypt(
 }
 
 /// Decrypts a ciphertext and its tag. `None` if anything differs from what was encrypted.
+/// What was in it is wiped when it is dropped.
 pub(crate) fn decrypt(
     key: &[u8; 32],
     nonce: [u8; NONCE_BYTES],
     associated: &[u8],
     ciphertext: &[u8],
-) -> Option<Vec<u8>> {
-    let mut bytes = ciphertext.to_vec();
+) -> Option<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(ciphertext.to_vec());
     let nonce = Nonce::assume_unique_for_key(nonce);
     let length = cipher(key)?
         .open_in_place(nonce, Aad::from(associated), &mut bytes)

@@ -15,6 +15,7 @@ mod aead;
 pub mod content_type;
 pub mod derived_keys;
 pub mod envelope;
+pub mod handover;
 pub mod hash;
 pub mod limits;
 pub mod merkle;

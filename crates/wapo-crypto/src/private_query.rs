@@ -188,7 +188,11 @@ impl AnswerSecret {
             ANSWER_NONCE_BYTES => self.key(nonce),
             _ => return Err(PrivateQueryError::Answer),
         };
-        aead::decrypt(&key, iv, &[], ciphertext).ok_or(PrivateQueryError::Answer)
+        let answer = aead::decrypt(&key, iv, &[], ciphertext);
+        // The caller's from here on.
+        answer
+            .map(|mut bytes| std::mem::take(&mut *bytes))
+            .ok_or(PrivateQueryError::Answer)
     }
 
     fn key(&self, nonce: &[u8]) -> (Zeroizing<[u8; 32]>, [u8; aead::NONCE_BYTES]) {

@@ -1,9 +1,9 @@
 //! What goes into a quote of the enclave: 64 bytes that say what it attests.
 //!
 //! A hash of 32 bytes, then zeros. Obtaining the quote is the daemon's work. The
-//! form for registrations uses a hash of its own; the other two start with a
+//! form for registrations uses a hash of its own; the others start with a
 //! content type, and that for apps goes on with the app's address, so no app can
-//! have the worker's registration or its claims attested. Called by `wapod`, and
+//! have the worker's registration, its claims or a request for a key attested. Called by `wapod`, and
 //! by whoever verifies.
 
 use crate::content_type::ContentType;
@@ -23,6 +23,12 @@ pub fn for_worker_claims(encoded_claims: &[u8]) -> [u8; REPORT_DATA_BYTES] {
     padded(keccak_256(
         &ContentType::WorkerEvidence.wrap(encoded_claims),
     ))
+}
+
+/// For the claims of a worker that asks another one for its key, given in their encoded
+/// form.
+pub fn for_key_request(encoded_claims: &[u8]) -> [u8; REPORT_DATA_BYTES] {
+    padded(keccak_256(&ContentType::KeyHandover.wrap(encoded_claims)))
 }
 
 /// For the worker's registration, given in its encoded form.
@@ -55,6 +61,10 @@ mod tests {
         let claims = [1; 64];
         assert_ne!(for_worker_claims(&claims), for_app(&[1; 32], &[1; 32]));
         assert_ne!(for_worker_claims(&claims), for_registration(&claims));
+        let request = for_key_request(&claims);
+        assert_ne!(request, for_worker_claims(&claims));
+        assert_ne!(request, for_app(&[1; 32], &[1; 32]));
+        assert_ne!(request, for_registration(&claims));
     }
 
     #[test]

@@ -7,6 +7,8 @@
 //! that matters, the owner of the data has to count. Called by whoever stores
 //! secrets and boot data; this module stores nothing.
 
+use zeroize::Zeroizing;
+
 use crate::aead;
 use crate::worker_key::WorkerKey;
 
@@ -71,12 +73,16 @@ pub fn seal(
     Ok([HEADER.as_slice(), &nonce, &ciphertext].concat())
 }
 
-/// Decrypts what [`seal`] made with the same key and label.
+/// Decrypts what [`seal`] made with the same key and label. It is wiped when it is dropped.
 ///
 /// # Errors
 ///
 /// [`SealedError`] for anything else.
-pub fn open(key: &WorkerKey, label: Label<'_>, sealed: &[u8]) -> Result<Vec<u8>, SealedError> {
+pub fn open(
+    key: &WorkerKey,
+    label: Label<'_>,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, SealedError> {
     let rest = sealed.strip_prefix(HEADER).ok_or(SealedError::Header)?;
     let (nonce, ciphertext) = rest
         .split_first_chunk::<{ aead::NONCE_BYTES }>()
@@ -98,13 +104,13 @@ pub fn open_legacy_boot_data(
     key: &WorkerKey,
     app_address: &[u8; 32],
     file: &[u8],
-) -> Result<Vec<u8>, SealedError> {
+) -> Result<Zeroizing<Vec<u8>>, SealedError> {
     let (ciphertext, nonce) = file
         .split_last_chunk::<{ aead::NONCE_BYTES }>()
         .filter(|(ciphertext, _)| ciphertext.len() >= aead::TAG_BYTES)
         .ok_or(SealedError::Truncated(file.len()))?;
     let secret = key.derive_secret(app_address, LEGACY_BOOT_DATA_PATH);
-    let cipher_key = std::array::from_fn(|index| secret[index]);
+    let cipher_key = Zeroizing::new(std::array::from_fn(|index| secret[index]));
     aead::decrypt(&cipher_key, *nonce, b"", ciphertext).ok_or(SealedError::Tag)
 }
 
@@ -139,7 +145,7 @@ mod tests {
     #[test]
     fn what_was_sealed_opens_for_the_same_worker_app_purpose_and_name_only() {
         let opened = open(&key(), LABEL, &sealed());
-        assert_eq!(opened, Ok(b"postgres://".to_vec()));
+        assert_eq!(opened, Ok(Zeroizing::new(b"postgres://".to_vec())));
         let others = [
             Label {
                 purpose: Purpose::BootData,

@@ -11,8 +11,8 @@
 
 use std::fmt;
 
-use blake2::digest::Mac as _;
 use blake2::digest::consts::U32;
+use blake2::digest::{FixedOutput as _, Mac as _};
 use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::scalar::Scalar;
 use curve25519_dalek::traits::IsIdentity as _;
@@ -49,13 +49,16 @@ pub enum KeyError {
     Scalar,
 }
 
-/// The secret key of a worker. Shows its public half only.
-pub struct WorkerKey(Keypair);
+/// The secret key of a worker. Shows its public half only. Wiped when it is dropped.
+///
+/// In one place for as long as it lives: what is moved is left behind unwiped.
+pub struct WorkerKey(Box<Keypair>);
 
 impl WorkerKey {
     /// Makes the key of a seed, which must come from a good random source.
     pub fn from_seed(seed: [u8; 32]) -> Self {
-        Self(expand(&mini_secret(&seed)))
+        let seed = Zeroizing::new(seed);
+        Self(Box::new(expand(&mini_secret(&seed))))
     }
 
     /// Reads a stored key.
@@ -68,7 +71,7 @@ impl WorkerKey {
             return Err(KeyError::Length(bytes.len()));
         }
         let secret = SecretKey::from_bytes(bytes).map_err(|_| KeyError::Scalar)?;
-        Ok(Self(secret.to_keypair()))
+        Ok(Self(Box::new(secret.to_keypair())))
     }
 
     /// The key as it is stored: 32 bytes of scalar, 32 of nonce.
@@ -94,7 +97,7 @@ impl WorkerKey {
         random: [u8; 32],
     ) -> [u8; SIGNATURE_BYTES] {
         let transcript = signing_context(CONTEXT).bytes(&content.wrap(message));
-        let transcript = attach_rng(transcript, GivenBytes { random, blocks: 0 });
+        let transcript = attach_rng(transcript, GivenBytes::new(random));
         self.0.sign(transcript).to_bytes()
     }
 
@@ -112,21 +115,25 @@ impl WorkerKey {
     /// Derives an app's secret for a path: the same for ever, known to no other app.
     ///
     /// Two hard derivation steps, by the app's address and by the path's hash.
-    pub fn derive_secret(&self, app_address: &[u8; 32], path: &[u8]) -> [u8; SECRET_BYTES] {
+    pub fn derive_secret(
+        &self,
+        app_address: &[u8; 32],
+        path: &[u8],
+    ) -> Zeroizing<[u8; SECRET_BYTES]> {
         let app = derive(&self.0.secret, *app_address);
-        derive(&app.secret, blake2b_256(path)).secret.to_bytes()
+        Zeroizing::new(derive(&app.secret, blake2b_256(path)).secret.to_bytes())
     }
 
     /// Derives a symmetric key that only this worker knows, for one use of its own.
     ///
     /// Different for each `purpose`; neither guests nor sealed data can reach it.
-    pub fn purpose_key(&self, purpose: &str) -> [u8; 32] {
+    pub fn purpose_key(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
         self.keyed_hash(PURPOSE_KEYS, purpose.as_bytes())
     }
 
     /// The key of sealed data of one context.
     pub(crate) fn sealing_key(&self, context: &[u8]) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(self.keyed_hash(SEALING_KEYS, context))
+        self.keyed_hash(SEALING_KEYS, context)
     }
 
     /// The key that this key and that of `public` have in common.
@@ -139,21 +146,20 @@ impl WorkerKey {
             return None;
         }
         let stored = self.to_bytes();
-        let scalar = std::array::from_fn(|index| stored[index]);
-        let scalar = Zeroizing::new(Option::<Scalar>::from(Scalar::from_canonical_bytes(
-            scalar,
-        ))?);
+        let scalar = Zeroizing::new(std::array::from_fn(|index| stored[index]));
+        let scalar = Scalar::from_canonical_bytes(*scalar);
+        let scalar = Zeroizing::new(Option::<Scalar>::from(scalar)?);
         Some(Zeroizing::new((*scalar * point).compress().to_bytes()))
     }
 
-    fn keyed_hash(&self, personal: &[u8; 16], message: &[u8]) -> [u8; 32] {
+    fn keyed_hash(&self, personal: &[u8; 16], message: &[u8]) -> Zeroizing<[u8; 32]> {
         let key = self.to_bytes();
+        let mut hash = Zeroizing::new([0; 32]);
         blake2::Blake2bMac::<U32>::new_with_salt_and_personal(key.as_slice(), b"", personal)
             .expect("64 and 16 bytes are what the hash takes at most")
             .chain_update(message)
-            .finalize()
-            .into_bytes()
-            .into()
+            .finalize_into(hash.as_mut_slice().into());
+        hash
     }
 }
 
@@ -199,10 +205,7 @@ pub fn verify_all(
         .iter()
         .flat_map(|(_, signature)| *signature)
         .collect();
-    let random = GivenBytes {
-        random: blake2b_256(&all),
-        blocks: 0,
-    };
+    let random = GivenBytes::new(blake2b_256(&all));
     let context = signing_context(CONTEXT);
     let transcripts = signed
         .iter()
@@ -225,10 +228,20 @@ fn mini_secret(seed: &[u8; 32]) -> MiniSecretKey {
     MiniSecretKey::from_bytes(seed).expect("32 bytes")
 }
 
-/// Hands the caller's random bytes to a library that wants a generator.
-struct GivenBytes {
-    random: [u8; 32],
+/// Hands the caller's random bytes to a library that wants a generator. Wiped when it is
+/// dropped: keys may follow from it.
+pub(crate) struct GivenBytes {
+    random: Zeroizing<[u8; 32]>,
     blocks: u64,
+}
+
+impl GivenBytes {
+    pub(crate) fn new(random: [u8; 32]) -> Self {
+        Self {
+            random: Zeroizing::new(random),
+            blocks: 0,
+        }
+    }
 }
 
 impl RngCore for GivenBytes {
@@ -243,8 +256,10 @@ impl RngCore for GivenBytes {
     fn fill_bytes(&mut self, target: &mut [u8]) {
         for chunk in target.chunks_mut(32) {
             let block = [self.random.as_slice(), &self.blocks.to_le_bytes()].concat();
+            let block = Zeroizing::new(block);
             self.blocks += 1;
-            chunk.copy_from_slice(&blake2b_256(&block)[..chunk.len()]);
+            let hash = Zeroizing::new(blake2b_256(&block));
+            chunk.copy_from_slice(&hash[..chunk.len()]);
         }
     }
 
@@ -295,7 +310,7 @@ mod tests {
             ),
         ] {
             let derived = key().derive_secret(&[0x11; 32], path.as_bytes());
-            assert_eq!(hex::encode(derived), secret, "path {path:?}");
+            assert_eq!(hex::encode(*derived), secret, "path {path:?}");
         }
     }
 
@@ -366,9 +381,9 @@ mod tests {
             cache,
             WorkerKey::from_seed([2; 32]).purpose_key("module cache")
         );
-        assert_ne!(cache, *key().sealing_key(b"module cache"));
+        assert_ne!(cache, key().sealing_key(b"module cache"));
         let secret = key().derive_secret(&[0x11; 32], b"module cache");
-        assert!(secret.chunks_exact(32).all(|half| half != cache));
+        assert!(secret.chunks_exact(32).all(|half| half != *cache));
     }
 
     #[test]

@@ -141,7 +141,7 @@ pub fn unwrap(bytes: &[u8], secret: &[u8]) -> Result<WorkerKey, WrappedKeyError>
     let nonce = bytes[NONCE_AT..SEALED_AT].try_into();
     let nonce = nonce.map_err(|_| WrappedKeyError::Form)?;
     let opened = decrypt(&derived, nonce, &bytes[..NONCE_AT], &bytes[SEALED_AT..]);
-    let opened = Zeroizing::new(opened.ok_or(WrappedKeyError::Secret)?);
+    let opened = opened.ok_or(WrappedKeyError::Secret)?;
     let key = WorkerKey::from_bytes(&opened).map_err(|_| WrappedKeyError::Form)?;
     match key.public() == public {
         true => Ok(key),

@@ -117,6 +117,12 @@ pub const WORKER_CLAIMS_BYTES_MAX: usize = 16 * 1024;
 /// Bytes of claims of an app: the arguments of a manifest, and what is short.
 pub const APP_CLAIMS_BYTES_MAX: usize = MANIFEST_BYTES_MAX + 4 * 1024;
 
+/// Bytes of a worker's key on its way to another worker, with the versions of the keys of
+/// all its apps, encrypted.
+///
+/// A worker remembers versions of ten thousand apps at most, of 36 bytes each.
+pub const KEY_HANDOVER_BYTES_MAX: usize = 512 * 1024;
+
 /// Bytes of a public key in claims. One of P-256 with its names has 91.
 pub const CLAIMED_KEY_BYTES_MAX: usize = 128;
 

@@ -10,6 +10,7 @@ pub mod bounded;
 mod description;
 mod endpoints;
 mod evidence;
+mod handover;
 mod registration;
 mod session;
 mod usage;
@@ -25,6 +26,7 @@ pub use evidence::{
     AppClaims, AppEvidence, AppLimits, CERTIFICATE_EXTENSION_OID, Quote, WorkerClaims,
     WorkerEvidence,
 };
+pub use handover::{KeyHandover, KeyRequest, KeyRequestClaims};
 pub use registration::{AttestationReport, WorkerRegistrationInfoV2};
 pub use session::{SESSION_BYTES, SessionUpdate, SignedSessionUpdate};
 pub use usage::{AppMetrics, AppsMetrics, MetricsToken, SignedAppsMetrics, VersionedAppsMetrics};

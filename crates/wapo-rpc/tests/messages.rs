@@ -52,6 +52,8 @@ const MESSAGES: &[(&str, Check)] = &[
     ("InitArgs", check::<InitArgs>),
     ("InitResponse", check::<InitResponse>),
     ("InstanceInfo", check::<InstanceInfo>),
+    ("KeyHandoverArgs", check::<KeyHandoverArgs>),
+    ("KeyHandoverResponse", check::<KeyHandoverResponse>),
     ("Manifest", check::<Manifest>),
     ("MemoryUsage", check::<MemoryUsage>),
     ("ModuleLoaderInfo", check::<ModuleLoaderInfo>),

@@ -6,14 +6,15 @@
 //! task, so a guest or a page can verify as the command does: it compiles for
 //! `wasm32-wasip1` and `wasm32-unknown-unknown`, with a C compiler that knows the target
 //! (`CC_wasm32_wasip1=clang`, `CC_wasm32_unknown_unknown=clang`).
-//! Called by the command `wapo verify` and by tests; the daemon does not verify
-//! itself.
+//! Called by the command `wapo verify`, by tests, and by the daemon when a key goes from one
+//! worker to another: it does not verify itself.
 
 #![forbid(unsafe_code)]
 
 pub mod answer;
 pub mod app;
 pub mod collateral;
+pub mod handover;
 pub mod policy;
 pub mod quote;
 pub mod roots;

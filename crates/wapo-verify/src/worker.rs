@@ -1,5 +1,5 @@
 //! Evidence of a worker: a quote over its claims. Bytes in, checks out; called by
-//! `wapo verify worker` and by [`crate::app`].
+//! `wapo verify worker`, by [`crate::app`], and by a worker that is offered another one's key.
 //!
 //! The quote's report data is the hash of the claims, so what the claims say (above all
 //! the worker's public key) was said by the program that the quote is about.
@@ -218,18 +218,23 @@ fn demands(claims: &WorkerClaims, policy: &Policy, verdict: &mut Verdict) {
         let detail = format!("{key} is not in the policy's `workers`");
         verdict.failed("worker.key", detail, WORKER_PROVES);
     }
-    let settings = claims.host_controlled.iter();
-    let name = "worker.host_controlled";
-    let all = || list(settings.clone().map(|setting| setting.as_str()));
+    let settings = claims.host_controlled.iter().map(|name| name.as_str());
+    host("worker.host_controlled", settings, policy, verdict);
+}
+
+/// What the host decides, against what the policy lets it.
+pub(crate) fn host<'a>(
+    name: &'static str,
+    settings: impl Iterator<Item = &'a str> + Clone,
+    policy: &Policy,
+    verdict: &mut Verdict,
+) {
+    let all = || list(settings.clone());
     match &policy.host_controlled {
         None => verdict.noted(name, format!("the host decides: {}", all()), HOST_PROVES),
         Some(allowed) => {
-            let is_open = |setting: &str| allowed.iter().all(|name| name != setting);
-            let open: Vec<_> = settings
-                .clone()
-                .map(|setting| setting.as_str())
-                .filter(|setting| is_open(setting))
-                .collect();
+            let is_open = |setting: &&str| allowed.iter().all(|name| name != setting);
+            let open: Vec<_> = settings.clone().filter(is_open).collect();
             if open.is_empty() {
                 verdict.passed(name, format!("the host decides: {}", all()), HOST_PROVES);
             } else {

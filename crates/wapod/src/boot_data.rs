@@ -47,12 +47,12 @@ impl BootData {
             Err(error) => return Err(self.failed(&error)),
         };
         match sealed::open(identity.key(), self.label(), &file) {
-            Ok(data) => Ok(Some(data)),
+            Ok(mut data) => Ok(Some(std::mem::take(&mut *data))),
             Err(SealedError::Header) => {
                 let opened = sealed::open_legacy_boot_data(identity.key(), &self.address.0, &file);
-                let data = opened.map_err(|error| self.failed(&error))?;
+                let mut data = opened.map_err(|error| self.failed(&error))?;
                 self.write(identity, &data)?;
-                Ok(Some(data))
+                Ok(Some(std::mem::take(&mut *data)))
             }
             Err(error) => Err(self.failed(&error)),
         }

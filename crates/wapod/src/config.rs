@@ -3,6 +3,7 @@
 //! Values only: nothing here opens a socket or reads the environment. Made by
 //! the `wapod` and `wapo` commands and by tests.
 
+mod handover;
 mod key;
 mod tls;
 mod values;
@@ -27,6 +28,7 @@ use wapo_host::{
     PortRanges, QuotaLimits, Resolver, RestartPolicy,
 };
 use wapo_rpc::{AppAddress, AppManifest, HostName};
+use zeroize::Zeroize as _;
 
 use crate::acme::AcmeSettings;
 use crate::attestation::AttestationSettings;
@@ -39,6 +41,7 @@ use crate::store::{Settings, ports_of_record};
 use crate::tls_files::TlsFiles;
 use crate::worker::{Deployment, Name};
 
+pub use handover::{HandoverPolicy, HandoverSettings, KeySource};
 pub use key::{KeySecret, KeySettings, Passphrase};
 pub use tls::{TlsSettings, read_trust_roots};
 pub use values::ByteSize;
@@ -80,6 +83,9 @@ pub struct Config {
     /// Where the worker's key is, and what opens it. Without effect without a data
     /// folder.
     pub key: KeySettings,
+    /// How the worker's key goes from one worker to another. Without effect without a
+    /// data folder.
+    pub handover: HandoverSettings,
     /// The port that apps share for TLS; `None` for none.
     pub tls: Option<TlsSettings>,
     /// How certificates are got for the TLS port; `None` for not at all. Needs a data
@@ -155,6 +161,7 @@ impl Default for Config {
             proxies: Proxies::default(),
             data_dir: None,
             key: KeySettings::default(),
+            handover: HandoverSettings::default(),
             tls: None,
             acme: None,
             admin_address: None,
@@ -184,9 +191,15 @@ impl Default for Config {
     }
 }
 
-/// What the operator has to show. Printed nowhere.
+/// What the operator has to show. Printed nowhere, wiped when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AdminToken(pub String);
+
+impl Drop for AdminToken {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
 
 impl fmt::Debug for AdminToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -158,7 +158,7 @@ impl Embedder for AppEmbedder {
     }
 
     fn derive_secret(&self, path: &[u8]) -> [u8; 64] {
-        self.identity.derive_secret(&self.address.0, path)
+        *self.identity.derive_secret(&self.address.0, path)
     }
 
     fn quote(&self, data: Vec<u8>) -> BoxFuture<Option<Vec<u8>>> {

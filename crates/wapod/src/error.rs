@@ -137,6 +137,14 @@ pub enum StartError {
         "the admin address {0} can be reached from other machines, and without TLS whoever is on the way reads the token: give the port a certificate (--admin-tls CERTIFICATE,KEY), or use a loopback address, which `ssh -L` or a proxy on this machine makes reachable"
     )]
     PlainAdmin(SocketAddr),
+    /// No other worker has handed over its key.
+    #[error("no key was taken over from {url} (--key-from), and none was made: {reason}")]
+    KeyHandover {
+        /// Where it was asked for.
+        url: String,
+        /// Why not.
+        reason: String,
+    },
     /// Hardware that attests, or the simulator of it, cannot be set up.
     #[error("{0}")]
     Attestation(String),

@@ -44,6 +44,13 @@ enum Place {
 }
 
 impl Place {
+    fn of(data: &DataDir, settings: &KeySettings) -> Self {
+        match &settings.file {
+            Some(path) => Self::Named(path.clone()),
+            None => Self::Own(data.key_file()),
+        }
+    }
+
     fn path(&self) -> &Path {
         match self {
             Self::Own(path) | Self::Named(path) => path,
@@ -63,12 +70,12 @@ impl Identity {
     /// Reads a key in the clear, or makes one when there is none.
     #[cfg(test)]
     pub(crate) fn open(path: &Path) -> Result<Self, StartError> {
-        read_or_make(&Place::Own(path.to_owned()), None)
+        read_or_make(&Place::Own(path.to_owned()), None, None)
     }
 
-    /// Reads the key where the settings say, or makes one when there is none. A key in the
-    /// clear is closed with the secret, if there is one. Blocks, for as long as a program
-    /// that gives the secret takes.
+    /// Reads the key where the settings say; when there is none, keeps the one that another
+    /// worker has handed over, or makes one. A key in the clear is closed with the secret,
+    /// if there is one. Blocks, for as long as a program that gives the secret takes.
     ///
     /// # Errors
     ///
@@ -76,11 +83,12 @@ impl Identity {
     /// [`StartError::KeySecret`] for one that the secret, or none, does not open,
     /// [`StartError::KeyReadable`] for one that was named and that others can read. It is
     /// left alone: with a new key the worker would be another one.
-    pub(crate) fn of(data: &DataDir, settings: &KeySettings) -> Result<Self, StartError> {
-        let place = match &settings.file {
-            Some(path) => Place::Named(path.clone()),
-            None => Place::Own(data.key_file()),
-        };
+    pub(crate) fn of(
+        data: &DataDir,
+        settings: &KeySettings,
+        received: Option<WorkerKey>,
+    ) -> Result<Self, StartError> {
+        let place = Place::of(data, settings);
         let asked;
         let secret = match &settings.secret {
             None => None,
@@ -90,7 +98,18 @@ impl Identity {
                 Some(&asked)
             }
         };
-        read_or_make(&place, secret)
+        read_or_make(&place, secret, received)
+    }
+
+    /// Whether there is no key yet where the settings say. Blocks.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be found out.
+    pub(crate) fn is_missing(data: &DataDir, settings: &KeySettings) -> Result<bool, StartError> {
+        let place = Place::of(data, settings);
+        let exists = place.path().try_exists().map_err(fails(place.path()))?;
+        Ok(!exists)
     }
 
     /// Whose key is in a file, also when it is closed. Blocks.
@@ -133,7 +152,7 @@ impl Identity {
     }
 
     /// Derives an app's secret.
-    pub(crate) fn derive_secret(&self, app: &[u8; 32], path: &[u8]) -> [u8; 64] {
+    pub(crate) fn derive_secret(&self, app: &[u8; 32], path: &[u8]) -> Zeroizing<[u8; 64]> {
         self.key.derive_secret(app, path)
     }
 
@@ -158,10 +177,17 @@ impl Identity {
     }
 }
 
-fn read_or_make(place: &Place, secret: Option<&Passphrase>) -> Result<Identity, StartError> {
+fn read_or_make(
+    place: &Place,
+    secret: Option<&Passphrase>,
+    received: Option<WorkerKey>,
+) -> Result<Identity, StartError> {
     let path = place.path();
     let Some(content) = read(place)? else {
-        let identity = Identity::throw_away();
+        let identity = match received {
+            Some(key) => Identity { key },
+            None => Identity::throw_away(),
+        };
         identity.write(path, secret)?;
         return Ok(identity);
     };
@@ -283,6 +309,21 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_was_handed_over_is_kept_where_there_is_none() {
+        let folder = tempfile::tempdir().expect("folder");
+        let place = Place::Own(folder.path().join("worker.key"));
+        let received = || WorkerKey::from_seed([1; 32]);
+        let kept = read_or_make(&place, Some(&secret("x")), Some(received())).expect("kept");
+        assert_eq!(kept.public_key(), received().public());
+        assert!(wrapped_key::is_wrapped(
+            &fs::read(place.path()).expect("file")
+        ));
+        let other = WorkerKey::from_seed([2; 32]);
+        let read = read_or_make(&place, Some(&secret("x")), Some(other)).expect("read");
+        assert_eq!(read.public_key(), received().public());
+    }
+
+    #[test]
     fn a_damaged_key_is_refused_and_left_alone() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("worker.key");
@@ -303,16 +344,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("key");
         let place = Place::Named(path.clone());
-        let made = read_or_make(&place, None).expect("made");
+        let made = read_or_make(&place, None, None).expect("made");
         assert_eq!(mode(&path), 0o600);
         for open in [0o640, 0o604, 0o601, 0o620, 0o644] {
             fs::set_permissions(&path, fs::Permissions::from_mode(open)).expect("opened");
-            let error = read_or_make(&place, None).err().expect("refused");
+            let error = read_or_make(&place, None, None).err().expect("refused");
             assert!(error.to_string().contains("chmod 600"), "{error}");
             assert_eq!(mode(&path), open);
         }
         fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).expect("closed");
-        let read = read_or_make(&place, None).expect("read");
+        let read = read_or_make(&place, None, None).expect("read");
         assert_eq!(read.public_key(), made.public_key());
     }
 
@@ -324,19 +365,21 @@ mod tests {
         let made = Identity::open(&path).expect("made");
         let (right, wrong) = (secret("right"), secret("wrong"));
         // What was in the clear is closed from then on.
-        let closed = read_or_make(&place, Some(&right)).expect("closed");
+        let closed = read_or_make(&place, Some(&right), None).expect("closed");
         assert_eq!(closed.public_key(), made.public_key());
         let content = fs::read(&path).expect("file");
         assert!(wrapped_key::is_wrapped(&content));
         assert_eq!(mode(&path), 0o600);
 
-        let error = read_or_make(&place, Some(&wrong)).err().expect("refused");
+        let error = read_or_make(&place, Some(&wrong), None)
+            .err()
+            .expect("refused");
         assert!(matches!(error, StartError::KeySecret(_)), "{error}");
-        let error = read_or_make(&place, None).err().expect("refused");
+        let error = read_or_make(&place, None, None).err().expect("refused");
         assert!(matches!(error, StartError::KeyLocked(_)), "{error}");
         assert_eq!(fs::read(&path).expect("file"), content);
 
-        let opened = read_or_make(&place, Some(&right)).expect("opened");
+        let opened = read_or_make(&place, Some(&right), None).expect("opened");
         assert_eq!(opened.public_key(), made.public_key());
         let public = Identity::public_key_in(&path).expect("told");
         assert_eq!(public, made.public_key());
@@ -346,7 +389,7 @@ mod tests {
     fn a_new_key_is_never_in_the_clear_when_there_is_a_passphrase() {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("worker.key");
-        read_or_make(&Place::Own(path.clone()), Some(&secret("x"))).expect("made");
+        read_or_make(&Place::Own(path.clone()), Some(&secret("x")), None).expect("made");
         assert!(wrapped_key::is_wrapped(&fs::read(&path).expect("file")));
         assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 1);
     }
@@ -356,14 +399,14 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("worker.key");
         let place = Place::Own(path.clone());
-        read_or_make(&place, Some(&secret("x"))).expect("made");
+        read_or_make(&place, Some(&secret("x")), None).expect("made");
         let good = fs::read(&path).expect("file");
         let cut = good[..good.len() - 1].to_vec();
         let mut costly = good.clone();
         costly[15] = 0xff;
         for bad in [cut, costly] {
             fs::write(&path, &bad).expect("written");
-            let error = read_or_make(&place, Some(&secret("x"))).err();
+            let error = read_or_make(&place, Some(&secret("x")), None).err();
             let error = error.expect("is refused").to_string();
             assert!(error.contains("worker.key"), "{error}");
             assert_eq!(fs::read(&path).expect("file"), bad);

@@ -9,6 +9,7 @@ mod attestation;
 mod config_file;
 mod egress;
 mod environment;
+mod handover;
 mod key;
 mod layer;
 mod settings;

@@ -26,11 +26,11 @@ use crate::edge::{Edge, TlsPort};
 use crate::error::{AppError, StartError};
 use crate::identity::Identity;
 use crate::limits::COMPILE_THREADS;
-use crate::store::Store;
+use crate::store::{Change, Contents, KeyVersions, Store};
 use crate::system::{Capacity, DescriptorPlan};
 use crate::watchdog::Watchdog;
 use crate::web_client;
-use crate::worker::{AppHandle, Worker};
+use crate::worker::{AppHandle, Received, Worker, receive};
 use https::PortsHttps;
 
 /// Starts servers.
@@ -220,8 +220,17 @@ async fn open_worker(
     let (data, identity, store) = match &config.data_dir {
         Some(path) => {
             let data = DataDir::open(path)?;
-            let identity = Identity::of(&data, &config.key)?;
-            let store = Store::open_with_reserve(&data.store_file(), data.reserve())?;
+            let received = key_of_another(config, &data).await?;
+            let mut store = Store::open_with_reserve(&data.store_file(), data.reserve())?;
+            let key = match received {
+                Some(Received { key, versions }) => {
+                    // Before the key: it must never be there without them.
+                    keep_versions(&mut store, versions).await?;
+                    Some(key)
+                }
+                None => None,
+            };
+            let identity = Identity::of(&data, &config.key, key)?;
             (data, identity, store)
         }
         None => (
@@ -237,12 +246,40 @@ async fn open_worker(
     if config.data_dir.is_some() && engine.module_cache.is_none() {
         engine.module_cache = Some(ModuleCacheConfig {
             dir: data.modules(),
-            key: identity.key().purpose_key("module cache"),
+            key: *identity.key().purpose_key("module cache"),
             kind: CacheKind::Own,
         });
     }
     let engine = Engine::new(engine).map_err(|error| StartError::Engine(error.to_string()))?;
     Worker::open(engine, identity, data, store, edge, config).await
+}
+
+/// Takes the key of another worker, where that was asked for and there is none yet.
+async fn key_of_another(config: &Config, data: &DataDir) -> Result<Option<Received>, StartError> {
+    let Some(source) = &config.handover.from else {
+        return Ok(None);
+    };
+    if !Identity::is_missing(data, &config.key)? {
+        tracing::info!("there is a key already: nobody is asked for one (--key-from)");
+        return Ok(None);
+    }
+    let received = receive(config, source, data).await;
+    let received = received.map_err(|reason| StartError::KeyHandover {
+        url: source.url.clone(),
+        reason,
+    })?;
+    Ok(Some(received))
+}
+
+async fn keep_versions(
+    (store, contents): &mut (Store, Contents),
+    versions: KeyVersions,
+) -> Result<(), StartError> {
+    let change = Change::PutKeyVersions(versions.clone());
+    let written = store.commit(vec![change]).await;
+    written.map_err(|error| StartError::Store(error.to_string()))?;
+    contents.key_versions = versions;
+    Ok(())
 }
 
 fn engine_config(config: &Config, guests: DescriptorLimits) -> EngineConfig {

@@ -19,6 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use zeroize::Zeroizing;
 
 pub(crate) use identity::{identity, not_after_seconds, validity_seconds};
 
@@ -77,8 +78,8 @@ impl TlsFiles {
     fn read(&self) -> Result<CertifiedKey, String> {
         let chain = read_file(&self.certificate)?;
         let key = match &self.key {
-            Some(path) => &*read_file(path)?,
-            None => &*chain,
+            Some(path) => &read_file(path)?,
+            None => &chain,
         };
         let key_file = self.key.as_ref().unwrap_or(&self.certificate);
         identity(&chain, key).map_err(|error| match error {
@@ -105,14 +106,20 @@ struct Stamp(Option<FileStamp>, Option<FileStamp>);
 /// Number, bytes, and time of the last change of a file.
 type FileStamp = (u64, u64, i64, i64);
 
-fn read_file(path: &Path) -> Result<Vec<u8>, String> {
+/// Reads a file that may hold a key: it is wiped when it is dropped.
+fn read_file(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
     let shown = path.display();
     let failed = |error: std::io::Error| format!("cannot read {shown}: {error}");
     // A pipe would be waited for.
-    if !fs::metadata(path).map_err(failed)?.is_file() {
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
         return Err(format!("{shown} is not a file"));
     }
-    let mut bytes = Vec::new();
+    // Of its final size, so that no piece is left behind when it grows.
+    let room = metadata.len().min(TLS_FILE_BYTES_MAX) + 1;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(
+        usize::try_from(room).unwrap_or_default(),
+    ));
     let file = File::open(path).map_err(failed)?;
     let mut file = file.take(TLS_FILE_BYTES_MAX + 1);
     file.read_to_end(&mut bytes).map_err(failed)?;

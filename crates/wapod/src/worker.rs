@@ -11,6 +11,7 @@
 //!   do with apps, and what apps share;
 //! * `ledger`, `books`, `usage`, `reports`, `session`, `statements`: the bill;
 //! * `attester`, `collateral`, `attested`, `key_versions`: what the worker can prove;
+//! * `handover`: the worker's key goes to another worker, or comes from one;
 //! * `query`: questions to apps; `app_settings`, `egress`: what is changed while an app runs.
 
 mod app;
@@ -26,6 +27,7 @@ mod deploy;
 mod domains;
 mod egress;
 mod guest_evidence;
+mod handover;
 mod instances;
 mod key_versions;
 mod latency;
@@ -61,6 +63,8 @@ pub(crate) use deploy::{Deployment, Name};
 pub(crate) use domains::PemIdentity;
 pub(crate) use egress::EgressTexts;
 pub(crate) use guest_evidence::{AppQuotes, AttestedTls};
+use handover::Handovers;
+pub(crate) use handover::{Received, receive};
 pub(crate) use latency::BOUNDS_US;
 pub(crate) use lease::{Channel, Lease, Seat};
 pub(crate) use ledger::Ledger;
@@ -143,6 +147,7 @@ pub(crate) struct Worker {
     apps: RwLock<HashMap<AppAddress, Arc<App>>>,
     pub(crate) edge: Arc<Edge>,
     pub(crate) attester: Arc<Attester>,
+    handovers: Handovers,
     /// One change of the versions of keys at a time.
     rotating: tokio::sync::Mutex<()>,
     /// Told when attested certificates are to be looked at before their time.
@@ -222,6 +227,7 @@ impl Worker {
             apps: RwLock::default(),
             edge,
             attester: Arc::new(attester),
+            handovers: Handovers::new(config.handover.to.clone()),
             rotating: tokio::sync::Mutex::default(),
             attested_changed: Notify::new(),
             ports: Arc::default(),

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use wapo_rpc::statement::{self, AppEvidence, WorkerEvidence};
+use wapo_rpc::statement::{self, AppEvidence, KeyHandover, KeyRequest, WorkerEvidence};
 use wapo_simulator::{DEVELOPMENT_SEED, Enclave, Platform, Simulator};
 use wapo_verify::collateral::Plan;
 use wapo_verify::{Context, Policy, Roots, app, quote};
@@ -68,6 +68,8 @@ pub(super) fn evidence(bytes: &[u8]) {
 
     scale::<WorkerEvidence>(bytes);
     scale::<AppEvidence>(bytes);
+    scale::<KeyRequest>(bytes);
+    scale::<KeyHandover>(bytes);
     if let Ok(carried) = app::from_certificate(bytes) {
         assert!(!is_good(&carried.evidence, Some(&carried.key)), "no app");
     }

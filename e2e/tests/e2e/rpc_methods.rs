@@ -164,6 +164,8 @@ impl Caller<'_> {
                 .evidence
                 .is_empty()
         );
+        let nonce = call!(self, "KeyHandover", KeyHandoverArgs::default() => KeyHandoverResponse);
+        assert_eq!((nonce.nonce.len(), nonce.handover.len()), (32, 0));
         let rotate = RotateKeysArgs::default();
         assert_eq!(
             call!(self, "RotateKeys", rotate => RotateKeysResponse).key_version,
@@ -174,6 +176,9 @@ impl Caller<'_> {
 
 fn simulated(config: &mut wapod::Config) {
     config.attestation.mode = wapod::AttestationMode::Simulator;
+    let policy = format!("[[sgx]]\nmeasurement = \"{}\"", "ab".repeat(32));
+    let policy = wapod::config::HandoverPolicy::parse(&policy);
+    config.handover.to = Some(policy.unwrap());
 }
 
 /// A query that only the worker can read.

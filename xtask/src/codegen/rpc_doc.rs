@@ -19,6 +19,7 @@ const NEW_METHODS: &[&str] = &[
     "WorkerEvidence",
     "AppEvidence",
     "RotateKeys",
+    "KeyHandover",
 ];
 /// Messages that Wapo 0.x does not have.
 const NEW_MESSAGES: &[&str] = &[
@@ -35,6 +36,8 @@ const NEW_MESSAGES: &[&str] = &[
     "DomainRemoveArgs",
     "Evidence",
     "InstanceInfo",
+    "KeyHandoverArgs",
+    "KeyHandoverResponse",
     "Quota",
     "RotateKeysArgs",
     "RotateKeysResponse",

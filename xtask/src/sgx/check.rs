@@ -45,10 +45,16 @@ const LIFE_SETTINGS: &[&str] = &[
     "-l",
     "1024..65535",
 ];
+/// A policy as one would be.
+const POLICY: &str = concat!(
+    env!("CARGO_MANIFEST_DIR"),
+    "/../packaging/gramine/key-to-policy.example.toml"
+);
 /// Ways of packaging that are tried.
 const WAYS: &[&[&str]] = &[
     &["--dry-run"],
     &["--dry-run", "--edmm", "--seal", "mrsigner", "--svn", "3"],
+    &["--dry-run", "--key-to-policy", POLICY],
     &[
         "--dry-run",
         "--enclave-size",
@@ -130,7 +136,8 @@ fn settings_are_found(made: &Packaged) -> Result<()> {
     let program = made.program.as_ref().context("the daemon is not built")?;
     let manifest = parse(&fs::read_to_string(made.folder.join("wapod.manifest"))?)?;
     let mut command = daemon(program, &manifest);
-    let output = command.current_dir(made.folder.join("data")).output()?;
+    // What is beside the program there is in the root of the enclave.
+    let output = command.current_dir(&made.folder).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(
         output.status.success() && !said.contains("not known"),

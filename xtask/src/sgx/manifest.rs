@@ -11,7 +11,7 @@ use serde_json::json;
 use toml::Table;
 
 use super::enclave::enclave_threads;
-use super::options::Options;
+use super::options::{Options, policy_name};
 use crate::process;
 
 /// The template.
@@ -76,6 +76,7 @@ pub(super) fn values(options: &Options, mode: Mode, trusted: &[Trusted]) -> Valu
         "enclave_size": options.enclave_size,
         "from_host": options.from_host,
         "config": options.config.is_some(),
+        "policies": Vec::from_iter(options.policies.iter().map(|(option, _)| policy_name(option))),
         "seal_dir": SEAL_DIR,
         "seal_key": seal_key,
         "storage_dir": STORAGE_DIR,

@@ -33,7 +33,7 @@ use crate::reproducible::{self, copy};
 use crate::{process, toolchain};
 use files::Gramine;
 use manifest::{Mode, RUNTIME, SEAL_DIR, STORAGE_DIR, Trusted};
-use options::Options;
+use options::{KEY_POLICIES, Options, policy_name};
 use sigstruct::Sigstruct;
 
 pub(crate) use check::{life, run as check};
@@ -107,6 +107,9 @@ fn package(options: &Options) -> Result<Packaged> {
     if let Some(config) = &options.config {
         copy(config, &folder.join("wapod.toml"))?;
     }
+    for (option, policy) in &options.policies {
+        copy(policy, &folder.join(policy_name(option)))?;
+    }
     let launcher = process::root().join("packaging/gramine/launcher");
     for name in LAUNCHERS {
         copy(&launcher, &folder.join(name))?;
@@ -141,7 +144,8 @@ fn prepare(folder: &Path) -> Result<()> {
     if runtime.exists() {
         fs::remove_dir_all(runtime)?;
     }
-    for name in ["wapod", "wapod.toml", "wapod.manifest.sgx", "wapod.sig"] {
+    let names = ["wapod", "wapod.toml", "wapod.manifest.sgx", "wapod.sig"].map(str::to_owned);
+    for name in names.into_iter().chain(KEY_POLICIES.map(policy_name)) {
         let file = folder.join(name);
         if file.exists() {
             fs::remove_file(file)?;
@@ -190,7 +194,12 @@ fn trusted(options: &Options, folder: &Path) -> Result<Vec<Trusted>> {
         .iter()
         .map(|name| format!("{RUNTIME}/lib/{name}"));
     let config = options.config.iter().map(|_| "wapod.toml".to_owned());
-    let paths = libraries.chain(["wapod".to_owned()]).chain(config);
+    let policies = options
+        .policies
+        .iter()
+        .map(|(option, _)| policy_name(option));
+    let files = config.chain(policies);
+    let paths = libraries.chain(["wapod".to_owned()]).chain(files);
     let trusted = paths.map(|path| {
         let sha256 = files::sha256(&folder.join(&path))?;
         Ok(Trusted { path, sha256 })

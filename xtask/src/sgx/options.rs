@@ -25,11 +25,16 @@ usage: cargo xtask dist --sgx [options] [-- ARGUMENTS OF WAPOD]
   --edmm                  pages are added as they are taken (SGX2)
   --rpc-threads N         switchless calls by N threads of the host, one for each that runs; costs cores [default: none]
   --config FILE           a wapod.toml, measured
+  --key-from-policy FILE  whose key it takes with --key-from, measured
+  --key-to-policy FILE    what may take its key, measured
   --from-host NAME        takes a variable from the host, not measured: RUST_LOG, WAPOD_ADMIN_TOKEN, all_proxy, i2p_proxy
   -o DIR                  [default: target/sgx]";
 
 /// Variables that a host may set when the manifest says so.
 pub(super) const FROM_HOST: &[&str] = &["RUST_LOG", "WAPOD_ADMIN_TOKEN", "all_proxy", "i2p_proxy"];
+
+/// Options that name a policy about the worker's key: what it says has to be measured.
+pub(super) const KEY_POLICIES: [&str; 2] = ["--key-from-policy", "--key-to-policy"];
 
 /// Size of an enclave whose pages are all there from the start.
 const ENCLAVE_SIZE: &str = "4G";
@@ -73,6 +78,8 @@ pub(super) struct Options {
     pub(super) has_edmm: bool,
     pub(super) rpc_threads: usize,
     pub(super) config: Option<PathBuf>,
+    /// Policies about the worker's key: the option, and the file.
+    pub(super) policies: Vec<(&'static str, PathBuf)>,
     pub(super) from_host: Vec<String>,
     pub(super) output: PathBuf,
     /// Arguments of the daemon besides ours.
@@ -102,6 +109,7 @@ impl Options {
             has_edmm: false,
             rpc_threads: 0,
             config: None,
+            policies: Vec::new(),
             from_host: Vec::new(),
             output: process::root().join("target/sgx"),
             arguments: theirs.iter().map(|one| (*one).to_owned()).collect(),
@@ -123,6 +131,10 @@ impl Options {
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<()> {
+        if let Some(option) = KEY_POLICIES.iter().find(|option| **option == name) {
+            self.policies.push((*option, std::path::absolute(value)?));
+            return Ok(());
+        }
         let number = || format!("{name}: `{value}` is no number that is possible");
         match name {
             "--key" => self.key = Some(std::path::absolute(value)?),
@@ -198,9 +210,17 @@ impl Options {
         let ours = ["wapod", "-m", &self.memory, "-c"];
         let mut argv: Vec<String> = ours.map(str::to_owned).into();
         argv.push(self.instances.to_string());
+        for (option, _) in &self.policies {
+            argv.extend([(*option).to_owned(), policy_name(option)]);
+        }
         argv.extend(self.arguments.iter().cloned());
         argv
     }
+}
+
+/// The file of a policy, in the folder and inside the enclave.
+pub(super) fn policy_name(option: &str) -> String {
+    format!("{}.toml", option.trim_start_matches('-'))
 }
 
 /// Reads a size as Gramine writes it: a number, with K, M or G behind it.
@@ -259,6 +279,12 @@ mod tests {
         assert_eq!(
             argv,
             ["wapod", "-m", "128M", "-c", "29", "--user-port", "80"]
+        );
+        let policy = Options::parse(&["--key-to-policy", "p"]).expect("options");
+        assert!(
+            policy
+                .argv()
+                .ends_with(&["--key-to-policy", "key-to-policy.toml"].map(str::to_owned))
         );
         let edmm = Options::parse(&["--edmm"]).expect("options");
         assert_eq!((edmm.enclave_size.as_str(), edmm.instances), ("1024G", 128));

@@ -10,7 +10,7 @@ use super::enclave::enclave_threads;
 use super::files::LIBRARIES;
 use super::keys;
 use super::manifest::{Mode, RUNTIME, STORAGE_DIR, arenas};
-use super::options::{FROM_HOST, size};
+use super::options::{FROM_HOST, KEY_POLICIES, size};
 
 /// A rule: what is wrong, if anything.
 type Rule = fn(&Table) -> Option<String>;
@@ -18,7 +18,7 @@ type Rule = fn(&Table) -> Option<String>;
 /// Everything that is wrong with a manifest.
 pub(super) fn check(manifest: &Table, mode: Mode) -> Vec<String> {
     let mut problems = keys::check(manifest);
-    let rules: [Rule; 10] = [
+    let rules: [Rule; 11] = [
         program,
         environment,
         from_host,
@@ -28,6 +28,7 @@ pub(super) fn check(manifest: &Table, mode: Mode) -> Vec<String> {
         storage_is_last,
         folders_are_apart,
         trusted_files,
+        key_policies,
         switches,
     ];
     // What only a key of the processor makes possible.
@@ -220,6 +221,35 @@ fn trusted_files(manifest: &Table) -> Option<String> {
     ))
 }
 
+/// Who may have the worker's key must not be for the host to say.
+fn key_policies(manifest: &Table) -> Option<String> {
+    let trusted = elements(manifest, "sgx.trusted_files");
+    let mounts = elements(manifest, "fs.mounts");
+    let is_measured = |file: &str| {
+        let path = format!("/{}", file.trim_start_matches('/'));
+        let mut mounts = mounts.iter();
+        let mount = mounts.find(|mount| of(mount, "path") == path);
+        mount.is_some_and(|mount| {
+            trusted
+                .iter()
+                .any(|file| of(file, "uri") == of(mount, "uri"))
+        })
+    };
+    let words = argv(manifest).collect::<Vec<_>>();
+    for (index, word) in words.iter().enumerate() {
+        let (option, value) = match word.split_once('=') {
+            Some((option, value)) => (option, Some(value)),
+            None => (*word, words.get(index + 1).copied()),
+        };
+        if KEY_POLICIES.contains(&option) && !value.is_some_and(is_measured) {
+            return Some(format!(
+                "loader.argv: {option} names a file that is not measured: give it to `dist --sgx`, before the two dashes"
+            ));
+        }
+    }
+    None
+}
+
 fn allowed_files(manifest: &Table) -> Option<String> {
     let allowed = elements(manifest, "sgx.allowed_files");
     let storage = format!("file:{STORAGE_DIR}/");
@@ -245,7 +275,7 @@ fn switches(manifest: &Table) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::super::manifest::{Trusted, parse, render, values};
-    use super::super::options::Options;
+    use super::super::options::{Options, policy_name};
     use super::*;
 
     fn rendered(line: &[&str], mode: Mode) -> String {
@@ -254,6 +284,12 @@ mod tests {
             .iter()
             .map(|name| format!("{RUNTIME}/lib/{name}"))
             .chain(["wapod".to_owned()])
+            .chain(
+                options
+                    .policies
+                    .iter()
+                    .map(|(option, _)| policy_name(option)),
+            )
             .map(|path| Trusted {
                 path,
                 sha256: Some("ab".repeat(32)),
@@ -269,6 +305,7 @@ mod tests {
             &["--edmm", "--workers", "16"],
             &["--seal", "mrsigner", "--svn", "7", "--enclave-size", "8G"],
             &["--rpc-threads", "8", "--from-host", "RUST_LOG"],
+            &["--key-to-policy", "p", "--key-from-policy", "q"],
             &["--", "--base-domain", "a\"b\\c'd<e>&.example"],
         ] {
             for (mode, _) in Mode::ALL {
@@ -282,6 +319,19 @@ mod tests {
         let manifest = parse(&text).expect("TOML");
         let argv = elements(&manifest, "loader.argv");
         assert_eq!(argv[6].as_str(), Some("a\"b\\c'd<e>&.example"));
+    }
+
+    #[test]
+    fn a_policy_for_the_workers_key_that_the_host_can_change_is_refused() {
+        for argument in ["--key-to-policy=/data/storage_files/p", "--key-from-policy"] {
+            let line = ["--", argument, "/data/storage_files/p"];
+            let manifest = parse(&rendered(&line, Mode::Sgx)).expect("TOML");
+            let problems = check(&manifest, Mode::Sgx).join("; ");
+            assert!(
+                problems.contains("names a file that is not measured"),
+                "{problems}"
+            );
+        }
     }
 
     /// What a slip in the template would look like, and a part of what is said of it.

@@ -112,6 +112,9 @@ macro_rules! for_each_operation_method {
             /// and signatures of answers. The old one is in no new
             /// evidence.
             RotateKeys: rotate_keys(RotateKeysArgs) -> RotateKeysResponse, post, call;
+            /// Hands the worker's key to another worker, whose evidence this one's policy
+            /// accepts, encrypted to it. Without a request, gives the nonce for one.
+            KeyHandover: key_handover(KeyHandoverArgs) -> KeyHandoverResponse, post, call;
         }
     };
 }

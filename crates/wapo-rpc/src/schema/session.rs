@@ -92,6 +92,20 @@ macro_rules! session_messages {
                 /// Version of the new one.
                 key_version: u32 = 1,
             }
+            /// Asks for the worker's key.
+            KeyHandoverArgs {
+                /// SCALE `KeyRequest`, content type 124 inside its quote; empty to be given
+                /// a nonce.
+                request: bytes = 1,
+            }
+            /// The worker's key, or a nonce.
+            KeyHandoverResponse {
+                /// 32 bytes that the claims of a request have to carry, for two minutes
+                /// and until a newer one was given; empty with a handover.
+                nonce: bytes = 1,
+                /// SCALE `KeyHandover`; empty with a nonce.
+                handover: bytes = 2,
+            }
         }
     };
 }

@@ -15,6 +15,7 @@ use rustls::crypto::ring::sign::any_supported_type;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use wapo_sni::ServerName;
+use zeroize::Zeroizing;
 
 use crate::edge::{Certificates, ChallengeGuard};
 use crate::limits::ACME_ORDER_TIMEOUT;
@@ -30,7 +31,7 @@ const ACCOUNT_GONE: &str = "urn:ietf:params:acme:error:accountDoesNotExist";
 /// A certificate that was issued.
 pub(super) struct Issued {
     /// Chain and key.
-    pub(super) pem: String,
+    pub(super) pem: Zeroizing<String>,
     pub(super) certificate: CertifiedKey,
 }
 
@@ -127,12 +128,12 @@ pub(super) async fn issue(
     let request = params.serialize_request(&key).map_err(no_request)?;
     order.finalize_csr(request.der()).await?;
     let chain = order.poll_certificate(&retries).await?;
-    let key = key.serialize_pem();
+    let key = Zeroizing::new(key.serialize_pem());
     let certificate = identity(chain.as_bytes(), key.as_bytes()).map_err(|error| Failure {
         text: format!("the server's answer cannot be used: {error}"),
         kind: FailureKind::Server,
     })?;
-    let pem = format!("{}\n{key}", chain.trim_end());
+    let pem = Zeroizing::new([chain.trim_end(), "\n", &key].concat());
     Ok(Issued { pem, certificate })
 }
 

@@ -3,6 +3,8 @@
 //! Turns arguments into what the worker understands, and its answers into
 //! messages. Who may call was settled before (`auth`).
 
+mod trust;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -15,15 +17,16 @@ use wapo_rpc::message::{
     Address, Addresses, AppEvidenceArgs, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse,
     AppSettings, AppSettingsResponse, AppSettingsSetArgs, AppUsage, AppVisitArgs, AppVisitResponse,
     Blob, Boolean, Budget, DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty,
-    Evidence, InitArgs, InitResponse, InstanceInfo, Number, ResizeArgs, RotateKeysArgs,
-    RotateKeysResponse, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs,
-    SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
-    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, UsageExportArgs, UsageExportResponse,
-    WorkerEvidenceArgs, WorkerInfo,
+    Evidence, InitArgs, InitResponse, InstanceInfo, KeyHandoverArgs, KeyHandoverResponse, Number,
+    ResizeArgs, RotateKeysArgs, RotateKeysResponse, SecretRemoveArgs, SecretSetArgs,
+    SetBenchAppArgs, SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs,
+    SignRegisterInfoResponse, SignWorkerDescriptionArgs, SignWorkerDescriptionResponse,
+    UsageExportArgs, UsageExportResponse, WorkerEvidenceArgs, WorkerInfo,
 };
 use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
 };
+use zeroize::Zeroizing;
 
 use super::all_budgets::{AllBudgets, Row};
 use super::body::Body;
@@ -33,7 +36,6 @@ use super::evidence;
 use super::gateway::visit;
 use super::quotas;
 use super::user::{encrypted_query, query};
-use crate::attestation::Asker;
 use crate::blobs::{BlobError, BlobName};
 use crate::error::AppError;
 use crate::limits::SETTLE_MAX;
@@ -329,7 +331,7 @@ impl Operator {
     async fn secret_set(&self, args: SecretSetArgs) -> Result<Empty, Fault> {
         let address = AppAddress::from_bytes(&args.address)?;
         self.worker
-            .set_secret(address, args.name, args.value)
+            .set_secret(address, args.name, Zeroizing::new(args.value))
             .await?;
         Ok(Empty {})
     }
@@ -352,23 +354,12 @@ impl Operator {
             ..
         } = args;
         let has_certificate = !(certificate.is_empty() && key.is_empty());
-        let pem = has_certificate.then_some(PemIdentity { certificate, key });
+        let pem = has_certificate.then_some(PemIdentity {
+            certificate,
+            key: Zeroizing::new(key),
+        });
         self.worker.add_domain(address, &domain, pem).await?;
         Ok(Empty {})
-    }
-
-    async fn rotate_keys(&self, args: RotateKeysArgs) -> Result<RotateKeysResponse, Fault> {
-        let app = address_or_none(&args.address)?;
-        let key_version = self.worker.rotate_keys(app).await?;
-        Ok(RotateKeysResponse { key_version })
-    }
-
-    async fn worker_evidence(&self, args: WorkerEvidenceArgs) -> Result<Evidence, Fault> {
-        Ok(evidence::worker(&self.worker, args, Asker::Worker).await?)
-    }
-
-    async fn app_evidence(&self, args: AppEvidenceArgs) -> Result<Evidence, Fault> {
-        Ok(evidence::app(&self.worker, args, Asker::Worker).await?)
     }
 
     async fn domain_remove(&self, args: DomainRemoveArgs) -> Result<Boolean, Fault> {

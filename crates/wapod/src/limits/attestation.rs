@@ -86,6 +86,18 @@ pub const COLLATERAL_RENEWAL: Duration = Duration::from_secs(24 * 60 * 60);
 /// 40 bytes each in one record that is written at a change.
 pub const KEY_VERSIONS_MAX: usize = 10_000;
 
+/// How long a nonce for a request of the worker's key counts.
+///
+/// Until then the other worker has made its quote and, where it has none yet, fetched
+/// collateral for it.
+pub const HANDOVER_NONCE_LIFE: Duration = Duration::from_secs(120);
+
+/// How long a request for another worker's key counts.
+///
+/// By the clocks of two machines, which may differ by some minutes; what makes it new is
+/// the nonce.
+pub const HANDOVER_REQUEST_LIFE: Duration = Duration::from_secs(10 * 60);
+
 /// Pause after collateral could not be fetched.
 pub const COLLATERAL_RETRY_PAUSE: Duration = Duration::from_secs(10 * 60);
 

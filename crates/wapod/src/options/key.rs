@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 use wapod::Config;
 use wapod::config::{KeySecret, Passphrase};
 
+use super::handover::Handover;
 use super::settings::Picker;
 use super::small_file::read_private;
 
-const KEY: &str = "The worker's key";
+pub(super) const KEY: &str = "The worker's key";
 
 /// Bytes of the file of a passphrase. A line break may be at its end.
 const FILE_BYTES_MAX: u64 = 8192;
@@ -32,6 +33,9 @@ pub(crate) struct Key {
     /// the client of a key service. Not in an enclave.
     #[arg(long, value_name = "COMMAND", help_heading = KEY)]
     pub(super) key_command: Option<String>,
+
+    #[command(flatten)]
+    pub(super) handover: Handover,
 
     /// The passphrase itself, from the environment.
     #[arg(skip)]
@@ -115,7 +119,7 @@ pub(super) fn settings(
 fn read(path: &Path) -> Result<Passphrase, String> {
     let shown = path.display();
     let failed = |error| format!("cannot read the passphrase from {shown}: {error}");
-    let text = read_private(path, FILE_BYTES_MAX).map_err(failed)?;
-    let passphrase = Passphrase::new(text.into_bytes());
+    let mut text = read_private(path, FILE_BYTES_MAX).map_err(failed)?;
+    let passphrase = Passphrase::new(std::mem::take(&mut *text).into_bytes());
     passphrase.map_err(|error| format!("the passphrase in {shown} is none: {error}"))
 }

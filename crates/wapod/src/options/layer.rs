@@ -371,6 +371,15 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("key-command", |layer, text| {
         set(&mut layer.key.key_command, text)
     }),
+    ("key-from", |layer, text| {
+        set(&mut layer.key.handover.key_from, text)
+    }),
+    ("key-from-policy", |layer, text| {
+        set(&mut layer.key.handover.key_from_policy, text)
+    }),
+    ("key-to-policy", |layer, text| {
+        set(&mut layer.key.handover.key_to_policy, text)
+    }),
     ("admin-tls", |layer, text| {
         set(&mut layer.tls.admin_tls, text)
     }),

@@ -14,6 +14,7 @@ use wapod::{
 use super::acme;
 use super::attestation;
 use super::egress::{self, ProxyVariables};
+use super::handover;
 use super::key;
 use super::layer::Layer;
 use super::small_file::read_small;
@@ -223,6 +224,7 @@ pub(super) fn resolve(
     tls::files(&mut picker, &mut config)?;
     acme::settings(&mut picker, &mut config)?;
     key::settings(&mut picker, &mut config, enclave_bytes.is_some())?;
+    handover::settings(&mut picker, &mut config)?;
 
     // What the server would refuse as well, so that `--check-config` finds it.
     config.check_admin().map_err(|error| error.to_string())?;
@@ -473,7 +475,7 @@ fn token(
     let token = match given {
         None => return Ok(None),
         // Wapo 0.x took an empty token for none.
-        Some((Given::Itself(AdminToken(text)), _)) if text.is_empty() => return Ok(None),
+        Some((Given::Itself(token), _)) if token.0.is_empty() => return Ok(None),
         Some((Given::Itself(token), source)) => {
             picker.show("admin-token", &"(hidden)", source);
             token

@@ -11,6 +11,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use wapod::system;
+use zeroize::Zeroizing;
 
 /// Time for whatever is at the other end of a pipe.
 const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -18,12 +19,13 @@ const PIPE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes for which there is room from the start. Secrets have no more.
 const CAPACITY_BYTES: usize = 16 * 1024;
 
-/// Reads a file of at most so many bytes.
+/// Reads a file of at most so many bytes. It may be a secret, and is wiped when it is
+/// dropped.
 ///
 /// # Errors
 ///
 /// As the system says; also when it is larger, no text, or does not end in time.
-pub(super) fn read_small(path: &Path, bytes_max: u64) -> io::Result<String> {
+pub(super) fn read_small(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<String>> {
     read_if(path, bytes_max, |_| Ok(()))
 }
 
@@ -32,7 +34,7 @@ pub(super) fn read_small(path: &Path, bytes_max: u64) -> io::Result<String> {
 /// # Errors
 ///
 /// As [`read_small`], and [`io::ErrorKind::PermissionDenied`] where others can read it.
-pub(super) fn read_private(path: &Path, bytes_max: u64) -> io::Result<String> {
+pub(super) fn read_private(path: &Path, bytes_max: u64) -> io::Result<Zeroizing<String>> {
     read_if(path, bytes_max, |metadata| {
         let mode = metadata.permissions().mode();
         match metadata.is_file() && mode & system::MODE_OF_OTHERS != 0 {
@@ -51,7 +53,7 @@ fn read_if(
     path: &Path,
     bytes_max: u64,
     check: fn(&Metadata) -> io::Result<()>,
-) -> io::Result<String> {
+) -> io::Result<Zeroizing<String>> {
     let (send, outcome) = channel();
     let opened = path.to_owned();
     // Opening a pipe waits as well. If it never ends, neither does the thread,
@@ -66,11 +68,15 @@ fn read_if(
     })
 }
 
-fn read(path: &Path, bytes_max: u64, check: fn(&Metadata) -> io::Result<()>) -> io::Result<String> {
+fn read(
+    path: &Path,
+    bytes_max: u64,
+    check: fn(&Metadata) -> io::Result<()>,
+) -> io::Result<Zeroizing<String>> {
     let file = File::open(path)?;
     check(&file.metadata()?)?;
     // Mostly of its final size: no piece of a secret is left behind when it grows.
-    let mut text = String::with_capacity(CAPACITY_BYTES);
+    let mut text = Zeroizing::new(String::with_capacity(CAPACITY_BYTES));
     let bytes = file.take(bytes_max + 1).read_to_string(&mut text)?;
     if bytes as u64 > bytes_max {
         let text = format!("it has more than {bytes_max} bytes, so it is something else");
@@ -88,7 +94,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("file");
         std::fs::write(&path, "12345678").expect("written");
-        assert_eq!(read_small(&path, 8).expect("fits"), "12345678");
+        assert_eq!(*read_small(&path, 8).expect("fits"), "12345678");
         assert!(read_small(&path, 7).is_err());
         assert!(read_small(Path::new("/dev/zero"), 1 << 20).is_err());
         assert!(read_small(folder.path(), 8).is_err());

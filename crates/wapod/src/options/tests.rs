@@ -278,7 +278,7 @@ fn a_token_comes_from_the_nearest_source() {
     let variables = [("WAPOD_ADMIN_TOKEN", "from-the-environment")];
     let token = |line: &str, variables: &[_]| {
         let settings = settings(line, variables, "").expect("valid");
-        settings.config.admin_token.map(|token| token.0)
+        settings.config.admin_token.map(|token| token.0.clone())
     };
     let file = format!("--admin-token-file {path}");
     assert_eq!(token(&file, &variables).as_deref(), Some("from-the-file"));

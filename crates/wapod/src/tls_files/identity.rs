@@ -11,6 +11,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{CertificateError, Error, InconsistentKeys, RootCertStore};
+use zeroize::Zeroizing;
 
 use crate::limits::TLS_CHAIN_MAX;
 
@@ -57,7 +58,7 @@ pub(crate) fn identity(chain: &[u8], key: &[u8]) -> Result<CertifiedKey, Unusabl
         return bad(format!("its first certificate cannot be read: {error}"));
     }
     let signer = match PrivateKeyDer::from_pem_slice(key) {
-        Ok(key) => any_supported_type(&key)
+        Ok(key) => any_supported_type(&Zeroizing::new(key))
             .map_err(|_| "a key of a kind that is not supported: RSA from 2048 bits, ECDSA of P-256 or P-384, and Ed25519 are".to_owned()),
         Err(_) if contains(key, b"ENCRYPTED") => Err(
             "the key is encrypted, and nobody is here to type a password: decrypt it with `openssl pkey -in FILE -out NEW`".to_owned(),

@@ -5,7 +5,6 @@
 //! while anything is awaited. Instances come and go in `instances`; what people
 //! may do with an app is in `lifecycle`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -28,6 +27,7 @@ use super::latency::Latency;
 use super::lease::{Channel, WaitingRoom};
 use super::ledger::Ledger;
 use super::ready::Offers;
+use super::secrets::Secrets;
 use crate::edge::Edge;
 use crate::embedder::AppEmbedder;
 use crate::limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_PER_SECOND};
@@ -59,7 +59,7 @@ pub(crate) struct App {
     /// Code that is ready to start; loaded when it is needed first.
     pub(super) program: tokio::sync::Mutex<Option<Program>>,
     /// Environment that is no part of the manifest.
-    pub(super) secrets: Mutex<BTreeMap<String, String>>,
+    pub(super) secrets: Mutex<Secrets>,
     /// One growth of the app at a time. What takes instances away does not wait
     /// for it.
     pub(super) changing: tokio::sync::Mutex<()>,
@@ -241,7 +241,7 @@ impl App {
         embedder: Arc<AppEmbedder>,
         quotas: AppQuotas,
         ledger: Arc<Ledger>,
-        secrets: BTreeMap<String, String>,
+        secrets: Secrets,
     ) -> Self {
         Self {
             address: record.address(),
@@ -341,7 +341,7 @@ impl App {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn secrets(&self) -> MutexGuard<'_, BTreeMap<String, String>> {
+    pub(super) fn secrets(&self) -> MutexGuard<'_, Secrets> {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

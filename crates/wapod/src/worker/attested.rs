@@ -15,6 +15,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::sign::CertifiedKey;
 use time::OffsetDateTime;
 use wapo_rpc::statement::CERTIFICATE_EXTENSION_OID;
+use zeroize::Zeroizing;
 
 use super::Worker;
 use super::app::App;
@@ -56,7 +57,8 @@ impl Attester {
         evidence.worker.collateral = None;
         let library = |error: rcgen::Error| CertificateError::Library(error.to_string());
         let der = PrivatePkcs8KeyDer::from(key.secret_der().to_vec());
-        let pair = KeyPair::from_pkcs8_der_and_sign_algo(&der, &rcgen::PKCS_ECDSA_P256_SHA256);
+        let der = Zeroizing::new(PrivateKeyDer::from(der));
+        let pair = KeyPair::from_der_and_sign_algo(&der, &rcgen::PKCS_ECDSA_P256_SHA256);
         let pair = pair.map_err(library)?;
         let mut params = CertificateParams::new(names).map_err(library)?;
         params.distinguished_name = DistinguishedName::new();
@@ -70,7 +72,7 @@ impl Attester {
             CustomExtension::from_oid_content(&CERTIFICATE_EXTENSION_OID, evidence.encode());
         params.custom_extensions.push(extension);
         let certificate = params.self_signed(&pair).map_err(library)?;
-        let signer = any_ecdsa_type(&PrivateKeyDer::from(der));
+        let signer = any_ecdsa_type(&der);
         let signer = signer.map_err(|error| CertificateError::Library(error.to_string()))?;
         self.count(About::Certificate);
         let chain = vec![certificate.der().clone()];

@@ -32,6 +32,9 @@ use crate::identity::Identity;
 use crate::limits::{EVIDENCE_LIFE, EVIDENCE_RENEWAL, QUOTE_RETRY_PAUSE};
 use crate::store::KeyVersions;
 
+/// Name and version of this software in claims.
+pub(super) const SOFTWARE: &str = concat!("wapod ", env!("CARGO_PKG_VERSION"));
+
 /// Why there is no evidence. The texts are for remote clients.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum EvidenceError {
@@ -269,7 +272,7 @@ impl Attester {
             query_pubkey: identity.query_key(key_version).public,
             answer_pubkey: Bounded::new(identity.answer_key(key_version).public_der())?,
             session: self.session.id(),
-            software: Bounded::new(concat!("wapod ", env!("CARGO_PKG_VERSION")).to_owned())?,
+            software: Bounded::new(SOFTWARE.to_owned())?,
             host_controlled: Bounded::new(names.collect::<Result<_, _>>()?)?,
             key_version,
             issued_at: now,

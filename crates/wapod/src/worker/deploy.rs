@@ -6,7 +6,6 @@
 //! app keeps name, root and requests until then, and one transaction exchanges
 //! the two. Called by `api` and by embedding programs through `server`.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -20,6 +19,7 @@ use super::instances::{Start, drain, stop_now};
 use super::ledger::Ledger;
 use super::lifecycle::{change, in_background};
 use super::ready::{Expected, NotReady};
+use super::secrets::Secrets;
 use super::usage::departed;
 use super::{EgressTexts, Family, Worker, unix_ms};
 use crate::error::AppError;
@@ -236,7 +236,7 @@ impl Worker {
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
-        let app = self.assemble(record, family, ledger, BTreeMap::new());
+        let app = self.assemble(record, family, ledger, Secrets::new());
         // What is not registered is not counted any more. One deployment at a time
         // comes here.
         let of_all = app.quotas.live.check_of_all(QuotaKind::Storage);
@@ -256,7 +256,7 @@ impl Worker {
         record: AppRecord,
         family: Family,
         ledger: Ledger,
-        secrets: BTreeMap<String, String>,
+        secrets: Secrets,
     ) -> Arc<App> {
         let ledger = Arc::new(ledger);
         let gas_before = ledger.totals().gas;

@@ -15,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use wapo_crypto::sealed::{self, Label, Purpose};
 use wapo_rpc::AppAddress;
 use wapo_sni::{Pattern, ServerName};
+use zeroize::Zeroizing;
 
 use super::Worker;
 use super::app::App;
@@ -28,10 +29,10 @@ use crate::tls_files::identity;
 /// Domains of an app with what the store has of each.
 pub(super) type Domains = BTreeMap<String, DomainRecord>;
 
-/// A certificate and its key as PEM texts.
+/// A certificate and its key as PEM texts. The key is wiped when it is dropped.
 pub(crate) struct PemIdentity {
     pub(crate) certificate: String,
-    pub(crate) key: String,
+    pub(crate) key: Zeroizing<String>,
 }
 
 /// Puts what the store has in order.
@@ -253,7 +254,13 @@ impl Worker {
 
     fn seal_identity(&self, app: &App, name: &str, pem: &PemIdentity) -> Result<Vec<u8>, AppError> {
         let PemIdentity { certificate, key } = pem;
-        self.seal(app, name, format!("{certificate}\n{key}").as_bytes())
+        // Of its final size, so that no piece is left behind when it grows.
+        let bytes = certificate.len() + 1 + key.len();
+        let mut pem = Zeroizing::new(Vec::with_capacity(bytes));
+        pem.extend_from_slice(certificate.as_bytes());
+        pem.push(b'\n');
+        pem.extend_from_slice(key.as_bytes());
+        self.seal(app, name, &pem)
     }
 
     fn seal(&self, app: &App, name: &str, pem: &[u8]) -> Result<Vec<u8>, AppError> {
@@ -262,7 +269,7 @@ impl Worker {
         sealed.map_err(|_| AppError::Refused("the certificate is too long".to_owned()))
     }
 
-    fn open_pem(&self, app: &App, name: &str, sealed: &[u8]) -> Option<Vec<u8>> {
+    fn open_pem(&self, app: &App, name: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         sealed::open(self.identity.key(), label(&app.address, name), sealed).ok()
     }
 

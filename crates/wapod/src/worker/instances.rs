@@ -22,6 +22,7 @@ use crate::blobs::{BlobError, BlobName};
 use crate::config::Module;
 use crate::error::{AppError, WorkerError};
 use crate::limits::{CODE_BYTES_MAX, DRAIN_LOOK_INTERVAL, ON_DEMAND_LINGER, SLOT_WAIT, STOP_WAIT};
+use zeroize::Zeroizing;
 
 /// A start of an instance.
 #[derive(Clone, Copy, Debug)]
@@ -217,9 +218,12 @@ impl Worker {
         args.extend(app.manifest.args.iter().cloned());
         // A secret has the last word: of two equal names a guest reads the first.
         let mut env = app.manifest.env_vars.clone();
-        let secrets = app.secrets().clone();
+        let secrets = app.secrets();
         env.retain(|(name, _)| !secrets.contains_key(name));
-        env.extend(secrets);
+        let shown =
+            |(name, value): (&String, &Zeroizing<String>)| (name.clone(), value.to_string());
+        env.extend(secrets.iter().map(shown));
+        drop(secrets);
         let for_requests = self.limits.on_demand_time * 2;
         let time_max = match kind {
             Kind::Standing => settings.time_max(),

@@ -13,7 +13,7 @@ use crate::store::Change;
 
 impl Worker {
     /// Raises the version of an app's key, or of the worker's keys for private queries and
-    /// signatures of answers, which nothing uses yet, and says what it is.
+    /// signatures of answers, and says what it is.
     ///
     /// # Errors
     ///

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use wapo_crypto::sealed::{self, Label, Purpose};
 use wapo_rpc::AppAddress;
+use zeroize::Zeroizing;
 
 use super::Worker;
 use super::app::App;
@@ -15,6 +16,9 @@ use super::lifecycle::already_deployed;
 use crate::error::AppError;
 use crate::limits::{SECRET_BYTES_MAX, SECRET_NAME_BYTES_MAX, SECRETS_MAX};
 use crate::store::Change;
+
+/// Secrets of an app by name. Wiped when they are dropped.
+pub(super) type Secrets = BTreeMap<String, Zeroizing<String>>;
 
 impl Worker {
     /// Sets a secret. Instances see it when they start the next time.
@@ -27,11 +31,11 @@ impl Worker {
         &self,
         address: AppAddress,
         name: String,
-        value: Vec<u8>,
+        value: Zeroizing<Vec<u8>>,
     ) -> Result<(), AppError> {
         let app = self.app(&address).ok_or(AppError::NotFound(address))?;
         check_name(&name)?;
-        let text = String::from_utf8(value).map_err(|_| AppError::BadSecret("it is not UTF-8"))?;
+        let text = text_of(&value).ok_or(AppError::BadSecret("it is not UTF-8"))?;
         if text.len() > SECRET_BYTES_MAX || text.contains('\0') {
             return Err(AppError::BadSecret("it is too long or has a zero byte"));
         }
@@ -116,17 +120,23 @@ impl Worker {
         &self,
         address: &AppAddress,
         sealed: Vec<(String, Vec<u8>)>,
-    ) -> BTreeMap<String, String> {
-        let mut opened = BTreeMap::new();
+    ) -> Secrets {
+        let mut opened = Secrets::new();
         for (name, content) in sealed {
             let value = sealed::open(self.identity.key(), label(address, &name), &content);
-            match value.map(String::from_utf8) {
-                Ok(Ok(value)) => drop(opened.insert(name, value)),
+            match value.map(|value| text_of(&value)) {
+                Ok(Some(value)) => drop(opened.insert(name, value)),
                 _ => tracing::error!(app = %address, name, "a secret cannot be opened"),
             }
         }
         opened
     }
+}
+
+/// The text of a secret; `None` for what is none.
+fn text_of(bytes: &[u8]) -> Option<Zeroizing<String>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    Some(Zeroizing::new(text.to_owned()))
 }
 
 fn label<'a>(address: &'a AppAddress, name: &'a str) -> Label<'a> {

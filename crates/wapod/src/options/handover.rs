@@ -1,0 +1,74 @@
+//! Whose key a worker takes, and who may take its own, as the operator says it.
+//!
+//! Part of a [`Layer`](super::Layer), resolved by `settings`. Policies are files: in an
+//! enclave, ones that are measured.
+
+use std::path::{Path, PathBuf};
+
+use wapod::Config;
+use wapod::config::{HandoverPolicy, KeySource};
+
+use super::key::KEY;
+use super::settings::Picker;
+use super::small_file::read_small;
+
+/// Bytes of a policy. A thousand programs have less.
+const POLICY_BYTES_MAX: u64 = 1 << 20;
+
+/// What one source says.
+#[derive(clap::Args, Clone, Default, Debug)]
+pub(crate) struct Handover {
+    /// When there is no key yet, take that of another worker, after each has verified the
+    /// other: URL of its operator's interface, which is shown this worker's admin token.
+    #[arg(long, value_name = "URL", help_heading = KEY)]
+    pub(super) key_from: Option<String>,
+
+    /// What the worker of --key-from has to be: a policy as `wapo verify` has it, in TOML,
+    /// that names programs.
+    #[arg(long, value_name = "FILE", help_heading = KEY)]
+    pub(super) key_from_policy: Option<PathBuf>,
+
+    /// What another worker has to be that may take this one's key: a policy as well
+    /// [default: nobody may].
+    #[arg(long, value_name = "FILE", help_heading = KEY)]
+    pub(super) key_to_policy: Option<PathBuf>,
+}
+
+/// Takes the settings. Reads the policies.
+///
+/// # Errors
+///
+/// A text of one line.
+pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+    let from = picker.find(|layer| layer.key.handover.key_from.clone());
+    let from_policy = picker.find(|layer| layer.key.handover.key_from_policy.clone());
+    let to_policy = picker.find(|layer| layer.key.handover.key_to_policy.clone());
+    let mut policy = |name: &'static str, found: Option<(PathBuf, String)>| {
+        let Some((path, source)) = found else {
+            return Ok(None);
+        };
+        picker.show(name, &path.display(), source);
+        read(name, &path).map(Some)
+    };
+    let from_policy = policy("key-from-policy", from_policy)?;
+    config.handover.to = policy("key-to-policy", to_policy)?;
+    config.handover.from = match (from, from_policy) {
+        (Some((url, source)), Some(policy)) => {
+            picker.show("key-from", &url, source);
+            Some(KeySource { url, policy })
+        }
+        (Some(_), None) => {
+            return Err(
+                "key-from: whose key may be taken is not said: name a key-from-policy".to_owned(),
+            );
+        }
+        (None, _) => None,
+    };
+    Ok(())
+}
+
+fn read(name: &str, path: &Path) -> Result<HandoverPolicy, String> {
+    let failed = |error: &dyn std::fmt::Display| format!("{name}: {}: {error}", path.display());
+    let text = read_small(path, POLICY_BYTES_MAX).map_err(|error| failed(&error))?;
+    HandoverPolicy::parse(&text).map_err(|error| failed(&error))
+}

@@ -1,0 +1,213 @@
+//! The worker's key goes to another worker: the side that has it.
+//!
+//! Only to what the policy names that the worker was started with, for a request with a
+//! quote over a nonce that was given for it a moment ago, and encrypted to the key in that
+//! quote, so the operator between the two learns nothing. Every refusal is logged. The side
+//! that asks is in `receive`; what is encrypted, in `parcel`. Called by `api`.
+
+mod parcel;
+mod receive;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parity_scale_codec::Encode as _;
+use tokio::time::Instant;
+use wapo_crypto::handover;
+use wapo_rpc::statement::{self, Bounded, KeyHandover, KeyRequest, KeyRequestClaims};
+use wapo_verify::handover::{VerifiedRequest, verify};
+use wapo_verify::{Context, Roots, Verdict};
+
+use super::{Worker, unix_s};
+use crate::attestation::Asker;
+use crate::config::HandoverPolicy;
+use crate::error::AppError;
+use crate::limits::HANDOVER_NONCE_LIFE;
+
+pub(crate) use receive::{Received, receive};
+
+/// What is known of handovers.
+pub(super) struct Handovers {
+    /// To whom the key may go; `None` for nobody. Fixed when the worker starts.
+    policy: Option<HandoverPolicy>,
+    /// The nonce that was given last, until it is used.
+    given: Mutex<Option<([u8; 32], Instant)>>,
+    /// One request at a time: each costs signatures and a quote.
+    turn: tokio::sync::Mutex<()>,
+}
+
+impl Handovers {
+    pub(super) fn new(policy: Option<HandoverPolicy>) -> Self {
+        Self {
+            policy,
+            given: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        }
+    }
+
+    fn policy(&self) -> Result<&HandoverPolicy, String> {
+        self.policy.as_ref().ok_or_else(|| {
+            "this worker hands its key to nobody: it was started without key-to-policy".to_owned()
+        })
+    }
+
+    fn give(&self, nonce: [u8; 32], now: Instant) {
+        *self.given() = Some((nonce, now));
+    }
+
+    /// Uses up a nonce.
+    fn take(&self, nonce: &[u8; 32], now: Instant) -> Result<(), String> {
+        let mut given = self.given();
+        match *given {
+            Some((last, at)) if last == *nonce => {
+                *given = None;
+                match now.saturating_duration_since(at) <= HANDOVER_NONCE_LIFE {
+                    true => Ok(()),
+                    false => Err(format!(
+                        "the nonce of the request is older than {} seconds: ask for another one",
+                        HANDOVER_NONCE_LIFE.as_secs()
+                    )),
+                }
+            }
+            _ => Err(
+                "the nonce of the request was not given last, or has been used: ask for another one"
+                    .to_owned(),
+            ),
+        }
+    }
+
+    fn given(&self) -> MutexGuard<'_, Option<([u8; 32], Instant)>> {
+        // Every change is a single assignment.
+        self.given.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Worker {
+    /// Gives a nonce for a request. It takes the place of the one before.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Refused`] when the key goes to nobody.
+    pub(crate) fn handover_nonce(&self) -> Result<[u8; 32], AppError> {
+        self.handovers.policy().map_err(refused)?;
+        let nonce = rand::random();
+        self.handovers.give(nonce, Instant::now());
+        Ok(nonce)
+    }
+
+    /// Hands the key to the worker that a request is of, and gives the encoded answer.
+    ///
+    /// # Errors
+    ///
+    /// [`AppError::Refused`] with each check that failed. The log has it as well.
+    ///
+    /// # Cancel safety
+    ///
+    /// The nonce of the request is used up.
+    pub(crate) async fn hand_over(&self, request: &[u8]) -> Result<Vec<u8>, AppError> {
+        let _turn = self.handovers.turn.lock().await;
+        self.answer(request).await.map_err(refused)
+    }
+
+    async fn answer(&self, request: &[u8]) -> Result<Vec<u8>, String> {
+        let policy = self.handovers.policy()?.clone();
+        let unreadable = |error| format!("the request cannot be read: {error}");
+        let request: KeyRequest = statement::decode(request).map_err(unreadable)?;
+        let claims = request.request_claims().map_err(unreadable)?;
+        self.handovers.take(&claims.nonce, Instant::now())?;
+        let hash = request.hash();
+        let now = unix_s();
+        let nonce = claims.nonce;
+        let verify = move || verified(&request, &policy, nonce, now);
+        let verified = tokio::task::spawn_blocking(verify).await;
+        let (claims, program) = verified.map_err(|_| AppError::Interrupted.to_string())??;
+        let evidence = self
+            .attester
+            .worker_evidence(hash.to_vec(), Asker::Worker)
+            .await
+            .map_err(|error| error.to_string())?;
+        let plaintext = parcel::pack(self.identity.key(), &self.attester.keys());
+        let sealed = handover::seal(&claims.recipient, &hash, &plaintext, rand::random());
+        let sealed = sealed.map_err(|error| error.to_string())?;
+        let answer = KeyHandover {
+            evidence: evidence.evidence.clone(),
+            encapsulated: sealed.encapsulated,
+            sealed: Bounded::new(sealed.ciphertext).map_err(|error| error.to_string())?,
+        };
+        tracing::warn!(
+            recipient = hex::encode(claims.recipient),
+            program,
+            "the worker's key was handed to another worker: stop this one before that one serves"
+        );
+        Ok(answer.encode())
+    }
+}
+
+/// The claims of a request that the policy accepts, and what made it.
+fn verified(
+    request: &KeyRequest,
+    policy: &HandoverPolicy,
+    nonce: [u8; 32],
+    now: u64,
+) -> Result<(KeyRequestClaims, String), String> {
+    let roots = Roots::default();
+    let context = Context {
+        now,
+        roots: &roots,
+        policy: policy.policy(),
+        nonce: Some(&nonce),
+    };
+    let VerifiedRequest { verdict, claims } = verify(request, &context);
+    let failed = failures(&verdict);
+    match claims {
+        Some(claims) if verdict.is_good() => Ok((claims, program(&verdict))),
+        _ => Err(format!(
+            "the worker's key is not for who asks (key-to-policy): {failed}"
+        )),
+    }
+}
+
+/// The checks that failed, in one line.
+fn failures(verdict: &Verdict) -> String {
+    let lines = verdict
+        .failures()
+        .map(|check| format!("{}: {}", check.name, check.detail));
+    let lines: Vec<_> = lines.collect();
+    lines.join("; ")
+}
+
+/// Which program a quote is of.
+fn program(verdict: &Verdict) -> String {
+    let mut checks = verdict.checks.iter();
+    let found = checks.find(|check| check.name == "quote.program");
+    found.map(|check| check.detail.clone()).unwrap_or_default()
+}
+
+fn refused(reason: String) -> AppError {
+    tracing::warn!(reason, "the worker's key was not handed over");
+    AppError::Refused(reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_counts_once_and_for_a_while() {
+        let handovers = Handovers::new(None);
+        let now = Instant::now();
+        assert!(handovers.take(&[0; 32], now).is_err(), "none was given");
+        handovers.give([1; 32], now);
+        assert!(handovers.take(&[2; 32], now).is_err());
+        assert_eq!(handovers.take(&[1; 32], now + HANDOVER_NONCE_LIFE), Ok(()));
+        let again = handovers.take(&[1; 32], now).expect_err("used");
+        assert!(again.contains("has been used"), "{again}");
+        handovers.give([3; 32], now);
+        let late = now + HANDOVER_NONCE_LIFE + std::time::Duration::from_millis(1);
+        let late = handovers.take(&[3; 32], late).expect_err("late");
+        assert!(late.contains("older than 120 seconds"), "{late}");
+        handovers.give([4; 32], now);
+        handovers.give([5; 32], now);
+        assert!(handovers.take(&[4; 32], now).is_err(), "replaced");
+        assert_eq!(handovers.take(&[5; 32], now), Ok(()));
+    }
+}
