@@ -1,6 +1,6 @@
 //! Puts into the daemon what `cargo xtask guests` has built: the engine of
-//! JavaScript apps, and the console's editor. Without them the daemon is the same,
-//! but for these.
+//! JavaScript apps, the console's editor, and the verifier of the page `/verify`. Without
+//! them the daemon is the same, but for these.
 
 use std::env;
 use std::fs;
@@ -13,6 +13,8 @@ use sha2::{Digest as _, Sha256};
 const ENGINE: (&str, &str) = ("../../guests/wapo-js/built", "wapo-js.wasm");
 /// Where it puts the editor.
 const EDITOR: (&str, &str) = ("console/built", "editor.js");
+/// Where it puts the verifier of the page `/verify`.
+const VERIFIER: (&str, &str) = ("console/built", "verify.wasm");
 
 fn main() -> io::Result<()> {
     let out = PathBuf::from(variable("OUT_DIR")?);
@@ -24,11 +26,17 @@ fn main() -> io::Result<()> {
         None => "None".to_owned(),
     };
     fs::write(out.join("javascript_engine.rs"), engine)?;
-    let editor = match taken(EDITOR, &out)? {
-        Some((_, copy)) => format!("Some(include_bytes!({copy:?}))"),
-        None => "None".to_owned(),
-    };
-    fs::write(out.join("console_editor.rs"), editor)
+    for (file, name) in [
+        (EDITOR, "console_editor.rs"),
+        (VERIFIER, "console_verifier.rs"),
+    ] {
+        let built = match taken(file, &out)? {
+            Some((_, copy)) => format!("Some(include_bytes!({copy:?}))"),
+            None => "None".to_owned(),
+        };
+        fs::write(out.join(name), built)?;
+    }
+    Ok(())
 }
 
 /// The content of a built file and where a copy of it is; `None` without it.

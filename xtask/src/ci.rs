@@ -10,11 +10,10 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use crate::engine_build::{ARCHIVER, CLANG};
 use crate::process::{self, stage};
 use crate::{
-    bench, codegen, grpc, guests, openapi, reproducible, setup, sgx, sslyze, test, tidy, toolchain,
-    types, websockets,
+    bench, codegen, grpc, guests, openapi, reproducible, sgx, sslyze, test, tidy, toolchain, types,
+    websockets,
 };
 
 /// A longer run is a defect: people stop waiting for it.
@@ -63,7 +62,6 @@ pub(crate) fn checks() -> Result<()> {
 pub(crate) fn rest() -> Result<()> {
     stage("docs", docs)?;
     stage("clippy of the JavaScript engine", guests::clippy)?;
-    stage("the verifier for pages", verifier_for_pages)?;
     types::run()?;
     openapi::run()?;
     grpc::run()?;
@@ -119,29 +117,6 @@ fn clippy() -> Result<()> {
 fn docs() -> Result<()> {
     process::run(
         process::cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"),
-    )
-}
-
-/// Builds the verifier as a page in a browser would run it. A machine whose compiler has
-/// no such target loses only this.
-fn verifier_for_pages() -> Result<()> {
-    let target = setup::PAGE_TARGET;
-    if !setup::has_target(target) {
-        println!("{target} is not installed: rustup target add {target}");
-        return Ok(());
-    }
-    let build = [
-        "build",
-        "--lib",
-        "--package",
-        "wapo-verify",
-        "--target",
-        target,
-    ];
-    process::run(
-        process::cargo(&build)
-            .env("CC_wasm32_unknown_unknown", CLANG)
-            .env("AR_wasm32_unknown_unknown", ARCHIVER),
     )
 }
 

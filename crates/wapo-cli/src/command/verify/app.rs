@@ -6,10 +6,11 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{ArgGroup, Args};
-use serde_json::{Value, json};
+use serde_json::Value;
 use wapo_rpc::AppAddress;
-use wapo_rpc::statement::{AppClaims, AppEvidence};
+use wapo_rpc::statement::AppEvidence;
 use wapo_verify::app::{CERTIFICATE_BYTES_MAX, from_certificate, verify};
+use wapo_verify::{evidence_file, report};
 
 use super::files::read_bounded;
 use super::live::Live;
@@ -18,7 +19,7 @@ use crate::terminal::Terminal;
 use crate::worker::Common;
 
 /// What a file with evidence of an app says that it is.
-pub(crate) const KIND: &str = "wapo-app-evidence";
+pub(crate) const KIND: &str = evidence_file::APP;
 
 /// Command line of `wapo verify app`.
 #[derive(Args, Debug)]
@@ -90,7 +91,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         found.key.as_deref(),
         &demanded.context(),
     );
-    let facts = verified.claims.as_ref().map_or(Value::Null, facts);
+    let facts = verified.claims.as_ref().map_or(Value::Null, report::app);
     show::verdict(terminal, options.common.json, &verified.verdict, &facts)
 }
 
@@ -106,7 +107,7 @@ fn find(options: &Options) -> Result<Found> {
         }
         (_, Some(file), _) => {
             let bytes = read_bounded(file, 2 * CERTIFICATE_BYTES_MAX)?;
-            first_pem(&bytes).unwrap_or(bytes)
+            evidence_file::certificate(&bytes)
         }
         (_, _, server) => {
             let server = server.as_deref().unwrap_or_default();
@@ -118,40 +119,5 @@ fn find(options: &Options) -> Result<Found> {
         evidence: carried.evidence,
         asked: None,
         key: Some(carried.key),
-    })
-}
-
-/// The first certificate of a text. What is no text is none in PEM, though the evidence in
-/// a certificate has some: those of the quote.
-fn first_pem(bytes: &[u8]) -> Option<Vec<u8>> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let text = std::str::from_utf8(bytes).ok()?;
-    CertificateDer::from_pem_slice(text.as_bytes())
-        .ok()
-        .map(|der| der.to_vec())
-}
-
-fn facts(claims: &AppClaims) -> Value {
-    let args: Vec<_> = claims.args.iter().map(|arg| arg.as_str()).collect();
-    json!({
-        "worker": hex::encode(claims.worker),
-        "worker_session": hex::encode(claims.worker_session),
-        "address": format!("0x{}", claims.address),
-        "deployment": hex::encode(claims.deployment),
-        "code_hash": claims.code_hash.as_str(),
-        "args": args,
-        "env_hash": hex::encode(claims.env_hash),
-        "label": claims.label.as_str(),
-        "limits": {
-            "memory_bytes": claims.limits.memory_bytes,
-            "instances": claims.limits.instances,
-            "gas_max": claims.limits.gas_max,
-        },
-        "key_version": claims.key_version,
-        "app_pubkey": hex::encode(claims.app_pubkey.as_slice()),
-        "issued_at": claims.issued_at,
-        "expires_at": claims.expires_at,
-        "nonce": hex::encode(claims.nonce.as_slice()),
     })
 }

@@ -3,17 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context as _, Error, Result, bail};
-use chrono::DateTime;
+use anyhow::{Context as _, Error, Result};
 use clap::Args;
-use wapo_rpc::hexbytes::from_hex;
-use wapo_rpc::limits::{COLLATERAL_BYTES_MAX, EVIDENCE_NONCE_BYTES_MAX};
+use wapo_rpc::limits::COLLATERAL_BYTES_MAX;
+use wapo_verify::demands::{self, POLICY_BYTES_MAX, time};
 use wapo_verify::{Context, Policy, Roots};
 
 use super::files::read_bounded;
-
-/// Bytes of a policy. A person writes it: the longest have some hundred lines.
-const POLICY_BYTES_MAX: usize = 1024 * 1024;
 
 /// Options that all verifications have.
 #[derive(Args, Clone, Debug, Default)]
@@ -112,52 +108,12 @@ pub(super) fn now() -> Result<u64> {
 
 fn policy(file: &Path) -> Result<Policy> {
     let shown = file.display();
-    let bytes = read_bounded(file, POLICY_BYTES_MAX)?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{shown} is no text"))?;
-    let is_json = file.extension().is_some_and(|ending| ending == "json");
-    let policy = if is_json {
-        serde_json::from_str(&text).map_err(Error::from)
-    } else {
-        toml::from_str(&text).map_err(Error::from)
-    };
-    policy.with_context(|| format!("{shown} is no policy"))
+    let content = read_bounded(file, POLICY_BYTES_MAX)?;
+    demands::policy(&shown.to_string(), &content)
+        .map_err(Error::msg)
+        .with_context(|| format!("{shown} is no policy"))
 }
 
-fn nonce(text: &str) -> Result<Nonce> {
-    let bytes = from_hex(text).map_err(Error::msg)?;
-    match bytes.len() {
-        1..=EVIDENCE_NONCE_BYTES_MAX => Ok(Nonce(bytes)),
-        length => bail!("a nonce has 1 to {EVIDENCE_NONCE_BYTES_MAX} bytes, not {length}"),
-    }
-}
-
-fn time(text: &str) -> Result<u64> {
-    if let Ok(seconds) = text.parse() {
-        return Ok(seconds);
-    }
-    let date = DateTime::parse_from_rfc3339(text).ok();
-    let date = date.context("neither seconds since 1970 nor as 2026-06-01T12:00:00Z")?;
-    u64::try_from(date.timestamp()).context("before 1970")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_nonces_have_one_meaning() {
-        assert_eq!(time("1780272000").expect("seconds"), 1_780_272_000);
-        assert_eq!(time("2026-06-01T00:00:00Z").expect("a date"), 1_780_272_000);
-        assert_eq!(
-            time("2026-06-01T02:00:00+02:00").expect("a date"),
-            1_780_272_000
-        );
-        for text in ["", "tomorrow", "-1", "1969-01-01T00:00:00Z"] {
-            assert!(time(text).is_err(), "{text}");
-        }
-        assert_eq!(nonce("0x0aff").expect("hex"), Nonce(vec![10, 255]));
-        for text in ["", "0", "xy", &"00".repeat(65)] {
-            assert!(nonce(text).is_err(), "{text}");
-        }
-    }
+fn nonce(text: &str) -> Result<Nonce, String> {
+    demands::nonce(text).map(Nonce)
 }

@@ -6,21 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use parity_scale_codec::Decode;
-use serde::{Deserialize, Serialize};
-use wapo_rpc::{hexbytes, statement};
-
-/// Bytes of a file with evidence: evidence is below 400 KiB, and hex has twice that.
-const EVIDENCE_BYTES_MAX: usize = 1024 * 1024;
-/// Version of the form of these files.
-const VERSION: u32 = 1;
-
-/// Evidence in a file.
-#[derive(Serialize, Deserialize)]
-struct Envelope {
-    kind: String,
-    version: u32,
-    evidence: String,
-}
+use wapo_verify::evidence_file::{self, FILE_BYTES_MAX};
 
 /// Reads a file, or standard input for `-`, of at most so many bytes.
 ///
@@ -61,14 +47,8 @@ pub(crate) fn read_from(from: &mut dyn Read, file: &Path, bytes_max: usize) -> R
 /// As [`read_bounded`].
 pub(crate) fn read_bytes(file: &Path, bytes_max: usize) -> Result<Vec<u8>> {
     // Two digits for each byte, and line breaks.
-    let bytes = read_bounded(file, 3 * bytes_max)?;
-    Ok(from_hex(&bytes).unwrap_or(bytes))
-}
-
-fn from_hex(bytes: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let digits: String = text.split_whitespace().collect();
-    hexbytes::from_hex(&digits).ok()
+    let content = read_bounded(file, 3 * bytes_max)?;
+    Ok(evidence_file::bytes(&content))
 }
 
 /// Reads evidence from a file.
@@ -76,7 +56,7 @@ fn from_hex(bytes: &[u8]) -> Option<Vec<u8>> {
 /// # Errors
 ///
 /// It cannot be read, or is not this kind of evidence.
-pub(crate) fn read_evidence<T: Decode>(file: &Path, kind: &str) -> Result<T> {
+pub(crate) fn read_evidence<T: Decode>(file: &Path, kind: &'static str) -> Result<T> {
     EvidenceFile::read(file)?.decode(kind)
 }
 
@@ -96,7 +76,7 @@ impl EvidenceFile {
     pub(crate) fn read(file: &Path) -> Result<Self> {
         Ok(Self {
             shown: file.display().to_string(),
-            content: read_bounded(file, EVIDENCE_BYTES_MAX)?,
+            content: read_bounded(file, FILE_BYTES_MAX)?,
         })
     }
 
@@ -105,28 +85,9 @@ impl EvidenceFile {
     /// # Errors
     ///
     /// It is not of this kind.
-    pub(crate) fn decode<T: Decode>(&self, kind: &str) -> Result<T> {
-        let Self { shown, content } = self;
-        if !content.trim_ascii_start().starts_with(b"{") {
-            let bytes = from_hex(content);
-            let bytes = bytes.as_deref().unwrap_or(content);
-            return statement::decode(bytes).with_context(|| format!("{shown} is no {kind}"));
-        }
-        let envelope: Envelope =
-            serde_json::from_slice(content).with_context(|| format!("{shown} is no evidence"))?;
-        if envelope.kind != kind {
-            let found = crate::human::printable(&envelope.kind);
-            bail!("{shown} has {found}, and {kind} is what is verified here");
-        }
-        if envelope.version != VERSION {
-            let version = envelope.version;
-            bail!(
-                "{shown} has version {version} of its form, and {VERSION} is known; is there a newer `wapo`?"
-            );
-        }
-        let bytes = from_hex(envelope.evidence.as_bytes())
-            .with_context(|| format!("the evidence in {shown} is no hex"))?;
-        statement::decode(&bytes).with_context(|| format!("{shown} is no {kind}"))
+    pub(crate) fn decode<T: Decode>(&self, kind: &'static str) -> Result<T> {
+        evidence_file::read(&self.content, kind)
+            .with_context(|| format!("cannot verify {}", self.shown))
     }
 }
 
@@ -136,11 +97,6 @@ impl EvidenceFile {
 ///
 /// It cannot be written.
 pub(crate) fn write_evidence(file: &Path, kind: &str, encoded: &[u8]) -> Result<()> {
-    let envelope = Envelope {
-        kind: kind.to_owned(),
-        version: VERSION,
-        evidence: hexbytes::to_hex(encoded),
-    };
-    let text = serde_json::to_string(&envelope).context("cannot write JSON")?;
-    std::fs::write(file, text + "\n").with_context(|| format!("cannot write {}", file.display()))
+    let text = evidence_file::write(kind, encoded);
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::json;
 use wapo_rpc::limits::{QUOTE_BYTES_MAX, QUOTE_CERTIFICATES_BYTES_MAX};
 use wapo_verify::quote::{recognise, verify};
+use wapo_verify::report;
 
 use super::files::read_bytes;
 use super::{Demands, show};
@@ -46,7 +46,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         .transpose()?;
     let quote = recognise(&bytes, &certificates.unwrap_or_default(), demanded.roots())?;
     let quoted = verify(&quote, demanded.collateral.as_deref(), &demanded.context());
-    let facts = json!({ "report_data": quoted.report_data.map(hex::encode) });
+    let facts = report::quote(quoted.report_data);
     if let (Some(report_data), false) = (quoted.report_data, options.json) {
         terminal.result(&format!("report data: {}", hex::encode(report_data)));
     }

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
+use wapo_verify::report::report;
 use wapo_verify::{Outcome, Verdict};
 
 use crate::human::printable;
@@ -37,35 +38,19 @@ pub(crate) fn verdict(
     })
 }
 
-fn word(outcome: Outcome) -> (&'static str, &'static str) {
+fn colour(outcome: Outcome) -> &'static str {
     match outcome {
-        Outcome::Passed => ("passed", GREEN),
-        Outcome::Failed => ("failed", RED),
-        Outcome::Noted => ("noted", YELLOW),
+        Outcome::Passed => GREEN,
+        Outcome::Failed => RED,
+        Outcome::Noted => YELLOW,
     }
-}
-
-fn report(verdict: &Verdict, facts: &Value) -> Value {
-    let checks: Vec<_> = verdict
-        .checks
-        .iter()
-        .map(|check| {
-            json!({
-                "name": check.name,
-                "outcome": word(check.outcome).0,
-                "detail": check.detail,
-                "proves": check.proves,
-            })
-        })
-        .collect();
-    json!({ "good": verdict.is_good(), "checks": checks, "facts": facts })
 }
 
 fn lines(terminal: &Terminal, verdict: &Verdict) -> Vec<String> {
     let mut lines = Vec::new();
     for check in &verdict.checks {
-        let (word, colour) = word(check.outcome);
-        let word = terminal.painted(colour, &format!("{word:>6}"));
+        let word = format!("{:>6}", check.outcome.word());
+        let word = terminal.painted(colour(check.outcome), &word);
         lines.push(format!(
             "{word}  {}: {}",
             check.name,

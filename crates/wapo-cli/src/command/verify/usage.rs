@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use wapo_rpc::AppAddress;
-use wapo_rpc::hexbytes::{from_hex, to_hex};
 use wapo_rpc::statement::{AppEvidence, WorkerEvidence};
-use wapo_verify::usage::{self, Bill, Expected};
+use wapo_verify::demands::{key, link};
+use wapo_verify::report;
+use wapo_verify::usage::{self, Expected};
 
 use super::{EvidenceFile, app, read_bounded, show, worker};
 use crate::command::usage::BILL_BYTES_MAX;
@@ -76,21 +77,8 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         until_ms: options.until.map(|seconds| seconds.saturating_mul(1000)),
     };
     let (verdict, bill) = usage::check(&content, &expected);
-    let facts = bill.as_ref().map_or(Value::Null, facts);
+    let facts = bill.as_ref().map_or(Value::Null, report::bill);
     show::verdict(terminal, options.json, &verdict, &facts)
-}
-
-fn facts(bill: &Bill) -> Value {
-    json!({
-        "worker": to_hex(bill.worker),
-        "app": bill.app.map(|app| to_hex(app.0)),
-        "reports": bill.reports,
-        "sessions": bill.sessions,
-        "first_seq": bill.first.seq,
-        "last_seq": bill.last.seq,
-        "last_hash": to_hex(bill.last.hash()),
-        "deployments": bill.deployments.len(),
-    })
 }
 
 /// The worker's key in evidence, which is not checked here.
@@ -105,19 +93,4 @@ fn worker_of(file: &Path) -> Result<[u8; 32]> {
     let claims = worker?.worker_claims();
     let claims = claims.with_context(|| format!("{} has no claims", file.display()))?;
     Ok(claims.pubkey)
-}
-
-fn key(text: &str) -> Result<[u8; 32], String> {
-    let bytes = from_hex(text).ok().and_then(|bytes| bytes.try_into().ok());
-    bytes.ok_or_else(|| format!("`{text}` is not 64 hex digits"))
-}
-
-fn link(text: &str) -> Result<(u64, [u8; 32]), String> {
-    let (seq, hash) = text
-        .split_once(':')
-        .ok_or_else(|| format!("`{text}` is not a number and a hash, with a colon between"))?;
-    let seq = seq
-        .parse()
-        .map_err(|_| format!("`{seq}` is not a number"))?;
-    Ok((seq, key(hash)?))
 }

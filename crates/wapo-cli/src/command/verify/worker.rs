@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
-use serde_json::{Value, json};
-use wapo_rpc::statement::{WorkerClaims, WorkerEvidence};
+use serde_json::Value;
+use wapo_rpc::statement::WorkerEvidence;
 use wapo_verify::worker::verify;
+use wapo_verify::{evidence_file, report};
 
 use super::live::Live;
 use super::{Demands, read_evidence, show};
@@ -15,7 +16,7 @@ use crate::terminal::Terminal;
 use crate::worker::Common;
 
 /// What a file with evidence of a worker says that it is.
-pub(crate) const KIND: &str = "wapo-worker-evidence";
+pub(crate) const KIND: &str = evidence_file::WORKER;
 
 /// Command line of `wapo verify worker`.
 #[derive(Args, Debug)]
@@ -52,26 +53,6 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
         demanded.collateral.as_deref(),
         &demanded.context(),
     );
-    let facts = verified.claims.as_ref().map_or(Value::Null, facts);
+    let facts = verified.claims.as_ref().map_or(Value::Null, report::worker);
     show::verdict(terminal, options.common.json, &verified.verdict, &facts)
-}
-
-fn facts(claims: &WorkerClaims) -> Value {
-    let host_controlled: Vec<_> = claims
-        .host_controlled
-        .iter()
-        .map(|name| name.as_str())
-        .collect();
-    json!({
-        "pubkey": hex::encode(claims.pubkey),
-        "query_pubkey": hex::encode(claims.query_pubkey),
-        "answer_pubkey": hex::encode(claims.answer_pubkey.as_slice()),
-        "session": hex::encode(claims.session),
-        "software": claims.software.as_str(),
-        "host_controlled": host_controlled,
-        "key_version": claims.key_version,
-        "issued_at": claims.issued_at,
-        "expires_at": claims.expires_at,
-        "nonce": hex::encode(claims.nonce.as_slice()),
-    })
 }
