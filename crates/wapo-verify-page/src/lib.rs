@@ -16,7 +16,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use wapo_rpc::AppAddress;
 use wapo_rpc::limits::{COLLATERAL_BYTES_MAX, QUOTE_BYTES_MAX, QUOTE_CERTIFICATES_BYTES_MAX};
-use wapo_rpc::statement::{AppEvidence, WorkerEvidence};
+use wapo_rpc::signed_answer::file::Exchange;
+use wapo_rpc::statement::{self, AppEvidence, WorkerEvidence};
+use wapo_verify::answer;
 use wapo_verify::app::{self, CERTIFICATE_BYTES_MAX};
 use wapo_verify::demands::{self, POLICY_BYTES_MAX};
 use wapo_verify::evidence_file::{self, FILE_BYTES_MAX};
@@ -74,6 +76,7 @@ enum Role {
     Quote,
     ChipCertificates,
     Usage,
+    Answer,
     Collateral,
     Policy,
 }
@@ -88,6 +91,7 @@ impl Role {
             Self::Quote => "a quote",
             Self::ChipCertificates => "certificates of a chip",
             Self::Usage => "a bill",
+            Self::Answer => "an answer",
             Self::Collateral => "collateral",
             Self::Policy => "a policy",
         }
@@ -101,6 +105,7 @@ impl Role {
             Self::Quote => 3 * QUOTE_BYTES_MAX,
             Self::ChipCertificates => 3 * QUOTE_CERTIFICATES_BYTES_MAX,
             Self::Usage => BILL_BYTES_MAX,
+            Self::Answer => answer::FILE_BYTES_MAX,
             Self::Collateral => COLLATERAL_BYTES_MAX,
             Self::Policy => POLICY_BYTES_MAX,
         }
@@ -109,7 +114,7 @@ impl Role {
 
 /// Verifies what a message has. The answer is JSON: `kind` with the report that
 /// `wapo verify … --json` prints, or `error`.
-pub fn answer(message: &[u8]) -> String {
+pub fn answered(message: &[u8]) -> String {
     let answer = verified(message).unwrap_or_else(|error| json!({ "error": error }));
     answer.to_string()
 }
@@ -121,6 +126,7 @@ fn verified(message: &[u8]) -> Result<Value, String> {
         Role::Worker => ("worker", demanded.worker(&files)?),
         Role::App | Role::Certificate => ("app", demanded.app(&files)?),
         Role::Usage => ("usage", demanded.usage(&head, &files)?),
+        Role::Answer => ("answer", demanded.answer(&files)?),
         _ => ("quote", demanded.quote(&files)?),
     };
     let mut answer = report::report(&verdict, &facts);
@@ -169,19 +175,21 @@ impl<'a> Files<'a> {
             .map(|(_, _, content)| *content)
     }
 
-    /// What is verified. A bill may come with evidence of its worker.
+    /// What is verified. A bill may come with evidence of its worker, an answer with that
+    /// of its app.
     fn subject(&self) -> Result<Role, String> {
-        use Role::{App, Certificate, ChipCertificates, Collateral, Policy, Quote, Usage, Worker};
+        use Role::{Answer, App, Certificate, ChipCertificates, Collateral, Policy, Quote, Usage, Worker};
         let of = |some: &[Role]| -> Vec<Role> {
             let here = self.0.iter().map(|(role, _, _)| *role);
             here.filter(|role| some.contains(role)).collect()
         };
-        let subject = match of(&[Usage, Worker, App, Certificate, Quote])[..] {
+        let subject = match of(&[Usage, Answer, Worker, App, Certificate, Quote])[..] {
             [one] => one,
             [Usage, Worker | App] | [Worker | App, Usage] => Usage,
+            [Answer, App] | [App, Answer] => Answer,
             [] => {
                 return Err(
-                    "nothing to verify: add evidence, a certificate, a quote or a bill".to_owned(),
+                    "nothing to verify: add evidence, a certificate, a quote, a bill or an answer".to_owned(),
                 );
             }
             [one, other, ..] => {
@@ -328,6 +336,28 @@ impl<'a> Demanded<'a> {
         let (own, bill) = usage::check(content, &expected);
         verdict.extend(own);
         Ok((verdict, bill.as_ref().map_or(Value::Null, report::bill)))
+    }
+
+    /// With the evidence in the file, unless another one is given.
+    fn answer(&self, files: &Files<'_>) -> Result<(Verdict, Value), String> {
+        let content = files.get(Role::Answer).unwrap_or_default();
+        let exchange = Exchange::read(content).map_err(|why| format!("no answer: {why}"))?;
+        let evidence = match files.get(Role::App) {
+            Some(content) => app_evidence(content)?,
+            None if exchange.evidence.is_empty() => {
+                return Err("the answer comes without evidence of the app: add it".to_owned());
+            }
+            None => statement::decode(&exchange.evidence).map_err(text)?,
+        };
+        let (verdict, kind) = answer::verify(
+            &exchange,
+            &evidence,
+            self.app,
+            self.collateral,
+            &self.context(),
+        );
+        let facts = kind.map_or(Value::Null, |kind| report::answer(&exchange, kind));
+        Ok((verdict, facts))
     }
 }
 

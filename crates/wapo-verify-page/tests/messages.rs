@@ -204,6 +204,7 @@ fn hostile_files_are_refused_with_a_reason() {
     );
     no_verdict(now(), &[("worker", "w", &long)], "at most 1048576 are read");
     no_verdict(now(), &[("quote", "q", &long)], "at most 98304 are read");
+    no_verdict(now(), &[("answer", "a", b"{}")], "no answer: missing field");
     no_verdict(now(), &[("quote", "q", b"none")], "no quote of SGX");
     no_verdict(now(), &[("certificate", "c", b"0\x82")], "cannot be read");
     let policy = |name, content| [worker, ("policy", name, content)];
@@ -265,5 +266,5 @@ fn the_page_and_the_verifier_have_the_same_limits() {
         assert!(says(&[&most[..], b"x"].concat()), "{role}");
         roles += 1;
     }
-    assert_eq!(roles, 8);
+    assert_eq!(roles, 9);
 }

@@ -62,7 +62,7 @@ fn answer(message: &[u8]) -> String {
 /// Asserts that both say the same, and gives it.
 #[track_caller]
 fn both(message: &[u8]) -> Value {
-    let native = wapo_verify_page::answer(message);
+    let native = wapo_verify_page::answered(message);
     assert_eq!(answer(message), native);
     serde_json::from_str(&native).expect("JSON")
 }

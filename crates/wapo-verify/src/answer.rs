@@ -18,6 +18,11 @@ use crate::quote::Context;
 use crate::text;
 use crate::verdict::Verdict;
 
+/// Bytes of a file with an exchange.
+///
+/// What is signed has 10 MiB at most, and hex twice that, beside a request and evidence.
+pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// Seconds by which the clocks of worker and client may differ.
 const CLOCK_SKEW_S: u64 = 60;
 

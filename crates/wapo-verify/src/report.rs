@@ -7,6 +7,8 @@
 use serde_json::{Value, json};
 use wapo_crypto::report_data::REPORT_DATA_BYTES;
 use wapo_rpc::hexbytes::to_hex;
+use wapo_rpc::signed_answer::Kind;
+use wapo_rpc::signed_answer::file::Exchange;
 use wapo_rpc::statement::{AppClaims, WorkerClaims};
 
 use crate::usage::Bill;
@@ -86,6 +88,16 @@ pub fn bill(bill: &Bill) -> Value {
         "last_seq": bill.last.seq,
         "last_hash": to_hex(bill.last.hash()),
         "deployments": bill.deployments.len(),
+    })
+}
+
+/// Who answered, and what was asked, in a good exchange.
+pub fn answer(exchange: &Exchange, kind: Kind) -> Value {
+    json!({
+        "kind": kind.name(),
+        "status": exchange.answer.status,
+        "url": exchange.request.url,
+        "received_at": exchange.received_at,
     })
 }
 

@@ -14,6 +14,7 @@ export const ROLES = {
   "quote": { title: "Quote", bytesMax: 96 * KIB },
   "chip-certificates": { title: "Certificates of the chip", bytesMax: 96 * KIB },
   "usage": { title: "Bill", bytesMax: 65536 * KIB },
+  "answer": { title: "Signed answer", bytesMax: 65536 * KIB },
   "collateral": { title: "Collateral", bytesMax: 256 * KIB },
   "policy": { title: "Policy", bytesMax: 1024 * KIB },
 };
@@ -21,7 +22,7 @@ export const ROLES = {
 /** Bytes of a file that are looked at to find out what it is. */
 export const HEAD_BYTES = 4096;
 
-const KINDS = { "usage": "usage", "worker-evidence": "worker", "app-evidence": "app" };
+const KINDS = { "usage": "usage", "worker-evidence": "worker", "app-evidence": "app", "answer": "answer" };
 /** Bytes of a report of SEV-SNP. */
 const SNP_REPORT_BYTES = 1184;
 
@@ -48,7 +49,7 @@ export function roleOf(name, size, head) {
   const text = Array.from(head, (byte) => String.fromCharCode(byte)).join("").trimStart();
   const ending = /\.(\w+)$/.exec(name)?.[1].toLowerCase();
   if (text.startsWith("{")) {
-    const kind = /"kind"\s*:\s*"wapo-(usage|worker-evidence|app-evidence)"/.exec(text);
+    const kind = /"kind"\s*:\s*"wapo-(usage|worker-evidence|app-evidence|answer)"/.exec(text);
     if (kind) return KINDS[kind[1]];
     if (/"(?:tcb_info|pck_crl)/.test(text)) return "collateral";
     return ending === "json" ? "policy" : "";

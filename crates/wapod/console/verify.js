@@ -12,7 +12,7 @@ const FILES_MAX = 16;
 const PATIENCE_MS = 120_000;
 
 const OUTCOMES = { passed: "running", failed: "failed", noted: "waiting" };
-const SUBJECTS = { worker: "This worker", app: "This app", usage: "This bill", quote: "This quote" };
+const SUBJECTS = { worker: "This worker", app: "This app", usage: "This bill", answer: "This answer", quote: "This quote" };
 
 /** @type {{id: number, file: File, role: string, trouble: string}[]} */
 let files = [];
@@ -99,7 +99,7 @@ function update() {
   const hasEvidence = ["worker", "app", "certificate"].some((role) => roles.has(role));
   setShown(byId("verify-bill"), hasBill);
   setShown(byId("verify-worker-field"), hasBill && !hasEvidence);
-  setShown(byId("verify-app-field"), hasBill || roles.has("app") || roles.has("certificate"));
+  setShown(byId("verify-app-field"), hasBill || roles.has("app") || roles.has("answer") || roles.has("certificate"));
   setShown(byId("verify-nonce-field"), !hasBill || hasEvidence);
 }
 

@@ -6,7 +6,7 @@ use e2e::{Daemon, client};
 use hyper::Method;
 use serde_json::json;
 use tempfile::TempDir;
-use wapo_rpc::message::{AppEvidenceArgs, UsageExportArgs, WorkerEvidenceArgs};
+use wapo_rpc::message::{AppEvidenceArgs, QueryArgs, UsageExportArgs, WorkerEvidenceArgs};
 use wapo_rpc::statement::{self, ExportedReport};
 use wapo_rpc::{AppAddress, Client, UserClient, usage_file};
 use wapo_verify::evidence_file;
@@ -67,6 +67,18 @@ impl Case {
         let app = users.app_evidence(asked).await.expect("evidence").evidence;
         self.write("app.json", evidence_file::write(evidence_file::APP, &app));
         self.write("app.scale", &app);
+        let asked = QueryArgs {
+            address: self.app.0.to_vec(),
+            path: "/hello".to_owned(),
+            payload: b"a question".to_vec(),
+            ..QueryArgs::default()
+        };
+        let answer = users.signed_query(&asked, "0123456789abcdef").await;
+        let mut answer = answer.expect("an answer");
+        answer.evidence = app.clone();
+        self.write("answer.json", serde_json::to_vec(&answer).expect("JSON"));
+        answer.answer.body[0] ^= 1;
+        self.write("other.json", serde_json::to_vec(&answer).expect("JSON"));
         let operator = Client::new(&origin(&self.daemon), None).expect("a URL");
         let asked = UsageExportArgs {
             settle: true,
@@ -236,6 +248,29 @@ async fn a_policy_and_a_bill_are_verified_in_the_browser() {
     case.choose(&["changed.jsonl"]).await;
     case.verify().await;
     page.until_says("#verify-verdict-title", "Refused").await;
+    case.page.close(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_answer_is_verified_in_the_browser() {
+    let case = Case::start().await;
+    let page = &case.page;
+    case.choose(&["answer.json"]).await;
+    page.click("#verify-simulator").await;
+    page.write("#verify-app", &case.app.to_string()).await;
+    case.verify().await;
+    case.good("answer.signature").await;
+    page.until_says("#verify-verdict-text", "This answer").await;
+    page.script("document.querySelector('#verify-facts-part details').open = true")
+        .await;
+    page.until_says("#verify-facts", "\"kind\": \"app\"").await;
+    case.choose(&["other.json"]).await;
+    page.click("#verify-simulator").await;
+    case.verify().await;
+    case.refused("answer.body", "another one was signed").await;
+    page.click("#verify-simulator").await;
+    case.verify().await;
+    case.refused("quote.kind", "no hardware").await;
     case.page.close(&[]).await;
 }
 

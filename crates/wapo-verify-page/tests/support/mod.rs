@@ -50,7 +50,7 @@ pub(crate) fn message(mut head: Value, files: &[(&str, &str, &[u8])]) -> Vec<u8>
 
 /// The answer to a message, natively.
 pub(crate) fn answer(message: &[u8]) -> Value {
-    serde_json::from_str(&wapo_verify_page::answer(message)).expect("JSON")
+    serde_json::from_str(&wapo_verify_page::answered(message)).expect("JSON")
 }
 
 /// The names of the checks that failed.

@@ -12,6 +12,7 @@ test("files are known by what they say, and by their ending where they say nothi
     ["a.json", '{"kind":"wapo-app-evidence","version":1}', "app"],
     ["a", ' {"version": 1, "kind": "wapo-worker-evidence"}', "worker"],
     ["bill", '{"kind":"wapo-usage","version":1,"worker":"0x00","app":null}\n{"seq":1}', "usage"],
+    ["a.json", '{"kind":"wapo-answer","version":1,"request":{}}', "answer"],
     ["c.json", '{"pck_crl_issuer_chain":"x"}', "collateral"],
     ["p.json", '{"apps":[]}', "policy"],
     ["p.TOML", "[[apps]]", "policy"],

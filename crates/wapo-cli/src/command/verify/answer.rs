@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 use wapo_rpc::client::{Client, UserClient};
 use wapo_rpc::message::{
     AppEvidenceArgs, Empty, ErrorMessage, PrivateQueryArgs, QueryArgs, QueryResponse,
@@ -16,7 +16,8 @@ use wapo_rpc::signed_answer::Kind;
 use wapo_rpc::signed_answer::file::Exchange;
 use wapo_rpc::statement::{self, AppEvidence};
 use wapo_rpc::{AppAddress, Encoding};
-use wapo_verify::{Verdict, answer};
+use wapo_verify::answer::{self, FILE_BYTES_MAX};
+use wapo_verify::{Verdict, report};
 
 use super::demands::{Demanded, now};
 use super::files::read_bounded;
@@ -26,10 +27,6 @@ use crate::endpoints;
 use crate::human::printable;
 use crate::terminal::Terminal;
 use crate::worker::Common;
-
-/// Bytes of a file with an answer: what is signed has 10 MiB at most, and hex twice that,
-/// beside a request and evidence.
-const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Command line of `wapo verify answer`.
 #[derive(Args, Debug)]
@@ -76,13 +73,7 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
             .with_context(|| format!("the evidence in {shown} cannot be read"))?,
     };
     let (verdict, kind) = verified(&exchange, &evidence, options.app, &demanded);
-    let facts = json!({
-        "kind": kind.map(Kind::name),
-        "status": exchange.answer.status,
-        "url": exchange.request.url,
-        "received_at": exchange.received_at,
-    });
-    let facts = kind.map_or(Value::Null, |_| facts);
+    let facts = kind.map_or(Value::Null, |kind| report::answer(&exchange, kind));
     show::verdict(terminal, options.json, &verdict, &facts)
 }
 
