@@ -178,7 +178,9 @@ impl<'a> Files<'a> {
     /// What is verified. A bill may come with evidence of its worker, an answer with that
     /// of its app.
     fn subject(&self) -> Result<Role, String> {
-        use Role::{Answer, App, Certificate, ChipCertificates, Collateral, Policy, Quote, Usage, Worker};
+        use Role::{
+            Answer, App, Certificate, ChipCertificates, Collateral, Policy, Quote, Usage, Worker,
+        };
         let of = |some: &[Role]| -> Vec<Role> {
             let here = self.0.iter().map(|(role, _, _)| *role);
             here.filter(|role| some.contains(role)).collect()
@@ -189,7 +191,8 @@ impl<'a> Files<'a> {
             [Answer, App] | [App, Answer] => Answer,
             [] => {
                 return Err(
-                    "nothing to verify: add evidence, a certificate, a quote, a bill or an answer".to_owned(),
+                    "nothing to verify: add evidence, a certificate, a quote, a bill or an answer"
+                        .to_owned(),
                 );
             }
             [one, other, ..] => {
