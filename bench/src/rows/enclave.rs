@@ -5,12 +5,11 @@
 
 use anyhow::{Result, ensure};
 
-use super::http::load;
+use super::load::Achieved;
 use crate::child::Server;
 use crate::client::Client;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report, number};
-use crate::stats::median;
 
 const ROW: &str = "trust-enclave";
 
@@ -19,7 +18,7 @@ struct Mode {
     server: Server,
     client: Client,
     url: String,
-    rates: Vec<f64>,
+    achieved: Achieved,
 }
 
 impl Mode {
@@ -30,7 +29,7 @@ impl Mode {
         Ok(Self {
             client: Client::connect(gateway.parse()?)?,
             url: format!("http://{gateway}{path}"),
-            rates: Vec::new(),
+            achieved: Achieved::default(),
             server,
         })
     }
@@ -52,16 +51,15 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut enclave = Mode::start("wapo-enclave")?;
     for _ in 0..plan.rounds {
         for mode in [&mut usual, &mut enclave] {
-            mode.rates.push(load(&mode.url, plan)?);
+            mode.achieved.round(mode.server.id(), &mode.url, plan)?;
         }
     }
-    let (beside, ours) = (median(&usual.rates), median(&enclave.rates));
     report.add(Line {
         row: ROW,
         what: "hello through the gateway, 32 connections keep-alive, mode for enclaves".to_owned(),
-        beside: format!("{}/s as usual", number(beside)),
-        ours: format!("{}/s", number(ours)),
-        value: ours / beside,
+        beside: format!("{} as usual", usual.achieved.text()),
+        ours: enclave.achieved.text(),
+        value: enclave.achieved.rate() / usual.achieved.rate(),
         unit: "× as usual",
         goal: Goal::AtLeast(0.8),
     });

@@ -1,46 +1,80 @@
 //! Rows `gateway` and `fresh`: `Hello, World!` through the daemon's gateway, from
 //! one warm instance and from an instance of its own for each request, beside
-//! hyper natively. 32 connections with keep-alive; rounds alternate.
+//! hyper natively with the gateway's limits of time. 32 connections with keep-alive;
+//! rounds alternate. One more bar is the same native server when it hands each request
+//! to another task and waits for the reply: what any hand-over costs.
 
 use anyhow::Result;
 
-use super::http::load;
+use super::load::{Achieved, processor};
 use crate::child::Server;
 use crate::plan::Plan;
-use crate::report::{Goal, Line, Report, number};
-use crate::stats::median;
+use crate::report::{Goal, Line, Report};
+
+/// A server and what it achieved.
+struct Contestant<'a> {
+    server: &'a Server,
+    url: String,
+    achieved: Achieved,
+}
+
+impl<'a> Contestant<'a> {
+    fn new(server: &'a Server, url: String) -> Self {
+        Self {
+            server,
+            url,
+            achieved: Achieved::default(),
+        }
+    }
+}
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut native = Server::start("native")?;
     let mut daemon = Server::start("daemon")?;
-    let native = format!("http://{}/", native.ask_one("hello")?);
-    let warm = daemon.ask_one("warm")?;
-    let fresh = daemon.ask_one("fresh")?;
-    let (mut beside, mut of_warm, mut of_fresh) = (Vec::new(), Vec::new(), Vec::new());
+    let routes = format!("http://{}/", native.ask_one("routes")?);
+    let handed = format!("http://{}/", native.ask_one("handed")?);
+    let (warm, fresh) = (daemon.ask_one("warm")?, daemon.ask_one("fresh")?);
+    let mut contestants = [
+        Contestant::new(&native, routes),
+        Contestant::new(&native, handed),
+        Contestant::new(&daemon, warm),
+        Contestant::new(&daemon, fresh),
+    ];
     for _ in 0..plan.rounds {
-        beside.push(load(&native, plan)?);
-        of_warm.push(load(&warm, plan)?);
-        of_fresh.push(load(&fresh, plan)?);
+        for one in &mut contestants {
+            one.achieved.round(one.server.id(), &one.url, plan)?;
+        }
     }
-    let beside = median(&beside);
-    for (row, what, ours, goal) in [
-        ("gateway", "one warm instance", median(&of_warm), 0.55),
-        (
-            "fresh",
-            "an instance for each request",
-            median(&of_fresh),
-            0.14,
-        ),
-    ] {
-        report.add(Line {
-            row,
-            what: format!("hello through the gateway, 32 connections keep-alive, {what}"),
-            beside: format!("{}/s", number(beside)),
-            ours: format!("{}/s", number(ours)),
-            value: ours / beside,
-            unit: "× native",
-            goal: Goal::AtLeast(goal),
-        });
-    }
+    let [native, handed, warm, fresh] = contestants.map(|one| one.achieved);
+    let line = |row, what: &str, ours: &Achieved, goal| Line {
+        row,
+        what: format!("hello through the gateway, 32 connections keep-alive, {what}"),
+        beside: native.text(),
+        ours: ours.text(),
+        value: ours.rate() / native.rate(),
+        unit: "× native",
+        goal,
+    };
+    let (least, most) = (Goal::AtLeast, Goal::AtMost);
+    report.add(line("gateway", "one warm instance", &warm, least(0.55)));
+    report.add(Line {
+        beside: processor(native.cost()),
+        ours: processor(warm.cost()),
+        value: warm.cost() / native.cost(),
+        unit: "× native, processor time",
+        ..line("gateway", "one warm instance", &warm, most(2.2))
+    });
+    report.add(Line {
+        what: "the native server, which hands each request to a task and awaits the reply"
+            .to_owned(),
+        ours: format!("natively {}", handed.text()),
+        ..line("gateway", "", &handed, Goal::None)
+    });
+    report.add(line(
+        "fresh",
+        "an instance for each request",
+        &fresh,
+        least(0.14),
+    ));
     Ok(())
 }

@@ -6,7 +6,7 @@
 
 use anyhow::Result;
 
-use super::http::Achieved;
+use super::load::Achieved;
 use crate::child::Server;
 use crate::folder::Folder;
 use crate::plan::Plan;

@@ -12,6 +12,7 @@ mod https;
 mod idle_memory;
 mod instantiation;
 mod javascript;
+mod load;
 mod neighbour;
 mod plain;
 mod tcp_echo;

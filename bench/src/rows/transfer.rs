@@ -2,10 +2,11 @@
 //! hyper natively, over one connection. Rounds alternate. The daemon's memory is
 //! read before and after: bodies are streamed.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
+use super::load::processor;
 use crate::child::Server;
 use crate::client::{Client, split_url};
 use crate::plan::Plan;
@@ -37,10 +38,17 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     for (what, transfer) in transfers {
         let run = |client: &mut Client, base: &str| transfer(client, base, &sent, count);
         let (mut ours, mut beside) = (Vec::new(), Vec::new());
+        let (mut our_time, mut native_time) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..plan.rounds {
+            let before = native_server.cpu_time()?;
             beside.push(run(&mut to_native, "/")?);
+            native_time += native_server.cpu_time()?.saturating_sub(before);
+            let before = daemon.cpu_time()?;
             ours.push(run(&mut to_daemon, app)?);
+            our_time += daemon.cpu_time()?.saturating_sub(before);
         }
+        let each =
+            |time: Duration| processor(time.as_secs_f64() * 1e6 / (plan.rounds * count) as f64);
         let (ours, beside) = (median(&ours), median(&beside));
         let grown = daemon.memory_bytes()?.saturating_sub(before);
         report.add(Line {
@@ -49,8 +57,8 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
                 "10 MiB {what} through the gateway, one connection; memory grew by {} MB",
                 number(grown as f64 / 1e6)
             ),
-            beside: format!("{} MB/s", number(beside / 1e6)),
-            ours: format!("{} MB/s", number(ours / 1e6)),
+            beside: format!("{} MB/s, {} each", number(beside / 1e6), each(native_time)),
+            ours: format!("{} MB/s, {} each", number(ours / 1e6), each(our_time)),
             value: ours / beside,
             unit: "× native",
             goal: Goal::AtLeast(0.6),

@@ -1,13 +1,16 @@
 //! What the guests `hello`, `echo`, `udp` and `gateway` do, natively: hyper 1 and tokio
 //! with its defaults, the same handler, headers and body.
 //!
-//! Commands: `hello`, `echo`, `udp`, `routes`, and with TLS `tls-echo <file>` and
-//! `tls-routes <file>` (see `native_tls`), each answered with an address.
+//! Commands: `hello`, `echo`, `udp`, `routes`, `handed`, and with TLS `tls-echo <file>`
+//! and `tls-routes <file>` (see `native_tls`), each answered with an address. `hello` has
+//! no limits of time, as the guest with a port of its own has none. What stands beside
+//! the gateway (`routes`, `handed`, `tls-routes`) has the gateway's: for a request, its
+//! body and its answer. hyper has none for a client that does not read.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, StreamBody};
@@ -16,10 +19,13 @@ use hyper::header::{CONTENT_TYPE, HeaderValue, SERVER};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use wapod::limits::Patience;
 
 use super::native_tls;
 
@@ -66,6 +72,7 @@ async fn start(command: &str) -> Result<Vec<SocketAddr>> {
         "hello" => tokio::spawn(serve_http(listener)),
         "echo" => tokio::spawn(serve_echo(listener)),
         "routes" => tokio::spawn(serve_routes(listener)),
+        "handed" => tokio::spawn(serve_handed(listener)),
         _ => match command.split_once(' ') {
             Some(("tls-echo", file)) => {
                 let acceptor = native_tls::acceptor(file.as_ref())?;
@@ -99,9 +106,7 @@ async fn serve_http(listener: TcpListener) {
 
 async fn serve_routes(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
-        let connection =
-            http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
-        tokio::spawn(connection);
+        tokio::spawn(serve_requests(stream, answer));
     }
 }
 
@@ -110,11 +115,59 @@ async fn serve_routes_with_tls(listener: TcpListener, acceptor: TlsAcceptor) {
         let acceptor = acceptor.clone();
         tokio::spawn(async move {
             let stream = acceptor.accept(tcp).await?;
-            let connection =
-                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer));
-            connection.await.map_err(std::io::Error::other)
+            let served = serve_requests(stream, answer).await;
+            served.map_err(std::io::Error::other)
         });
     }
+}
+
+/// A request on its way to the task that answers it, and the way back.
+type Handed = (Request<Incoming>, oneshot::Sender<Result<Answer>>);
+
+/// Answers all requests in one task, as one instance does.
+async fn serve_handed(listener: TcpListener) {
+    let (hand_over, mut handed) = mpsc::unbounded_channel::<Handed>();
+    tokio::spawn(async move {
+        while let Some((request, reply)) = handed.recv().await {
+            // A connection that is gone takes none.
+            let _ = reply.send(answer(request).await);
+        }
+    });
+    while let Ok((stream, _)) = listener.accept().await {
+        let hand_over = hand_over.clone();
+        tokio::spawn(serve_requests(stream, move |request| {
+            let (reply, answer) = oneshot::channel();
+            let sent = hand_over.send((request, reply));
+            async move {
+                sent.ok().context("nobody answers")?;
+                answer.await?
+            }
+        }));
+    }
+}
+
+/// Serves a connection with the gateway's limits of time.
+async fn serve_requests<S, F>(
+    stream: S,
+    answer: impl Fn(Request<Incoming>) -> F,
+) -> hyper::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Result<Answer>>,
+{
+    let patience = Patience::default();
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(patience.idle.max(patience.head))
+        .half_close(true)
+        .serve_connection(
+            TokioIo::new(stream),
+            service_fn(|request| {
+                let answering = timeout(patience.response, answer(request));
+                async move { answering.await? }
+            }),
+        )
+        .await
 }
 
 async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -128,17 +181,21 @@ async fn hello(_: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The routes of the guest `gateway`, and `/echo` for what a query does.
-async fn answer(request: Request<Incoming>) -> hyper::Result<Answer> {
+async fn answer(request: Request<Incoming>) -> Result<Answer> {
+    let patience = Patience::default();
     let body = match request.uri().path() {
         "/upload" => {
             let mut body = request.into_body();
             let mut bytes = 0;
-            while let Some(frame) = body.frame().await {
+            while let Some(frame) = timeout(patience.body_window, body.frame()).await? {
                 bytes += frame?.data_ref().map_or(0, Bytes::len);
             }
             whole(Bytes::from(bytes.to_string()))
         }
-        "/echo" => whole(request.into_body().collect().await?.to_bytes()),
+        "/echo" => {
+            let collecting = request.into_body().collect();
+            whole(timeout(patience.body, collecting).await??.to_bytes())
+        }
         "/download" => {
             let piece = Bytes::from_static(&[7; PIECE_BYTES]);
             let pieces = (0..PIECES).map(move |_| Ok(Frame::data(piece.clone())));

@@ -4,7 +4,7 @@
 
 use anyhow::{Result, ensure};
 
-use super::super::http::Achieved;
+use super::super::load::Achieved;
 use super::has_engine;
 use crate::child::Server;
 use crate::client::get_once;
@@ -42,7 +42,7 @@ pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         return Ok(());
     }
     let mut native_server = Server::start("native")?;
-    let url = format!("http://{}/", native_server.ask_one("hello")?);
+    let url = format!("http://{}/", native_server.ask_one("routes")?);
     let mut native = Contestant::new(native_server.id(), url)?;
     let mut daemon = Server::start("javascript")?;
     let url = daemon.ask_one("warm")?;

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::super::http::Achieved;
+use super::super::load::Achieved;
 use super::has_engine;
 use crate::child::Server;
 use crate::client::{Client, split_url};

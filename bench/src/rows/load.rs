@@ -1,0 +1,90 @@
+//! Servers under load: requests over 32 connections with keep-alive for some seconds,
+//! and the processor time that the server's process used meanwhile. The client is `wrk`
+//! with one thread. Used by all rows about HTTP under load.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::client::get_once;
+use crate::machine;
+use crate::plan::Plan;
+use crate::report::number;
+use crate::stats::median;
+
+/// What a server achieved in some rounds.
+#[derive(Default)]
+pub(super) struct Achieved {
+    rates: Vec<f64>,
+    /// Microseconds of processor time for each request.
+    costs: Vec<f64>,
+}
+
+impl Achieved {
+    /// Another round, at a URL of a process.
+    pub(super) fn round(&mut self, process: u32, url: &str, plan: &Plan) -> Result<()> {
+        let before = machine::cpu_time(process)?;
+        let rate = load(url, plan)?;
+        let used = machine::cpu_time(process)?.saturating_sub(before);
+        self.rates.push(rate);
+        self.costs
+            .push(used.as_secs_f64() * 1e6 / (rate * seconds(plan) as f64));
+        Ok(())
+    }
+
+    /// Requests per second.
+    pub(super) fn rate(&self) -> f64 {
+        median(&self.rates)
+    }
+
+    /// Microseconds of processor time for each request.
+    pub(super) fn cost(&self) -> f64 {
+        median(&self.costs)
+    }
+
+    /// Both, for the table.
+    pub(super) fn text(&self) -> String {
+        format!("{}/s, {} each", number(self.rate()), processor(self.cost()))
+    }
+}
+
+/// Microseconds of processor time, for the table.
+pub(super) fn processor(us: f64) -> String {
+    format!("{} µs of processor", number(us))
+}
+
+fn seconds(plan: &Plan) -> u64 {
+    plan.load.as_secs().max(1)
+}
+
+/// Requests per second that `wrk` gets answered at a URL.
+fn load(url: &str, plan: &Plan) -> Result<f64> {
+    if !Path::new("/usr/bin/wrk").exists() && Command::new("wrk").arg("-v").output().is_err() {
+        if !plan.smoke {
+            bail!("`wrk` is missing; install it (Debian: apt-get install wrk)");
+        }
+        // What is asked of a smoke test is that the servers answer.
+        if url.starts_with("https:") {
+            let fetched = Command::new("curl").args(["-ksSf", url]).output();
+            let output = fetched.context("cannot run curl")?;
+            anyhow::ensure!(output.status.success(), "curl said: {output:?}");
+        } else {
+            get_once(url)?;
+        }
+        return Ok(1.0);
+    }
+    let seconds = seconds(plan);
+    let output = Command::new("wrk")
+        .args(["-t1", "-c32", &format!("-d{seconds}s")])
+        .arg(url)
+        .output()
+        .context("cannot run wrk")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    if text.contains("Socket errors") || text.contains("Non-2xx") {
+        bail!("wrk met errors:\n{text}");
+    }
+    text.lines()
+        .find_map(|line| line.strip_prefix("Requests/sec:")?.trim().parse().ok())
+        .with_context(|| format!("wrk said:\n{text}"))
+}
