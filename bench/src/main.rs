@@ -14,6 +14,7 @@
 
 mod child;
 mod client;
+mod count;
 mod embedder;
 mod folder;
 mod guests;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let outcome = match words.as_slice() {
         ["serve", what] => serve::run(what),
+        ["count", what, count, cache] => count::run(what, count, cache),
         ["--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())

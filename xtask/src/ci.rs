@@ -12,8 +12,8 @@ use anyhow::{Result, ensure};
 
 use crate::process::{self, stage};
 use crate::{
-    bench, codegen, grpc, guests, openapi, reproducible, sgx, sslyze, test, tidy, toolchain, types,
-    websockets,
+    bench, codegen, grpc, guests, instructions, openapi, reproducible, sgx, sslyze, test, tidy,
+    toolchain, types, websockets,
 };
 
 /// A longer run is a defect: people stop waiting for it.
@@ -69,7 +69,8 @@ pub(crate) fn rest() -> Result<()> {
     websockets::run()?;
     sgx::check()?;
     stage("a small crate in two folders", reproducible::small)?;
-    bench::run(&["--smoke"])
+    bench::run(&["--smoke"])?;
+    instructions::run_if_possible()
 }
 
 /// Long runs, by hand before a release: engine and daemon built twice, the engine by the command at

@@ -16,6 +16,7 @@ mod conformance;
 mod editor;
 mod grpc;
 mod guests;
+mod instructions;
 mod openapi;
 mod packages;
 mod process;
@@ -59,6 +60,7 @@ usage: cargo xtask <task>
                     daemon's interface, of crates
   bench [--smoke] [hold]  measure beside native code, or beside strangers that do their worst;
                     --smoke: one short round, nothing kept
+  instructions [--keep]  count instructions with valgrind and compare them with those kept
   types             check the types for programs in JavaScript with the TypeScript compiler
   openapi           compare a worker's answers with docs/openapi.json
   ci                everything CI runs: `ci checks`, `test`, `ci rest`
@@ -107,6 +109,7 @@ fn run(arguments: &[&str]) -> Result<()> {
         ["codegen"] => codegen::run(codegen::Mode::Write),
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
         ["bench", rest @ ..] => bench::run(rest),
+        ["instructions", rest @ ..] => instructions::run(rest),
         ["ci"] => ci::run(),
         ["ci", "checks"] => ci::checks(),
         ["ci", "rest"] => ci::rest(),

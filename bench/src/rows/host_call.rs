@@ -67,7 +67,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
 }
 
 /// A guest that makes a number of calls in its first poll and ends.
-fn loop_of(count: u32) -> String {
+pub(crate) fn loop_of(count: u32) -> String {
     format!(
         r#"(module
             (import "wapo" "ocall_fast_return"

@@ -83,7 +83,7 @@ fn micros(time: Duration) -> f64 {
 }
 
 /// Starts an instance, waits until it idles, and ends it.
-async fn start(
+pub(crate) async fn start(
     engine: &Engine,
     program: &Program,
     app: &Arc<SchedulingHistory>,

@@ -80,8 +80,20 @@ fn certificate(folder: &Folder) -> Result<TlsFiles> {
     })
 }
 
+/// A daemon with a data folder and an admin port.
+pub(crate) fn config(folder: &Folder) -> Config {
+    Config {
+        data_dir: Some(folder.path().to_owned()),
+        admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        instances_max: INSTANCES_MAX,
+        // Nothing is reported but when it is measured.
+        usage_interval: Duration::from_secs(3600),
+        ..Config::default()
+    }
+}
+
 /// A daemon, and the code of the apps that it is given.
-pub(super) struct Daemon {
+pub(crate) struct Daemon {
     running: Running,
     client: Client,
     code_hash: String,
@@ -94,16 +106,16 @@ impl Daemon {
         user_tls: Option<TlsFiles>,
         code: &Path,
     ) -> Result<Self> {
-        let running = wapod::Server::start(Config {
-            data_dir: Some(folder.path().to_owned()),
-            admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
-            instances_max: INSTANCES_MAX,
-            // Nothing is reported but when it is measured.
-            usage_interval: Duration::from_secs(3600),
+        let config = Config {
             user_tls,
-            ..Config::default()
-        })
-        .await?;
+            ..config(folder)
+        };
+        Self::start_with(config, code).await
+    }
+
+    /// Starts a daemon with an admin port that has the code of a guest.
+    pub(crate) async fn start_with(config: Config, code: &Path) -> Result<Self> {
+        let running = wapod::Server::start(config).await?;
         let admin = running.admin_address().context("no admin port")?;
         let client = Client::new(&format!("http://{admin}"), None)?;
         let module = Module::read(code)?;
@@ -124,7 +136,7 @@ impl Daemon {
     }
 
     /// Ends the daemon.
-    pub(super) async fn shutdown(self) {
+    pub(crate) async fn shutdown(self) {
         self.running.shutdown().await;
     }
 
@@ -181,7 +193,8 @@ impl Daemon {
         Ok((self.running.app_url(address), address))
     }
 
-    async fn deploys(&self, count: usize) -> Result<Vec<String>> {
+    /// Deploys and removes the guest so often; microseconds until each first answer.
+    pub(crate) async fn deploys(&self, count: usize) -> Result<Vec<String>> {
         let mut times = Vec::with_capacity(count);
         for number in 0..count {
             let begun = Instant::now();

@@ -6,9 +6,9 @@
 //! `child`); all end with their input.
 
 mod attested;
-mod daemon;
+pub(crate) mod daemon;
 mod javascript;
-mod native;
+pub(crate) mod native;
 mod native_tls;
 mod wapo;
 

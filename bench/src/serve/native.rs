@@ -96,7 +96,7 @@ async fn serve_datagrams(socket: UdpSocket) {
     }
 }
 
-async fn serve_http(listener: TcpListener) {
+pub(crate) async fn serve_http(listener: TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {
         let connection =
             http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(hello));
