@@ -121,12 +121,15 @@ async fn serve_routes_with_tls(listener: TcpListener, acceptor: TlsAcceptor) {
     }
 }
 
+/// Requests on their way to the task at a time: more than the client has connections.
+const HANDED_MAX: usize = 64;
+
 /// A request on its way to the task that answers it, and the way back.
 type Handed = (Request<Incoming>, oneshot::Sender<Result<Answer>>);
 
 /// Answers all requests in one task, as one instance does.
 async fn serve_handed(listener: TcpListener) {
-    let (hand_over, mut handed) = mpsc::unbounded_channel::<Handed>();
+    let (hand_over, mut handed) = mpsc::channel::<Handed>(HANDED_MAX);
     tokio::spawn(async move {
         while let Some((request, reply)) = handed.recv().await {
             // A connection that is gone takes none.
@@ -137,9 +140,10 @@ async fn serve_handed(listener: TcpListener) {
         let hand_over = hand_over.clone();
         tokio::spawn(serve_requests(stream, move |request| {
             let (reply, answer) = oneshot::channel();
-            let sent = hand_over.send((request, reply));
+            let hand_over = hand_over.clone();
             async move {
-                sent.ok().context("nobody answers")?;
+                let sent = hand_over.send((request, reply)).await;
+                sent.ok().context("the task is gone")?;
                 answer.await?
             }
         }));
