@@ -69,8 +69,7 @@ pub(crate) fn rest() -> Result<()> {
     websockets::run()?;
     sgx::check()?;
     stage("a small crate in two folders", reproducible::small)?;
-    bench::run(&["--smoke"])?;
-    instructions::run_if_possible()
+    bench::run(&["--smoke"])
 }
 
 /// Long runs, by hand before a release: engine and daemon built twice, the engine by the command at
@@ -84,6 +83,7 @@ pub(crate) fn nightly() -> Result<()> {
     stage("the daemon in two folders", reproducible::daemon)?;
     stage("the engine at first use", guests::first_use)?;
     stage("fuzz", fuzz)?;
+    instructions::run(&[])?;
     bench::run(&[])
 }
 

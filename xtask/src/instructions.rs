@@ -4,7 +4,7 @@
 //! Counted is what `bench count` does, built with the crates of this repository
 //! optimised and everything else as the tests have it, so that little is compiled for
 //! it. A count is for comparison with an earlier one, not a time: all instructions
-//! count alike, and those of the kernel are not seen. Called by CI's last stage.
+//! count alike, and those of the kernel are not seen. Called by hand and by `nightly`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -106,21 +106,6 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
         return keep(&counts);
     }
     compare(&counts, &kept()?, &json!(made_with()?))
-}
-
-/// As [`run`] where valgrind is; elsewhere says that nothing was counted.
-///
-/// # Errors
-///
-/// Those of [`run`].
-pub(crate) fn run_if_possible() -> Result<()> {
-    if !toolchain::on_path("valgrind") {
-        println!(
-            "== instructions: NOT COUNTED, valgrind is not installed (Debian: apt-get install valgrind)"
-        );
-        return Ok(());
-    }
-    run(&[])
 }
 
 /// Builds the bench with the whole workspace's features, so that its dependencies are
