@@ -24,7 +24,7 @@ use crate::rows::{host_call, instantiation};
 use crate::serve::{daemon, native};
 
 /// Slots for instances. Each takes 4 GiB of address space, of which valgrind gives
-/// some 60 in all.
+/// some 60 GiB in all.
 const INSTANCES_MAX: u32 = 4;
 /// Requests after which all code on their way has run.
 const WARM_UP_REQUESTS: u32 = 20;

@@ -5,8 +5,9 @@
 //! it. Called by `guests`.
 
 use std::fs;
+use std::io::ErrorKind;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::engine_build::{ARCHIVER, CLANG, write_if_changed};
 use crate::reproducible;
@@ -19,16 +20,36 @@ const BUILT: &str = "crates/wapod/console/built/verify.wasm";
 /// all of that compiled again.
 const TARGET_FOLDER: &str = "target/verify-page";
 
-/// Builds it, unless the machine lacks something.
+/// Builds it, unless the machine lacks something: then there is none, not an older one
+/// that the daemon would be compiled with.
 ///
 /// # Errors
 ///
 /// It does not compile.
-pub(crate) fn run() -> Result<()> {
-    if let Some(lack) = lack() {
-        println!("the page /verify has no verifier in what is built now: {lack}");
-        return Ok(());
+pub(crate) fn run_if_possible() -> Result<()> {
+    let Some(lack) = lack() else {
+        return build();
+    };
+    println!("the page /verify has no verifier in what is built now: {lack}");
+    match fs::remove_file(process::root().join(BUILT)) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context(BUILT),
+        _ => Ok(()),
     }
+}
+
+/// Builds it.
+///
+/// # Errors
+///
+/// The machine lacks something, or it does not compile.
+pub(crate) fn run() -> Result<()> {
+    match lack() {
+        None => build(),
+        Some(lack) => bail!("the verifier of the page /verify cannot be built: {lack}"),
+    }
+}
+
+fn build() -> Result<()> {
     let root = process::root();
     let mut cargo = reproducible::cargo(
         &root,

@@ -115,8 +115,18 @@ impl Role {
 /// Verifies what a message has. The answer is JSON: `kind` with the report that
 /// `wapo verify … --json` prints, or `error`.
 pub fn answered(message: &[u8]) -> String {
-    let answer = verified(message).unwrap_or_else(|error| json!({ "error": error }));
+    let answer = verified(message).unwrap_or_else(|error| json!({ "error": shown(&error) }));
     answer.to_string()
+}
+
+/// Characters of an error that the page shows. No reader wants more, and the page lays
+/// them out in its own thread.
+const SHOWN_CHARS_MAX: usize = 4_000;
+
+/// A text in which there may be much of a hostile file.
+fn shown(text: &str) -> String {
+    let end = text.char_indices().nth(SHOWN_CHARS_MAX);
+    wapo_rpc::text::escape(&text[..end.map_or(text.len(), |(end, _)| end)], &['\n'])
 }
 
 fn verified(message: &[u8]) -> Result<Value, String> {
@@ -306,6 +316,7 @@ impl<'a> Demanded<'a> {
     }
 
     fn quote(&self, files: &Files<'_>) -> Result<(Verdict, Value), String> {
+        demands::of_quote(&self.policy, self.nonce.as_deref())?;
         let bytes = |role| evidence_file::bytes(files.get(role).unwrap_or_default());
         let certificates = bytes(Role::ChipCertificates);
         let quote = recognise(&bytes(Role::Quote), &certificates, &self.roots).map_err(text)?;
@@ -317,6 +328,7 @@ impl<'a> Demanded<'a> {
     fn usage(&self, head: &Head, files: &Files<'_>) -> Result<(Verdict, Value), String> {
         let mut verdict = Verdict::default();
         let mut key = field("Worker", &head.worker, demands::key)?;
+        let mut app = self.app;
         if let Some(content) = files.get(Role::Worker) {
             let evidence = worker_evidence(content)?;
             key = Some(evidence.worker_claims().map_err(text)?.pubkey);
@@ -325,14 +337,16 @@ impl<'a> Demanded<'a> {
             let evidence = app_evidence(content)?;
             key = Some(evidence.worker.worker_claims().map_err(text)?.pubkey);
             verdict.extend(self.app(files)?.0);
+            // With evidence of an app, the bill is that app's.
+            app = app.or(Some(evidence.app_claims().map_err(text)?.address));
         }
         let number = |text: &str| text.parse().map_err(|_| "no number".to_owned());
-        let until = field("Until", &head.until, demands::time)?;
+        let until = field("Reaches time", &head.until, demands::time)?;
         let expected = Expected {
             worker: key,
-            app: self.app,
-            after: field("After", &head.after, demands::link)?,
-            last_seq: field("Last report", &head.last_seq, number)?,
+            app,
+            after: field("Goes on after", &head.after, demands::link)?,
+            last_seq: field("Reaches report", &head.last_seq, number)?,
             until_ms: until.map(|seconds| seconds.saturating_mul(1000)),
         };
         let content = files.get(Role::Usage).unwrap_or_default();

@@ -133,6 +133,11 @@ fn a_bill_is_verified_alone_or_with_the_evidence_of_its_worker() {
         (&good["good"], &good["kind"]),
         (&true.into(), &"usage".into())
     );
+    // A bill of one app is none of another one, whose evidence comes with it.
+    let of_app = app_file();
+    let with_app = [own[0], ("app", "app.json", of_app.as_bytes())];
+    let refused = answer(&message(accepting(NOW_S), &with_app));
+    assert!(failed(&refused).contains(&"usage.app"), "{refused}");
     let names = good["checks"].to_string();
     assert!(names.contains("worker.binding") && names.contains("usage.chain"));
     // Evidence that does not count makes no bill good.
@@ -174,9 +179,9 @@ fn what_cannot_be_verified_together_is_named() {
         ("nonce", "Nonce"),
         ("app", "App"),
         ("worker", "Worker"),
-        ("after", "After"),
-        ("last_seq", "Last report"),
-        ("until", "Until"),
+        ("after", "Goes on after"),
+        ("last_seq", "Reaches report"),
+        ("until", "Reaches time"),
     ] {
         no_verdict(with(now(), field, "xy"), &[usage], &format!("{name}: "));
     }
@@ -206,6 +211,20 @@ fn hostile_files_are_refused_with_a_reason() {
     no_verdict(now(), &[("quote", "q", &long)], "at most 98304 are read");
     no_verdict(now(), &[("answer", "a", b"{}")], "no answer: missing field");
     no_verdict(now(), &[("quote", "q", b"none")], "no quote of SGX");
+    let nonce = with(now(), "nonce", "00");
+    no_verdict(
+        nonce,
+        &[("quote", "q", b"none")],
+        "a bare quote says nothing of a nonce",
+    );
+    let unknown = format!("{{\"{}\":1}}", "\u{202e}x".repeat(1_000_000));
+    let long = answer(&message(now(), &[("answer", "a", unknown.as_bytes())]));
+    let error = long["error"].as_str().expect("an error");
+    assert!(
+        error.len() < 40_000 && !error.contains('\u{202e}'),
+        "{}",
+        error.len()
+    );
     no_verdict(now(), &[("certificate", "c", b"0\x82")], "cannot be read");
     let policy = |name, content| [worker, ("policy", name, content)];
     no_verdict(

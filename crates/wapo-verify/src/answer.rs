@@ -44,7 +44,7 @@ const REQUEST: &str = "The answer is to the request as it was sent, and to no ot
 const KIND_: &str = "Who answers: the worker, the worker with a refusal, or the app; none of them can be taken for another.";
 const KEY: &str = "The key is the one in the evidence, which shows whose it is.";
 const SIGNATURE: &str = "Whoever has the key said this, to this request. Whether it is true is for whoever knows what the app does.";
-const NONCE: &str = "The answer was made after the request, and is not an old one.";
+const NONCE: &str = "The answer is to the request with this nonce. It is no old one if you drew the nonce yourself: in a file of somebody else the request is theirs, too.";
 const TIME: &str = "The answer counts at this time, by the clocks of worker and client. The host may set the worker's.";
 const IN_SESSION: &str = "It was said in the run of the worker that the evidence is of.";
 
@@ -89,6 +89,7 @@ fn checked(verdict: &mut Verdict, exchange: &Exchange, keys: &Keys, now_s: u64) 
     let request = match exchange.request.asked() {
         Ok(request) => request,
         Err(error) => {
+            let error = text::printable(&error.to_string());
             verdict.failed("answer.request", error, REQUEST);
             return None;
         }
@@ -174,6 +175,7 @@ fn key<'a>(
     let named = app.and_then(|text| text.parse::<AppAddress>().ok());
     match (kind, app, &keys.app, &keys.worker) {
         (Kind::App, Some(text), Some((wanted, _)), _) if named != Some(*wanted) => {
+            let text = text::printable(text);
             let detail = format!("the answer is of the app {text}, not of {wanted}");
             verdict.failed("answer.kind", detail, KIND_);
             None
@@ -267,13 +269,13 @@ fn time(verdict: &mut Verdict, found: &Found, now_s: u64) {
 fn session(verdict: &mut Verdict, named: Option<String>, keys: &Keys) {
     let named = named.unwrap_or_default();
     match keys.session {
-        None => verdict.noted("answer.session", named, IN_SESSION),
+        None => verdict.noted("answer.session", text::printable(&named), IN_SESSION),
         Some(session) if hex::encode(session) == named => {
             verdict.passed("answer.session", named, IN_SESSION);
         }
         Some(_) => verdict.failed(
             "answer.session",
-            format!("it is of another session, {named}"),
+            format!("it is of another session, {}", text::printable(&named)),
             IN_SESSION,
         ),
     }

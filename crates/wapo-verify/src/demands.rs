@@ -45,6 +45,31 @@ pub fn nonce(text: &str) -> Result<Vec<u8>, String> {
     }
 }
 
+/// Refuses demands of a bare quote that nothing in it could meet: what has no effect would
+/// seem to have one.
+///
+/// # Errors
+///
+/// Which, and where it counts.
+pub fn of_quote(policy: &Policy, nonce: Option<&[u8]>) -> Result<(), String> {
+    let demanded = [
+        (nonce.is_some(), "a nonce"),
+        (policy.age_max_s.is_some(), "the policy's `age_max_s`"),
+        (!policy.workers.is_empty(), "the policy's `workers`"),
+        (
+            policy.host_controlled.is_some(),
+            "the policy's `host_controlled`",
+        ),
+        (!policy.apps.is_empty(), "the policy's `apps`"),
+    ];
+    match demanded.iter().find(|(is_there, _)| *is_there) {
+        None => Ok(()),
+        Some((_, what)) => Err(format!(
+            "a bare quote says nothing of {what}: verify evidence, or leave it out"
+        )),
+    }
+}
+
 /// A time in unix seconds: a number, or as RFC 3339 has it.
 ///
 /// # Errors

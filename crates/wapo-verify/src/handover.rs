@@ -39,12 +39,19 @@ pub enum TooWide {
     Sgx,
     /// An entry of TDX.
     #[error(
-        "an entry of `tdx` lacks one of `mrtd`, `rtmr1` and `rtmr2`, so any kernel or command line would pass"
+        "an entry of `tdx` lacks one of `mrtd`, `rtmr0`, `rtmr1` and `rtmr2`, so any firmware, kernel or command line would pass"
     )]
     Tdx,
     /// An entry of SEV-SNP.
-    #[error("an entry of `sev_snp` has no `measurement`, so any machine would pass")]
+    #[error(
+        "an entry of `sev_snp` lacks `measurement`, or a least version of what runs below it (`bootloader_min`, `tee_min`, `snp_min`, `microcode_min`), so any machine or old firmware would pass"
+    )]
     SevSnp,
+    /// Settings.
+    #[error(
+        "it does not say `host_controlled`, so a host could decide the settings of what it names"
+    )]
+    Host,
 }
 
 /// Whether each entry of a policy names a program. A policy for looking may be wide; one
@@ -56,9 +63,18 @@ pub enum TooWide {
 pub fn names_programs(policy: &Policy) -> Result<(), TooWide> {
     let sgx = |program: &SgxProgram| program.measurement.is_some() || program.signer.is_some();
     let tdx = |program: &TdxProgram| {
-        program.mrtd.is_some() && program.rtmr1.is_some() && program.rtmr2.is_some()
+        let registers = [program.rtmr0, program.rtmr1, program.rtmr2];
+        program.mrtd.is_some() && registers.iter().all(Option::is_some)
     };
-    let snp = |program: &SnpProgram| program.measurement.is_some();
+    let snp = |program: &SnpProgram| {
+        let versions = [
+            program.bootloader_min,
+            program.tee_min,
+            program.snp_min,
+            program.microcode_min,
+        ];
+        program.measurement.is_some() && versions.iter().all(Option::is_some)
+    };
     if policy.sgx.is_empty() && policy.tdx.is_empty() && policy.sev_snp.is_empty() {
         Err(TooWide::Any)
     } else if !policy.sgx.iter().all(sgx) {
@@ -67,6 +83,8 @@ pub fn names_programs(policy: &Policy) -> Result<(), TooWide> {
         Err(TooWide::Tdx)
     } else if !policy.sev_snp.iter().all(snp) {
         Err(TooWide::SevSnp)
+    } else if policy.host_controlled.is_none() {
+        Err(TooWide::Host)
     } else {
         Ok(())
     }

@@ -170,8 +170,19 @@ fn a_policy_that_a_key_depends_on_names_its_programs() {
     assert_eq!(of("{}"), Err(TooWide::Any));
     assert_eq!(of(r#"{"sgx":[{"product_id":1}]}"#), Err(TooWide::Sgx));
     let hash = "ab".repeat(48);
-    let tdx = format!(r#"{{"tdx":[{{"mrtd":"{hash}","rtmr1":"{hash}"}}]}}"#);
-    assert_eq!(of(&tdx), Err(TooWide::Tdx));
-    assert_eq!(of(r#"{"sev_snp":[{"snp_min":1}]}"#), Err(TooWide::SevSnp));
+    let registers = format!(r#""mrtd":"{hash}","rtmr1":"{hash}","rtmr2":"{hash}""#);
+    let tdx = |more: &str| of(&format!(r#"{{"tdx":[{{{registers}{more}}}]}}"#));
+    assert_eq!(tdx(""), Err(TooWide::Tdx));
+    let firmware = format!(r#","rtmr0":"{hash}""#);
+    assert_eq!(tdx(&firmware), Err(TooWide::Host));
+    let snp = |more: &str| of(&format!(r#"{{"sev_snp":[{{{more}}}]}}"#));
+    let versions = r#""bootloader_min":1,"tee_min":1,"snp_min":1,"microcode_min":1"#;
+    assert_eq!(snp(versions), Err(TooWide::SevSnp));
+    let measurement = format!(r#""measurement":"{hash}""#);
+    assert_eq!(snp(&measurement), Err(TooWide::SevSnp));
+    assert_eq!(
+        snp(&format!("{measurement},{versions}")),
+        Err(TooWide::Host)
+    );
     assert_eq!(names_programs(&demanding()), Ok(()));
 }

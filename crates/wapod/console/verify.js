@@ -100,7 +100,7 @@ function update() {
   setShown(byId("verify-bill"), hasBill);
   setShown(byId("verify-worker-field"), hasBill && !hasEvidence);
   setShown(byId("verify-app-field"), hasBill || roles.has("app") || roles.has("answer") || roles.has("certificate"));
-  setShown(byId("verify-nonce-field"), !hasBill || hasEvidence);
+  setShown(byId("verify-nonce-field"), hasEvidence || roles.has("answer"));
 }
 
 function showError(text) {
@@ -121,6 +121,9 @@ function timeOf() {
 async function messageOf(now) {
   const troubled = files.find((one) => one.trouble !== "");
   if (troubled) throw new Error(`${troubled.file.name}: ${troubled.trouble}`);
+  // Before they are read: they are in memory twice then.
+  const twice = files.find((one, at) => files.findIndex(({ role }) => role === one.role) !== at);
+  if (twice) throw new Error(`There are two files with “${ROLES[twice.role].title}”: take one out.`);
   const read = await Promise.all(files.map(async ({ file, role }) => {
     try {
       return { role, name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) };
@@ -171,8 +174,9 @@ function showVerdict({ kind, good, checks, facts }, now, isOwnClock) {
   const verdict = byId("verify-verdict");
   verdict.dataset.good = String(good);
   setText(byId("verify-verdict-title"), good ? "Good" : "Refused");
+  const noted = count("noted") === 0 ? "" : ` Noted are ${count("noted")} things that nobody demanded, and that may be anything: read them before you trust this.`;
   setText(byId("verify-verdict-text"), good
-    ? `${SUBJECTS[kind]} is as was demanded: ${count("passed")} checks passed, ${count("noted")} things to know were noted. Read what each proves, and what not.`
+    ? `${SUBJECTS[kind]} is as was demanded: ${count("passed")} checks passed.${noted}`
     : `${SUBJECTS[kind]} is not as was demanded: ${failed.join(", ") || "nothing was shown"}.`);
   setText(byId("verify-verdict-time"), `At ${isoTime(now * 1000)}, ${isOwnClock ? "by this browser’s clock" : "the time that you gave"}.`);
   byId("verify-checks").replaceChildren(...checks.map(checkItem));

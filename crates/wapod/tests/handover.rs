@@ -19,11 +19,16 @@ const KEY: &str = "data/protected_files/worker.key";
 const SIMULATOR: [&str; 2] = ["--attestation", "simulator"];
 const TO: [&str; 4] = ["--attestation", "simulator", "--key-to-policy", "policy"];
 
+/// Settings that a daemon's evidence names when it is started on this machine.
+const HOST: &str = "[]";
+
 /// A folder with a policy that accepts the simulated program, or another one.
 fn folder(measurement: [u8; 32]) -> Folder {
     let folder = Folder::new();
     let measurement = hex::encode(measurement);
-    let policy = format!("accept_simulator = true\n\n[[sgx]]\nmeasurement = \"{measurement}\"\n");
+    let policy = format!(
+        "accept_simulator = true\nhost_controlled = {HOST}\n\n[[sgx]]\nmeasurement = \"{measurement}\"\n"
+    );
     fs::write(folder.path("policy"), policy).expect("written");
     folder
 }

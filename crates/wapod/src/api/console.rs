@@ -103,6 +103,10 @@ const VERIFY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-
      worker-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; \
      frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
 
+/// The same for the thread of that page, which is given all that it needs.
+const THREAD_POLICY: &str =
+    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
+
 /// The page itself.
 const INDEX: &[u8] = include_bytes!("../../console/index.html");
 
@@ -117,6 +121,7 @@ static SAMPLE_WASM: LazyLock<Option<Bytes>> =
 pub(super) fn policy(path: &str) -> &'static str {
     match path {
         VERIFY => VERIFY_POLICY,
+        "/console/verify-worker.js" => THREAD_POLICY,
         _ => POLICY,
     }
 }
@@ -174,6 +179,8 @@ mod tests {
     fn only_the_page_that_verifies_may_compile_wasm() {
         const MAY: &str = "'wasm-unsafe-eval'";
         assert!(policy(VERIFY).contains(MAY));
+        let thread = policy("/console/verify-worker.js");
+        assert!(thread.starts_with("default-src 'none';"), "{thread}");
         let others = FILES.iter().map(|(path, _, _)| *path);
         let others = others.chain([
             "/",

@@ -182,6 +182,8 @@ async fn exchange(
         () = departure(&client, may_probe) => return Err(ApiError::ClientLeft),
     };
     let lease = admitted.map_err(|error| what.blame(&app, None, error.into()))?;
+    // It may have been replaced while the request waited for it.
+    super::check_attested(lease.app().serial, &host, &client)?;
     let mut exchange = Exchange {
         lease,
         what,

@@ -81,6 +81,7 @@ use admin::AdminSurface;
 use all_budgets::AllBudgets;
 use auth::Gate;
 use body::Body;
+use budget::Who;
 use budget::{Bounds, Budget};
 use connection::{Client, Surface};
 use error::ApiError;
@@ -172,9 +173,7 @@ impl Surface for UserSurface {
     async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let is_head = request.method() == Method::HEAD;
         let (request, asked) = Asked::of(request, client.end().scheme());
-        let who = asked
-            .is_some()
-            .then(|| self.clients.who(client.end().address.ip()));
+        let who = asked.is_some().then(|| self.who(&request, &client));
         let response = match self.route(request, client).await {
             Ok(response) => response,
             Err(error) => error.into_response(is_head),
@@ -200,9 +199,9 @@ impl Surface for UserSurface {
 /// # Errors
 ///
 /// [`ApiError::Misdirected`], after which the client makes a new one, and sees new evidence.
-fn check_attested(target: &Target, host: &Authority, client: &Client) -> Result<(), ApiError> {
+fn check_attested(serial: u64, host: &Authority, client: &Client) -> Result<(), ApiError> {
     let attested = client.named().and_then(|named| named.attested);
-    match attested.is_none_or(|serial| serial == target.serial()) {
+    match attested.is_none_or(|attested| attested == serial) {
         true => Ok(()),
         false => Err(ApiError::Misdirected(host.host().to_owned())),
     }
@@ -241,7 +240,7 @@ impl UserSurface {
                 _ => Err(ApiError::NoAppHere(self.about(&host, &client))),
             };
         };
-        check_attested(&target, &host, &client)?;
+        check_attested(target.serial(), &host, &client)?;
         gateway::forward(self, target, host, request, client).await
     }
 
@@ -302,6 +301,22 @@ impl UserSurface {
              Apps answer {by_name}below /app/<address>/ at this address.\n\
              Which apps there are, their operator sees in the worker's console and with `wapo list`."
         )
+    }
+
+    /// Whom a request is counted for.
+    fn who(&self, request: &Request<RequestBody>, client: &Client) -> Who {
+        let headers = request.headers();
+        let ip = match head::host(request.uri(), headers, request.version()) {
+            Ok(host) => {
+                let trusted = self.clients.trusted();
+                Origin::new(client.end(), trusted, &host, headers)
+                    .client
+                    .ip()
+            }
+            // It is refused.
+            Err(_) => client.end().address.ip(),
+        };
+        self.clients.who(ip)
     }
 
     /// Answers a call to the worker.

@@ -7,6 +7,8 @@
 //! a length and a time and within the client's share, because the digest comes before the
 //! body. What cannot be signed goes on as it is, and says why. Called by `mod`.
 
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,8 +34,8 @@ use super::head;
 use super::request_body::RequestBody;
 use crate::error::WorkerError;
 use crate::limits::{
-    ANSWER_SIGNATURE_LIFE, ANSWER_SIGNATURES_PER_SECOND_MAX, ANSWER_WAIT, AT_ONCE_BYTES_MAX,
-    SIGNED_ANSWER_WAIT, SIGNED_BODY_BYTES_MAX,
+    ANSWER_SIGNATURE_LIFE, ANSWER_SIGNATURES_PER_CLIENT_MAX, ANSWER_SIGNATURES_PER_SECOND_MAX,
+    ANSWER_WAIT, AT_ONCE_BYTES_MAX, SIGNED_ANSWER_WAIT, SIGNED_BODY_BYTES_MAX,
 };
 use crate::worker::{App, Worker, unix_ms};
 
@@ -72,17 +74,39 @@ impl BodyDigest {
 
 /// How many answers may be signed.
 #[derive(Default)]
-pub(super) struct Pace(Mutex<(u64, u32)>);
+pub(super) struct Pace(Mutex<Second>);
+
+/// What was signed in one second.
+#[derive(Default)]
+struct Second {
+    unix_s: u64,
+    all: u32,
+    /// No more entries than answers.
+    of_client: HashMap<IpAddr, u32>,
+}
 
 impl Pace {
-    /// Whether one more may be signed in this second.
-    fn takes(&self, now_s: u64) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.0 != now_s {
-            *state = (now_s, 0);
+    /// Whether one more may be signed in this second for a client.
+    fn takes(&self, who: Who, now_s: u64) -> bool {
+        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if second.unix_s != now_s {
+            *second = Second {
+                unix_s: now_s,
+                ..Second::default()
+            };
         }
-        state.1 += 1;
-        state.1 <= ANSWER_SIGNATURES_PER_SECOND_MAX
+        if second.all >= ANSWER_SIGNATURES_PER_SECOND_MAX {
+            return false;
+        }
+        if let Some(ip) = who.key() {
+            let own = second.of_client.entry(ip).or_default();
+            if *own >= ANSWER_SIGNATURES_PER_CLIENT_MAX {
+                return false;
+            }
+            *own += 1;
+        }
+        second.all += 1;
+        true
     }
 }
 
@@ -147,7 +171,7 @@ impl Asked {
         }
         let now_s = unix_ms() / 1000;
         let (mut response, signed) = match &self.wish {
-            Ok(_) if !pace.takes(now_s) => (response, Err(Unsigned::Busy)),
+            Ok(_) if !pace.takes(who, now_s) => (response, Err(Unsigned::Busy)),
             Ok(wish) => match content(response, clients, who, SIGNED_ANSWER_WAIT).await {
                 Ok((mut response, content)) => {
                     let signed = self.sign_content(&mut response, &content, worker, clients, wish);
@@ -393,9 +417,14 @@ mod tests {
     #[test]
     fn no_more_are_signed_in_a_second_than_may() {
         let pace = Pace::default();
-        let count = (0..ANSWER_SIGNATURES_PER_SECOND_MAX + 5).filter(|_| pace.takes(7));
-        assert_eq!(count.count(), ANSWER_SIGNATURES_PER_SECOND_MAX as usize);
-        assert!(pace.takes(8));
+        let who = |last: u8| Who::new([192, 0, 2, last].into(), &[]);
+        let all = |who: Who, second| (0..3_000).filter(|_| pace.takes(who, second)).count();
+        let own = ANSWER_SIGNATURES_PER_CLIENT_MAX as usize;
+        assert_eq!(all(who(1), 7), own);
+        assert_eq!(all(who(2), 7), own, "others have their share");
+        let rest = (3..50).map(|last| all(who(last), 7)).sum::<usize>();
+        assert_eq!(rest + 2 * own, ANSWER_SIGNATURES_PER_SECOND_MAX as usize);
+        assert_eq!(all(who(1), 8), own);
     }
 
     #[tokio::test]

@@ -65,10 +65,12 @@ mod tests {
     #[test]
     fn a_policy_that_names_nothing_or_something_unknown_is_refused() {
         let hash = "ab".repeat(32);
-        assert!(HandoverPolicy::parse(&format!("[[sgx]]\nmeasurement = \"{hash}\"")).is_ok());
+        let named = format!("[[sgx]]\nmeasurement = \"{hash}\"");
+        assert!(HandoverPolicy::parse(&format!("host_controlled = []\n{named}")).is_ok());
         let error = |text: &str| HandoverPolicy::parse(text).expect_err(text);
         assert!(error("accept_simulator = true").contains("lists no program"));
         assert!(error("[[sgx]]\nsvn_min = 2").contains("any enclave would pass"));
+        assert!(error(&named).contains("does not say `host_controlled`"));
         let unknown = error("accept_simulator = true\nmeasurement = \"ab\"");
         assert!(unknown.starts_with("line 2: unknown field"), "{unknown}");
     }

@@ -16,6 +16,9 @@ pub const ANSWER_SIGNATURE_LIFE: Duration = Duration::from_secs(300);
 /// hundred bytes. What is beyond this is answered without a signature, and says so.
 pub const ANSWER_SIGNATURES_PER_SECOND_MAX: u32 = 2_000;
 
+/// The same for one client: a tenth, so that nobody takes them from all others.
+pub const ANSWER_SIGNATURES_PER_CLIENT_MAX: u32 = 200;
+
 /// How long an app may take for the body of an answer that is to be signed.
 ///
 /// The digest stands before the body, so the client gets nothing until all is there. Of

@@ -39,7 +39,11 @@ pub(crate) struct Handover {
 /// # Errors
 ///
 /// A text of one line.
-pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+pub(super) fn settings(
+    picker: &mut Picker<'_>,
+    config: &mut Config,
+    in_enclave: bool,
+) -> Result<(), String> {
     let from = picker.find(|layer| layer.key.handover.key_from.clone());
     let from_policy = picker.find(|layer| layer.key.handover.key_from_policy.clone());
     let to_policy = picker.find(|layer| layer.key.handover.key_to_policy.clone());
@@ -48,6 +52,11 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(
             return Ok(None);
         };
         picker.show(name, &path.display(), source);
+        if in_enclave && path.to_str() != Some(&format!("{name}.toml")) {
+            return Err(format!(
+                "{name}: in an enclave it is the file {name}.toml, which is measured: package it by `cargo xtask dist --sgx --{name} FILE`"
+            ));
+        }
         read(name, &path).map(Some)
     };
     let from_policy = policy("key-from-policy", from_policy)?;

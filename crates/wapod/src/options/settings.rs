@@ -224,7 +224,7 @@ pub(super) fn resolve(
     tls::files(&mut picker, &mut config)?;
     acme::settings(&mut picker, &mut config)?;
     key::settings(&mut picker, &mut config, enclave_bytes.is_some())?;
-    handover::settings(&mut picker, &mut config)?;
+    handover::settings(&mut picker, &mut config, enclave_bytes.is_some())?;
 
     // What the server would refuse as well, so that `--check-config` finds it.
     config.check_admin().map_err(|error| error.to_string())?;

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use parity_scale_codec::Encode as _;
 use tokio::time::Instant;
 use wapo_crypto::handover;
-use wapo_rpc::statement::{self, Bounded, KeyHandover, KeyRequest, KeyRequestClaims};
+use wapo_rpc::statement::{self, Bounded, KeyHandover, KeyRequest, KeyRequestClaims, Quote};
 use wapo_verify::handover::{VerifiedRequest, verify};
 use wapo_verify::{Context, Roots, Verdict};
 
@@ -115,16 +115,22 @@ impl Worker {
         let claims = request.request_claims().map_err(unreadable)?;
         self.handovers.take(&claims.nonce, Instant::now())?;
         let hash = request.hash();
+        let is_simulated = matches!(request.quote, Quote::Simulator(_));
         let now = unix_s();
         let nonce = claims.nonce;
         let verify = move || verified(&request, &policy, nonce, now);
         let verified = tokio::task::spawn_blocking(verify).await;
         let (claims, program) = verified.map_err(|_| AppError::Interrupted.to_string())??;
+        // The versions that go are those of the evidence.
+        let _no_rotation = self.rotating.lock().await;
         let evidence = self
             .attester
             .worker_evidence(hash.to_vec(), Asker::Worker)
             .await
             .map_err(|error| error.to_string())?;
+        if is_simulated && !matches!(evidence.evidence.quote, Quote::Simulator(_)) {
+            return Err("a simulator gets no key of a worker on hardware".to_owned());
+        }
         let plaintext = parcel::pack(self.identity.key(), &self.attester.keys());
         let sealed = handover::seal(&claims.recipient, &hash, &plaintext, rand::random());
         let sealed = sealed.map_err(|error| error.to_string())?;

@@ -319,7 +319,7 @@ impl Worker {
         channel: Channel,
     ) -> Result<Lease, WorkerError> {
         loop {
-            let admitted = self.admit_to(Arc::clone(&app), channel).await;
+            let admitted = self.admit_itself(Arc::clone(&app), channel).await;
             let is_gone = matches!(
                 admitted,
                 Err(WorkerError::AppNotRunning
@@ -334,7 +334,16 @@ impl Worker {
         }
     }
 
-    async fn admit_to(
+    /// The same for this app alone: not for one that takes its place.
+    ///
+    /// # Errors
+    ///
+    /// [`WorkerError`]; nothing is counted then.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`admit`](Self::admit).
+    pub(super) async fn admit_itself(
         self: &Arc<Self>,
         app: Arc<App>,
         channel: Channel,

@@ -24,6 +24,9 @@ pub(crate) struct Query {
     origin: Option<Account>,
     path: String,
     payload: Vec<u8>,
+    /// Whether no app that has taken the place of this one may answer: the question was
+    /// encrypted after evidence of this one.
+    is_for_it_alone: bool,
 }
 
 /// What an app has answered.
@@ -64,6 +67,7 @@ impl Worker {
             origin,
             path: args.path,
             payload: args.payload,
+            is_for_it_alone: false,
         })
     }
 
@@ -103,7 +107,11 @@ impl Worker {
         let query = Encoding::Protobuf.decode(&query);
         let checked = query
             .map_err(|_| WorkerError::BadEnvelope("failed to decode the query args".to_owned()))
-            .and_then(|args| self.check_query(args));
+            .and_then(|args| self.check_query(args))
+            .map(|query| Query {
+                is_for_it_alone: true,
+                ..query
+            });
         Ok((checked, secret))
     }
 
@@ -117,7 +125,10 @@ impl Worker {
     ///
     /// Dropping the future drops the answer; the app may have seen the question.
     pub(crate) async fn query(self: &Arc<Self>, query: Query) -> Result<Answered, WorkerError> {
-        let mut lease = self.admit(query.app, Channel::Query).await?;
+        let mut lease = match query.is_for_it_alone {
+            true => self.admit_itself(query.app, Channel::Query).await?,
+            false => self.admit(query.app, Channel::Query).await?,
+        };
         let begun = Instant::now();
         let origin = query.origin.map(|account| account.0);
         let asked = lease.query(origin, query.path, query.payload);

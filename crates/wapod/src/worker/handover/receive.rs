@@ -3,8 +3,12 @@
 //! Makes a key for this one answer, a quote over it and over the nonce of the other side,
 //! and asks. What comes is taken when the other side's evidence is what the policy demands,
 //! was made for this request, and is of the very key that came: who does not know that key
-//! cannot have sent it. Called by `server`, at the start and before anything is written.
+//! cannot have sent it. Called by `server`, at the start and before anything but collateral is
+//! written.
 
+use std::net::IpAddr;
+
+use hyper::Uri;
 use parity_scale_codec::Encode as _;
 use rustls::pki_types::CertificateDer;
 use wapo_crypto::WorkerKey;
@@ -35,7 +39,7 @@ pub(crate) struct Received {
 ///
 /// # Errors
 ///
-/// A text of one line. Nothing was written.
+/// A text of one line. Nothing but collateral was written.
 pub(crate) async fn receive(
     config: &Config,
     source: &KeySource,
@@ -77,6 +81,7 @@ async fn ask(
     token: Option<&AdminToken>,
     maker: &mut RequestMaker<'_>,
 ) -> Result<Received, String> {
+    check_way(&source.url, token)?;
     let client = Client::new(&source.url, token.map(|AdminToken(token)| token.as_str()));
     let client = client.map_err(|error| error.to_string())?;
     let said = |error: wapo_rpc::client::ClientError| error.to_string();
@@ -95,6 +100,21 @@ async fn ask(
     let open = move || open(&answer, &request, &recipient, &policy, now);
     let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|_| "the answer was not looked at to its end".to_owned())?
+}
+
+/// Whether the token may go this way: the other side gets it before it is verified, and
+/// so does everybody in between who can read it.
+fn check_way(url: &str, token: Option<&AdminToken>) -> Result<(), String> {
+    let uri: Uri = url.parse().map_err(|_| format!("{url} is not a URL"))?;
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let ip: Option<IpAddr> = host.parse().ok();
+    let stays_here = host == "localhost" || ip.is_some_and(|ip| ip.is_loopback());
+    if token.is_none() || stays_here || uri.scheme_str() == Some("https") {
+        return Ok(());
+    }
+    Err(format!(
+        "{url} would be shown the admin token, which whoever is on the way could read: use https, or a tunnel to this machine"
+    ))
 }
 
 /// Makes requests.
@@ -154,6 +174,10 @@ fn open(
         policy: policy.policy(),
         nonce: Some(&hash),
     };
+    let is_simulated = |quote: &Quote| matches!(quote, Quote::Simulator(_));
+    if is_simulated(&answer.evidence.quote) && !is_simulated(&request.quote) {
+        return Err("a worker on hardware takes no key of a simulator".to_owned());
+    }
     let verified = worker::verify(&answer.evidence, None, &context);
     let claims = match verified.claims {
         Some(claims) if verified.verdict.is_good() => claims,
@@ -171,6 +195,13 @@ fn open(
     let opened = recipient.open(&hash, &sealed);
     let opened = opened.map_err(|error| format!("the key cannot be decrypted: {error}"))?;
     let (key, versions) = parcel::unpack(&opened)?;
+    if versions.worker() != claims.key_version {
+        return Err(format!(
+            "the keys that came have version {}, and the evidence version {}",
+            versions.worker(),
+            claims.key_version
+        ));
+    }
     if key.public() != claims.pubkey {
         return Err(format!(
             "the key that came is {}, and the evidence is of {}",

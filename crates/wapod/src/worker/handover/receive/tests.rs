@@ -14,7 +14,9 @@ fn simulator(enclave: Enclave) -> Simulator {
 
 fn policy() -> HandoverPolicy {
     let measurement = hex::encode(Enclave::default().measurement);
-    let text = format!("accept_simulator = true\n[[sgx]]\nmeasurement = \"{measurement}\"");
+    let text = format!(
+        "accept_simulator = true\nhost_controlled = []\n[[sgx]]\nmeasurement = \"{measurement}\""
+    );
     HandoverPolicy::parse(&text).expect("a policy")
 }
 
