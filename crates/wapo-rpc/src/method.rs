@@ -164,7 +164,7 @@ mod tests {
         let user = UserMethod::ALL.iter().copied().map(Method::User);
         let operation = OperationMethod::ALL.iter().copied().map(Method::Operation);
         let all: Vec<Method> = user.chain(operation).collect();
-        assert_eq!(all.len(), 37);
+        assert_eq!(all.len(), 38);
         for method in all {
             assert_eq!(Method::parse(&method.to_string()), Some(method));
         }

@@ -20,7 +20,7 @@ const SIMULATOR: [&str; 2] = ["--attestation", "simulator"];
 const TO: [&str; 4] = ["--attestation", "simulator", "--key-to-policy", "policy"];
 
 /// Settings that a daemon's evidence names when it is started on this machine.
-const HOST: &str = "[]";
+const HOST: &str = r#"["admin-port", "admin-token", "attestation", "data-dir", "key-from", "key-from-policy", "key-to-policy", "max-instances", "user-port"]"#;
 
 /// A folder with a policy that accepts the simulated program, or another one.
 fn folder(measurement: [u8; 32]) -> Folder {

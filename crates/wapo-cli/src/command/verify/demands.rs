@@ -49,7 +49,9 @@ pub(crate) struct Demanded {
     pub(crate) collateral: Option<Vec<u8>>,
     pub(crate) nonce: Option<Vec<u8>>,
     roots: Roots,
-    now: u64,
+    /// When the command began, or the time that is given.
+    begun: u64,
+    is_given: bool,
 }
 
 impl Demands {
@@ -72,16 +74,19 @@ impl Demands {
                 .transpose()?,
             nonce: self.nonce.as_ref().map(|nonce| nonce.0.clone()),
             roots: Roots::default(),
-            now: self.at.map_or_else(now, Ok)?,
+            begun: self.at.map_or_else(now, Ok)?,
+            is_given: self.at.is_some(),
         })
     }
 }
 
 impl Demanded {
-    /// As the checks take it.
+    /// As the checks take it: at the time that is given, or now. What a worker makes on
+    /// demand is newer than the command.
     pub(crate) fn context(&self) -> Context<'_> {
+        let now = if self.is_given { None } else { now().ok() };
         Context {
-            now: self.now,
+            now: now.unwrap_or(self.begun),
             roots: &self.roots,
             policy: &self.policy,
             nonce: self.nonce.as_deref(),
