@@ -20,6 +20,7 @@ const NEW_METHODS: &[&str] = &[
     "AppEvidence",
     "RotateKeys",
     "KeyHandover",
+    "PrivateQuery",
 ];
 /// Messages that Wapo 0.x does not have.
 const NEW_MESSAGES: &[&str] = &[
@@ -38,6 +39,8 @@ const NEW_MESSAGES: &[&str] = &[
     "InstanceInfo",
     "KeyHandoverArgs",
     "KeyHandoverResponse",
+    "PrivateQueryArgs",
+    "PrivateQueryResponse",
     "Quota",
     "RotateKeysArgs",
     "RotateKeysResponse",
