@@ -4,13 +4,16 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
+use e2e::operator::manifest;
 use e2e::{Operator, Probe, guest};
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use wapo_rpc::message::{AppEvidenceArgs, Empty, PrivateQueryArgs, QueryArgs, RotateKeysArgs};
+use wapo_rpc::message::{
+    AppEvidenceArgs, DeployArgs, Empty, PrivateQueryArgs, QueryArgs, RotateKeysArgs,
+};
 use wapo_rpc::private_query::PrivateAnswer;
 use wapo_rpc::signed_answer::file::Exchange;
 use wapo_rpc::signed_answer::{
@@ -391,6 +394,44 @@ async fn a_private_query_is_answered_once_and_in_private() {
         assert!(error.contains("look at your clock"), "{error}");
     }
     operator.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_query_is_for_its_app_and_for_none_that_takes_its_place() {
+    let operator = attested().await;
+    let app = |name: &str, arguments: &[&str]| {
+        let mut app = guest("sdk-suite");
+        app.args = arguments.iter().map(|text| (*text).to_owned()).collect();
+        app.env = vec![("WHO".to_owned(), name.to_owned())];
+        app.label = name.to_owned();
+        app
+    };
+    let on_demand = |wanted: &mut DeployArgs| manifest(wanted).on_demand = true;
+    // What waits for its start waits for three seconds.
+    let slow = app("first", &["wait=3000"]);
+    let first = operator.deploy_with(&slow, on_demand).await;
+    let worker = evidence(&operator, first).await.worker.worker_claims();
+    let worker = worker.unwrap();
+    let args = question(first, "/env/WHO", b"");
+    let replacing = async {
+        let starts = operator.until("its start", first, |app| app.instances == 1);
+        starts.await;
+        let replaces = |wanted: &mut DeployArgs| {
+            on_demand(wanted);
+            wanted.replaces = first.0.to_vec();
+        };
+        operator.deploy_with(&app("second", &[]), replaces).await
+    };
+    let (private, public, _second) = tokio::join!(
+        ask_privately(&operator, &args, &worker, now()),
+        operator.query(first, "/env/WHO"),
+        replacing
+    );
+    assert_eq!(public, Ok("second".to_owned()));
+    assert!(
+        matches!(private, Ok(PrivateAnswer::WorkerError(_))),
+        "{private:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
