@@ -66,7 +66,7 @@ function createRow({ id }) {
       update();
       byId("verify-files").focus();
     },
-  }, "Take out");
+  }, "Remove");
   return h("li", {}, h("p", { class: "row" }, h("bdi", { class: "file-name" }), h("span", { class: "hint" }), h("span", { class: "bar-end" }, role, remove)),
     h("p", { class: "error-text" }));
 }
@@ -78,7 +78,7 @@ function updateRow(row, one) {
   setText(size, formatBytes(one.file.size));
   role.value = one.role;
   role.setAttribute("aria-label", `What ${one.file.name} is`);
-  remove.setAttribute("aria-label", `Take out ${one.file.name}`);
+  remove.setAttribute("aria-label", `Remove ${one.file.name}`);
   one.trouble = troubleOf(one);
   setText(row.lastElementChild, one.trouble);
 }
