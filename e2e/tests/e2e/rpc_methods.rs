@@ -176,7 +176,8 @@ impl Caller<'_> {
 
 fn simulated(config: &mut wapod::Config) {
     config.attestation.mode = wapod::AttestationMode::Simulator;
-    let policy = format!("[[sgx]]\nmeasurement = \"{}\"", "ab".repeat(32));
+    let measurement = "ab".repeat(32);
+    let policy = format!("host_controlled = []\n[[sgx]]\nmeasurement = \"{measurement}\"");
     let policy = wapod::config::HandoverPolicy::parse(&policy);
     config.handover.to = Some(policy.unwrap());
 }
