@@ -32,9 +32,10 @@ async fn is_sound(probe: &Probe) -> bool {
     }
     // Or answered in the probe's place.
     let script = e2e::probe::Script::new().fast(110, [0; 4]);
-    match probe.try_run(&script).await {
-        Ok(output) => output.len() == 12,
-        Err(_) => false,
+    // Or left it too few handles for a request, which then waits.
+    match tokio::time::timeout(Duration::from_secs(1), probe.try_run(&script)).await {
+        Ok(Ok(output)) => output.len() == 12,
+        _ => false,
     }
 }
 

@@ -451,10 +451,16 @@ mod tests {
 
     #[tokio::test]
     async fn an_app_that_leaves_behind_the_last_report_of_a_session_is_in_the_next_one() {
-        let worker = worker(1..=1).await;
-        let mut beginning = Box::pin(worker.init(InitArgs::default()));
-        // The report is put together, and on its way to the disk.
-        assert!(beginning.as_mut().now_or_never().is_none());
+        let (worker, beginning) = loop {
+            let worker = worker(1..=1).await;
+            let starts = Arc::clone(&worker);
+            let mut beginning = Box::pin(async move { starts.init(InitArgs::default()).await });
+            // The report is put together, and on its way to the disk; a disk that is done
+            // with it already leaves nothing to see.
+            if beginning.as_mut().now_or_never().is_none() {
+                break (worker, beginning);
+            }
+        };
         let gone = worker.departed.write();
         gone.expect("whole").insert(2, departed(2));
         worker.chain.app_has_left();
