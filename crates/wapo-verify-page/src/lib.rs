@@ -7,7 +7,7 @@
 //! the message, and there is no file, network or source of random numbers.
 //!
 //! A message is the length of its head (4 bytes, little endian), the head as JSON
-//! ([`Head`]), and the contents of the files one behind the other.
+//! (`Head`), and the contents of the files one behind the other.
 
 #[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
 mod exports;
