@@ -215,7 +215,8 @@ async function submit(event) {
 async function load() {
   try {
     const response = await fetch(new URL("./verify.wasm", import.meta.url));
-    if (response.status === 404) {
+    // Who has shown no token is not told what there is not.
+    if (response.status === 404 || response.status === 401) {
       setShown(byId("verify-none"), true);
       return;
     }
