@@ -5,9 +5,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use support::place::Place;
+use support::place::{Place, simulated};
 use support::{guest, output, text};
-use wapod::{AttestationMode, AttestationSettings, Config};
 
 /// Runs the command where no worker is, and gives what it said and its exit code.
 async fn offline(folder: &Path, arguments: &[&str]) -> (String, Option<i32>) {
@@ -187,14 +186,7 @@ async fn a_customer_gets_a_bill_of_one_app() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn evidence_and_bills_may_come_from_standard_input() {
-    let place = Place::with(Config {
-        attestation: AttestationSettings {
-            mode: AttestationMode::Simulator,
-            ..AttestationSettings::default()
-        },
-        ..Config::default()
-    })
-    .await;
+    let place = Place::with(simulated()).await;
     place
         .good(&["deploy", &guest("query"), "--name", "one"])
         .await;

@@ -16,7 +16,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
 use support::answers::answers;
-use support::place::Place;
+use support::place::{Place, simulated};
 use support::{output, text};
 use wapo_crypto::{ContentType, WorkerKey, report_data};
 use wapo_rpc::AppAddress;
@@ -25,7 +25,6 @@ use wapo_rpc::statement::{
     WorkerEvidence,
 };
 use wapo_simulator::{DEVELOPMENT_SEED, Enclave, Platform, Simulator};
-use wapod::{AttestationMode, AttestationSettings, Config};
 
 const NONCE: [u8; 4] = [0xca, 0xfe, 0xba, 0xbe];
 
@@ -302,14 +301,7 @@ async fn evidence_of_a_worker_and_of_an_app_is_verified_from_files() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_runs_is_verified_with_a_nonce_of_its_own() {
-    let config = Config {
-        attestation: AttestationSettings {
-            mode: AttestationMode::Simulator,
-            ..AttestationSettings::default()
-        },
-        ..Config::default()
-    };
-    let place = Place::with(config).await;
+    let place = Place::with(simulated()).await;
     place.good(&["deploy", &support::guest("hello-http")]).await;
     let accept = "--accept-simulator";
     let said = place

@@ -3,9 +3,9 @@
 
 mod support;
 
-use support::place::Place;
+use support::place::{Place, simulated};
 use support::text;
-use wapod::{AttestationMode, AttestationSettings, Config, TlsFiles, TlsSettings};
+use wapod::{Config, TlsFiles, TlsSettings};
 
 const ACCEPT: &str = "--accept-simulator";
 
@@ -20,16 +20,12 @@ async fn refused(place: &Place, line: &[&str]) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_app_is_verified_by_its_worker_and_over_its_own_connection() {
     let place = Place::with(Config {
-        attestation: AttestationSettings {
-            mode: AttestationMode::Simulator,
-            ..AttestationSettings::default()
-        },
         tls: Some(TlsSettings {
             address: ([127, 0, 0, 1], 0).into(),
             verifies_certificates: true,
             certificate: None,
         }),
-        ..Config::default()
+        ..simulated()
     })
     .await;
     let guest = support::guest("hello-http");
@@ -89,15 +85,11 @@ async fn a_user_port_is_trusted_by_the_certificate_that_is_named() {
     let identity = folder.path().join("identity.pem");
     std::fs::write(&identity, pem).expect("written");
     let place = Place::with(Config {
-        attestation: AttestationSettings {
-            mode: AttestationMode::Simulator,
-            ..AttestationSettings::default()
-        },
         user_tls: Some(TlsFiles {
             certificate: identity,
             key: None,
         }),
-        ..Config::default()
+        ..simulated()
     })
     .await;
     let ca = place.write("ca.pem", made.cert.pem().as_bytes());
@@ -116,14 +108,7 @@ async fn a_user_port_is_trusted_by_the_certificate_that_is_named() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_answer_is_shown_when_it_is_good_and_kept_for_later() {
-    let place = Place::with(Config {
-        attestation: AttestationSettings {
-            mode: AttestationMode::Simulator,
-            ..AttestationSettings::default()
-        },
-        ..Config::default()
-    })
-    .await;
+    let place = Place::with(simulated()).await;
     let guest = support::guest("query");
     place.good(&["deploy", &guest]).await;
     let ask = ["query", "query", "/echo", "--data", "Ada", "--verify"];

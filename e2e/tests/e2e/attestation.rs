@@ -5,13 +5,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use e2e::certificates::gullible_client;
-use e2e::operator::{address, args, settings};
+use e2e::operator::settings;
 use e2e::{Operator, PATIENCE, TlsPort, client, guest, within};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wapo_rpc::message::{
-    AppEvidenceArgs, DomainAddArgs, Empty, Evidence, RotateKeysArgs, SignRegisterInfoArgs,
-    WorkerEvidenceArgs,
+    AppEvidenceArgs, DeployArgs, DomainAddArgs, Empty, Evidence, RotateKeysArgs,
+    SignRegisterInfoArgs, WorkerEvidenceArgs,
 };
 use wapo_rpc::statement::{
     self, AppClaims, AppEvidence, AttestationReport, CERTIFICATE_EXTENSION_OID, Quote,
@@ -32,6 +32,12 @@ const EXTENSION_OID: &[u8] = &[0x06, 0x06, 0x69, 0x85, 0xc6, 0xaf, 0x9d, 0x7a];
 pub(crate) fn simulated(config: &mut Config) {
     config.attestation.mode = AttestationMode::Simulator;
     config.attestation.host_controlled = vec!["max-instances".to_owned()];
+}
+
+/// What makes an app an attested one, by the name of `proven`.
+pub(crate) fn proven(wanted: &mut DeployArgs) {
+    wanted.name = "proven".to_owned();
+    settings(wanted).attested = true;
 }
 
 async fn in_folder(path: &Path) -> Operator {
@@ -308,12 +314,7 @@ pub(crate) fn evidence_in(certificate: &[u8]) -> AppEvidence {
 async fn a_name_of_an_attested_app_is_served_with_its_evidence() {
     let port = TlsPort::with(simulated).await;
     let operator = port.operator();
-    let app = guest("sdk-suite");
-    operator.put_code(&app).await;
-    let mut wanted = args(&app);
-    wanted.name = "proven".to_owned();
-    settings(&mut wanted).attested = true;
-    let app = address(&operator.try_deploy(wanted).await.unwrap());
+    let app = operator.deploy_with(&guest("sdk-suite"), proven).await;
     let (_, claims) = app_evidence(operator, app, b"").await;
     for version in [&TLS12, &TLS13] {
         // Whoever verifies looks into the certificate; nobody has signed it.
@@ -376,12 +377,7 @@ async fn a_name_of_an_attested_app_is_served_with_its_evidence() {
 async fn as_many_names_as_an_app_may_have_are_in_its_certificate() {
     let port = TlsPort::with(simulated).await;
     let operator = port.operator();
-    let app = guest("sdk-suite");
-    operator.put_code(&app).await;
-    let mut wanted = args(&app);
-    wanted.name = "proven".to_owned();
-    settings(&mut wanted).attested = true;
-    let app = address(&operator.try_deploy(wanted).await.unwrap());
+    let app = operator.deploy_with(&guest("sdk-suite"), proven).await;
     let mut names = vec!["proven.localhost".to_owned()];
     for number in 0..limits::DOMAINS_OF_APP_MAX {
         let domain = format!("name-{number}.example.com");
@@ -425,11 +421,7 @@ async fn an_attested_app_is_written_down_as_such() {
     };
     let port = start().await;
     let app = guest("sdk-suite");
-    port.operator().put_code(&app).await;
-    let mut wanted = args(&app);
-    wanted.name = "proven".to_owned();
-    settings(&mut wanted).attested = true;
-    port.operator().try_deploy(wanted).await.unwrap();
+    port.operator().deploy_with(&app, proven).await;
     port.shutdown().await;
     let port = start().await;
     let apps = port.operator().apps().await;

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use e2e::certificates::gullible_client;
-use e2e::operator::{address, args, settings};
 use e2e::probe::{SCRATCH, Script};
 use e2e::{Daemon, Errno, Operator, Probe, TlsPort, guest, ports, within};
 use hyper::Method;
@@ -20,7 +19,7 @@ use wapo_rpc::AppAddress;
 use wapo_rpc::message::RotateKeysArgs;
 use wapo_rpc::statement::{self, AppClaims, AppEvidence, Quote};
 
-use crate::attestation::{APP_EVIDENCE, REPORT_DATA, evidence_in, quote_of, simulated};
+use crate::attestation::{APP_EVIDENCE, REPORT_DATA, evidence_in, proven, quote_of, simulated};
 use crate::played_hardware::Hardware;
 use crate::statements::verifies;
 
@@ -370,12 +369,7 @@ async fn where_certificates_are_verified_a_name_has_to_be_given() {
 async fn who_resumes_a_session_comes_to_the_same_app_and_key() {
     let port = TlsPort::with(simulated).await;
     let operator = port.operator();
-    let app = guest("sdk-suite");
-    operator.put_code(&app).await;
-    let mut wanted = args(&app);
-    wanted.name = "proven".to_owned();
-    settings(&mut wanted).attested = true;
-    let app = address(&operator.try_deploy(wanted).await.unwrap());
+    let app = operator.deploy_with(&guest("sdk-suite"), proven).await;
     let config = gullible_client(&[&TLS13]);
     let ask = async || {
         let mut stream = port
@@ -411,12 +405,12 @@ async fn a_connection_that_was_attested_is_none_for_the_next_version() {
     let deploy = async |label: &str, old: Option<AppAddress>| {
         let mut app = guest("sdk-suite");
         app.label = label.to_owned();
-        operator.put_code(&app).await;
-        let mut wanted = args(&app);
-        wanted.name = "proven".to_owned();
-        wanted.replaces = old.map(|old| old.0.to_vec()).unwrap_or_default();
-        settings(&mut wanted).attested = true;
-        address(&operator.try_deploy(wanted).await.unwrap())
+        let replaces = old.map(|old| old.0.to_vec()).unwrap_or_default();
+        let deployed = operator.deploy_with(&app, |wanted| {
+            proven(wanted);
+            wanted.replaces = replaces;
+        });
+        deployed.await
     };
     let config = gullible_client(&[&TLS13]);
     let connect = async || {

@@ -5,7 +5,7 @@ use std::process::{Output, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
-use wapod::{Config, Running, Server};
+use wapod::{AttestationMode, AttestationSettings, Config, Running, Server};
 
 use super::{PATIENCE, ended, text, wapo};
 
@@ -13,6 +13,17 @@ use super::{PATIENCE, ended, text, wapo};
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
     pub(crate) worker: Running,
+}
+
+/// Settings of a worker with the simulator in the place of hardware.
+pub(crate) fn simulated() -> Config {
+    Config {
+        attestation: AttestationSettings {
+            mode: AttestationMode::Simulator,
+            ..AttestationSettings::default()
+        },
+        ..Config::default()
+    }
 }
 
 impl Place {

@@ -136,15 +136,11 @@ impl Responder {
         // The head follows what there is of the body at once, so that the host wakes the
         // client's side once and sends both together.
         let mut sending = pin!(send_body(Outgoing::new(self.stream.share()), body));
-        match poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await {
-            Poll::Ready(sent) => {
-                self.send_head(&parts)?;
-                sent
-            }
-            Poll::Pending => {
-                self.send_head(&parts)?;
-                sending.await
-            }
+        let at_once = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await;
+        self.send_head(&parts)?;
+        match at_once {
+            Poll::Ready(sent) => sent,
+            Poll::Pending => sending.await,
         }
     }
 

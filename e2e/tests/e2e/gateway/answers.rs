@@ -50,6 +50,12 @@ async fn evidence(operator: &Operator, app: AppAddress) -> AppEvidence {
     statement::decode(&got.evidence).unwrap()
 }
 
+/// What the worker in the evidence of an app says of itself.
+async fn worker_of(operator: &Operator, app: AppAddress) -> WorkerClaims {
+    let evidence = evidence(operator, app).await;
+    evidence.worker.worker_claims().unwrap()
+}
+
 fn question(app: AppAddress, path: &str, payload: &[u8]) -> QueryArgs {
     QueryArgs {
         address: app.0.to_vec(),
@@ -342,11 +348,7 @@ fn now() -> u64 {
 async fn a_private_query_is_answered_once_and_in_private() {
     let operator = attested().await;
     let app = operator.deploy(&guest("query")).await;
-    let worker = evidence(&operator, app)
-        .await
-        .worker
-        .worker_claims()
-        .unwrap();
+    let worker = worker_of(&operator, app).await;
     let echo = question(app, "/echo", b"a secret");
     let asked = ask_privately(&operator, &echo, &worker, now()).await;
     assert_eq!(asked, Ok(PrivateAnswer::Output(b"a secret".to_vec())));
@@ -410,8 +412,7 @@ async fn a_private_query_is_for_its_app_and_for_none_that_takes_its_place() {
     // What waits for its start waits for three seconds.
     let slow = app("first", &["wait=3000"]);
     let first = operator.deploy_with(&slow, on_demand).await;
-    let worker = evidence(&operator, first).await.worker.worker_claims();
-    let worker = worker.unwrap();
+    let worker = worker_of(&operator, first).await;
     let args = question(first, "/env/WHO", b"");
     let replacing = async {
         let starts = operator.until("its start", first, |app| app.instances == 1);
@@ -438,20 +439,12 @@ async fn a_private_query_is_for_its_app_and_for_none_that_takes_its_place() {
 async fn private_queries_for_a_key_that_was_given_up_are_still_read() {
     let operator = attested().await;
     let app = operator.deploy(&guest("query")).await;
-    let before = evidence(&operator, app)
-        .await
-        .worker
-        .worker_claims()
-        .unwrap();
+    let before = worker_of(&operator, app).await;
     operator
         .rotate_keys(RotateKeysArgs::default())
         .await
         .unwrap();
-    let after = evidence(&operator, app)
-        .await
-        .worker
-        .worker_claims()
-        .unwrap();
+    let after = worker_of(&operator, app).await;
     assert_eq!((before.key_version, after.key_version), (1, 2));
     assert_ne!(before.query_pubkey, after.query_pubkey);
     let echo = question(app, "/echo", b"Ada");
@@ -488,11 +481,7 @@ async fn private_queries_of_one_client_fill_its_own_room() {
     })
     .await;
     let app = operator.deploy(&guest("query")).await;
-    let worker = evidence(&operator, app)
-        .await
-        .worker
-        .worker_claims()
-        .unwrap();
+    let worker = worker_of(&operator, app).await;
     // No app has this address, so each is remembered, and costs no more than that.
     let nobody = question(AppAddress([7; 32]), "", b"");
     let mut client = http1(operator.gateway()).await;
