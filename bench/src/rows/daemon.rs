@@ -1,12 +1,12 @@
 //! Rows `deploy`, `query` and `restart`: how quickly the daemon does what
 //! operators and clients ask of it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use wapo_rpc::{AppAddress, Encoding, QueryArgs};
 
-use super::load::processor;
+use super::load::Spent;
 use crate::child::Server;
 use crate::client::{Client, split_url};
 use crate::plan::Plan;
@@ -63,23 +63,20 @@ fn query(plan: &Plan, report: &mut Report, daemon: &mut Server) -> Result<()> {
     let count = if plan.smoke { 20 } else { QUERIES };
     let mut to_daemon = Client::connect(address)?;
     let mut to_native = Client::connect(native)?;
-    let (mut our_time, mut native_time) = (Duration::ZERO, Duration::ZERO);
+    let (mut our_time, mut native_time) = (Spent::default(), Spent::default());
     for _ in 0..plan.rounds {
-        let before = native_server.cpu_time()?;
-        beside.push(round_trip(&mut to_native, "/echo", &payload, count)?);
-        native_time += native_server.cpu_time()?.saturating_sub(before);
-        let before = daemon.cpu_time()?;
-        ours.push(round_trip(&mut to_daemon, path, &query, count)?);
-        our_time += daemon.cpu_time()?.saturating_sub(before);
+        beside.push(native_time.during(&native_server, || {
+            round_trip(&mut to_native, "/echo", &payload, count)
+        })?);
+        ours.push(our_time.during(daemon, || round_trip(&mut to_daemon, path, &query, count))?);
     }
     let (ours, beside) = (median(&ours), median(&beside));
-    // Of all rounds together: one alone has few ticks of the kernel's clock.
-    let each = |time: Duration| processor(time.as_secs_f64() * 1e6 / (plan.rounds * count) as f64);
+    let requests = plan.rounds * count;
     report.add(Line {
         row: "query",
         what: "a plain query over one connection, beside a POST to hyper".to_owned(),
-        beside: format!("{} µs, {}", number(beside), each(native_time)),
-        ours: format!("{} µs, {}", number(ours), each(our_time)),
+        beside: format!("{} µs, {}", number(beside), native_time.each(requests)),
+        ours: format!("{} µs, {}", number(ours), our_time.each(requests)),
         value: ours / beside,
         unit: "× native",
         goal: Goal::AtMost(3.0),

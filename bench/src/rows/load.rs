@@ -4,9 +4,11 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::child::Server;
 use crate::client::get_once;
 use crate::machine;
 use crate::plan::Plan;
@@ -46,6 +48,30 @@ impl Achieved {
     /// Both, for the table.
     pub(super) fn text(&self) -> String {
         format!("{}/s, {} each", number(self.rate()), processor(self.cost()))
+    }
+}
+
+/// Processor time of a server over all rounds: one alone has few ticks of the kernel's
+/// clock.
+#[derive(Default)]
+pub(super) struct Spent(Duration);
+
+impl Spent {
+    /// Counts what a server takes while something is done.
+    pub(super) fn during<T>(
+        &mut self,
+        server: &Server,
+        done: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let before = server.cpu_time()?;
+        let done = done()?;
+        self.0 += server.cpu_time()?.saturating_sub(before);
+        Ok(done)
+    }
+
+    /// For each of so many requests, for the table.
+    pub(super) fn each(&self, requests: usize) -> String {
+        processor(self.0.as_secs_f64() * 1e6 / requests as f64)
     }
 }
 

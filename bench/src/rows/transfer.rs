@@ -2,11 +2,11 @@
 //! hyper natively, over one connection. Rounds alternate. The daemon's memory is
 //! read before and after: bodies are streamed.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 
-use super::load::processor;
+use super::load::Spent;
 use crate::child::Server;
 use crate::client::{Client, split_url};
 use crate::plan::Plan;
@@ -38,17 +38,12 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     for (what, transfer) in transfers {
         let run = |client: &mut Client, base: &str| transfer(client, base, &sent, count);
         let (mut ours, mut beside) = (Vec::new(), Vec::new());
-        let (mut our_time, mut native_time) = (Duration::ZERO, Duration::ZERO);
+        let (mut our_time, mut native_time) = (Spent::default(), Spent::default());
         for _ in 0..plan.rounds {
-            let before = native_server.cpu_time()?;
-            beside.push(run(&mut to_native, "/")?);
-            native_time += native_server.cpu_time()?.saturating_sub(before);
-            let before = daemon.cpu_time()?;
-            ours.push(run(&mut to_daemon, app)?);
-            our_time += daemon.cpu_time()?.saturating_sub(before);
+            beside.push(native_time.during(&native_server, || run(&mut to_native, "/"))?);
+            ours.push(our_time.during(&daemon, || run(&mut to_daemon, app))?);
         }
-        let each =
-            |time: Duration| processor(time.as_secs_f64() * 1e6 / (plan.rounds * count) as f64);
+        let requests = plan.rounds * count;
         let (ours, beside) = (median(&ours), median(&beside));
         let grown = daemon.memory_bytes()?.saturating_sub(before);
         report.add(Line {
@@ -57,8 +52,16 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
                 "10 MiB {what} through the gateway, one connection; memory grew by {} MB",
                 number(grown as f64 / 1e6)
             ),
-            beside: format!("{} MB/s, {} each", number(beside / 1e6), each(native_time)),
-            ours: format!("{} MB/s, {} each", number(ours / 1e6), each(our_time)),
+            beside: format!(
+                "{} MB/s, {} each",
+                number(beside / 1e6),
+                native_time.each(requests)
+            ),
+            ours: format!(
+                "{} MB/s, {} each",
+                number(ours / 1e6),
+                our_time.each(requests)
+            ),
             value: ours / beside,
             unit: "× native",
             goal: Goal::AtLeast(0.6),

@@ -12,12 +12,12 @@ use hpke::aead::AesGcm256;
 use hpke::kdf::HkdfSha256;
 use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, OpModeR, OpModeS, Serializable as _};
-use rand_core::{CryptoRng, RngCore};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::aead;
 use crate::derived_keys::QueryKey;
+use crate::worker_key::GivenBytes;
 
 /// Names of what is derived. They never change.
 const QUERY: &[u8] = b"wapo/private-query/1";
@@ -99,12 +99,11 @@ pub fn seal(
     type PublicKey = <X25519HkdfSha256 as hpke::Kem>::PublicKey;
     let nobody = |_| PrivateQueryError::PublicKey;
     let recipient = PublicKey::from_bytes(recipient).map_err(nobody)?;
-    let mut stream = SeedStream { seed, blocks: 0 };
     let set_up = hpke::setup_sender::<AesGcm256, HkdfSha256, X25519HkdfSha256, _>(
         &OpModeS::Base,
         &recipient,
         &binding.info(),
-        &mut stream,
+        &mut GivenBytes::new(*seed),
     );
     let (encapsulated, mut context) = set_up.map_err(nobody)?;
     let ciphertext = context.seal(query, &[]);
@@ -164,6 +163,11 @@ impl AnswerSecret {
         })
     }
 
+    /// The sender's part of the exchange that the query came by.
+    pub fn encapsulated(&self) -> [u8; ENCAPSULATED_BYTES] {
+        self.encapsulated
+    }
+
     /// Encrypts the answer. `nonce` is random.
     ///
     /// # Errors
@@ -206,40 +210,6 @@ impl AnswerSecret {
         (key, iv)
     }
 }
-
-/// Bytes that follow from a seed, for a library that asks for randomness.
-struct SeedStream<'a> {
-    seed: &'a [u8; 32],
-    blocks: u32,
-}
-
-impl RngCore for SeedStream<'_> {
-    fn next_u32(&mut self) -> u32 {
-        rand_core::impls::next_u32_via_fill(self)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        rand_core::impls::next_u64_via_fill(self)
-    }
-
-    fn fill_bytes(&mut self, bytes: &mut [u8]) {
-        for block in bytes.chunks_mut(32) {
-            let hash = Sha256::new()
-                .chain_update(self.seed)
-                .chain_update(self.blocks.to_le_bytes());
-            let hash = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
-            self.blocks += 1;
-            block.copy_from_slice(&hash[..block.len()]);
-        }
-    }
-
-    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), rand_core::Error> {
-        self.fill_bytes(bytes);
-        Ok(())
-    }
-}
-
-impl CryptoRng for SeedStream<'_> {}
 
 #[cfg(test)]
 mod tests {

@@ -32,6 +32,7 @@ use crate::log::Health;
 use crate::message::*;
 use crate::method::{OperationMethod, UserMethod};
 use transport::Transport;
+pub use transport::message_of;
 pub use trust::TrustedCertificates;
 
 /// The admin port of a worker.

@@ -24,7 +24,7 @@ pub use description::{Prices, SignedWorkerDescription, WorkerDescription};
 pub use endpoints::{Endpoints, WorkerEndpointPayload};
 pub use evidence::{
     AppClaims, AppEvidence, AppLimits, CERTIFICATE_EXTENSION_OID, Quote, WorkerClaims,
-    WorkerEvidence,
+    WorkerEvidence, app_key_parameters,
 };
 pub use handover::{KeyHandover, KeyRequest, KeyRequestClaims};
 pub use registration::{AttestationReport, WorkerRegistrationInfoV2};

@@ -332,11 +332,13 @@ impl<'a> Demanded<'a> {
         if let Some(content) = files.get(Role::Worker) {
             let evidence = worker_evidence(content)?;
             key = Some(evidence.worker_claims().map_err(text)?.pubkey);
-            verdict.extend(self.worker(files)?.0);
+            let verified = worker::verify(&evidence, self.collateral, &self.context());
+            verdict.extend(verified.verdict);
         } else if let Some(content) = files.get(Role::App) {
             let evidence = app_evidence(content)?;
             key = Some(evidence.worker.worker_claims().map_err(text)?.pubkey);
-            verdict.extend(self.app(files)?.0);
+            let verified = app::verify(&evidence, self.collateral, self.app, None, &self.context());
+            verdict.extend(verified.verdict);
             // With evidence of an app, the bill is that app's.
             app = app.or(Some(evidence.app_claims().map_err(text)?.address));
         }

@@ -1,9 +1,8 @@
 //! Signed answers: whether the worker, or a certain app, said this to this request.
 //!
 //! A request with its answer in, checks out; called by `wapo verify answer`, by
-//! `wapo query --verify` and by clients. [`verify`] takes the keys from evidence, which
-//! [`crate::app`] checks first; [`check`] from whoever has checked it. The time is an
-//! argument.
+//! `wapo query --verify` and by clients. The keys are taken from evidence, which
+//! [`crate::app`] checks first. The time is an argument.
 
 use wapo_crypto::derived_keys::verify_p256;
 use wapo_rpc::AppAddress;
@@ -11,7 +10,7 @@ use wapo_rpc::signed_answer::file::Exchange;
 use wapo_rpc::signed_answer::{
     self, APP, AskedRequest, CONTENT_DIGEST, Found, KIND, Kind, SESSION, UNSIGNED,
 };
-use wapo_rpc::statement::AppEvidence;
+use wapo_rpc::statement::{AppClaims, AppEvidence, WorkerClaims};
 
 use crate::app;
 use crate::quote::Context;
@@ -25,17 +24,6 @@ pub const FILE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Seconds by which the clocks of worker and client may differ.
 const CLOCK_SKEW_S: u64 = 60;
-
-/// Whose answers count.
-#[derive(Clone, PartialEq, Eq, Default, Debug)]
-pub struct Keys {
-    /// The worker's key for answers, in DER.
-    pub worker: Option<Vec<u8>>,
-    /// The app, and its key in DER.
-    pub app: Option<(AppAddress, Vec<u8>)>,
-    /// The worker's session.
-    pub session: Option<[u8; 32]>,
-}
 
 const SIGNED: &str =
     "Everything that has to be covered is: status, body, kind, app, session and the request.";
@@ -64,27 +52,28 @@ pub fn verify(
     let (Some(claims), Some(worker)) = (verified.claims, worker) else {
         return (verdict, None);
     };
-    let keys = Keys {
-        worker: Some(worker.answer_pubkey.to_vec()),
-        app: Some((claims.address, claims.app_pubkey.to_vec())),
-        session: Some(claims.worker_session),
+    let whose = Whose {
+        worker: &worker,
+        app: &claims,
     };
-    let (own, kind) = check(exchange, &keys, context.now);
-    verdict.extend(own);
+    let kind = checked(&mut verdict, exchange, whose, context.now);
     let kind = kind.filter(|_| verdict.is_good());
     (verdict, kind)
 }
 
-/// Checks an exchange at a time, in seconds since 1970. Who answered is there only when
-/// no check has failed.
-pub fn check(exchange: &Exchange, keys: &Keys, now_s: u64) -> (Verdict, Option<Kind>) {
-    let mut verdict = Verdict::default();
-    let kind = checked(&mut verdict, exchange, keys, now_s);
-    let kind = kind.filter(|_| verdict.is_good());
-    (verdict, kind)
+/// Whose answers count.
+#[derive(Clone, Copy)]
+struct Whose<'a> {
+    worker: &'a WorkerClaims,
+    app: &'a AppClaims,
 }
 
-fn checked(verdict: &mut Verdict, exchange: &Exchange, keys: &Keys, now_s: u64) -> Option<Kind> {
+fn checked(
+    verdict: &mut Verdict,
+    exchange: &Exchange,
+    whose: Whose<'_>,
+    now_s: u64,
+) -> Option<Kind> {
     let part = exchange.signed_part();
     let request = match exchange.request.asked() {
         Ok(request) => request,
@@ -120,11 +109,11 @@ fn checked(verdict: &mut Verdict, exchange: &Exchange, keys: &Keys, now_s: u64) 
         verdict.failed("answer.kind", "the answer does not say who answers", KIND_);
         return None;
     };
-    let key = key(verdict, kind, part.field(APP).as_deref(), keys)?;
+    let key = key(verdict, kind, part.field(APP).as_deref(), whose)?;
     signature(verdict, &found, key);
     nonce(verdict, &found, exchange);
     time(verdict, &found, now_s);
-    session(verdict, part.field(SESSION), keys);
+    session(verdict, part.field(SESSION), whose.app);
     Some(kind)
 }
 
@@ -170,21 +159,20 @@ fn key<'a>(
     verdict: &mut Verdict,
     kind: Kind,
     app: Option<&str>,
-    keys: &'a Keys,
+    whose: Whose<'a>,
 ) -> Option<&'a [u8]> {
-    let named = app.and_then(|text| text.parse::<AppAddress>().ok());
-    match (kind, app, &keys.app, &keys.worker) {
-        (Kind::App, Some(text), Some((wanted, _)), _) if named != Some(*wanted) => {
-            let text = text::printable(text);
+    match (kind, app) {
+        (Kind::App, Some(text)) if text.parse() != Ok(whose.app.address) => {
+            let (text, wanted) = (text::printable(text), whose.app.address);
             let detail = format!("the answer is of the app {text}, not of {wanted}");
             verdict.failed("answer.kind", detail, KIND_);
             None
         }
-        (Kind::App, Some(text), Some((_, key)), _) => {
+        (Kind::App, Some(text)) => {
             verdict.passed("answer.kind", format!("the app {text} answers"), KIND_);
-            Some(key)
+            Some(&whose.app.app_pubkey)
         }
-        (Kind::App, None, ..) => {
+        (Kind::App, None) => {
             verdict.failed(
                 "answer.kind",
                 "an app answers, and it is not said which",
@@ -192,7 +180,7 @@ fn key<'a>(
             );
             None
         }
-        (Kind::Worker | Kind::Error, Some(_), ..) => {
+        (Kind::Worker | Kind::Error, Some(_)) => {
             verdict.failed(
                 "answer.kind",
                 "the worker answers, in the name of an app",
@@ -200,21 +188,13 @@ fn key<'a>(
             );
             None
         }
-        (Kind::Worker | Kind::Error, None, _, Some(key)) => {
+        (Kind::Worker | Kind::Error, None) => {
             let detail = match kind {
                 Kind::Error => "the worker says that the request could not be served",
                 _ => "the worker answers",
             };
             verdict.passed("answer.kind", detail, KIND_);
-            Some(key)
-        }
-        (_, _, _, _) => {
-            let detail = format!(
-                "the answer is of the kind `{}`, whose key is not given",
-                kind.name()
-            );
-            verdict.failed("answer.key", detail, KEY);
-            None
+            Some(&whose.worker.answer_pubkey)
         }
     }
 }
@@ -266,14 +246,11 @@ fn time(verdict: &mut Verdict, found: &Found, now_s: u64) {
     }
 }
 
-fn session(verdict: &mut Verdict, named: Option<String>, keys: &Keys) {
+fn session(verdict: &mut Verdict, named: Option<String>, app: &AppClaims) {
     let named = named.unwrap_or_default();
-    match keys.session {
-        None => verdict.noted("answer.session", text::printable(&named), IN_SESSION),
-        Some(session) if hex::encode(session) == named => {
-            verdict.passed("answer.session", named, IN_SESSION);
-        }
-        Some(_) => verdict.failed(
+    match hex::encode(app.worker_session) == named {
+        true => verdict.passed("answer.session", named, IN_SESSION),
+        false => verdict.failed(
             "answer.session",
             format!("it is of another session, {}", text::printable(&named)),
             IN_SESSION,

@@ -14,7 +14,7 @@ const PATIENCE_MS = 120_000;
 const OUTCOMES = { passed: "running", failed: "failed", noted: "waiting" };
 const SUBJECTS = { worker: "This worker", app: "This app", usage: "This bill", answer: "This answer", quote: "This quote" };
 
-/** @type {{id: number, file: File, role: string, trouble: string}[]} */
+/** @type {{id: number, file: File, role: string}[]} */
 let files = [];
 let lastId = 0;
 /** @type {WebAssembly.Module | null} */
@@ -37,7 +37,7 @@ async function add(chosen) {
   const room = FILES_MAX - files.length;
   if (chosen.length > room) showError(`At most ${FILES_MAX} files; the rest was left out.`);
   for (const file of [...chosen].slice(0, Math.max(0, room))) {
-    const one = { id: (lastId += 1), file, role: "", trouble: "" };
+    const one = { id: (lastId += 1), file, role: "" };
     try {
       const head = new Uint8Array(await file.slice(0, HEAD_BYTES).arrayBuffer());
       one.role = roleOf(file.name, file.size, head);
@@ -79,8 +79,7 @@ function updateRow(row, one) {
   role.value = one.role;
   role.setAttribute("aria-label", `What ${one.file.name} is`);
   remove.setAttribute("aria-label", `Remove ${one.file.name}`);
-  one.trouble = troubleOf(one);
-  setText(row.lastElementChild, one.trouble);
+  setText(row.lastElementChild, troubleOf(one));
 }
 
 /** A verdict that is to be seen is one of what is to be seen. */
@@ -119,8 +118,8 @@ function timeOf() {
 }
 
 async function messageOf(now) {
-  const troubled = files.find((one) => one.trouble !== "");
-  if (troubled) throw new Error(`${troubled.file.name}: ${troubled.trouble}`);
+  const troubled = files.find((one) => troubleOf(one) !== "");
+  if (troubled) throw new Error(`${troubled.file.name}: ${troubleOf(troubled)}`);
   // Before they are read: they are in memory twice then.
   const twice = files.find((one, at) => files.findIndex(({ role }) => role === one.role) !== at);
   if (twice) throw new Error(`There are two files with “${ROLES[twice.role].title}”: take one out.`);

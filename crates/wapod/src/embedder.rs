@@ -91,6 +91,11 @@ impl Lines {
 }
 
 impl AppEmbedder {
+    /// The app, from when it is made until it is gone.
+    fn app(&self) -> Option<Arc<App>> {
+        self.app.get().and_then(Weak::upgrade)
+    }
+
     /// Takes the output that has come since the last time.
     pub(crate) fn take_output(&self) -> Vec<u8> {
         let mut state = self.state();
@@ -162,17 +167,16 @@ impl Embedder for AppEmbedder {
     }
 
     fn quote(&self, data: Vec<u8>) -> BoxFuture<Option<Vec<u8>>> {
-        let (attester, line) = (Arc::clone(&self.attester), self.quotes.line());
+        let (attester, turn) = (Arc::clone(&self.attester), self.quotes.turn());
         let address = self.address;
         Box::pin(async move {
-            let _turn = AppQuotes::turn(line).await;
+            let _turn = turn.await;
             attester.quote_for_app(&address.0, &data).await
         })
     }
 
     fn app_evidence(&self, nonce: Vec<u8>) -> Result<BoxFuture<Result<Vec<u8>, Denial>>, Denial> {
-        let app = self.app.get().and_then(Weak::upgrade);
-        self.quotes.evidence(&self.attester, app, nonce)
+        self.quotes.evidence(&self.attester, self.app(), nonce)
     }
 
     fn attested_tls(
@@ -180,8 +184,12 @@ impl Embedder for AppEmbedder {
         names: Vec<String>,
         protocols: Vec<Vec<u8>>,
     ) -> Result<Arc<dyn LiveTls>, Denial> {
-        let app = self.app.get().and_then(Weak::upgrade);
-        Ok(AttestedTls::new(&self.attester, app, &names, protocols)?)
+        Ok(AttestedTls::new(
+            &self.attester,
+            self.app(),
+            &names,
+            protocols,
+        )?)
     }
 
     fn gas_consumed(&self) -> (u64, MetricsToken) {
@@ -274,7 +282,7 @@ impl Embedder for AppEmbedder {
         instance: InstanceId,
         request: SniRequest<'_>,
     ) -> Result<Box<dyn SniListener>, Denial> {
-        match self.app.get().and_then(Weak::upgrade) {
+        match self.app() {
             Some(app) => self.edge.listen(&app, instance, request),
             None => Err(Denial {
                 errno: Errno::INVALID_PARAMETER,
@@ -284,13 +292,13 @@ impl Embedder for AppEmbedder {
     }
 
     fn unlisten_sni(&self, _instance: InstanceId, name: &str) {
-        if let Some(app) = self.app.get().and_then(Weak::upgrade) {
+        if let Some(app) = self.app() {
             self.edge.unlisten(&app, name);
         }
     }
 
     fn has_room(&self, _instance: InstanceId) {
-        if let Some(app) = self.app.get().and_then(Weak::upgrade) {
+        if let Some(app) = self.app() {
             app.dispatch();
         }
     }

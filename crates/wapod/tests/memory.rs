@@ -58,7 +58,7 @@ fn write_private(folder: &Folder, name: &str, content: &str) {
 
 #[test]
 fn neither_passphrase_nor_token_is_left_in_memory_and_the_key_is_there_once() {
-    // In pieces, so that this program's text in the machine's memory does not matter.
+    // Random, so that nothing else in the daemon is equal to it.
     let secret = |name: &str| format!("{name}-{:032x}", rand::random::<u128>());
     let (passphrase, token) = (secret("passphrase"), secret("token"));
     let folder = Folder::new();

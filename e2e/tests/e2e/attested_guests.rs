@@ -49,7 +49,7 @@ async fn evidence(probe: &Probe, nonce: &[u8]) -> AppClaims {
     checked(&made)
 }
 
-/// Connects with TLS 1.3, and says something that comes back or not.
+/// Connects with TLS to a port of a guest.
 async fn connect(port: u16, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from("port.example").unwrap();
     let tcp = TcpStream::connect(("127.0.0.1", port)).await?;

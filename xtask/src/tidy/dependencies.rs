@@ -79,7 +79,7 @@ pub(crate) const ROOMS: &[Room] = &[
     },
     Room {
         name: "wapo-verify",
-        job: "checks evidence and bills: bytes in, a verdict out",
+        job: "checks evidence, bills and answers: bytes in, a verdict out",
         may_use: &["wapo-crypto", "wapo-rpc"],
         never: &["tokio", "wasmtime", "rand", "hyper"],
         blind_to: "files, sockets, the clock, randomness",

@@ -11,8 +11,7 @@ use std::task::Poll;
 use wapo_abi::message::ListenOptions;
 use wapo_abi::{Errno, NetFailure, WakerId};
 
-use super::net::PortIdentity;
-use super::net_sni::NameIdentity;
+use super::net::TlsIdentity;
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_PARSED_BYTE, family};
 use crate::embedder::{Denial, LiveTls};
@@ -84,7 +83,7 @@ impl family::attest::Calls for InstanceState {
         options: ListenOptions,
     ) -> Result<Handle, Errno> {
         let setup = self.setup(&addr, options)?;
-        self.listen(&addr, Some(PortIdentity::Attested(names)), setup)
+        self.listen(&addr, Some(TlsIdentity::Attested(names)), setup)
     }
 
     fn sni_listen_attested(
@@ -92,7 +91,8 @@ impl family::attest::Calls for InstanceState {
         name: String,
         protocols: Vec<Vec<u8>>,
     ) -> Result<Handle, Errno> {
-        self.listen_on_name(name, Some(NameIdentity::Attested), protocols)
+        let identity = TlsIdentity::Attested(vec![name.clone()]);
+        self.listen_on_name(name, Some(identity), protocols)
     }
 }
 

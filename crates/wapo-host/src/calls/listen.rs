@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use wapo_abi::message::{ListenOptions, TlsServerConfig};
 use wapo_abi::{Errno, NetFailure};
 
-use super::net::PortIdentity;
+use super::net::TlsIdentity;
 use super::{WORK_SYSCALL, family};
 use crate::limits::{KEEPALIVE_SECS_MAX, LISTEN_BACKLOG};
 use crate::net::failure::Failure;
@@ -27,7 +27,7 @@ impl family::listen::Calls for InstanceState {
         options: ListenOptions,
     ) -> Result<Handle, Errno> {
         let setup = self.setup(&addr, options)?;
-        self.listen(&addr, tls.map(PortIdentity::Given), setup)
+        self.listen(&addr, tls.map(TlsIdentity::Given), setup)
     }
 
     fn stream_option(&mut self, handle: Handle, option: u16, value: i32) -> Result<(), Errno> {

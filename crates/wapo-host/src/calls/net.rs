@@ -14,7 +14,6 @@ use tracing::debug;
 use wapo_abi::message::{SniConfig, TlsClientConfig, TlsServerConfig};
 use wapo_abi::{Errno, NetFailure, WakerId};
 
-use super::net_sni::NameIdentity;
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_SOCKET, WORK_SYSCALL, family};
 use crate::descriptors::{DescriptorPermit, LISTENER_DESCRIPTORS};
@@ -44,8 +43,8 @@ pub(super) const WORK_IDENTITY: u64 = 150_000;
 /// Host time of a byte of PEM. Measured: 230 µs for a chain of 54 KiB.
 pub(super) const WORK_PEM_BYTE: u64 = 8;
 
-/// What the host speaks TLS with on a port of a guest.
-pub(super) enum PortIdentity {
+/// What the host speaks TLS with for a guest.
+pub(super) enum TlsIdentity {
     /// Texts of the guest.
     Given(TlsServerConfig),
     /// A certificate that attests the app, for names and addresses.
@@ -54,7 +53,7 @@ pub(super) enum PortIdentity {
 
 impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
-        self.listen(&addr, tls.map(PortIdentity::Given), Setup::default())
+        self.listen(&addr, tls.map(TlsIdentity::Given), Setup::default())
     }
 
     fn tcp_accept(&mut self, waker: WakerId, handle: Handle) -> Result<(i32, String), Errno> {
@@ -93,7 +92,7 @@ impl family::net::Calls for InstanceState {
     }
 
     fn tls_listen_sni(&mut self, name: String, config: TlsServerConfig) -> Result<Handle, Errno> {
-        self.listen_on_name(name, Some(NameIdentity::Given(config)), Vec::new())
+        self.listen_on_name(name, Some(TlsIdentity::Given(config)), Vec::new())
     }
 
     fn sni_listen(&mut self, name: String, config: SniConfig) -> Result<Handle, Errno> {
@@ -101,7 +100,7 @@ impl family::net::Calls for InstanceState {
             identity,
             protocols,
         } = config;
-        self.listen_on_name(name, identity.map(NameIdentity::Given), protocols)
+        self.listen_on_name(name, identity.map(TlsIdentity::Given), protocols)
     }
 
     fn stream_tls(&mut self, handle: Handle) -> Result<(Option<String>, Option<Vec<u8>>), Errno> {
@@ -143,7 +142,7 @@ impl InstanceState {
     pub(super) fn listen(
         &mut self,
         addr: &str,
-        tls: Option<PortIdentity>,
+        tls: Option<TlsIdentity>,
         setup: Setup,
     ) -> Result<Handle, Errno> {
         self.add_work(WORK_SOCKET);
@@ -153,11 +152,11 @@ impl InstanceState {
         let permit = self.take_descriptors(LISTENER_DESCRIPTORS + setup.descriptors())?;
         let tls = match tls {
             None => None,
-            Some(PortIdentity::Given(config)) => {
+            Some(TlsIdentity::Given(config)) => {
                 let memory = self.identity_memory(&config)?;
                 Some(ServerIdentity::given(&self.dialer.tls, &config, memory)?)
             }
-            Some(PortIdentity::Attested(names)) => {
+            Some(TlsIdentity::Attested(names)) => {
                 let memory = self.charge_memory(ATTESTED_TLS_BYTES)?;
                 let tls = self.attested_tls(names, Vec::new())?;
                 Some(ServerIdentity::attested(tls, memory))

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use wapo_abi::message::TlsServerConfig;
 use wapo_abi::{Errno, NetFailure};
 
+use super::net::TlsIdentity;
 use crate::embedder::{SniIdentity, SniRequest};
 use crate::limits::caps::{HOST_BYTES_MAX, PROTOCOL_BYTES_MAX, PROTOCOLS_MAX};
 use crate::limits::{ATTESTED_TLS_BYTES, CHAIN_CERTIFICATES_MAX, SNI_LISTENER_BYTES};
@@ -27,20 +28,12 @@ const WORK_CERTIFICATE: u64 = 300_000;
 /// Price of a registered name, on top of the row's.
 const SNI_GAS: u64 = 10_000;
 
-/// What the host speaks TLS with under a name.
-pub(super) enum NameIdentity {
-    /// Texts of the guest.
-    Given(TlsServerConfig),
-    /// A certificate that attests the app.
-    Attested,
-}
-
 impl InstanceState {
     /// Serves a name; without an identity, TLS is the guest's own business.
     pub(super) fn listen_on_name(
         &mut self,
         name: String,
-        identity: Option<NameIdentity>,
+        identity: Option<TlsIdentity>,
         protocols: Vec<Vec<u8>>,
     ) -> Result<Handle, Errno> {
         if name.len() > HOST_BYTES_MAX || protocols.len() > PROTOCOLS_MAX {
@@ -58,9 +51,9 @@ impl InstanceState {
         let charge = self.charge_memory(bytes)?;
         let identity = match identity {
             None => None,
-            Some(NameIdentity::Given(texts)) => Some(self.given_identity(&name, &texts)?),
-            Some(NameIdentity::Attested) => {
-                let tls = self.attested_tls(vec![name.clone()], protocols.clone())?;
+            Some(TlsIdentity::Given(texts)) => Some(self.given_identity(&name, &texts)?),
+            Some(TlsIdentity::Attested(names)) => {
+                let tls = self.attested_tls(names, protocols.clone())?;
                 Some(SniIdentity::Attested(tls))
             }
         };
@@ -93,11 +86,11 @@ impl InstanceState {
     }
 
     /// Memory that an identity takes, and its work counted.
-    fn identity_bytes(&mut self, identity: Option<&NameIdentity>) -> Result<u64, Errno> {
+    fn identity_bytes(&mut self, identity: Option<&TlsIdentity>) -> Result<u64, Errno> {
         match identity {
             None => Ok(0),
-            Some(NameIdentity::Attested) => Ok(ATTESTED_TLS_BYTES),
-            Some(NameIdentity::Given(config)) => {
+            Some(TlsIdentity::Attested(_)) => Ok(ATTESTED_TLS_BYTES),
+            Some(TlsIdentity::Given(config)) => {
                 self.check_identity(config)?;
                 let TlsServerConfig::V0 { cert, key } = config;
                 Ok((cert.len() + key.len()) as u64)

@@ -7,13 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, Method as Verb, Uri};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use prost::Message as _;
 
 use super::error::ClientError;
 use super::transport::{self, Transport};
 use super::{UserClient, UserMethod};
-use crate::limits::{ANSWER_BYTES_MAX, CALL_TIMEOUT};
+use crate::limits::CALL_TIMEOUT;
 use crate::message::QueryArgs;
 use crate::signed_answer::file::{Exchange, SavedAnswer, SavedRequest};
 use crate::signed_answer::{ACCEPT_SIGNATURE, CONTENT_DIGEST, Wish, content_digest};
@@ -75,16 +74,12 @@ impl Transport {
             let response = self
                 .exchange(request, transport::full(body.clone()))
                 .await?;
-            let (head, content) = response.into_parts();
-            let content = Limited::new(content, ANSWER_BYTES_MAX).collect().await;
-            let content = content.map_err(|error| match error.is::<LengthLimitError>() {
-                true => self.bad_answer("its answer is too long"),
-                false => self.broken(error.as_ref()),
-            })?;
+            let (status, headers) = (response.status().as_u16(), fields(response.headers()));
+            let body = self.content(response).await?.to_vec();
             Ok(SavedAnswer {
-                status: head.status.as_u16(),
-                headers: fields(&head.headers),
-                body: content.to_bytes().to_vec(),
+                status,
+                headers,
+                body,
             })
         };
         let answer = self.within(CALL_TIMEOUT, answer).await?;

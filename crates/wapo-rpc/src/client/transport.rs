@@ -217,7 +217,7 @@ impl Transport {
         })
     }
 
-    async fn content(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+    pub(super) async fn content(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
         match Limited::new(response.into_body(), ANSWER_BYTES_MAX)
             .collect()
             .await
@@ -256,7 +256,7 @@ impl Transport {
 }
 
 /// The words in the body of a refusal: a message, or plain text.
-fn message_of(content: &[u8]) -> Option<String> {
+pub fn message_of(content: &[u8]) -> Option<String> {
     let message = match ErrorMessage::decode(content) {
         Ok(decoded) if !decoded.message.is_empty() => decoded.message,
         _ => String::from_utf8(content.to_vec()).ok()?,

@@ -55,6 +55,13 @@ pub enum Quote {
     Simulator(Bounded<Vec<u8>, QUOTE_BYTES_MAX>),
 }
 
+impl Quote {
+    /// Whether no hardware stands behind it.
+    pub fn is_simulated(&self) -> bool {
+        matches!(self, Self::Simulator(_))
+    }
+}
+
 /// What a worker says of itself; its hash is in the quote.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct WorkerClaims {
@@ -169,13 +176,17 @@ pub struct AppClaims {
 impl AppClaims {
     /// The version that is in use.
     pub const VERSION: u8 = 1;
+}
 
-    /// Encoded, all that the app's key follows from beside the worker's: its address,
-    /// code, arguments, environment, limits, and the version of the key.
-    pub fn key_parameters(&self) -> Vec<u8> {
-        let program = (&self.address, &self.code_hash, &self.args, &self.env_hash);
-        (program, &self.limits, self.key_version).encode()
-    }
+/// Encoded, all that an app's key follows from beside the worker's: its program, which is
+/// address, code, arguments and hash of the environment, its limits, and the version of the
+/// key.
+pub fn app_key_parameters(
+    program: (AppAddress, &str, &[String], [u8; 32]),
+    limits: AppLimits,
+    key_version: u32,
+) -> Vec<u8> {
+    (program, limits, key_version).encode()
 }
 
 impl Statement for AppClaims {
@@ -304,14 +315,16 @@ mod tests {
             "00a000000",
         ]
         .concat();
-        assert_eq!(hex::encode(app_claims().key_parameters()), expected);
-        let later = AppClaims {
-            issued_at: 99,
-            nonce: [1].into(),
-            deployment: [9; 32],
-            ..app_claims()
-        };
-        assert_eq!(later.key_parameters(), app_claims().key_parameters());
+        let claims = app_claims();
+        let args = ["a".to_owned()];
+        let program = (
+            claims.address,
+            &**claims.code_hash,
+            &args[..],
+            claims.env_hash,
+        );
+        let parameters = app_key_parameters(program, claims.limits, claims.key_version);
+        assert_eq!(hex::encode(parameters), expected);
     }
 
     #[test]

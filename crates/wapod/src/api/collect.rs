@@ -94,15 +94,16 @@ async fn read(
 
 /// What has come of a body. Its part of the budget is for the whole buffer, which
 /// grows ahead of what comes.
-struct Kept {
-    content: Vec<u8>,
-    share: Share,
-    announced: usize,
-    bytes_max: usize,
+pub(super) struct Kept {
+    pub(super) content: Vec<u8>,
+    pub(super) share: Share,
+    /// 0 where that is not known.
+    pub(super) announced: usize,
+    pub(super) bytes_max: usize,
 }
 
 impl Kept {
-    fn add(&mut self, piece: &[u8]) -> Result<(), NotCollected> {
+    pub(super) fn add(&mut self, piece: &[u8]) -> Result<(), NotCollected> {
         let content = &mut self.content;
         let len = content.len() + piece.len();
         if len > self.bytes_max {

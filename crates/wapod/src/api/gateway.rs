@@ -324,7 +324,7 @@ async fn connect(
 }
 
 /// The length that a head announces; it was checked to be one.
-fn announced(response: &Response<()>) -> Option<u64> {
+pub(super) fn announced<T>(response: &Response<T>) -> Option<u64> {
     let value = response.headers().get(CONTENT_LENGTH)?;
     value.to_str().ok()?.parse().ok()
 }

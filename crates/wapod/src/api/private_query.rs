@@ -22,7 +22,7 @@ use super::error::call_failed;
 use crate::limits::{
     PRIVATE_QUERIES_CLIENT_MAX, PRIVATE_QUERIES_MAX, PRIVATE_QUERY_AGE, PRIVATE_QUERY_AHEAD,
 };
-use crate::worker::{Answered, Worker, unix_ms};
+use crate::worker::{Answered, Worker, unix_s};
 
 /// Why a query is not answered. The texts are for remote clients.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -36,6 +36,8 @@ pub(super) enum NotFresh {
     Time { time: u64, now: u64 },
     #[error("the query has come before, and is answered once; seal a new one")]
     Seen,
+    #[error(transparent)]
+    Full(#[from] Full),
 }
 
 /// Identifiers of the queries that have come.
@@ -86,24 +88,21 @@ impl SeenQueries {
         (time, id): (u64, [u8; ENCAPSULATED_BYTES]),
         who: Who,
         clock_s: u64,
-    ) -> Result<Result<(), NotFresh>, Full> {
+    ) -> Result<(), NotFresh> {
         let mut seen = self.seen();
-        let oldest = match seen.oldest(time, clock_s) {
-            Ok(oldest) => oldest,
-            Err(late) => return Ok(Err(late)),
-        };
+        let oldest = seen.oldest(time, clock_s)?;
         while let Some(first) = seen.by_time.first_entry()
             && first.key().0 < oldest
         {
             first.remove();
         }
         if seen.by_time.contains_key(&(time, id)) {
-            return Ok(Err(NotFresh::Seen));
+            return Err(NotFresh::Seen);
         }
         let mut share = self.budget.share(who.key());
         share.grow(1)?;
         seen.by_time.insert((time, id), share);
-        Ok(Ok(()))
+        Ok(())
     }
 }
 
@@ -124,22 +123,22 @@ impl Seen {
 /// Answers a private query.
 pub(super) async fn answer(worker: &Arc<Worker>, call: &Call) -> Result<Response<Body>, Refusal> {
     let args: PrivateQueryArgs = call.arguments().await?;
-    let clock_s = || unix_ms() / 1000;
-    let refuse = |why: NotFresh| call.refuse(&why.to_string());
+    let refuse = |why: NotFresh| match why {
+        NotFresh::Full(full) => call.busy(&full),
+        why => call.refuse(&why.to_string()),
+    };
     let seen = call.private_queries();
-    seen.is_timely(args.time, clock_s()).map_err(refuse)?;
+    seen.is_timely(args.time, unix_s()).map_err(refuse)?;
     // Told before the app is asked: whoever tries again would ask it twice.
     let room = call.room_for_answer()?;
     let (bytes, time) = (args.ciphertext.len(), args.time);
-    let id = <[u8; ENCAPSULATED_BYTES]>::try_from(args.encapsulated.as_slice());
     let opener = Arc::clone(worker);
     let opened = call.work(bytes, move || opener.open_private_query(&args));
     let failed = |error| Box::new(call_failed(call.encoding, &error));
     let (checked, secret) = opened.await?.map_err(failed)?;
     // Behind the opening: what a stranger makes up is not remembered.
-    let id = id.map_err(|_| call.refuse("an encapsulated key has 32 bytes"))?;
-    let fresh = seen.remember((time, id), call.who(), clock_s());
-    fresh.map_err(|full| call.busy(&full))?.map_err(refuse)?;
+    let fresh = seen.remember((time, secret.encapsulated()), call.who(), unix_s());
+    fresh.map_err(refuse)?;
     let answered = match checked {
         Ok(query) => worker.query(query).await,
         Err(error) => Err(error),
@@ -176,17 +175,17 @@ mod tests {
     fn a_query_counts_once_and_for_a_minute() {
         let seen = SeenQueries::new();
         let id = (NOW, [1; 32]);
-        assert_eq!(seen.remember(id, who(1), NOW), Ok(Ok(())));
+        assert_eq!(seen.remember(id, who(1), NOW), Ok(()));
         for (client, clock) in [(1, NOW), (2, NOW), (2, NOW + 60), (1, NOW - 3600)] {
             let again = seen.remember(id, who(client), clock);
-            assert_eq!(again, Ok(Err(NotFresh::Seen)), "{client} {clock}");
+            assert_eq!(again, Err(NotFresh::Seen), "{client} {clock}");
         }
         let now = NOW + 61;
         let late = NotFresh::Time { time: NOW, now };
-        assert_eq!(seen.remember(id, who(1), now), Ok(Err(late.clone())));
+        assert_eq!(seen.remember(id, who(1), now), Err(late.clone()));
         // Nor when the clock is set back.
-        assert_eq!(seen.remember(id, who(1), NOW), Ok(Err(late)));
-        assert_eq!(seen.remember((NOW + 66, [1; 32]), who(1), NOW), Ok(Ok(())));
+        assert_eq!(seen.remember(id, who(1), NOW), Err(late));
+        assert_eq!(seen.remember((NOW + 66, [1; 32]), who(1), NOW), Ok(()));
         assert_eq!(seen.reading().used, 1, "what cannot count is forgotten");
         let ahead = seen.is_timely(NOW + 67, NOW);
         assert_eq!(
@@ -209,18 +208,15 @@ mod tests {
             seen.remember((NOW, id), who(last), NOW)
         };
         for _ in 0..PRIVATE_QUERIES_CLIENT_MAX {
-            assert_eq!(next(1), Ok(Ok(())));
+            assert_eq!(next(1), Ok(()));
         }
-        assert_eq!(next(1), Err(Full::Each));
-        assert_eq!(next(2), Ok(Ok(())));
+        assert_eq!(next(1), Err(NotFresh::Full(Full::Each)));
+        assert_eq!(next(2), Ok(()));
         assert_eq!(
             seen.remember((NOW, [0; 32]), who(1), NOW),
-            Ok(Err(NotFresh::Seen))
+            Err(NotFresh::Seen)
         );
-        assert_eq!(
-            seen.remember((NOW + 61, [9; 32]), who(1), NOW + 61),
-            Ok(Ok(()))
-        );
+        assert_eq!(seen.remember((NOW + 61, [9; 32]), who(1), NOW + 61), Ok(()));
         assert_eq!(seen.reading().used, 1);
     }
 }

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use hyper::body::Frame;
-use hyper::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
@@ -27,17 +27,18 @@ use wapo_rpc::signed_answer::{
 };
 
 use super::body::{Body, Frames};
-use super::budget::{Share, Who};
+use super::budget::Who;
 use super::clients::Clients;
+use super::collect::{Kept, NotCollected};
 use super::error::ApiError;
-use super::head;
 use super::request_body::RequestBody;
+use super::{gateway, head};
 use crate::error::WorkerError;
 use crate::limits::{
     ANSWER_SIGNATURE_LIFE, ANSWER_SIGNATURES_PER_CLIENT_MAX, ANSWER_SIGNATURES_PER_SECOND_MAX,
     ANSWER_WAIT, AT_ONCE_BYTES_MAX, SIGNED_ANSWER_WAIT, SIGNED_BODY_BYTES_MAX,
 };
-use crate::worker::{App, Worker, unix_ms};
+use crate::worker::{App, Worker, unix_s};
 
 /// A mark on an answer: what it says is the word of this app, which is not whoever has
 /// the address by now.
@@ -169,7 +170,7 @@ impl Asked {
         for name in [SIGNATURE, SIGNATURE_INPUT, CONTENT_DIGEST] {
             headers.remove(name);
         }
-        let now_s = unix_ms() / 1000;
+        let now_s = unix_s();
         let (mut response, signed) = match &self.wish {
             Ok(_) if !pace.takes(who, now_s) => (response, Err(Unsigned::Busy)),
             Ok(wish) => match content(response, clients, who, SIGNED_ANSWER_WAIT).await {
@@ -218,7 +219,7 @@ impl Asked {
             None => worker.attester.answer_key(),
         };
         // By the time at which it is sent: an app may have taken long.
-        let now_s = unix_ms() / 1000;
+        let now_s = unix_s();
         put_signature(response, &self.request, (&key, wish.nonce.clone()), now_s);
         Ok(())
     }
@@ -231,7 +232,8 @@ async fn content(
     who: Who,
     wait: Duration,
 ) -> Result<(Response<Body>, Bytes), (Box<Response<Body>>, Unsigned)> {
-    let is_long = length(response.headers()).is_some_and(|length| length > SIGNED_BODY_BYTES_MAX);
+    let announced = gateway::announced(&response);
+    let is_long = announced.is_some_and(|bytes| bytes > SIGNED_BODY_BYTES_MAX as u64);
     match response.body() {
         _ if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
             Err((Box::new(response), Unsigned::Switch))
@@ -257,14 +259,18 @@ async fn collect(
     wait: Duration,
 ) -> Result<(Response<Body>, Bytes), (Box<Response<Body>>, Unsigned)> {
     let (parts, mut body) = response.into_parts();
-    let mut content = Vec::new();
-    let mut share = clients.answers.share(who.key());
+    let mut kept = Kept {
+        content: Vec::new(),
+        share: clients.answers.share(who.key()),
+        announced: 0,
+        bytes_max: SIGNED_BODY_BYTES_MAX,
+    };
     let deadline = Instant::now() + wait;
     let (why, last) = loop {
         let frame = match timeout_at(deadline, body.frame()).await {
             Err(_) => break (Unsigned::Slow, None),
             Ok(None) => {
-                let content = share.around(content);
+                let content = kept.share.around(kept.content);
                 let body = Body::Full((!content.is_empty()).then(|| content.clone()));
                 return Ok((Response::from_parts(parts, body), content));
             }
@@ -281,32 +287,21 @@ async fn collect(
         };
         let taken = match frame.data_ref() {
             None => Err(Unsigned::Trailers),
-            Some(data) => take(data, &mut content, &mut share),
+            Some(data) => kept.add(data).map_err(|why| match why {
+                NotCollected::TooLarge => Unsigned::TooLong,
+                _ => Unsigned::Busy,
+            }),
         };
         if let Err(why) = taken {
             break (why, Some(frame));
         }
     };
-    let first = (!content.is_empty()).then(|| Frame::data(share.around(content)));
+    let first = !kept.content.is_empty();
+    let first = first.then(|| Frame::data(kept.share.around(kept.content)));
     let taken = stream::iter(first.into_iter().chain(last).map(Ok));
     let rest = StreamBody::new(Box::pin(taken.chain(BodyStream::new(body))) as Frames);
     let response = Response::from_parts(parts, Body::Stream(rest));
     Err((Box::new(response), why))
-}
-
-/// Adds to content, for which there has to be room.
-fn take(data: &[u8], content: &mut Vec<u8>, share: &mut Share) -> Result<(), Unsigned> {
-    let bytes = content.len() + data.len();
-    if bytes > SIGNED_BODY_BYTES_MAX {
-        return Err(Unsigned::TooLong);
-    }
-    if bytes > content.capacity() {
-        let room = bytes.max(2 * content.capacity()).min(SIGNED_BODY_BYTES_MAX);
-        share.grow_to(room as u64).map_err(|_| Unsigned::Busy)?;
-        content.reserve_exact(room - content.len());
-    }
-    content.extend_from_slice(data);
-    Ok(())
 }
 
 fn kind_of(is_of_app: bool, status: StatusCode) -> Kind {
@@ -368,10 +363,6 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
     if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(HeaderName::from_static(name), value);
     }
-}
-
-fn length(headers: &HeaderMap) -> Option<usize> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// All values of a field, if they are text.

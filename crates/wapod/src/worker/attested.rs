@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use super::Worker;
 use super::app::App;
-use super::attester::{Attester, EvidenceError, Fresh};
+use super::attester::{Attester, Basis, EvidenceError, Fresh};
 use crate::attestation::{About, Asker};
 use crate::limits::ATTESTED_LOOK_INTERVAL;
 
@@ -27,8 +27,7 @@ use crate::limits::ATTESTED_LOOK_INTERVAL;
 pub(crate) struct Held {
     certified: Arc<CertifiedKey>,
     names: Vec<String>,
-    key_version: u32,
-    worker: Arc<Fresh>,
+    basis: Basis,
 }
 
 /// Why there is no certificate. The texts are for people.
@@ -112,11 +111,8 @@ impl Worker {
         let key_version = attester.keys().of(&app.address);
         let is_good = {
             let held = app.attested.read().unwrap_or_else(PoisonError::into_inner);
-            held.as_ref().is_some_and(|held| {
-                Arc::ptr_eq(&held.worker, &worker)
-                    && held.names == names
-                    && held.key_version == key_version
-            })
+            held.as_ref()
+                .is_some_and(|held| held.basis.is(&worker, key_version) && held.names == names)
         };
         if is_good {
             return Ok(());
@@ -128,8 +124,10 @@ impl Worker {
         let held = Held {
             certified,
             names,
-            key_version,
-            worker,
+            basis: Basis {
+                worker,
+                key_version,
+            },
         };
         *app.attested.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
         Ok(())

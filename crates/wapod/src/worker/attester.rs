@@ -18,7 +18,7 @@ use wapo_crypto::{blake2b_256, report_data};
 use wapo_rpc::limits::{APP_CLAIMS_BYTES_MAX, EVIDENCE_NONCE_BYTES_MAX};
 use wapo_rpc::statement::{
     AppClaims, AppEvidence, AppLimits, AttestationReport, Bounded, Quote, Signature,
-    Statement as _, WorkerClaims, WorkerEvidence,
+    Statement as _, WorkerClaims, WorkerEvidence, app_key_parameters,
 };
 
 use super::app::App;
@@ -90,13 +90,27 @@ pub(crate) struct Fresh {
     pub(crate) claims: WorkerClaims,
 }
 
-/// What was last said of an app without a nonce, and on what it rests. The evidence of
-/// the worker is as long as all of this, and is kept once.
+/// On what something rests that was made of an app: what the worker claims, and the
+/// version of the app's key.
+pub(super) struct Basis {
+    pub(super) worker: Arc<Fresh>,
+    pub(super) key_version: u32,
+}
+
+impl Basis {
+    /// Whether the same would be made again. Collateral does not matter: it is no part of
+    /// what is made.
+    pub(super) fn is(&self, worker: &Fresh, key_version: u32) -> bool {
+        self.key_version == key_version && self.worker.evidence.claims == worker.evidence.claims
+    }
+}
+
+/// What was last said of an app without a nonce. The evidence of the worker is as long as
+/// all of this, and is kept once.
 pub(super) struct Said {
     claims: Bounded<Vec<u8>, APP_CLAIMS_BYTES_MAX>,
     signature: Signature,
-    key_version: u32,
-    worker: Arc<Fresh>,
+    basis: Basis,
 }
 
 impl Attester {
@@ -270,7 +284,7 @@ impl Attester {
             version: WorkerClaims::VERSION,
             pubkey: identity.public_key(),
             query_pubkey: identity.query_key(key_version).public,
-            answer_pubkey: Bounded::new(identity.answer_key(key_version).public_der())?,
+            answer_pubkey: Bounded::new(self.answer_key_of(key_version).public_der())?,
             session: self.session.id(),
             software: Bounded::new(SOFTWARE.to_owned())?,
             host_controlled: Bounded::new(names.collect::<Result<_, _>>()?)?,
@@ -314,8 +328,7 @@ impl Attester {
         // Held while it is made: many who ask have it signed once. Replaced as a whole.
         let mut said = app.said.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(said) = &*said
-            && Arc::ptr_eq(&said.worker, &worker)
-            && said.key_version == key_version
+            && said.basis.is(&worker, key_version)
         {
             return Ok(AppEvidence {
                 worker: worker.evidence.clone(),
@@ -328,8 +341,10 @@ impl Attester {
         *said = Some(Said {
             claims: evidence.claims.clone(),
             signature: evidence.signature.clone(),
-            key_version,
-            worker,
+            basis: Basis {
+                worker,
+                key_version,
+            },
         });
         Ok(evidence)
     }
@@ -343,11 +358,13 @@ impl Attester {
         &self,
         app: &App,
         worker: &Fresh,
-    ) -> Result<(AppEvidence, P256Key), EvidenceError> {
+    ) -> Result<(AppEvidence, Arc<P256Key>), EvidenceError> {
         let manifest = &app.manifest;
         let args = manifest.args.iter().cloned().map(Bounded::new);
         let said = &worker.claims;
-        let mut claims = AppClaims {
+        let key_version = self.keys().of(&app.address);
+        let key = self.key_of(app, key_version);
+        let claims = AppClaims {
             version: AppClaims::VERSION,
             worker: said.pubkey,
             worker_session: said.session,
@@ -358,17 +375,14 @@ impl Attester {
             env_hash: blake2b_256(&manifest.env_vars.encode()),
             label: Bounded::new(manifest.label.clone())?,
             limits: self.limits(app),
-            key_version: self.keys().of(&app.address),
-            app_pubkey: Bounded::default(),
+            key_version,
+            app_pubkey: Bounded::new(key.public_der())?,
             issued_at: said.issued_at,
             expires_at: said.expires_at,
             nonce: said.nonce.clone(),
         };
-        let identity = &self.identity;
-        let key = identity.app_key(&claims.key_parameters());
-        claims.app_pubkey = Bounded::new(key.public_der())?;
         let encoded = claims.encode();
-        let signature = identity.sign(AppClaims::CONTENT_TYPE, &encoded);
+        let signature = self.identity.sign(AppClaims::CONTENT_TYPE, &encoded);
         let evidence = AppEvidence {
             worker: worker.evidence.clone(),
             claims: Bounded::new(encoded)?,
@@ -379,20 +393,25 @@ impl Attester {
 
     /// The worker's key that signs answers.
     pub(crate) fn answer_key(&self) -> Arc<P256Key> {
-        let version = self.keys().worker();
+        self.answer_key_of(self.keys().worker())
+    }
+
+    fn answer_key_of(&self, version: u32) -> Arc<P256Key> {
         let derive = || self.identity.answer_key(version);
         self.answer_key.get(version, derive)
     }
 
     /// The app's key, which signs its answers.
     pub(crate) fn app_key(&self, app: &App) -> Arc<P256Key> {
-        let version = self.keys().of(&app.address);
+        self.key_of(app, self.keys().of(&app.address))
+    }
+
+    fn key_of(&self, app: &App, version: u32) -> Arc<P256Key> {
         let derive = || {
             let manifest = &app.manifest;
             let env_hash = blake2b_256(&manifest.env_vars.encode());
-            // As `AppClaims::key_parameters` has them.
-            let program = (&app.address, &manifest.code_hash, &manifest.args, env_hash);
-            let parameters = (program, self.limits(app), version).encode();
+            let program = (app.address, &*manifest.code_hash, &*manifest.args, env_hash);
+            let parameters = app_key_parameters(program, self.limits(app), version);
             self.identity.app_key(&parameters)
         };
         app.key.get(version, derive)

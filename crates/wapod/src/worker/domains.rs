@@ -254,13 +254,9 @@ impl Worker {
 
     fn seal_identity(&self, app: &App, name: &str, pem: &PemIdentity) -> Result<Vec<u8>, AppError> {
         let PemIdentity { certificate, key } = pem;
-        // Of its final size, so that no piece is left behind when it grows.
-        let bytes = certificate.len() + 1 + key.len();
-        let mut pem = Zeroizing::new(Vec::with_capacity(bytes));
-        pem.extend_from_slice(certificate.as_bytes());
-        pem.push(b'\n');
-        pem.extend_from_slice(key.as_bytes());
-        self.seal(app, name, &pem)
+        // Of its final size at once, so that no piece is left behind when it grows.
+        let pem = Zeroizing::new([certificate.as_str(), "\n", key.as_str()].concat());
+        self.seal(app, name, pem.as_bytes())
     }
 
     fn seal(&self, app: &App, name: &str, pem: &[u8]) -> Result<Vec<u8>, AppError> {

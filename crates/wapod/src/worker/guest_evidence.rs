@@ -19,7 +19,7 @@ use wapo_host::{BoxFuture, Denial, LiveTls};
 use wapo_sni::Pattern;
 
 use super::app::App;
-use super::attester::{Attester, EvidenceError, Fresh};
+use super::attester::{Attester, Basis, EvidenceError};
 use crate::attestation::{Asker, Pace, QuoteError};
 use crate::edge;
 use crate::limits::{
@@ -53,15 +53,13 @@ impl AppQuotes {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub(crate) async fn turn(line: Arc<Mutex<Pace>>) -> OwnedMutexGuard<Pace> {
-        let mut turn = line.lock_owned().await;
-        turn.turn().await;
-        turn
-    }
-
-    /// The line of the app.
-    pub(crate) fn line(&self) -> Arc<Mutex<Pace>> {
-        Arc::clone(&self.line)
+    pub(crate) fn turn(&self) -> impl Future<Output = OwnedMutexGuard<Pace>> + Send + use<> {
+        let line = Arc::clone(&self.line);
+        async move {
+            let mut turn = line.lock_owned().await;
+            turn.turn().await;
+            turn
+        }
     }
 
     fn place(&self) -> Result<OwnedSemaphorePermit, Denial> {
@@ -91,12 +89,12 @@ impl AppQuotes {
         }
         let app = app.ok_or_else(gone)?;
         let place = self.place()?;
-        let (attester, line) = (Arc::clone(attester), self.line());
+        let (attester, turn) = (Arc::clone(attester), self.turn());
         Ok(Box::pin(async move {
             let _place = place;
             let _turn = match nonce.is_empty() {
                 true => None,
-                false => Some(Self::turn(line).await),
+                false => Some(turn.await),
             };
             let made = attester.app_evidence(&app, nonce, Asker::Guest).await;
             made.map(|evidence| evidence.encode()).map_err(denial)
@@ -136,8 +134,7 @@ pub(crate) struct AttestedTls {
 /// A certificate, and what it was made of.
 struct Current {
     config: Arc<ServerConfig>,
-    key_version: u32,
-    worker: Arc<Fresh>,
+    basis: Basis,
 }
 
 impl AttestedTls {
@@ -174,8 +171,7 @@ impl AttestedTls {
         let mut current = self.current.lock().await;
         let key_version = self.attester.keys().of(&app.address);
         if let Some(now) = &*current
-            && Arc::ptr_eq(&now.worker, &worker)
-            && now.key_version == key_version
+            && now.basis.is(&worker, key_version)
         {
             return Ok(Arc::clone(&now.config));
         }
@@ -185,8 +181,10 @@ impl AttestedTls {
         let config = config.map_err(|error| error.to_string())?;
         *current = Some(Current {
             config: Arc::clone(&config),
-            key_version,
-            worker,
+            basis: Basis {
+                worker,
+                key_version,
+            },
         });
         Ok(config)
     }
@@ -266,15 +264,17 @@ mod tests {
     #[tokio::test]
     async fn an_app_has_one_quote_at_a_time_and_waits_for_its_next_turn() {
         let quotes = AppQuotes::default();
-        let turn = AppQuotes::turn(quotes.line()).await;
-        let mut second = pin!(AppQuotes::turn(quotes.line()));
+        let turn = quotes.turn().await;
+        let mut second = pin!(quotes.turn());
         assert!(second.as_mut().now_or_never().is_none(), "one at a time");
         drop(turn);
         drop(second.await);
-        let begun = Instant::now();
+        let at_once = (0..1000)
+            .take_while(|_| quotes.turn().now_or_never().is_some())
+            .count();
+        assert!(at_once < 1000, "it waits when the burst is used up");
         let mut line = quotes.line.lock().await;
-        while line.take(begun).is_ok() {}
-        let time = line.take(begun).expect_err("the burst is used up");
+        let time = line.take(Instant::now()).expect_err("the burst is used up");
         assert!(time <= Duration::from_secs_f64(1.0 / APP_QUOTES_PER_SECOND));
     }
 

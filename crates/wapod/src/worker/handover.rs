@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use parity_scale_codec::Encode as _;
 use tokio::time::Instant;
 use wapo_crypto::handover;
-use wapo_rpc::statement::{self, Bounded, KeyHandover, KeyRequest, KeyRequestClaims, Quote};
+use wapo_rpc::statement::{self, Bounded, KeyHandover, KeyRequest, KeyRequestClaims};
 use wapo_verify::handover::{VerifiedRequest, verify};
 use wapo_verify::{Context, Roots, Verdict};
 
@@ -115,7 +115,7 @@ impl Worker {
         let claims = request.request_claims().map_err(unreadable)?;
         self.handovers.take(&claims.nonce, Instant::now())?;
         let hash = request.hash();
-        let is_simulated = matches!(request.quote, Quote::Simulator(_));
+        let is_simulated = request.quote.is_simulated();
         let now = unix_s();
         let nonce = claims.nonce;
         let verify = move || verified(&request, &policy, nonce, now);
@@ -128,7 +128,7 @@ impl Worker {
             .worker_evidence(hash.to_vec(), Asker::Worker)
             .await
             .map_err(|error| error.to_string())?;
-        if is_simulated && !matches!(evidence.evidence.quote, Quote::Simulator(_)) {
+        if is_simulated && !evidence.evidence.quote.is_simulated() {
             return Err("a simulator gets no key of a worker on hardware".to_owned());
         }
         let plaintext = parcel::pack(self.identity.key(), &self.attester.keys());

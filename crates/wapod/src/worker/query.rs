@@ -78,8 +78,12 @@ impl Worker {
     /// As [`check_query`](Self::check_query), and when it cannot be opened.
     pub(crate) fn open_query(&self, args: &EncryptedQueryArgs) -> Result<Query, WorkerError> {
         let opened = envelope::open(self.identity.key(), &args.pubkey, &args.encrypted_payload)?;
-        let args: QueryArgs = Encoding::Protobuf
-            .decode(&opened)
+        self.check_encoded(&opened)
+    }
+
+    fn check_encoded(&self, query: &[u8]) -> Result<Query, WorkerError> {
+        let args = Encoding::Protobuf
+            .decode(query)
             .map_err(|_| WorkerError::BadEnvelope("failed to decode the query args".to_owned()))?;
         self.check_query(args)
     }
@@ -104,14 +108,10 @@ impl Worker {
         let (encapsulated, ciphertext) = (&args.encapsulated, &args.ciphertext);
         let opened = private_query::open(&key, &binding, encapsulated, ciphertext);
         let (query, secret) = opened.map_err(closed)?;
-        let query = Encoding::Protobuf.decode(&query);
-        let checked = query
-            .map_err(|_| WorkerError::BadEnvelope("failed to decode the query args".to_owned()))
-            .and_then(|args| self.check_query(args))
-            .map(|query| Query {
-                is_for_it_alone: true,
-                ..query
-            });
+        let checked = self.check_encoded(&query).map(|query| Query {
+            is_for_it_alone: true,
+            ..query
+        });
         Ok((checked, secret))
     }
 

@@ -7,10 +7,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde_json::Value;
-use wapo_rpc::client::{Client, UserClient};
-use wapo_rpc::message::{
-    AppEvidenceArgs, Empty, ErrorMessage, PrivateQueryArgs, QueryArgs, QueryResponse,
-};
+use wapo_rpc::client::{Client, UserClient, message_of};
+use wapo_rpc::message::{AppEvidenceArgs, Empty, PrivateQueryArgs, QueryArgs, QueryResponse};
 use wapo_rpc::private_query::PrivateAnswer;
 use wapo_rpc::signed_answer::Kind;
 use wapo_rpc::signed_answer::file::Exchange;
@@ -19,9 +17,9 @@ use wapo_rpc::{AppAddress, Encoding};
 use wapo_verify::answer::{self, FILE_BYTES_MAX};
 use wapo_verify::{Verdict, report};
 
-use super::demands::{Demanded, now};
+use super::demands::{Demanded, draw, now};
 use super::files::read_bounded;
-use super::live::{NONCE_BYTES, draw, user_client};
+use super::live::user_client;
 use super::{Demands, app, read_evidence, show};
 use crate::endpoints;
 use crate::human::printable;
@@ -141,8 +139,7 @@ impl Checks {
     /// The worker cannot be reached, or has no evidence.
     pub(crate) async fn ask(&self, users: &UserClient, args: &QueryArgs) -> Result<Checked> {
         let mut demanded = self.demands.read()?;
-        let nonce = demanded.nonce.take().map_or_else(draw, Ok)?;
-        demanded.nonce = Some(nonce.clone());
+        let nonce = demanded.nonce_or_drawn()?;
         let address = args.address.clone();
         let given = users.app_evidence(AppEvidenceArgs { address, nonce }).await;
         let given = given.context("the worker gives no evidence of the app")?;
@@ -168,8 +165,8 @@ impl Checks {
 fn said(kind: Kind, exchange: &Exchange) -> Result<Said> {
     let answer = &exchange.answer;
     if answer.status != 200 {
-        let read = Encoding::Protobuf.decode::<ErrorMessage>(&answer.body);
-        let text = read.unwrap_or_default().message;
+        let text = message_of(&answer.body);
+        let text = text.unwrap_or_else(|| format!("status {}", answer.status));
         let who = if kind == Kind::App { "app" } else { "worker" };
         return Ok(Said::Refused(format!(
             "the {who} says: {}",
@@ -205,8 +202,7 @@ async fn ask_privately(
         });
     }
     let worker = evidence.worker.worker_claims()?;
-    let seed = <[u8; NONCE_BYTES]>::try_from(draw()?.as_slice())?;
-    let (sealed, reader) = PrivateQueryArgs::seal(args, &worker, now()?, &seed)?;
+    let (sealed, reader) = PrivateQueryArgs::seal(args, &worker, now()?, &draw()?)?;
     let answer = users.private_query(sealed).await?;
     let said = match reader.read(&answer)? {
         PrivateAnswer::Output(output) => Said::Output(output),

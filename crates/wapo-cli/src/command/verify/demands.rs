@@ -5,11 +5,15 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Error, Result};
 use clap::Args;
+use ring::rand::{SecureRandom as _, SystemRandom};
 use wapo_rpc::limits::COLLATERAL_BYTES_MAX;
 use wapo_verify::demands::{self, POLICY_BYTES_MAX, time};
 use wapo_verify::{Context, Policy, Roots};
 
 use super::files::read_bounded;
+
+/// Bytes of a nonce that is drawn here.
+const NONCE_BYTES: usize = 32;
 
 /// Options that all verifications have.
 #[derive(Args, Clone, Debug, Default)]
@@ -81,6 +85,19 @@ impl Demands {
 }
 
 impl Demanded {
+    /// The nonce that is demanded, which is drawn where none is given.
+    ///
+    /// # Errors
+    ///
+    /// There are no random numbers.
+    pub(super) fn nonce_or_drawn(&mut self) -> Result<Vec<u8>> {
+        let nonce = match self.nonce.take() {
+            Some(nonce) => nonce,
+            None => draw()?.to_vec(),
+        };
+        Ok(self.nonce.insert(nonce).clone())
+    }
+
     /// As the checks take it: at the time that is given, or now. What a worker makes on
     /// demand is newer than the command.
     pub(crate) fn context(&self) -> Context<'_> {
@@ -97,6 +114,20 @@ impl Demanded {
     pub(crate) fn roots(&self) -> &Roots {
         &self.roots
     }
+}
+
+/// Draws a nonce, or a seed.
+///
+/// # Errors
+///
+/// There are no random numbers.
+pub(super) fn draw() -> Result<[u8; NONCE_BYTES]> {
+    let mut drawn = [0; NONCE_BYTES];
+    let filled = SystemRandom::new().fill(&mut drawn);
+    filled
+        .ok()
+        .context("this machine gives no random numbers")?;
+    Ok(drawn)
 }
 
 /// The time, in unix seconds.

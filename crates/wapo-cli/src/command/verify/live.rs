@@ -9,7 +9,6 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use parity_scale_codec::Decode;
-use ring::rand::{SecureRandom as _, SystemRandom};
 use wapo_rpc::client::UserClient;
 use wapo_rpc::message::{AppEvidenceArgs, WorkerEvidenceArgs};
 use wapo_rpc::{AppAddress, statement};
@@ -19,9 +18,6 @@ use super::files::write_evidence;
 use crate::apps;
 use crate::terminal::Terminal;
 use crate::worker::{self, Common, block_on};
-
-/// Bytes of a nonce that is drawn here.
-pub(super) const NONCE_BYTES: usize = 32;
 
 /// Options for evidence from a worker.
 #[derive(Args, Debug, Default)]
@@ -41,12 +37,12 @@ pub(crate) struct Live {
 }
 
 impl Live {
-    /// Draws the nonce, if one is needed.
+    /// The nonce for this call; none where what the worker has will do.
     fn nonce(&self, demanded: &mut Demanded) -> Result<Vec<u8>> {
-        if demanded.nonce.is_none() && !self.cached {
-            demanded.nonce = Some(draw()?);
+        match self.cached {
+            true => Ok(demanded.nonce.clone().unwrap_or_default()),
+            false => demanded.nonce_or_drawn(),
         }
-        Ok(demanded.nonce.clone().unwrap_or_default())
     }
 
     /// Evidence of the worker.
@@ -129,18 +125,6 @@ impl Live {
 pub(crate) fn user_client(url: &str, common: &Common) -> Result<UserClient> {
     let trusted = common.trusted()?;
     Ok(UserClient::with_trust(url, trusted.as_ref())?)
-}
-
-/// Draws a nonce.
-///
-/// # Errors
-///
-/// There are no random numbers.
-pub(super) fn draw() -> Result<Vec<u8>> {
-    let mut nonce = vec![0; NONCE_BYTES];
-    let drawn = SystemRandom::new().fill(&mut nonce);
-    drawn.ok().context("this machine gives no random numbers")?;
-    Ok(nonce)
 }
 
 /// The address of an app that is named to a user port.

@@ -9,12 +9,8 @@ use crate::store::KeyVersions;
 
 /// Puts it together.
 pub(super) fn pack(key: &WorkerKey, versions: &KeyVersions) -> Zeroizing<Vec<u8>> {
-    let versions = versions.encode();
-    // Of its final size, so that no piece is left behind when it grows.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(SECRET_BYTES + versions.len()));
-    bytes.extend_from_slice(key.to_bytes().as_slice());
-    bytes.extend_from_slice(&versions);
-    bytes
+    // Of its final size at once, so that no piece is left behind when it grows.
+    Zeroizing::new([key.to_bytes().as_slice(), &versions.encode()].concat())
 }
 
 /// Takes it apart.

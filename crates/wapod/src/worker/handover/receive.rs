@@ -10,12 +10,11 @@ use std::net::IpAddr;
 
 use hyper::Uri;
 use parity_scale_codec::Encode as _;
-use rustls::pki_types::CertificateDer;
-use wapo_crypto::WorkerKey;
 use wapo_crypto::handover::{Recipient, Sealed};
+use wapo_crypto::{WorkerKey, report_data};
 use wapo_rpc::client::Client;
 use wapo_rpc::message::KeyHandoverArgs;
-use wapo_rpc::statement::{self, Bounded, KeyHandover, KeyRequest, KeyRequestClaims, Quote};
+use wapo_rpc::statement::{self, Bounded, KeyHandover, KeyRequest, KeyRequestClaims};
 use wapo_verify::{Context, Roots, worker};
 use zeroize::Zeroizing;
 
@@ -23,7 +22,7 @@ use super::super::attester::SOFTWARE;
 use super::super::collateral::Collateral;
 use super::super::unix_s;
 use super::{failures, parcel};
-use crate::attestation::{self, Asker, Quoter, SimulatedHardware};
+use crate::attestation::{self, Asker, Quoter};
 use crate::config::{AdminToken, Config, HandoverPolicy, KeySource};
 use crate::data_dir::DataDir;
 use crate::limits::HANDOVER_REQUEST_LIFE;
@@ -51,13 +50,15 @@ pub(crate) async fn receive(
             "this worker attests nothing, so nobody can know what it hands its key to".to_owned(),
         );
     };
-    let mut maker = RequestMaker {
+    let pccs = config.attestation.pccs.as_deref();
+    let file = Some(data.collateral_file());
+    let maker = RequestMaker {
         quoter,
-        collateral: collateral(config, simulator, &config.trust_roots, data)?,
+        collateral: Collateral::open(simulator, pccs, &config.trust_roots, file)?,
         host_controlled: &config.attestation.host_controlled,
     };
     let token = config.admin_token.as_ref();
-    let received = ask(source, token, &mut maker).await?;
+    let received = ask(source, token, &maker).await?;
     tracing::warn!(
         worker = hex::encode(received.key.public()),
         from = source.url,
@@ -66,20 +67,10 @@ pub(crate) async fn receive(
     Ok(received)
 }
 
-fn collateral(
-    config: &Config,
-    simulator: Option<SimulatedHardware>,
-    roots: &[CertificateDer<'static>],
-    data: &DataDir,
-) -> Result<Collateral, String> {
-    let pccs = config.attestation.pccs.as_deref();
-    Collateral::open(simulator, pccs, roots, Some(data.collateral_file()))
-}
-
 async fn ask(
     source: &KeySource,
     token: Option<&AdminToken>,
-    maker: &mut RequestMaker<'_>,
+    maker: &RequestMaker<'_>,
 ) -> Result<Received, String> {
     check_way(&source.url, token)?;
     let client = Client::new(&source.url, token.map(|AdminToken(token)| token.as_str()));
@@ -125,7 +116,7 @@ struct RequestMaker<'a> {
 }
 
 impl RequestMaker<'_> {
-    async fn make(&mut self, recipient: [u8; 32], nonce: [u8; 32]) -> Result<KeyRequest, String> {
+    async fn make(&self, recipient: [u8; 32], nonce: [u8; 32]) -> Result<KeyRequest, String> {
         let long = |error: statement::TooLong| error.to_string();
         let now = unix_s();
         let names = self.host_controlled.iter().cloned().map(Bounded::new);
@@ -139,20 +130,17 @@ impl RequestMaker<'_> {
             issued_at: now,
             expires_at: now + HANDOVER_REQUEST_LIFE.as_secs(),
         };
-        let mut request = KeyRequest {
-            quote: Quote::Simulator(Bounded::default()),
-            claims: Bounded::new(claims.encode()).map_err(long)?,
-            collateral: None,
-        };
-        let quote = self
-            .quoter
-            .quote(request.report_data(), Asker::Worker)
-            .await;
-        request.quote = quote.map_err(|error| error.to_string())?;
+        let claims = claims.encode();
+        let data = report_data::for_key_request(&claims);
+        let quote = self.quoter.quote(data, Asker::Worker).await;
+        let quote = quote.map_err(|error| error.to_string())?;
         // Now, because nobody has had time to fetch it before.
-        self.collateral.renew(&request.quote, now).await;
-        request.collateral = self.collateral.of(&request.quote, now);
-        Ok(request)
+        self.collateral.renew(&quote, now).await;
+        Ok(KeyRequest {
+            collateral: self.collateral.of(&quote, now),
+            claims: Bounded::new(claims).map_err(long)?,
+            quote,
+        })
     }
 }
 
@@ -174,8 +162,7 @@ fn open(
         policy: policy.policy(),
         nonce: Some(&hash),
     };
-    let is_simulated = |quote: &Quote| matches!(quote, Quote::Simulator(_));
-    if is_simulated(&answer.evidence.quote) && !is_simulated(&request.quote) {
+    if answer.evidence.quote.is_simulated() && !request.quote.is_simulated() {
         return Err("a worker on hardware takes no key of a simulator".to_owned());
     }
     let verified = worker::verify(&answer.evidence, None, &context);

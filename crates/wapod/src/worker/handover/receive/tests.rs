@@ -1,7 +1,7 @@
 //! What a worker without a key takes of another one's answer, and what it refuses.
 
 use wapo_crypto::{handover, report_data};
-use wapo_rpc::statement::{WorkerClaims, WorkerEvidence};
+use wapo_rpc::statement::{Quote, WorkerClaims, WorkerEvidence};
 use wapo_simulator::{DEVELOPMENT_SEED, Enclave, Platform, Simulator};
 
 use super::*;
