@@ -17,12 +17,12 @@ import schemathesis
 
 ADMIN = os.environ["WAPO_ADMIN_URL"]
 # The worker of this run is on this machine; a wait this long is a failure.
-PATIENCE_S = 20
+TIMEOUT_S = 20
 MANIFEST = {"version": 1, "label": "sample", "resizable": True, "max_query_size": 1 << 20}
 
 
 def sent(path, **body):
-    answer = requests.post(ADMIN + path, timeout=PATIENCE_S, **body)
+    answer = requests.post(ADMIN + path, timeout=TIMEOUT_S, **body)
     answer.raise_for_status()
     return answer
 
@@ -34,7 +34,7 @@ def deploy():
     return sent("/prpc/Operation.AppDeploy?json", json=call).json()["address"]
 
 
-CODE = requests.get(ADMIN + "/console/sample.wasm", timeout=PATIENCE_S).content
+CODE = requests.get(ADMIN + "/console/sample.wasm", timeout=TIMEOUT_S).content
 MANIFEST["code_hash"] = sent("/blob/sha256:", data=CODE).text
 APP = deploy()
 
@@ -66,6 +66,6 @@ def after_call(context, case, response):
     is_removal = case.operation.path.startswith("/prpc/Operation.AppRemove")
     if not is_removal or response.status_code != 200:
         return
-    apps = requests.get(ADMIN + "/prpc/Operation.AppList", timeout=PATIENCE_S).json()["apps"]
+    apps = requests.get(ADMIN + "/prpc/Operation.AppList", timeout=TIMEOUT_S).json()["apps"]
     if all(app["address"] != APP for app in apps):
         deploy()

@@ -9,7 +9,7 @@ use wapo_rpc::{Encoding, ErrorMessage, QueryArgs, QueryResponse};
 use wapod::{AppHandle, ExitReason, LogEvent, LogLine, Phase, Running, Status, Usage};
 
 use crate::client::{self, Answer};
-use crate::{Daemon, PATIENCE, guest, ports, within};
+use crate::{Daemon, TIMEOUT, guest, ports, within};
 
 /// An example that listens where its first argument says, and its port.
 pub async fn listening(name: &str) -> (App, u16) {
@@ -118,7 +118,7 @@ impl App {
     ///
     /// When there are not so many in time, with how many there are.
     pub async fn until_requests(&self, count: usize) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         while self.handle.requests() != count {
             let requests = self.handle.requests();
             assert!(Instant::now() < deadline, "{requests} and not {count}");
@@ -179,7 +179,7 @@ impl App {
                 }
             }
         };
-        match tokio::time::timeout(PATIENCE, found).await {
+        match tokio::time::timeout(TIMEOUT, found).await {
             Ok(line) => line,
             Err(_) => panic!("no log line with {text:?} in {:#?}", self.log_lines()),
         }

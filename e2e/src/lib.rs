@@ -3,7 +3,7 @@
 //! Tests (`tests/e2e`) read like sentences:
 //! `Daemon::start().await.deploy(guest("hello-http")).await.get("/").await.expect_text("…")`.
 //! Everything runs in the test's own process and talks over loopback; every
-//! wait ends after [`PATIENCE`]. Guests are the files that `cargo xtask guests`
+//! wait ends after [`TIMEOUT`]. Guests are the files that `cargo xtask guests`
 //! built, or fixtures in the text format (`fixtures/*.wat`).
 
 #![forbid(unsafe_code)]
@@ -40,16 +40,16 @@ use std::time::Duration;
 ///
 /// Two busy cores and a debug build must make it; a test that needs longer
 /// hangs.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Waits for `what`, within [`PATIENCE`].
+/// Waits for `what`, within [`TIMEOUT`].
 ///
 /// # Panics
 ///
 /// When it does not come in time.
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(PATIENCE, future).await {
+    match tokio::time::timeout(TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("waited {PATIENCE:?} for {what}"),
+        Err(_) => panic!("waited {TIMEOUT:?} for {what}"),
     }
 }

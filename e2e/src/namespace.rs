@@ -47,10 +47,10 @@ pub fn enter(test: &str, addresses: &[&str]) -> Place {
         panic!("`unshare` (util-linux) cannot be run, and this test needs it: {error}")
     });
     let said = String::from_utf8_lossy(&output.stdout);
-    let complained = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success() && said.contains(DONE),
-        "{test} in a network of its own ({}; it needs root or user namespaces):\n{said}\n{complained}",
+        "{test} in a network of its own ({}; it needs root or user namespaces):\n{said}\n{stderr}",
         output.status
     );
     Place::Outside
@@ -97,10 +97,10 @@ fn ip(arguments: &[&str]) {
     let output = output.unwrap_or_else(|error| {
         panic!("`ip` (iproute2) cannot be run, and this test needs it: {error}")
     });
-    let complained = String::from_utf8_lossy(&output.stderr);
+    let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(
         output.status.success(),
-        "ip {}: {complained}",
+        "ip {}: {stderr}",
         arguments.join(" ")
     );
 }

@@ -19,7 +19,7 @@ use wapo_rpc::message::{
 };
 use wapod::{AppConfig, Config};
 
-use crate::{Answer, Daemon, PATIENCE, within};
+use crate::{Answer, Daemon, TIMEOUT, within};
 
 /// An operator and the daemon that obeys.
 pub struct Operator {
@@ -246,7 +246,7 @@ impl Operator {
         address: AppAddress,
         condition: impl Fn(&AppInfo) -> bool,
     ) -> AppInfo {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + TIMEOUT;
         loop {
             let info = self.find(address).await.expect("the app is there");
             if condition(&info) {

@@ -10,7 +10,7 @@ use tokio::task::AbortHandle;
 
 /// What a proxy does when it is asked for a connection.
 #[derive(Clone, Debug)]
-pub enum Conduct {
+pub enum Behaviour {
     /// Connects to this place, whatever was asked for.
     Connect(SocketAddr),
     /// Sends these bytes in place of an answer and closes.
@@ -32,17 +32,17 @@ impl Proxy {
     /// # Panics
     ///
     /// When no port is to be had.
-    pub async fn start(conduct: Conduct) -> Self {
+    pub async fn start(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let asked = Arc::<Mutex<Vec<_>>>::default();
         let list = Arc::clone(&asked);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let (conduct, list) = (conduct.clone(), Arc::clone(&list));
+                let (behaviour, list) = (behaviour.clone(), Arc::clone(&list));
                 tokio::spawn(async move {
                     // What breaks here, breaks for the guest, who is looked at.
-                    let _ = serve(stream, conduct, &list).await;
+                    let _ = serve(stream, behaviour, &list).await;
                 });
             }
         });
@@ -81,7 +81,7 @@ impl Drop for Proxy {
 
 async fn serve(
     mut stream: TcpStream,
-    conduct: Conduct,
+    behaviour: Behaviour,
     asked: &Mutex<Vec<String>>,
 ) -> std::io::Result<()> {
     let first = stream.read_u8().await?;
@@ -93,14 +93,14 @@ async fn serve(
         ),
     };
     asked.lock().expect("not poisoned").push(target);
-    match conduct {
-        Conduct::Connect(place) => {
+    match behaviour {
+        Behaviour::Connect(place) => {
             let mut other = TcpStream::connect(place).await?;
             stream.write_all(yes).await?;
             copy_bidirectional(&mut stream, &mut other).await?;
         }
-        Conduct::Say(bytes) => stream.write_all(&bytes).await?,
-        Conduct::Silence => std::future::pending().await,
+        Behaviour::Say(bytes) => stream.write_all(&bytes).await?,
+        Behaviour::Silence => std::future::pending().await,
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use libfuzzer_sys::fuzz_target;
 use tokio::runtime::Runtime;
 
 /// Longest wait for the answer to a script, which noise may have prevented.
-const PATIENCE: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 
 struct Bench {
     runtime: Runtime,
@@ -67,10 +67,10 @@ impl Bench {
                 }
             };
             let script = noise::script(bytes);
-            let _ = tokio::time::timeout(PATIENCE, current.try_run(&script)).await;
+            let _ = tokio::time::timeout(TIMEOUT, current.try_run(&script)).await;
             let serves = current.app().status().takes_queries
                 && matches!(
-                    tokio::time::timeout(PATIENCE, current.try_run(&Script::new())).await,
+                    tokio::time::timeout(TIMEOUT, current.try_run(&Script::new())).await,
                     Ok(Ok(_))
                 );
             if serves {

@@ -31,7 +31,7 @@ const LOCK_FILES: &[&str] = &[
 const FOLDER: &str = "target/conformance";
 /// What is raised when this file lays the data out in another way.
 const LAYOUT: &str = "layout 1";
-/// Patience with a registry: some 50 MB.
+/// Timeout for a registry: some 50 MB.
 const FETCH_LIMIT: Duration = Duration::from_secs(600);
 
 /// Folders of Web Platform Tests that the tests read.

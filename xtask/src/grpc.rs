@@ -17,7 +17,7 @@ const ENVIRONMENT: &str = "target/grpcio";
 const CLIENT: &str = "e2e/grpc/client.py";
 /// The guest that answers them.
 const GUEST: &str = "sdk-suite";
-/// Patience with all calls together; they take some seconds.
+/// Timeout for all calls together; they take some seconds.
 const RUN_LIMIT: Duration = Duration::from_secs(180);
 
 /// Makes the calls.

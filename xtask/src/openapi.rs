@@ -18,11 +18,11 @@ use crate::python::{self, Worker};
 const REQUIREMENTS: &str = "e2e/openapi/requirements.txt";
 /// Where it is installed.
 const ENVIRONMENT: &str = "target/schemathesis";
-/// Patience with one port. Half a minute on two quiet cores does for both.
+/// Timeout for one port. Half a minute on two quiet cores does for both.
 const RUN_LIMIT: Duration = Duration::from_secs(240);
 /// Requests per operation of the phase that makes them up at random.
 const EXAMPLES_MAX: &str = "10";
-/// Patience with one answer, in seconds.
+/// Timeout for one answer, in seconds.
 const ANSWER_LIMIT_S: &str = "30";
 /// The calls of the user port; all else is on the admin port.
 const USER_PATHS: &str = "^/prpc/User[.]";

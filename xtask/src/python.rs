@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::process;
 use crate::setup;
 
-/// Patience with PyPI: some 20 MB.
+/// Timeout for PyPI: some 20 MB.
 const INSTALL_LIMIT: Duration = Duration::from_secs(300);
 
 /// Makes sure that an environment has what a file lists, in these versions; gives

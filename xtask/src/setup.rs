@@ -16,9 +16,9 @@ use crate::engine_build::{ARCHIVER, CLANG};
 use crate::process;
 use crate::toolchain::{self, DEBIAN_PACKAGES, TARGET, Toolchain};
 
-/// Patience with rustup: the download is some 20 MB.
+/// Timeout for rustup: the download is some 20 MB.
 const RUSTUP_LIMIT: Duration = Duration::from_secs(120);
-/// Patience with apt: some 200 MB, and its lock may be held by another.
+/// Timeout for apt: some 200 MB, and its lock may be held by another.
 const APT_LIMIT: Duration = Duration::from_secs(900);
 
 /// What the verifier is compiled for besides the host: a page in a browser.

@@ -18,7 +18,7 @@ const CLIENT: &str = "e2e/sslyze/client.py";
 /// The guest that serves a name, and the name.
 const GUEST: &str = "sni-tls-server";
 const NAME: &str = "localhost";
-/// Patience with the scan, which takes some seconds.
+/// Timeout for the scan, which takes some seconds.
 const RUN_LIMIT: Duration = Duration::from_secs(180);
 
 /// Scans.

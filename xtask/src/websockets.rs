@@ -20,7 +20,7 @@ const ENVIRONMENT: &str = "target/websockets";
 const CLIENT: &str = "e2e/websockets/client.py";
 /// The programs.
 const PROGRAMS: &str = "guests/wapo-js/tests/websockets";
-/// Patience with all of it, which takes some seconds.
+/// Timeout for all of it, which takes some seconds.
 const RUN_LIMIT: Duration = Duration::from_secs(180);
 
 /// Speaks.

@@ -17,7 +17,7 @@ const PAYLOAD_BYTES: usize = 512;
 /// Datagrams on their way at a time; a receive queue holds some two hundred.
 const WINDOW: u32 = 32;
 /// Time after which those that have not come back are lost.
-const PATIENCE: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_millis(200);
 /// Part of the datagrams that may be lost.
 const LOST_MAX: f64 = 0.01;
 
@@ -48,7 +48,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
 fn packets(address: SocketAddr, time: Duration) -> Result<f64> {
     let socket = UdpSocket::bind("127.0.0.1:0")?;
     socket.connect(address)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
     let sent = [7; PAYLOAD_BYTES];
     let mut received = [0; PAYLOAD_BYTES + 1];
     let begun = Instant::now();

@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use wapod::limits::Patience;
+use wapod::limits::Timeouts;
 
 use super::native_tls;
 
@@ -159,15 +159,15 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
     F: Future<Output = Result<Answer>>,
 {
-    let patience = Patience::default();
+    let timeouts = Timeouts::default();
     http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(patience.idle.max(patience.head))
+        .header_read_timeout(timeouts.idle.max(timeouts.head))
         .half_close(true)
         .serve_connection(
             TokioIo::new(stream),
             service_fn(|request| {
-                let answering = timeout(patience.response, answer(request));
+                let answering = timeout(timeouts.response, answer(request));
                 async move { answering.await? }
             }),
         )
@@ -186,19 +186,19 @@ type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// The routes of the guest `gateway`, and `/echo` for what a query does.
 async fn answer(request: Request<Incoming>) -> Result<Answer> {
-    let patience = Patience::default();
+    let timeouts = Timeouts::default();
     let body = match request.uri().path() {
         "/upload" => {
             let mut body = request.into_body();
             let mut bytes = 0;
-            while let Some(frame) = timeout(patience.body_window, body.frame()).await? {
+            while let Some(frame) = timeout(timeouts.body_window, body.frame()).await? {
                 bytes += frame?.data_ref().map_or(0, Bytes::len);
             }
             whole(Bytes::from(bytes.to_string()))
         }
         "/echo" => {
             let collecting = request.into_body().collect();
-            whole(timeout(patience.body, collecting).await??.to_bytes())
+            whole(timeout(timeouts.body, collecting).await??.to_bytes())
         }
         "/download" => {
             let piece = Bytes::from_static(&[7; PIECE_BYTES]);

@@ -70,7 +70,7 @@ pub(crate) async fn run(
     let own_args = plan.own_args.clone();
     let server = tokio::select! {
         server = started(plan, &terminal) => server?,
-        told = signals.next() => return Ok(ExitCode::from(told.exit_code())),
+        cause = signals.next() => return Ok(ExitCode::from(cause.exit_code())),
     };
     signals.running(DRAIN_GRACE, server.last_save());
     let app_handle = server.apps().first().cloned().context("the app is gone")?;

@@ -61,12 +61,12 @@ impl Terminal {
 
     /// Says what is suspicious.
     pub(crate) fn warn(&self, text: &str) {
-        self.complain(YELLOW, "warning", text);
+        self.labelled(YELLOW, "warning", text);
     }
 
     /// Says what failed.
     pub(crate) fn error(&self, text: &str) {
-        self.complain(RED, "error", text);
+        self.labelled(RED, "error", text);
     }
 
     /// Writes a line of result.
@@ -139,7 +139,7 @@ impl Terminal {
         }
     }
 
-    fn complain(&self, colour: &str, word: &str, text: &str) {
+    fn labelled(&self, colour: &str, word: &str, text: &str) {
         let text = human::message(text);
         self.say(&format!("{}: {text}", self.paint(colour, word)));
     }

@@ -17,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 use support::running::{Running, address_of};
-use support::{PATIENCE, get, guest, output, text};
+use support::{TIMEOUT, get, guest, output, text};
 
 /// A port below those that the system gives to clients.
 fn free_port() -> u16 {
@@ -284,7 +284,7 @@ async fn ctrl_c_does_not_wait_for_the_compiler() {
             }
         }
     };
-    let compiler = tokio::time::timeout(PATIENCE, compiler).await;
+    let compiler = tokio::time::timeout(TIMEOUT, compiler).await;
     let compiler = compiler.expect("the compiler is started in time");
     running.interrupt().await;
     // It had not started yet.
@@ -294,6 +294,6 @@ async fn ctrl_c_does_not_wait_for_the_compiler() {
             tokio::time::sleep(std::time::Duration::from_millis(5)).await;
         }
     };
-    let gone = tokio::time::timeout(PATIENCE, gone).await;
+    let gone = tokio::time::timeout(TIMEOUT, gone).await;
     gone.expect("the compiler ends with the command");
 }

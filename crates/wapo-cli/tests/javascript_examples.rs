@@ -38,7 +38,7 @@ async fn send(address: &str, head: &str, body: &str) -> String {
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    tokio::time::timeout(support::PATIENCE, read)
+    tokio::time::timeout(support::TIMEOUT, read)
         .await
         .expect("in time")
         .expect("an answer");
@@ -171,7 +171,7 @@ impl Socket {
             self.0.read_exact(&mut words).await?;
             std::io::Result::Ok(text(&words))
         };
-        let heard = tokio::time::timeout(support::PATIENCE, read).await;
+        let heard = tokio::time::timeout(support::TIMEOUT, read).await;
         heard.expect("in time").expect("a message")
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use support::running::Running;
-use support::{ANY_PORT, PATIENCE, get, text};
+use support::{ANY_PORT, TIMEOUT, get, text};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -41,7 +41,7 @@ async fn post(address: &str, path: &str, content: &str) -> String {
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(text(&answer))
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await;
+    let answer = tokio::time::timeout(TIMEOUT, exchange).await;
     answer.expect("an answer in time").expect("an answer")
 }
 
@@ -64,7 +64,7 @@ async fn requests_and_timers_have_their_turns_while_an_isolate_computes() {
     });
     // Answers come all the time, most of them while the isolate is in its loop.
     let mut seen = 0;
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     while !spinning.is_finished() {
         let answer = get(&address, "/").await;
         if body(&answer) == "computing" {
@@ -147,7 +147,7 @@ async fn the_memory_of_a_thousand_isolates_comes_back() {
         export default { fetch: () => Response.json(all) };";
     let (_running, address, _folder) = serve_text(program, &["--memory", "64M"]).await;
     // They take 13 s on a quiet machine, and several times that beside other tests.
-    let deadline = Instant::now() + 3 * PATIENCE;
+    let deadline = Instant::now() + 3 * TIMEOUT;
     let answer = loop {
         let answer = get(&address, "/").await;
         if body(&answer) != r#""they run""# || Instant::now() > deadline {
@@ -239,7 +239,7 @@ async fn a_piece_that_does_not_fit_is_a_failure_of_who_reads() {
         sending.abort();
         text(&answer)
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await;
+    let answer = tokio::time::timeout(TIMEOUT, exchange).await;
     let answer = answer.expect("an answer in time");
     assert!(body(&answer).ends_with("Error"), "{answer}");
     let answer = get(&address, "/").await;

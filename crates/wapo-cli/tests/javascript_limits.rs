@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 
 use support::place::Place;
 use support::running::Running;
-use support::{ANY_PORT, PATIENCE, get, write};
+use support::{ANY_PORT, TIMEOUT, get, write};
 
 #[tokio::test]
 async fn a_request_that_the_engine_cannot_stop_costs_one_instance_and_not_the_session() {
@@ -100,7 +100,7 @@ async fn a_client_that_leaves_takes_its_place_with_it() {
     for round in 1..=3 {
         let all = format!("waiting {}", 2 * round);
         let mut clients: Vec<TcpStream> = Vec::new();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + TIMEOUT;
         // Until the program has both in hand. One that is answered was refused, as the
         // places of the clients before are not free yet.
         while !get(&gateway, path).await.contains(&all) {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use support::packages::{copy_files, repository, with_packages};
 use support::running::Running;
-use support::{ANY_PORT, PATIENCE, expectation, get, output, text, write};
+use support::{ANY_PORT, TIMEOUT, expectation, get, output, text, write};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::ChildStderr;
 
@@ -36,7 +36,7 @@ impl Log {
             }
             panic!("the log has ended without {part}");
         };
-        let found = tokio::time::timeout(PATIENCE, found).await;
+        let found = tokio::time::timeout(TIMEOUT, found).await;
         assert!(found.is_ok(), "no {part} in the log");
     }
 }
@@ -146,7 +146,7 @@ async fn a_bundle_starts_again_soon_after_a_change_of_any_of_its_files() {
         "export const said: string = 'two';",
     );
     while get(&address, "/").await.split("\r\n\r\n").nth(1) != Some("hello two") {
-        assert!(saved.elapsed() < PATIENCE, "the change is not there");
+        assert!(saved.elapsed() < TIMEOUT, "the change is not there");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     println!(

@@ -8,7 +8,7 @@ use std::process::{Output, Stdio};
 
 use serde_json::Value;
 use support::place::Place;
-use support::{PATIENCE, output, text, wapo, write};
+use support::{TIMEOUT, output, text, wapo, write};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Runs `wapo test` in a folder with one file of tests; gives its code and output.
@@ -313,7 +313,7 @@ async fn piped(folder: &Path, arguments: &[&str], input: &str) -> Output {
     let mut stdin = child.stdin.take().expect("piped");
     stdin.write_all(input.as_bytes()).await.expect("written");
     drop(stdin);
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+    let output = tokio::time::timeout(TIMEOUT, child.wait_with_output()).await;
     output.expect("in time").expect("it ran")
 }
 
@@ -531,7 +531,7 @@ impl Person {
             }
             true
         };
-        let found = tokio::time::timeout(PATIENCE, looking).await;
+        let found = tokio::time::timeout(TIMEOUT, looking).await;
         assert_eq!(found, Ok(true), "no {part:?} on {:?}", self.seen);
         let end = self.seen.find(part).expect("seen") + part.len();
         self.seen.drain(..end);
@@ -573,7 +573,7 @@ async fn ctrl_c_ends_a_loop_and_what_was_defined_stays() {
     person.sees("Ctrl-D").await;
     person.sees("> ").await;
     person.types("\u{4}").await;
-    let ended = tokio::time::timeout(PATIENCE, person.child.wait()).await;
+    let ended = tokio::time::timeout(TIMEOUT, person.child.wait()).await;
     assert!(ended.expect("in time").expect("it ran").success());
     let history = std::fs::read_to_string(folder.path().join("state/wapo/repl-history"));
     assert!(history.expect("a history").contains("kept + 1"));

@@ -17,7 +17,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 /// Longest wait for frames.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Serves the client, which may reach the listener; gives both.
 async fn client() -> (Running, String, TcpListener, tempfile::TempDir) {
@@ -77,7 +77,7 @@ async fn all(stream: &mut TcpStream) -> Vec<(u8, Vec<u8>)> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, reading)
+    tokio::time::timeout(TIMEOUT, reading)
         .await
         .expect("in time");
     got
@@ -349,7 +349,7 @@ async fn answers_that_are_no_handshake_fail_the_connection() {
         let key = accept_of(field(&asked, "sec-websocket-key").expect("a key"));
         let head = format!("HTTP/1.1 {status}\r\n{}\r\n", fields.replace("KEY", &key));
         stream.write_all(head.as_bytes()).await.expect("sent");
-        let ended = tokio::time::timeout(PATIENCE, answer)
+        let ended = tokio::time::timeout(TIMEOUT, answer)
             .await
             .expect("in time");
         assert_eq!(

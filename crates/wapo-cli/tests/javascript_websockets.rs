@@ -20,7 +20,7 @@ use support::running::Running;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Longest wait for frames.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 fn program(name: &str) -> PathBuf {
     root().join("guests/wapo-js/tests/websockets").join(name)
@@ -50,7 +50,7 @@ fn closed(code: u16) -> (u8, Vec<u8>) {
 async fn run(address: &str, cases: Vec<Case>) {
     let mut wrong = Vec::new();
     for (name, sent, wanted) in cases {
-        let got = tokio::time::timeout(PATIENCE, speak(address, &sent, &wanted)).await;
+        let got = tokio::time::timeout(TIMEOUT, speak(address, &sent, &wanted)).await;
         match got {
             Ok(got) if got == wanted => {}
             Ok(got) => wrong.push(format!(
@@ -471,7 +471,7 @@ async fn closes_of_a_program() {
             .await
             .expect("sent");
         let mut rest = Vec::new();
-        let ended = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut rest)).await;
+        let ended = tokio::time::timeout(TIMEOUT, stream.read_to_end(&mut rest)).await;
         assert!(ended.is_ok() && rest.is_empty(), "{name}: {rest:?}");
     }
     let ends: Value = serde_json::from_str(&ends(&address, 3).await).expect("JSON");
@@ -511,7 +511,7 @@ async fn a_message_in_fragments_has_the_limit_of_one() {
     for bytes in sent {
         let _ = stream.write_all(&bytes).await;
     }
-    let frame = tokio::time::timeout(PATIENCE, frames::read(&mut stream)).await;
+    let frame = tokio::time::timeout(TIMEOUT, frames::read(&mut stream)).await;
     let frame = frame.expect("in time").expect("a frame");
     assert_eq!((frame.first, frame.payload), closed(1009));
     running.interrupt().await;

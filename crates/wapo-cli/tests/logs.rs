@@ -9,7 +9,7 @@ use tokio::process::{Child, ChildStderr, ChildStdout};
 use wapod::{Config, Server};
 
 use support::place::Place;
-use support::{PATIENCE, guest};
+use support::{TIMEOUT, guest};
 
 /// A command that follows the log of the app `query`.
 struct Following {
@@ -49,7 +49,7 @@ async fn until_line<R: AsyncRead + Unpin>(lines: &mut Lines<BufReader<R>>, words
         }
         panic!("no line with {words:?}");
     };
-    let in_time = tokio::time::timeout(PATIENCE, found).await;
+    let in_time = tokio::time::timeout(TIMEOUT, found).await;
     assert!(in_time.is_ok(), "waited for {words:?}");
 }
 
@@ -69,7 +69,7 @@ async fn logs_are_shown_and_followed() {
     let out = following.stdout.take().expect("piped");
     let mut lines = BufReader::new(out).lines();
     let next = async |lines: &mut Lines<_>| -> Value {
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let line = tokio::time::timeout(TIMEOUT, lines.next_line()).await;
         let line = line.expect("in time").expect("text").expect("a line");
         serde_json::from_str(&line).expect("JSON")
     };
@@ -133,6 +133,6 @@ async fn a_log_goes_on_with_the_app_that_takes_the_place_and_ends_with_the_last(
     until_line(&mut following.log, "/echo with 4 bytes").await;
     place.good(&["rm", "query"]).await;
     until_line(&mut following.words, "not there any more").await;
-    let ended = tokio::time::timeout(PATIENCE, following.process.wait()).await;
+    let ended = tokio::time::timeout(TIMEOUT, following.process.wait()).await;
     assert!(ended.expect("in time").expect("it ended").success());
 }

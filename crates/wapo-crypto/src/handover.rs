@@ -11,7 +11,7 @@ use hpke::kem::X25519HkdfSha256;
 use hpke::{Deserializable as _, Kem, OpModeR, OpModeS, Serializable as _};
 use zeroize::Zeroizing;
 
-use crate::worker_key::GivenBytes;
+use crate::worker_key::FixedRng;
 
 /// What this is for, in each key that is derived. It never changes.
 const INFO: &[u8] = b"wapo/key-handover/1";
@@ -107,7 +107,7 @@ pub fn seal(
         INFO,
         plaintext,
         request,
-        &mut GivenBytes::new(random),
+        &mut FixedRng::new(random),
     );
     let (encapsulated, ciphertext) = sealed.map_err(|_| HandoverError::Recipient)?;
     Ok(Sealed {

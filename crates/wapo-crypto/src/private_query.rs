@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::aead;
 use crate::derived_keys::QueryKey;
-use crate::worker_key::GivenBytes;
+use crate::worker_key::FixedRng;
 
 /// Names of what is derived. They never change.
 const QUERY: &[u8] = b"wapo/private-query/1";
@@ -103,7 +103,7 @@ pub fn seal(
         &OpModeS::Base,
         &recipient,
         &binding.info(),
-        &mut GivenBytes::new(*seed),
+        &mut FixedRng::new(*seed),
     );
     let (encapsulated, mut context) = set_up.map_err(nobody)?;
     let ciphertext = context.seal(query, &[]);

@@ -97,7 +97,7 @@ impl WorkerKey {
         random: [u8; 32],
     ) -> [u8; SIGNATURE_BYTES] {
         let transcript = signing_context(CONTEXT).bytes(&content.wrap(message));
-        let transcript = attach_rng(transcript, GivenBytes::new(random));
+        let transcript = attach_rng(transcript, FixedRng::new(random));
         self.0.sign(transcript).to_bytes()
     }
 
@@ -205,7 +205,7 @@ pub fn verify_all(
         .iter()
         .flat_map(|(_, signature)| *signature)
         .collect();
-    let random = GivenBytes::new(blake2b_256(&all));
+    let random = FixedRng::new(blake2b_256(&all));
     let context = signing_context(CONTEXT);
     let transcripts = signed
         .iter()
@@ -230,12 +230,12 @@ fn mini_secret(seed: &[u8; 32]) -> MiniSecretKey {
 
 /// Hands the caller's random bytes to a library that wants a generator. Wiped when it is
 /// dropped: keys may follow from it.
-pub(crate) struct GivenBytes {
+pub(crate) struct FixedRng {
     random: Zeroizing<[u8; 32]>,
     blocks: u64,
 }
 
-impl GivenBytes {
+impl FixedRng {
     pub(crate) fn new(random: [u8; 32]) -> Self {
         Self {
             random: Zeroizing::new(random),
@@ -244,7 +244,7 @@ impl GivenBytes {
     }
 }
 
-impl RngCore for GivenBytes {
+impl RngCore for FixedRng {
     fn next_u32(&mut self) -> u32 {
         rand_core::impls::next_u32_via_fill(self)
     }
@@ -269,7 +269,7 @@ impl RngCore for GivenBytes {
     }
 }
 
-impl CryptoRng for GivenBytes {}
+impl CryptoRng for FixedRng {}
 
 #[cfg(test)]
 mod tests {

@@ -97,7 +97,7 @@ pub trait SniListener: Send {
 /// What TLS is spoken with under a name.
 pub enum SniIdentity {
     /// Certificate and key, which belong together.
-    Given(Arc<CertifiedKey>),
+    Provided(Arc<CertifiedKey>),
     /// What [`Embedder::attested_tls`] has made for the name and the protocols.
     Attested(Arc<dyn LiveTls>),
 }

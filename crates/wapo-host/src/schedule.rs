@@ -358,7 +358,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(20);
+    const TIMEOUT: Duration = Duration::from_secs(20);
 
     fn marker() -> StepMarker {
         StepMarker::new(Arc::default(), crate::embedder::InstanceId(0))
@@ -482,7 +482,7 @@ mod tests {
                 let _ = started.send(());
             },
         );
-        let seen = tokio::time::timeout(PATIENCE, seen).await;
+        let seen = tokio::time::timeout(TIMEOUT, seen).await;
         drop(release);
         assert!(matches!(seen, Ok(Ok(()))), "the beginner ran");
     }

@@ -89,7 +89,7 @@ impl Kind {
 
 /// What an answer is bound to of the request.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct AskedRequest {
+pub struct RequestComponents {
     method: String,
     authority: String,
     path: String,
@@ -97,7 +97,7 @@ pub struct AskedRequest {
     content_digest: Option<String>,
 }
 
-impl AskedRequest {
+impl RequestComponents {
     /// A request as it was sent. `content_digest` is the field of that name, if there
     /// is one.
     pub fn new(
@@ -297,7 +297,7 @@ impl SignedPart<'_> {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    fn components(&self, request: &AskedRequest) -> Vec<Component> {
+    fn components(&self, request: &RequestComponents) -> Vec<Component> {
         let answer = std::iter::once("@status").chain(
             ANSWER_FIELDS
                 .iter()
@@ -319,7 +319,11 @@ impl SignedPart<'_> {
     }
 
     /// What is signed, and the value of `Signature-Input` without the label.
-    pub fn to_sign(&self, request: &AskedRequest, parameters: &Parameters) -> (String, String) {
+    pub fn to_sign(
+        &self,
+        request: &RequestComponents,
+        parameters: &Parameters,
+    ) -> (String, String) {
         let components = self.components(request);
         let input = input(&components, parameters);
         let mut base = String::new();
@@ -372,7 +376,7 @@ pub struct Found {
 /// # Errors
 ///
 /// A text that says what is missing or wrong.
-pub fn find(answer: SignedPart<'_>, request: &AskedRequest) -> Result<Found, String> {
+pub fn find(answer: SignedPart<'_>, request: &RequestComponents) -> Result<Found, String> {
     let field = |name: &str| {
         let value = answer.field(name);
         let value = value.ok_or_else(|| format!("the answer has no `{name}`"))?;
@@ -456,9 +460,9 @@ pub fn key_id(public_der: &[u8]) -> String {
 mod tests {
     use super::*;
 
-    fn request(digest: Option<&str>) -> AskedRequest {
+    fn request(digest: Option<&str>) -> RequestComponents {
         let target = ("/a", Some("b=c"));
-        AskedRequest::new(
+        RequestComponents::new(
             "POST",
             "http",
             "Shop.Example:80",

@@ -8,7 +8,7 @@ use wapo_crypto::derived_keys::verify_p256;
 use wapo_rpc::AppAddress;
 use wapo_rpc::signed_answer::file::Exchange;
 use wapo_rpc::signed_answer::{
-    self, APP, AskedRequest, CONTENT_DIGEST, Found, KIND, Kind, SESSION, UNSIGNED,
+    self, APP, CONTENT_DIGEST, Found, KIND, Kind, RequestComponents, SESSION, UNSIGNED,
 };
 use wapo_rpc::statement::{AppClaims, AppEvidence, WorkerClaims};
 
@@ -118,7 +118,7 @@ fn checked(
 }
 
 /// Whether both bodies are those of the digests.
-fn bodies(verdict: &mut Verdict, exchange: &Exchange, request: &AskedRequest) {
+fn bodies(verdict: &mut Verdict, exchange: &Exchange, request: &RequestComponents) {
     let part = exchange.signed_part();
     let digest = signed_answer::content_digest(&exchange.answer.body);
     match part.field(CONTENT_DIGEST).as_deref() == Some(digest.as_str()) {

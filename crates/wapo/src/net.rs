@@ -235,7 +235,7 @@ impl TcpListener {
         let is_tls = tls.is_some();
         Self::listen_by(addr.as_ref(), is_tls, |addr| match tls {
             Some(PortTls::Attested(names)) => calls::tcp_listen_attested(addr, names, options),
-            Some(PortTls::Given(tls)) => calls::tcp_listen_with(addr, Some(tls), options),
+            Some(PortTls::Provided(tls)) => calls::tcp_listen_with(addr, Some(tls), options),
             None => calls::tcp_listen_with(addr, None, options),
         })
     }

@@ -8,8 +8,8 @@ import { HEAD_BYTES, ROLES, encodeMessage, roleOf } from "./verify-files.js";
 
 /** Files that are listed; more are not needed for any verification. */
 const FILES_MAX = 16;
-/** Patience with a verification, after which its thread is ended. A bill of 32 MiB took two seconds. */
-const PATIENCE_MS = 120_000;
+/** Timeout of a verification, after which its thread is ended. A bill of 32 MiB took two seconds. */
+const TIMEOUT_MS = 120_000;
 
 const OUTCOMES = { passed: "running", failed: "failed", noted: "waiting" };
 const SUBJECTS = { worker: "This worker", app: "This app", usage: "This bill", answer: "This answer", quote: "This quote" };
@@ -148,7 +148,7 @@ function check(message) {
   let timer = null;
   const answered = new Promise((resolve, reject) => {
     const fail = (why) => reject(new Error(`The verifier broke off, and nothing was verified: ${why}`));
-    timer = setTimeout(() => fail(`it took longer than ${PATIENCE_MS / 1000} s`), PATIENCE_MS);
+    timer = setTimeout(() => fail(`it took longer than ${TIMEOUT_MS / 1000} s`), TIMEOUT_MS);
     thread.addEventListener("error", (event) => fail(event.message || "its thread cannot be started"));
     thread.addEventListener("message", ({ data }) => (data.broken === undefined ? resolve(data.answer) : fail(data.broken)));
     thread.postMessage({ module: verifier, message }, [message.buffer]);

@@ -33,8 +33,8 @@ use zeroize::Zeroize as _;
 use crate::acme::AcmeSettings;
 use crate::attestation::AttestationSettings;
 use crate::limits::{
-    CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, Patience, QUERY_BYTES_MAX_DEFAULT,
-    REPORT_INTERVAL, SETTLE,
+    CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, QUERY_BYTES_MAX_DEFAULT, REPORT_INTERVAL, SETTLE,
+    Timeouts,
 };
 use crate::quotas;
 use crate::store::{Settings, ports_of_record};
@@ -106,7 +106,7 @@ pub struct Config {
     /// Where those proxies say by a PROXY header who a connection's client is.
     pub proxy_protocol: crate::ProxyProtocol,
     /// How long the gateway waits for clients and guests.
-    pub patience: Patience,
+    pub timeouts: Timeouts,
     /// Connections to each port at a time; see [`CONNECTIONS_MAX`].
     pub connections_max: u32,
     /// Ports that apps may listen on, unless they have their own range.
@@ -171,7 +171,7 @@ impl Default for Config {
             base_domain: "localhost".to_owned(),
             trusted_proxies: Vec::new(),
             proxy_protocol: crate::ProxyProtocol::default(),
-            patience: Patience::default(),
+            timeouts: Timeouts::default(),
             connections_max: CONNECTIONS_MAX,
             listen_ports: None,
             memory_budget_bytes: None,
@@ -330,7 +330,7 @@ impl AppConfig {
                 quotas: Vec::new(),
                 attested: self.attested,
             },
-            quotas: quotas::asked(&self.quotas),
+            quotas: quotas::changes_to(&self.quotas),
             instances: 1,
             replaces: None,
             waits: false,

@@ -47,14 +47,14 @@ pub(crate) struct AppEmbedder {
     pub(crate) log_sink: Option<LogSink>,
     /// Whether the app's lines appear in the daemon's own log, too.
     pub(crate) logs_to_daemon: bool,
-    pub(crate) state: Mutex<AppState>,
+    pub(crate) state: Mutex<EmbedderState>,
     /// The app itself, once it is put together.
     pub(crate) app: OnceLock<Weak<App>>,
 }
 
 /// What an app left with the worker.
 #[derive(Default)]
-pub(crate) struct AppState {
+pub(crate) struct EmbedderState {
     /// Locks by name, each with the instance that holds it.
     locks: HashMap<String, InstanceId>,
     output: Vec<u8>,
@@ -117,7 +117,7 @@ impl AppEmbedder {
         tracing::info!(target: "wapo::guest", app = %self.address, "{text}");
     }
 
-    fn state(&self) -> MutexGuard<'_, AppState> {
+    fn state(&self) -> MutexGuard<'_, EmbedderState> {
         // Nothing below leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -233,7 +233,7 @@ impl Embedder for AppEmbedder {
             let before = quotas.used(QuotaKind::Storage);
             if let Err(over) = quotas.replace(QuotaKind::Storage, stored) {
                 if let Some(app) = app.and_then(|app| app.upgrade()) {
-                    app.complain(None, &format!("the record was not written: {over}"));
+                    app.log_failure(None, &format!("the record was not written: {over}"));
                 }
                 return Err(Errno::RESOURCE_LIMITED);
             }

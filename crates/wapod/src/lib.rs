@@ -87,7 +87,7 @@ pub use logs::{LogEvent, LogReader};
 pub use proxy_protocol::ProxyProtocol;
 pub use quotas::QuotaList;
 pub use server::{LastSave, Running, Server};
-pub use signals::{Signals, Told};
+pub use signals::{Signals, StopCause};
 pub use store::STORE_THREAD;
 pub use tls_files::TlsFiles;
 pub use wapo_abi::message::LogLevel;

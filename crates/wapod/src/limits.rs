@@ -140,7 +140,7 @@ pub const KEEPALIVE_TIME: Duration = Duration::from_secs(60);
 ///
 /// A client that has left is noticed after two of them, and its request ends.
 /// Answers that come sooner cost no look.
-pub const PRESENCE_INTERVAL: Duration = Duration::from_millis(500);
+pub const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time that an answer may be silent for a client that sends no more.
 ///
@@ -239,12 +239,12 @@ pub const SIGNED_BODY_BYTES_MAX: usize = 10 * 1024 * 1024;
 /// Lines about failed requests in the log of one app, per second.
 ///
 /// A flood of refused requests must not push the guest's own lines out.
-pub const COMPLAINTS_PER_SECOND: u32 = 10;
+pub const FAILURES_PER_SECOND: u32 = 10;
 
 /// Bytes of such a line. An error text of the guest's is in it.
 ///
 /// Ten of them a second must not push the guest's own lines out either.
-pub const COMPLAINT_BYTES_MAX: usize = 1024;
+pub const FAILURE_BYTES_MAX: usize = 1024;
 
 /// Lines that an app said last, and their bytes, in the error of a deployment that it
 /// did not survive. An exception of JavaScript with its stack has some ten.
@@ -258,7 +258,7 @@ pub const LAST_WORDS_BYTES_MAX: usize = 8 * 1024;
 pub const DAEMON_LINES_PER_SECOND: u32 = 100;
 
 /// Bytes of a path that such a line repeats.
-pub const COMPLAINT_PATH_BYTES_MAX: usize = 200;
+pub const FAILURE_PATH_BYTES_MAX: usize = 200;
 
 /// Requests of one app at a time, waiting ones included.
 ///
@@ -528,7 +528,7 @@ pub const STORE_LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// How long the gateway waits for clients and guests.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Patience {
+pub struct Timeouts {
     /// For the head of a request; see [`HEAD_READ_TIMEOUT`].
     pub head: Duration,
     /// For some of a request's body; see [`BODY_WINDOW`].
@@ -547,7 +547,7 @@ pub struct Patience {
     pub half_closed: Duration,
 }
 
-impl Default for Patience {
+impl Default for Timeouts {
     fn default() -> Self {
         Self {
             head: HEAD_READ_TIMEOUT,

@@ -45,9 +45,9 @@ fn main() -> ExitCode {
     let ended = run(&options);
     logging::flush(LOG_TIMEOUT);
     match ended {
-        Ok(Ended::AsTold) => ExitCode::SUCCESS,
+        Ok(Ended::Orderly) => ExitCode::SUCCESS,
         // Threads that still work must not hold up who wants an end.
-        Ok(Ended::AtOnce(told)) => std::process::exit(told.exit_code().into()),
+        Ok(Ended::AtOnce(cause)) => std::process::exit(cause.exit_code().into()),
         Err(Refused::Usage(text)) => fail(&text, ExitCode::from(USAGE)),
         Err(Refused::Settings(text)) => fail(&text, ExitCode::FAILURE),
     }
@@ -68,7 +68,7 @@ fn run(options: &Options) -> Result<Ended, Refused> {
             return Err(Refused::Settings(IN_ENCLAVE.to_owned()));
         }
         let done = carry_out(command, &sources);
-        return done.map(|()| Ended::AsTold).map_err(Refused::Settings);
+        return done.map(|()| Ended::Orderly).map_err(Refused::Settings);
     }
     let mut settings = sources.settings().map_err(Refused::Settings)?;
     settings.config.compiler = wapod::compile::this_program();
@@ -78,7 +78,7 @@ fn run(options: &Options) -> Result<Ended, Refused> {
             eprintln!("wapod: warning: {warning}");
         }
         print(&settings.to_string()).map_err(Refused::Settings)?;
-        return Ok(Ended::AsTold);
+        return Ok(Ended::Orderly);
     }
     logging::init(log, settings.log_format).map_err(Refused::Settings)?;
     serve::run(settings).map_err(Refused::Settings)

@@ -38,7 +38,7 @@ const CORE_DECIMALS_MAX: usize = 3;
 
 /// A value of a quota as it was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum QuotaChange {
     /// As much as the worker gives every app.
     Default,
     /// So much; [`UNLIMITED`] for no limit.
@@ -68,15 +68,15 @@ pub(crate) fn kind(name: &str) -> Result<QuotaKind, String> {
 /// # Errors
 ///
 /// A text with the value and the form that it should have.
-pub(crate) fn value(kind: QuotaKind, text: &str) -> Result<Asked, String> {
+pub(crate) fn value(kind: QuotaKind, text: &str) -> Result<QuotaChange, String> {
     let text = text.trim();
     let limit = match text {
-        "" | DEFAULT_WORD => return Ok(Asked::Default),
+        "" | DEFAULT_WORD => return Ok(QuotaChange::Default),
         UNLIMITED_WORD => UNLIMITED,
         text => amount(kind, text)
             .map_err(|reason| format!("`{}`: {reason}, or {UNLIMITED_WORD}", kind.name()))?,
     };
-    Ok(Asked::Limit(limit))
+    Ok(QuotaChange::Limit(limit))
 }
 
 fn amount(kind: QuotaKind, text: &str) -> Result<u64, String> {
@@ -147,8 +147,8 @@ pub(crate) fn shown(kind: QuotaKind, limit: u64) -> String {
 }
 
 /// Changes that set these limits.
-pub(crate) fn asked(limits: &QuotaLimits) -> Vec<(QuotaKind, Asked)> {
-    let set = |(kind, limit)| (kind, Asked::Limit(limit));
+pub(crate) fn changes_to(limits: &QuotaLimits) -> Vec<(QuotaKind, QuotaChange)> {
+    let set = |(kind, limit)| (kind, QuotaChange::Limit(limit));
     limits.iter().map(set).collect()
 }
 
@@ -159,7 +159,7 @@ pub(crate) fn asked(limits: &QuotaLimits) -> Vec<(QuotaKind, Asked)> {
 /// As [`kind`] and [`value`].
 pub(crate) fn changes<'a>(
     pairs: impl IntoIterator<Item = (&'a str, &'a str)>,
-) -> Result<Vec<(QuotaKind, Asked)>, String> {
+) -> Result<Vec<(QuotaKind, QuotaChange)>, String> {
     let read = |(name, text)| {
         let kind = kind(name)?;
         Ok((kind, value(kind, text)?))
@@ -168,12 +168,12 @@ pub(crate) fn changes<'a>(
 }
 
 /// Changes limits as somebody has asked.
-pub(crate) fn change(limits: &mut QuotaLimits, kind: QuotaKind, asked: Asked) {
+pub(crate) fn change(limits: &mut QuotaLimits, kind: QuotaKind, change: QuotaChange) {
     limits.set(
         kind,
-        match asked {
-            Asked::Default => None,
-            Asked::Limit(limit) => Some(limit),
+        match change {
+            QuotaChange::Default => None,
+            QuotaChange::Limit(limit) => Some(limit),
         },
     );
 }
@@ -283,11 +283,11 @@ impl AppQuotas {
         &self,
         worker: &WorkerQuotas,
         settings: &Settings,
-        changes: &[(QuotaKind, Asked)],
+        changes: &[(QuotaKind, QuotaChange)],
     ) {
         let mut own = self.lock();
-        for (kind, asked) in changes {
-            change(&mut own, *kind, *asked);
+        for (kind, value) in changes {
+            change(&mut own, *kind, *value);
         }
         self.live.set(&worker.limits(&own, settings));
     }
@@ -330,7 +330,7 @@ pub(crate) fn entries_of(limits: &QuotaLimits) -> Vec<QuotaEntry> {
 mod tests {
     use super::*;
 
-    fn read(name: &str, text: &str) -> Result<Asked, String> {
+    fn read(name: &str, text: &str) -> Result<QuotaChange, String> {
         value(kind(name)?, text)
     }
 
@@ -350,13 +350,17 @@ mod tests {
             ("gas-per-second", "7", 7, "7"),
             ("handles", "unlimited", UNLIMITED, "unlimited"),
         ] {
-            assert_eq!(read(name, text), Ok(Asked::Limit(limit)), "{name}={text}");
+            assert_eq!(
+                read(name, text),
+                Ok(QuotaChange::Limit(limit)),
+                "{name}={text}"
+            );
             let kind = kind(name).expect(name);
             assert_eq!(shown(kind, limit), shown_as, "{name}={text}");
-            assert_eq!(value(kind, shown_as), Ok(Asked::Limit(limit)));
+            assert_eq!(value(kind, shown_as), Ok(QuotaChange::Limit(limit)));
         }
-        assert_eq!(read("cpu", "default"), Ok(Asked::Default));
-        assert_eq!(read("cpu", ""), Ok(Asked::Default));
+        assert_eq!(read("cpu", "default"), Ok(QuotaChange::Default));
+        assert_eq!(read("cpu", ""), Ok(QuotaChange::Default));
     }
 
     #[test]
@@ -411,9 +415,9 @@ mod tests {
         assert_eq!(limit(QuotaKind::Requests), Some(7));
         assert_eq!(limit(QuotaKind::Handles), None);
         let changes = [
-            (QuotaKind::Cpu, Asked::Default),
-            (QuotaKind::Timers, Asked::Limit(UNLIMITED)),
-            (QuotaKind::Requests, Asked::Limit(3)),
+            (QuotaKind::Cpu, QuotaChange::Default),
+            (QuotaKind::Timers, QuotaChange::Limit(UNLIMITED)),
+            (QuotaKind::Requests, QuotaChange::Limit(3)),
         ];
         app.change(&worker, &settings, &changes);
         assert_eq!(limit(QuotaKind::Cpu), Some(1000));

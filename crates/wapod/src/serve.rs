@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use wapod::limits::ENCLAVE_BLOCKING_THREADS;
 use wapod::system::Capacity;
-use wapod::{Allocation, Config, Running, Server, Signals, StartError, Told};
+use wapod::{Allocation, Config, Running, Server, Signals, StartError, StopCause};
 
 use crate::LOG_TIMEOUT;
 use crate::logging;
@@ -20,9 +20,9 @@ const THREADS_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Ended {
     /// After the requests in flight.
-    AsTold,
+    Orderly,
     /// At the second signal.
-    AtOnce(Told),
+    AtOnce(StopCause),
 }
 
 /// Runs the daemon until it is told to stop.
@@ -68,7 +68,7 @@ pub(crate) fn check_machine(config: &Config) -> Result<Option<String>, String> {
 async fn serve(settings: Settings, mut signals: Signals) -> Result<Ended, String> {
     let config = settings.config;
     let is_first_start = wapod::is_new(&settings.data_dir);
-    let asked = Asked {
+    let context = StartContext {
         admin: config.admin_address,
         tls: config.tls.as_ref().map(|tls| tls.address),
         instances_max: config.instances_max,
@@ -77,33 +77,33 @@ async fn serve(settings: Settings, mut signals: Signals) -> Result<Ended, String
     let base_domain = config.base_domain.clone();
     let grace = config.drain_grace;
     let running = tokio::select! {
-        started = Server::start(config) => started.map_err(|error| asked.explain(&error))?,
-        told = signals.next() => {
-            tracing::info!("stopped by {} before it had started", told.name());
-            return Ok(Ended::AsTold);
+        started = Server::start(config) => started.map_err(|error| context.explain(&error))?,
+        cause = signals.next() => {
+            tracing::info!("stopped by {} before it had started", cause.name());
+            return Ok(Ended::Orderly);
         }
     };
     signals.running(grace, running.last_save());
     announce(&running, &base_domain, is_first_start);
 
-    let told = tokio::select! {
-        told = signals.next() => told,
-        () = running.exit_requested() => Told::Operator,
+    let cause = tokio::select! {
+        cause = signals.next() => cause,
+        () = running.exit_requested() => StopCause::Operator,
     };
-    signals.stopping(told);
+    signals.stopping(cause);
     tracing::info!(
         "stopping by {}: requests in flight have {} seconds",
-        told.name(),
+        cause.name(),
         grace.as_secs()
     );
     tokio::select! {
         _ = running.shutdown() => {
             tracing::info!("stopped");
-            Ok(Ended::AsTold)
+            Ok(Ended::Orderly)
         }
-        told = signals.next() => {
-            tracing::warn!("stopped at once by {}", told.name());
-            Ok(Ended::AtOnce(told))
+        cause = signals.next() => {
+            tracing::warn!("stopped at once by {}", cause.name());
+            Ok(Ended::AtOnce(cause))
         }
     }
 }
@@ -146,14 +146,14 @@ fn url(scheme: &str, mut address: SocketAddr) -> String {
 }
 
 /// What was asked for, to explain why it cannot be had.
-struct Asked {
+struct StartContext {
     admin: Option<SocketAddr>,
     tls: Option<SocketAddr>,
     instances_max: u32,
     allocation: Allocation,
 }
 
-impl Asked {
+impl StartContext {
     /// What went wrong, and which option helps.
     fn explain(&self, error: &StartError) -> String {
         let text = error.to_string();

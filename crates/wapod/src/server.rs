@@ -19,7 +19,7 @@ use wapo_host::{
 };
 use wapo_rpc::AppAddress;
 
-use crate::api::{self, AdminSettings, Clients, ForwardedBy, Frontend, UserSurface};
+use crate::api::{self, AdminSettings, Clients, ForwardedBy, Listener, UserService};
 use crate::config::{AppConfig, Config};
 use crate::data_dir::DataDir;
 use crate::edge::{Edge, TlsPort};
@@ -64,16 +64,16 @@ impl Server {
         let users = Clients::of_users(
             config.connections_max.min(plan.user_connections),
             ForwardedBy::to_users(&config),
-            config.patience,
+            config.timeouts,
         );
-        let surface =
-            UserSurface::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
+        let service =
+            UserService::new(Arc::clone(&worker), &config.base_domain, Arc::clone(&users));
         let tls =
-            tls.map(|(listener, _)| open_tls(listener, (edge, &worker, &surface), &config, &plan));
+            tls.map(|(listener, _)| open_tls(listener, (edge, &worker, &service), &config, &plan));
         let (tls_port, tls_clients) = tls.unzip();
         let grace = config.drain_grace;
         let user_https = https.user.clone();
-        let mut frontends = vec![Frontend::start(user_listener, surface, grace, user_https)];
+        let mut listeners = vec![Listener::start(user_listener, service, grace, user_https)];
         if let Some((listener, _)) = admin {
             let connections_max = config.connections_max.min(plan.admin_connections);
             let settings = AdminSettings {
@@ -84,17 +84,17 @@ impl Server {
                 https: https.all(),
                 acme: acme.0,
                 base_domain: config.base_domain,
-                clients: Clients::of_admin(connections_max, config.patience),
+                clients: Clients::of_admin(connections_max, config.timeouts),
                 users,
                 tls: tls_clients,
                 daemon_descriptors: plan.daemon,
                 instance_descriptors: config.guest_descriptors.unwrap_or(plan.guests).per_instance,
                 exit: Arc::clone(&exit),
             };
-            let surface = api::admin(Arc::clone(&worker), settings);
-            frontends.push(Frontend::start(
+            let service = api::admin(Arc::clone(&worker), settings);
+            listeners.push(Listener::start(
                 listener,
-                surface,
+                service,
                 grace,
                 https.admin.clone(),
             ));
@@ -102,7 +102,7 @@ impl Server {
         tracing::info!(address = %user_address, apps = worker.apps().len(), "the gateway is open");
         Ok(Running {
             background,
-            frontends,
+            listeners,
             tls_port,
             user_address,
             admin_address,
@@ -141,14 +141,14 @@ fn machine(config: &Config, own: impl Iterator<Item = SocketAddr>) -> Arc<Machin
 /// Opens the port that apps share for TLS.
 fn open_tls(
     listener: TcpListener,
-    (edge, worker, surface): (Arc<Edge>, &Arc<Worker>, &Arc<UserSurface>),
+    (edge, worker, service): (Arc<Edge>, &Arc<Worker>, &Arc<UserService>),
     config: &Config,
     plan: &DescriptorPlan,
 ) -> (TlsPort, Arc<Clients>) {
     let connections_max = tls_places(config, plan);
     let proxies = ForwardedBy::to_tls(config);
-    let clients = Clients::of_tls(connections_max, proxies, config.patience);
-    let serves = (Arc::clone(&clients), Arc::clone(surface));
+    let clients = Clients::of_tls(connections_max, proxies, config.timeouts);
+    let serves = (Arc::clone(&clients), Arc::clone(service));
     let port = TlsPort::start(
         listener,
         edge,
@@ -379,7 +379,7 @@ impl LastSave {
 /// A server that runs. Dropping it stops everything at once.
 pub struct Running {
     background: Background,
-    frontends: Vec<Frontend>,
+    listeners: Vec<Listener>,
     tls_port: Option<TlsPort>,
     user_address: SocketAddr,
     admin_address: Option<SocketAddr>,
@@ -531,7 +531,7 @@ impl Running {
     pub async fn shutdown(self) -> Option<ExitReason> {
         let Self {
             background,
-            frontends,
+            listeners,
             tls_port,
             apps,
             drain_grace,
@@ -541,8 +541,8 @@ impl Running {
         background.worker.engine.stop_compiling();
         // All stop accepting before any is waited for.
         let mut draining = JoinSet::new();
-        for frontend in frontends {
-            draining.spawn(frontend.drain());
+        for listener in listeners {
+            draining.spawn(listener.drain());
         }
         if let Some(tls_port) = tls_port {
             draining.spawn(tls_port.drain());

@@ -18,7 +18,7 @@ use crate::server::LastSave;
 
 /// Who wanted the program to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Told {
+pub enum StopCause {
     /// Ctrl-C.
     Interrupt,
     /// What service managers send.
@@ -27,7 +27,7 @@ pub enum Told {
     Operator,
 }
 
-impl Told {
+impl StopCause {
     /// For people.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,7 +58,7 @@ struct Shared {
 struct Plan {
     grace: Duration,
     save: Option<LastSave>,
-    stopping: Option<Told>,
+    stopping: Option<StopCause>,
 }
 
 impl Shared {
@@ -71,7 +71,7 @@ impl Shared {
 /// The signals of this process, for the program to wait for.
 pub struct Signals {
     /// The last of those that came.
-    told: watch::Receiver<Option<Told>>,
+    cause: watch::Receiver<Option<StopCause>>,
     shared: Arc<Shared>,
 }
 
@@ -87,7 +87,7 @@ impl Signals {
             plan: Mutex::default(),
             stopping: Notify::new(),
         });
-        let (tell, told) = watch::channel(None);
+        let (tell, cause) = watch::channel(None);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
@@ -106,12 +106,12 @@ impl Signals {
         std::thread::Builder::new()
             .name("wapod-signals".to_owned())
             .spawn(move || {
-                let told = runtime.block_on(thread.wait());
+                let cause = runtime.block_on(thread.wait());
                 // Whatever happens in them, the process ends.
                 let _ = std::panic::catch_unwind(last_words);
-                std::process::exit(told.exit_code().into());
+                std::process::exit(cause.exit_code().into());
             })?;
-        Ok(Self { told, shared })
+        Ok(Self { cause, shared })
     }
 
     /// The program runs and wants so much time to stop. Without this it has none.
@@ -122,8 +122,8 @@ impl Signals {
     }
 
     /// The program stops by itself; it has the same time for that.
-    pub fn stopping(&self, told: Told) {
-        self.shared.plan().stopping = Some(told);
+    pub fn stopping(&self, cause: StopCause) {
+        self.shared.plan().stopping = Some(cause);
         self.shared.stopping.notify_one();
     }
 
@@ -132,14 +132,14 @@ impl Signals {
     /// # Cancel safety
     ///
     /// Cancel safe.
-    pub async fn next(&mut self) -> Told {
+    pub async fn next(&mut self) -> StopCause {
         loop {
-            if self.told.changed().await.is_err() {
+            if self.cause.changed().await.is_err() {
                 // The thread is ending the process.
                 std::future::pending::<()>().await;
             }
-            if let Some(told) = *self.told.borrow_and_update() {
-                return told;
+            if let Some(cause) = *self.cause.borrow_and_update() {
+                return cause;
             }
         }
     }
@@ -152,30 +152,32 @@ struct Sources {
 }
 
 impl Sources {
-    async fn next(&mut self) -> Told {
+    async fn next(&mut self) -> StopCause {
         tokio::select! {
-            _ = self.interrupt.recv() => Told::Interrupt,
-            _ = self.terminate.recv() => Told::Terminate,
+            _ = self.interrupt.recv() => StopCause::Interrupt,
+            _ = self.terminate.recv() => StopCause::Terminate,
         }
     }
 }
 
 struct Thread {
     sources: Sources,
-    tell: watch::Sender<Option<Told>>,
+    tell: watch::Sender<Option<StopCause>>,
     shared: Arc<Shared>,
 }
 
 impl Thread {
     /// Returns when the process has to be ended.
-    async fn wait(mut self) -> Told {
+    async fn wait(mut self) -> StopCause {
         let first = tokio::select! {
-            told = self.sources.next() => told,
+            cause = self.sources.next() => cause,
             () = self.shared.stopping.notified() => {
-                self.shared.plan().stopping.unwrap_or(Told::Operator)
+                self.shared.plan().stopping.unwrap_or(StopCause::Operator)
             }
         };
-        let _ = self.tell.send((first != Told::Operator).then_some(first));
+        let _ = self
+            .tell
+            .send((first != StopCause::Operator).then_some(first));
         let (grace, save) = {
             let mut plan = self.shared.plan();
             (plan.grace, plan.save.take())

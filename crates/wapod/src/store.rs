@@ -474,7 +474,7 @@ fn secret_name(key: &[u8]) -> Result<(AppAddress, String), OpenError> {
 
 /// Writes until the queue is closed: one transaction for all that waits.
 fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
-    let mut complaints = Complaints::default();
+    let mut log = RateLimitedLog::default();
     while let Some(first) = requests.blocking_recv() {
         let (mut batch, mut looks) = (Vec::new(), Vec::new());
         let mut next = Some(first);
@@ -494,7 +494,7 @@ fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
             groups => file.write(groups),
         };
         if let Some(Err(error)) = outcomes.iter().find(|outcome| outcome.is_err()) {
-            complaints.say(error);
+            log.error(error);
         }
         for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
             // Whoever does not wait for the outcome has lost interest in it.
@@ -506,10 +506,10 @@ fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
 
 /// Failures come every second while a disk is full; the log need not have all.
 #[derive(Default)]
-struct Complaints(Option<Instant>);
+struct RateLimitedLog(Option<Instant>);
 
-impl Complaints {
-    fn say(&mut self, error: &StoreError) {
+impl RateLimitedLog {
+    fn error(&mut self, error: &StoreError) {
         if self
             .0
             .is_none_or(|said| said.elapsed() >= STORE_LINE_INTERVAL)

@@ -78,7 +78,7 @@ use crate::boot_data::BootData;
 use crate::config::{Config, LogSink};
 use crate::data_dir::{DataDir, Durability};
 use crate::edge::Edge;
-use crate::embedder::{AppEmbedder, AppState};
+use crate::embedder::{AppEmbedder, EmbedderState};
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::limits::{DRAIN_LOOK_INTERVAL, STOP_WAIT};
@@ -125,7 +125,7 @@ impl WorkerLimits {
             log_rate: config.log_rate,
             drain_grace: config.drain_grace,
             settle: config.settle,
-            query_time: config.patience.query,
+            query_time: config.timeouts.query,
         }
     }
 }
@@ -436,7 +436,7 @@ impl Worker {
             log: Arc::new(LogBook::default()),
             log_sink: self.log_sink.clone(),
             logs_to_daemon: settings.log_to_daemon,
-            state: Mutex::new(AppState::default()),
+            state: Mutex::new(EmbedderState::default()),
             app: OnceLock::new(),
         })
     }

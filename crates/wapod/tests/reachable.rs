@@ -15,7 +15,7 @@ use support::Folder;
 use wapod::Signals;
 
 /// Longest wait for a process that should be quick.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What is promised beyond the grace, and what a busy machine adds.
 const EXTRA: Duration = Duration::from_secs(3);
@@ -75,7 +75,7 @@ fn the_program_whose_runtime_is_stuck() {
             if runs.recv_timeout(Duration::from_secs(1)).is_err() {
                 break;
             }
-            tokio::spawn(async { std::thread::sleep(PATIENCE * 4) });
+            tokio::spawn(async { std::thread::sleep(TIMEOUT * 4) });
         }
         println!("stuck");
         signals.next().await;
@@ -131,7 +131,7 @@ fn ends(mut child: Stuck, signals: &[&str]) -> (Option<i32>, Duration) {
         if let Some(status) = child.0.try_wait().expect("a status") {
             return (status.code(), begun.elapsed());
         }
-        assert!(begun.elapsed() < PATIENCE, "it did not end");
+        assert!(begun.elapsed() < TIMEOUT, "it did not end");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

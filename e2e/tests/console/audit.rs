@@ -124,7 +124,7 @@ return holders.some((element) => style(element).outlineStyle !== "none" && parse
 }
 
 /// The browser's own console is empty: no error, no violation of the policy.
-pub(crate) async fn no_complaints(page: &Page, expected: &[&str]) {
+pub(crate) async fn no_console_messages(page: &Page, expected: &[&str]) {
     let lines = page.noted("browser").await;
     let messages = lines.iter().filter_map(|line| line["message"].as_str());
     let unexpected: Vec<_> = messages

@@ -40,11 +40,11 @@ const FLAGS: &[&str] = &[
 /// How an element is written in JSON; the number is the standard's.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
-/// Patience with the browser's first start on a machine: hundreds of megabytes
+/// Timeout for the browser's first start on a machine: hundreds of megabytes
 /// come from a cold disk.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
-/// Patience with the end of the session, which happens in `drop`.
+/// Timeout for the end of the session, which happens in `drop`.
 const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running browser. Dropping it ends it.

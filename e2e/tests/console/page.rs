@@ -1,13 +1,13 @@
 //! The console in a browser, as a person has it: look, click, type, wait.
 //!
 //! Clicks and keys are the browser's own, so what is covered, hidden or disabled
-//! cannot be used. Every wait ends after `e2e::PATIENCE`.
+//! cannot be used. Every wait ends after `e2e::TIMEOUT`.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use data_encoding::BASE64;
-use e2e::{Daemon, PATIENCE};
+use e2e::{Daemon, TIMEOUT};
 use serde_json::{Value, json};
 
 use crate::audit;
@@ -105,7 +105,7 @@ impl Page {
                 if !value.is_null() {
                     return value;
                 }
-                if start.elapsed() > PATIENCE {
+                if start.elapsed() > TIMEOUT {
                     self.screenshot("failure").await;
                     let shown = self.script("return document.body.innerText").await;
                     let shown = shown.as_str().unwrap_or_default();
@@ -172,7 +172,7 @@ impl Page {
                     None => Err(("no such element".to_owned(), css.clone())),
                 };
                 let Err((error, text)) = outcome else { return };
-                if start.elapsed() > PATIENCE {
+                if start.elapsed() > TIMEOUT {
                     self.screenshot("failure").await;
                     panic!("{place}: cannot click {css}: {error}: {text}");
                 }
@@ -307,7 +307,7 @@ impl Page {
     /// The end of a story: the page has complained about nothing and asked nobody
     /// but its worker. `expected` are parts of complaints that belong to the story.
     pub(crate) async fn close(self, expected: &[&str]) {
-        audit::no_complaints(&self, expected).await;
+        audit::no_console_messages(&self, expected).await;
         audit::asked_only(&self, &self.origin).await;
     }
 }

@@ -383,7 +383,7 @@ async fn a_verifier_that_breaks_off_is_no_verdict_and_harms_no_other() {
         .await;
     case.verify().await;
     case.error("its thread cannot be started").await;
-    // One that does not come to an end, with a patience of 120 ms; what is changed meanwhile
+    // One that does not come to an end, with a timeout of 120 ms; what is changed meanwhile
     // has no verdict.
     page.script(
         "window.later = window.setTimeout;

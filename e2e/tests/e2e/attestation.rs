@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use e2e::certificates::gullible_client;
 use e2e::operator::settings;
-use e2e::{Operator, PATIENCE, TlsPort, client, guest, within};
+use e2e::{Operator, TIMEOUT, TlsPort, client, guest, within};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wapo_rpc::message::{
@@ -184,7 +184,7 @@ async fn a_flood_of_nonces_is_refused_with_numbers_and_stops_nobody_else() {
         assert!(!own.unwrap().evidence.is_empty());
     };
     let goes_on = async {
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < TIMEOUT {
             let _ = ask().await;
         }
         panic!("it was over before others were served");

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use e2e::{Errno, Operator, PATIENCE, Probe, within};
+use e2e::{Errno, Operator, Probe, TIMEOUT, within};
 use tokio::net::{TcpListener, UdpSocket};
 use wapo_rpc::AppAddress;
 use wapo_rpc::message::{AppEgressRules, AppSettings, AppSettingsSetArgs};
@@ -80,7 +80,7 @@ async fn rules_change_while_the_app_runs_and_what_is_dialled_then_is_judged_by_t
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let refused = tokio::time::timeout(PATIENCE, refused).await;
+    let refused = tokio::time::timeout(TIMEOUT, refused).await;
     assert!(refused.is_ok(), "datagrams still go");
     probe.write_all(stream, b"still").await;
     let mut bytes = [0; 5];

@@ -66,7 +66,7 @@ async fn who_takes_nothing_of_an_answer_makes_room_for_newcomers() {
     const PLACES: u32 = 4;
     let operator = Operator::with(|config| {
         config.connections_max = PLACES;
-        config.patience.write = NEVER;
+        config.timeouts.write = NEVER;
     })
     .await;
     let app = operator.deploy(&guest("sdk-suite")).await;
@@ -113,7 +113,7 @@ async fn a_client_that_gets_its_answer_keeps_its_place_whatever_it_still_has_to_
 async fn a_refused_body_is_read_on_and_is_no_head_of_the_next_request() {
     const BODY: usize = 20 << 20;
     const HEAD_TIME: Duration = Duration::from_millis(200);
-    let operator = Operator::with(|config| config.patience.head = HEAD_TIME).await;
+    let operator = Operator::with(|config| config.timeouts.head = HEAD_TIME).await;
     let mut client = Raw::connect(operator.gateway()).await;
     client.post("/prpc/User.Query", BODY).await;
     assert_eq!(client.answer().await.status, 413);

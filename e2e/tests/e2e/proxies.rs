@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use e2e::certificates::Authority;
 use e2e::dns::{Dns, Question, Reply};
 use e2e::namespace::{Place, done, enter};
-use e2e::proxy::{Conduct, Proxy};
+use e2e::proxy::{Behaviour, Proxy};
 use e2e::{Daemon, Errno, Probe, within};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -101,7 +101,7 @@ async fn everything_goes_through_the_proxy_and_what_is_asked_of_it_was_checked()
         ("http", "name.example:"),
         ("socks5", "93.184.216.34:"),
     ] {
-        let proxy = Proxy::start(Conduct::Connect(echo)).await;
+        let proxy = Proxy::start(Behaviour::Connect(echo)).await;
         let proxies = Proxies {
             all: Some(proxy.url(scheme)),
             i2p: None,
@@ -165,8 +165,8 @@ async fn names_of_i2p_have_their_own_proxy_and_tls_goes_through_one() {
         stream.shutdown().await.unwrap();
     });
     let (all, i2p) = (
-        Proxy::start(Conduct::Connect(echo().await)).await,
-        Proxy::start(Conduct::Connect(server)).await,
+        Proxy::start(Behaviour::Connect(echo().await)).await,
+        Proxy::start(Behaviour::Connect(server)).await,
     );
     let root = authority.root();
     let proxies = Proxies {
@@ -234,7 +234,7 @@ async fn a_proxy_that_refuses_lies_or_is_away_is_a_failure_and_nothing_goes_arou
         ),
         ("http", endless, (0, "too long a head")),
     ] {
-        let proxy = Proxy::start(Conduct::Say(says.clone())).await;
+        let proxy = Proxy::start(Behaviour::Say(says.clone())).await;
         let proxies = Proxies {
             all: Some(proxy.url(scheme)),
             i2p: None,
@@ -247,7 +247,7 @@ async fn a_proxy_that_refuses_lies_or_is_away_is_a_failure_and_nothing_goes_arou
         assert!(!text.contains("127.0.0.1"), "where the proxy is: {text}");
     }
     // Nobody listens there.
-    let gone = Proxy::start(Conduct::Silence).await.url("socks5");
+    let gone = Proxy::start(Behaviour::Silence).await.url("socks5");
     let proxies = Proxies {
         all: Some(gone),
         i2p: None,

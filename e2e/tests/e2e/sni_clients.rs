@@ -248,7 +248,7 @@ async fn the_end_of_the_daemon_does_not_wait_for_connections_that_nobody_takes()
     listening.await.unwrap();
     let mut client = port.connect("deaf.example").await.unwrap();
     drop(deaf);
-    // Within the patience of a test, which is shorter than the grace.
+    // Within the timeout of a test, which is shorter than the grace.
     port.shutdown().await;
     let mut rest = Vec::new();
     let ended = within("its end", client.read_to_end(&mut rest)).await;

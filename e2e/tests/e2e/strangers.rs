@@ -146,7 +146,7 @@ fn is_refused_for_now(answer: &RawAnswer) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_of_calls_are_bounded_together_and_small_ones_still_get_through() {
-    let operator = Operator::with(|config| config.patience.body_window = NEVER).await;
+    let operator = Operator::with(|config| config.timeouts.body_window = NEVER).await;
     let app = operator.deploy(&guest("sdk-suite")).await;
     let mut held = Vec::new();
     let refused = loop {
@@ -176,7 +176,7 @@ async fn bodies_of_calls_are_bounded_together_and_small_ones_still_get_through()
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_behind_a_proxy_has_a_bound_of_its_own() {
     let operator = Operator::with(|config| {
-        config.patience.body_window = NEVER;
+        config.timeouts.body_window = NEVER;
         config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
     })
     .await;
@@ -202,7 +202,7 @@ async fn a_client_behind_a_proxy_has_a_bound_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_whose_body_stops_coming_ends_with_408_on_both_ports() {
-    let operator = Operator::with(|config| config.patience.body_window = MOMENT).await;
+    let operator = Operator::with(|config| config.timeouts.body_window = MOMENT).await;
     let admin = operator.daemon().running().admin_address().unwrap();
     for (address, path) in [
         (operator.gateway(), "/prpc/User.Info"),
@@ -229,7 +229,7 @@ async fn a_call_whose_body_stops_coming_ends_with_408_on_both_ports() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_that_drips_has_a_time_for_the_whole() {
-    let operator = Operator::with(|config| config.patience.body = 2 * MOMENT).await;
+    let operator = Operator::with(|config| config.timeouts.body = 2 * MOMENT).await;
     let mut client = Raw::connect(operator.gateway()).await;
     client.post(QUERY, LARGEST).await;
     let (mut reader, mut writer) = client.stream.into_split();

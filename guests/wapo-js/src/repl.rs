@@ -34,12 +34,12 @@ pub(crate) async fn run(engine: &Engine, session: &Session) -> Result<(), String
     session::report("{\"event\":\"ready\"}");
     while let Some(asked) = inbox.next().await {
         match asked {
-            Asked::Text(text) => {
+            Command::Text(text) => {
                 let account = Account::new(Duration::MAX);
                 inbox.running.replace(Some(Rc::clone(&account)));
                 prompt.call(engine, &account, &prompt.evaluate, text);
             }
-            Asked::Interrupt => {}
+            Command::Interrupt => {}
         }
         if inbox.is_interrupted.take() {
             prompt.call(
@@ -54,7 +54,7 @@ pub(crate) async fn run(engine: &Engine, session: &Session) -> Result<(), String
 }
 
 /// What the command asks for.
-enum Asked {
+enum Command {
     Text(String),
     Interrupt,
 }
@@ -62,7 +62,7 @@ enum Asked {
 /// What has come and was not taken yet.
 struct Inbox {
     mark: String,
-    waiting: RefCell<VecDeque<Asked>>,
+    waiting: RefCell<VecDeque<Command>>,
     is_over: Cell<bool>,
     /// Somebody has interrupted what runs.
     is_interrupted: Cell<bool>,
@@ -85,7 +85,7 @@ impl Inbox {
     }
 
     /// The next thing that is asked; `None` when there will be no more.
-    async fn next(&self) -> Option<Asked> {
+    async fn next(&self) -> Option<Command> {
         poll_fn(|cx| {
             self.waker.replace(Some(cx.waker().clone()));
             self.look();
@@ -109,9 +109,9 @@ impl Inbox {
                 return self.is_over.set(true);
             };
             let asked = match query.path.strip_prefix(&self.mark) {
-                Some("interrupt") => Asked::Interrupt,
+                Some("interrupt") => Command::Interrupt,
                 Some("evaluate") => {
-                    Asked::Text(String::from_utf8_lossy(&query.payload).into_owned())
+                    Command::Text(String::from_utf8_lossy(&query.payload).into_owned())
                 }
                 _ => {
                     let _ = reply.fail("nobody is asked here");
@@ -120,7 +120,7 @@ impl Inbox {
             };
             // The outcome is told in a line.
             let _ = reply.send([]);
-            if matches!(asked, Asked::Interrupt) {
+            if matches!(asked, Command::Interrupt) {
                 self.is_interrupted.set(true);
                 if let Some(account) = self.running.take() {
                     account.spend(account.left());

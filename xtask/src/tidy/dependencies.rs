@@ -100,7 +100,7 @@ pub(crate) const ROOMS: &[Room] = &[
     },
     Room {
         name: "wapod",
-        job: "the daemon: worker, HTTP surfaces",
+        job: "the daemon: worker, HTTP services",
         may_use: &[
             "wapo-abi",
             "wapo-host",

@@ -78,6 +78,6 @@ pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
     Ok(match outcome? {
         Outcome::Passed => ExitCode::SUCCESS,
         Outcome::Failed => ExitCode::FAILURE,
-        Outcome::Interrupted(told) => ExitCode::from(told.exit_code()),
+        Outcome::Interrupted(cause) => ExitCode::from(cause.exit_code()),
     })
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use tokio::time::sleep;
-use wapod::{ExitReason, Signals, Told};
+use wapod::{ExitReason, Signals, StopCause};
 
 use self::listen::Progress;
 use self::show::Tally;
@@ -117,7 +117,7 @@ fn is_test(name: &str) -> bool {
 pub(crate) enum Outcome {
     Passed,
     Failed,
-    Interrupted(Told),
+    Interrupted(StopCause),
 }
 
 /// Runs files and shows how they went.
@@ -145,7 +145,7 @@ impl Run {
             }
             let progress = tokio::select! {
                 progress = self.file(file) => progress?,
-                told = signals.next() => return Ok(Outcome::Interrupted(told)),
+                cause = signals.next() => return Ok(Outcome::Interrupted(cause)),
             };
             tally.add(progress.tally);
             failures.extend(progress.failures);

@@ -19,9 +19,9 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 /// Longest wait for anything but a compiler.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest wait for a compiler that starts from nothing on a busy machine.
-pub(crate) const PATIENCE_BUILD: Duration = Duration::from_secs(220);
+pub(crate) const BUILD_TIMEOUT: Duration = Duration::from_secs(220);
 /// An address with a port that nobody has.
 pub(crate) const ANY_PORT: &str = "127.0.0.1:0";
 /// What a process that builds needs of the environment.
@@ -65,7 +65,7 @@ pub(crate) fn wapo(folder: &Path, arguments: &[&str]) -> Command {
 /// Runs a command to its end.
 pub(crate) async fn ended(mut command: Command) -> Output {
     let running = command.output();
-    let output = tokio::time::timeout(PATIENCE_BUILD, running).await;
+    let output = tokio::time::timeout(BUILD_TIMEOUT, running).await;
     output.expect("in time").expect("the command runs")
 }
 
@@ -109,13 +109,13 @@ pub(crate) async fn get(address: &str, path: &str) -> String {
         stream.read_to_end(&mut answer).await?;
         std::io::Result::Ok(text(&answer))
     };
-    let answer = tokio::time::timeout(PATIENCE, exchange).await;
+    let answer = tokio::time::timeout(TIMEOUT, exchange).await;
     answer.expect("an answer in time").unwrap_or_default()
 }
 
 /// Asks for a path until the answer has `part`.
 pub(crate) async fn answer_at(address: &str, path: &str, part: &str) -> String {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + TIMEOUT;
     loop {
         let answer = get(address, path).await;
         if answer.contains(part) {

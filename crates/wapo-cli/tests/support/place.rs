@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio::io::AsyncWriteExt as _;
 use wapod::{AttestationMode, AttestationSettings, Config, Running, Server};
 
-use super::{PATIENCE, ended, text, wapo};
+use super::{TIMEOUT, ended, text, wapo};
 
 /// A worker and a person in front of it.
 pub(crate) struct Place {
@@ -98,7 +98,7 @@ impl Place {
         // A command that wants nothing may have closed it.
         let _ = stdin.write_all(input).await;
         drop(stdin);
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = tokio::time::timeout(TIMEOUT, child.wait_with_output()).await;
         output.expect("in time").expect("it ran")
     }
 

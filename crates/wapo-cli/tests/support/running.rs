@@ -5,7 +5,7 @@ use std::path::Path;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
 
-use super::{PATIENCE, PATIENCE_BUILD, wapo};
+use super::{BUILD_TIMEOUT, TIMEOUT, wapo};
 
 /// A `wapo run` under way.
 pub(crate) struct Running {
@@ -50,7 +50,7 @@ impl Running {
             }
             None
         };
-        match tokio::time::timeout(PATIENCE_BUILD, found).await {
+        match tokio::time::timeout(BUILD_TIMEOUT, found).await {
             Ok(Some(line)) => line,
             Ok(None) => {
                 let mut error = String::new();
@@ -59,7 +59,7 @@ impl Running {
                 }
                 panic!("it ended without a line with {part}: {error}")
             }
-            Err(_) => panic!("no line with {part} in {PATIENCE_BUILD:?}"),
+            Err(_) => panic!("no line with {part} in {BUILD_TIMEOUT:?}"),
         }
     }
 
@@ -75,7 +75,7 @@ impl Running {
             }
             false
         };
-        let found = tokio::time::timeout(PATIENCE, found).await;
+        let found = tokio::time::timeout(TIMEOUT, found).await;
         assert_eq!(found, Ok(true), "{part} was not said");
     }
 
@@ -88,7 +88,7 @@ impl Running {
 
     /// Exit code.
     pub(crate) async fn ended(mut self) -> Option<i32> {
-        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await;
+        let ended = tokio::time::timeout(TIMEOUT, self.child.wait()).await;
         ended.expect("it ends in time").expect("it ran").code()
     }
 }

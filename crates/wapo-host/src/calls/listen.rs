@@ -27,7 +27,7 @@ impl family::listen::Calls for InstanceState {
         options: ListenOptions,
     ) -> Result<Handle, Errno> {
         let setup = self.setup(&addr, options)?;
-        self.listen(&addr, tls.map(TlsIdentity::Given), setup)
+        self.listen(&addr, tls.map(TlsIdentity::Provided), setup)
     }
 
     fn stream_option(&mut self, handle: Handle, option: u16, value: i32) -> Result<(), Errno> {

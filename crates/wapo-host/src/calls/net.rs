@@ -46,14 +46,14 @@ pub(super) const WORK_PEM_BYTE: u64 = 8;
 /// What the host speaks TLS with for a guest.
 pub(super) enum TlsIdentity {
     /// Texts of the guest.
-    Given(TlsServerConfig),
+    Provided(TlsServerConfig),
     /// A certificate that attests the app, for names and addresses.
     Attested(Vec<String>),
 }
 
 impl family::net::Calls for InstanceState {
     fn tcp_listen(&mut self, addr: String, tls: Option<TlsServerConfig>) -> Result<Handle, Errno> {
-        self.listen(&addr, tls.map(TlsIdentity::Given), Setup::default())
+        self.listen(&addr, tls.map(TlsIdentity::Provided), Setup::default())
     }
 
     fn tcp_accept(&mut self, waker: WakerId, handle: Handle) -> Result<(i32, String), Errno> {
@@ -92,7 +92,7 @@ impl family::net::Calls for InstanceState {
     }
 
     fn tls_listen_sni(&mut self, name: String, config: TlsServerConfig) -> Result<Handle, Errno> {
-        self.listen_on_name(name, Some(TlsIdentity::Given(config)), Vec::new())
+        self.listen_on_name(name, Some(TlsIdentity::Provided(config)), Vec::new())
     }
 
     fn sni_listen(&mut self, name: String, config: SniConfig) -> Result<Handle, Errno> {
@@ -100,7 +100,7 @@ impl family::net::Calls for InstanceState {
             identity,
             protocols,
         } = config;
-        self.listen_on_name(name, identity.map(TlsIdentity::Given), protocols)
+        self.listen_on_name(name, identity.map(TlsIdentity::Provided), protocols)
     }
 
     fn stream_tls(&mut self, handle: Handle) -> Result<(Option<String>, Option<Vec<u8>>), Errno> {
@@ -152,7 +152,7 @@ impl InstanceState {
         let permit = self.take_descriptors(LISTENER_DESCRIPTORS + setup.descriptors())?;
         let tls = match tls {
             None => None,
-            Some(TlsIdentity::Given(config)) => {
+            Some(TlsIdentity::Provided(config)) => {
                 let memory = self.identity_memory(&config)?;
                 Some(ServerIdentity::given(&self.dialer.tls, &config, memory)?)
             }

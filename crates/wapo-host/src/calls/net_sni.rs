@@ -51,7 +51,7 @@ impl InstanceState {
         let charge = self.charge_memory(bytes)?;
         let identity = match identity {
             None => None,
-            Some(TlsIdentity::Given(texts)) => Some(self.given_identity(&name, &texts)?),
+            Some(TlsIdentity::Provided(texts)) => Some(self.given_identity(&name, &texts)?),
             Some(TlsIdentity::Attested(names)) => {
                 let tls = self.attested_tls(names, protocols.clone())?;
                 Some(SniIdentity::Attested(tls))
@@ -90,7 +90,7 @@ impl InstanceState {
         match identity {
             None => Ok(0),
             Some(TlsIdentity::Attested(_)) => Ok(ATTESTED_TLS_BYTES),
-            Some(TlsIdentity::Given(config)) => {
+            Some(TlsIdentity::Provided(config)) => {
                 self.check_identity(config)?;
                 let TlsServerConfig::V0 { cert, key } = config;
                 Ok((cert.len() + key.len()) as u64)
@@ -115,7 +115,7 @@ impl InstanceState {
             return Err(self.refuse_name(name, &text));
         }
         self.add_work(WORK_CERTIFICATE * certificates as u64);
-        Ok(SniIdentity::Given(identity))
+        Ok(SniIdentity::Provided(identity))
     }
 
     /// Keeps why a name cannot be served, for the guest and for its log.

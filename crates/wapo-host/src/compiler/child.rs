@@ -50,19 +50,19 @@ pub fn compile_child() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Invalid(text)) => {
-            complain(&text);
+            print_error(&text);
             ExitCode::from(EXIT_INVALID)
         }
         Err(Failure::Memory) => ExitCode::from(EXIT_MEMORY),
         Err(Failure::Unfit(text)) => {
-            complain(&text);
+            print_error(&text);
             ExitCode::from(EXIT_UNFIT)
         }
     }
 }
 
 /// Prints the beginning of a message.
-fn complain(text: &str) {
+fn print_error(text: &str) {
     eprint!("{}", &text[..text.floor_char_boundary(MESSAGE_BYTES_MAX)]);
 }
 

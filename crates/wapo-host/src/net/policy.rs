@@ -262,14 +262,14 @@ impl EgressRules {
 
 impl Rules {
     /// Whether a rule that denies is about this.
-    fn denied(&self, asked: &Asked<'_>) -> Result<(), DenyReason> {
+    fn denied(&self, destination: &Destination<'_>) -> Result<(), DenyReason> {
         let lists = [
             (&self.worker.deny, DenyReason::WorkerRule),
             (&self.app.deny, DenyReason::AppRule),
         ];
         match lists
             .into_iter()
-            .find(|(rules, _)| asked.is_denied_by(rules))
+            .find(|(rules, _)| destination.is_denied_by(rules))
         {
             Some((_, reason)) => Err(reason),
             None => Ok(()),
@@ -280,18 +280,18 @@ impl Rules {
         [&self.app.allow, &self.worker.allow]
     }
 
-    fn is_allowed(&self, asked: &Asked<'_>) -> bool {
+    fn is_allowed(&self, destination: &Destination<'_>) -> bool {
         self.allow_lists()
             .iter()
-            .any(|rules| asked.is_allowed_by(rules))
+            .any(|rules| destination.is_allowed_by(rules))
     }
 
-    fn is_named(&self, asked: &Asked<'_>) -> bool {
-        let Asked {
+    fn is_named(&self, destination: &Destination<'_>) -> bool {
+        let Destination {
             name,
             address,
             port,
-        } = *asked;
+        } = *destination;
         let mut lists = self.allow_lists().into_iter();
         lists.any(|rules| rules.names_exactly(name, address.map(canonical), port))
     }
@@ -317,15 +317,19 @@ impl Rules {
         all.iter().all(|default| *default == EgressDefault::Public)
     }
 
-    fn judge_address(&self, asked: &Asked<'_>, address: IpAddr) -> Result<(), DenyReason> {
-        self.denied(asked)?;
-        if self.is_own_port(SocketAddr::new(address, asked.port)) {
-            return match self.is_named(asked) {
+    fn judge_address(
+        &self,
+        destination: &Destination<'_>,
+        address: IpAddr,
+    ) -> Result<(), DenyReason> {
+        self.denied(destination)?;
+        if self.is_own_port(SocketAddr::new(address, destination.port)) {
+            return match self.is_named(destination) {
                 true => Ok(()),
                 false => Err(DenyReason::OwnPort),
             };
         }
-        if self.is_allowed(asked) {
+        if self.is_allowed(destination) {
             return Ok(());
         }
         if let Some(kind) = special_range(address) {
@@ -340,12 +344,16 @@ impl Rules {
         }
     }
 
-    fn judge_unresolved(&self, asked: &Asked<'_>, name: &str) -> Result<(), DenyReason> {
-        self.denied(asked)?;
-        if self.may_be_own_port(name, asked.port) && !self.is_named(asked) {
+    fn judge_unresolved(
+        &self,
+        destination: &Destination<'_>,
+        name: &str,
+    ) -> Result<(), DenyReason> {
+        self.denied(destination)?;
+        if self.may_be_own_port(name, destination.port) && !self.is_named(destination) {
             return Err(DenyReason::OwnPort);
         }
-        if self.is_allowed(asked) {
+        if self.is_allowed(destination) {
             return Ok(());
         }
         match (looks_public(name), self.default_allows()) {
@@ -357,13 +365,13 @@ impl Rules {
 }
 
 /// What rules are asked about.
-struct Asked<'a> {
+struct Destination<'a> {
     name: Option<&'a str>,
     address: Option<IpAddr>,
     port: u16,
 }
 
-impl Asked<'_> {
+impl Destination<'_> {
     /// A rule that denies is about every form and every end of tunnels.
     fn is_denied_by(&self, rules: &RuleSet) -> bool {
         if rules.is_empty() {
@@ -416,12 +424,12 @@ impl Rules {
         match Host::parse(host) {
             Ok(Host::Address(address)) => self.check_address(host, (address, port).into()),
             Ok(Host::Name(name)) => {
-                let asked = Asked {
+                let destination = Destination {
                     name: Some(&name),
                     address: None,
                     port,
                 };
-                let judged = self.denied(&asked);
+                let judged = self.denied(&destination);
                 judged.map_err(|reason| Denied::of_name(&name, port, reason))
             }
             Err(NoHost) => Ok(()),
@@ -431,12 +439,12 @@ impl Rules {
     fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Denied> {
         let host = Host::parse(host).ok();
         let name = host.as_ref().and_then(Host::name);
-        let asked = Asked {
+        let destination = Destination {
             name,
             address: Some(address.ip()),
             port: address.port(),
         };
-        let judged = self.judge_address(&asked, address.ip());
+        let judged = self.judge_address(&destination, address.ip());
         judged.map_err(|reason| Denied {
             is_own_port: self.is_own_port(address),
             ..Denied::of_address(name, address, reason)
@@ -451,12 +459,12 @@ impl Rules {
             Ok(Host::Name(name)) => name,
             Err(NoHost) => return Ok(()),
         };
-        let asked = Asked {
+        let destination = Destination {
             name: Some(&name),
             address: None,
             port,
         };
-        let judged = self.judge_unresolved(&asked, &name);
+        let judged = self.judge_unresolved(&destination, &name);
         judged.map_err(|reason| Denied {
             is_own_port: self.may_be_own_port(&name, port),
             ..Denied::of_name(&name, port, reason)

@@ -94,7 +94,7 @@ fn set_keepalive(stream: &TcpStream, time: Option<Duration>) -> io::Result<()> {
 }
 
 /// A connection whose header is still to come.
-struct Waiting {
+struct PendingHeader {
     stream: Arc<TcpStream>,
     proxy: IpAddr,
     /// Ends with the client, or with none when the header was not right.
@@ -103,7 +103,7 @@ struct Waiting {
     _activity: Arc<Activity>,
 }
 
-impl Waiting {
+impl PendingHeader {
     fn new(stream: TcpStream, proxy: SocketAddr, connections: &Connections) -> Self {
         let stream = Arc::new(stream);
         let reads = Arc::clone(&stream);
@@ -140,7 +140,7 @@ pub(crate) struct Port {
     io: TcpListener,
     setup: Setup,
     /// Connections whose header is still to come.
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<PendingHeader>,
     /// Whether nothing more is taken from the kernel.
     is_leaving: bool,
 }
@@ -201,7 +201,7 @@ impl Port {
             if !proxies.is_some_and(|proxies| is_trusted(proxies, peer.ip())) {
                 return Poll::Ready(Ok((self.set_up(stream), peer)));
             }
-            let mut one = Waiting::new(stream, peer, connections);
+            let mut one = PendingHeader::new(stream, peer, connections);
             match one.reading.as_mut().poll(cx) {
                 Poll::Pending => self.wait(one),
                 Poll::Ready(None) => {}
@@ -235,15 +235,16 @@ impl Port {
     /// Whether one more can wait for its header. Those of which something has come are
     /// about to go on, and wake whoever waits.
     fn has_room(&self) -> bool {
-        self.waiting.len() < LISTENER_HEADERS_MAX || self.waiting.iter().any(Waiting::is_silent)
+        self.waiting.len() < LISTENER_HEADERS_MAX
+            || self.waiting.iter().any(PendingHeader::is_silent)
     }
 
     /// Lets a connection wait for its header. Where there is no room the oldest silent one
     /// leaves, of the same proxy if it has one.
-    fn wait(&mut self, newcomer: Waiting) {
+    fn wait(&mut self, newcomer: PendingHeader) {
         if self.waiting.len() >= LISTENER_HEADERS_MAX {
-            let silent = |one: &Waiting| one.is_silent();
-            let same = |one: &Waiting| one.proxy == newcomer.proxy && one.is_silent();
+            let silent = |one: &PendingHeader| one.is_silent();
+            let same = |one: &PendingHeader| one.proxy == newcomer.proxy && one.is_silent();
             let oldest = self.waiting.iter().position(same);
             let oldest = oldest.or_else(|| self.waiting.iter().position(silent));
             debug!(proxy = %newcomer.proxy, "a connection without a header leaves for another");

@@ -24,7 +24,7 @@ pub(crate) struct ServerIdentity {
 }
 
 enum Tls {
-    Given(Arc<ServerConfig>),
+    Provided(Arc<ServerConfig>),
     Attested(Arc<dyn LiveTls>),
 }
 
@@ -48,7 +48,7 @@ impl ServerIdentity {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(resolver));
         Ok(Arc::new(Self {
-            tls: Tls::Given(Arc::new(config)),
+            tls: Tls::Provided(Arc::new(config)),
             _memory: memory,
         }))
     }
@@ -68,7 +68,7 @@ impl ServerIdentity {
     /// When the embedder has no certificate.
     pub(super) async fn config(&self) -> io::Result<Arc<ServerConfig>> {
         match &self.tls {
-            Tls::Given(config) => Ok(Arc::clone(config)),
+            Tls::Provided(config) => Ok(Arc::clone(config)),
             Tls::Attested(tls) => {
                 let config = Arc::clone(tls).config().await;
                 config.map_err(|denial| io::Error::other(denial.text))

@@ -303,7 +303,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(10);
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     /// Yields a number of times, then says so.
     struct Yields(usize, mpsc::Sender<usize>);
@@ -342,7 +342,7 @@ mod tests {
             pool.handle().spawn(Yields(1000, sender.clone()));
         }
         for _ in 0..8 {
-            receiver.recv_timeout(PATIENCE).expect("a task ends");
+            receiver.recv_timeout(TIMEOUT).expect("a task ends");
         }
     }
 
@@ -357,7 +357,7 @@ mod tests {
         });
         assert!(receiver.recv_timeout(Duration::from_millis(20)).is_err());
         wake.blocking_send(()).expect("the task waits");
-        receiver.recv_timeout(PATIENCE).expect("the task goes on");
+        receiver.recv_timeout(TIMEOUT).expect("the task goes on");
     }
 
     /// Counts when it is dropped.
@@ -375,7 +375,7 @@ mod tests {
         let (sender, receiver) = mpsc::channel();
         pool.handle().spawn(async { panic!("a bug") });
         pool.handle().spawn(Yields(3, sender.clone()));
-        receiver.recv_timeout(PATIENCE).expect("the thread lives");
+        receiver.recv_timeout(TIMEOUT).expect("the thread lives");
 
         let dropped = Arc::new(AtomicUsize::new(0));
         let held = Counts(Arc::clone(&dropped));

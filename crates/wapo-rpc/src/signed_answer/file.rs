@@ -15,7 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ACCEPT_SIGNATURE, AskedRequest, CONTENT_DIGEST, SignedPart, Wish};
+use super::{ACCEPT_SIGNATURE, CONTENT_DIGEST, RequestComponents, SignedPart, Wish};
 use crate::hexbytes;
 
 const KIND: &str = "wapo-answer";
@@ -126,7 +126,7 @@ impl SavedRequest {
     /// # Errors
     ///
     /// A text that says what is wrong with the URL.
-    pub fn asked(&self) -> Result<AskedRequest, String> {
+    pub fn asked(&self) -> Result<RequestComponents, String> {
         let bad = || format!("`{}` is not a URL with a scheme and a host", self.url);
         let (scheme, rest) = self.url.split_once("://").ok_or_else(bad)?;
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
@@ -139,7 +139,7 @@ impl SavedRequest {
             None => (target, None),
         };
         let digest = self.header(CONTENT_DIGEST).map(str::to_owned);
-        Ok(AskedRequest::new(
+        Ok(RequestComponents::new(
             &self.method,
             scheme,
             authority,
@@ -158,7 +158,7 @@ fn first<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
-    fn asked(url: &str) -> Result<AskedRequest, String> {
+    fn asked(url: &str) -> Result<RequestComponents, String> {
         let request = SavedRequest {
             method: "GET".to_owned(),
             url: url.to_owned(),
@@ -170,8 +170,9 @@ mod tests {
 
     #[test]
     fn urls_are_taken_apart_as_they_are() {
-        let of =
-            |scheme, authority, target| AskedRequest::new("GET", scheme, authority, target, None);
+        let of = |scheme, authority, target| {
+            RequestComponents::new("GET", scheme, authority, target, None)
+        };
         let plain = asked("http://H:8002/a//b?c=%20?");
         assert_eq!(plain, Ok(of("http", "h:8002", ("/a//b", Some("c=%20?")))));
         assert_eq!(asked("https://h:443"), Ok(of("https", "h", ("/", None))));

@@ -16,7 +16,7 @@ const KEEPALIVE: u16 = 2;
 /// What the host speaks TLS with.
 #[derive(Clone, Debug)]
 pub(super) enum PortTls {
-    Given(TlsServerConfig),
+    Provided(TlsServerConfig),
     Attested(Vec<String>),
 }
 
@@ -42,7 +42,7 @@ impl ListenOptions {
     /// Speaks TLS by the host, with this certificate and key.
     #[must_use]
     pub fn tls(mut self, identity: impl Into<TlsServerConfig>) -> Self {
-        self.tls = Some(PortTls::Given(identity.into()));
+        self.tls = Some(PortTls::Provided(identity.into()));
         self
     }
 

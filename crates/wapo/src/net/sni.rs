@@ -41,7 +41,7 @@ pub struct SniTlsListener {
 #[derive(Clone, PartialEq, Eq, Debug)]
 enum NameTls {
     Guest,
-    Given(Identity),
+    Provided(Identity),
     Attested,
 }
 
@@ -62,7 +62,7 @@ impl SniOptions {
     /// TLS by the host with this certificate and key, without a choice of protocols.
     pub fn new(identity: Identity) -> Self {
         Self {
-            tls: NameTls::Given(identity),
+            tls: NameTls::Provided(identity),
             protocols: Vec::new(),
         }
     }
@@ -141,7 +141,7 @@ impl SniTlsListener {
     pub fn replace(&mut self, identity: Identity) -> Result<()> {
         let (name, protocols) = (self.name.clone(), self.protocols.clone());
         // The former one is closed when the new one counts.
-        *self = Self::listen(name, NameTls::Given(identity), protocols)?;
+        *self = Self::listen(name, NameTls::Provided(identity), protocols)?;
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl SniTlsListener {
         };
         let number = match tls {
             NameTls::Attested => calls::sni_listen_attested(name.clone(), protocols.clone()),
-            NameTls::Given(identity) => calls::sni_listen(name.clone(), config(Some(identity))),
+            NameTls::Provided(identity) => calls::sni_listen(name.clone(), config(Some(identity))),
             NameTls::Guest => calls::sni_listen(name.clone(), config(None)),
         };
         let handle = number.map_err(failure::remember_any)?.into();

@@ -26,7 +26,7 @@ use super::auth::{Denied, Gate, Room};
 use super::body::{self, Body};
 use super::call::{self, Read};
 use super::clients::Clients;
-use super::connection::{Client, Surface};
+use super::connection::{Client, Service};
 use super::error::ApiError;
 use super::operation::Operator;
 use super::request_body::RequestBody;
@@ -35,7 +35,7 @@ use crate::acme::Acme;
 use crate::worker::Worker;
 
 /// What all connections of the admin port share.
-pub(crate) struct AdminSurface {
+pub(crate) struct AdminService {
     pub(super) worker: Arc<Worker>,
     pub(super) gate: Gate,
     pub(super) budgets: Arc<AllBudgets>,
@@ -53,7 +53,7 @@ pub(crate) struct AdminSurface {
     pub(super) exit: Arc<Notify>,
 }
 
-impl AdminSurface {
+impl AdminService {
     fn operator(&self) -> Operator {
         Operator {
             worker: Arc::clone(&self.worker),
@@ -125,7 +125,7 @@ impl AdminSurface {
     }
 }
 
-impl Surface for AdminSurface {
+impl Service for AdminService {
     async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let is_head = request.method() == HttpMethod::HEAD;
         let policy = console::policy(request.uri().path());

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use wapo_host::{BudgetUsage, Meter, QuotaKind};
 use wapo_rpc::AppAddress;
 
-use super::budget::{Budget, Reading};
+use super::budget::{Budget, BudgetReading};
 use super::clients::Clients;
 use super::https::Https;
 use crate::limits::APPS_MAX;
@@ -211,7 +211,7 @@ fn of_all(worker: &Worker, kind: QuotaKind) -> Option<Row> {
     })
 }
 
-fn client(port: &'static str, name: &'static str, reading: Reading) -> Row {
+fn client(port: &'static str, name: &'static str, reading: BudgetReading) -> Row {
     Row {
         scope: Scope::Clients(port),
         name,

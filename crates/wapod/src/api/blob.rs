@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::admin::AdminSurface;
+use super::admin::AdminService;
 use super::body::{self, Body};
 use super::budget::Share;
 use super::collect::{NotCollected, Paced};
@@ -30,19 +30,19 @@ const STOPPING: ApiError = ApiError::BadRequest("the daemon is stopping");
 
 /// Answers `/blob/<name>`.
 pub(super) async fn answer(
-    surface: &AdminSurface,
+    service: &AdminService,
     name: &str,
     request: Request<RequestBody>,
     client: &Client,
 ) -> Result<Response<Body>, ApiError> {
-    let blobs = &surface.worker.blobs;
-    let mut transfer = surface.budgets.transfers.share(None);
+    let blobs = &service.worker.blobs;
+    let mut transfer = service.budgets.transfers.share(None);
     transfer.grow(1).map_err(|_| ApiError::TooManyTransfers)?;
     match *request.method() {
         Method::POST | Method::PUT => {
             let waits_for_word = request.headers().contains_key(EXPECT);
             let mut content = request.into_body();
-            let window = surface.budgets.clients.patience.body_window;
+            let window = service.budgets.clients.timeouts.body_window;
             let paced = Paced::new(client, window);
             let upload = match begin(blobs, name, &content).await {
                 Ok(upload) => upload,

@@ -17,7 +17,6 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use tokio::time::timeout;
 
-use super::gateway::GuestBody;
 use crate::limits::DISCARD_BYTES_MAX;
 
 /// Body of any answer.
@@ -27,10 +26,13 @@ pub(crate) enum Body {
     /// Everything at once, by the daemon; `None` when it was taken or is empty.
     Full(Option<Bytes>),
     /// As it comes from a guest.
-    Guest(Box<GuestBody>),
+    Guest(GuestFrames),
     /// As it comes from elsewhere, such as a file.
     Stream(StreamBody<Frames>),
 }
+
+/// What a guest sends. Boxed, so that the gateway, which makes it, is not known here.
+type GuestFrames = Box<dyn hyper::body::Body<Data = Bytes, Error = io::Error> + Send + Unpin>;
 
 /// Pieces of a body, one after the other.
 pub(crate) type Frames = Pin<Box<dyn Stream<Item = io::Result<Frame<Bytes>>> + Send>>;
@@ -85,7 +87,7 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Nothing => Poll::Ready(None),
             Self::Full(content) => Poll::Ready(content.take().map(|c| Ok(Frame::data(c)))),
-            Self::Guest(guest) => guest.poll_frame(cx),
+            Self::Guest(guest) => Pin::new(guest).poll_frame(cx),
             Self::Stream(stream) => Pin::new(stream).poll_frame(cx),
         }
     }

@@ -5,7 +5,7 @@
 //! it is dropped, however the request ends. What does not fit is refused with the
 //! reason, unless somebody says that it can wait. Made by `clients` and by the
 //! parent module, used by `collect`, `call`, `log_stream` and `blob`, and by
-//! `presence` and `unread` for what a connection keeps; read by `all_budgets`.
+//! `liveness` and `unread` for what a connection keeps; read by `all_budgets`.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -89,7 +89,7 @@ struct Ledger<K> {
 
 /// A budget at a glance.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Reading {
+pub(super) struct BudgetReading {
     pub(super) used: u64,
     pub(super) total: u64,
     pub(super) refused: u64,
@@ -117,8 +117,8 @@ impl<K: Copy + Eq + Hash> Budget<K> {
         }
     }
 
-    pub(super) fn reading(&self) -> Reading {
-        Reading {
+    pub(super) fn reading(&self) -> BudgetReading {
+        BudgetReading {
             used: self.ledger().used,
             total: self.bounds.total,
             refused: self.refused.load(Ordering::Relaxed),
@@ -250,7 +250,7 @@ impl<K: Copy + Eq + Hash> Share<K> {
 impl<K: Copy + Eq + Hash + Send + 'static> Share<K> {
     /// Bytes that hold this share until the last copy of them is gone.
     pub(super) fn around(self, content: Vec<u8>) -> Bytes {
-        Bytes::from_owner(Counted {
+        Bytes::from_owner(BudgetedBytes {
             content,
             _share: self,
         })
@@ -265,12 +265,12 @@ impl<K: Copy + Eq + Hash> Drop for Share<K> {
     }
 }
 
-struct Counted<K: Copy + Eq + Hash> {
+struct BudgetedBytes<K: Copy + Eq + Hash> {
     content: Vec<u8>,
     _share: Share<K>,
 }
 
-impl<K: Copy + Eq + Hash> AsRef<[u8]> for Counted<K> {
+impl<K: Copy + Eq + Hash> AsRef<[u8]> for BudgetedBytes<K> {
     fn as_ref(&self) -> &[u8] {
         &self.content
     }

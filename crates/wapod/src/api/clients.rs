@@ -16,16 +16,16 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 use wapo_host::net::proxied::{self, is_trusted};
 
-use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
+use super::budget::{Bounds, Budget, BudgetReading, Full, Share, Who};
 use super::connection::Client;
+use super::liveness::ClientLiveness;
 use super::places::{Place, Places};
-use super::presence::Presence;
 use super::private_query::SeenQueries;
 use crate::config::Config;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,
     BODIES_CLIENT_BYTES_MAX, BODIES_SMALL_BYTES, CLIENT_CONNECTIONS_MAX, HEADS_BYTES_MAX,
-    HEADS_CLIENT_BYTES_MAX, HEAVY_NICENESS, HEAVY_WAIT, HEAVY_WORK_MAX, Patience,
+    HEADS_CLIENT_BYTES_MAX, HEAVY_NICENESS, HEAVY_WAIT, HEAVY_WORK_MAX, Timeouts,
     UPLOADS_BYTES_MAX, UPLOADS_CLIENT_BYTES_MAX, UPLOADS_SMALL_BYTES,
 };
 
@@ -60,7 +60,7 @@ impl ForwardedBy {
 pub(crate) struct Clients {
     port: &'static str,
     proxies: ForwardedBy,
-    pub(super) patience: Patience,
+    pub(super) timeouts: Timeouts,
     pub(super) places: Arc<Places>,
     pub(super) bodies: Arc<Budget>,
     pub(super) answers: Arc<Budget>,
@@ -77,16 +77,16 @@ impl Clients {
     pub(crate) fn of_users(
         connections_max: u32,
         proxies: ForwardedBy,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Arc<Self> {
-        Self::new("user", connections_max, BODIES_BYTES_MAX, proxies, patience)
+        Self::new("user", connections_max, BODIES_BYTES_MAX, proxies, timeouts)
     }
 
     /// Those of the admin port.
-    pub(crate) fn of_admin(connections_max: u32, patience: Patience) -> Arc<Self> {
+    pub(crate) fn of_admin(connections_max: u32, timeouts: Timeouts) -> Arc<Self> {
         let bodies = ADMIN_BODIES_BYTES_MAX;
         let nobody = ForwardedBy::default();
-        Self::new("admin", connections_max, bodies, nobody, patience)
+        Self::new("admin", connections_max, bodies, nobody, timeouts)
     }
 
     /// Those of the TLS port. What is counted there are connections that no guest
@@ -94,9 +94,9 @@ impl Clients {
     pub(crate) fn of_tls(
         connections_max: u32,
         proxies: ForwardedBy,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Arc<Self> {
-        Self::new("tls", connections_max, BODIES_BYTES_MAX, proxies, patience)
+        Self::new("tls", connections_max, BODIES_BYTES_MAX, proxies, timeouts)
     }
 
     fn new(
@@ -104,14 +104,14 @@ impl Clients {
         connections_max: u32,
         bodies_bytes: u64,
         proxies: ForwardedBy,
-        patience: Patience,
+        timeouts: Timeouts,
     ) -> Arc<Self> {
         let connections_max = connections_max as usize;
         let is_public = port != "admin";
         Arc::new(Self {
             port,
             proxies,
-            patience,
+            timeouts,
             places: Places::new(connections_max, CLIENT_CONNECTIONS_MAX),
             bodies: Budget::new(Bounds {
                 total: bodies_bytes,
@@ -143,8 +143,8 @@ impl Clients {
     }
 
     /// What is known about a client that has connected.
-    pub(super) fn presence(&self, who: Who) -> Presence {
-        Presence::new(self.heads.share(who.key()), self.uploads.share(who.key()))
+    pub(super) fn liveness(&self, who: Who) -> ClientLiveness {
+        ClientLiveness::new(self.heads.share(who.key()), self.uploads.share(who.key()))
     }
 
     /// Whom a connection is counted for.
@@ -244,7 +244,7 @@ impl Clients {
     }
 
     /// Each budget under its name, for figures.
-    pub(super) fn readings(&self) -> [(&'static str, &'static str, Reading); 7] {
+    pub(super) fn readings(&self) -> [(&'static str, &'static str, BudgetReading); 7] {
         [
             (self.port, "connections", self.places.reading()),
             (self.port, "body_bytes", self.bodies.reading()),
@@ -271,7 +271,7 @@ impl Clients {
 impl Clients {
     /// Those of a port with so much room for bodies that nobody takes.
     pub(super) fn of_test(uploads: Arc<Budget>) -> Arc<Self> {
-        let clients = Self::of_admin(8, Patience::default());
+        let clients = Self::of_admin(8, Timeouts::default());
         let mut clients = Arc::into_inner(clients).expect("nobody else has it");
         clients.uploads = uploads;
         Arc::new(clients)
@@ -360,8 +360,8 @@ impl Heavy {
         outcome.await.map_err(|_| TooBusy)
     }
 
-    fn reading(&self) -> Reading {
-        Reading {
+    fn reading(&self) -> BudgetReading {
+        BudgetReading {
             used: (HEAVY_WORK_MAX - self.places.available_permits()) as u64,
             total: HEAVY_WORK_MAX as u64,
             refused: self.refused.load(Ordering::Relaxed),

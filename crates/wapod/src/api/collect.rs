@@ -76,9 +76,9 @@ async fn read(
     bytes_max: usize,
     caller: &Caller<'_>,
 ) -> Result<Collected, NotCollected> {
-    let patience = caller.clients.patience;
-    let mut paced = Paced::new(caller.client, patience.body_window);
-    let ends = Instant::now() + patience.body;
+    let timeouts = caller.clients.timeouts;
+    let mut paced = Paced::new(caller.client, timeouts.body_window);
+    let ends = Instant::now() + timeouts.body;
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut kept = Kept {
         content: Vec::new(),

@@ -1,7 +1,7 @@
 //! Connections of either port: serving one to its end, and letting go of all.
 //!
 //! One task per connection, a bounded number of them (`places`), as they come in (`door`).
-//! [`Frontend::drain`] ends them in two stages: first no new requests, and after a grace
+//! [`Listener::drain`] ends them in two stages: first no new requests, and after a grace
 //! period no connection at all. The version of HTTP is told by the first bytes, after the
 //! handshake where the port speaks TLS (`https`).
 
@@ -32,14 +32,14 @@ use super::clients::Clients;
 use super::door::{self, keep_alive};
 use super::gateway::forwarded::Peer;
 use super::https::Https;
+use super::liveness::ClientLiveness;
 use super::places::{Activity, Place, Places, Wait, Work};
-use super::presence::Presence;
 use super::request_body::RequestBody;
-use super::wire::{Socket, Tally, Wire};
+use super::transport::{Socket, Tally, Transport};
 use super::{framing, http2};
 use crate::limits::{FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, TLS_UNSENT_BYTES_MAX};
 
-/// How far the way out the gateway is.
+/// Shutdown stage of a listener.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Stage {
     /// Serving. Goes to `Draining`.
@@ -50,8 +50,8 @@ pub(crate) enum Stage {
     Closed,
 }
 
-/// The gateway's listener and its connections. Dropping it closes them all.
-pub(crate) struct Frontend {
+/// A port that accepts, and its connections. Dropping it closes them all.
+pub(crate) struct Listener {
     stage: watch::Sender<Stage>,
     places: Arc<Places>,
     grace: Duration,
@@ -59,22 +59,22 @@ pub(crate) struct Frontend {
     _watch: JoinSet<()>,
 }
 
-impl Frontend {
+impl Listener {
     /// Starts to accept; with `https`, connections begin with TLS.
     pub(crate) fn start(
         listener: TcpListener,
-        surface: Arc<impl Surface>,
+        service: Arc<impl Service>,
         grace: Duration,
         https: Option<Arc<Https>>,
     ) -> Self {
         keep_alive(&listener);
         let (stage, watching) = watch::channel(Stage::Open);
-        let places = Arc::clone(&surface.clients().places);
+        let places = Arc::clone(&service.clients().places);
         let mut watch = JoinSet::new();
         if let Some(https) = &https {
             watch.spawn(Arc::clone(https).watch());
         }
-        tokio::spawn(door::accept(listener, surface, https, watching));
+        tokio::spawn(door::accept(listener, service, https, watching));
         Self {
             _watch: watch,
             stage,
@@ -94,7 +94,7 @@ impl Frontend {
 }
 
 /// What answers the requests of a port.
-pub(crate) trait Surface: Send + Sync + 'static {
+pub(crate) trait Service: Send + Sync + 'static {
     /// Answers one request. Failures have become answers when this returns.
     fn answer(
         &self,
@@ -149,7 +149,7 @@ pub(crate) struct Arrival {
 
 /// Serves such a connection to its end.
 pub(super) async fn arrive(
-    surface: Arc<impl Surface>,
+    service: Arc<impl Service>,
     mut stream: Box<TlsStream<Tally>>,
     arrival: Arrival,
     stage: watch::Receiver<Stage>,
@@ -161,13 +161,13 @@ pub(super) async fn arrive(
         certificate: arrival.certificate,
         attested: arrival.attested,
     });
-    let client = Client::new(surface.clients(), arrival.peer, arrival.place, tls, stage);
-    serve(Socket::Tls(stream), surface, client).await;
+    let client = Client::new(service.clients(), arrival.peer, arrival.place, tls, stage);
+    serve(Socket::Tls(stream), service, client).await;
 }
 
 /// What all requests of a connection share.
 struct Link {
-    presence: Arc<Presence>,
+    liveness: Arc<ClientLiveness>,
     place: Place,
     tls: Tls,
     /// Copied by whoever waits for it only: each copy is counted for the whole port.
@@ -183,11 +183,11 @@ impl Client {
         tls: Tls,
         stage: watch::Receiver<Stage>,
     ) -> Self {
-        let presence = clients.presence(clients.who(peer.ip()));
+        let liveness = clients.liveness(clients.who(peer.ip()));
         Self {
             peer,
             link: Arc::new(Link {
-                presence: Arc::new(presence),
+                liveness: Arc::new(liveness),
                 place,
                 tls,
                 stage,
@@ -213,8 +213,8 @@ impl Client {
     }
 
     /// What can be told about the other end.
-    pub(super) fn presence(&self) -> &Arc<Presence> {
-        &self.link.presence
+    pub(super) fn liveness(&self) -> &Arc<ClientLiveness> {
+        &self.link.liveness
     }
 
     /// What the connection is doing.
@@ -237,13 +237,13 @@ impl Client {
 
     /// Waits until there has been no request for some time.
     pub(super) async fn idle(&self, time: Duration) {
-        let presence = self.presence();
+        let liveness = self.liveness();
         loop {
-            let begun = presence.begun();
+            let begun = liveness.begun();
             // One that ends meanwhile is followed by the whole time.
-            let was_idle = presence.requests() == 0;
+            let was_idle = liveness.requests() == 0;
             sleep(time).await;
-            if was_idle && presence.requests() == 0 && presence.begun() == begun {
+            if was_idle && liveness.requests() == 0 && liveness.begun() == begun {
                 return;
             }
         }
@@ -252,7 +252,7 @@ impl Client {
     /// Waits until requests are not taken any more.
     pub(super) async fn draining(&self) {
         let mut stage = self.link.stage.clone();
-        // An error means that the frontend is gone, which is the same.
+        // An error means that the listener is gone, which is the same.
         let _ = stage.wait_for(|stage| *stage >= Stage::Draining).await;
     }
 
@@ -263,12 +263,12 @@ impl Client {
     }
 }
 
-pub(super) async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Client) {
-    let patience = surface.clients().patience;
-    let (presence, activity) = (client.presence(), client.activity());
-    let mut wire = Wire::new(socket, presence.clone(), activity.clone(), patience.write);
+pub(super) async fn serve(socket: Socket, service: Arc<impl Service>, client: Client) {
+    let timeouts = service.clients().timeouts;
+    let (liveness, activity) = (client.liveness(), client.activity());
+    let mut transport = Transport::new(socket, liveness.clone(), activity.clone(), timeouts.write);
     let is_http2 = tokio::select! {
-        is_http2 = timeout(FIRST_BYTES_TIMEOUT, wire.speaks_http2(patience.head)) => match is_http2 {
+        is_http2 = timeout(FIRST_BYTES_TIMEOUT, transport.speaks_http2(timeouts.head)) => match is_http2 {
             Ok(Some(is_http2)) => is_http2,
             _ => return,
         },
@@ -276,17 +276,17 @@ pub(super) async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Cl
     };
     if is_http2 {
         // Boxed: it is larger than what most connections need.
-        return Box::pin(http2::serve(wire, surface, client)).await;
+        return Box::pin(http2::serve(transport, service, client)).await;
     }
     let for_requests = client.clone();
-    let service = service_fn(move |request: Request<Incoming>| {
-        let surface = Arc::clone(&surface);
+    let hyper_service = service_fn(move |request: Request<Incoming>| {
+        let service = Arc::clone(&service);
         let client = for_requests.with_request();
-        let counted = Counted::new(&client);
+        let counted = ActiveRequest::new(&client);
         async move {
             let method = request.method().clone();
             let request = request.map(|body| RequestBody::http1(body, &client));
-            let response = surface.answer(request, client).await;
+            let response = service.answer(request, client).await;
             let response = framing::settle(&method, response);
             Ok::<_, Infallible>(response.map(|body| CountedBody {
                 body,
@@ -297,36 +297,36 @@ pub(super) async fn serve(socket: Socket, surface: Arc<impl Surface>, client: Cl
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         // The time for a head that has begun is shorter, and kept by the socket.
-        .header_read_timeout(patience.idle.max(patience.head))
+        .header_read_timeout(timeouts.idle.max(timeouts.head))
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .half_close(true)
-        .serve_connection(TokioIo::new(wire), service)
+        .serve_connection(TokioIo::new(transport), hyper_service)
         .with_upgrades();
     drive(connection, client).await;
 }
 
 /// A request, until its answer is complete.
-pub(super) struct Counted(Arc<Link>);
+pub(super) struct ActiveRequest(Arc<Link>);
 
-impl Counted {
+impl ActiveRequest {
     pub(super) fn new(client: &Client) -> Self {
-        client.presence().begin_request();
+        client.liveness().begin_request();
         Self(Arc::clone(&client.link))
     }
 }
 
-impl Drop for Counted {
+impl Drop for ActiveRequest {
     fn drop(&mut self) {
-        self.0.presence.end_request();
+        self.0.liveness.end_request();
     }
 }
 
 /// The body of an answer in HTTP/1.1.
 struct CountedBody {
     body: Body,
-    _counted: Counted,
+    _counted: ActiveRequest,
 }
 
 impl HttpBody for CountedBody {
@@ -350,7 +350,7 @@ impl HttpBody for CountedBody {
 }
 
 /// Runs a connection of HTTP/1.1 to its end, or to the end that the stage demands.
-async fn drive<S>(connection: http1::UpgradeableConnection<TokioIo<Wire>, S>, client: Client)
+async fn drive<S>(connection: http1::UpgradeableConnection<TokioIo<Transport>, S>, client: Client)
 where
     S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,
 {
@@ -383,7 +383,7 @@ impl Client {
         Self {
             peer,
             link: Arc::new(Link {
-                presence: Arc::default(),
+                liveness: Arc::default(),
                 place: places.take(who).await.expect("a place"),
                 tls: Tls::Absent,
                 stage: watch::channel(Stage::Open).1,
@@ -400,7 +400,7 @@ mod tests {
     use tokio::net::TcpStream;
 
     use super::*;
-    use crate::limits::Patience;
+    use crate::limits::Timeouts;
 
     /// Hears requests and answers none.
     struct Silent {
@@ -408,7 +408,7 @@ mod tests {
         asked: Arc<tokio::sync::Notify>,
     }
 
-    impl Surface for Silent {
+    impl Service for Silent {
         async fn answer(&self, _: Request<RequestBody>, _: Client) -> Response<Body> {
             self.asked.notify_one();
             std::future::pending().await
@@ -423,7 +423,7 @@ mod tests {
     async fn a_client_is_idle_when_the_whole_time_has_passed_since_its_last_request() {
         let client = Client::of_test(&Places::new(1, 1)).await;
         let time = Duration::from_millis(100);
-        let request = Counted::new(&client);
+        let request = ActiveRequest::new(&client);
         let mut idle = pin!(client.idle(time));
         // The wait has begun when the request ends.
         assert!(timeout(time / 2, idle.as_mut()).await.is_err());
@@ -439,11 +439,11 @@ mod tests {
         let address = listener.local_addr().expect("bound");
         let asked = Arc::<tokio::sync::Notify>::default();
         let silent = Silent {
-            clients: Clients::of_admin(8, Patience::default()),
+            clients: Clients::of_admin(8, Timeouts::default()),
             asked: Arc::clone(&asked),
         };
-        let frontend = Frontend::start(listener, Arc::new(silent), Duration::from_millis(50), None);
-        let mut stage = frontend.stage.subscribe();
+        let listener = Listener::start(listener, Arc::new(silent), Duration::from_millis(50), None);
+        let mut stage = listener.stage.subscribe();
         let mut seen = vec![*stage.borrow_and_update()];
         // A request without an answer takes the whole grace.
         let mut client = TcpStream::connect(address).await.expect("accepted");
@@ -451,7 +451,7 @@ mod tests {
         let written = tokio::io::AsyncWriteExt::write_all(&mut client, request).await;
         written.expect("sent");
         asked.notified().await;
-        let draining = tokio::spawn(frontend.drain());
+        let draining = tokio::spawn(listener.drain());
         while stage.changed().await.is_ok() {
             seen.push(*stage.borrow_and_update());
             let refused = TcpStream::connect(address).await.is_err();

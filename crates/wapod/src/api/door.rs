@@ -14,10 +14,10 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::budget::Who;
-use super::connection::{Client, Stage, Surface, Tls, serve};
+use super::connection::{Client, Service, Stage, Tls, serve};
 use super::https::Https;
 use super::places::Place;
-use super::wire::Socket;
+use super::transport::Socket;
 use crate::limits::{ACCEPT_WARNING_INTERVAL, KEEPALIVE_TIME};
 
 /// Pause after a failed accept, for instance without free file descriptors.
@@ -25,14 +25,14 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 pub(super) async fn accept(
     listener: TcpListener,
-    surface: Arc<impl Surface>,
+    service: Arc<impl Service>,
     https: Option<Arc<Https>>,
     stage: watch::Receiver<Stage>,
 ) {
-    let clients = Arc::clone(surface.clients());
+    let clients = Arc::clone(service.clients());
     let mut draining = stage.clone();
     let door = Arc::new(Door {
-        surface,
+        service,
         https,
         stage,
     });
@@ -60,7 +60,7 @@ pub(super) async fn accept(
     };
     tokio::select! {
         biased;
-        // An error means that the frontend is gone, which is the same.
+        // An error means that the listener is gone, which is the same.
         _ = draining.wait_for(|stage| *stage >= Stage::Draining) => {}
         () = accepting => {}
     }
@@ -68,15 +68,15 @@ pub(super) async fn accept(
 
 /// What takes connections in: who answers them, whether with TLS, and for how long.
 struct Door<S> {
-    surface: Arc<S>,
+    service: Arc<S>,
     https: Option<Arc<Https>>,
     stage: watch::Receiver<Stage>,
 }
 
-impl<S: Surface> Door<S> {
+impl<S: Service> Door<S> {
     /// Serves a connection as soon as there is a place for its client.
     async fn admit(&self, stream: TcpStream, peer: SocketAddr) {
-        match self.surface.clients().place(peer.ip()).await {
+        match self.service.clients().place(peer.ip()).await {
             Some(place) => drop(tokio::spawn(self.serving(stream, peer, place))),
             None => tracing::debug!(client = %peer.ip(), "a client has too many connections"),
         }
@@ -87,7 +87,7 @@ impl<S: Surface> Door<S> {
     async fn admit_from_proxy(&self, stream: TcpStream, proxy: SocketAddr, place: Place) {
         let mut draining = self.stage.clone();
         let peer = tokio::select! {
-            peer = self.surface.clients().behind_proxy(&stream, proxy, &place) => peer,
+            peer = self.service.clients().behind_proxy(&stream, proxy, &place) => peer,
             () = place.activity().displaced() => return,
             _ = draining.wait_for(|stage| *stage >= Stage::Draining) => return,
         };
@@ -107,15 +107,15 @@ impl<S: Surface> Door<S> {
             Some(_) => Tls::Port,
             None => Tls::Absent,
         };
-        let surface = Arc::clone(&self.surface);
-        let client = Client::new(surface.clients(), peer, place, tls, self.stage.clone());
+        let service = Arc::clone(&self.service);
+        let client = Client::new(service.clients(), peer, place, tls, self.stage.clone());
         let https = self.https.clone();
         async move {
             let activity = Arc::clone(client.activity());
             let serving = async {
-                let who = surface.clients().who(peer.ip());
+                let who = service.clients().who(peer.ip());
                 if let Some(socket) = open(stream, https, &client, who).await {
-                    serve(socket, surface, client).await;
+                    serve(socket, service, client).await;
                 }
             };
             tokio::select! {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hyper::{Response, StatusCode};
 use wapo_host::{EgressRefusals, QuotaReading};
 
-use super::admin::AdminSurface;
+use super::admin::AdminService;
 use super::all_budgets::{AllBudgets, Row, Scope};
 use super::body::{self, Body};
 use super::quotas;
@@ -23,10 +23,10 @@ use crate::worker::{App, BOUNDS_US, Instance, Worker};
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Answers `/metrics`.
-pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
-    let worker = &*surface.worker;
+pub(super) async fn answer(service: &AdminService) -> Response<Body> {
+    let worker = &*service.worker;
     let rows = {
-        let (worker, budgets) = (Arc::clone(&surface.worker), Arc::clone(&surface.budgets));
+        let (worker, budgets) = (Arc::clone(&service.worker), Arc::clone(&service.budgets));
         tokio::task::spawn_blocking(move || budgets.rows(&worker)).await
     };
     let mut page = Page::default();
@@ -62,13 +62,13 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
         "Whether every app was started.",
         u8::from(worker.is_ready()),
     );
-    of_instances(&mut page, surface);
+    of_instances(&mut page, service);
     // Without them only while the daemon ends.
     budgets(&mut page, &rows.unwrap_or_default());
-    displaced(&mut page, &surface.budgets);
+    displaced(&mut page, &service.budgets);
     let of_port = worker.edge.certificates().port_reading();
-    https(&mut page, &surface.budgets, of_port);
-    if let Some(acme) = &surface.acme {
+    https(&mut page, &service.budgets, of_port);
+    if let Some(acme) = &service.acme {
         certificates(&mut page, &acme.reading());
     }
     if let Some(figures) = worker.attester.figures() {
@@ -90,18 +90,18 @@ pub(super) async fn answer(surface: &AdminSurface) -> Response<Body> {
 }
 
 /// What one instance may have.
-fn of_instances(page: &mut Page, surface: &AdminSurface) {
+fn of_instances(page: &mut Page, service: &AdminService) {
     page.one(
         "wapo_instance_memory_max_bytes",
         "gauge",
         "Linear memory of one instance at most.",
-        surface.worker.limits.memory_max_bytes,
+        service.worker.limits.memory_max_bytes,
     );
     page.one(
         "wapo_instance_descriptors_max",
         "gauge",
         "Descriptors of one instance at most.",
-        surface.instance_descriptors,
+        service.instance_descriptors,
     );
 }
 

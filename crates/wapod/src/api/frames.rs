@@ -4,7 +4,7 @@
 //! makes the library read, lock and perhaps answer, and none of them is bounded by
 //! flow control. So they are counted on their way from the socket, before the
 //! library sees them. Requests and what is sent to the client allow for more. Used
-//! by `wire` and `http2`. Bodies and unfinished heads are counted on the way, too.
+//! by `transport` and `http2`. Bodies and unfinished heads are counted on the way, too.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;

@@ -31,9 +31,9 @@ use wapo_host::net::proxy_header::{self, HEADER_BYTES_MAX, ProxyHeader};
 
 use super::auth::{Gate, Host, Room};
 use super::gateway::forwarded::Origin;
+use super::gateway::head;
 use super::gateway::origin_guard::{OriginGuard, Place};
 use super::gateway::target;
-use super::head;
 use super::http2;
 use crate::config::AdminToken;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, RESPONSE_HEADERS_MAX, URL_BYTES_MAX};

@@ -3,13 +3,14 @@
 //! Finds an instance, waits until it takes requests, and then moves bytes in both
 //! directions at once: an answer may start before the request's body has ended,
 //! and each side goes only as fast as the other takes it. Which app it is for is
-//! in `target`, the request's body in `feed`, the answer's in `guest_body`. A look for the
-//! operator, without a connection, is in `visit`.
+//! in `target`, heads are translated in `head`, the request's body is in `body_pump`, the
+//! answer's in `guest_body`. A look for the operator, without a connection, is in `visit`.
 
+mod body_pump;
 mod cors;
-mod feed;
 pub(super) mod forwarded;
 mod guest_body;
+pub(super) mod head;
 pub(super) mod origin_guard;
 pub(super) mod target;
 pub(super) mod visit;
@@ -28,25 +29,24 @@ use tokio::time::{Instant, sleep, timeout};
 use wapo_abi::message::HttpResponseHeadOf;
 use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse};
 
-pub(super) use guest_body::GuestBody;
-
-use super::UserSurface;
+use super::UserService;
 use super::body::{self, Body};
 use super::connection::Client;
 use super::error::ApiError;
 use super::framing;
-use super::head::{self, Switch};
-use super::presence::Watch;
+use super::liveness::LivenessWatch;
 use super::request_body::RequestBody;
 use super::signed_answer::AnsweredBy;
 use crate::error::WorkerError;
 use crate::limits::{
-    COMPLAINT_PATH_BYTES_MAX, EMPTY_BODY_WAIT, PRESENCE_INTERVAL, Patience, REQUEST_BODY_BYTES_MAX,
+    EMPTY_BODY_WAIT, FAILURE_PATH_BYTES_MAX, LIVENESS_INTERVAL, REQUEST_BODY_BYTES_MAX, Timeouts,
 };
 use crate::worker::{App, Channel, Lease};
+use body_pump::BodyPump;
 use cors::Asking;
-use feed::Feeding;
 use forwarded::Origin;
+use guest_body::GuestBody;
+use head::Switch;
 use origin_guard::OriginGuard;
 use target::Target;
 
@@ -63,7 +63,7 @@ struct Exchange {
     what: What,
     client: Client,
     is_http_1_0: bool,
-    /// Patience with a client that sends no more and hears nothing.
+    /// Timeout for a client that sends no more and hears nothing.
     half_closed: Duration,
 }
 
@@ -76,21 +76,21 @@ struct What {
 impl What {
     /// Says in the app's log what became of the request. The query stays out,
     /// like everything else that may be a secret.
-    fn complain(&self, app: &App, instance: Option<InstanceId>, text: &str) {
+    fn log_failure(&self, app: &App, instance: Option<InstanceId>, text: &str) {
         let path = self.uri.path();
-        let end = path.floor_char_boundary(COMPLAINT_PATH_BYTES_MAX);
+        let end = path.floor_char_boundary(FAILURE_PATH_BYTES_MAX);
         let dots = if end < path.len() { "…" } else { "" };
         let path = &path[..end];
-        app.complain(instance, &format!("{} {path}{dots} {text}", self.method));
+        app.log_failure(instance, &format!("{} {path}{dots} {text}", self.method));
     }
 
     /// The same about an error, unless the client made it. Returns what the
     /// client is told.
-    fn blame(&self, app: &App, instance: Option<InstanceId>, error: ApiError) -> ApiError {
+    fn attribute(&self, app: &App, instance: Option<InstanceId>, error: ApiError) -> ApiError {
         let status = error.status();
         if status.is_server_error() {
             let text = format!("was answered with {}: {error}", status.as_u16());
-            self.complain(app, instance, &text);
+            self.log_failure(app, instance, &text);
         }
         match error {
             // What a guest says went wrong in HTTP is for its log.
@@ -101,21 +101,22 @@ impl What {
 }
 
 impl Exchange {
-    fn complain(&self, text: &str) {
+    fn log_failure(&self, text: &str) {
         let instance = self.lease.instance().handle().id();
-        self.what.complain(self.lease.app(), Some(instance), text);
+        self.what
+            .log_failure(self.lease.app(), Some(instance), text);
     }
 
-    fn blame(&self, error: impl Into<ApiError>) -> ApiError {
+    fn attribute(&self, error: impl Into<ApiError>) -> ApiError {
         let instance = self.lease.instance().handle().id();
         let app = self.lease.app();
-        self.what.blame(app, Some(instance), error.into())
+        self.what.attribute(app, Some(instance), error.into())
     }
 }
 
 /// Lets an app answer a request.
 pub(super) async fn forward(
-    surface: &UserSurface,
+    service: &UserService,
     target: Target,
     host: Authority,
     request: Request<RequestBody>,
@@ -126,13 +127,13 @@ pub(super) async fn forward(
         false => None,
     };
     let Some(asking) = asking else {
-        return exchange(surface, target, host, request, client).await;
+        return exchange(service, target, host, request, client).await;
     };
     if let Some(answer) = asking.preflight() {
         return Ok(answer);
     }
     let is_head = request.method() == Method::HEAD;
-    let answered = exchange(surface, target, host, request, client).await;
+    let answered = exchange(service, target, host, request, client).await;
     let mut response = answered.unwrap_or_else(|error| error.into_response(is_head));
     asking.allow(response.headers_mut());
     Ok(response)
@@ -140,7 +141,7 @@ pub(super) async fn forward(
 
 /// Hands a request over, and gives the answer.
 async fn exchange(
-    surface: &UserSurface,
+    service: &UserService,
     target: Target,
     host: Authority,
     mut request: Request<RequestBody>,
@@ -156,11 +157,11 @@ async fn exchange(
     let guard = OriginGuard {
         place: target.place,
         host: host.clone(),
-        base_domain: Arc::clone(&surface.base_domain),
+        base_domain: Arc::clone(&service.base_domain),
     };
     let origin = Origin::new(
         client.end(),
-        surface.clients.trusted(),
+        service.clients.trusted(),
         &host,
         &parts.headers,
     );
@@ -177,11 +178,11 @@ async fn exchange(
     let may_probe = parts.version == Version::HTTP_11;
     let admitted = tokio::select! {
         biased;
-        admitted = surface.worker.admit(app.clone(), Channel::Http) => admitted,
+        admitted = service.worker.admit(app.clone(), Channel::Http) => admitted,
         // Whoever leaves the queue makes room in it at once.
         () = departure(&client, may_probe) => return Err(ApiError::ClientLeft),
     };
-    let lease = admitted.map_err(|error| what.blame(&app, None, error.into()))?;
+    let lease = admitted.map_err(|error| what.attribute(&app, None, error.into()))?;
     // It may have been replaced while the request waited for it.
     super::check_attested(lease.app().serial, &host, &client)?;
     let mut exchange = Exchange {
@@ -189,43 +190,43 @@ async fn exchange(
         what,
         client,
         is_http_1_0: parts.version == Version::HTTP_10,
-        half_closed: surface.clients.patience.half_closed,
+        half_closed: service.clients.timeouts.half_closed,
     };
     let handed = exchange.lease.http(call);
     let HttpExchange { response, body: io } =
-        handed.map_err(|error| exchange.blame(WorkerError::from(error)))?;
-    let waiting = Waiting {
+        handed.map_err(|error| exchange.attribute(WorkerError::from(error)))?;
+    let pending = PendingAnswer {
         response,
         begun,
         guard,
         may_probe,
-        patience: surface.clients.patience,
+        timeouts: service.clients.timeouts,
     };
     match switch {
-        Switch::None => relay(waiting, exchange, io, body).await,
-        Switch::Upgrade => Box::pin(upgrade(waiting, exchange, io, on_upgrade)).await,
-        Switch::Connect => Box::pin(connect(waiting, exchange, io, body)).await,
+        Switch::None => relay(pending, exchange, io, body).await,
+        Switch::Upgrade => Box::pin(upgrade(pending, exchange, io, on_upgrade)).await,
+        Switch::Connect => Box::pin(connect(pending, exchange, io, body)).await,
     }
 }
 
 /// An ordinary exchange.
 async fn relay(
-    waiting: Waiting,
+    pending: PendingAnswer,
     exchange: Exchange,
     io: BodyStream,
     body: RequestBody,
 ) -> Result<Response<Body>, ApiError> {
     let (mut reader, writer) = io.into_split();
     let activity = exchange.client.activity();
-    let mut feeding = feed::feed(body, writer, waiting.patience.body_window, activity);
-    let response = waiting.answer(&exchange, feeding.as_mut()).await?;
-    if let Some(feeding) = &feeding {
-        feeding.answered();
+    let mut pump = body_pump::start(body, writer, pending.timeouts.body_window, activity);
+    let response = pending.answer(&exchange, pump.as_mut()).await?;
+    if let Some(pump) = &pump {
+        pump.answered();
     }
     let status = response.status();
     if status == StatusCode::SWITCHING_PROTOCOLS {
         // Nobody asked for it.
-        return Err(exchange.blame(WorkerError::InvalidAnswer));
+        return Err(exchange.attribute(WorkerError::InvalidAnswer));
     }
     if framing::has_no_body(&exchange.what.method, status) {
         return Ok(response.map(|()| Body::Nothing));
@@ -236,23 +237,23 @@ async fn relay(
         let _ = timeout(EMPTY_BODY_WAIT, reader.ended()).await;
     }
     let announced = announced(&response);
-    let body = GuestBody::new(reader, announced, feeding, exchange);
+    let body = GuestBody::new(reader, announced, pump, exchange);
     Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
 /// An exchange in HTTP/1.1 that may end in another protocol, in which both sides
 /// then speak as they like.
 async fn upgrade(
-    waiting: Waiting,
+    pending: PendingAnswer,
     exchange: Exchange,
     io: BodyStream,
     on_upgrade: OnUpgrade,
 ) -> Result<Response<Body>, ApiError> {
-    let response = waiting.answer(&exchange, None).await?;
+    let response = pending.answer(&exchange, None).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(refusal(response, exchange, io));
     }
-    exchange.client.presence().becomes_tunnel();
+    exchange.client.liveness().becomes_tunnel();
     tokio::spawn(tunnel(exchange, io, on_upgrade));
     Ok(response.map(|()| Body::Nothing))
 }
@@ -275,7 +276,7 @@ async fn tunnel(exchange: Exchange, mut io: BodyStream, on_upgrade: OnUpgrade) {
         let mut visitor = TokioIo::new(on_upgrade.await?);
         let copied = tokio::io::copy_bidirectional(&mut visitor, &mut io).await;
         if copied.is_err() {
-            exchange.client.presence().reset();
+            exchange.client.liveness().reset();
         }
         tracing::trace!(?copied, "a tunnel has ended");
         Ok::<(), hyper::Error>(())
@@ -292,20 +293,20 @@ async fn tunnel(exchange: Exchange, mut io: BodyStream, on_upgrade: OnUpgrade) {
 /// The same on one stream of HTTP/2: what both sides say are the bodies of the
 /// exchange.
 async fn connect(
-    waiting: Waiting,
+    pending: PendingAnswer,
     exchange: Exchange,
     io: BodyStream,
     body: RequestBody,
 ) -> Result<Response<Body>, ApiError> {
-    let window = waiting.patience.body_window;
-    let mut response = waiting.answer(&exchange, None).await?;
+    let window = pending.timeouts.body_window;
+    let mut response = pending.answer(&exchange, None).await?;
     let status = response.status();
     if status.is_success() {
         // The client would take it for the other protocol.
         let refused = StatusCode::NOT_IMPLEMENTED;
         let (said, code) = (refused.as_u16(), status.as_u16());
         let why = "for another protocol an app says 101, and this one said";
-        exchange.complain(&format!("was answered with {said}: {why} {code}"));
+        exchange.log_failure(&format!("was answered with {said}: {why} {code}"));
         let text = "the app does not speak this protocol\n";
         return Ok(body::text(refused, text));
     }
@@ -315,11 +316,11 @@ async fn connect(
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
     let (reader, writer) = io.into_split();
-    let feeding = feed::feed(body, writer, window, exchange.client.activity());
-    if let Some(feeding) = &feeding {
-        feeding.answered();
+    let pump = body_pump::start(body, writer, window, exchange.client.activity());
+    if let Some(pump) = &pump {
+        pump.answered();
     }
-    let body = GuestBody::new(reader, None, feeding, exchange);
+    let body = GuestBody::new(reader, None, pump, exchange);
     Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
@@ -330,28 +331,28 @@ pub(super) fn announced<T>(response: &Response<T>) -> Option<u64> {
 }
 
 /// The wait for the head of a guest's answer.
-struct Waiting {
+struct PendingAnswer {
     response: PendingResponse,
     begun: Instant,
     guard: OriginGuard,
     /// Whether the client understands a word before the answer.
     may_probe: bool,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
-impl Waiting {
+impl PendingAnswer {
     /// Waits for the head, and translates it.
     async fn answer(
         mut self,
         exchange: &Exchange,
-        feeding: Option<&mut Feeding>,
+        pump: Option<&mut BodyPump>,
     ) -> Result<Response<()>, ApiError> {
-        let head = self.head(&exchange.client, feeding).await;
-        let head = head.map_err(|error| exchange.blame(error))?;
+        let head = self.head(&exchange.client, pump).await;
+        let head = head.map_err(|error| exchange.attribute(error))?;
         let latency = &exchange.lease.app().latency;
         latency.observe(self.begun.elapsed());
         let answered = head::response_head(head, &self.guard);
-        let mut response = answered.map_err(|error| exchange.blame(error))?;
+        let mut response = answered.map_err(|error| exchange.attribute(error))?;
         AnsweredBy(Arc::clone(exchange.lease.app())).mark(&mut response);
         Ok(response)
     }
@@ -361,38 +362,38 @@ impl Waiting {
     async fn head(
         &mut self,
         client: &Client,
-        mut feeding: Option<&mut Feeding>,
+        mut pump: Option<&mut BodyPump>,
     ) -> Result<HttpResponseHeadOf<Bytes>, ApiError> {
-        let mut lookout = Lookout::new(client, self.may_probe);
+        let mut check = DepartureCheck::new(client, self.may_probe);
         let mut silent = Duration::ZERO;
         let mut bytes_before = 0;
         loop {
-            let step = PRESENCE_INTERVAL.min(self.patience.response.saturating_sub(silent));
+            let step = LIVENESS_INTERVAL.min(self.timeouts.response.saturating_sub(silent));
             tokio::select! {
                 biased;
-                error = failed(feeding.as_deref_mut()) => return Err(error),
+                error = failed(pump.as_deref_mut()) => return Err(error),
                 answer = self.response.head() => {
                     // A client's fault was noted before the guest could notice: an
                     // answer beside it may be about the body that broke off.
-                    return match feeding.and_then(Feeding::failure) {
+                    return match pump.and_then(BodyPump::failure) {
                         Some(fault) => Err(fault),
                         None => answer.map_err(|error| WorkerError::from(error).into()),
                     };
                 }
                 () = sleep(step) => {}
             }
-            let bytes = feeding.as_ref().map_or(0, |feeding| feeding.bytes());
-            let is_clients_turn = feeding.as_ref().is_some_and(|one| one.is_clients_turn());
+            let bytes = pump.as_ref().map_or(0, |pump| pump.bytes());
+            let is_clients_turn = pump.as_ref().is_some_and(|one| one.is_clients_turn());
             if bytes != bytes_before || is_clients_turn {
                 silent = Duration::ZERO;
             } else {
                 silent += step;
             }
             bytes_before = bytes;
-            if silent >= self.patience.response {
+            if silent >= self.timeouts.response {
                 return Err(WorkerError::Timeout.into());
             }
-            if lookout.sees_nobody() {
+            if check.has_left() {
                 return Err(ApiError::ClientLeft);
             }
         }
@@ -401,25 +402,25 @@ impl Waiting {
 
 /// Waits until the client has left.
 async fn departure(client: &Client, may_probe: bool) {
-    let mut lookout = Lookout::new(client, may_probe);
+    let mut check = DepartureCheck::new(client, may_probe);
     loop {
-        sleep(PRESENCE_INTERVAL).await;
-        if lookout.sees_nobody() {
+        sleep(LIVENESS_INTERVAL).await;
+        if check.has_left() {
             return;
         }
     }
 }
 
 /// Looks from time to time whether a client still waits.
-struct Lookout<'a> {
+struct DepartureCheck<'a> {
     client: &'a Client,
     may_probe: bool,
-    watch: Option<Watch>,
+    watch: Option<LivenessWatch>,
     /// Looks at a client that sends no more.
     looks: u32,
 }
 
-impl<'a> Lookout<'a> {
+impl<'a> DepartureCheck<'a> {
     fn new(client: &'a Client, may_probe: bool) -> Self {
         Self {
             client,
@@ -430,11 +431,11 @@ impl<'a> Lookout<'a> {
     }
 
     /// Whether the client had left at the last look; asks for the next one.
-    fn sees_nobody(&mut self) -> bool {
+    fn has_left(&mut self) -> bool {
         let client = self.client;
         let watch = self
             .watch
-            .get_or_insert_with(|| Watch::new(client.presence()));
+            .get_or_insert_with(|| LivenessWatch::new(client.liveness()));
         if watch.is_gone() {
             return true;
         }
@@ -451,9 +452,9 @@ impl<'a> Lookout<'a> {
 }
 
 /// Waits until the client turns out to be at fault, if it can.
-async fn failed(feeding: Option<&mut Feeding>) -> ApiError {
-    match feeding {
-        Some(feeding) => feeding.failed().await,
+async fn failed(pump: Option<&mut BodyPump>) -> ApiError {
+    match pump {
+        Some(pump) => pump.failed().await,
         None => std::future::pending().await,
     }
 }

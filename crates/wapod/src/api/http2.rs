@@ -4,7 +4,7 @@
 //! can say: `100 Continue`, an end in the same frame as the head, windows that no
 //! app can hold, and an end to clients that take nothing. A connection is one task
 //! that owns a task for each stream. Called by `connection`; what is asked is
-//! answered by a [`Surface`].
+//! answered by a [`Service`].
 
 mod download;
 mod upload;
@@ -25,15 +25,15 @@ use download::Outcome;
 pub(crate) use upload::Upload;
 
 use super::body;
-use super::connection::{Client, Counted, Surface};
+use super::connection::{ActiveRequest, Client, Service};
 use super::framing;
-use super::head::ConnectProtocol;
-use super::presence::Presence;
+use super::gateway::head::ConnectProtocol;
+use super::liveness::ClientLiveness;
 use super::request_body::RequestBody;
-use super::wire::Wire;
+use super::transport::Transport;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX,
-    Patience, SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX,
+    SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_MAX, Timeouts,
 };
 
 /// Fields that HTTP/2 does not have (RFC 9113, section 8.2.2).
@@ -47,7 +47,7 @@ const NOT_IN_HTTP2: [HeaderName; 6] = [
 ];
 
 /// Serves a connection whose client has sent the preface, to its end.
-pub(super) async fn serve(wire: Wire, surface: Arc<impl Surface>, client: Client) {
+pub(super) async fn serve(transport: Transport, service: Arc<impl Service>, client: Client) {
     let handshake = Builder::new()
         .initial_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
@@ -55,7 +55,7 @@ pub(super) async fn serve(wire: Wire, surface: Arc<impl Surface>, client: Client
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
         .max_send_buffer_size(SEND_BUFFER_BYTES)
         .enable_connect_protocol()
-        .handshake(wire);
+        .handshake(transport);
     let connection = tokio::select! {
         shaken = timeout(FIRST_BYTES_TIMEOUT, handshake) => match shaken {
             Ok(Ok(connection)) => connection,
@@ -67,8 +67,8 @@ pub(super) async fn serve(wire: Wire, surface: Arc<impl Surface>, client: Client
     let served = Served {
         connection,
         streams: JoinSet::new(),
-        patience: surface.clients().patience,
-        surface,
+        timeouts: service.clients().timeouts,
+        service,
         client,
     };
     served.run().await;
@@ -76,11 +76,11 @@ pub(super) async fn serve(wire: Wire, surface: Arc<impl Surface>, client: Client
 
 /// A connection and its streams. The streams end with it.
 struct Served<S> {
-    connection: Connection<Wire, Bytes>,
+    connection: Connection<Transport, Bytes>,
     streams: JoinSet<()>,
-    surface: Arc<S>,
+    service: Arc<S>,
     client: Client,
-    patience: Patience,
+    timeouts: Timeouts,
 }
 
 /// Why a connection is asked to end.
@@ -92,15 +92,15 @@ enum Farewell {
     Idle,
 }
 
-impl<S: Surface> Served<S> {
+impl<S: Service> Served<S> {
     async fn run(mut self) {
         let client = self.client.clone();
-        let idle = self.patience.idle;
+        let idle = self.timeouts.idle;
         let farewell = tokio::select! {
             () = self.accept() => return,
             () = client.draining() => Farewell::Draining,
             () = client.idle(idle) => Farewell::Idle,
-            () = client.presence().accused() => return self.refuse().await,
+            () = client.liveness().accused() => return self.refuse().await,
         };
         self.connection.graceful_shutdown();
         let left = async {
@@ -114,7 +114,7 @@ impl<S: Surface> Served<S> {
             () = self.accept() => {}
             () = left => {}
             () = client.closed() => {}
-            () = client.presence().accused() => self.refuse().await,
+            () = client.liveness().accused() => self.refuse().await,
         }
     }
 
@@ -133,17 +133,17 @@ impl<S: Surface> Served<S> {
     }
 
     fn begin(&mut self, request: Request<RecvStream>, reply: SendResponse<Bytes>) {
-        let surface = Arc::clone(&self.surface);
+        let service = Arc::clone(&self.service);
         let client = self.client.with_request();
-        let patience = self.patience;
+        let timeouts = self.timeouts;
         self.streams.spawn(async move {
-            let counted = Counted::new(&client);
+            let counted = ActiveRequest::new(&client);
             let reply = Reply::new(reply);
-            let outcome = answer(&*surface, client.clone(), request, reply, patience).await;
+            let outcome = answer(&*service, client.clone(), request, reply, timeouts).await;
             // Counted no more when it is asked whether others are at work.
             drop(counted);
             if let Outcome::NotTaken(taken_before) = outcome {
-                client.presence().give_up(taken_before);
+                client.liveness().give_up(taken_before);
             }
         });
     }
@@ -197,13 +197,13 @@ impl Reply {
 
 /// Answers one stream.
 async fn answer(
-    surface: &impl Surface,
+    service: &impl Service,
     client: Client,
     request: Request<RecvStream>,
     reply: Reply,
-    patience: Patience,
+    timeouts: Timeouts,
 ) -> Outcome {
-    let request = translate(request, &reply, client.presence());
+    let request = translate(request, &reply, client.liveness());
     let method = request.method().clone();
     let answering = async {
         match request.headers().len() > HEADERS_MAX {
@@ -211,7 +211,7 @@ async fn answer(
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "there are too many headers\n",
             ),
-            false => surface.answer(request, client.clone()).await,
+            false => service.answer(request, client.clone()).await,
         }
     };
     let response = tokio::select! {
@@ -233,7 +233,7 @@ async fn answer(
         Ok(stream) => {
             // Nothing holds the stream but what sends.
             drop(reply);
-            download::send(body, stream, &client, patience.write).await
+            download::send(body, stream, &client, timeouts.write).await
         }
         Err(error) => {
             tracing::debug!(%error, "an answer could not be sent");
@@ -242,11 +242,11 @@ async fn answer(
     }
 }
 
-/// The request as a surface sees it, in whichever version it came.
+/// The request as a service sees it, in whichever version it came.
 fn translate(
     request: Request<RecvStream>,
     reply: &Reply,
-    presence: &Arc<Presence>,
+    liveness: &Arc<ClientLiveness>,
 ) -> Request<RequestBody> {
     let (mut parts, stream) = request.into_parts();
     if let Some(protocol) = parts.extensions.remove::<h2::ext::Protocol>() {
@@ -261,7 +261,7 @@ fn translate(
     let length = parts.headers.get(header::CONTENT_LENGTH);
     let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
     let go_on = expects.then(|| reply.clone());
-    let body = Upload::new(stream, length, go_on, presence);
+    let body = Upload::new(stream, length, go_on, liveness);
     Request::from_parts(parts, RequestBody::Http2(body))
 }
 
@@ -300,13 +300,13 @@ mod tests {
     use super::*;
     use crate::api::budget::{Bounds, Budget};
     use crate::api::clients::Clients;
-    use crate::api::connection::Frontend;
+    use crate::api::connection::Listener;
     use crate::limits::UNREAD_FREE_BYTES;
 
     /// Reads bodies for `/read`, and nothing of all others.
     struct Reader(Arc<Clients>);
 
-    impl Surface for Reader {
+    impl Service for Reader {
         async fn answer(&self, request: Request<RequestBody>, _: Client) -> Response<body::Body> {
             if request.uri().path() != "/read" {
                 let _unread = request.into_body();
@@ -368,9 +368,9 @@ mod tests {
         let clients = Clients::of_test(Arc::clone(&budget));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
-        let surface = Reader(Arc::clone(&clients));
-        let frontend =
-            Frontend::start(listener, Arc::new(surface), std::time::Duration::ZERO, None);
+        let service = Reader(Arc::clone(&clients));
+        let listener =
+            Listener::start(listener, Arc::new(service), std::time::Duration::ZERO, None);
         let (mut leaving, mut staying) = (JoinSet::new(), JoinSet::new());
         let greedy = connect(address, &mut leaving).await;
         let mut holding = JoinSet::new();
@@ -403,7 +403,7 @@ mod tests {
         };
         let waited = timeout(FIRST_BYTES_TIMEOUT, given_back).await;
         waited.expect("nothing is left");
-        frontend.drain().await;
+        listener.drain().await;
     }
 
     #[test]

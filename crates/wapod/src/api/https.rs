@@ -3,7 +3,7 @@
 //! A port has one certificate, from files that may change ([`FileCertificate`]). Handshakes
 //! have places of their own beside those of connections, and a deadline. Whoever speaks
 //! plain HTTP to the port is told so. What comes after the handshake goes the same way as
-//! without TLS (`wire`). Called by `connection`, counted for `figures`.
+//! without TLS (`transport`). Called by `connection`, counted for `figures`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,9 +17,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::budget::{Reading, Who};
+use super::budget::{BudgetReading, Who};
 use super::places::Places;
-use super::wire::Tally;
+use super::transport::Tally;
 use crate::limits::{
     HANDSHAKE_TIMEOUT, HANDSHAKES_CLIENT_MAX, HANDSHAKES_MAX, TLS_UNSENT_BYTES_MAX,
 };
@@ -68,7 +68,7 @@ pub(super) struct HttpsReading {
     /// Handshakes by their outcome.
     pub(super) outcomes: [(&'static str, u64); OUTCOMES.len()],
     /// Handshakes at this moment.
-    pub(super) handshakes: Reading,
+    pub(super) handshakes: BudgetReading,
 }
 
 impl Https {

@@ -17,26 +17,26 @@ use tokio::time::{Instant, sleep, sleep_until};
 use wapo_rpc::AppAddress;
 use wapo_rpc::log::{LogLevel, LogLine, LogSource, Missed};
 
-use super::admin::AdminSurface;
+use super::admin::AdminService;
 use super::body::{self, Body};
 use super::budget::Share;
 use super::connection::Client;
 use super::error::ApiError;
-use super::presence::Watch;
+use super::liveness::LivenessWatch;
 use crate::error::WorkerError;
-use crate::limits::{EVENT_STREAM_PING, LOG_PART_BYTES_MAX, LOG_PART_INTERVAL, PRESENCE_INTERVAL};
+use crate::limits::{EVENT_STREAM_PING, LIVENESS_INTERVAL, LOG_PART_BYTES_MAX, LOG_PART_INTERVAL};
 use crate::logs::{KeptEvent, LogEvent, LogReader};
 use crate::worker::{App, unix_ms_of};
 
 /// Answers `/logs/<address>?<query>`.
 pub(super) fn answer(
-    surface: &AdminSurface,
+    service: &AdminService,
     address: &str,
     query: Option<&str>,
     client: &Client,
 ) -> Result<Response<Body>, ApiError> {
     let address: AppAddress = address.parse()?;
-    let app = surface.worker.app(&address);
+    let app = service.worker.app(&address);
     let app = app.ok_or(WorkerError::AppNotFound)?;
     let options = Options::parse(query.unwrap_or_default())?;
     let mut reader = app.logs();
@@ -44,7 +44,7 @@ pub(super) fn answer(
         reader.skip_to_last(lines);
     }
     if options.follow {
-        let mut share = surface.budgets.followers.share(Some(address));
+        let mut share = service.budgets.followers.share(Some(address));
         share.grow(1).map_err(|_| ApiError::TooManyFollowers)?;
         return Ok(follow(Follower::new(app, reader, client, share)));
     }
@@ -102,7 +102,7 @@ struct Follower {
     app: Arc<App>,
     reader: LogReader,
     client: Client,
-    watch: Watch,
+    watch: LivenessWatch,
     /// When the next part may be sent.
     next_part: Instant,
     sent_last: Instant,
@@ -114,7 +114,7 @@ impl Follower {
         Self {
             app,
             reader,
-            watch: Watch::new(client.presence()),
+            watch: LivenessWatch::new(client.liveness()),
             client: client.clone(),
             next_part: Instant::now(),
             sent_last: Instant::now(),
@@ -141,7 +141,7 @@ impl Follower {
             tokio::select! {
                 () = due => break,
                 () = self.client.draining() => return None,
-                () = sleep(PRESENCE_INTERVAL) => {}
+                () = sleep(LIVENESS_INTERVAL) => {}
             }
             if self.sent_last.elapsed() >= EVENT_STREAM_PING {
                 self.sent_last = Instant::now();

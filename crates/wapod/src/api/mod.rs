@@ -1,4 +1,4 @@
-//! The HTTP surfaces: the user port, which is for everyone, and the admin port
+//! The HTTP services: the user port, which is for everyone, and the admin port
 //! (`admin`), which is for the operator.
 //!
 //! On the user port:
@@ -39,22 +39,21 @@ mod frames;
 mod framing;
 pub mod fuzz;
 mod gateway;
-mod head;
 mod http2;
 mod https;
+mod liveness;
 mod log_stream;
 mod operation;
 mod pace;
 mod places;
-mod presence;
 mod private_query;
 mod quotas;
 mod request_body;
 mod signed_answer;
 mod signing;
+mod transport;
 mod unread;
 mod user;
-mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,33 +65,33 @@ use tokio_rustls::server::TlsStream;
 use wapo_sni::{Pattern, ServerName};
 
 pub(crate) use clients::{Clients, ForwardedBy};
-pub(crate) use connection::{Arrival, Frontend, Stage};
+pub(crate) use connection::{Arrival, Listener, Stage};
 pub(crate) use door::keep_alive;
 pub(crate) use https::Https;
 pub(crate) use places::Place;
-pub(crate) use wire::Tally;
+pub(crate) use transport::Tally;
 
 use crate::acme::Acme;
 use crate::config::AdminToken;
 use crate::edge::check_certificate;
 use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
 use crate::worker::Worker;
-use admin::AdminSurface;
+use admin::AdminService;
 use all_budgets::AllBudgets;
 use auth::Gate;
 use body::Body;
 use budget::Who;
 use budget::{Bounds, Budget};
-use connection::{Client, Surface};
+use connection::{Client, Service};
 use error::ApiError;
 use gateway::forwarded::Origin;
 use gateway::target::{self, Target};
 use request_body::RequestBody;
-use signed_answer::Asked;
+use signed_answer::SignatureRequest;
 use signing::Signatures;
 
 /// What all connections of the user port share.
-pub(crate) struct UserSurface {
+pub(crate) struct UserService {
     worker: Arc<Worker>,
     base_domain: Arc<str>,
     clients: Arc<Clients>,
@@ -100,7 +99,7 @@ pub(crate) struct UserSurface {
     pace: signed_answer::Pace,
 }
 
-impl UserSurface {
+impl UserService {
     pub(crate) fn new(worker: Arc<Worker>, base_domain: &str, clients: Arc<Clients>) -> Arc<Self> {
         Arc::new(Self {
             worker,
@@ -138,8 +137,8 @@ pub(crate) struct AdminSettings<'a> {
 }
 
 /// The operator's port.
-pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<impl Surface> {
-    Arc::new(AdminSurface {
+pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<impl Service> {
+    Arc::new(AdminService {
         worker,
         gate: Gate::new(settings.token),
         budgets: Arc::new(AllBudgets {
@@ -169,20 +168,20 @@ pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<imp
     })
 }
 
-impl Surface for UserSurface {
+impl Service for UserService {
     async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
         let is_head = request.method() == Method::HEAD;
-        let (request, asked) = Asked::of(request, client.end().scheme());
-        let who = asked.is_some().then(|| self.who(&request, &client));
+        let (request, signature) = SignatureRequest::of(request, client.end().scheme());
+        let who = signature.is_some().then(|| self.who(&request, &client));
         let response = match self.route(request, client).await {
             Ok(response) => response,
             Err(error) => error.into_response(is_head),
         };
-        match asked.zip(who) {
+        match signature.zip(who) {
             // Boxed: the room that it takes is not moved with other requests.
-            Some((asked, who)) => {
+            Some((signature, who)) => {
                 let of = (&*self.clients, who);
-                Box::pin(asked.sign(response, &self.worker, of, &self.pace)).await
+                Box::pin(signature.sign(response, &self.worker, of, &self.pace)).await
             }
             None => response,
         }
@@ -207,13 +206,13 @@ fn check_attested(serial: u64, host: &Authority, client: &Client) -> Result<(), 
     }
 }
 
-impl UserSurface {
+impl UserService {
     async fn route(
         &self,
         request: Request<RequestBody>,
         client: Client,
     ) -> Result<Response<Body>, ApiError> {
-        let host = head::host(request.uri(), request.headers(), request.version())?;
+        let host = gateway::head::host(request.uri(), request.headers(), request.version())?;
         self.check_name(&host, &client)?;
         let path = request.uri().path();
         let certificates = self.worker.edge.certificates();
@@ -306,7 +305,7 @@ impl UserSurface {
     /// Whom a request is counted for.
     fn who(&self, request: &Request<RequestBody>, client: &Client) -> Who {
         let headers = request.headers();
-        let ip = match head::host(request.uri(), headers, request.version()) {
+        let ip = match gateway::head::host(request.uri(), headers, request.version()) {
             Ok(host) => {
                 let trusted = self.clients.trusted();
                 Origin::new(client.end(), trusted, &host, headers)

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::budget::{Reading, Who};
+use super::budget::{BudgetReading, Who};
 use crate::limits::CONNECTIONS_DISPLACED_AT_ONCE;
 
 /// Time after which a newcomer looks again for somebody who waits.
@@ -191,8 +191,8 @@ impl Places {
         }
     }
 
-    pub(super) fn reading(&self) -> Reading {
-        Reading {
+    pub(super) fn reading(&self) -> BudgetReading {
+        BudgetReading {
             used: self.taken().by.len() as u64,
             total: self.max as u64,
             refused: self.refused.load(Ordering::Relaxed),

@@ -16,7 +16,7 @@ use wapo_rpc::message::{PrivateQueryArgs, PrivateQueryResponse};
 use wapo_rpc::private_query::PrivateAnswer;
 
 use super::body::Body;
-use super::budget::{Bounds, Budget, Full, Reading, Share, Who};
+use super::budget::{Bounds, Budget, BudgetReading, Full, Share, Who};
 use super::call::{Call, Refusal};
 use super::error::call_failed;
 use crate::limits::{
@@ -67,7 +67,7 @@ impl SeenQueries {
         }
     }
 
-    pub(super) fn reading(&self) -> Reading {
+    pub(super) fn reading(&self) -> BudgetReading {
         self.budget.reading()
     }
 

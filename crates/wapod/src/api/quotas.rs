@@ -7,7 +7,7 @@ use wapo_host::{QuotaKind, QuotaReading};
 use wapo_rpc::message::{AppSettingsResponse, Quota, StringPair};
 
 use super::operation::app_settings;
-use crate::quotas::{self, Asked, shown};
+use crate::quotas::{self, QuotaChange, shown};
 use crate::store::Settings;
 use crate::worker::App;
 
@@ -16,7 +16,7 @@ use crate::worker::App;
 /// # Errors
 ///
 /// A text that names the quota or the value.
-pub(super) fn changes(pairs: &[StringPair]) -> Result<Vec<(QuotaKind, Asked)>, String> {
+pub(super) fn changes(pairs: &[StringPair]) -> Result<Vec<(QuotaKind, QuotaChange)>, String> {
     let pairs = pairs.iter();
     quotas::changes(pairs.map(|pair| (pair.key.as_str(), pair.value.as_str())))
 }

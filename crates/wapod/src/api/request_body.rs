@@ -14,7 +14,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use super::connection::Client;
 use super::http2::Upload;
-use super::presence::ReadingBody;
+use super::liveness::ReadingBody;
 use super::signed_answer::BodyDigest;
 
 /// The body of a request.
@@ -34,7 +34,7 @@ pub(crate) enum RequestBody {
 impl RequestBody {
     /// A body of HTTP/1.1. Until it has been read, what comes on the connection is no head.
     pub(super) fn http1(body: Incoming, client: &Client) -> Self {
-        let reading = (!body.is_end_stream()).then(|| ReadingBody::new(client.presence()));
+        let reading = (!body.is_end_stream()).then(|| ReadingBody::new(client.liveness()));
         Self::Http1 { body, reading }
     }
 

@@ -22,8 +22,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 use wapo_crypto::derived_keys::P256Key;
 use wapo_rpc::signed_answer::{
-    self, ACCEPT_SIGNATURE, APP, AskedRequest, CONTENT_DIGEST, KIND, Kind, Parameters, SESSION,
-    SIGNATURE, SIGNATURE_INPUT, SignedPart, UNSIGNED, Unsigned, Wish,
+    self, ACCEPT_SIGNATURE, APP, CONTENT_DIGEST, KIND, Kind, Parameters, RequestComponents,
+    SESSION, SIGNATURE, SIGNATURE_INPUT, SignedPart, UNSIGNED, Unsigned, Wish,
 };
 
 use super::body::{Body, Frames};
@@ -31,8 +31,8 @@ use super::budget::Who;
 use super::clients::Clients;
 use super::collect::{Kept, NotCollected};
 use super::error::ApiError;
+use super::gateway::{self, head};
 use super::request_body::RequestBody;
-use super::{gateway, head};
 use crate::error::WorkerError;
 use crate::limits::{
     ANSWER_SIGNATURE_LIFE, ANSWER_SIGNATURES_PER_CLIENT_MAX, ANSWER_SIGNATURES_PER_SECOND_MAX,
@@ -112,13 +112,13 @@ impl Pace {
 }
 
 /// A request whose answer is to be signed.
-pub(super) struct Asked {
-    request: AskedRequest,
+pub(super) struct SignatureRequest {
+    request: RequestComponents,
     wish: Result<Wish, Unsigned>,
     digest: Option<Arc<BodyDigest>>,
 }
 
-impl Asked {
+impl SignatureRequest {
     /// What a request asks for, if it asks for a signature of ours. A body with a digest
     /// is looked at from now on.
     pub(super) fn of(
@@ -138,7 +138,7 @@ impl Asked {
         let uri = request.uri();
         let content_digest = line(headers, CONTENT_DIGEST);
         let digest = content_digest.is_some().then(Arc::<BodyDigest>::default);
-        let asked = AskedRequest::new(
+        let components = RequestComponents::new(
             request.method().as_str(),
             scheme,
             host.as_str(),
@@ -149,12 +149,12 @@ impl Asked {
             Some(digest) => request.map(|body| body.digested(Arc::clone(digest))),
             None => request,
         };
-        let asked = Self {
-            request: asked,
+        let wanted = Self {
+            request: components,
             wish,
             digest,
         };
-        (request, Some(Box::new(asked)))
+        (request, Some(Box::new(wanted)))
     }
 
     /// Signs an answer, or says in it why not.
@@ -324,7 +324,7 @@ async fn content_digest(content: &Bytes, clients: &Clients) -> Option<String> {
 
 fn put_signature(
     response: &mut Response<Body>,
-    request: &AskedRequest,
+    request: &RequestComponents,
     (key, nonce): (&P256Key, Option<String>),
     now_s: u64,
 ) {
@@ -378,7 +378,7 @@ fn line(headers: &HeaderMap, name: &str) -> Option<String> {
 mod tests {
     use super::super::clients::ForwardedBy;
     use super::*;
-    use crate::limits::Patience;
+    use crate::limits::Timeouts;
 
     #[test]
     fn an_app_never_speaks_as_the_worker() {
@@ -420,7 +420,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_does_not_end_in_time_goes_on_unsigned() {
-        let clients = Clients::of_users(9, ForwardedBy::default(), Patience::default());
+        let clients = Clients::of_users(9, ForwardedBy::default(), Timeouts::default());
         let who = clients.who([192, 0, 2, 1].into());
         let frame = |text: &'static [u8]| Ok(Frame::data(Bytes::from_static(text)));
         let (go_on, goes_on) = tokio::sync::oneshot::channel();

@@ -5,7 +5,7 @@
 //! connections. So they are counted, by stream, as they come; what is beyond a free
 //! part is on a budget of the port. A connection for which the budget has no room is
 //! not read on until something is taken, or others give something back: whatever is
-//! read at once needs no room. Counted by `frames` and `http2`, asked by `wire`.
+//! read at once needs no room. Counted by `frames` and `http2`, asked by `transport`.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

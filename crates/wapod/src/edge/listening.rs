@@ -87,7 +87,7 @@ impl Edge {
             return Err(refuse(Errno::INVALID_PARAMETER, text));
         }
         // Before the lock is taken: it needs time for each certificate.
-        if let Some(SniIdentity::Given(identity)) = &request.identity {
+        if let Some(SniIdentity::Provided(identity)) = &request.identity {
             certificate::check(identity, &pattern, self.roots.as_deref())
                 .map_err(|reason| refuse(Errno::INVALID_PARAMETER, reason))?;
         }
@@ -111,7 +111,7 @@ impl Edge {
             let _ = table.names.bind(pattern.clone(), family);
         }
         // Nothing else would say whose the name is.
-        let is_given = matches!(request.identity, Some(SniIdentity::Given(_)));
+        let is_given = matches!(request.identity, Some(SniIdentity::Provided(_)));
         if !is_given && self.roots.is_some() && !table.names.is_bound_to(pattern, family) {
             let text = "TLS by the app itself, and with a certificate that nobody signs who is trusted, is for names that the operator has given to it (wapo deploy --name, wapo domain add), unless wapod runs with --do-not-verify-tls-server-cert";
             return Err(refuse(Errno::FORBIDDEN, text));

@@ -26,9 +26,9 @@ use super::leave::{self, Left};
 use super::parking::{self, NoOne, Offered};
 use super::serving::{Ready, Serving};
 use super::{Edge, Found};
-use crate::api::{Arrival, Clients, Place, Stage, Tally, UserSurface, keep_alive};
+use crate::api::{Arrival, Clients, Place, Stage, Tally, UserService, keep_alive};
 use crate::limits::{
-    ACCEPT_WAIT, ACCEPT_WARNING_INTERVAL, CLIENT_HELLO_TIMEOUT, GOODBYE_TIMEOUT, SNI_PATIENCE,
+    ACCEPT_WAIT, ACCEPT_WARNING_INTERVAL, CLIENT_HELLO_TIMEOUT, GOODBYE_TIMEOUT, SNI_TAKE_TIMEOUT,
     TLS_HANDSHAKE_TIMEOUT, TLS_LEAVING_WAIT,
 };
 use crate::worker::{Seat, Worker};
@@ -41,7 +41,7 @@ struct Shared {
     worker: Arc<Worker>,
     clients: Arc<Clients>,
     /// Serves the names that apps leave to it.
-    gateway: Arc<UserSurface>,
+    gateway: Arc<UserService>,
     /// How far the port is on its way out, for what the gateway serves.
     stage: watch::Receiver<Stage>,
     stopped: Stopped,
@@ -94,7 +94,7 @@ impl TlsPort {
         listener: TcpListener,
         edge: Arc<Edge>,
         worker: Arc<Worker>,
-        (clients, gateway): (Arc<Clients>, Arc<UserSurface>),
+        (clients, gateway): (Arc<Clients>, Arc<UserService>),
         grace: Duration,
     ) -> Self {
         keep_alive(&listener);
@@ -291,7 +291,7 @@ async fn bring(
         && let Some(app) = kin.app()
         && let Some(why) = failed.outcome.why_of_app()
     {
-        app.complain(
+        app.log_failure(
             None,
             &format!("a TLS connection for {name} was closed: {why}"),
         );
@@ -405,9 +405,9 @@ async fn serve_left(
         shake_hands(tcp, hello, left.config, slow, Tally::new).await?
     };
     shared.edge.figures.count(Outcome::Gateway);
-    let (surface, stage) = (Arc::clone(&shared.gateway), shared.stage.clone());
+    let (service, stage) = (Arc::clone(&shared.gateway), shared.stage.clone());
     // Boxed: it is larger than what comes to guests.
-    Box::pin(surface.arrive(Box::new(stream), arrival, stage)).await;
+    Box::pin(service.arrive(Box::new(stream), arrival, stage)).await;
     Ok(())
 }
 
@@ -423,7 +423,7 @@ async fn hand_over(serving: &Serving, ready: Ready, shared: &Shared) -> Result<(
     // Also when this connection has to leave for another one at this moment.
     let _reclaim = serving.reclaim(waiting.number);
     let taking = async {
-        match timeout(SNI_PATIENCE, &mut waiting.taken).await {
+        match timeout(SNI_TAKE_TIMEOUT, &mut waiting.taken).await {
             Ok(outcome) => Ok(outcome),
             Err(_) => {
                 serving.offer_to_all(waiting.number);

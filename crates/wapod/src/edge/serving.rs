@@ -1,7 +1,7 @@
 //! Who serves one name: listeners of instances, and connections that wait for one.
 //!
 //! A connection whose handshake is done is meant for the instance that has the
-//! fewest. One that does not take it within [`SNI_PATIENCE`] has lost it to whoever
+//! fewest. One that does not take it within [`SNI_TAKE_TIMEOUT`] has lost it to whoever
 //! comes first. Connections stay here until a guest takes them, so none is lost with
 //! an instance. Only listeners of the app that serves take any; those of a version
 //! that has yet to prove itself wait for the parent module to hand over. Filled by
@@ -28,7 +28,7 @@ use crate::worker::App;
 /// How the host speaks TLS for a listener.
 pub(super) enum OfferedTls {
     /// With a certificate of the guest's.
-    Given(Arc<ServerConfig>),
+    Provided(Arc<ServerConfig>),
     /// With one that attests the app.
     Attested(Arc<dyn LiveTls>),
 }
@@ -38,7 +38,7 @@ impl OfferedTls {
     /// certificate, which the app's log knows of.
     pub(super) async fn config(&self) -> Option<Arc<ServerConfig>> {
         match self {
-            Self::Given(config) => Some(Arc::clone(config)),
+            Self::Provided(config) => Some(Arc::clone(config)),
             Self::Attested(tls) => Arc::clone(tls).config().await.ok(),
         }
     }
@@ -77,10 +77,10 @@ impl Offer {
         let (signs_slowly, tls) = match identity {
             None => (false, None),
             Some(SniIdentity::Attested(tls)) => (false, Some(OfferedTls::Attested(tls))),
-            Some(SniIdentity::Given(identity)) => {
+            Some(SniIdentity::Provided(identity)) => {
                 let signs_slowly = tickets::signs_slowly(&identity);
                 let config = tickets::config(identity, protocols.clone(), kin.tickets()?)?;
-                (signs_slowly, Some(OfferedTls::Given(config)))
+                (signs_slowly, Some(OfferedTls::Provided(config)))
             }
         };
         let attested = matches!(tls, Some(OfferedTls::Attested(_))).then_some(serial);
@@ -200,7 +200,7 @@ impl Load {
 }
 
 /// A connection that waits for a guest.
-pub(super) struct Waiting {
+pub(super) struct QueuedConnection {
     pub(super) number: u64,
     /// Told when a guest has it; gone when nobody ever will.
     pub(super) taken: oneshot::Receiver<()>,
@@ -354,7 +354,7 @@ impl Serving {
     /// # Errors
     ///
     /// The connection, when too many wait or nobody has the name any more.
-    pub(super) fn push(&self, ready: Ready) -> Result<Waiting, Box<Ready>> {
+    pub(super) fn push(&self, ready: Ready) -> Result<QueuedConnection, Box<Ready>> {
         let mut state = self.state();
         // Under the lock: whoever takes over looks after it.
         let serial = self.kin.serial();
@@ -391,7 +391,7 @@ impl Serving {
         if let Some(waker) = waker {
             waker.wake();
         }
-        Ok(Waiting {
+        Ok(QueuedConnection {
             number,
             taken: receiver,
         })
@@ -475,7 +475,7 @@ impl Serving {
         let _ = entry.taken.send(());
         Poll::Ready(Ok(Taken {
             accepted: entry.ready.accepted,
-            open: Counted::new(&me.load),
+            open: OpenConnection::new(&me.load),
             offer: Arc::clone(&me.offer),
         }))
     }
@@ -489,7 +489,7 @@ impl Serving {
 /// A connection that a guest has got.
 struct Taken {
     accepted: Accepted,
-    open: Counted,
+    open: OpenConnection,
     offer: Arc<Offer>,
 }
 
@@ -506,16 +506,16 @@ impl Drop for Reclaim<'_> {
 }
 
 /// Counts a connection of an instance.
-struct Counted(Arc<Load>);
+struct OpenConnection(Arc<Load>);
 
-impl Counted {
+impl OpenConnection {
     fn new(load: &Arc<Load>) -> Self {
         load.open.fetch_add(1, Ordering::Relaxed);
         Self(Arc::clone(load))
     }
 }
 
-impl Drop for Counted {
+impl Drop for OpenConnection {
     fn drop(&mut self) {
         self.0.touch();
         self.0.open.fetch_sub(1, Ordering::Relaxed);

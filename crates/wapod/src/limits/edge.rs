@@ -41,7 +41,7 @@ pub const TLS_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for which a connection is meant for the least busy instance alone.
 ///
 /// An instance that does not take it by then is busy or stuck, and others may be idle.
-pub const SNI_PATIENCE: Duration = Duration::from_millis(100);
+pub const SNI_TAKE_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Time for a guest to take a connection after that.
 ///

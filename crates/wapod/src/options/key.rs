@@ -64,7 +64,7 @@ impl Key {
 }
 
 /// What opens the key, as a source says it.
-enum Given {
+enum PassphraseSource {
     File(PathBuf),
     Command(String),
     Itself(Passphrase),
@@ -86,28 +86,28 @@ pub(super) fn settings(
     }
     let given = picker.find(|layer| {
         let key = &layer.key;
-        let file = key.key_passphrase_file.clone().map(Given::File);
-        let command = || key.key_command.clone().map(Given::Command);
-        let itself = || key.key_passphrase.clone().map(Given::Itself);
+        let file = key.key_passphrase_file.clone().map(PassphraseSource::File);
+        let command = || key.key_command.clone().map(PassphraseSource::Command);
+        let itself = || key.key_passphrase.clone().map(PassphraseSource::Itself);
         file.or_else(command).or_else(itself)
     });
     config.key.secret = match given {
         None => None,
-        Some((Given::File(path), source)) => {
+        Some((PassphraseSource::File(path), source)) => {
             picker.show("key-passphrase-file", &path.display(), source);
             Some(KeySecret::Known(read(&path)?))
         }
-        Some((Given::Command(_), _)) if in_enclave => {
+        Some((PassphraseSource::Command(_), _)) if in_enclave => {
             return Err(
                 "key-command: an enclave (WAPOD_ENCLAVE_SIZE) starts no other program; its data folder is encrypted by the processor"
                     .to_owned(),
             );
         }
-        Some((Given::Command(command), source)) => {
+        Some((PassphraseSource::Command(command), source)) => {
             picker.show("key-command", &command, source);
             Some(KeySecret::Command(command))
         }
-        Some((Given::Itself(passphrase), source)) => {
+        Some((PassphraseSource::Itself(passphrase), source)) => {
             picker.show("key-passphrase", &"(hidden)", source);
             Some(KeySecret::Known(passphrase))
         }

@@ -17,7 +17,7 @@ use super::acme::Acme;
 use super::attestation::Attestation;
 use super::egress::Egress;
 use super::key::Key;
-use super::timeouts::Timeouts;
+use super::timeouts::TimeoutOptions;
 use super::tls::Tls;
 use super::values::{AppPorts, Domain, LogFormat, Networks, Place, Seconds, TlsPort};
 
@@ -209,7 +209,7 @@ pub(crate) struct Layer {
     pub(super) usage_interval: Option<Seconds>,
 
     #[command(flatten)]
-    pub(super) timeouts: Timeouts,
+    pub(super) timeouts: TimeoutOptions,
 
     #[command(flatten)]
     pub(super) tls: Tls,

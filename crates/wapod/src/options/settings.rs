@@ -327,7 +327,7 @@ fn limits(
 /// How long the HTTP ports wait.
 fn timeouts(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
     for Timeout { name, of, at } in TIMEOUTS {
-        let slot = at(&mut config.patience);
+        let slot = at(&mut config.timeouts);
         let default = Seconds(slot.as_secs());
         let time = picker.pick(name, default, |layer| of(&layer.timeouts));
         if time.0 == 0 {
@@ -464,23 +464,23 @@ fn token(
     picker: &mut Picker<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<AdminToken>, String> {
-    enum Given {
+    enum TokenSource {
         Itself(AdminToken),
         File(PathBuf),
     }
     let given = picker.find(|layer| {
-        let itself = layer.admin_api_token.clone().map(Given::Itself);
-        itself.or_else(|| layer.admin_token_file.clone().map(Given::File))
+        let itself = layer.admin_api_token.clone().map(TokenSource::Itself);
+        itself.or_else(|| layer.admin_token_file.clone().map(TokenSource::File))
     });
     let token = match given {
         None => return Ok(None),
         // Wapo 0.x took an empty token for none.
-        Some((Given::Itself(token), _)) if token.0.is_empty() => return Ok(None),
-        Some((Given::Itself(token), source)) => {
+        Some((TokenSource::Itself(token), _)) if token.0.is_empty() => return Ok(None),
+        Some((TokenSource::Itself(token), source)) => {
             picker.show("admin-token", &"(hidden)", source);
             token
         }
-        Some((Given::File(path), source)) => {
+        Some((TokenSource::File(path), source)) => {
             picker.show("admin-token-file", &path.display(), source);
             AdminToken(read_token(&path, warnings)?)
         }

@@ -132,7 +132,7 @@ fn the_tls_port_is_a_setting_and_no_other_port() {
 
 #[test]
 fn each_time_of_http_is_a_setting() {
-    let defaults = settings("", &[], "").expect("valid").config.patience;
+    let defaults = settings("", &[], "").expect("valid").config.timeouts;
     assert_eq!(defaults.idle.as_secs(), 75);
     let line = "--idle-timeout 1 --head-timeout 2 --body-timeout 3";
     let variables = [
@@ -140,14 +140,14 @@ fn each_time_of_http_is_a_setting() {
         ("WAPOD_RESPONSE_TIMEOUT", "5"),
     ];
     let settings = settings(line, &variables, "query-timeout = \"6m\"").expect("valid");
-    let patience = settings.config.patience;
+    let timeouts = settings.config.timeouts;
     let times = [
-        patience.idle,
-        patience.head,
-        patience.body_window,
-        patience.write,
-        patience.response,
-        patience.query,
+        timeouts.idle,
+        timeouts.head,
+        timeouts.body_window,
+        timeouts.write,
+        timeouts.response,
+        timeouts.query,
     ];
     assert_eq!(times.map(|time| time.as_secs()), [1, 2, 3, 4, 5, 360]);
     assert!(error("--query-timeout 0", &[]).contains("query-timeout"));

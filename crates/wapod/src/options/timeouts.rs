@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use wapod::limits::Patience;
+use wapod::limits::Timeouts;
 
 use super::values::Seconds;
 
@@ -13,7 +13,7 @@ const TIMES: &str = "Times of HTTP";
 
 /// The times of one source.
 #[derive(clap::Args, Clone, Default, Debug)]
-pub(crate) struct Timeouts {
+pub(crate) struct TimeoutOptions {
     /// Time that a connection stays without a request [default: 75]. Longer than
     /// proxies keep theirs, which is 60 mostly.
     #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
@@ -45,8 +45,8 @@ pub(crate) struct Timeouts {
 /// A time: its name, where a source has it, and where it takes effect.
 pub(super) struct Timeout {
     pub(super) name: &'static str,
-    pub(super) of: fn(&Timeouts) -> Option<Seconds>,
-    pub(super) at: fn(&mut Patience) -> &mut Duration,
+    pub(super) of: fn(&TimeoutOptions) -> Option<Seconds>,
+    pub(super) at: fn(&mut Timeouts) -> &mut Duration,
 }
 
 /// All of them.
@@ -54,31 +54,31 @@ pub(super) const TIMEOUTS: &[Timeout] = &[
     Timeout {
         name: "idle-timeout",
         of: |times| times.idle_timeout,
-        at: |patience| &mut patience.idle,
+        at: |timeouts| &mut timeouts.idle,
     },
     Timeout {
         name: "head-timeout",
         of: |times| times.head_timeout,
-        at: |patience| &mut patience.head,
+        at: |timeouts| &mut timeouts.head,
     },
     Timeout {
         name: "body-timeout",
         of: |times| times.body_timeout,
-        at: |patience| &mut patience.body_window,
+        at: |timeouts| &mut timeouts.body_window,
     },
     Timeout {
         name: "write-timeout",
         of: |times| times.write_timeout,
-        at: |patience| &mut patience.write,
+        at: |timeouts| &mut timeouts.write,
     },
     Timeout {
         name: "response-timeout",
         of: |times| times.response_timeout,
-        at: |patience| &mut patience.response,
+        at: |timeouts| &mut timeouts.response,
     },
     Timeout {
         name: "query-timeout",
         of: |times| times.query_timeout,
-        at: |patience| &mut patience.query,
+        at: |timeouts| &mut timeouts.query,
     },
 ];

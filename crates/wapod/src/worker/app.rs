@@ -24,13 +24,13 @@ use super::condition::Condition;
 use super::domains::{self, Domains};
 use super::egress::LiveEgress;
 use super::latency::Latency;
-use super::lease::{Channel, WaitingRoom};
+use super::lease::{Channel, RequestQueues};
 use super::ledger::Ledger;
 use super::ready::Offers;
 use super::secrets::Secrets;
 use crate::edge::Edge;
 use crate::embedder::AppEmbedder;
-use crate::limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_PER_SECOND};
+use crate::limits::{FAILURE_BYTES_MAX, FAILURES_PER_SECOND};
 use crate::logs::LogReader;
 use crate::quotas::AppQuotas;
 use crate::store::{AppRecord, Settings};
@@ -70,7 +70,7 @@ pub(crate) struct App {
     /// Whether the store has the app. Nothing is told about it before.
     pub(super) is_written: AtomicBool,
     /// Since when lines about failed requests are counted, and how many.
-    complaints: Mutex<(Instant, u32)>,
+    failure_lines: Mutex<(Instant, u32)>,
     /// Its evidence without a nonce, once somebody has asked for it.
     pub(super) said: Mutex<Option<Said>>,
     /// The key that signs its answers.
@@ -94,7 +94,7 @@ pub(super) struct AppState {
     /// Rises whenever starts that are on their way have become unwanted.
     pub(super) generation: u64,
     /// Requests that wait for an instance.
-    pub(super) waiting: WaitingRoom,
+    pub(super) waiting: RequestQueues,
     /// What the instances had to offer when they last offered something.
     pub(super) offered: Offers,
     /// Whether another app is about to take the place of this one.
@@ -117,9 +117,9 @@ impl AppState {
     }
 
     /// Instances that nobody's request has started, and that stay; the oldest first.
-    pub(super) fn standing(&self) -> impl Iterator<Item = &Arc<Instance>> {
+    pub(super) fn persistent(&self) -> impl Iterator<Item = &Arc<Instance>> {
         let all = self.instances.iter();
-        all.filter(|one| one.kind == Kind::Standing && !one.is_leaving())
+        all.filter(|one| one.kind == Kind::Persistent && !one.is_leaving())
     }
 }
 
@@ -127,11 +127,11 @@ impl AppState {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
     /// For everybody, until it is stopped.
-    Standing,
+    Persistent,
     /// For everybody, while there are requests.
     OnDemand,
     /// For one request.
-    Own,
+    PerRequest,
 }
 
 /// A running instance of an app.
@@ -188,7 +188,7 @@ impl Instance {
     /// Whether it takes such requests. Leaving instances do when all of an app
     /// are leaving: nobody else is there for the requests that wait.
     pub(super) fn takes(&self, channel: Channel, is_ending: bool) -> bool {
-        self.kind != Kind::Own
+        self.kind != Kind::PerRequest
             && (is_ending || !self.is_leaving())
             && channel.is_open(&self.status())
     }
@@ -264,7 +264,7 @@ impl App {
             writing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
             is_written: AtomicBool::new(false),
-            complaints: Mutex::new((Instant::now(), 0)),
+            failure_lines: Mutex::new((Instant::now(), 0)),
             said: Mutex::default(),
             key: KeptKey::default(),
             attested: RwLock::new(None),
@@ -275,7 +275,7 @@ impl App {
                 instances: Vec::new(),
                 starting: 0,
                 generation: 0,
-                waiting: WaitingRoom::default(),
+                waiting: RequestQueues::default(),
                 offered: Offers::default(),
                 is_replaced: false,
                 heir: None,
@@ -382,25 +382,25 @@ impl App {
 
     /// Writes what became of a request into the app's log, unless there was too
     /// much of that within this second.
-    pub(crate) fn complain(&self, instance: Option<InstanceId>, text: &str) {
+    pub(crate) fn log_failure(&self, instance: Option<InstanceId>, text: &str) {
         let now = Instant::now();
-        let mut complaints = self
-            .complaints
+        let mut failure_lines = self
+            .failure_lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(complaints.0) >= std::time::Duration::from_secs(1) {
-            *complaints = (now, 0);
+        if now.duration_since(failure_lines.0) >= std::time::Duration::from_secs(1) {
+            *failure_lines = (now, 0);
         }
-        complaints.1 += 1;
-        let count = complaints.1;
-        drop(complaints);
-        if count <= COMPLAINTS_PER_SECOND {
+        failure_lines.1 += 1;
+        let count = failure_lines.1;
+        drop(failure_lines);
+        if count <= FAILURES_PER_SECOND {
             self.embedder.log(LogLine {
                 instance: instance.unwrap_or(InstanceId(0)),
                 time: std::time::SystemTime::now(),
                 source: LogSource::Lifecycle,
                 level: LogLevel::Warn,
-                text: LineText::single(text, COMPLAINT_BYTES_MAX),
+                text: LineText::single(text, FAILURE_BYTES_MAX),
             });
         }
     }
@@ -437,8 +437,8 @@ impl App {
     }
 
     /// Instances that nobody's request has started, and that stay.
-    pub(super) fn standing_count(&self) -> u32 {
-        let count = self.state().standing().count();
+    pub(super) fn persistent_count(&self) -> u32 {
+        let count = self.state().persistent().count();
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 

@@ -16,13 +16,13 @@ use super::app::App;
 use super::lifecycle::{already_deployed, in_background};
 use super::{EgressTexts, Worker};
 use crate::error::AppError;
-use crate::quotas::{self, Asked};
+use crate::quotas::{self, QuotaChange};
 use crate::store::Settings;
 
 /// What is to be different.
 #[derive(Debug, Default)]
 pub(crate) struct SettingsChange {
-    pub(crate) quotas: Vec<(QuotaKind, Asked)>,
+    pub(crate) quotas: Vec<(QuotaKind, QuotaChange)>,
     /// `None` leaves it.
     pub(crate) weight: Option<NonZeroU32>,
     /// All rules that hold from then on; `None` leaves them.

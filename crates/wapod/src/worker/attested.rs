@@ -142,7 +142,7 @@ impl Worker {
         let worker = self.attester.worker_evidence(Vec::new(), Asker::Worker);
         let worker = worker.await.map_err(CertificateError::from);
         if let Err(error) = worker.and_then(|worker| self.attest(app, worker)) {
-            app.complain(
+            app.log_failure(
                 None,
                 &format!("it has no attested certificate yet: {error}"),
             );

@@ -28,19 +28,19 @@ pub(super) struct Books {
 pub(super) type Records = BTreeMap<u64, UsageRecord>;
 
 /// What somebody is about to be told, and what has to be written before.
-pub(super) struct Told<T> {
-    pub(super) told: T,
+pub(super) struct Disclosure<T> {
+    pub(super) value: T,
     /// Usage of the apps in it that are here.
     pub(super) live: Records,
     /// What else belongs to it.
     pub(super) more: Vec<Change>,
 }
 
-impl<T> Told<T> {
+impl<T> Disclosure<T> {
     /// Something before which nothing has to be written.
-    pub(super) fn nothing(told: T) -> Self {
+    pub(super) fn without_records(value: T) -> Self {
         Self {
-            told,
+            value,
             live: Records::new(),
             more: Vec::new(),
         }
@@ -106,26 +106,26 @@ impl Books {
     /// # Cancel safety
     ///
     /// As [`write_all`](Self::write_all).
-    pub(super) async fn write_told<T>(
+    pub(super) async fn disclose<T>(
         &self,
-        read: impl FnOnce() -> Told<T>,
+        read: impl FnOnce() -> Disclosure<T>,
     ) -> Result<T, StoreError> {
         let slot = self.store.slot().await?;
         let nobody_moves = self.moving.write().await;
-        let (told, queued, unconfirmed) = {
+        let (value, queued, unconfirmed) = {
             let mut written = self.written();
-            let Told { told, live, more } = read();
+            let Disclosure { value, live, more } = read();
             if live.is_empty() && more.is_empty() {
-                return Ok(told);
+                return Ok(value);
             }
             written.extend(&live);
             let changes = puts(&live).into_iter().chain(more).collect();
-            (told, slot.send(changes), self.unconfirmed(live))
+            (value, slot.send(changes), self.unconfirmed(live))
         };
         drop(nobody_moves);
         queued.outcome().await?;
         unconfirmed.confirm();
-        Ok(told)
+        Ok(value)
     }
 
     /// The right to take an app out of the books of those that are here. Until it is
@@ -241,10 +241,10 @@ mod tests {
         Records::from([(7, usage(gas))])
     }
 
-    fn told<T>(told: T, live: Records) -> Told<T> {
-        Told {
+    fn disclosure<T>(value: T, live: Records) -> Disclosure<T> {
+        Disclosure {
             live,
-            ..Told::nothing(told)
+            ..Disclosure::without_records(value)
         }
     }
 
@@ -262,7 +262,7 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         // Each has queued what it writes, and is never looked at again.
         let mut writing = pin!(books.write_all(1, || records(1)));
-        let mut telling = pin!(books.write_told(|| told((), records(2))));
+        let mut telling = pin!(books.disclose(|| disclosure((), records(2))));
         let leave = || Some(vec![Change::RemoveDeparted(9)]);
         let mut leaving = pin!(books.take_out(9, leave));
         assert!(writing.as_mut().poll(&mut cx).is_pending());
@@ -271,7 +271,7 @@ mod tests {
         in_time(books.write_all(3, || records(3)))
             .await
             .expect("written");
-        let told = in_time(books.write_told(|| told("told", records(4)))).await;
+        let told = in_time(books.disclose(|| disclosure("told", records(4)))).await;
         assert_eq!(told.expect("written"), "told");
         books.store.close();
         let (_store, contents) = Store::open(&path).expect("opened");

@@ -28,7 +28,7 @@ use crate::limits::{
     READY_WAIT,
 };
 use crate::logs::LogEvent;
-use crate::quotas::{self, AppQuotas, Asked};
+use crate::quotas::{self, AppQuotas, QuotaChange};
 use crate::store::{AppRecord, Change, Settings, Totals};
 
 /// Everything that a deployment says.
@@ -40,7 +40,7 @@ pub(crate) struct Deployment {
     pub(crate) name: Name,
     pub(crate) settings: Settings,
     /// Quotas that are decided for this app, before those of the one that it replaces.
-    pub(crate) quotas: Vec<(QuotaKind, Asked)>,
+    pub(crate) quotas: Vec<(QuotaKind, QuotaChange)>,
     /// Instances to start with, for an app that is not on demand.
     pub(crate) instances: u32,
     /// The app whose place this one takes.
@@ -301,7 +301,7 @@ impl Worker {
         let deadline = Instant::now() + LOAD_WAIT;
         self.program(app, deadline).await?;
         let _one_at_a_time = change(app, deadline).await?;
-        let start = Start::new(app, Kind::Standing, deadline);
+        let start = Start::new(app, Kind::Persistent, deadline);
         let mut instances = Vec::new();
         for _ in 0..app.target() {
             instances.push(self.start(app, start).await?);
@@ -433,8 +433,8 @@ impl Worker {
 /// The quotas that are decided for a new app.
 fn own_quotas(deployment: &Deployment, replaced: Option<&App>) -> QuotaLimits {
     let mut own = replaced.map(|old| old.quotas.own()).unwrap_or_default();
-    for (kind, asked) in &deployment.quotas {
-        quotas::change(&mut own, *kind, *asked);
+    for (kind, change) in &deployment.quotas {
+        quotas::change(&mut own, *kind, *change);
     }
     own
 }

@@ -196,7 +196,7 @@ impl LiveTls for AttestedTls {
             let app = self.app.upgrade().ok_or_else(gone)?;
             let current = self.current(&app).await;
             current.map_err(|text| {
-                app.complain(
+                app.log_failure(
                     None,
                     &format!("a client was turned away: no attested certificate: {text}"),
                 );

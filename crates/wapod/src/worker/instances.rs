@@ -176,7 +176,7 @@ impl Worker {
         start: Start,
     ) -> Result<Arc<Instance>, WorkerError> {
         let Start { kind, deadline, .. } = start;
-        if self.is_safe_mode && kind != Kind::Standing {
+        if self.is_safe_mode && kind != Kind::Persistent {
             return Err(WorkerError::SafeMode);
         }
         if let Some(max) = app.gas_used_up() {
@@ -226,9 +226,9 @@ impl Worker {
         drop(secrets);
         let for_requests = self.limits.on_demand_time * 2;
         let time_max = match kind {
-            Kind::Standing => settings.time_max(),
+            Kind::Persistent => settings.time_max(),
             // New requests stop earlier; see `tidy_up`.
-            Kind::OnDemand | Kind::Own => Some(
+            Kind::OnDemand | Kind::PerRequest => Some(
                 settings
                     .time_max()
                     .map_or(for_requests, |max| max.min(for_requests)),
@@ -244,8 +244,8 @@ impl Worker {
             time_max,
             weight: Arc::clone(&app.weight),
             restart: match kind {
-                Kind::Standing => settings.restart.into(),
-                Kind::OnDemand | Kind::Own => RestartPolicy::Never,
+                Kind::Persistent => settings.restart.into(),
+                Kind::OnDemand | Kind::PerRequest => RestartPolicy::Never,
             },
             listen_ports,
             listen_on_loopback: settings.listen_on_loopback,
@@ -280,7 +280,7 @@ impl Worker {
         if let Ok(slot) = Arc::clone(&self.slots).try_acquire_owned() {
             return Ok(slot);
         }
-        if kind == Kind::Standing && app.standing_count() > 0 {
+        if kind == Kind::Persistent && app.persistent_count() > 0 {
             return Err(WorkerError::NoSlot);
         }
         // One that is leaving has promised its slot to somebody else.
@@ -319,7 +319,7 @@ impl Worker {
             let has_spare = app.manifest.resizable && state.instances.len() > 1;
             for one in &state.instances {
                 let may_go =
-                    one.kind == Kind::OnDemand || (one.kind == Kind::Standing && has_spare);
+                    one.kind == Kind::OnDemand || (one.kind == Kind::Persistent && has_spare);
                 let since = one.unused_since();
                 if may_go
                     && !one.owes_answers()

@@ -22,7 +22,7 @@ pub(crate) struct Latency {
 
 /// A reading of [`Latency`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct LatencyReading {
     /// Answers at or below each bound, and all of them at the end.
     pub(crate) cumulated: [u64; BOUNDS_US.len() + 1],
     pub(crate) sum_us: u64,
@@ -38,13 +38,13 @@ impl Latency {
     }
 
     /// Reads all counters.
-    pub(crate) fn read(&self) -> Reading {
+    pub(crate) fn read(&self) -> LatencyReading {
         let mut total = 0;
         let cumulated = std::array::from_fn(|index| {
             total += self.buckets[index].load(Ordering::Relaxed);
             total
         });
-        Reading {
+        LatencyReading {
             cumulated,
             sum_us: self.sum_us.load(Ordering::Relaxed),
         }

@@ -55,12 +55,12 @@ impl Channel {
 }
 
 /// A request that counts among those of its app.
-struct Counted(
+struct RequestPermit(
     Arc<App>,
     #[expect(dead_code, reason = "held while it counts")] QuotaPermit,
 );
 
-impl Counted {
+impl RequestPermit {
     fn new(app: Arc<App>) -> Result<Self, WorkerError> {
         let counted = app.quotas.live.take(QuotaKind::Requests, 1);
         let permit = counted.map_err(|_| WorkerError::Busy)?;
@@ -87,7 +87,7 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        if self.instance.kind == Kind::Own {
+        if self.instance.kind == Kind::PerRequest {
             self.instance.handle.stop();
         }
         if self.instance.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
@@ -99,7 +99,7 @@ impl Drop for Seat {
 /// The right to one request on one instance.
 pub(crate) struct Lease {
     seat: Seat,
-    counted: Counted,
+    counted: RequestPermit,
 }
 
 impl Lease {
@@ -147,7 +147,7 @@ impl Lease {
 
 /// Requests of one app that wait for an instance.
 #[derive(Default)]
-pub(super) struct WaitingRoom {
+pub(super) struct RequestQueues {
     http: Queue,
     query: Queue,
 }
@@ -159,7 +159,7 @@ struct Queue {
     next: u64,
 }
 
-impl WaitingRoom {
+impl RequestQueues {
     fn queue(&mut self, channel: Channel) -> &mut Queue {
         match channel {
             Channel::Http => &mut self.http,
@@ -195,7 +195,7 @@ enum Entered {
 }
 
 /// What somebody who waits may expect.
-enum Outlook {
+enum Availability {
     /// Instances take such requests and have no room.
     Busy,
     /// None takes such requests yet; not before this time is it hopeless.
@@ -283,20 +283,20 @@ impl App {
         self.state().heir.clone()
     }
 
-    fn outlook(&self, channel: Channel) -> Outlook {
+    fn availability(&self, channel: Channel) -> Availability {
         let state = self.state();
         let is_ending = state.is_ending();
         let mut all = state.instances.iter();
         if all.any(|one| one.takes(channel, is_ending)) {
-            return Outlook::Busy;
+            return Availability::Busy;
         }
         let alive = state.instances.iter().filter(|one| {
-            one.kind != Kind::Own && (is_ending || !one.is_leaving()) && !one.has_ended()
+            one.kind != Kind::PerRequest && (is_ending || !one.is_leaving()) && !one.has_ended()
         });
         match alive.map(|one| one.started + START_WAIT).max() {
-            Some(deadline) => Outlook::Wait(deadline),
-            None if state.starting > 0 => Outlook::Wait(Instant::now() + START_WAIT),
-            None => Outlook::Nothing,
+            Some(deadline) => Availability::Wait(deadline),
+            None if state.starting > 0 => Availability::Wait(Instant::now() + START_WAIT),
+            None => Availability::Nothing,
         }
     }
 }
@@ -351,7 +351,7 @@ impl Worker {
         if let Some(max) = app.gas_used_up() {
             return Err(WorkerError::GasUsedUp(max));
         }
-        let counted = Counted::new(app)?;
+        let counted = RequestPermit::new(app)?;
         if !counted.0.reuse_instances {
             return Box::pin(self.admit_alone(counted, channel)).await;
         }
@@ -365,7 +365,7 @@ impl Worker {
     /// Waits until it is the request's turn.
     async fn admit_later(
         self: &Arc<Self>,
-        counted: Counted,
+        counted: RequestPermit,
         mut waiter: Waiter,
     ) -> Result<Lease, WorkerError> {
         let app = Arc::clone(&counted.0);
@@ -378,19 +378,19 @@ impl Worker {
             if let Ok(seat) = waiter.seat.try_recv() {
                 return Ok(Lease { seat, counted });
             }
-            let (deadline, why) = match app.outlook(waiter.channel) {
-                Outlook::Busy => (begun + QUEUE_WAIT, WorkerError::Busy),
-                Outlook::Wait(deadline) => {
+            let (deadline, why) = match app.availability(waiter.channel) {
+                Availability::Busy => (begun + QUEUE_WAIT, WorkerError::Busy),
+                Availability::Wait(deadline) => {
                     let deadline = deadline.max(begun + CHANNEL_WAIT);
                     (deadline.min(begun + QUEUE_WAIT), WorkerError::NotTaken)
                 }
-                Outlook::Nothing if app.manifest.on_demand && starts_left > 0 => {
+                Availability::Nothing if app.manifest.on_demand && starts_left > 0 => {
                     starts_left -= 1;
                     self.start_on_demand(&app, Instant::now() + START_WAIT)
                         .await?;
                     continue;
                 }
-                Outlook::Nothing => return Err(WorkerError::AppNotRunning),
+                Availability::Nothing => return Err(WorkerError::AppNotRunning),
             };
             let waited = timeout_at(deadline, async {
                 tokio::select! {
@@ -425,7 +425,7 @@ impl Worker {
         if !app.may_start() {
             return Err(WorkerError::AppNotRunning);
         }
-        let start = Start::new(app, Kind::Own, deadline);
+        let start = Start::new(app, Kind::PerRequest, deadline);
         let instance = self.start(app, start).await?;
         instance.in_flight.fetch_add(1, Ordering::Relaxed);
         // From here on the instance is stopped if nothing comes of this.
@@ -440,7 +440,7 @@ impl Worker {
     /// Starts an instance for this request alone.
     async fn admit_alone(
         self: &Arc<Self>,
-        counted: Counted,
+        counted: RequestPermit,
         channel: Channel,
     ) -> Result<Lease, WorkerError> {
         let deadline = Instant::now() + START_WAIT;

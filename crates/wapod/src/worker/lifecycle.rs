@@ -124,13 +124,13 @@ impl Worker {
         let one_at_a_time = change(app, Instant::now() + READY_WAIT).await?;
         still_here(app)?;
         // A stop that begins after this is seen by the generation.
-        let start = Start::new(app, Kind::Standing, Instant::now() + LOAD_WAIT);
+        let start = Start::new(app, Kind::Persistent, Instant::now() + LOAD_WAIT);
         if app.state().is_closing {
             return Err(AppError::Changing);
         }
         let before = app.instances();
-        let standing = app.standing_count();
-        let more = instances.saturating_sub(standing);
+        let persistent = app.persistent_count();
+        let more = instances.saturating_sub(persistent);
         let (started, failure) = self.grow(app, start, more).await;
         let ready = match started.is_empty() {
             true => Ok(()),
@@ -148,19 +148,19 @@ impl Worker {
             Err(later) => (failure, Some(later.to_string())),
             Ok(()) => (failure, None),
         };
-        let now = app.standing_count();
+        let now = app.persistent_count();
         let (target_before, surplus) = {
             let mut state = app.state();
             if state.generation != start.generation {
                 return Err(AppError::Changing);
             }
             let target = match failure {
-                Some(error) if now <= standing => return Err(error),
+                Some(error) if now <= persistent => return Err(error),
                 Some(_) => instances.min(now),
                 None => instances,
             };
             // The newest. Whoever sees the target finds them leaving.
-            let surplus = state.standing().skip(instances as usize);
+            let surplus = state.persistent().skip(instances as usize);
             let surplus: Vec<_> = surplus.cloned().collect();
             surplus.iter().for_each(|one| one.leave());
             (std::mem::replace(&mut state.target, target), surplus)
@@ -173,7 +173,7 @@ impl Worker {
         }
         match missing {
             Some(what) => Err(AppError::NotReady(what)),
-            None => Ok(app.standing_count()),
+            None => Ok(app.persistent_count()),
         }
     }
 
@@ -399,8 +399,8 @@ impl Worker {
         let deadline = Instant::now() + LOAD_WAIT;
         let started = async {
             let _one_at_a_time = change(app, deadline).await?;
-            let start = Start::new(app, Kind::Standing, deadline);
-            for _ in app.standing_count()..app.target() {
+            let start = Start::new(app, Kind::Persistent, deadline);
+            for _ in app.persistent_count()..app.target() {
                 self.start(app, start).await?;
             }
             Ok::<_, AppError>(())

@@ -23,8 +23,8 @@ use wapo_rpc::statement::{
 
 use parity_scale_codec::Encode as _;
 
-use super::books::{Records, Told};
-use super::usage::Reading;
+use super::books::{Disclosure, Records};
+use super::usage::UsageReading;
 use super::{Worker, unix_ms};
 use crate::error::AppError;
 use crate::limits::{QUIET_REPORT_INTERVAL, REPORT_SPACING};
@@ -155,7 +155,7 @@ impl Worker {
                 None => self.store.chain_end().await?,
             };
             // Gone until the store has told what became of it.
-            let told = self.books.write_told(|| self.next_report(&end, scope));
+            let told = self.books.disclose(|| self.next_report(&end, scope));
             let Some(record) = told.await? else {
                 **chain = Some(end);
                 return Ok(());
@@ -171,7 +171,7 @@ impl Worker {
     }
 
     /// Puts the next report together; `None` when there is nothing to say.
-    fn next_report(&self, end: &ChainEnd, scope: Scope) -> Told<Option<Box<ReportRecord>>> {
+    fn next_report(&self, end: &ChainEnd, scope: Scope) -> Disclosure<Option<Box<ReportRecord>>> {
         let newest = &end.newest;
         let from_ms = match newest.seq {
             0 => self.chain.begun_ms,
@@ -189,7 +189,7 @@ impl Worker {
             .take(REPORT_ENTRIES_MAX)
             .collect();
         if due.is_empty() {
-            return Told::nothing(None);
+            return Disclosure::without_records(None);
         }
         let live = due
             .iter()
@@ -217,10 +217,10 @@ impl Worker {
             signature: self.identity.sign_statement(&report),
             entries,
         });
-        Told {
+        Disclosure {
             live,
             more: vec![Change::PutReport(record.clone())],
-            told: Some(record),
+            value: Some(record),
         }
     }
 
@@ -285,7 +285,7 @@ impl Worker {
 
 /// What is said of an app, if it is its turn.
 fn entry(
-    reading: &Reading,
+    reading: &UsageReading,
     billed: Option<&BilledRecord>,
     from_ms: u64,
     to_ms: u64,
@@ -396,8 +396,8 @@ mod tests {
     use crate::identity::Identity;
     use crate::store::{Contents, DepartedRecord, Store, UsageRecord};
 
-    fn reading(totals: Totals, is_here: bool) -> Reading {
-        Reading {
+    fn reading(totals: Totals, is_here: bool) -> UsageReading {
+        UsageReading {
             serial: 3,
             address: [1; 32],
             session: [2; 32],

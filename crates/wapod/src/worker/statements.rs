@@ -23,7 +23,7 @@ use wapo_rpc::{AppAddress, ss58};
 
 use super::reports::{self, Scope};
 use super::session::record_of;
-use super::usage::Reading;
+use super::usage::UsageReading;
 use super::{Worker, unix_ms};
 use crate::error::AppError;
 use crate::limits::ENDPOINTS_MAX;
@@ -282,7 +282,7 @@ fn read<T: parity_scale_codec::Decode>(field: &str, bytes: &[u8]) -> Result<T, A
 }
 
 /// A reading as the older statement has it.
-fn app_metrics(reading: &Reading) -> AppMetrics {
+fn app_metrics(reading: &UsageReading) -> AppMetrics {
     let totals = reports::totals(&reading.totals);
     AppMetrics {
         address: AppAddress(reading.address),

@@ -15,7 +15,7 @@ use wapo_rpc::AppAddress;
 use wapo_rpc::limits::METRICS_APPS_MAX;
 
 use super::app::App;
-use super::books::Told;
+use super::books::Disclosure;
 use super::reports::Scope;
 use super::{Worker, unix_ms};
 use crate::limits::{DEPARTED_MAX, USAGE_INTERVAL};
@@ -27,7 +27,7 @@ const REMOVED: u64 = 1 << 52;
 
 /// Usage of one deployment, as a statement tells it.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct UsageReading {
     pub(crate) serial: u64,
     pub(crate) address: [u8; 32],
     pub(crate) session: [u8; 32],
@@ -36,7 +36,7 @@ pub(crate) struct Reading {
     pub(super) live: Option<UsageRecord>,
 }
 
-impl From<&DepartedRecord> for Reading {
+impl From<&DepartedRecord> for UsageReading {
     fn from(record: &DepartedRecord) -> Self {
         Self {
             serial: record.serial,
@@ -48,7 +48,7 @@ impl From<&DepartedRecord> for Reading {
     }
 }
 
-impl From<&App> for Reading {
+impl From<&App> for UsageReading {
     fn from(app: &App) -> Self {
         let usage = app.ledger.record(unix_ms());
         Self {
@@ -130,7 +130,7 @@ impl Worker {
         &self,
         addresses: &[AppAddress],
         start: u64,
-    ) -> Result<(Vec<Reading>, Option<u64>), StoreError> {
+    ) -> Result<(Vec<UsageReading>, Option<u64>), StoreError> {
         let read = || {
             let (readings, next) = match addresses {
                 [] => self.readings_from(start, METRICS_APPS_MAX),
@@ -140,12 +140,12 @@ impl Worker {
                 .iter()
                 .filter_map(|reading| Some((reading.serial, reading.live?)))
                 .collect();
-            Told {
+            Disclosure {
                 live,
-                ..Told::nothing((readings, next))
+                ..Disclosure::without_records((readings, next))
             }
         };
-        self.books.write_told(read).await
+        self.books.disclose(read).await
     }
 
     /// Moves a withdrawn app, none of whose instances is left, from the books of
@@ -257,23 +257,23 @@ impl Worker {
 
     /// Usage of every app that the bill may be about: those that are here, unless only
     /// the others are asked for, and those that have gone.
-    pub(super) fn readings_for_report(&self, only_gone: bool) -> Vec<Reading> {
-        let mut readings: Vec<Reading> = match only_gone {
+    pub(super) fn readings_for_report(&self, only_gone: bool) -> Vec<UsageReading> {
+        let mut readings: Vec<UsageReading> = match only_gone {
             true => Vec::new(),
             false => self
                 .written_apps()
                 .iter()
-                .map(|app| Reading::from(&**app))
+                .map(|app| UsageReading::from(&**app))
                 .collect(),
         };
         let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
-        readings.extend(departed.values().map(Reading::from));
+        readings.extend(departed.values().map(UsageReading::from));
         readings.sort_by_key(|reading| reading.serial);
         readings
     }
 
     /// Usage of the given apps, in that order; unknown ones are left out.
-    fn readings_of(&self, addresses: &[AppAddress]) -> Vec<Reading> {
+    fn readings_of(&self, addresses: &[AppAddress]) -> Vec<UsageReading> {
         let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
         let last_word = |address: &AppAddress| {
             let mut newest_first = departed.values().rev();
@@ -284,8 +284,8 @@ impl Worker {
             app.filter(|app| app.is_written.load(Ordering::Relaxed))
         };
         let read = |address: &AppAddress| match here(address) {
-            Some(app) => Some(Reading::from(&*app)),
-            None => last_word(address).map(Reading::from),
+            Some(app) => Some(UsageReading::from(&*app)),
+            None => last_word(address).map(UsageReading::from),
         };
         addresses.iter().filter_map(read).collect()
     }
@@ -296,12 +296,12 @@ impl Worker {
     ///
     /// An app that is removed between two pages is among those that were removed,
     /// so pages are complete, whatever happens in between.
-    fn readings_from(&self, start: u64, count: usize) -> (Vec<Reading>, Option<u64>) {
+    fn readings_from(&self, start: u64, count: usize) -> (Vec<UsageReading>, Option<u64>) {
         let mut readings = BTreeMap::new();
         if start < REMOVED {
             let apps = self.written_apps();
             let here = apps.iter().filter(|app| app.serial >= start);
-            readings.extend(here.map(|app| (app.serial, Reading::from(&**app))));
+            readings.extend(here.map(|app| (app.serial, UsageReading::from(&**app))));
         }
         let first = start.saturating_sub(REMOVED);
         let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);

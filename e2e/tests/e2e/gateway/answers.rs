@@ -24,7 +24,7 @@ use wapo_rpc::{AppAddress, Encoding, QueryResponse, UserClient};
 use wapo_verify::{Context, Policy, Roots, Verdict, answer};
 use wapod::AttestationMode;
 
-use super::{Asked, head};
+use super::{ReceivedRequest, head};
 use crate::statements::verifies;
 
 const NONCE: &str = "2b7e151628aed2a6";
@@ -302,7 +302,7 @@ async fn an_app_cannot_sign_as_the_worker_nor_as_another_app() {
     let client = users(&operator);
     let path = format!("/app/{app}/");
     let asking = tokio::spawn(async move { client.signed_get(&path, NONCE).await });
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     let _ = probe.poll_write(asked.stream, b"ok\n").await;
     probe
         .oneshot_send(asked.reply, &head(200, &sent))

@@ -6,7 +6,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 
 use super::frames::{END_STREAM, Frames, HEADERS};
-use super::{Asked, Raw, RawAnswer, get_of, head, head_of_bytes, raw};
+use super::{Raw, RawAnswer, ReceivedRequest, get_of, head, head_of_bytes, raw};
 
 /// Lets a probe answer a request of HTTP/1.1 with a head, and gives all that came.
 async fn answered(method: &str, host: Option<&str>, answer: Vec<u8>) -> (String, Vec<u8>, bool) {
@@ -22,7 +22,7 @@ async fn answered(method: &str, host: Option<&str>, answer: Vec<u8>) -> (String,
     client
         .send(format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\n\r\n"))
         .await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     let _ = probe.poll_write(asked.stream, b"body!").await;
     probe.oneshot_send(asked.reply, &answer).await.unwrap();
     probe.close(asked.stream).await.unwrap();
@@ -73,7 +73,7 @@ async fn statuses_without_a_body_have_none_in_either_version() {
             let body = http_body_util::BodyExt::collect(answer.into_body()).await;
             (length, body.unwrap().to_bytes())
         });
-        let asked = Asked::next(&probe, channel).await;
+        let asked = ReceivedRequest::next(&probe, channel).await;
         let _ = probe.poll_write(asked.stream, b"body!").await;
         probe.oneshot_send(asked.reply, &answer).await.unwrap();
         probe.close(asked.stream).await.unwrap();
@@ -95,7 +95,7 @@ async fn bytes_beyond_ascii_pass_in_both_directions() {
         .send(format!("GET {path} HTTP/1.1\r\nhost: h\r\nx-name: "))
         .await;
     client.send(b"caf\xe9\r\n\r\n").await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     assert_eq!(asked.header("x-name"), Some("caf\u{e9}"));
     probe.oneshot_send(asked.reply, &answer).await.unwrap();
     probe.write_all(asked.stream, b"body!").await;

@@ -6,7 +6,7 @@ use wapo_rpc::message::AppSettings;
 use wapo_rpc::{Encoding, QueryArgs};
 use wapod::Config;
 
-use super::{Asked, Http2, Raw, get_of, head, raw};
+use super::{Http2, Raw, ReceivedRequest, get_of, head, raw};
 
 async fn greeter(change: impl FnOnce(&mut Config)) -> App {
     let daemon = Daemon::with(change).await;
@@ -188,7 +188,7 @@ async fn what_strangers_say_about_themselves_is_dropped() {
     let path = format!("/app/{}/x?y", probe.app().handle().address());
     let request = format!("GET {path} HTTP/1.1\r\nhost: h:1\r\n{CLAIMS}\r\n");
     client.send(request).await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     assert_eq!(asked.method, "GET");
     assert_eq!(asked.url, "http://h:1/x?y");
     assert_eq!(asked.header("x-forwarded-for"), Some("127.0.0.1"));
@@ -212,7 +212,7 @@ async fn trusted_proxies_speak_for_their_clients() {
     let path = format!("/app/{}/", probe.app().handle().address());
     let request = format!("GET {path} HTTP/1.1\r\nhost: h:1\r\n{CLAIMS}\r\n");
     client.send(request).await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     assert_eq!(asked.url, "https://h:1/");
     let chain = asked.header("x-forwarded-for");
     assert_eq!(chain, Some("203.0.113.7, 127.0.0.1"));
@@ -241,7 +241,7 @@ async fn urls_reach_the_guest_as_they_were_sent() {
         client
             .send(format!("GET {base}{path} HTTP/1.1\r\nhost: h\r\n\r\n"))
             .await;
-        let asked = Asked::next(&probe, channel).await;
+        let asked = ReceivedRequest::next(&probe, channel).await;
         assert_eq!(asked.url, format!("http://h{path}"));
         let answer = head(200, &[("content-length", "0")]);
         probe.oneshot_send(asked.reply, &answer).await.unwrap();
@@ -267,7 +267,7 @@ async fn the_url_of_an_absolute_request_says_which_host_is_meant() {
     let mut client = Raw::connect(probe.app().gateway()).await;
     let request = format!("GET {url} HTTP/1.1\r\nhost: evil.example\r\n\r\n");
     client.send(request).await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     let gateway = probe.app().gateway().to_string();
     assert_eq!(asked.url, format!("http://{gateway}/x"));
     assert_eq!(asked.header("host"), Some(&*gateway));
@@ -324,7 +324,7 @@ async fn answers_to_calls_are_signed_and_what_apps_say_is_not() {
                 "{method} /app/{address}/ HTTP/1.1\r\nhost: h\r\n\r\n"
             ))
             .await;
-        let asked = Asked::next(&probe, channel).await;
+        let asked = ReceivedRequest::next(&probe, channel).await;
         // Nor may an app claim that the worker said something.
         let answer = head(status, &[(NAME, "00")]);
         probe.oneshot_send(asked.reply, &answer).await.unwrap();

@@ -9,7 +9,7 @@ use super::frames::{
     DATA, ENABLE_CONNECT_PROTOCOL, END_STREAM, Frame, Frames, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE,
     PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
 };
-use super::{Asked, head};
+use super::{ReceivedRequest, head};
 
 async fn suite() -> App {
     Daemon::start().await.deploy(guest("sdk-suite")).await
@@ -119,7 +119,7 @@ async fn an_answer_without_a_body_ends_with_its_head() {
     let stream = client
         .request("POST", &to, "/a.B/C", &[("te", "trailers")], false)
         .await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     let answer = [("content-type", "application/grpc"), ("grpc-status", "12")];
     probe
         .oneshot_send(asked.reply, &head(200, &answer))
@@ -140,7 +140,7 @@ async fn trailers_end_an_answer_while_the_request_goes_on() {
     let stream = open
         .request("POST", &host(probe.app()), "/", &[], false)
         .await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     probe
         .oneshot_send(asked.reply, &head(200, &[]))
         .await
@@ -190,9 +190,9 @@ async fn uploads_that_one_app_does_not_read_hold_up_no_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_that_take_nothing_are_given_up_whoever_answers() {
     let daemon = Daemon::with(|config| {
-        config.patience.write = Duration::from_millis(400);
+        config.timeouts.write = Duration::from_millis(400);
         // So that silence alone ends nothing.
-        config.patience.idle = Duration::from_secs(600);
+        config.timeouts.idle = Duration::from_secs(600);
     })
     .await;
     let app = daemon.deploy(guest("sdk-suite")).await;
@@ -305,7 +305,7 @@ async fn an_app_that_refuses_a_web_socket_is_understood() {
     for (status, is_passed_on) in [(404, true), (200, false), (206, false), (204, false)] {
         let stream = client.request("CONNECT", &to, "/", &wishes, false).await;
         // What the guest sees is what it knows from HTTP/1.1.
-        let asked = Asked::next(&probe, channel).await;
+        let asked = ReceivedRequest::next(&probe, channel).await;
         assert_eq!(asked.method, "GET");
         assert_eq!(asked.header("upgrade"), Some("websocket"));
         assert_eq!(asked.header("connection"), Some("upgrade"));

@@ -338,12 +338,12 @@ async fn a_client_that_left_is_noticed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_is_given_up_and_a_slow_one_is_served() {
-    let secure = Secure::with(|config| config.patience.write = Duration::from_secs(2)).await;
+    let secure = Secure::with(|config| config.timeouts.write = Duration::from_secs(2)).await;
     let _stuck = secure.ask("/big/100000000").await;
     let requests = secure.requests();
     secure.until_figure(&requests, |count| count == 1).await;
     secure.all_over().await;
-    // Slower than the patience for all, and some of it comes all the time.
+    // Slower than the timeout for all, and some of it comes all the time.
     let bytes: usize = 24 << 20;
     let mut slow = secure.ask(&format!("/big/{bytes}")).await;
     let (mut left, begun) = (bytes, Instant::now());

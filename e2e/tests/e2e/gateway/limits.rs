@@ -8,12 +8,12 @@ use hyper::Method;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep};
 use wapo_rpc::message::AppSettings;
-use wapod::limits::Patience;
+use wapod::limits::Timeouts;
 
-use super::{Asked, Http2, Raw, get_of, hang, head, header};
+use super::{Http2, Raw, ReceivedRequest, get_of, hang, head, header};
 
-async fn suite(change: impl FnOnce(&mut Patience)) -> App {
-    let daemon = Daemon::with(|config| change(&mut config.patience)).await;
+async fn suite(change: impl FnOnce(&mut Timeouts)) -> App {
+    let daemon = Daemon::with(|config| change(&mut config.timeouts)).await;
     daemon.deploy(guest("sdk-suite")).await
 }
 
@@ -45,7 +45,7 @@ const MOMENT: Duration = Duration::from_millis(400);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_head_that_does_not_come_closes_the_connection() {
-    let app = suite(|patience| patience.head = MOMENT).await;
+    let app = suite(|timeouts| timeouts.head = MOMENT).await;
     let mut drips = Raw::connect(app.gateway()).await;
     let dripping = async {
         for byte in b"GET / HTTP/1.1\r\nhost: a-long-name.localhost\r\n"
@@ -72,9 +72,9 @@ async fn a_head_that_does_not_come_closes_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idle_connections_are_closed() {
-    let app = suite(|patience| {
-        patience.head = MOMENT;
-        patience.idle = MOMENT;
+    let app = suite(|timeouts| {
+        timeouts.head = MOMENT;
+        timeouts.idle = MOMENT;
     })
     .await;
     let mut one = Raw::connect(app.gateway()).await;
@@ -92,7 +92,7 @@ async fn idle_connections_are_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_comes_too_slowly_is_refused() {
-    let app = suite(|patience| patience.body_window = MOMENT).await;
+    let app = suite(|timeouts| timeouts.body_window = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/collect/100000");
     client.post(&to, 5000).await;
@@ -115,7 +115,7 @@ async fn a_body_that_comes_too_slowly_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_may_take_its_time_once_the_app_has_answered() {
-    let app = suite(|patience| patience.body_window = MOMENT).await;
+    let app = suite(|timeouts| timeouts.body_window = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/echo");
     client.post(&to, 4).await;
@@ -130,7 +130,7 @@ async fn a_client_may_take_its_time_once_the_app_has_answered() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guest_that_never_answers_is_a_timeout() {
-    let app = suite(|patience| patience.response = MOMENT).await;
+    let app = suite(|timeouts| timeouts.response = MOMENT).await;
     let answer = app.get("/never?secret").await;
     answer.expect_status(504);
     assert_eq!(answer.text(), "the app did not answer in time\n");
@@ -144,7 +144,7 @@ async fn a_guest_that_never_answers_is_a_timeout() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_long_upload_is_no_timeout() {
-    let app = suite(|patience| patience.response = MOMENT).await;
+    let app = suite(|timeouts| timeouts.response = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/collect/100000");
     client.post(&to, 50000).await;
@@ -183,7 +183,7 @@ async fn a_client_that_closes_its_side_and_waits_gets_its_answer() {
     let to = path(probe.app(), "/");
     client.get(&to).await;
     client.stream.shutdown().await.unwrap();
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     // The gateway looks after the client, with a word that has to be skipped.
     let word = client.head().await;
     assert_eq!(word, "http/1.1 100 continue\r\n\r\n");
@@ -196,13 +196,13 @@ async fn a_client_that_closes_its_side_and_waits_gets_its_answer() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_leaves_a_silent_answer_ends_it() {
-    let daemon = Daemon::with(|config| config.patience.half_closed = MOMENT).await;
+    let daemon = Daemon::with(|config| config.timeouts.half_closed = MOMENT).await;
     let probe = Probe::on(&daemon, |_| {}).await;
     let channel = probe.create_input_channel(4).await.unwrap();
     let mut client = Raw::connect(probe.app().gateway()).await;
     let to = path(probe.app(), "/");
     client.get(&to).await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     probe
         .oneshot_send(asked.reply, &head(200, &[]))
         .await
@@ -225,7 +225,7 @@ async fn a_client_that_leaves_a_silent_answer_ends_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_nothing_is_given_up() {
-    let app = suite(|patience| patience.write = MOMENT).await;
+    let app = suite(|timeouts| timeouts.write = MOMENT).await;
     let mut client = Raw::connect(app.gateway()).await;
     let to = path(&app, "/big/500000000");
     client.get(&to).await;
@@ -235,8 +235,8 @@ async fn a_client_that_takes_nothing_is_given_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_its_time_is_not_given_up() {
-    let patience = 5 * MOMENT;
-    let app = suite(|limits| limits.write = patience).await;
+    let write_timeout = 5 * MOMENT;
+    let app = suite(|timeouts| timeouts.write = write_timeout).await;
     let mut slow = Raw::connect(app.gateway()).await;
     let to = path(&app, "/big/30000000");
     slow.get(&to).await;
@@ -248,18 +248,18 @@ async fn a_client_that_takes_its_time_is_not_given_up() {
         let length = usize::from_str_radix(line.trim(), 16).unwrap();
         slow.exactly(length + 2).await;
         body += length;
-        // Less than the whole patience each time, and much more of it in all.
+        // Less than the whole timeout each time, and much more of it in all.
         if body > (pauses + 1) * 2_500_000 {
             sleep(MOMENT).await;
             pauses += 1;
         }
     }
-    assert!(begun.elapsed() > 2 * patience, "{:?}", begun.elapsed());
+    assert!(begun.elapsed() > 2 * write_timeout, "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_of_http_2_whose_client_takes_nothing_is_given_up() {
-    let app = suite(|patience| patience.write = MOMENT).await;
+    let app = suite(|timeouts| timeouts.write = MOMENT).await;
     let mut client = Http2::connect(app.gateway()).await;
     // More than the window of the stream has room for.
     let unread = client.get(&app.url("/big/500000000")).await;
@@ -391,7 +391,7 @@ async fn heads_that_cannot_be_sent_are_a_bad_gateway() {
         let channel = probe.create_input_channel(4).await.unwrap();
         let url = probe.app().url("/");
         let asking = tokio::spawn(async move { client::get(&url).await });
-        let asked = Asked::next(&probe, channel).await;
+        let asked = ReceivedRequest::next(&probe, channel).await;
         probe.oneshot_send(asked.reply, &answer).await.unwrap();
         let refused = within("the answer", asking).await.unwrap();
         refused.expect_status(502);

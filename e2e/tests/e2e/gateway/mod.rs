@@ -199,7 +199,7 @@ impl Http2 {
 }
 
 /// A request as a probe got it.
-struct Asked {
+struct ReceivedRequest {
     method: String,
     url: String,
     headers: Vec<(String, String)>,
@@ -209,7 +209,7 @@ struct Asked {
     stream: u32,
 }
 
-impl Asked {
+impl ReceivedRequest {
     async fn next(probe: &Probe, channel: u32) -> Self {
         let message = within("a request", probe.poll(channel)).await.unwrap();
         let decoded = <(String, String, Vec<(String, String)>, u32, u32)>::decode(&mut &*message);

@@ -10,7 +10,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Asked, Raw, RawAnswer, head, header, raw};
+use super::{Raw, RawAnswer, ReceivedRequest, head, header, raw};
 
 /// More than all buffers between a guest and a client can hold.
 const BEYOND_BUFFERS: usize = 64 << 20;
@@ -31,7 +31,7 @@ async fn ask(app: &App, method: &str, to: &str, rest: &str) -> RawAnswer {
 }
 
 /// A probe that has a request, and the client who waits for the answer.
-async fn asked(method: &str, version: &str, headers: &str) -> (Probe, Asked, Raw) {
+async fn asked(method: &str, version: &str, headers: &str) -> (Probe, ReceivedRequest, Raw) {
     let probe = Probe::start().await;
     let channel = probe.create_input_channel(4).await.unwrap();
     let mut client = Raw::connect(probe.app().gateway()).await;
@@ -41,7 +41,7 @@ async fn asked(method: &str, version: &str, headers: &str) -> (Probe, Asked, Raw
             "{method} {path} HTTP/{version}\r\nhost: h\r\n{headers}\r\n"
         ))
         .await;
-    let asked = Asked::next(&probe, channel).await;
+    let asked = ReceivedRequest::next(&probe, channel).await;
     (probe, asked, client)
 }
 
@@ -167,7 +167,7 @@ async fn the_announced_length_is_kept_in_http_2() {
             let answer = client.request(request).await?;
             Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answer.into_body().collect().await?)
         });
-        let asked = Asked::next(&probe, channel).await;
+        let asked = ReceivedRequest::next(&probe, channel).await;
         probe.write_all(asked.stream, body.as_bytes()).await;
         let answer = head(200, &[("content-length", "5")]);
         probe.oneshot_send(asked.reply, &answer).await.unwrap();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{connect, exchange, listening, module};
 
-/// A server with little patience, and few places.
+/// A server with short timeouts, and few places.
 const SERVER: &str = r#"
     import { serve } from "wapo:http";
     serve({ port: Number(scriptArgs[0]), maxConnections: 4, headTimeout: 600, idleTimeout: 600 }, async (request) => {
@@ -217,7 +217,7 @@ async fn scripts_cannot_break_the_engine_with_sockets() {
     "#;
     let port = ports::free();
     let app = Daemon::start().await.deploy(module(code, port)).await;
-    let deadline = Instant::now() + e2e::PATIENCE;
+    let deadline = Instant::now() + e2e::TIMEOUT;
     loop {
         let answer = app.get("/").await.text();
         if answer.contains("alive") {

@@ -13,7 +13,7 @@ use wapo::http::{Body, HeaderName, HeaderValue, Method, Request, Response, Statu
 use wapo::hyper::HttpConnector;
 
 /// Time for a connection and the head of an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Headers that are passed on.
 const PASSED_ON: [HeaderName; 3] = [CONTENT_TYPE, CONTENT_LENGTH, LOCATION];
@@ -50,7 +50,7 @@ async fn answer(request: &Request<Body>) -> Result<Response<Body>, Refusal> {
     let url: Uri = url
         .parse()
         .map_err(|error| bad(&format!("{url}: {error}")))?;
-    let fetched = wapo::time::timeout(PATIENCE, fetch(request.method(), url)).await;
+    let fetched = wapo::time::timeout(TIMEOUT, fetch(request.method(), url)).await;
     fetched.unwrap_or_else(|_| {
         let reason = "the server did not answer in time".to_owned();
         Err((StatusCode::GATEWAY_TIMEOUT, reason))

@@ -12,7 +12,7 @@ if (native.net === undefined) throw new TypeError("isolates have no sockets");
 // Bytes that wait in a writable stream before its writer is to wait.
 const QUEUE_BYTES = 64 * 1024;
 // How long close() waits for a peer to take what was written.
-const CLOSE_PATIENCE_MS = 10_000;
+const CLOSE_TIMEOUT_MS = 10_000;
 
 const closedError = () => new SocketError("the socket is closed", { code: "closed" });
 const quiet = (promise) => {
@@ -199,7 +199,7 @@ export class Socket {
 
   async #close() {
     this.#isClosing = true;
-    const stop = startTimer(() => this.#finish(null), CLOSE_PATIENCE_MS);
+    const stop = startTimer(() => this.#finish(null), CLOSE_TIMEOUT_MS);
     try {
       await this.#drain();
       if (this.#conn !== null) await this.#end();

@@ -84,9 +84,9 @@ const COPIES: usize = 3;
 
 /// A text as natives take it: where there is no memory for it, the caller gets an
 /// exception.
-pub(crate) struct Given(pub(crate) String);
+pub(crate) struct TextArg(pub(crate) String);
 
-impl<'js> FromJs<'js> for Given {
+impl<'js> FromJs<'js> for TextArg {
     fn from_js(ctx: &Ctx<'js>, value: Value<'js>) -> rquickjs::Result<Self> {
         text(&rquickjs::String::from_js(ctx, value)?).map(Self)
     }

@@ -8,10 +8,10 @@ use std::task::{Context, Poll, Waker};
 
 /// Those who wait. Clones are the same signal.
 #[derive(Clone, Default)]
-pub(crate) struct Signal(Rc<RefCell<Waiting>>);
+pub(crate) struct Signal(Rc<RefCell<Waiters>>);
 
 #[derive(Default)]
-struct Waiting {
+struct Waiters {
     wakers: Vec<(Owner, Waker)>,
     next_place: u64,
 }

@@ -17,7 +17,7 @@ use rquickjs::{Class, Ctx, JsLifetime, Object, TypedArray, Value};
 use super::Nullable;
 use super::gzip::{Frame, Framed};
 use crate::engine::Failure;
-use crate::engine::bytes::{Given, vector};
+use crate::engine::bytes::{TextArg, vector};
 use crate::engine::heap::Share;
 use crate::engine::spare::room_for;
 
@@ -34,13 +34,13 @@ pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let area = Object::new(ctx.clone())?;
     area.set(
         "encoder",
-        Func::from(|ctx, Given(format): Given| {
+        Func::from(|ctx, TextArg(format): TextArg| {
             codec(ctx, ENCODER_BYTES, || Codec::encoder(&format))
         }),
     )?;
     area.set(
         "decoder",
-        Func::from(|ctx, Given(format): Given| {
+        Func::from(|ctx, TextArg(format): TextArg| {
             codec(ctx, DECODER_BYTES, || Codec::decoder(&format))
         }),
     )?;

@@ -24,7 +24,7 @@ use super::outgoing::Outgoing;
 use super::server::Sender;
 use super::stream::{ByteSink, ByteSource, Later, Source};
 use super::ws::{self, WsConn};
-use crate::engine::bytes::{Given, copied};
+use crate::engine::bytes::{TextArg, copied};
 use crate::engine::{Account, Engine, Failure, Signal, cpu_limit, promise, report};
 
 /// One request and its answer.
@@ -130,7 +130,7 @@ impl Exchange {
     }
 
     /// The values of one field, joined; `null` when there are none.
-    fn header(&self, name: Given) -> Nullable<String> {
+    fn header(&self, name: TextArg) -> Nullable<String> {
         Nullable(self.joined(&name.0))
     }
 

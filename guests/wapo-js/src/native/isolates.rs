@@ -8,7 +8,7 @@ use rquickjs::prelude::Func;
 use rquickjs::{Array, Ctx, Function, IntoJs as _, Object, Persistent, TypedArray, Value};
 
 use super::Nullable;
-use crate::engine::bytes::Given;
+use crate::engine::bytes::TextArg;
 use crate::engine::{Engine, Failure, describe, pack, report};
 use crate::isolate::network::Network;
 use crate::isolate::run::{self, Outcome, Wish};
@@ -25,7 +25,7 @@ pub(super) fn own<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let area = Object::new(ctx.clone())?;
     area.set(
         "failed",
-        Func::from(|ctx: Ctx<'js>, Given(text): Given| {
+        Func::from(|ctx: Ctx<'js>, TextArg(text): TextArg| {
             let engine = Engine::of(&ctx);
             if let Some(isolate) = engine.as_ref().and_then(Engine::isolate) {
                 isolate.failure.replace(Some(text));

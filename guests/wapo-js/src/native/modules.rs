@@ -6,7 +6,7 @@
 use rquickjs::prelude::Func;
 use rquickjs::{Ctx, Exception, Module, Object, Value};
 
-use crate::engine::bytes::Given;
+use crate::engine::bytes::TextArg;
 use crate::program::loader;
 
 /// `load(id)` gives the namespace of a module of Node, which is evaluated once;
@@ -14,14 +14,14 @@ use crate::program::loader;
 pub(super) fn object<'js>(ctx: &Ctx<'js>) -> rquickjs::Result<Object<'js>> {
     let area = Object::new(ctx.clone())?;
     area.set("load", Func::from(load))?;
-    let is_known = |Given(id): Given| loader::node_module(&id).is_some();
+    let is_known = |TextArg(id): TextArg| loader::node_module(&id).is_some();
     area.set("isKnown", Func::from(is_known))?;
     let names = || loader::node_modules().collect::<Vec<_>>();
     area.set("names", Func::from(names))?;
     Ok(area)
 }
 
-fn load(ctx: Ctx<'_>, Given(id): Given) -> rquickjs::Result<Object<'_>> {
+fn load(ctx: Ctx<'_>, TextArg(id): TextArg) -> rquickjs::Result<Object<'_>> {
     let Some(name) = loader::node_module(&id) else {
         return Err(Exception::throw_type(&ctx, &loader::no_node_module(&id)));
     };

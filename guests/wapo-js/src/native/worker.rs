@@ -12,7 +12,7 @@ use wapo::query::{Query, Reply};
 
 use super::Nullable;
 use super::getters;
-use crate::engine::bytes::{Given, copied};
+use crate::engine::bytes::{TextArg, copied};
 use crate::engine::{Account, Engine, Failure, cpu_limit, heap, memory, promise, report};
 
 /// Bytes for JavaScript.
@@ -155,7 +155,7 @@ impl LockGuard {
 /// The lock, or `null` when it is taken.
 fn try_lock<'js>(
     ctx: Ctx<'js>,
-    Given(name): Given,
+    TextArg(name): TextArg,
 ) -> rquickjs::Result<Nullable<Class<'js, LockGuard>>> {
     let guard = wapo::lock::try_acquire(&name);
     let guard = guard.map_err(|error| thrown(&ctx, "the lock", error))?;
@@ -188,7 +188,7 @@ fn gas(ctx: Ctx<'_>) -> rquickjs::Result<f64> {
     Ok(reading.gas as f64)
 }
 
-fn blob<'js>(ctx: Ctx<'js>, Given(hash): Given) -> rquickjs::Result<Nullable<Bytes<'js>>> {
+fn blob<'js>(ctx: Ctx<'js>, TextArg(hash): TextArg) -> rquickjs::Result<Nullable<Bytes<'js>>> {
     match wapo::blob::get(&hash) {
         Ok(data) => TypedArray::new(ctx, data).map(|data| Nullable(Some(data))),
         Err(wapo::Error::NOT_FOUND) => Ok(Nullable(None)),
@@ -258,7 +258,7 @@ impl QueryCall {
     }
 
     /// Fails the query with a text for the asker.
-    fn fail(&mut self, reason: Given) {
+    fn fail(&mut self, reason: TextArg) {
         if let Some(reply) = self.reply.take() {
             // Nobody waits any more then.
             let _ = reply.fail(&reason.0);

@@ -14,7 +14,7 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, Error, Signa
 
 /// How long all of it may take once the name is resolved, whatever the server sends
 /// meanwhile.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The certificate of a server, in DER.
 ///
@@ -22,10 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// There is no such server, or it does not prove to have the certificate's key.
 pub(super) fn certificate(server: &str, name: Option<&str>) -> Result<Vec<u8>> {
-    within(server, name, PATIENCE)
+    within(server, name, TIMEOUT)
 }
 
-fn within(server: &str, name: Option<&str>, patience: Duration) -> Result<Vec<u8>> {
+fn within(server: &str, name: Option<&str>, timeout: Duration) -> Result<Vec<u8>> {
     let (host, _) = server.rsplit_once(':').context("HOST:PORT is needed")?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let host = name.unwrap_or(host);
@@ -34,7 +34,7 @@ fn within(server: &str, name: Option<&str>, patience: Duration) -> Result<Vec<u8
     let address = server
         .to_socket_addrs()
         .with_context(|| format!("cannot resolve {server}"))?;
-    let until = Until(Instant::now() + patience);
+    let until = Until(Instant::now() + timeout);
     let connect = |address| TcpStream::connect_timeout(&address, until.left().ok()?).ok();
     let Some(socket) = address.into_iter().find_map(connect) else {
         bail!("nothing answers at {server}");
@@ -63,7 +63,7 @@ fn within(server: &str, name: Option<&str>, patience: Duration) -> Result<Vec<u8
     Ok(first.to_vec())
 }
 
-/// A moment at which somebody's patience ends.
+/// A moment at which somebody's timeout ends.
 #[derive(Clone, Copy)]
 struct Until(Instant);
 
@@ -164,12 +164,12 @@ mod tests {
 
     #[test]
     fn a_server_that_sends_a_byte_now_and_then_does_not_keep_the_command() {
-        const PATIENCE: Duration = Duration::from_millis(400);
+        const TIMEOUT: Duration = Duration::from_millis(400);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address").to_string();
         let server = std::thread::spawn(move || {
             let (mut client, _) = listener.accept().expect("a client");
-            let pause = Some(PATIENCE / 20);
+            let pause = Some(TIMEOUT / 20);
             client.set_read_timeout(pause).expect("a socket");
             // The head of a record of TLS, and its content, until the client leaves.
             let bytes = [22, 3, 3, 64, 0].into_iter().chain(std::iter::repeat(0));
@@ -183,8 +183,8 @@ mod tests {
             }
         });
         let begun = Instant::now();
-        let error = within(&address, Some("localhost"), PATIENCE).expect_err("no handshake");
-        assert!(begun.elapsed() < 10 * PATIENCE, "{:?}", begun.elapsed());
+        let error = within(&address, Some("localhost"), TIMEOUT).expect_err("no handshake");
+        assert!(begun.elapsed() < 10 * TIMEOUT, "{:?}", begun.elapsed());
         let said = format!("{error:#}");
         assert!(said.contains("the handshake with"), "{said}");
         server.join().expect("the client has left");

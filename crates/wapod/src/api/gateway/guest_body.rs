@@ -17,64 +17,40 @@ use tokio::time::{Instant, Sleep, sleep};
 use wapo_host::BodyReader;
 
 use super::Exchange;
-use super::feed::Feeding;
-use crate::api::head;
-use crate::api::presence::Watch;
+use super::body_pump::BodyPump;
+use super::head;
+use crate::api::liveness::LivenessWatch;
 
 /// Time between two looks at a client to which nothing is sent.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The response body of a guest, and the exchange that it belongs to. The
 /// exchange ends with it, however it ends.
-pub(crate) struct GuestBody {
+pub(super) struct GuestBody {
     reader: BodyReader,
     /// Bytes that were announced and have not come; `None` without a length.
     left: Option<u64>,
     is_over: bool,
-    vigil: Vigil,
+    idle_watch: IdleWatch,
     exchange: Exchange,
-    _feeding: Option<Feeding>,
+    _pump: Option<BodyPump>,
 }
 
 impl GuestBody {
     pub(super) fn new(
         reader: BodyReader,
         announced: Option<u64>,
-        feeding: Option<Feeding>,
+        pump: Option<BodyPump>,
         exchange: Exchange,
     ) -> Self {
         Self {
             reader,
             left: announced,
             is_over: false,
-            vigil: Vigil::new(&exchange),
+            idle_watch: IdleWatch::new(&exchange),
             exchange,
-            _feeding: feeding,
+            _pump: pump,
         }
-    }
-
-    pub(in crate::api) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.is_over {
-            return Poll::Ready(None);
-        }
-        let frame = match self.reader.poll_chunk(cx) {
-            Poll::Pending => {
-                std::task::ready!(self.vigil.poll(cx));
-                Some(Err(self.break_off(None)))
-            }
-            Poll::Ready(Some(Ok(chunk))) => Some(self.data(chunk)),
-            Poll::Ready(Some(Err(_))) => Some(Err(self.break_off(None))),
-            Poll::Ready(None) => self.end(),
-        };
-        Poll::Ready(frame)
-    }
-
-    /// Whether nothing follows, as far as it is known.
-    pub(in crate::api) fn is_end_stream(&self) -> bool {
-        self.is_over || (self.left.is_none_or(|left| left == 0) && self.reader.is_at_end())
     }
 
     fn data(&mut self, chunk: Bytes) -> io::Result<Frame<Bytes>> {
@@ -84,7 +60,7 @@ impl GuestBody {
                 None => return Err(self.break_off(Some("the app sent more than it announced"))),
             }
         }
-        self.vigil.silent = Duration::ZERO;
+        self.idle_watch.silent = Duration::ZERO;
         Ok(Frame::data(chunk))
     }
 
@@ -104,13 +80,43 @@ impl GuestBody {
     fn break_off(&mut self, reason: Option<&'static str>) -> io::Error {
         self.is_over = true;
         if let Some(reason) = reason {
-            self.exchange.complain(&format!("broken off: {reason}"));
+            self.exchange.log_failure(&format!("broken off: {reason}"));
         }
         if self.left.is_none() && self.exchange.is_http_1_0 {
             // Nothing but the end of the connection marks the end of the body.
-            self.exchange.client.presence().reset();
+            self.exchange.client.liveness().reset();
         }
         io::ErrorKind::ConnectionAborted.into()
+    }
+}
+
+impl hyper::body::Body for GuestBody {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+        let this = self.get_mut();
+        if this.is_over {
+            return Poll::Ready(None);
+        }
+        let frame = match this.reader.poll_chunk(cx) {
+            Poll::Pending => {
+                std::task::ready!(this.idle_watch.poll(cx));
+                Some(Err(this.break_off(None)))
+            }
+            Poll::Ready(Some(Ok(chunk))) => Some(this.data(chunk)),
+            Poll::Ready(Some(Err(_))) => Some(Err(this.break_off(None))),
+            Poll::Ready(None) => this.end(),
+        };
+        Poll::Ready(frame)
+    }
+
+    /// Whether nothing follows, as far as it is known.
+    fn is_end_stream(&self) -> bool {
+        self.is_over || (self.left.is_none_or(|left| left == 0) && self.reader.is_at_end())
     }
 }
 
@@ -121,7 +127,7 @@ impl Drop for GuestBody {
             let mut cx = Context::from_waker(Waker::noop());
             if let Poll::Ready(Some(Ok(_))) = self.reader.poll_chunk(&mut cx) {
                 let text = "cut off: the app sent more than it announced";
-                self.exchange.complain(text);
+                self.exchange.log_failure(text);
             }
         }
     }
@@ -129,9 +135,9 @@ impl Drop for GuestBody {
 
 /// Looks after the client while there is nothing to send. Costs nothing as long
 /// as the guest has something to say.
-struct Vigil {
+struct IdleWatch {
     sleep: Option<Pin<Box<Sleep>>>,
-    watch: Watch,
+    watch: LivenessWatch,
     interval: Duration,
     /// How long to bear with a client that sends no more and hears nothing.
     half_closed: Duration,
@@ -139,11 +145,11 @@ struct Vigil {
     silent: Duration,
 }
 
-impl Vigil {
+impl IdleWatch {
     fn new(exchange: &Exchange) -> Self {
         Self {
             sleep: None,
-            watch: Watch::new(exchange.client.presence()),
+            watch: LivenessWatch::new(exchange.client.liveness()),
             interval: LOOK_INTERVAL.min(exchange.half_closed),
             half_closed: exchange.half_closed,
             silent: Duration::ZERO,

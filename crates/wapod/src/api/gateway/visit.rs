@@ -73,7 +73,7 @@ pub(in crate::api) async fn visit(
         .await
         .unwrap_or_else(|_| Err(WorkerError::Timeout.into()));
     Ok(answer.unwrap_or_else(|error| {
-        let error = what.blame(app, None, error);
+        let error = what.attribute(app, None, error);
         AppVisitResponse {
             status: error.status().as_u16().into(),
             body: format!("{error}\n").into_bytes(),

@@ -45,13 +45,13 @@ pub(super) async fn send(
     body: Body,
     mut stream: SendStream<Bytes>,
     client: &Client,
-    patience: Duration,
+    write_timeout: Duration,
 ) -> Outcome {
-    let Err(broken) = pass_on(body, &mut stream, client, patience).await else {
+    let Err(error) = pass_on(body, &mut stream, client, write_timeout).await else {
         return Outcome::Over;
     };
-    tracing::debug!(%broken, "an answer in HTTP/2 was not sent to its end");
-    match broken {
+    tracing::debug!(%error, "an answer in HTTP/2 was not sent to its end");
+    match error {
         Broken::Source => stream.send_reset(Reason::INTERNAL_ERROR),
         Broken::NotTaken(taken_before) => {
             stream.send_reset(Reason::CANCEL);
@@ -66,7 +66,7 @@ async fn pass_on(
     mut body: Body,
     stream: &mut SendStream<Bytes>,
     client: &Client,
-    patience: Duration,
+    write_timeout: Duration,
 ) -> Result<(), Broken> {
     loop {
         let frame = tokio::select! {
@@ -95,7 +95,7 @@ async fn pass_on(
             },
         };
         let is_last = body.is_end_stream();
-        send_data(data, is_last, stream, client, patience).await?;
+        send_data(data, is_last, stream, client, write_timeout).await?;
         if is_last {
             return Ok(());
         }
@@ -108,7 +108,7 @@ async fn send_data(
     is_last: bool,
     stream: &mut SendStream<Bytes>,
     client: &Client,
-    patience: Duration,
+    write_timeout: Duration,
 ) -> Result<(), Broken> {
     if data.is_empty() && is_last {
         stream.send_data(data, true)?;
@@ -116,12 +116,12 @@ async fn send_data(
     }
     while !data.is_empty() {
         stream.reserve_capacity(data.len());
-        let room = room(stream, client, patience).await?;
+        let room = room(stream, client, write_timeout).await?;
         let piece = data.split_to(room.min(data.len()));
         let bytes = piece.len();
         stream.send_data(piece, is_last && data.is_empty())?;
-        client.presence().budget.grant_sent(bytes);
-        client.presence().took_something();
+        client.liveness().budget.grant_sent(bytes);
+        client.liveness().took_something();
     }
     Ok(())
 }
@@ -130,7 +130,7 @@ async fn send_data(
 async fn room(
     stream: &mut SendStream<Bytes>,
     client: &Client,
-    patience: Duration,
+    write_timeout: Duration,
 ) -> Result<usize, Broken> {
     // What is there already needs no timer.
     if stream.capacity() > 0 {
@@ -138,9 +138,9 @@ async fn room(
     }
     // Whoever takes nothing makes room for newcomers.
     let _wait = client.waits();
-    let taken_before = client.presence().taken();
+    let taken_before = client.liveness().taken();
     let waiting = poll_fn(|cx| stream.poll_capacity(cx));
-    match timeout(patience, waiting).await {
+    match timeout(write_timeout, waiting).await {
         Ok(Some(room)) => Ok(room?),
         // The stream was reset.
         Ok(None) => Err(Broken::Unwanted),

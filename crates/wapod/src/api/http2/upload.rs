@@ -13,13 +13,13 @@ use h2::RecvStream;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::Reply;
-use crate::api::presence::Presence;
+use crate::api::liveness::ClientLiveness;
 
 /// The body of a request.
 pub(crate) struct Upload {
     stream: RecvStream,
     /// Where it is counted what was not taken.
-    presence: Arc<Presence>,
+    liveness: Arc<ClientLiveness>,
     /// Bytes that were announced and have not come.
     left: Option<u64>,
     /// A client that waits to be told to go on.
@@ -33,10 +33,10 @@ impl Upload {
         stream: RecvStream,
         length: Option<u64>,
         go_on: Option<Reply>,
-        presence: &Arc<Presence>,
+        liveness: &Arc<ClientLiveness>,
     ) -> Self {
         Self {
-            presence: Arc::clone(presence),
+            liveness: Arc::clone(liveness),
             left: length,
             go_on: go_on.filter(|_| !stream.is_end_stream()),
             is_data_over: false,
@@ -56,7 +56,7 @@ impl Upload {
         };
         // Fails only if more is given back than came.
         let _ = self.stream.flow_control().release_capacity(data.len());
-        let unread = &self.presence.unread;
+        let unread = &self.liveness.unread;
         unread.taken(self.stream.stream_id().as_u32(), data.len() as u64);
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(data.len() as u64);
@@ -74,7 +74,7 @@ impl Upload {
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let unread = &self.presence.unread;
+        let unread = &self.liveness.unread;
         unread.over(self.stream.stream_id().as_u32());
     }
 }

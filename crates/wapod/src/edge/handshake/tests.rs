@@ -18,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::api::ForwardedBy;
 use crate::edge::tickets;
-use crate::limits::Patience;
+use crate::limits::Timeouts;
 
 /// Threads on which signatures were made, by their names.
 type Signed = Arc<Mutex<Vec<Option<String>>>>;
@@ -148,7 +148,7 @@ async fn both_ends() -> (TcpStream, TcpStream) {
 }
 
 fn clients() -> Arc<Clients> {
-    Clients::of_tls(8, ForwardedBy::default(), Patience::default())
+    Clients::of_tls(8, ForwardedBy::default(), Timeouts::default())
 }
 
 /// The server's part of one connection.

@@ -40,7 +40,7 @@ impl Instances {
     }
 
     /// Lets a connection wait.
-    async fn push(&self, only: Option<InstanceId>) -> Option<Waiting> {
+    async fn push(&self, only: Option<InstanceId>) -> Option<QueuedConnection> {
         self.push_attested(only, None).await
     }
 
@@ -49,7 +49,7 @@ impl Instances {
         &self,
         only: Option<InstanceId>,
         attested: Option<u64>,
-    ) -> Option<Waiting> {
+    ) -> Option<QueuedConnection> {
         let address = self.listener.local_addr().expect("bound");
         let tcp = TcpStream::connect(address).await.expect("a connection");
         let ready = Ready {

@@ -13,7 +13,7 @@ use super::{
     Buffer, Input, Key, Material, NativeKey, Outcome, Secret, aes, data, kdf, operation,
     other_kind, rsa_generate, rsa_oaep,
 };
-use crate::engine::bytes::Given;
+use crate::engine::bytes::TextArg;
 use crate::engine::{Engine, Failure, promise};
 use crate::native::random;
 
@@ -296,7 +296,7 @@ fn elliptic(area: &Object<'_>) -> rquickjs::Result<()> {
     )?;
     area.set(
         "ecImport",
-        Func::from(|curve: Curve, Given(format): Given, bytes: Secret| {
+        Func::from(|curve: Curve, TextArg(format): TextArg, bytes: Secret| {
             outcome(|| match format.as_str() {
                 "pkcs8" => ec::Private::from_pkcs8(curve, &bytes.0).map(Material::EcPrivate),
                 "spki" => ec::Public::from_spki(curve, &bytes.0).map(Material::EcPublic),
@@ -342,7 +342,7 @@ fn edwards(area: &Object<'_>) -> rquickjs::Result<()> {
     )?;
     area.set(
         "okpImport",
-        Func::from(|kind: Kind, Given(format): Given, bytes: Secret| {
+        Func::from(|kind: Kind, TextArg(format): TextArg, bytes: Secret| {
             outcome(|| match format.as_str() {
                 "pkcs8" => okp::Private::from_pkcs8(kind, &bytes.0).map(Material::OkpPrivate),
                 "spki" => okp::Public::from_spki(kind, &bytes.0).map(Material::OkpPublic),
@@ -386,7 +386,7 @@ fn rsa_keys(area: &Object<'_>) -> rquickjs::Result<()> {
     area.set("rsaGenerate", Func::from(rsa_generate))?;
     area.set(
         "rsaImport",
-        Func::from(|Given(format): Given, bytes: Secret| {
+        Func::from(|TextArg(format): TextArg, bytes: Secret| {
             outcome(|| match format.as_str() {
                 "pkcs8" => {
                     let key = rsa::private_from_pkcs8(&bytes.0)?;

@@ -15,7 +15,7 @@ use rquickjs::{
 use wapo::net::{Datagrams, UdpSocket};
 
 use super::failure::{closed, failed};
-use crate::engine::bytes::{Given, copied};
+use crate::engine::bytes::{TextArg, copied};
 use crate::engine::{Failure, Signal, promise};
 use crate::native::Nullable;
 
@@ -83,7 +83,7 @@ impl NetUdp {
     }
 
     /// Makes `host:port` its peer.
-    fn connect<'js>(&self, ctx: Ctx<'js>, target: Given) -> rquickjs::Result<Promise<'js>> {
+    fn connect<'js>(&self, ctx: Ctx<'js>, target: TextArg) -> rquickjs::Result<Promise<'js>> {
         let link = self.link.clone();
         promise(&ctx, async move {
             let connecting = async |socket: &UdpSocket| socket.connect(&target.0).await;

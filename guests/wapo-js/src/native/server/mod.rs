@@ -5,7 +5,7 @@
 //! front, so clients are met with limits here: how many there are, how long they take for
 //! a head or a piece of a body, and for how long they may take nothing of an answer.
 
-mod patience;
+mod write_timeout;
 mod reply;
 mod target;
 
@@ -25,7 +25,7 @@ use rquickjs::{Class, Ctx, Exception, Function, Object, Persistent};
 use wapo::http::{Body, IntoResponse as _, Method, Request, Response, StatusCode};
 use wapo::net::TcpStream;
 
-use self::patience::Patient;
+use self::write_timeout::WriteTimeout;
 pub(super) use self::reply::Sender;
 use self::reply::Sent;
 use super::exchange::{self, Arrived, Upgrade};
@@ -149,7 +149,7 @@ impl Seat {
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         let server = &self.0;
         let service = service_fn(|request: Request<Incoming>| server.answer(request, peer));
-        let stream = Patient::new(stream, server.limits.idle);
+        let stream = WriteTimeout::new(stream, server.limits.idle);
         let connection = http1::Builder::new()
             .timer(wapo::hyper::Timer)
             .header_read_timeout(server.limits.head)
@@ -198,7 +198,7 @@ impl Server {
         };
         let upgrade = hyper::upgrade::on(&mut request);
         let upgrade: Upgrade = Box::pin(async move {
-            let parts = upgrade.await.ok()?.downcast::<Patient>().ok()?;
+            let parts = upgrade.await.ok()?.downcast::<WriteTimeout>().ok()?;
             Some(Raw::new(parts.read_buf, parts.io.into_stream()))
         });
         let (sender, receiver) = reply::pair(request.method() == Method::HEAD);

@@ -67,26 +67,26 @@ impl Sender {
 impl Receiver {
     /// Waits for the answer. Dropping the future says that the client has left.
     pub(super) async fn answer(self, gone: Gone) -> Response<Sent> {
-        let mut waiting = Waiting {
+        let mut pending = PendingReply {
             state: self.0,
             gone,
             has_answer: false,
         };
-        let state = &waiting.state;
+        let state = &pending.state;
         let answer = state.there.wait_for(|| state.answer.take()).await;
-        waiting.has_answer = true;
+        pending.has_answer = true;
         answer
     }
 }
 
 /// A connection that waits.
-struct Waiting {
+struct PendingReply {
     state: Rc<State>,
     gone: Gone,
     has_answer: bool,
 }
 
-impl Drop for Waiting {
+impl Drop for PendingReply {
     fn drop(&mut self) {
         // Once there is an answer, its body knows how it ends.
         if self.has_answer {

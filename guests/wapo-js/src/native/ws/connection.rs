@@ -17,7 +17,7 @@ use rquickjs::class::{Trace, Tracer};
 use rquickjs::{Class, Ctx, IntoJs, JsLifetime, Object, Promise, TypedArray, Value};
 
 use super::MESSAGE_BYTES_MAX;
-use crate::engine::bytes::{Given, copied, text};
+use crate::engine::bytes::{TextArg, copied, text};
 use crate::engine::{Engine, Failure, Signal, promise};
 use crate::native::net::Raw;
 
@@ -26,7 +26,7 @@ const INBOX_MAX: usize = 16;
 /// Bytes of them. Beyond that nothing more is read either, so that a peer with large
 /// messages takes no more than this and one message.
 const INBOX_BYTES_MAX: usize = 1 << 20;
-/// Patience with a peer that is to confirm the end.
+/// Timeout for a peer that is to confirm the end.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a peer that did something wrong to hear of it and to leave.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
@@ -169,11 +169,11 @@ impl WsConn {
     }
 
     /// Begins the end: what was given to send goes before.
-    fn close(&self, code: Option<u16>, reason: Option<Given>) {
+    fn close(&self, code: Option<u16>, reason: Option<TextArg>) {
         let frame = code.map(|code| CloseFrame {
             code: CloseCode::from(code),
             reason: reason
-                .map(|Given(reason)| reason)
+                .map(|TextArg(reason)| reason)
                 .unwrap_or_default()
                 .into(),
         });

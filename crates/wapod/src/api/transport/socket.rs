@@ -2,7 +2,7 @@
 //!
 //! Readiness, resets and what the kernel knows of the client are asked of the TCP socket
 //! in either case. TLS keeps a bounded part of what was written until the socket takes it:
-//! how much the client has really taken is counted below TLS ([`Tally`]). Used by `wire`;
+//! how much the client has really taken is counted below TLS ([`Tally`]). Used by `transport`;
 //! the handshake is in `https`.
 
 use std::io::{self, IoSlice};

@@ -2,7 +2,7 @@
 //!
 //! hyper, or h2, owns the socket. hyper asks it nothing while it waits for an answer
 //! to a request: a client may close its own side and still listen. Whoever wants to
-//! know whether there is still somebody asks through [`Presence`]; the socket looks
+//! know whether there is still somebody asks through [`ClientLiveness`]; the socket looks
 //! when its owner comes by the next time, which is in the same step. What comes is
 //! watched here, too: heads that do not come to their end, frames of HTTP/2 that do no
 //! work, bodies that nobody takes. Called by `connection` and `http2`.
@@ -23,10 +23,10 @@ use tokio::time::{Sleep, sleep};
 
 use super::budget::Full;
 use super::frames::FrameMeter;
+use super::liveness::{ClientLiveness, MayProbe};
 use super::places::Activity;
-use super::presence::{MayProbe, Presence};
 use crate::limits::RETRY_AFTER_SECS;
-use heads::{GivenUp, HeadWatch};
+use heads::{HeadFailure, HeadWatch};
 use socket::Said;
 pub(super) use socket::Socket;
 pub(crate) use socket::Tally;
@@ -41,12 +41,12 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// The socket.
-pub(super) struct Wire {
+pub(super) struct Transport {
     socket: Socket,
     /// Bytes that were read to find out the version, and not taken yet.
     first: Vec<u8>,
     limits: Limits,
-    presence: Arc<Presence>,
+    liveness: Arc<ClientLiveness>,
     activity: Arc<Activity>,
     stall: Stall,
     turn: Turn,
@@ -86,7 +86,7 @@ fn preface(first: &[u8]) -> Preface {
     }
 }
 
-impl Wire {
+impl Transport {
     /// Reads what tells the version; `None` when the client left, or speaks another
     /// version than it has agreed to. The bytes are kept for whoever serves it. `head` is
     /// the time for a head of HTTP/1.1.
@@ -119,7 +119,7 @@ impl Wire {
             false => {
                 self.stall.tell(Arc::clone(&self.activity));
                 let mut watch = HeadWatch::new(head);
-                watch.received(self.first.len(), &self.presence);
+                watch.received(self.first.len(), &self.liveness);
                 Limits::Http1(watch)
             }
         };
@@ -130,12 +130,12 @@ impl Wire {
     fn received(&mut self, bytes: &[u8]) {
         let is_flood = match &mut self.limits {
             Limits::Http1(watch) => {
-                watch.received(bytes.len(), &self.presence);
+                watch.received(bytes.len(), &self.liveness);
                 false
             }
             Limits::Http2(meter) => {
-                let presence = &self.presence;
-                !meter.count(bytes, &presence.budget, &presence.unread)
+                let liveness = &self.liveness;
+                !meter.count(bytes, &liveness.budget, &liveness.unread)
             }
             Limits::None | Limits::Flooded => false,
         };
@@ -174,21 +174,21 @@ impl Wire {
     /// Lets the connection end, and reads no more of it.
     fn accuse(&mut self) {
         self.limits = Limits::Flooded;
-        self.presence.accuse();
+        self.liveness.accuse();
     }
 
     /// Nothing more has come at the moment.
     fn nothing_more(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut self.limits {
-            Limits::Http1(watch) => match ready!(watch.poll(cx, &self.presence)) {
-                GivenUp::TooSlow => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-                GivenUp::NoRoom(full) => {
+            Limits::Http1(watch) => match ready!(watch.poll(cx, &self.liveness)) {
+                HeadFailure::TooSlow => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                HeadFailure::NoRoom(full) => {
                     self.refuse(full, cx);
                     Poll::Ready(Err(io::ErrorKind::QuotaExceeded.into()))
                 }
             },
             Limits::Http2(meter) => {
-                if let Err(full) = self.presence.keep_head(meter.unfinished_head_bytes()) {
+                if let Err(full) = self.liveness.keep_head(meter.unfinished_head_bytes()) {
                     tracing::debug!(%full, "a head in HTTP/2 is refused");
                     self.accuse();
                 }
@@ -215,17 +215,17 @@ impl Wire {
 
     pub(super) fn new(
         socket: Socket,
-        presence: Arc<Presence>,
+        liveness: Arc<ClientLiveness>,
         activity: Arc<Activity>,
-        patience: Duration,
+        write_timeout: Duration,
     ) -> Self {
         Self {
             socket,
             first: Vec::new(),
             limits: Limits::None,
-            presence,
+            liveness,
             activity,
-            stall: Stall::new(patience),
+            stall: Stall::new(write_timeout),
             turn: Turn::default(),
             pause: None,
         }
@@ -241,7 +241,7 @@ impl Wire {
         if !matches!(self.limits, Limits::Http2(_)) {
             return Poll::Ready(Ok(()));
         }
-        while !self.presence.unread.has_room(cx) {
+        while !self.liveness.unread.has_room(cx) {
             if let Poll::Ready(Ok(ready)) =
                 pin!(self.socket.tcp().ready(Interest::READABLE)).poll(cx)
                 && ready.is_read_closed()
@@ -262,10 +262,10 @@ impl Wire {
     /// Answers whoever asked. Everything that hyper had to say is said at this
     /// point, so a probe stands between two messages.
     fn look(&mut self, cx: &mut Context<'_>) {
-        let Some(MayProbe(may_probe)) = self.presence.asked() else {
+        let Some(MayProbe(may_probe)) = self.liveness.asked() else {
             return;
         };
-        self.presence.hush();
+        self.liveness.hush();
         let interest = Interest::READABLE | Interest::WRITABLE | Interest::ERROR;
         let Poll::Ready(Ok(ready)) = pin!(self.socket.tcp().ready(interest)).poll(cx) else {
             return;
@@ -275,20 +275,20 @@ impl Wire {
         if is_half_closed && !is_gone && may_probe {
             is_gone = self.socket.say(PROBE, cx) == Said::Broken;
         }
-        self.presence.found(is_half_closed, is_gone);
+        self.liveness.found(is_half_closed, is_gone);
     }
 }
 
-impl Drop for Wire {
+impl Drop for Transport {
     fn drop(&mut self) {
-        if self.presence.wants_reset() {
+        if self.liveness.wants_reset() {
             // Without it the client sees an orderly end.
             let _ = self.socket.tcp().set_zero_linger();
         }
     }
 }
 
-impl AsyncRead for Wire {
+impl AsyncRead for Transport {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -324,7 +324,7 @@ impl AsyncRead for Wire {
     }
 }
 
-impl AsyncWrite for Wire {
+impl AsyncWrite for Transport {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -359,7 +359,7 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.presence.wants_reset() {
+        if self.liveness.wants_reset() {
             return Poll::Ready(Ok(()));
         }
         let outcome = Pin::new(&mut self.socket).poll_shutdown(cx);
@@ -374,41 +374,44 @@ mod tests {
 
     use super::*;
     use crate::api::budget::{Bounds, Budget};
-    use crate::api::presence::Watch;
+    use crate::api::liveness::LivenessWatch;
     use crate::limits::HEAD_FREE_BYTES;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
-    async fn pair(patience: Duration) -> (Wire, Arc<Presence>, TcpStream) {
-        pair_with(Presence::default(), patience).await
+    async fn pair(write_timeout: Duration) -> (Transport, Arc<ClientLiveness>, TcpStream) {
+        pair_with(ClientLiveness::default(), write_timeout).await
     }
 
-    async fn pair_with(presence: Presence, patience: Duration) -> (Wire, Arc<Presence>, TcpStream) {
+    async fn pair_with(
+        liveness: ClientLiveness,
+        write_timeout: Duration,
+    ) -> (Transport, Arc<ClientLiveness>, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("listener");
         let address = listener.local_addr().expect("address");
         let client = TcpStream::connect(address).await.expect("client");
         let (stream, _) = listener.accept().await.expect("accepted");
-        let presence = Arc::new(presence);
+        let liveness = Arc::new(liveness);
         let activity = Arc::<Activity>::default();
-        let wire = Wire::new(
+        let transport = Transport::new(
             Socket::Tcp(stream),
-            Arc::clone(&presence),
+            Arc::clone(&liveness),
             activity,
-            patience,
+            write_timeout,
         );
-        (wire, presence, client)
+        (transport, liveness, client)
     }
 
     /// Looks, as hyper makes the socket look, until `done`.
-    async fn until(wire: &mut Wire, watch: &Watch, done: impl Fn() -> bool) {
+    async fn until(transport: &mut Transport, watch: &LivenessWatch, done: impl Fn() -> bool) {
         let looking = async {
             while !done() {
                 watch.probe();
-                wire.flush().await.expect("flush");
+                transport.flush().await.expect("flush");
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        let seen = tokio::time::timeout(PATIENCE, looking).await;
+        let seen = tokio::time::timeout(TIMEOUT, looking).await;
         seen.expect("noticed");
     }
 
@@ -429,7 +432,7 @@ mod tests {
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0", Some(true)),
             (b"PRI * HTTP", None),
         ] {
-            let (mut wire, _, mut client) = pair(PATIENCE).await;
+            let (mut transport, _, mut client) = pair(TIMEOUT).await;
             // Byte by byte, as a slow client does.
             let sending = tokio::spawn(async move {
                 for byte in sent {
@@ -437,11 +440,11 @@ mod tests {
                     tokio::task::yield_now().await;
                 }
             });
-            assert_eq!(wire.speaks_http2(PATIENCE).await, expected);
+            assert_eq!(transport.speaks_http2(TIMEOUT).await, expected);
             sending.await.expect("sent");
             if expected.is_some() {
                 let mut all = Vec::new();
-                wire.read_to_end(&mut all).await.expect("the rest");
+                transport.read_to_end(&mut all).await.expect("the rest");
                 assert_eq!(all, sent);
             }
         }
@@ -450,20 +453,23 @@ mod tests {
     #[tokio::test]
     async fn a_head_has_to_come_to_its_end_and_nothing_else_has() {
         let moment = Duration::from_millis(50);
-        let (mut wire, presence, mut client) = pair(PATIENCE).await;
+        let (mut transport, liveness, mut client) = pair(TIMEOUT).await;
         client.write_all(b"GET /").await.expect("sent");
-        assert_eq!(wire.speaks_http2(moment).await, Some(false));
+        assert_eq!(transport.speaks_http2(moment).await, Some(false));
         let mut buffer = [0; 5];
-        wire.read_exact(&mut buffer).await.expect("the beginning");
-        let kind = wire.read_u8().await.expect_err("too slow").kind();
+        transport
+            .read_exact(&mut buffer)
+            .await
+            .expect("the beginning");
+        let kind = transport.read_u8().await.expect_err("too slow").kind();
         assert_eq!(kind, io::ErrorKind::TimedOut);
         // The body of a request, and silence between two of them.
-        presence.begin_request();
+        liveness.begin_request();
         for is_over in [false, true] {
             if is_over {
-                presence.end_request();
+                liveness.end_request();
             }
-            let silence = tokio::time::timeout(4 * moment, wire.read_u8()).await;
+            let silence = tokio::time::timeout(4 * moment, transport.read_u8()).await;
             assert!(silence.is_err(), "{silence:?}");
         }
     }
@@ -477,27 +483,32 @@ mod tests {
         });
         // So much of a head comes, and not its end.
         let begin = async |bytes: usize| {
-            let presence = Presence::new(budget.share(None), budget.share(None));
-            let (mut wire, presence, mut client) = pair_with(presence, PATIENCE).await;
+            let liveness = ClientLiveness::new(budget.share(None), budget.share(None));
+            let (mut transport, liveness, mut client) = pair_with(liveness, TIMEOUT).await;
             client.write_all(&vec![b'x'; bytes]).await.expect("sent");
-            assert_eq!(wire.speaks_http2(PATIENCE).await, Some(false));
+            assert_eq!(transport.speaks_http2(TIMEOUT).await, Some(false));
             let reading = async {
                 let mut left = vec![0; bytes];
-                wire.read_exact(&mut left).await?;
-                wire.read_u8().await
+                transport.read_exact(&mut left).await?;
+                transport.read_u8().await
             };
             let read = tokio::time::timeout(Duration::from_millis(100), reading).await;
-            (read.ok().map(|read| read.map(drop)), presence, wire, client)
+            (
+                read.ok().map(|read| read.map(drop)),
+                liveness,
+                transport,
+                client,
+            )
         };
         let (read, first, _wire, _client) = begin(HEAD_FREE_BYTES + 600).await;
         assert!(read.is_none(), "it is waited for");
         assert_eq!(budget.reading().used, 600);
         let (read, ..) = begin(HEAD_FREE_BYTES).await;
         assert!(read.is_none(), "most heads are not counted");
-        let (read, _, wire, mut client) = begin(HEAD_FREE_BYTES + 401).await;
+        let (read, _, transport, mut client) = begin(HEAD_FREE_BYTES + 401).await;
         let error = read.expect("no wait").expect_err("no room");
         assert_eq!(error.kind(), io::ErrorKind::QuotaExceeded);
-        drop(wire);
+        drop(transport);
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.expect("an answer");
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
@@ -509,32 +520,32 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_left_is_told_from_one_that_listens() {
-        let (mut wire, presence, mut client) = pair(PATIENCE).await;
-        let watch = Watch::new(&presence);
+        let (mut transport, liveness, mut client) = pair(TIMEOUT).await;
+        let watch = LivenessWatch::new(&liveness);
         watch.probe();
-        wire.flush().await.expect("flush");
+        transport.flush().await.expect("flush");
         assert!(!watch.is_half_closed() && !watch.is_gone());
 
         client.shutdown().await.expect("half closed");
-        until(&mut wire, &watch, || watch.is_half_closed()).await;
+        until(&mut transport, &watch, || watch.is_half_closed()).await;
         assert!(!watch.is_gone());
         let mut heard = vec![0; PROBE.len()];
         client.read_exact(&mut heard).await.expect("the probe");
         assert_eq!(heard, PROBE);
         drop(client);
-        until(&mut wire, &watch, || watch.is_gone()).await;
+        until(&mut transport, &watch, || watch.is_gone()).await;
     }
 
     #[tokio::test]
     async fn nothing_is_sent_when_nobody_asks_any_more() {
-        let (mut wire, presence, mut client) = pair(PATIENCE).await;
+        let (mut transport, liveness, mut client) = pair(TIMEOUT).await;
         client.shutdown().await.expect("half closed");
-        let watch = Watch::new(&presence);
+        let watch = LivenessWatch::new(&liveness);
         watch.probe();
         drop(watch);
-        wire.flush().await.expect("flush");
-        wire.write_all(b"answer").await.expect("written");
-        drop(wire);
+        transport.flush().await.expect("flush");
+        transport.write_all(b"answer").await.expect("written");
+        drop(transport);
         let mut heard = Vec::new();
         client.read_to_end(&mut heard).await.expect("the end");
         assert_eq!(heard, b"answer");
@@ -542,14 +553,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_client_that_takes_nothing_is_given_up() {
-        let (mut wire, _, mut client) = pair(Duration::from_millis(100)).await;
+        let (mut transport, _, mut client) = pair(Duration::from_millis(100)).await;
         let endless = vec![0; 1 << 20];
         let writing = async {
             loop {
-                wire.write_all(&endless).await?;
+                transport.write_all(&endless).await?;
             }
         };
-        let failed: io::Result<()> = tokio::time::timeout(PATIENCE, writing)
+        let failed: io::Result<()> = tokio::time::timeout(TIMEOUT, writing)
             .await
             .expect("no end");
         let kind = failed.expect_err("given up").kind();
@@ -560,9 +571,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_reset_is_no_end() {
-        let (wire, presence, mut client) = pair(PATIENCE).await;
-        presence.reset();
-        drop(wire);
+        let (transport, liveness, mut client) = pair(TIMEOUT).await;
+        liveness.reset();
+        drop(transport);
         let error = client.read(&mut [0; 1]).await.expect_err("no end");
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
     }

@@ -2,7 +2,7 @@
 //!
 //! A task of its own, so that an answer can start before the body has ended. It
 //! goes as fast as the guest reads; a client has to keep a minimum pace until
-//! the app has answered. Started by `gateway`, ended by dropping [`Feeding`].
+//! the app has answered. Started by `gateway`, ended by dropping [`BodyPump`].
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,16 +15,16 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use wapo_host::BodyWriter;
 
+use super::head;
 use crate::api::body::discard;
 use crate::api::error::ApiError;
-use crate::api::head;
 use crate::api::pace::Pace;
 use crate::api::places::{Activity, Wait};
 use crate::api::request_body::RequestBody;
 use crate::limits::{DISCARD_TIMEOUT, GOODBYE_TIMEOUT, REQUEST_BODY_BYTES_MAX};
 
 /// A body that is being handed over. Dropping it says that the exchange is over.
-pub(super) struct Feeding {
+pub(super) struct BodyPump {
     progress: Arc<Progress>,
     /// `None` once it is known that nothing failed.
     failed: Option<oneshot::Receiver<ApiError>>,
@@ -35,11 +35,11 @@ pub(super) struct Feeding {
 struct Progress {
     /// Bytes that the guest has taken.
     bytes: AtomicU64,
-    /// Whether it is the client that the feeder waits for.
+    /// Whether it is the client that the pump waits for.
     is_clients_turn: AtomicBool,
     /// Whether the app has answered.
     is_answered: AtomicBool,
-    /// Tells the feeder of that.
+    /// Tells the task.
     answered: Notify,
     /// Says that the client is waited for. Not when the app has answered.
     wait: Mutex<Option<Wait>>,
@@ -58,7 +58,7 @@ impl Progress {
 
 /// Why a body did not get through to its end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-enum Trouble {
+enum PumpError {
     #[error("the client left")]
     ClientLeft,
     #[error("the client was too slow")]
@@ -71,7 +71,7 @@ enum Trouble {
     Over,
 }
 
-impl Feeding {
+impl BodyPump {
     /// Bytes that the guest has taken.
     pub(super) fn bytes(&self) -> u64 {
         self.progress.bytes.load(Ordering::Relaxed)
@@ -111,30 +111,30 @@ impl Feeding {
 }
 
 /// Hands a body to the guest; `None` when there is nothing to hand over.
-pub(super) fn feed(
+pub(super) fn start(
     body: RequestBody,
     mut writer: BodyWriter,
     window: Duration,
     activity: &Arc<Activity>,
-) -> Option<Feeding> {
+) -> Option<BodyPump> {
     if body.is_end_stream() {
         writer.finish();
         return None;
     }
-    let (feeding, over) = oneshot::channel();
+    let (on_drop, over) = oneshot::channel();
     let (failing, failed) = oneshot::channel();
     let progress = Arc::<Progress>::default();
-    let feeder = Feeder {
+    let task = PumpTask {
         body,
         progress: Arc::clone(&progress),
         pace: Pace::new(window),
         activity: Arc::clone(activity),
     };
-    tokio::spawn(feeder.run(writer, over, failing));
-    Some(Feeding {
+    tokio::spawn(task.run(writer, over, failing));
+    Some(BodyPump {
         progress,
         failed: Some(failed),
-        _over: feeding,
+        _over: on_drop,
     })
 }
 
@@ -157,14 +157,14 @@ impl Drop for Waits<'_> {
     }
 }
 
-struct Feeder {
+struct PumpTask {
     body: RequestBody,
     progress: Arc<Progress>,
     pace: Pace,
     activity: Arc<Activity>,
 }
 
-impl Feeder {
+impl PumpTask {
     async fn run(
         mut self,
         mut writer: BodyWriter,
@@ -173,27 +173,27 @@ impl Feeder {
     ) {
         let copied = tokio::select! {
             copied = self.copy(&mut writer) => copied,
-            _ = over => Err(Trouble::Over),
+            _ = over => Err(PumpError::Over),
         };
-        let Err(trouble) = copied else {
+        let Err(error) = copied else {
             return;
         };
-        tracing::debug!(%trouble, "a request body was not passed on to its end");
+        tracing::debug!(%error, "a request body was not passed on to its end");
         // Said before the guest notices, whose answer would be about that.
-        let _ = match trouble {
-            Trouble::TooLarge => failing.send(ApiError::BodyTooLarge),
-            Trouble::TooSlow => failing.send(ApiError::BodyTooSlow),
-            Trouble::ClientLeft | Trouble::Unwanted | Trouble::Over => Ok(()),
+        let _ = match error {
+            PumpError::TooLarge => failing.send(ApiError::BodyTooLarge),
+            PumpError::TooSlow => failing.send(ApiError::BodyTooSlow),
+            PumpError::ClientLeft | PumpError::Unwanted | PumpError::Over => Ok(()),
         };
         drop(writer);
-        match trouble {
-            Trouble::ClientLeft => {}
-            Trouble::TooSlow => discard(self.body, GOODBYE_TIMEOUT).await,
+        match error {
+            PumpError::ClientLeft => {}
+            PumpError::TooSlow => discard(self.body, GOODBYE_TIMEOUT).await,
             _ => discard(self.body, DISCARD_TIMEOUT).await,
         }
     }
 
-    async fn copy(&mut self, writer: &mut BodyWriter) -> Result<(), Trouble> {
+    async fn copy(&mut self, writer: &mut BodyWriter) -> Result<(), PumpError> {
         let mut bytes: u64 = 0;
         while let Some(frame) = self.next().await? {
             let data = match frame.into_data() {
@@ -208,7 +208,7 @@ impl Feeder {
             let len = data.len() as u64;
             bytes += len;
             if bytes > REQUEST_BODY_BYTES_MAX {
-                return Err(Trouble::TooLarge);
+                return Err(PumpError::TooLarge);
             }
             self.write(writer, &data).await?;
         }
@@ -217,9 +217,9 @@ impl Feeder {
     }
 
     /// The guest takes what it can, and each part of it counts as a sign of life.
-    async fn write(&self, writer: &mut BodyWriter, mut data: &[u8]) -> Result<(), Trouble> {
+    async fn write(&self, writer: &mut BodyWriter, mut data: &[u8]) -> Result<(), PumpError> {
         while !data.is_empty() {
-            let written = writer.write(data).await.map_err(|_| Trouble::Unwanted)?;
+            let written = writer.write(data).await.map_err(|_| PumpError::Unwanted)?;
             data = &data[written..];
             let bytes = &self.progress.bytes;
             bytes.fetch_add(written as u64, Ordering::Relaxed);
@@ -227,7 +227,7 @@ impl Feeder {
         Ok(())
     }
 
-    async fn next(&mut self) -> Result<Option<Frame<Bytes>>, Trouble> {
+    async fn next(&mut self) -> Result<Option<Frame<Bytes>>, PumpError> {
         let turn = &self.progress.is_clients_turn;
         turn.store(true, Ordering::Relaxed);
         let frame = loop {
@@ -250,10 +250,10 @@ impl Feeder {
             match frame {
                 Ok(frame) => break frame,
                 Err(_) if keeps_up => {}
-                Err(_) => return Err(Trouble::TooSlow),
+                Err(_) => return Err(PumpError::TooSlow),
             }
         };
         turn.store(false, Ordering::Relaxed);
-        frame.transpose().map_err(|_| Trouble::ClientLeft)
+        frame.transpose().map_err(|_| PumpError::ClientLeft)
     }
 }

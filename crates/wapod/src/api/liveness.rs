@@ -1,6 +1,6 @@
 //! What is known about the client of one connection, and what it has going on.
 //!
-//! Shared by the socket (`wire`), which finds out, and by those that want to know: the
+//! Shared by the socket (`transport`), which finds out, and by those that want to know: the
 //! gateway, `log_stream`, and whoever counts requests. No I/O here.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -28,7 +28,7 @@ const TUNNEL: u8 = 32;
 
 /// What is known about the client of one connection, and what it has going on.
 #[derive(Default)]
-pub(super) struct Presence {
+pub(super) struct ClientLiveness {
     bits: AtomicU8,
     /// Requests whose answers are not complete.
     requests: AtomicUsize,
@@ -52,7 +52,7 @@ pub(super) struct Presence {
     accusation: Notify,
 }
 
-impl Presence {
+impl ClientLiveness {
     /// One whose unfinished heads and whose unread bodies are counted.
     pub(super) fn new(head: Share, unread: Share) -> Self {
         Self {
@@ -198,12 +198,12 @@ impl Presence {
 
 /// The body of a request of HTTP/1.1, as long as it is read. Its answer may be complete
 /// before that: what is refused is read on for a moment.
-pub(crate) struct ReadingBody(Arc<Presence>);
+pub(crate) struct ReadingBody(Arc<ClientLiveness>);
 
 impl ReadingBody {
-    pub(super) fn new(presence: &Arc<Presence>) -> Self {
-        presence.bodies.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(presence))
+    pub(super) fn new(liveness: &Arc<ClientLiveness>) -> Self {
+        liveness.bodies.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(liveness))
     }
 }
 
@@ -219,11 +219,11 @@ pub(super) struct MayProbe(pub(super) bool);
 
 /// Somebody who looks after the client from time to time. Nothing is asked any
 /// more when this is gone: a probe must not get into an answer.
-pub(super) struct Watch(Arc<Presence>);
+pub(super) struct LivenessWatch(Arc<ClientLiveness>);
 
-impl Watch {
-    pub(super) fn new(presence: &Arc<Presence>) -> Self {
-        Self(Arc::clone(presence))
+impl LivenessWatch {
+    pub(super) fn new(liveness: &Arc<ClientLiveness>) -> Self {
+        Self(Arc::clone(liveness))
     }
 
     /// Asks for a look, with a probe where the client may have left.
@@ -247,7 +247,7 @@ impl Watch {
     }
 }
 
-impl Drop for Watch {
+impl Drop for LivenessWatch {
     fn drop(&mut self) {
         self.0.hush();
     }

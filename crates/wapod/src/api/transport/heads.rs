@@ -1,7 +1,7 @@
 //! Heads of requests in HTTP/1.1 that have not come to their end.
 //!
 //! Each has a time, and what it takes of memory beyond a free part is on a budget of
-//! the port. A head that comes at once is never counted. Used by `wire`.
+//! the port. A head that comes at once is never counted. Used by `transport`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -10,18 +10,18 @@ use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
 use crate::api::budget::Full;
-use crate::api::presence::Presence;
+use crate::api::liveness::ClientLiveness;
 
 /// Why a head is not waited for any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum GivenUp {
+pub(super) enum HeadFailure {
     TooSlow,
     NoRoom(Full),
 }
 
 /// Watches over the head of the next request.
 pub(super) struct HeadWatch {
-    patience: Duration,
+    timeout: Duration,
     running: Option<Running>,
 }
 
@@ -34,17 +34,17 @@ struct Running {
 }
 
 impl HeadWatch {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(timeout: Duration) -> Self {
         Self {
-            patience,
+            timeout,
             running: None,
         }
     }
 
     /// Some bytes came.
-    pub(super) fn received(&mut self, bytes: usize, presence: &Presence) {
-        let begun = presence.begun();
-        if presence.is_inside_request() {
+    pub(super) fn received(&mut self, bytes: usize, liveness: &ClientLiveness) {
+        let begun = liveness.begun();
+        if liveness.is_inside_request() {
             self.running = None;
             return;
         }
@@ -52,7 +52,7 @@ impl HeadWatch {
             Some(running) if running.of == begun => running.bytes += bytes,
             other => {
                 *other = Some(Running {
-                    sleep: Box::pin(sleep(self.patience)),
+                    sleep: Box::pin(sleep(self.timeout)),
                     of: begun,
                     bytes,
                 });
@@ -62,16 +62,24 @@ impl HeadWatch {
 
     /// Nothing more is there at the moment. Ready when a head that has begun is not
     /// waited for any more.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, presence: &Presence) -> Poll<GivenUp> {
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        liveness: &ClientLiveness,
+    ) -> Poll<HeadFailure> {
         let Some(running) = &mut self.running else {
             return Poll::Pending;
         };
-        if running.of != presence.begun() {
+        if running.of != liveness.begun() {
             return Poll::Pending;
         }
-        if let Err(full) = presence.keep_head(running.bytes) {
-            return Poll::Ready(GivenUp::NoRoom(full));
+        if let Err(full) = liveness.keep_head(running.bytes) {
+            return Poll::Ready(HeadFailure::NoRoom(full));
         }
-        running.sleep.as_mut().poll(cx).map(|()| GivenUp::TooSlow)
+        running
+            .sleep
+            .as_mut()
+            .poll(cx)
+            .map(|()| HeadFailure::TooSlow)
     }
 }

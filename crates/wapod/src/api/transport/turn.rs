@@ -1,4 +1,4 @@
-//! The turn of a connection on its thread. Called by `wire`.
+//! The turn of a connection on its thread. Called by `transport`.
 
 use std::task::{Context, Poll};
 

@@ -16,9 +16,9 @@ use hyper::{Method, Response, StatusCode, Uri, Version};
 use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf};
 use wapo_rpc::signed_answer::OURS;
 
-use super::error::ApiError;
-use super::gateway::forwarded::{self, Origin};
-use super::gateway::origin_guard::{OriginGuard, Place};
+use super::forwarded::{self, Origin};
+use super::origin_guard::{OriginGuard, Place};
+use crate::api::error::ApiError;
 use crate::error::WorkerError;
 use crate::limits::{RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, URL_BYTES_MAX};
 
@@ -51,7 +51,7 @@ const NOT_IN_TRAILERS: &[&str] = &[
 ];
 
 /// The head that a guest sees, for a path (and query) below its root.
-pub(super) fn request_head<'a>(
+pub(in crate::api) fn request_head<'a>(
     parts: &'a Parts,
     host: &'a Authority,
     path_and_query: &str,
@@ -125,11 +125,11 @@ fn check_framing(parts: &Parts) -> Result<(), ApiError> {
 
 /// The protocol that a client of HTTP/2 wants to speak on one stream (RFC 8441).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct ConnectProtocol(pub(super) String);
+pub(in crate::api) struct ConnectProtocol(pub(in crate::api) String);
 
 /// Whether and how a client wants to speak another protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Switch {
+pub(in crate::api) enum Switch {
     None,
     /// On the connection, which is HTTP/1.1 so far.
     Upgrade,
@@ -142,7 +142,7 @@ pub(super) enum Switch {
 /// An upgrade is none when a body comes first, or when it is to HTTP/2, which is
 /// spoken from the start or not at all: such a request is answered as if nothing
 /// had been asked.
-pub(super) fn wants_switch(parts: &Parts) -> Switch {
+pub(in crate::api) fn wants_switch(parts: &Parts) -> Switch {
     if parts.method == Method::CONNECT && parts.extensions.get::<ConnectProtocol>().is_some() {
         return Switch::Connect;
     }
@@ -195,7 +195,7 @@ fn takes_trailers(parts: &Parts) -> bool {
 ///
 /// The text becomes a part of the guest's URL, so it must be an authority and
 /// nothing else, and there must be one only.
-pub(super) fn host(
+pub(in crate::api) fn host(
     uri: &Uri,
     headers: &HeaderMap,
     version: Version,
@@ -219,7 +219,7 @@ pub(super) fn host(
 }
 
 /// Trailers of a request, for a guest.
-pub(super) fn request_trailers(trailers: &HeaderMap) -> Vec<(String, String)> {
+pub(in crate::api) fn request_trailers(trailers: &HeaderMap) -> Vec<(String, String)> {
     let allowed = trailers.iter().filter(|(name, _)| is_trailer(name));
     allowed
         .map(|(name, value)| (name.as_str().to_owned(), text_of(value).into_owned()))
@@ -228,7 +228,7 @@ pub(super) fn request_trailers(trailers: &HeaderMap) -> Vec<(String, String)> {
 
 /// Trailers of a guest's answer; `None` if there are none, an error if they
 /// cannot be sent.
-pub(super) fn response_trailers(
+pub(in crate::api) fn response_trailers(
     fields: Vec<(String, String)>,
 ) -> Result<Option<HeaderMap>, WorkerError> {
     let fields = fields.into_iter();
@@ -288,7 +288,7 @@ fn text_of(value: &HeaderValue) -> Cow<'_, str> {
 }
 
 /// The answer that a guest's head describes, still without a body.
-pub(super) fn response_head(
+pub(in crate::api) fn response_head(
     head: HttpResponseHeadOf<Bytes>,
     guard: &OriginGuard,
 ) -> Result<Response<()>, WorkerError> {

@@ -1,4 +1,4 @@
-//! `Patient`: a connection on which a write does not wait for ever.
+//! `WriteTimeout`: a connection on which a write does not wait for ever.
 //!
 //! A client that takes nothing of its answer would keep its place else. What waits for a
 //! client to say something has limits elsewhere: heads with hyper, bodies where they are
@@ -14,14 +14,14 @@ use wapo::net::TcpStream;
 use wapo::time::Sleep;
 
 /// A connection, and its time for a write.
-pub(super) struct Patient {
+pub(super) struct WriteTimeout {
     stream: TcpStream,
     limit: Duration,
     /// While the client takes nothing.
     waiting: Option<Sleep>,
 }
 
-impl Patient {
+impl WriteTimeout {
     pub(super) fn new(stream: TcpStream, limit: Duration) -> Self {
         Self {
             stream,
@@ -54,7 +54,7 @@ impl Patient {
     }
 }
 
-impl hyper::rt::Read for Patient {
+impl hyper::rt::Read for WriteTimeout {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -64,7 +64,7 @@ impl hyper::rt::Read for Patient {
     }
 }
 
-impl hyper::rt::Write for Patient {
+impl hyper::rt::Write for WriteTimeout {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

@@ -2,7 +2,7 @@
 //!
 //! Whoever takes nothing for a moment makes room for newcomers, and whoever goes on
 //! so is given up. In HTTP/2 the streams say by themselves for whom the daemon
-//! waits. Used by `wire`.
+//! waits. Used by `transport`.
 
 use std::io;
 use std::pin::Pin;
@@ -22,7 +22,7 @@ const MOMENT: Duration = Duration::from_secs(1);
 /// Follows what is written to one client.
 pub(super) struct Stall {
     /// Time in which a client takes something.
-    patience: Duration,
+    timeout: Duration,
     /// Where it is said that the client is waited for.
     activity: Option<Arc<Activity>>,
     /// Runs while the client takes nothing.
@@ -35,9 +35,9 @@ pub(super) struct Stall {
 }
 
 impl Stall {
-    pub(super) fn new(patience: Duration) -> Self {
+    pub(super) fn new(timeout: Duration) -> Self {
         Self {
-            patience,
+            timeout,
             activity: None,
             timer: None,
             has_moved: false,
@@ -67,7 +67,7 @@ impl Stall {
             self.moved();
             return outcome;
         }
-        let moment = MOMENT.min(self.patience);
+        let moment = MOMENT.min(self.timeout);
         loop {
             let timer = match &mut self.timer {
                 Some(timer) => timer,
@@ -86,7 +86,7 @@ impl Stall {
                 continue;
             }
             self.silent += moment;
-            if self.silent >= self.patience {
+            if self.silent >= self.timeout {
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
             if let (None, Some(activity)) = (&self.wait, &self.activity) {
