@@ -113,6 +113,43 @@ pub struct HttpRequestOf<T> {
 /// An HTTP request, in texts of its own.
 pub type HttpRequest = HttpRequestOf<String>;
 
+/// An HTTP request as `http_next` gives it; `T` as in [`HttpHeadOf`].
+#[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
+pub struct HttpNextOf<T> {
+    /// Method, URL, headers.
+    pub head: HttpHeadOf<T>,
+    /// Handle of the exchange: `http_respond` answers, reads give the request body.
+    pub exchange: i32,
+    /// Whether the request has a body, or may have one: else there is nothing to read.
+    pub has_body: bool,
+}
+
+/// An HTTP request as `http_next` gives it, in texts of its own.
+pub type HttpNext = HttpNextOf<String>;
+
+/// What a guest has still to do about a request after `http_respond`.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HttpRest {
+    /// Nothing: the handle of the exchange is closed.
+    Nothing = 0,
+    /// To read the request's body, and to close the handle.
+    Request = 1,
+    /// To write more of the answer's body, too.
+    Answer = 2,
+}
+
+impl HttpRest {
+    /// What a number means, if it means anything.
+    pub const fn from_i32(number: i32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Nothing),
+            1 => Some(Self::Request),
+            2 => Some(Self::Answer),
+            _ => None,
+        }
+    }
+}
+
 /// Head of the guest's answer to an HTTP request; `T` as in [`HttpHeadOf`].
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub struct HttpResponseHeadOf<T> {

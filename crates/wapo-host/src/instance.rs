@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use parity_scale_codec::{Encode, decode_from_bytes};
 use tokio::sync::{oneshot, watch};
-use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf, InputChannel};
+use wapo_abi::message::InputChannel;
 
 use crate::control::Control;
 use crate::descriptors::DescriptorShare;
 use crate::embedder::InstanceId;
 use crate::host_memory::{HostMemory, MemoryCharge};
+use crate::http_head::{HttpAnswer, RequestHead};
 use crate::intake::{Intake, Place, Reservation};
 use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
@@ -268,8 +268,11 @@ pub enum RequestError {
     InvalidAnswer,
 }
 
-/// Bytes or the reason why there are none.
+/// The answer to a query, or the reason why there is none.
 pub(crate) type Reply = Result<Bytes, RequestError>;
+
+/// The same of an HTTP request.
+pub(crate) type HttpReply = Result<HttpAnswer, RequestError>;
 
 /// What waits for an instance.
 pub(crate) enum Command {
@@ -280,30 +283,32 @@ pub(crate) enum Command {
         charge: MemoryCharge,
         reply: oneshot::Sender<Reply>,
     },
-    Http {
-        /// Encoded, as it begins the guest's message.
-        head: Vec<u8>,
-        charge: MemoryCharge,
-        body: GuestBody,
-        reply: oneshot::Sender<Reply>,
-    },
+    Http(HttpCommand),
+}
+
+/// An HTTP request that waits for an instance.
+pub(crate) struct HttpCommand {
+    pub(crate) head: RequestHead,
+    pub(crate) charge: MemoryCharge,
+    pub(crate) has_body: bool,
+    pub(crate) body: GuestBody,
+    pub(crate) reply: oneshot::Sender<HttpReply>,
 }
 
 impl Command {
-    fn reply(&self) -> &oneshot::Sender<Reply> {
+    /// Whether the requester has left.
+    pub(crate) fn is_abandoned(&self) -> bool {
         match self {
-            Self::Query { reply, .. } | Self::Http { reply, .. } => reply,
+            Self::Query { reply, .. } => reply.is_closed(),
+            Self::Http(request) => request.reply.is_closed(),
         }
     }
 
-    /// Whether nobody waits for the answer any more.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        self.reply().is_closed()
-    }
-
-    pub(crate) fn into_reply(self) -> oneshot::Sender<Reply> {
+    /// Answers with an error. The requester may have left.
+    pub(crate) fn refuse(self, error: RequestError) {
         match self {
-            Self::Query { reply, .. } | Self::Http { reply, .. } => reply,
+            Self::Query { reply, .. } => drop(reply.send(Err(error))),
+            Self::Http(request) => drop(request.reply.send(Err(error))),
         }
     }
 }
@@ -311,45 +316,35 @@ impl Command {
 /// An HTTP request for a guest.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct HttpCall {
-    /// Encoded, as it begins the guest's message.
-    pub(crate) head: Vec<u8>,
-    pub(crate) peer: Option<SocketAddr>,
-}
-
-impl HttpCall {
-    /// A request with this head. `peer` is the address of the client, for guests
-    /// that ask; port 0 where a proxy hides it.
-    pub fn new<T: Encode>(head: &HttpHeadOf<T>, peer: Option<SocketAddr>) -> Self {
-        // Two handles follow.
-        let mut message = Vec::with_capacity(head.size_hint() + 2 * size_of::<i32>());
-        head.encode_to(&mut message);
-        Self {
-            head: message,
-            peer,
-        }
-    }
+    /// The head.
+    pub head: RequestHead,
+    /// Address of the client, for guests that ask; port 0 where a proxy hides it.
+    pub peer: Option<SocketAddr>,
+    /// Whether the embedder will write a body, or bytes of another protocol. Without
+    /// one, nothing is to be written, nor the end.
+    pub has_body: bool,
 }
 
 /// An HTTP exchange with a guest.
 pub struct HttpExchange {
-    /// The head of the answer, to come.
+    /// The answer, to come.
     pub response: PendingResponse,
     /// Write the request body here and shut it down, with trailers if there are
-    /// some; read the response body, then its trailers. Dropping it before the
-    /// end is an error to the guest.
+    /// some; read the response body, then its trailers, unless the answer came with
+    /// its body. Dropping it before the end is an error to the guest.
     pub body: BodyStream,
 }
 
-/// The head of a guest's answer, to come. Dropping it before the guest has taken
-/// the request takes the request back.
+/// A guest's answer, to come. Dropping it before the guest has taken the request
+/// takes the request back.
 pub struct PendingResponse {
-    pub(crate) reply: oneshot::Receiver<Reply>,
+    pub(crate) reply: oneshot::Receiver<HttpReply>,
     pub(crate) place: Place,
 }
 
 impl PendingResponse {
-    /// Waits for the head of the guest's answer. Its fields share one piece of
-    /// memory, and are not checked.
+    /// Waits for the head of the guest's answer, and its body where the guest gives it
+    /// with the head. The fields are not checked.
     ///
     /// # Errors
     ///
@@ -358,11 +353,10 @@ impl PendingResponse {
     /// # Cancel safety
     ///
     /// Cancel safe; the answer stays available until it was returned.
-    pub async fn head(&mut self) -> Result<HttpResponseHeadOf<Bytes>, RequestError> {
+    pub async fn answer(&mut self) -> Result<HttpAnswer, RequestError> {
         let reply = (&mut self.reply).await;
         self.place.is_taken = true;
-        let bytes = reply.unwrap_or(Err(RequestError::NoAnswer))?;
-        response_head(bytes).ok_or(RequestError::InvalidAnswer)
+        reply.unwrap_or(Err(RequestError::NoAnswer))
     }
 }
 
@@ -505,15 +499,6 @@ impl InstanceHandle {
             _ => ExitReason::Stopped,
         }
     }
-}
-
-/// Decodes the head of an answer; `None` unless it is whole. What is in it is
-/// checked by whoever sends it: header values are bytes.
-fn response_head(bytes: Bytes) -> Option<HttpResponseHeadOf<Bytes>> {
-    let len = bytes.len();
-    let head: HttpResponseHeadOf<Bytes> = decode_from_bytes(bytes).ok()?;
-    // Nothing may follow, as everywhere in the contract.
-    (head.encoded_size() == len).then_some(head)
 }
 
 impl Drop for InstanceHandle {

@@ -18,7 +18,9 @@ use wapo_abi::message::InputChannel;
 use crate::control::Control;
 use crate::embedder::{Embedder, InstanceId};
 use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
-use crate::instance::{Command, HttpCall, HttpExchange, PendingResponse, RequestError};
+use crate::instance::{
+    Command, HttpCall, HttpCommand, HttpExchange, PendingResponse, RequestError,
+};
 use crate::limits::{INBOX_CAPACITY, MESSAGE_OVERHEAD_BYTES};
 use crate::net::body::{BodyStream, GuestBody};
 
@@ -169,21 +171,36 @@ impl Intake {
         self.queue(channel).waiting.load(Ordering::SeqCst) == 0
     }
 
-    /// Takes the request that has waited longest and still has a requester.
-    pub(crate) fn take(self: &Arc<Self>, channel: InputChannel) -> Option<(Command, InHand)> {
+    /// Takes the request that has waited longest and still has a requester, if `check`
+    /// has nothing against it.
+    ///
+    /// # Errors
+    ///
+    /// What `check` says; the request stays then.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        channel: InputChannel,
+        mut check: impl FnMut(&Command) -> Result<(), usize>,
+    ) -> Result<Option<(Command, InHand)>, usize> {
         let queue = self.queue(channel);
         loop {
-            let (_, command) = queue.entries().by_number.pop_first()?;
-            queue.waiting.fetch_sub(1, Ordering::SeqCst);
-            let is_abandoned = command.is_abandoned();
+            let mut entries = queue.entries();
+            let Some(first) = entries.by_number.first_entry() else {
+                return Ok(None);
+            };
+            let is_abandoned = first.get().is_abandoned();
             if !is_abandoned {
+                check(first.get())?;
                 self.in_hand.fetch_add(1, Ordering::SeqCst);
             }
+            let command = first.remove();
+            drop(entries);
+            queue.waiting.fetch_sub(1, Ordering::SeqCst);
             queue.held.fetch_sub(1, Ordering::SeqCst);
             self.is_freed.store(true, Ordering::SeqCst);
             if !is_abandoned {
                 let in_hand = InHand(Arc::clone(self));
-                return Some((*command, in_hand));
+                return Ok(Some((*command, in_hand)));
             }
         }
     }
@@ -195,8 +212,7 @@ impl Intake {
         queue.waiting.fetch_sub(refused.len(), Ordering::SeqCst);
         queue.held.fetch_sub(refused.len(), Ordering::SeqCst);
         for command in refused.into_values() {
-            // The requester may be gone as well; then nobody is to be told.
-            let _ = command.into_reply().send(Err(error.clone()));
+            command.refuse(error.clone());
         }
         self.tell();
     }
@@ -292,21 +308,30 @@ impl Reservation {
     /// [`RequestError::Ended`], or [`RequestError::Busy`] when the host may keep no
     /// more for the instance, at once.
     pub fn http(self, call: HttpCall) -> Result<HttpExchange, RequestError> {
-        let HttpCall { head, peer } = call;
+        let HttpCall {
+            head,
+            peer,
+            has_body,
+        } = call;
         let (sender, reply) = oneshot::channel();
-        let charge = self.intake.charge(head.len())?;
+        let charge = self.intake.charge(head.len_bytes())?;
         let pair = BodyStream::pair(&self.intake.memory);
-        let (ours, stream) = pair.map_err(|reason| self.intake.busy(&reason))?;
-        let place = self.send(Command::Http {
+        let (mut ours, stream) = pair.map_err(|reason| self.intake.busy(&reason))?;
+        if !has_body {
+            ours.writer().finish();
+        }
+        let place = self.send(Command::Http(HttpCommand {
             head,
             charge,
+            has_body,
             body: GuestBody {
                 stream,
                 peer,
                 in_hand: None,
+                reply: None,
             },
             reply: sender,
-        })?;
+        }))?;
         Ok(HttpExchange {
             response: PendingResponse { reply, place },
             body: ours,
@@ -372,7 +397,8 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         assert!(asking.as_mut().poll(&mut cx).is_pending());
         assert!(intake.reserve(InputChannel::Query, 1).is_none());
-        let (_command, in_hand) = intake.take(InputChannel::Query).expect("the query");
+        let taken = intake.take(InputChannel::Query, |_| Ok(()));
+        let (_command, in_hand) = taken.expect("no objection").expect("the query");
         drop(in_hand);
         assert_eq!(told(), 0, "a host call tells nobody");
         intake.tell_freed();

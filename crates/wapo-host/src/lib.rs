@@ -32,6 +32,7 @@ pub mod engine;
 mod externref;
 mod halt;
 mod host_memory;
+mod http_head;
 pub mod instance;
 mod intake;
 pub mod limits;
@@ -72,6 +73,7 @@ pub use engine::{
     runtime_builder,
 };
 pub use host_memory::MemoryCharge;
+pub use http_head::{HttpAnswer, RequestHead, ResponseHead};
 pub use instance::{
     ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress, LogRate,
     PendingResponse, Phase, RequestError, RestartPolicy, Status,

@@ -190,6 +190,12 @@ pub const SNI_LISTENER_BYTES: u64 = 8 * 1024;
 /// Each is looked at while the guest waits; real chains have two to four.
 pub const CHAIN_CERTIFICATES_MAX: usize = 10;
 
+/// Header fields of a guest's answer to an HTTP request.
+///
+/// Clients and proxies have limits of about a hundred. Counted before memory is taken
+/// for them.
+pub const RESPONSE_HEADERS_MAX: usize = 256;
+
 /// Bytes that each direction of an HTTP body may have in flight.
 pub const PIPE_BYTES: usize = 64 * 1024;
 

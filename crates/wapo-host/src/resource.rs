@@ -14,7 +14,7 @@ use tokio::time::Sleep;
 use wapo_abi::{Errno, HANDLES_MAX};
 
 use crate::calls::Making;
-use crate::instance::{Reply, RequestError};
+use crate::instance::{HttpReply, Reply, RequestError};
 use crate::intake::InHand;
 use crate::net::connect::Connecting;
 use crate::net::listener::Listener;
@@ -32,8 +32,10 @@ pub(crate) enum Resource {
     Timer(Pin<Box<Sleep>>),
     /// The receiving end of an input channel; the queue is in the state.
     Inbox(wapo_abi::message::InputChannel),
-    /// Takes one answer. `None` once it was given.
+    /// Takes the answer to a query. `None` once it was given.
     Reply(Option<Replier>),
+    /// Takes the head of the answer to an HTTP request. `None` once it was given.
+    HttpReply(Option<oneshot::Sender<HttpReply>>),
     /// Yields streams.
     Listener(Box<Listener>),
     /// Moves bytes.
@@ -46,11 +48,11 @@ pub(crate) enum Resource {
     Evidence(Making),
 }
 
-/// Where one answer goes.
+/// Where the answer to a query goes.
 pub(crate) struct Replier {
     pub(crate) sender: oneshot::Sender<Reply>,
-    /// For a question: the guest lets go of it with its answer.
-    pub(crate) _in_hand: Option<InHand>,
+    /// The guest lets go of the query with its answer.
+    pub(crate) _in_hand: InHand,
 }
 
 /// All resources of one instance.
@@ -178,11 +180,20 @@ impl ResourceTable {
     /// Answers all requests that the guest has not answered with an error.
     pub(crate) fn refuse_replies(&mut self, error: &RequestError) {
         for resource in self.entries.iter_mut().flatten() {
-            if let Resource::Reply(reply) = resource
-                && let Some(reply) = reply.take()
-            {
-                // Whoever asked may be gone.
-                let _ = reply.sender.send(Err(error.clone()));
+            // Requesters may have left.
+            let http = match resource {
+                Resource::Reply(reply) => {
+                    if let Some(reply) = reply.take() {
+                        drop(reply.sender.send(Err(error.clone())));
+                    }
+                    continue;
+                }
+                Resource::HttpReply(reply) => reply.take(),
+                Resource::Stream(stream) => stream.take_reply(),
+                _ => continue,
+            };
+            if let Some(reply) = http {
+                drop(reply.send(Err(error.clone())));
             }
         }
     }

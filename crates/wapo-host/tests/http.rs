@@ -11,8 +11,9 @@ use std::time::Duration;
 use parity_scale_codec::{Decode as _, Encode as _};
 use support::{Deaf, engine, start};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use wapo_abi::message::HttpHead;
-use wapo_host::{HttpCall, HttpExchange, InstanceConfig, InstanceHandle, Meter, Trailers};
+use wapo_host::{
+    HttpCall, HttpExchange, InstanceConfig, InstanceHandle, Meter, RequestHead, Trailers,
+};
 
 /// A guest that takes requests one after the other, answers each with 200 and
 /// an empty head, and then does what `SERVE` says until that returns 1.
@@ -104,12 +105,11 @@ fn trailers(name: &str, value: &str) -> Trailers {
 }
 
 fn call(peer: Option<SocketAddr>) -> HttpCall {
-    let head = HttpHead {
-        method: "POST".to_owned(),
-        url: "http://host/".to_owned(),
-        headers: Vec::new(),
-    };
-    HttpCall::new(&head, peer)
+    HttpCall {
+        head: RequestHead::new("POST", &["http://host/"], 0),
+        peer,
+        has_body: true,
+    }
 }
 
 /// Starts a guest and waits until it takes requests.
@@ -129,8 +129,8 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 /// Reads the answer; its head is that of every guest here.
 async fn answer(exchange: &mut HttpExchange) -> (Vec<u8>, Result<(), io::ErrorKind>) {
-    let head = within(exchange.response.head()).await.expect("a head");
-    assert_eq!((head.status, head.headers.len()), (200, 0));
+    let answer = within(exchange.response.answer()).await.expect("a head");
+    assert_eq!((answer.head.status, answer.head.fields.len()), (200, 0));
     let mut body = Vec::new();
     let outcome = within(exchange.body.read_to_end(&mut body)).await;
     (body, outcome.map(drop).map_err(|error| error.kind()))
@@ -259,7 +259,7 @@ async fn an_answer_of_a_guest_that_dies_is_an_error_to_the_client() {
         let serve = format!("(drop (call $write (i32.const 0x1000) (i32.const 7))) {dies}");
         let (handle, _) = serving(&serve).await;
         let mut exchange = handle.http(call(None)).expect("room");
-        within(exchange.response.head()).await.expect("a head");
+        within(exchange.response.answer()).await.expect("a head");
         let mut part = [0; 7];
         within(exchange.body.read_exact(&mut part))
             .await
@@ -283,7 +283,7 @@ async fn a_client_that_leaves_in_mid_body_is_an_error_to_the_guest() {
     )
     .await;
     let mut exchange = handle.http(call(None)).expect("room");
-    within(exchange.response.head()).await.expect("a head");
+    within(exchange.response.answer()).await.expect("a head");
     exchange.body.write_all(b"a part").await.expect("room");
     drop(exchange);
     assert_eq!(
@@ -327,7 +327,7 @@ async fn a_client_that_leaves_in_mid_answer_is_an_error_to_the_guest() {
     )
     .await;
     let mut exchange = handle.http(call(None)).expect("room");
-    within(exchange.response.head()).await.expect("a head");
+    within(exchange.response.answer()).await.expect("a head");
     within(exchange.body.read_u8()).await.expect("a part");
     drop(exchange);
     assert_eq!(emitted(&embedder, 2).await, [9, 9]);

@@ -39,22 +39,21 @@
 mod body;
 mod channel;
 mod exchange;
+mod head;
 mod respond;
 mod upgrade;
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::rc::Rc;
 
-use bytes::Bytes;
 pub use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri};
-use wapo_abi::message::{HttpHeadOf, HttpRequestOf};
 
 pub use self::body::{Body, BodyError};
 pub use self::channel::BodySender;
 pub use self::exchange::{ClientLeft, client_left, peer};
 pub use self::respond::{IntoResponse, Responder};
 pub use self::upgrade::{OnUpgrade, on_upgrade};
-use crate::inbox;
+use crate::handle::Handle;
 use crate::net::TcpStream;
 
 /// Waits for the next request; `None` when there will be no more.
@@ -68,37 +67,28 @@ use crate::net::TcpStream;
 /// No request is lost when the future is dropped.
 pub async fn accept() -> Option<(Request<Body>, Responder)> {
     loop {
-        let message =
-            poll_fn(|cx| inbox::HTTP_REQUESTS.poll_next::<HttpRequestOf<Bytes>>(cx)).await?;
-        let stream = TcpStream::from_handle(message.io_stream.into(), false);
-        let is_head = message.head.method == b"HEAD"[..];
-        let body = Body::incoming(stream.share(), &message.head);
-        let responder = Responder::new(message.response_tx.into(), stream, is_head);
-        match request_of(message.head, body) {
-            Ok(mut request) => {
+        let message = head::next().await?;
+        let stream = TcpStream::from_handle(message.exchange.into(), false);
+        let reply = message.reply.map(Handle::from);
+        match message.head {
+            Ok(request) => {
+                let is_head = request.method() == Method::HEAD;
+                let body = match message.has_body {
+                    true => Body::incoming(stream.share(), request.headers()),
+                    false => Body::none_of(&stream),
+                };
+                let responder = Responder::new(reply, stream, is_head);
+                let mut request = request.map(|()| body);
                 let responder = upgrade::offer(&mut request, responder);
                 return Some((request, responder));
             }
             Err(error) => {
                 ::log::debug!("a bad request: {error}");
+                let responder = Responder::new(reply, stream, false);
                 crate::spawn(responder.send((StatusCode::BAD_REQUEST, "bad request\n")));
             }
         }
     }
-}
-
-/// Makes a request of parts that share the message's memory.
-fn request_of(head: HttpHeadOf<Bytes>, body: Body) -> http::Result<Request<Body>> {
-    let mut request = Request::new(body);
-    *request.method_mut() = Method::from_bytes(&head.method)?;
-    *request.uri_mut() = Uri::from_maybe_shared(head.url)?;
-    let headers = request.headers_mut();
-    headers.reserve(head.headers.len());
-    for (name, value) in head.headers {
-        let name = HeaderName::from_bytes(&name)?;
-        headers.append(name, HeaderValue::from_maybe_shared(value)?);
-    }
-    Ok(request)
 }
 
 /// Answers every request with a handler, each in a task of its own.
@@ -121,41 +111,5 @@ where
                 ::log::debug!("a response was not taken: {error}");
             }
         });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpHeadOf<Bytes> {
-        let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        let headers = headers.iter().map(|(n, v)| (bytes(n), bytes(v)));
-        HttpHeadOf {
-            method: bytes(method),
-            url: bytes(url),
-            headers: headers.collect(),
-        }
-    }
-
-    #[test]
-    fn heads_that_http_does_not_allow_are_errors() {
-        for bad in [
-            head("G T", "http://h/", &[]),
-            head("GET", "http://h h/", &[]),
-            head("GET", "http://h/", &[("na me", "v")]),
-            head("GET", "http://h/", &[("name", "a\nb")]),
-        ] {
-            assert!(request_of(bad.clone(), Body::empty()).is_err(), "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn duplicate_headers_are_kept() {
-        let head = head("PUT", "http://h/p?q", &[("a", "1"), ("a", "2")]);
-        let request = request_of(head, Body::empty()).expect("valid");
-        assert_eq!(request.method(), Method::PUT);
-        assert_eq!(request.uri().query(), Some("q"));
-        assert_eq!(request.headers().get_all("a").iter().count(), 2);
     }
 }

@@ -33,31 +33,46 @@ impl Inbox {
         }
     }
 
+    /// The handle; `None` when there is no such inbox.
+    pub(crate) fn open(&self) -> Option<i32> {
+        let opened = self
+            .handle
+            .get_or_init(|| calls::create_input_channel(self.kind));
+        match opened {
+            Ok(handle) => Some(*handle),
+            Err(error) => {
+                ::log::warn!("the inbox {:?} cannot be opened: {error}", self.kind);
+                None
+            }
+        }
+    }
+
     /// The next message, or `None` when there will be no more.
     ///
     /// One task at a time may wait; a second one takes the place of the first.
     pub(crate) fn poll_next<M: Decode>(&self, cx: &Context<'_>) -> Poll<Option<M>> {
-        let opened = self
-            .handle
-            .get_or_init(|| calls::create_input_channel(self.kind));
-        let handle = match opened {
-            Ok(handle) => *handle,
-            Err(error) => {
-                ::log::warn!("the inbox {:?} cannot be opened: {error}", self.kind);
-                return Poll::Ready(None);
-            }
-        };
         loop {
-            match ready!(poll_call(cx, |waker| calls::poll(waker, handle))) {
-                Ok(message) => match decode_from_bytes(message.into()) {
-                    Ok(message) => return Poll::Ready(Some(message)),
-                    Err(error) => ::log::warn!("a message cannot be decoded: {error}"),
-                },
-                Err(Error::END_OF_FILE) => return Poll::Ready(None),
-                Err(error) => {
-                    ::log::warn!("the inbox {:?} failed: {error}", self.kind);
-                    return Poll::Ready(None);
-                }
+            let Some(message) = ready!(self.poll_message(cx)) else {
+                return Poll::Ready(None);
+            };
+            match decode_from_bytes(message.into()) {
+                Ok(message) => return Poll::Ready(Some(message)),
+                Err(error) => ::log::warn!("a message cannot be decoded: {error}"),
+            }
+        }
+    }
+
+    /// As [`poll_next`](Self::poll_next), still encoded.
+    pub(crate) fn poll_message(&self, cx: &Context<'_>) -> Poll<Option<Vec<u8>>> {
+        let Some(handle) = self.open() else {
+            return Poll::Ready(None);
+        };
+        match ready!(poll_call(cx, |waker| calls::poll(waker, handle))) {
+            Ok(message) => Poll::Ready(Some(message)),
+            Err(Error::END_OF_FILE) => Poll::Ready(None),
+            Err(error) => {
+                ::log::warn!("the inbox {:?} failed: {error}", self.kind);
+                Poll::Ready(None)
             }
         }
     }

@@ -120,9 +120,14 @@ fn respond(host: &mut Host, task: i32, id: u32, slots: [usize; 4]) -> Result<u32
     let may_wait = row.args.first().is_some_and(|arg| arg.kind == "waker");
     match scripted {
         Some(Answer::Value(value)) => {
-            if row.name == "poll_write" {
-                host.written
-                    .extend(super::peek_for_tests(slots[2], value as usize));
+            match row.name {
+                "poll_write" => host
+                    .written
+                    .extend(super::peek_for_tests(slots[2], value as usize)),
+                "http_respond" => host
+                    .written
+                    .extend(super::peek_for_tests(slots[2], slots[3])),
+                _ => {}
             }
             Ok(value)
         }
@@ -141,9 +146,13 @@ fn respond(host: &mut Host, task: i32, id: u32, slots: [usize; 4]) -> Result<u32
         }
         None if may_wait => Err(Errno::PENDING),
         None => {
-            if matches!(row.name, "oneshot_send" | "http_finish") {
-                host.written
-                    .extend(super::peek_for_tests(slots[1], slots[2]));
+            let sent = match row.name {
+                "oneshot_send" | "http_finish" => Some((slots[1], slots[2])),
+                "http_respond" => Some((slots[2], slots[3])),
+                _ => None,
+            };
+            if let Some((address, len)) = sent {
+                host.written.extend(super::peek_for_tests(address, len));
             }
             Ok(0)
         }

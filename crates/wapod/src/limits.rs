@@ -223,11 +223,6 @@ pub const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Time for reading what nobody wants any more.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Headers of a guest's answer.
-///
-/// Clients and proxies have limits of about a hundred.
-pub const RESPONSE_HEADERS_MAX: usize = 256;
-
 /// Bytes of the names and values of all headers of a guest's answer.
 pub const RESPONSE_HEAD_BYTES_MAX: usize = 64 * 1024;
 

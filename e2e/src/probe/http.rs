@@ -2,10 +2,25 @@
 
 use parity_scale_codec::{Decode as _, Encode as _};
 
-use super::{Errno, Fast, Probe};
+use super::{Errno, Fast, Probe, SCRATCH};
 
 /// Names and values.
 pub type Fields = Vec<(String, String)>;
+
+/// A request as call 328 gives it.
+#[derive(Debug, parity_scale_codec::Decode)]
+pub struct NextRequest {
+    /// The method.
+    pub method: String,
+    /// The URL.
+    pub url: String,
+    /// The fields of the head.
+    pub fields: Fields,
+    /// The handle that is read, written and answered with.
+    pub exchange: u32,
+    /// Whether there is something to read.
+    pub has_body: bool,
+}
 
 impl Probe {
     /// Takes the next request of an input channel: the handles of its answer
@@ -49,5 +64,31 @@ impl Probe {
     /// 321
     pub async fn http_unread(&self, stream: u32) -> Fast {
         self.wait(321, [stream, 0, 0]).await
+    }
+
+    /// 328, with a buffer of this size: the length that it answers with, and what is in the
+    /// buffer then.
+    pub async fn http_next_into(&self, channel: u32, room: u32) -> Result<(u32, Vec<u8>), Errno> {
+        let len = self.wait(328, [channel, SCRATCH, room]).await?;
+        Ok((len, self.read(SCRATCH, len.min(room)).await))
+    }
+
+    /// 328
+    ///
+    /// # Panics
+    ///
+    /// When there is no such channel, or the request is longer than all of these tests send.
+    pub async fn http_next(&self, channel: u32) -> NextRequest {
+        let (len, message) = self.http_next_into(channel, 4096).await.expect("a request");
+        assert!(len <= 4096, "{len} bytes");
+        let mut rest = message.as_slice();
+        let request = NextRequest::decode(&mut rest).expect("an `HttpNext`");
+        assert!(rest.is_empty(), "{rest:?} follows");
+        request
+    }
+
+    /// 329
+    pub async fn http_respond(&self, exchange: u32, rest: u32, answer: &[u8]) -> Fast {
+        self.fast_with(329, &[exchange, rest], answer).await
     }
 }

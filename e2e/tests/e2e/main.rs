@@ -31,6 +31,7 @@ mod guard;
 mod handles;
 mod host_time;
 mod http;
+mod http_calls;
 mod javascript_engines;
 mod javascript_network;
 mod kept;

@@ -7,11 +7,14 @@
 use std::time::Duration;
 
 use parity_scale_codec::Encode as _;
+use tokio::sync::oneshot;
 use wapo_abi::Errno;
 use wapo_abi::message::{InputChannel, QueryRequest};
 
+use super::http_codec::{decode_response_head, encode_request_head, request_head_len};
 use super::{WORK_LOCK, WORK_SYSCALL, family};
-use crate::instance::{Command, RequestError};
+use crate::http_head::HttpAnswer;
+use crate::instance::{Command, HttpCommand, HttpReply, RequestError};
 use crate::intake::InHand;
 use crate::net::stream::Stream;
 use crate::quotas::QuotaKind;
@@ -31,8 +34,21 @@ impl family::channel::Calls for InstanceState {
         let quotas = &self.config.quotas;
         quotas.add_unmetered(QuotaKind::Egress, data.len());
         let data = charge.keep(data.to_vec());
-        let sent = reply.sender.send(Ok(data));
-        sent.map_err(|_| Errno::IO_ERROR)?;
+        let is_sent = match reply {
+            Reply::Query(reply) => reply.sender.send(Ok(data)).is_ok(),
+            Reply::Http(reply) => {
+                let head = decode_response_head(&data);
+                // Nothing may follow, as everywhere in the contract.
+                let head = head.filter(|(_, rest)| rest.is_empty());
+                let answer = head.map(|(head, _)| HttpAnswer { head, body: None });
+                reply
+                    .send(answer.ok_or(RequestError::InvalidAnswer))
+                    .is_ok()
+            }
+        };
+        if !is_sent {
+            return Err(Errno::IO_ERROR);
+        }
         self.control.note_answer();
         Ok(())
     }
@@ -42,10 +58,12 @@ impl family::channel::Calls for InstanceState {
         let reply = self.take_reply(handle)?;
         let quotas = &self.config.quotas;
         quotas.add_unmetered(QuotaKind::Egress, text.len());
-        reply
-            .sender
-            .send(Err(RequestError::App(text.to_owned())))
-            .map_err(|_| Errno::IO_ERROR)
+        let error = RequestError::App(text.to_owned());
+        let is_sent = match reply {
+            Reply::Query(reply) => reply.sender.send(Err(error)).is_ok(),
+            Reply::Http(reply) => reply.send(Err(error)).is_ok(),
+        };
+        is_sent.then_some(()).ok_or(Errno::IO_ERROR)
     }
 
     fn create_input_channel(&mut self, channel: InputChannel) -> Result<i32, Errno> {
@@ -60,12 +78,20 @@ impl family::channel::Calls for InstanceState {
     }
 }
 
+/// Where an answer goes.
+enum Reply {
+    Query(Replier),
+    Http(oneshot::Sender<HttpReply>),
+}
+
 impl InstanceState {
-    fn take_reply(&mut self, handle: Handle) -> Result<Replier, Errno> {
+    fn take_reply(&mut self, handle: Handle) -> Result<Reply, Errno> {
         match self.resources.get(handle)? {
-            Resource::Reply(reply) => reply.take().ok_or(Errno::IO_ERROR),
-            _ => Err(Errno::UNSUPPORTED_OPERATION),
+            Resource::Reply(reply) => reply.take().map(Reply::Query),
+            Resource::HttpReply(reply) => reply.take().map(Reply::Http),
+            _ => return Err(Errno::UNSUPPORTED_OPERATION),
         }
+        .ok_or(Errno::IO_ERROR)
     }
 
     /// Whether a request in this channel concerns the guest, or the host on its
@@ -126,21 +152,41 @@ impl InstanceState {
         }
     }
 
-    /// Takes the next request out of a channel, as the message that the guest
-    /// reads. It stays there while the guest has too few handles left, and while its
-    /// app has moved more bytes than it may.
+    /// Takes the next request out of a channel, as the message that the guest reads.
     pub(crate) fn next_request(&mut self, channel: InputChannel) -> Option<Vec<u8>> {
+        let next = self.take_request(channel, |_| Ok(()), Self::encode_request);
+        next.ok().flatten()?.ok()
+    }
+
+    /// Takes the next request out of a channel, and does with it what makes it the guest's.
+    /// It stays there while the guest has too few handles left, and while its app has
+    /// moved more bytes than it may.
+    ///
+    /// # Errors
+    ///
+    /// What `check` has against the request, which stays then.
+    pub(super) fn take_request<T>(
+        &mut self,
+        channel: InputChannel,
+        check: impl FnMut(&Command) -> Result<(), usize>,
+        hand_over: impl FnOnce(&mut Self, Command, InHand) -> T,
+    ) -> Result<Option<T>, usize> {
         if !self.is_ready || self.intake.is_empty(channel) || self.dialer.rate_pause().is_some() {
-            return None;
+            return Ok(None);
         }
-        self.resources.reserve(HANDLES_PER_REQUEST).ok()?;
-        let message = self.intake.take(channel).and_then(|(command, in_hand)| {
-            self.config.meter.add_request();
-            self.requests_taken = self.requests_taken.saturating_add(1);
-            self.encode_request(command, in_hand).ok()
+        if self.resources.reserve(HANDLES_PER_REQUEST).is_err() {
+            return Ok(None);
+        }
+        let taken = self.intake.take(channel, check);
+        let handed = taken.map(|taken| {
+            taken.map(|(command, in_hand)| {
+                self.config.meter.add_request();
+                self.requests_taken = self.requests_taken.saturating_add(1);
+                hand_over(self, command, in_hand)
+            })
         });
         self.resources.release();
-        message
+        handed
     }
 
     /// Makes the handles of a request and encodes it.
@@ -160,7 +206,7 @@ impl InstanceState {
             } => {
                 let reply = Replier {
                     sender: reply,
-                    _in_hand: Some(in_hand),
+                    _in_hand: in_hand,
                 };
                 let reply_tx = self.resources.insert(Resource::Reply(Some(reply)))?.0;
                 let bytes = path.len() + payload.len();
@@ -175,19 +221,22 @@ impl InstanceState {
                 self.answer_charge = Some(charge);
                 Ok(query.encode())
             }
-            Command::Http {
-                head: mut message,
-                charge,
-                mut body,
-                reply,
-            } => {
-                let reply = Replier {
-                    sender: reply,
-                    _in_hand: None,
-                };
-                let reply = self.resources.insert(Resource::Reply(Some(reply)))?;
+            Command::Http(request) => {
+                let HttpCommand {
+                    head,
+                    charge,
+                    mut body,
+                    reply,
+                    ..
+                } = request;
+                let reply = Resource::HttpReply(Some(reply));
+                let reply = self.resources.insert(reply)?;
+                // Two handles follow the head in an `HttpRequest`.
+                let len = request_head_len(&head);
+                let mut message = Vec::with_capacity(len + 2 * size_of::<i32>());
+                encode_request_head(&head, &mut message);
                 let quotas = &self.config.quotas;
-                quotas.add_unmetered(QuotaKind::Ingress, message.len());
+                quotas.add_unmetered(QuotaKind::Ingress, len);
                 // The answer's body may last longer than its head.
                 body.in_hand = Some(in_hand);
                 let stream = match self.insert_stream(Stream::Body(body)) {
@@ -197,7 +246,6 @@ impl InstanceState {
                         return Err(errno);
                     }
                 };
-                // What follows the head in an `HttpRequest`.
                 (reply.0, stream.0).encode_to(&mut message);
                 self.answer_charge = Some(charge);
                 Ok(message)

@@ -11,6 +11,7 @@ mod channel;
 mod connect;
 mod guard;
 mod http;
+mod http_codec;
 mod link;
 mod listen;
 mod lock;

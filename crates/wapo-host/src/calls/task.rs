@@ -130,6 +130,7 @@ impl family::task::Calls for InstanceState {
             }
             Resource::Timer(_)
             | Resource::Reply(_)
+            | Resource::HttpReply(_)
             | Resource::Connecting(_)
             | Resource::Evidence(_) => {}
         }

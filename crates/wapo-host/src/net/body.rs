@@ -17,8 +17,10 @@ use std::{io, mem};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::oneshot;
 
 use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
+use crate::instance::HttpReply;
 use crate::limits::{PIPE_BASE_BYTES, PIPE_BYTES};
 
 /// Fields behind a body, names and values.
@@ -47,6 +49,20 @@ pub(crate) struct GuestBody {
     pub(crate) peer: Option<SocketAddr>,
     /// Once the guest has taken the request: it lets go of it with this stream.
     pub(crate) in_hand: Option<crate::intake::InHand>,
+    /// Where the answer goes that is given with this handle, until it is given.
+    pub(crate) reply: Option<oneshot::Sender<HttpReply>>,
+}
+
+impl GuestBody {
+    /// Writes as much of the answer's body as there is room for now; how many bytes that
+    /// was. None where the client has left, which the next write says.
+    pub(crate) fn write_now(&mut self, data: &[u8]) -> usize {
+        let mut cx = Context::from_waker(Waker::noop());
+        match Pin::new(self.stream.writer()).poll_write(&mut cx, data) {
+            Poll::Ready(Ok(written)) => written,
+            Poll::Ready(Err(_)) | Poll::Pending => 0,
+        }
+    }
 }
 
 /// Why there are no trailers to be had.

@@ -11,10 +11,12 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use crate::connections::Activity;
 use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
+use crate::instance::HttpReply;
 use crate::net::body::GuestBody;
 use crate::net::port::SocketOption;
 use crate::net::tls::TlsStream;
@@ -93,6 +95,15 @@ impl Stream {
             Self::Body(body) => Pin::new(&mut body.stream),
             Self::Raw { io, .. } => Pin::new(io),
             Self::Accepted(accepted) => accepted.stream.as_io(),
+        }
+    }
+
+    /// Where the answer to the HTTP request goes whose exchange this is, if it is to be
+    /// given with it.
+    pub(crate) fn take_reply(&mut self) -> Option<oneshot::Sender<HttpReply>> {
+        match self {
+            Self::Body(body) => body.reply.take(),
+            _ => None,
         }
     }
 

@@ -9,8 +9,9 @@ use std::{error, fmt, future, io};
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
+use http::HeaderMap;
+use http::header::CONTENT_LENGTH;
 use http_body::{Frame, SizeHint};
-use wapo_abi::message::HttpHeadOf;
 
 use super::channel::{self, BodyReceiver, BodySender};
 use super::exchange::{self, Exchange};
@@ -110,12 +111,17 @@ impl Body {
         Self::of(Kind::Other(Box::pin(FromStream(Box::pin(stream)))))
     }
 
-    pub(super) fn incoming(stream: TcpStream, head: &HttpHeadOf<Bytes>) -> Self {
-        let announced = head
-            .headers
-            .iter()
-            .find(|(name, _)| name.eq_ignore_ascii_case(b"content-length"))
-            .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse().ok());
+    /// The body of a request that has none.
+    pub(super) fn none_of(stream: &TcpStream) -> Self {
+        Self {
+            exchange: Some(Exchange(stream.downgrade())),
+            kind: Kind::Empty,
+        }
+    }
+
+    pub(super) fn incoming(stream: TcpStream, head: &HeaderMap) -> Self {
+        let announced = head.get(CONTENT_LENGTH);
+        let announced = announced.and_then(|value| value.to_str().ok()?.parse().ok());
         Self {
             exchange: Some(Exchange(stream.downgrade())),
             kind: Kind::Incoming(Incoming {
@@ -202,6 +208,17 @@ impl Body {
             Kind::Other(other) => other.size_hint().exact(),
             Kind::Incoming(_) | Kind::Channel(_) => None,
         }
+    }
+
+    /// What is left, if that is known and short.
+    pub(super) fn take_whole(&mut self, bytes_max: usize) -> Option<Bytes> {
+        let whole = match &mut self.kind {
+            Kind::Empty => Bytes::new(),
+            Kind::Full(bytes) if bytes.len() <= bytes_max => std::mem::take(bytes),
+            _ => return None,
+        };
+        self.kind = Kind::Empty;
+        Some(whole)
     }
 
     fn poll_next_frame(&mut self, cx: &Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {

@@ -116,14 +116,6 @@ pub(super) fn trailers(stream: &TcpStream) -> Option<HeaderMap> {
     Some(map)
 }
 
-/// Names and values of a head as they travel: as bytes, which the host passes on.
-pub(super) fn head_fields(map: &HeaderMap) -> Vec<(&[u8], &[u8])> {
-    let fields = map.iter();
-    fields
-        .map(|(name, value)| (name.as_str().as_bytes(), value.as_bytes()))
-        .collect()
-}
-
 /// Names and values of trailers as they travel: as text. Bytes that are not UTF-8
 /// are read as Latin-1, as the host does with those of a request.
 fn trailer_fields(map: &HeaderMap) -> Vec<(&str, Cow<'_, str>)> {
@@ -204,12 +196,7 @@ mod tests {
     fn the_peer_is_asked_for_while_the_exchange_lasts() {
         fake::install();
         let stream = TcpStream::from_handle(3.into(), false);
-        let head = wapo_abi::message::HttpHeadOf {
-            method: "GET".into(),
-            url: "/".into(),
-            headers: Vec::new(),
-        };
-        let request = Request::new(Body::incoming(stream.share(), &head));
+        let request = Request::new(Body::incoming(stream.share(), &HeaderMap::new()));
         let told = |text: Option<&str>| Answer::Bytes(text.map(str::to_owned).encode());
         for (answer, expected) in [
             (told(Some("10.1.2.3:44")), Some("10.1.2.3:44")),
@@ -238,12 +225,7 @@ mod tests {
     fn a_client_that_leaves_is_heard_of_where_the_host_tells() {
         fake::install();
         let stream = TcpStream::from_handle(3.into(), false);
-        let head = wapo_abi::message::HttpHeadOf {
-            method: "GET".into(),
-            url: "/".into(),
-            headers: Vec::new(),
-        };
-        let request = Request::new(Body::incoming(stream, &head));
+        let request = Request::new(Body::incoming(stream, &HeaderMap::new()));
         let mut left = client_left(&request);
         let mut nobody = client_left(&Request::new(Body::empty()));
         let mut cx = Context::from_waker(std::task::Waker::noop());
@@ -260,11 +242,9 @@ mod tests {
     }
 
     #[test]
-    fn bytes_beyond_ascii_travel_in_heads_and_trailers() {
+    fn bytes_beyond_ascii_travel_in_trailers() {
         let mut map = HeaderMap::new();
         map.insert("x", HeaderValue::from_bytes(b"caf\xe9").expect("a value"));
-        let head: [(&[u8], &[u8]); 1] = [(b"x", b"caf\xe9")];
-        assert_eq!(head_fields(&map), head);
         assert_eq!(trailer_fields(&map), [("x", Cow::Borrowed("caf\u{e9}"))]);
     }
 

@@ -6,19 +6,24 @@ use std::task::{Poll, ready};
 use std::{fmt, io};
 
 use bytes::Bytes;
-use http::header::CONTENT_LENGTH;
-use http::{HeaderValue, Response, StatusCode};
+use http::response::Parts;
+use http::{Response, StatusCode};
 use http_body::Body as _;
-use parity_scale_codec::Encode;
-use wapo_abi::message::HttpResponseHeadOf;
+use wapo_abi::message::HttpRest;
 
-use super::Body;
-use super::exchange::{self, Outgoing};
+use super::exchange::Outgoing;
 use super::upgrade::Promise;
+use super::{Body, head};
 use crate::error::{Error, Result};
 use crate::handle::Handle;
 use crate::net::TcpStream;
 use crate::sys::calls;
+
+/// Bytes of a body that go to the host together with the head.
+///
+/// They are copied once more for it; a longer body is read by the client piece by piece
+/// anyway.
+const WHOLE_BYTES_MAX: usize = 64 * 1024;
 
 /// What a handler may return.
 pub trait IntoResponse {
@@ -73,7 +78,8 @@ body_is_response!((), Body, Bytes, Vec<u8>, String, &'static str);
 /// Answers one request. Dropping it makes the request fail.
 #[derive(Debug)]
 pub struct Responder {
-    reply: Handle,
+    /// Takes the head, on an older host; else the stream does.
+    reply: Option<Handle>,
     stream: TcpStream,
     /// Answers to `HEAD` have no body.
     is_head: bool,
@@ -81,7 +87,7 @@ pub struct Responder {
 }
 
 impl Responder {
-    pub(super) fn new(reply: Handle, stream: TcpStream, is_head: bool) -> Self {
+    pub(super) fn new(reply: Option<Handle>, stream: TcpStream, is_head: bool) -> Self {
         Self {
             reply,
             stream,
@@ -107,37 +113,39 @@ impl Responder {
     /// breaks the answer off, and so does dropping the future half-way: the
     /// client never takes a part for the whole.
     pub async fn send(mut self, response: impl IntoResponse) -> io::Result<()> {
-        let mut response = response.into_response();
-        let status = response.status();
-        let has_body = may_have_body(status);
-        if let (true, Some(len)) = (has_body, response.body().known_len()) {
-            response
-                .headers_mut()
-                .entry(CONTENT_LENGTH)
-                .or_insert_with(|| HeaderValue::from(len));
-        }
-        let (parts, body) = response.into_parts();
-        if status == StatusCode::SWITCHING_PROTOCOLS {
-            self.send_head(&parts)?;
+        let (parts, mut body) = response.into_response().into_parts();
+        let has_body = may_have_body(parts.status);
+        let length = body.known_len().filter(|_| has_body);
+        if parts.status == StatusCode::SWITCHING_PROTOCOLS {
+            self.send_head(&parts, None)?;
             if let Some(promise) = self.upgrade.take() {
                 promise.keep(self.stream.share());
             }
             return Ok(());
         }
         let is_empty = !has_body || self.is_head || body.is_end_stream();
+        if self.reply.is_none() {
+            let whole = match is_empty {
+                true => Some(Bytes::new()),
+                false => body.take_whole(WHOLE_BYTES_MAX),
+            };
+            if let Some(whole) = whole {
+                return self.send_whole(&parts, length, whole).await;
+            }
+        }
         if is_empty {
             // The end comes before the head, so that the head can say that nothing
             // follows. Clients of gRPC tell an error by that.
             let mut to = Outgoing::new(self.stream.share());
             poll_fn(|cx| to.poll_finish(cx)).await?;
-            self.send_head(&parts)?;
+            self.send_head(&parts, length)?;
             return Ok(());
         }
         // The head follows what there is of the body at once, so that the host wakes the
         // client's side once and sends both together.
         let mut sending = pin!(send_body(Outgoing::new(self.stream.share()), body));
         let at_once = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await;
-        self.send_head(&parts)?;
+        self.send_head(&parts, length)?;
         match at_once {
             Poll::Ready(sent) => sent,
             Poll::Pending => sending.await,
@@ -151,16 +159,41 @@ impl Responder {
     ///
     /// When the client is gone.
     pub fn start(self, head: Response<()>) -> Result<TcpStream> {
-        self.send_head(&head.into_parts().0)?;
+        self.send_head(&head.into_parts().0, None)?;
         Ok(self.stream)
     }
 
-    fn send_head(&self, parts: &http::response::Parts) -> Result<()> {
-        let head = HttpResponseHeadOf {
-            status: parts.status.as_u16(),
-            headers: exchange::head_fields(&parts.headers),
+    fn send_head(&self, parts: &Parts, length: Option<u64>) -> Result<()> {
+        head::with_message(parts, length, &[], |message| match &self.reply {
+            Some(reply) => calls::oneshot_send(reply.get(), message),
+            None => calls::http_respond(self.stream.handle(), HttpRest::Answer as i32, message)
+                .map(drop),
+        })
+    }
+
+    /// Sends the head and all of the body in one call, and ends the exchange with it unless
+    /// the request's body is still read.
+    async fn send_whole(self, parts: &Parts, length: Option<u64>, body: Bytes) -> io::Result<()> {
+        let rest = match self.stream.is_shared() {
+            true => HttpRest::Request,
+            false => HttpRest::Nothing,
         };
-        calls::oneshot_send(self.reply.get(), &head.encode())
+        let taken = head::with_message(parts, length, &body, |message| {
+            calls::http_respond(self.stream.handle(), rest as i32, message)
+        })? as usize;
+        match body.get(taken..) {
+            // What the app or its host has no room for goes when there is some.
+            Some(left) if !left.is_empty() => {
+                let left = Body::from(body.slice_ref(left));
+                send_body(Outgoing::new(self.stream), left).await
+            }
+            _ => {
+                if rest == HttpRest::Nothing {
+                    self.stream.forget();
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -210,6 +243,10 @@ fn may_have_body(status: StatusCode) -> bool {
 mod tests {
     use std::task::{Context, Waker};
 
+    use http::HeaderValue;
+    use parity_scale_codec::Encode;
+    use wapo_abi::message::HttpResponseHeadOf;
+
     use super::*;
     use crate::sys::fake::{self, Answer};
 
@@ -220,7 +257,11 @@ mod tests {
             fake::answer("poll_write", Answer::Value(*count));
         }
         fake::answer("poll_shutdown", Answer::Value(0));
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), is_head);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            is_head,
+        );
         let outcome = pin!(responder.send(response)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
         fake::written()
@@ -245,7 +286,11 @@ mod tests {
         fake::install();
         fake::answer("poll_write", Answer::Value(2));
         fake::answer("poll_write", Answer::Fails(wapo_abi::Errno::PENDING));
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            false,
+        );
         let mut sending = pin!(responder.send("hello"));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(sending.as_mut().poll(&mut cx).is_pending());
@@ -264,11 +309,106 @@ mod tests {
         fake::install();
         let (sender, body) = Body::channel();
         sender.abort();
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            false,
+        );
         let outcome = pin!(responder.send(body)).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
         assert_eq!(fake::written(), head(200, &[]));
         assert_eq!(fake::calls("http_abort").len(), 1);
+    }
+
+    /// Answers a request on a host that takes head and body together, which takes so much
+    /// of the body.
+    fn respond(takes: u32, is_head: bool, response: impl IntoResponse) -> Vec<u8> {
+        fake::install();
+        fake::answer("http_respond", Answer::Value(takes));
+        fake::answer("poll_write", Answer::Value(2));
+        fake::answer("poll_shutdown", Answer::Value(0));
+        let responder = Responder::new(None, TcpStream::from_handle(2.into(), false), is_head);
+        let outcome = pin!(responder.send(response)).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        fake::written()
+    }
+
+    /// What is left to be done, as the only call said that answers a request.
+    fn rest() -> usize {
+        let calls = fake::calls("http_respond");
+        assert_eq!(calls.len(), 1);
+        calls[0].slots[1]
+    }
+
+    #[test]
+    fn head_and_body_go_in_one_call_that_closes_the_exchange() {
+        let with_length = |len| head(200, &[("content-length", len)]);
+        let mut expected = with_length("5");
+        expected.extend(b"hello");
+        assert_eq!(respond(5, false, "hello"), expected);
+        assert_eq!(rest(), HttpRest::Nothing as usize);
+        for name in ["close", "poll_write", "poll_shutdown"] {
+            assert_eq!(fake::calls(name).len(), 0, "{name}");
+        }
+        assert_eq!(respond(0, true, "hello"), with_length("5"), "HEAD");
+        assert_eq!(respond(0, false, StatusCode::NO_CONTENT), head(204, &[]));
+        let mut own = Response::new(Body::from("x"));
+        own.headers_mut()
+            .insert("content-length", HeaderValue::from_static("1"));
+        let mut expected = with_length("1");
+        expected.extend(b"x");
+        assert_eq!(respond(1, false, own), expected, "not twice");
+    }
+
+    #[test]
+    fn what_the_host_has_no_room_for_follows() {
+        let mut expected = head(200, &[("content-length", "5")]);
+        expected.extend(b"hello");
+        expected.extend(b"lo");
+        assert_eq!(respond(3, false, "hello"), expected);
+        assert_eq!(fake::calls("poll_shutdown").len(), 1);
+        assert_eq!(fake::calls("close").len(), 1);
+        assert_eq!(fake::calls("http_abort").len(), 0);
+    }
+
+    #[test]
+    fn a_request_whose_body_is_still_read_stays_open() {
+        fake::install();
+        fake::answer("http_respond", Answer::Value(1));
+        let stream = TcpStream::from_handle(2.into(), false);
+        let request = Body::incoming(stream.share(), &http::HeaderMap::new());
+        let responder = Responder::new(None, stream, false);
+        let outcome = pin!(responder.send("x")).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        assert_eq!(rest(), HttpRest::Request as usize);
+        assert_eq!(fake::calls("close").len(), 0);
+        drop(request);
+        assert_eq!(fake::calls("close").len(), 1);
+    }
+
+    #[test]
+    fn a_body_that_comes_in_pieces_follows_its_head() {
+        fake::install();
+        let (sender, body) = Body::channel();
+        let responder = Responder::new(None, TcpStream::from_handle(2.into(), false), false);
+        let mut sending = pin!(responder.send(body));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(sending.as_mut().poll(&mut cx).is_pending());
+        assert_eq!(fake::written(), head(200, &[]));
+        assert_eq!(rest(), HttpRest::Answer as usize);
+        fake::answer("poll_shutdown", Answer::Value(0));
+        drop(sender);
+        assert!(sending.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn an_answer_that_the_host_refuses_closes_the_exchange() {
+        fake::install();
+        fake::answer("http_respond", Answer::Fails(wapo_abi::Errno::IO_ERROR));
+        let responder = Responder::new(None, TcpStream::from_handle(2.into(), false), false);
+        let outcome = pin!(responder.send("x")).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
+        assert_eq!(fake::calls("close").len(), 1);
     }
 
     #[test]
@@ -287,7 +427,11 @@ mod tests {
     fn an_empty_body_ends_before_its_head_is_sent() {
         fake::install();
         fake::answer("poll_shutdown", Answer::Fails(wapo_abi::Errno::IO_ERROR));
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            false,
+        );
         let sending = pin!(responder.send(StatusCode::NOT_FOUND));
         let outcome = sending.poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(outcome, Poll::Ready(Err(_))), "{outcome:?}");
@@ -314,7 +458,11 @@ mod tests {
     fn trailers_end_an_answer_whose_body_does_not_say_so() {
         let trailers = http::HeaderMap::new();
         fake::install();
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            false,
+        );
         let sending = pin!(responder.send(Body::new(Endless(Some(trailers)))));
         let outcome = sending.poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
@@ -325,7 +473,11 @@ mod tests {
     fn a_stream_that_takes_nothing_is_an_error_and_no_endless_loop() {
         fake::install();
         fake::answer("poll_write", Answer::Value(0));
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            false,
+        );
         let outcome = pin!(responder.send("x")).poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(outcome, Poll::Ready(Err(_))));
     }
@@ -336,7 +488,11 @@ mod tests {
         fake::answer("poll_write", Answer::Value(1));
         fake::answer("poll_shutdown", Answer::Value(0));
         let (sender, body) = Body::channel();
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            false,
+        );
         let mut sending = pin!(responder.send(body));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(sending.as_mut().poll(&mut cx).is_pending());
@@ -385,7 +541,11 @@ mod tests {
     fn an_answer_dropped_half_way_is_broken_off() {
         fake::install();
         let (_sender, body) = Body::channel();
-        let responder = Responder::new(1.into(), TcpStream::from_handle(2.into(), false), false);
+        let responder = Responder::new(
+            Some(1.into()),
+            TcpStream::from_handle(2.into(), false),
+            false,
+        );
         let mut sending = Box::pin(responder.send(body));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(sending.as_mut().poll(&mut cx).is_pending());

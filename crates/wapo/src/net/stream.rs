@@ -127,6 +127,18 @@ impl TcpStream {
         Ok(self)
     }
 
+    /// Whether the stream has another owner.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.handle) > 1
+    }
+
+    /// Lets go of a stream that the host has closed, and nobody shares.
+    pub(crate) fn forget(self) {
+        if let Some(handle) = Arc::into_inner(self.handle) {
+            std::mem::forget(handle);
+        }
+    }
+
     /// The owner of the host's stream, without keeping it open.
     pub(crate) fn downgrade(&self) -> Weak<Handle> {
         Arc::downgrade(&self.handle)

@@ -106,7 +106,8 @@ impl hyper::body::Body for Body {
             Self::Full(content) => {
                 SizeHint::with_exact(content.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Self::Guest(_) | Self::Stream(_) => SizeHint::default(),
+            Self::Guest(guest) => guest.size_hint(),
+            Self::Stream(_) => SizeHint::default(),
         }
     }
 }

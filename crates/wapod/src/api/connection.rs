@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ use super::https::Https;
 use super::liveness::ClientLiveness;
 use super::places::{Activity, Place, Places, Wait, Work};
 use super::request_body::RequestBody;
+use super::timer::SharedTimer;
 use super::transport::{Socket, Tally, Transport};
 use super::{framing, http2};
 use crate::limits::{FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, TLS_UNSENT_BYTES_MAX};
@@ -172,6 +173,8 @@ struct Link {
     tls: Tls,
     /// Copied by whoever waits for it only: each copy is counted for the whole port.
     stage: watch::Receiver<Stage>,
+    /// For requests that wait, one after the other.
+    timer: Mutex<SharedTimer>,
 }
 
 impl Client {
@@ -191,9 +194,30 @@ impl Client {
                 place,
                 tls,
                 stage,
+                timer: Mutex::default(),
             }),
             _work: None,
         }
+    }
+
+    /// A timer, which is to be given back.
+    pub(super) fn take_timer(&self) -> SharedTimer {
+        std::mem::take(&mut *self.timer())
+    }
+
+    /// Keeps a timer for the next request.
+    pub(super) fn keep_timer(&self, timer: SharedTimer) {
+        let before = std::mem::replace(&mut *self.timer(), timer);
+        // Of another stream; not under the lock.
+        drop(before);
+    }
+
+    fn timer(&self) -> MutexGuard<'_, SharedTimer> {
+        // A single value is always whole.
+        self.link
+            .timer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Where the connection comes from, and how it comes.
@@ -387,6 +411,7 @@ impl Client {
                 place: places.take(who).await.expect("a place"),
                 tls: Tls::Absent,
                 stage: watch::channel(Stage::Open).1,
+                timer: Mutex::default(),
             }),
             _work: None,
         }

@@ -25,9 +25,9 @@ use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode, Version};
 use hyper_util::rt::TokioIo;
 use ipnet::IpNet;
-use parity_scale_codec::{DecodeAll as _, Encode as _};
-use wapo_abi::message::{HttpHead, HttpResponseHeadOf};
+use wapo_host::limits::RESPONSE_HEADERS_MAX;
 use wapo_host::net::proxy_header::{self, HEADER_BYTES_MAX, ProxyHeader};
+use wapo_host::{RequestHead, ResponseHead};
 
 use super::auth::{Gate, Host, Room};
 use super::gateway::forwarded::Origin;
@@ -36,7 +36,7 @@ use super::gateway::origin_guard::{OriginGuard, Place};
 use super::gateway::target;
 use super::http2;
 use crate::config::AdminToken;
-use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, RESPONSE_HEADERS_MAX, URL_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, URL_BYTES_MAX};
 
 /// Most fields of the head of a request.
 const FIELDS_MAX: usize = 100;
@@ -171,12 +171,11 @@ fn check_request(parts: &Parts) {
             let origin = Origin::new(PEER, &trusted, &host, &parts.headers);
             check_origin(&origin, &trusted, &parts.headers);
             let url = format!("{}://{host}{path}", origin.scheme);
-            let Ok(head) = head::request_head(parts, &host, path, place, origin) else {
+            let Ok(head) = head::request_head(parts, &host, path, place, &origin) else {
                 continue;
             };
-            let head = HttpHead::decode_all(&mut &*head.encode()).expect("as a guest reads it");
-            assert_eq!(head.method, parts.method.as_str());
-            assert_eq!(head.url, url);
+            assert_eq!(head.method(), parts.method.as_str());
+            assert_eq!(head.url(), url);
             assert!(url.len() <= URL_BYTES_MAX);
             check_guests_fields(&head, &host, place);
         }
@@ -194,8 +193,8 @@ fn check_host(host: &Authority) {
 }
 
 /// What a guest sees of the fields of a request.
-fn check_guests_fields(head: &HttpHead, host: &Authority, place: Place) {
-    let count = |name: &str| head.headers.iter().filter(|(own, _)| own == name).count();
+fn check_guests_fields(head: &RequestHead, host: &Authority, place: Place) {
+    let count = |name: &str| head.fields().filter(|(own, _)| *own == name).count();
     for once in [
         "host",
         "x-forwarded-for",
@@ -204,13 +203,13 @@ fn check_guests_fields(head: &HttpHead, host: &Authority, place: Place) {
     ] {
         assert_eq!(count(once), 1, "{once} in {head:?}");
     }
-    assert_eq!(head.get_header("host"), Some(host.as_str()));
-    for (name, value) in &head.headers {
+    assert!(head.fields().any(|field| field == ("host", host.as_str())));
+    for (name, value) in head.fields() {
         let is_whole = !value.contains(['\r', '\n', '\0']);
         assert!(is_whole, "a value goes on in the next line: {head:?}");
         assert!(HeaderName::from_bytes(name.as_bytes()).is_ok(), "{name:?}");
-        assert!(!OF_THE_CONNECTION.contains(&name.as_str()), "{head:?}");
-        match name.as_str() {
+        assert!(!OF_THE_CONNECTION.contains(&name), "{head:?}");
+        match name {
             "connection" => assert_eq!(value, "upgrade"),
             "te" => assert_eq!(value, "trailers"),
             "cookie" => assert!(place.passes_cookies()),
@@ -313,14 +312,14 @@ pub fn answer_head(bytes: &[u8]) {
         return;
     };
     let shared = |bytes: &[u8]| Bytes::from(unescaped(bytes));
-    let headers: Vec<(Bytes, Bytes)> = lines
+    let fields: Vec<(Bytes, Bytes)> = lines
         .filter_map(field)
         .map(|(name, value)| (shared(name), shared(value)))
         .collect();
-    check_trailers(&headers);
+    check_trailers(&fields);
     for place in PLACES {
-        let headers = headers.clone();
-        let given = HttpResponseHeadOf { status, headers };
+        let fields = fields.clone();
+        let given = ResponseHead { status, fields };
         let guard = OriginGuard {
             place,
             host: Authority::from_static(HOST),

@@ -26,8 +26,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::TokioIo;
 use tokio::time::{Instant, sleep, timeout};
-use wapo_abi::message::HttpResponseHeadOf;
-use wapo_host::{BodyStream, HttpCall, HttpExchange, InstanceId, PendingResponse};
+use wapo_host::{BodyStream, HttpAnswer, HttpCall, HttpExchange, InstanceId, PendingResponse};
 
 use super::UserService;
 use super::body::{self, Body};
@@ -37,6 +36,7 @@ use super::framing;
 use super::liveness::LivenessWatch;
 use super::request_body::RequestBody;
 use super::signed_answer::AnsweredBy;
+use super::timer::SharedTimer;
 use crate::error::WorkerError;
 use crate::limits::{
     EMPTY_BODY_WAIT, FAILURE_PATH_BYTES_MAX, LIVENESS_INTERVAL, REQUEST_BODY_BYTES_MAX, Timeouts,
@@ -45,7 +45,7 @@ use crate::worker::{App, Channel, Lease};
 use body_pump::BodyPump;
 use cors::Asking;
 use forwarded::Origin;
-use guest_body::GuestBody;
+use guest_body::{Content, GuestBody};
 use head::Switch;
 use origin_guard::OriginGuard;
 use target::Target;
@@ -166,9 +166,13 @@ async fn exchange(
         &parts.headers,
     );
     let peer = Some(origin.client);
-    let head = head::request_head(&parts, &host, &path_and_query, guard.place, origin)?;
-    let call = HttpCall::new(&head, peer);
+    let head = head::request_head(&parts, &host, &path_and_query, guard.place, &origin)?;
     let switch = head::wants_switch(&parts);
+    let call = HttpCall {
+        head,
+        peer,
+        has_body: switch != Switch::None || !body.is_end_stream(),
+    };
     let what = What {
         method: parts.method,
         uri: parts.uri,
@@ -219,7 +223,7 @@ async fn relay(
     let (mut reader, writer) = io.into_split();
     let activity = exchange.client.activity();
     let mut pump = body_pump::start(body, writer, pending.timeouts.body_window, activity);
-    let response = pending.answer(&exchange, pump.as_mut()).await?;
+    let (response, whole) = pending.answer(&exchange, pump.as_mut()).await?;
     if let Some(pump) = &pump {
         pump.answered();
     }
@@ -231,13 +235,14 @@ async fn relay(
     if framing::has_no_body(&exchange.what.method, status) {
         return Ok(response.map(|()| Body::Nothing));
     }
-    if response.headers().contains_key(GRPC_STATUS) {
+    if whole.is_none() && response.headers().contains_key(GRPC_STATUS) {
         // The call has failed and there is nothing to say but that. Clients tell it
         // by an end in the head, so it is worth a wait.
         let _ = timeout(EMPTY_BODY_WAIT, reader.ended()).await;
     }
     let announced = announced(&response);
-    let body = GuestBody::new(reader, announced, pump, exchange);
+    let content = Content::of(whole, reader);
+    let body = GuestBody::new(content, announced, pump, exchange);
     Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
@@ -249,9 +254,13 @@ async fn upgrade(
     io: BodyStream,
     on_upgrade: OnUpgrade,
 ) -> Result<Response<Body>, ApiError> {
-    let response = pending.answer(&exchange, None).await?;
+    let (response, whole) = pending.answer(&exchange, None).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refusal(response, exchange, io));
+        return Ok(refusal(response, whole, exchange, io));
+    }
+    if whole.is_some() {
+        // There is nobody to speak the other protocol.
+        return Err(exchange.blame(WorkerError::InvalidAnswer));
     }
     exchange.client.liveness().becomes_tunnel();
     tokio::spawn(tunnel(exchange, io, on_upgrade));
@@ -260,13 +269,19 @@ async fn upgrade(
 
 /// An answer to a request for another protocol that stays in this one. The request
 /// has no body.
-fn refusal(response: Response<()>, exchange: Exchange, mut io: BodyStream) -> Response<Body> {
+fn refusal(
+    response: Response<()>,
+    whole: Option<Bytes>,
+    exchange: Exchange,
+    mut io: BodyStream,
+) -> Response<Body> {
     io.writer().finish();
     if framing::has_no_body(&exchange.what.method, response.status()) {
         return response.map(|()| Body::Nothing);
     }
     let (reader, _) = io.into_split();
-    let body = GuestBody::new(reader, announced(&response), None, exchange);
+    let content = Content::of(whole, reader);
+    let body = GuestBody::new(content, announced(&response), None, exchange);
     response.map(|()| Body::Guest(Box::new(body)))
 }
 
@@ -299,7 +314,7 @@ async fn connect(
     body: RequestBody,
 ) -> Result<Response<Body>, ApiError> {
     let window = pending.timeouts.body_window;
-    let mut response = pending.answer(&exchange, None).await?;
+    let (mut response, whole) = pending.answer(&exchange, None).await?;
     let status = response.status();
     if status.is_success() {
         // The client would take it for the other protocol.
@@ -311,7 +326,10 @@ async fn connect(
         return Ok(body::text(refused, text));
     }
     if status != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refusal(response, exchange, io));
+        return Ok(refusal(response, whole, exchange, io));
+    }
+    if whole.is_some() {
+        return Err(exchange.blame(WorkerError::InvalidAnswer));
     }
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
@@ -320,7 +338,8 @@ async fn connect(
     if let Some(pump) = &pump {
         pump.answered();
     }
-    let body = GuestBody::new(reader, None, pump, exchange);
+    let content = Content::Coming(reader);
+    let body = GuestBody::new(content, None, pump, exchange);
     Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
@@ -341,38 +360,43 @@ struct PendingAnswer {
 }
 
 impl PendingAnswer {
-    /// Waits for the head, and translates it.
+    /// Waits for the head, and translates it. With it comes the body, where the guest
+    /// has given all of it.
     async fn answer(
         mut self,
         exchange: &Exchange,
         pump: Option<&mut BodyPump>,
-    ) -> Result<Response<()>, ApiError> {
-        let head = self.head(&exchange.client, pump).await;
-        let head = head.map_err(|error| exchange.attribute(error))?;
+    ) -> Result<(Response<()>, Option<Bytes>), ApiError> {
+        let mut timer = exchange.client.take_timer();
+        let answer = self.given(&exchange.client, pump, &mut timer).await;
+        exchange.client.keep_timer(timer);
+        let HttpAnswer { head, body } = answer.map_err(|error| exchange.attribute(error))?;
         let latency = &exchange.lease.app().latency;
         latency.observe(self.begun.elapsed());
         let answered = head::response_head(head, &self.guard);
         let mut response = answered.map_err(|error| exchange.attribute(error))?;
         AnsweredBy(Arc::clone(exchange.lease.app())).mark(&mut response);
-        Ok(response)
+        Ok((response, body))
     }
 
-    /// Waits for the head, as long as the client is there, keeps up with its
+    /// Waits for the answer, as long as the client is there, keeps up with its
     /// body, and the guest shows a sign of life.
-    async fn head(
+    async fn given(
         &mut self,
         client: &Client,
         mut pump: Option<&mut BodyPump>,
-    ) -> Result<HttpResponseHeadOf<Bytes>, ApiError> {
+        timer: &mut SharedTimer,
+    ) -> Result<HttpAnswer, ApiError> {
         let mut check = DepartureCheck::new(client, self.may_probe);
         let mut silent = Duration::ZERO;
         let mut bytes_before = 0;
+        let mut now = Instant::now();
         loop {
             let step = LIVENESS_INTERVAL.min(self.timeouts.response.saturating_sub(silent));
             tokio::select! {
                 biased;
                 error = failed(pump.as_deref_mut()) => return Err(error),
-                answer = self.response.head() => {
+                answer = self.response.answer() => {
                     // A client's fault was noted before the guest could notice: an
                     // answer beside it may be about the body that broke off.
                     return match pump.and_then(BodyPump::failure) {
@@ -380,8 +404,9 @@ impl PendingAnswer {
                         None => answer.map_err(|error| WorkerError::from(error).into()),
                     };
                 }
-                () = sleep(step) => {}
+                () = timer.until(now + step) => {}
             }
+            now = Instant::now();
             let bytes = pump.as_ref().map_or(0, |pump| pump.bytes());
             let is_clients_turn = pump.as_ref().is_some_and(|one| one.is_clients_turn());
             if bytes != bytes_before || is_clients_turn {

@@ -51,6 +51,7 @@ mod quotas;
 mod request_body;
 mod signed_answer;
 mod signing;
+mod timer;
 mod transport;
 mod unread;
 mod user;

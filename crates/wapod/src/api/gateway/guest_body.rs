@@ -12,9 +12,9 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::body::Frame;
+use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
-use wapo_host::BodyReader;
+use wapo_host::{BodyReader, Trailers};
 
 use super::Exchange;
 use super::body_pump::BodyPump;
@@ -27,7 +27,7 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 /// The response body of a guest, and the exchange that it belongs to. The
 /// exchange ends with it, however it ends.
 pub(super) struct GuestBody {
-    reader: BodyReader,
+    content: Content,
     /// Bytes that were announced and have not come; `None` without a length.
     left: Option<u64>,
     is_over: bool,
@@ -36,15 +36,52 @@ pub(super) struct GuestBody {
     _pump: Option<BodyPump>,
 }
 
+/// Where the bytes come from.
+pub(super) enum Content {
+    /// They are there: all of the body, or nothing that is left.
+    Whole(Bytes),
+    /// As the guest writes them.
+    Coming(BodyReader),
+}
+
+impl Content {
+    /// What came with the head, or what comes.
+    pub(super) fn of(whole: Option<Bytes>, reader: BodyReader) -> Self {
+        whole.map_or(Self::Coming(reader), Self::Whole)
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        match self {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Self::Coming(reader) => reader.poll_chunk(cx),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Coming(reader) => reader.is_at_end(),
+        }
+    }
+
+    fn take_trailers(&mut self) -> Trailers {
+        match self {
+            Self::Whole(_) => Trailers::new(),
+            Self::Coming(reader) => reader.take_trailers(),
+        }
+    }
+}
+
 impl GuestBody {
     pub(super) fn new(
-        reader: BodyReader,
+        content: Content,
         announced: Option<u64>,
         pump: Option<BodyPump>,
         exchange: Exchange,
     ) -> Self {
         Self {
-            reader,
+            content,
             left: announced,
             is_over: false,
             idle_watch: IdleWatch::new(&exchange),
@@ -70,7 +107,7 @@ impl GuestBody {
             return Some(Err(error));
         }
         self.is_over = true;
-        match head::response_trailers(self.reader.take_trailers()) {
+        match head::response_trailers(self.content.take_trailers()) {
             Ok(trailers) => trailers.map(|trailers| Ok(Frame::trailers(trailers))),
             Err(_) => Some(Err(self.break_off(Some("the app sent invalid trailers")))),
         }
@@ -102,7 +139,7 @@ impl hyper::body::Body for GuestBody {
         if this.is_over {
             return Poll::Ready(None);
         }
-        let frame = match this.reader.poll_chunk(cx) {
+        let frame = match this.content.poll_chunk(cx) {
             Poll::Pending => {
                 std::task::ready!(this.idle_watch.poll(cx));
                 Some(Err(this.break_off(None)))
@@ -116,7 +153,17 @@ impl hyper::body::Body for GuestBody {
 
     /// Whether nothing follows, as far as it is known.
     fn is_end_stream(&self) -> bool {
-        self.is_over || (self.left.is_none_or(|left| left == 0) && self.reader.is_at_end())
+        self.is_over || (self.left.is_none_or(|left| left == 0) && self.content.is_at_end())
+    }
+
+    /// The length, where it is known although the head announces none.
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(bytes) if self.left.is_none() => {
+                SizeHint::with_exact(bytes.len() as u64)
+            }
+            _ => SizeHint::default(),
+        }
     }
 }
 
@@ -125,7 +172,7 @@ impl Drop for GuestBody {
         // HTTP/1.1 has no use for what comes after the announced length.
         if self.left == Some(0) && !self.is_over {
             let mut cx = Context::from_waker(Waker::noop());
-            if let Poll::Ready(Some(Ok(_))) = self.reader.poll_chunk(&mut cx) {
+            if let Poll::Ready(Some(Ok(_))) = self.content.poll_chunk(&mut cx) {
                 let text = "cut off: the app sent more than it announced";
                 self.exchange.log_failure(text);
             }

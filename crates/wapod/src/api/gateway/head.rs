@@ -13,14 +13,15 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Response, StatusCode, Uri, Version};
-use wapo_abi::message::{HttpHeadOf, HttpResponseHeadOf};
+use wapo_host::limits::RESPONSE_HEADERS_MAX;
+use wapo_host::{RequestHead, ResponseHead};
 use wapo_rpc::signed_answer::OURS;
 
 use super::forwarded::{self, Origin};
 use super::origin_guard::{OriginGuard, Place};
 use crate::api::error::ApiError;
 use crate::error::WorkerError;
-use crate::limits::{RESPONSE_HEAD_BYTES_MAX, RESPONSE_HEADERS_MAX, URL_BYTES_MAX};
+use crate::limits::{RESPONSE_HEAD_BYTES_MAX, URL_BYTES_MAX};
 
 /// Headers that concern one connection, besides those that `Connection` names
 /// (RFC 9110, section 7.6.1).
@@ -51,26 +52,28 @@ const NOT_IN_TRAILERS: &[&str] = &[
 ];
 
 /// The head that a guest sees, for a path (and query) below its root.
-pub(in crate::api) fn request_head<'a>(
-    parts: &'a Parts,
-    host: &'a Authority,
+pub(super) fn request_head(
+    parts: &Parts,
+    host: &Authority,
     path_and_query: &str,
     place: Place,
-    origin: Origin<'a>,
-) -> Result<HttpHeadOf<Cow<'a, str>>, ApiError> {
+    origin: &Origin<'_>,
+) -> Result<RequestHead, ApiError> {
     check_framing(parts)?;
-    let Origin {
-        scheme, is_trusted, ..
-    } = origin;
-    let url = format!("{scheme}://{host}{path_and_query}");
-    if url.len() > URL_BYTES_MAX {
+    let is_trusted = origin.is_trusted;
+    let url = [origin.scheme, "://", host.as_str(), path_and_query];
+    if url.iter().map(|part| part.len()).sum::<usize>() > URL_BYTES_MAX {
         return Err(ApiError::UrlTooLong);
     }
-    let mut headers = Vec::with_capacity(parts.headers.len() + 5);
     let named = connection_options(&parts.headers);
     let switch = wants_switch(parts);
+    let method = match switch {
+        Switch::Connect => "GET",
+        Switch::None | Switch::Upgrade => parts.method.as_str(),
+    };
+    let mut head = RequestHead::new(method, &url, parts.headers.len() + 5);
     // One host for all: the URL's is the one that counts (RFC 9112, section 3.2.2).
-    headers.push(("host".into(), host.as_str().into()));
+    head.push("host", host.as_str());
     for (name, value) in &parts.headers {
         let is_cookie = name == header::COOKIE && !place.passes_cookies();
         let is_upgrade = name == header::UPGRADE && switch == Switch::Upgrade;
@@ -80,28 +83,21 @@ pub(in crate::api) fn request_head<'a>(
             || forwarded::is_replaced(name, is_trusted)
             || (is_hop_by_hop(name, &named) && !is_upgrade);
         if !is_left_out {
-            headers.push((name.as_str().into(), text_of(value)));
+            head.push(name.as_str(), &text_of(value));
         }
     }
     match switch {
         Switch::None => {}
-        Switch::Upgrade => headers.push(("connection".into(), "upgrade".into())),
-        Switch::Connect => headers.extend(upgrade_fields(parts)),
+        Switch::Upgrade => head.push("connection", "upgrade"),
+        Switch::Connect => push_upgrade(&mut head, parts),
     }
     if takes_trailers(parts) {
-        headers.push(("te".into(), "trailers".into()));
+        head.push("te", "trailers");
     }
-    let origin = origin.headers.into_iter();
-    headers.extend(origin.map(|(name, value)| (name.into(), value)));
-    let method = match switch {
-        Switch::Connect => "GET",
-        Switch::None | Switch::Upgrade => parts.method.as_str(),
-    };
-    Ok(HttpHeadOf {
-        method: method.into(),
-        url: url.into(),
-        headers,
-    })
+    for (name, value) in &origin.headers {
+        head.push(name, value);
+    }
+    Ok(head)
 }
 
 /// Refuses encodings of the whole body but the one that is taken off here, and
@@ -167,19 +163,16 @@ pub(in crate::api) fn wants_switch(parts: &Parts) -> Switch {
 /// What an upgrade says in HTTP/1.1, which is what apps know. Over HTTP/2 there is
 /// no key of a WebSocket; programs that check one get a random one, and nobody
 /// looks at their answer to it (RFC 8441, section 5.1).
-fn upgrade_fields<'a>(parts: &'a Parts) -> Vec<(Cow<'a, str>, Cow<'a, str>)> {
+fn push_upgrade(head: &mut RequestHead, parts: &Parts) {
     let protocol = parts.extensions.get::<ConnectProtocol>();
     let protocol = protocol.map_or("", |protocol| protocol.0.as_str());
-    let mut fields = vec![
-        ("connection".into(), "upgrade".into()),
-        ("upgrade".into(), protocol.into()),
-    ];
+    head.push("connection", "upgrade");
+    head.push("upgrade", protocol);
     let is_web_socket = protocol.eq_ignore_ascii_case("websocket");
     if is_web_socket && !parts.headers.contains_key(header::SEC_WEBSOCKET_KEY) {
         let key = data_encoding::BASE64.encode(&rand::random::<[u8; 16]>());
-        fields.push(("sec-websocket-key".into(), key.into()));
+        head.push("sec-websocket-key", &key);
     }
-    fields
 }
 
 /// Whether the client looks at trailers.
@@ -288,8 +281,8 @@ fn text_of(value: &HeaderValue) -> Cow<'_, str> {
 }
 
 /// The answer that a guest's head describes, still without a body.
-pub(in crate::api) fn response_head(
-    head: HttpResponseHeadOf<Bytes>,
+pub(super) fn response_head(
+    head: ResponseHead,
     guard: &OriginGuard,
 ) -> Result<Response<()>, WorkerError> {
     const INVALID: WorkerError = WorkerError::InvalidAnswer;
@@ -298,7 +291,7 @@ pub(in crate::api) fn response_head(
     if status.is_informational() && !is_switch {
         return Err(INVALID);
     }
-    let mut headers = header_map(head.headers)?;
+    let mut headers = header_map(head.fields)?;
     let named = connection_options(&headers);
     let is_left_out = |name: &HeaderName| {
         let is_upgrade = name == header::UPGRADE && is_switch;
@@ -343,8 +336,6 @@ fn has_length(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use hyper::Request;
-    use parity_scale_codec::{DecodeAll as _, Encode as _};
-    use wapo_abi::message::HttpHead;
 
     use super::*;
 
@@ -356,24 +347,20 @@ mod tests {
         request.body(()).expect("request").into_parts().0
     }
 
-    fn pairs(head: &HttpHead) -> Vec<(&str, &str)> {
-        let pairs = head.headers.iter();
-        pairs
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect()
+    fn pairs(head: &RequestHead) -> Vec<(&str, &str)> {
+        head.fields().collect()
     }
 
     /// What a guest sees of a request of somebody at 192.0.2.1:5.
-    fn request_head(parts: &Parts, path: &str, place: Place) -> Result<HttpHead, ApiError> {
+    fn request_head(parts: &Parts, path: &str, place: Place) -> Result<RequestHead, ApiError> {
         let host = host(&parts.uri, &parts.headers, parts.version)?;
         let peer: std::net::SocketAddr = "192.0.2.1:5".parse().expect("address");
         let origin = Origin::new(peer, &[], &host, &parts.headers);
-        let head = super::request_head(parts, &host, path, place, origin)?;
-        Ok(HttpHead::decode_all(&mut head.encode().as_slice()).expect("as a guest reads it"))
+        super::request_head(parts, &host, path, place, &origin)
     }
 
     /// As [`pairs`], without what every request has.
-    fn sent(head: &HttpHead) -> Vec<(&str, &str)> {
+    fn sent(head: &RequestHead) -> Vec<(&str, &str)> {
         let mut pairs = pairs(head);
         pairs.retain(|(name, _)| !name.starts_with("x-forwarded-"));
         pairs
@@ -384,8 +371,8 @@ mod tests {
         let parts = parts(Request::get("/app/x/").header("Host", "h:1"));
         let path = "/a%20b/x%3Fy//.well-known/../z/?q=1&b=%20";
         let head = request_head(&parts, path, SHARED).expect("head");
-        assert_eq!(head.url, format!("http://h:1{path}"));
-        assert_eq!(head.method, "GET");
+        assert_eq!(head.url(), format!("http://h:1{path}"));
+        assert_eq!(head.method(), "GET");
     }
 
     #[test]
@@ -429,7 +416,7 @@ mod tests {
             ("x-forwarded-host", "h:1"),
         ];
         assert_eq!(pairs(&head), expected);
-        assert_eq!(head.url, "http://h:1/");
+        assert_eq!(head.url(), "http://h:1/");
     }
 
     #[test]
@@ -524,7 +511,7 @@ mod tests {
         assert!(request_head(&parts(Request::get("/")), "/", SHARED).is_err());
         let absolute = parts(Request::get("http://[::1]:80/"));
         let head = request_head(&absolute, "/", SHARED).expect("head");
-        assert_eq!(head.url, "http://[::1]:80/");
+        assert_eq!(head.url(), "http://[::1]:80/");
     }
 
     #[test]
@@ -537,14 +524,14 @@ mod tests {
 
     fn answer(status: u16, headers: &[(&str, &str)]) -> Result<Response<()>, WorkerError> {
         let bytes = |text: &str| Bytes::copy_from_slice(text.as_bytes());
-        let headers = headers.iter().map(|(n, v)| (bytes(n), bytes(v)));
-        let headers = headers.collect();
+        let fields = headers.iter().map(|(n, v)| (bytes(n), bytes(v)));
+        let fields = fields.collect();
         let guard = OriginGuard {
             place: SHARED,
             host: Authority::from_static("h"),
             base_domain: "localhost".into(),
         };
-        response_head(HttpResponseHeadOf { status, headers }, &guard)
+        response_head(ResponseHead { status, fields }, &guard)
     }
 
     #[test]

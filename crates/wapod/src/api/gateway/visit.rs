@@ -14,7 +14,7 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, Uri};
 use tokio::time::timeout;
-use wapo_host::{BodyReader, HttpCall, HttpExchange};
+use wapo_host::{BodyReader, HttpAnswer, HttpCall, HttpExchange};
 use wapo_rpc::message::{AppVisitResponse, StringPair};
 
 use super::forwarded::{Origin, Peer};
@@ -116,23 +116,29 @@ async fn ask(
     };
     let path = parts.uri.path_and_query().map_or("/", |both| both.as_str());
     let origin = Origin::new(end, &[], host, &parts.headers);
-    let head = head::request_head(parts, host, path, guard.place, origin)?;
-    let call = HttpCall::new(&head, Some(visitor));
+    let head = head::request_head(parts, host, path, guard.place, &origin)?;
+    let call = HttpCall {
+        head,
+        peer: Some(visitor),
+        has_body: false,
+    };
     let admitted = operator.worker.admit(Arc::clone(app), Channel::Http).await;
     let mut lease = admitted?;
     let handed = lease.http(call).map_err(WorkerError::from)?;
-    let HttpExchange {
-        mut response,
-        mut body,
-    } = handed;
-    body.writer().finish();
+    let HttpExchange { mut response, body } = handed;
     let (mut reader, _writer) = body.into_split();
-    let answered = timeout(HEAD_WAIT, response.head()).await;
-    let head = answered.map_err(|_| WorkerError::Timeout)?;
-    let response = head::response_head(head.map_err(WorkerError::from)?, &guard)?;
+    let answered = timeout(HEAD_WAIT, response.answer()).await;
+    let answer = answered.map_err(|_| WorkerError::Timeout)?;
+    let HttpAnswer { head, body } = answer.map_err(WorkerError::from)?;
+    let response = head::response_head(head, &guard)?;
     let mut content = Vec::new();
-    let reading = timeout(BODY_WAIT, beginning(&mut reader, &mut content));
-    let is_whole = reading.await.unwrap_or(false);
+    let is_whole = match body {
+        Some(whole) => add(&mut content, &whole),
+        None => {
+            let reading = timeout(BODY_WAIT, beginning(&mut reader, &mut content));
+            reading.await.unwrap_or(false)
+        }
+    };
     Ok(AppVisitResponse {
         status: response.status().as_u16().into(),
         headers: fields(&response),
@@ -149,12 +155,17 @@ async fn beginning(reader: &mut BodyReader, content: &mut Vec<u8>) -> bool {
             Some(Err(_)) => return false,
             Some(Ok(piece)) => piece,
         };
-        let room = BODY_BYTES_MAX - content.len();
-        content.extend_from_slice(&piece[..piece.len().min(room)]);
-        if piece.len() > room {
+        if !add(content, &piece) {
             return false;
         }
     }
+}
+
+/// Adds a piece up to the limit; answers whether that was all of it.
+fn add(content: &mut Vec<u8>, piece: &[u8]) -> bool {
+    let room = BODY_BYTES_MAX - content.len();
+    content.extend_from_slice(&piece[..piece.len().min(room)]);
+    piece.len() <= room
 }
 
 fn fields(response: &Response<()>) -> Vec<StringPair> {

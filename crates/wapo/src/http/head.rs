@@ -1,0 +1,330 @@
+//! Heads as they travel: read from what the host sends, and written for it.
+//!
+//! Fields of a request share the message's memory; a head that is sent, and the body with
+//! it, is written into one buffer that is kept for the next one.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::response::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri};
+use parity_scale_codec::{Compact, Decode, Encode};
+
+use crate::error::Error;
+use crate::inbox::HTTP_REQUESTS;
+use crate::sys::calls;
+use crate::task::poll_call;
+
+/// Room for the message of a request, at first: most heads have less than half of it.
+const MESSAGE_BYTES: usize = 2 * 1024;
+
+/// Bytes of buffers that are kept for the next message. More is given back.
+const KEPT_BYTES: usize = 128 * 1024;
+
+thread_local! {
+    /// For messages that come.
+    static INCOMING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// For messages that go.
+    static OUTGOING: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    /// Whether the host knows requests in the older form only.
+    static IS_OLD_HOST: Cell<bool> = const { Cell::new(false) };
+}
+
+/// A request as it has come.
+pub(super) struct Message {
+    /// A head that HTTP allows, or why this is none.
+    pub(super) head: http::Result<Request<()>>,
+    /// Handle that takes the head of the answer; `None` where the exchange does.
+    pub(super) reply: Option<i32>,
+    /// Handle of the exchange.
+    pub(super) exchange: i32,
+    pub(super) has_body: bool,
+}
+
+/// Waits for the next request; `None` when there will be no more.
+pub(super) async fn next() -> Option<Message> {
+    loop {
+        let (bytes, is_old) = poll_fn(poll_next).await?;
+        match Message::read(&bytes, is_old) {
+            Some(message) => return Some(message),
+            None => ::log::warn!("a message cannot be decoded"),
+        }
+    }
+}
+
+fn poll_next(cx: &mut Context<'_>) -> Poll<Option<(Bytes, bool)>> {
+    if IS_OLD_HOST.get() {
+        let message = ready!(HTTP_REQUESTS.poll_message(cx));
+        return Poll::Ready(message.map(|message| (message.into(), true)));
+    }
+    let Some(channel) = HTTP_REQUESTS.open() else {
+        return Poll::Ready(None);
+    };
+    let mut buffer = INCOMING.take();
+    if buffer.len() < MESSAGE_BYTES {
+        buffer.resize(MESSAGE_BYTES, 0);
+    }
+    let taken = loop {
+        match ready!(poll_call(cx, |waker| calls::http_next(
+            waker,
+            channel,
+            &mut buffer
+        ))) {
+            Ok(len) if len > buffer.len() => buffer.resize(len, 0),
+            Ok(len) => break Ok(Bytes::copy_from_slice(&buffer[..len])),
+            Err(error) => break Err(error),
+        }
+    };
+    keep(&INCOMING, buffer);
+    match taken {
+        Ok(bytes) => Poll::Ready(Some((bytes, false))),
+        Err(Error::UNKNOWN_CALL_NUMBER) => {
+            IS_OLD_HOST.set(true);
+            poll_next(cx)
+        }
+        Err(error) => {
+            ::log::warn!("no request can be had: {error}");
+            Poll::Ready(None)
+        }
+    }
+}
+
+/// Keeps a buffer for the next message.
+fn keep(place: &'static std::thread::LocalKey<Cell<Vec<u8>>>, buffer: Vec<u8>) {
+    if buffer.capacity() <= KEPT_BYTES {
+        place.set(buffer);
+    }
+}
+
+impl Message {
+    /// Reads a whole `HttpNext`, or an `HttpRequest` of an older host.
+    fn read(bytes: &Bytes, is_old: bool) -> Option<Self> {
+        let mut fields = Fields { bytes, at: 0 };
+        let head = fields.head()?;
+        let mut rest = bytes.get(fields.at..)?;
+        let message = match is_old {
+            true => Self {
+                head,
+                reply: Some(Decode::decode(&mut rest).ok()?),
+                exchange: Decode::decode(&mut rest).ok()?,
+                has_body: true,
+            },
+            false => Self {
+                head,
+                reply: None,
+                exchange: Decode::decode(&mut rest).ok()?,
+                has_body: Decode::decode(&mut rest).ok()?,
+            },
+        };
+        rest.is_empty().then_some(message)
+    }
+}
+
+/// Reads a message from its front.
+struct Fields<'a> {
+    bytes: &'a Bytes,
+    at: usize,
+}
+
+impl Fields<'_> {
+    /// A head that is whole; whether HTTP allows it is in the answer.
+    fn head(&mut self) -> Option<http::Result<Request<()>>> {
+        let (method, url) = (self.text()?, self.text()?);
+        let mut head = start_of(&method, url);
+        let count = self.length()?;
+        if let Ok(request) = &mut head {
+            request.headers_mut().reserve(count.min(FIELDS_MAX));
+        }
+        for _ in 0..count {
+            let (name, value) = (self.text()?, self.text()?);
+            if let Ok(request) = &mut head
+                && let Err(error) = append(request.headers_mut(), &name, value)
+            {
+                head = Err(error);
+            }
+        }
+        Some(head)
+    }
+
+    fn length(&mut self) -> Option<usize> {
+        let mut rest = self.bytes.get(self.at..)?;
+        let length = Compact::<u32>::decode(&mut rest).ok()?;
+        self.at = self.bytes.len() - rest.len();
+        usize::try_from(length.0).ok()
+    }
+
+    fn text(&mut self) -> Option<Bytes> {
+        let length = self.length()?;
+        let end = self.at.checked_add(length)?;
+        let text = (end <= self.bytes.len()).then(|| self.bytes.slice(self.at..end))?;
+        self.at = end;
+        Some(text)
+    }
+}
+
+/// Fields for which room is made at once.
+const FIELDS_MAX: usize = 128;
+
+fn start_of(method: &[u8], url: Bytes) -> http::Result<Request<()>> {
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(method)?;
+    *request.uri_mut() = Uri::from_maybe_shared(url)?;
+    Ok(request)
+}
+
+fn append(headers: &mut HeaderMap, name: &[u8], value: Bytes) -> http::Result<()> {
+    let name = HeaderName::from_bytes(name)?;
+    headers.append(name, HeaderValue::from_maybe_shared(value)?);
+    Ok(())
+}
+
+/// Writes an `HttpResponseHead` and what is there of the body, and lets `send` have it. A
+/// length is added unless the head has one.
+pub(super) fn with_message<T>(
+    parts: &Parts,
+    length: Option<u64>,
+    body: &[u8],
+    send: impl FnOnce(&[u8]) -> T,
+) -> T {
+    let mut buffer = OUTGOING.take();
+    buffer.clear();
+    let length = length.filter(|_| !parts.headers.contains_key(CONTENT_LENGTH));
+    parts.status.as_u16().encode_to(&mut buffer);
+    let count = parts.headers.len() + usize::from(length.is_some());
+    Compact(u32::try_from(count).unwrap_or(u32::MAX)).encode_to(&mut buffer);
+    for (name, value) in &parts.headers {
+        name.as_str().encode_to(&mut buffer);
+        value.as_bytes().encode_to(&mut buffer);
+    }
+    if let Some(length) = length {
+        CONTENT_LENGTH.as_str().encode_to(&mut buffer);
+        HeaderValue::from(length).as_bytes().encode_to(&mut buffer);
+    }
+    buffer.extend_from_slice(body);
+    let outcome = send(&buffer);
+    keep(&OUTGOING, buffer);
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use wapo_abi::Errno;
+    use wapo_abi::message::{HttpHead, HttpNext, HttpRequest};
+
+    use super::*;
+    use crate::sys::fake::{self, Answer};
+
+    fn head(method: &str, url: &str, headers: &[(&str, &str)]) -> HttpHead {
+        let headers = headers.iter().map(|(n, v)| ((*n).into(), (*v).into()));
+        HttpHead {
+            method: method.into(),
+            url: url.into(),
+            headers: headers.collect(),
+        }
+    }
+
+    fn next_of(head: HttpHead) -> Vec<u8> {
+        let (exchange, has_body) = (7, false);
+        HttpNext {
+            head,
+            exchange,
+            has_body,
+        }
+        .encode()
+    }
+
+    fn read(head: HttpHead) -> http::Result<Request<()>> {
+        let message = Message::read(&next_of(head).into(), false).expect("whole");
+        assert_eq!((message.reply, message.exchange), (None, 7));
+        assert!(!message.has_body);
+        message.head
+    }
+
+    #[test]
+    fn heads_that_http_does_not_allow_are_errors() {
+        for bad in [
+            head("G T", "http://h/", &[]),
+            head("GET", "http://h h/", &[("a", "b")]),
+            head("GET", "http://h/", &[("na me", "v"), ("a", "b")]),
+            head("GET", "http://h/", &[("name", "a\nb")]),
+        ] {
+            assert!(read(bad.clone()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn duplicate_headers_are_kept() {
+        let request = read(head("PUT", "http://h/p?q", &[("a", "1"), ("a", "2")]));
+        let request = request.expect("valid");
+        assert_eq!(request.method(), Method::PUT);
+        assert_eq!(request.uri().query(), Some("q"));
+        assert_eq!(request.headers().get_all("a").iter().count(), 2);
+    }
+
+    #[test]
+    fn a_message_that_is_not_whole_is_none() {
+        let message = Bytes::from(next_of(head("GET", "http://h/", &[("a", "b")])));
+        for end in 0..message.len() {
+            assert!(
+                Message::read(&message.slice(..end), false).is_none(),
+                "{end}"
+            );
+        }
+        let mut more = message.to_vec();
+        more.push(0);
+        assert!(Message::read(&more.into(), false).is_none());
+    }
+
+    fn install() {
+        fake::install();
+        // Opened once in a program, by whichever test is first.
+        fake::answer("create_input_channel", Answer::Bytes(1i32.encode()));
+    }
+
+    fn poll() -> Poll<Option<(Bytes, bool)>> {
+        poll_next(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_long_message_gets_a_longer_buffer() {
+        install();
+        let len = u32::try_from(3 * MESSAGE_BYTES).expect("32 bits");
+        fake::answer("http_next", Answer::Value(len));
+        fake::answer("http_next", Answer::Bytes(vec![7; len as usize]));
+        let Poll::Ready(Some((bytes, false))) = poll() else {
+            panic!("no message");
+        };
+        assert_eq!(bytes.len(), len as usize);
+        let rooms: Vec<_> = fake::calls("http_next")
+            .iter()
+            .map(|call| call.slots[3])
+            .collect();
+        assert_eq!(rooms, [MESSAGE_BYTES, len as usize]);
+        assert_eq!(poll(), Poll::Pending);
+    }
+
+    #[test]
+    fn an_older_host_is_asked_as_it_knows() {
+        install();
+        fake::answer("http_next", Answer::Fails(Errno::UNKNOWN_CALL_NUMBER));
+        let request = HttpRequest {
+            head: head("GET", "http://h/", &[]),
+            response_tx: 3,
+            io_stream: 4,
+        };
+        fake::answer("poll", Answer::Bytes(request.encode().encode()));
+        let Poll::Ready(Some((bytes, true))) = poll() else {
+            panic!("no message");
+        };
+        let message = Message::read(&bytes, true).expect("whole");
+        assert_eq!((message.reply, message.exchange), (Some(3), 4));
+        assert!(message.has_body && message.head.is_ok());
+        assert_eq!(poll(), Poll::Pending);
+        assert_eq!(fake::calls("http_next").len(), 1, "asked once");
+    }
+}
