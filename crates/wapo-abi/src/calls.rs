@@ -249,17 +249,21 @@ macro_rules! for_each_host_call {
                 fast 321 http_unread(waker: waker, stream: handle) -> unit, gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING];
 
-                /// Takes the next request of the input channel for HTTP: writes an `HttpNext` into the
-                /// buffer and answers its length. When that is more than the buffer holds, nothing
-                /// was taken or written: call again with a buffer of that length.
+                /// Takes the next request of the input channel for HTTP into the buffer and answers
+                /// its length: SCALE of method and URL (`String`), header fields
+                /// (`Vec<(String, String)>`), the handle of the exchange (`i32`), and whether there is
+                /// a body to be read from that (`bool`). When the length is more than the buffer has,
+                /// nothing was taken or written: call again with a buffer of that length.
                 fast 328 http_next(waker: waker, channel: handle, buffer: bytes_mut cut TRANSFER_BYTES_MAX) -> size, gas 1000,
-                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, RESOURCE_LIMITED, PENDING];
+                    errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING];
 
-                /// Answers a request that `http_next` gave: `answer` is a SCALE `HttpResponseHead`,
-                /// and what follows it is of the body. `rest` says what is left to be done: 0, nothing:
-                /// that is the whole body, and the handle is closed; 1, the same, and the handle
-                /// stays, for what is unread of the request; 2, the body goes on with `poll_write`.
-                /// Answers how many bytes of the body were taken: with 0 and 1 all.
+                /// Answers a request that `http_next` gave. `answer` is SCALE of the status (`u16`) and
+                /// the header fields (`Vec<(String, String)>`, at most 256), and then bytes of the body as they are.
+                /// `rest` says what remains: 0, nothing, and the handle is closed; 1, to read the
+                /// request's body, and to close the handle; 2, to write the rest of the body with
+                /// `poll_write`. The answer is how many bytes of the body were taken. Where memory or
+                /// a rate of the app leaves no room for all of them, the handle stays and the others
+                /// are to be written, whatever `rest` says.
                 fast 329 http_respond(exchange: handle, rest: i32, answer: bytes max REPLY_BYTES_MAX) -> size, gas 1000 + len * 1 / 128,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, INVALID_PARAMETER, RESOURCE_LIMITED, IO_ERROR];
             }
