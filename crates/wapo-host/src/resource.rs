@@ -68,7 +68,7 @@ pub(crate) struct ResourceTable {
 /// Why there is no handle to be had, for the app's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum NoHandle {
-    #[error("{HANDLES_MAX} handles are in use, which is all that an instance has")]
+    #[error("all {HANDLES_MAX} handles of the instance are in use")]
     Full,
     #[error(transparent)]
     Quota(#[from] OverQuota),
@@ -181,7 +181,7 @@ impl ResourceTable {
             if let Resource::Reply(reply) = resource
                 && let Some(reply) = reply.take()
             {
-                // Whoever asked may be gone.
+                // The requester may be gone.
                 let _ = reply.sender.send(Err(error.clone()));
             }
         }
