@@ -197,7 +197,7 @@ impl Default for Authority {
     }
 }
 
-/// Takes every certificate, whoever has signed it.
+/// Accepts every certificate, with any signer.
 #[derive(Debug)]
 struct Gullible;
 

@@ -78,7 +78,7 @@ pub async fn try_send(method: Method, url: &str, body: Vec<u8>) -> Result<Answer
     within(url, exchange(method, url, body)).await
 }
 
-/// As [`try_send`], for whoever knows better how long it may take.
+/// As [`try_send`], for callers that know better how long it may take.
 ///
 /// # Errors
 ///

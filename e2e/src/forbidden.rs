@@ -47,7 +47,7 @@ pub const ADDRESSES: &[&str] = &[
     "fc00::1",
     "fd12:3456::1",
     "fec0::1",
-    // Not given out to anybody.
+    // Not allocated.
     "200::1",
     "4000::1",
     // IPv4 within IPv6: mapped, translated, compatible, NAT64, 6to4.

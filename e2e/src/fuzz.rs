@@ -436,7 +436,7 @@ fn scale<T: Decode + Encode + PartialEq + Debug>(bytes: &[u8]) {
     }
 }
 
-/// A bill is read as it was written or not at all, and none that anybody could have
+/// A bill is read as it was written or not at all, and none that an attacker could have
 /// made without the worker's key is good.
 fn usage_file(bytes: &[u8]) {
     let (verdict, bill) = usage::check(bytes, &usage::Expected::default());

@@ -1,5 +1,5 @@
 //! The operator of a daemon, at the admin port: typed calls through the client
-//! that everybody uses, and requests written by hand where a test wants what no
+//! that all programs use, and requests written by hand where a test wants what no
 //! client sends.
 
 use std::net::SocketAddr;

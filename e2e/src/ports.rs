@@ -8,7 +8,7 @@ const FIRST: u16 = 10_000;
 /// Ports to choose from.
 const COUNT: u16 = 20_000;
 
-/// A port that nobody listens on, by TCP or UDP.
+/// A free port, of TCP and UDP.
 ///
 /// Tests run as processes of their own side by side; chance keeps them apart.
 ///

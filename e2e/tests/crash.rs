@@ -279,7 +279,7 @@ async fn check(client: &Client, shared: &Shared) {
 
 #[allow(
     clippy::disallowed_methods,
-    reason = "how long to try is up to whoever runs the tests"
+    reason = "how long to try is up to the runner of the tests"
 )]
 fn rounds() -> u32 {
     let text = std::env::var("WAPO_CRASH_ROUNDS").ok();
@@ -478,7 +478,7 @@ struct SmallDisk(tempfile::TempDir);
 impl SmallDisk {
     /// `None` when this process may not mount anything, which is said. What is tested
     /// with it is then left to the tests of the store, whose disk is made of errors.
-    /// Where tests run for everybody, and as root, that is a failure.
+    /// Where tests run in CI, and as root, that is a failure.
     fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mut mount = std::process::Command::new("mount");
@@ -498,7 +498,7 @@ impl SmallDisk {
 
 #[allow(
     clippy::disallowed_methods,
-    reason = "whether tests run for everybody is known to the environment"
+    reason = "whether tests run in CI is known to the environment"
 )]
 fn is_ci() -> bool {
     std::env::var_os("CI").is_some()

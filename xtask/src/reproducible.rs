@@ -2,8 +2,8 @@
 //! is called. Measurements of enclaves and hashes of engines are worth nothing without.
 //!
 //! Paths are what differs: the compiler writes them into messages of panics. They are
-//! replaced by names that everybody has. Used by `dist --sgx`, `reproducible`, CI and
-//! `nightly`.
+//! replaced by names that are the same everywhere. Used by `dist --sgx`,
+//! `reproducible`, CI and `nightly`.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -239,6 +239,6 @@ pub(super) enum Kind {
     Warm,
     /// An instance for each request.
     Fresh,
-    /// An instance while somebody asks.
+    /// An instance while requests arrive.
     OnDemand,
 }

@@ -244,8 +244,9 @@ macro_rules! for_each_host_call {
                 slow 305 http_peer(stream: handle) -> (Option<String>), gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION];
 
-                /// Waits until nobody reads the response any more: the client has left, or the
-                /// exchange is over. Closing the handle ends the wait without an answer.
+                /// Waits until the response has no reader any more: the client has
+                /// left, or the exchange is over. Closing the handle ends the wait
+                /// without an answer.
                 fast 321 http_unread(waker: waker, stream: handle) -> unit, gas 200,
                     errors [NOT_FOUND, UNSUPPORTED_OPERATION, PENDING];
 
@@ -315,10 +316,11 @@ macro_rules! for_each_host_call {
             }
 
             udp {
-                /// Opens a UDP socket on a literal `ip:port`. A port of the app's range is
-                /// shared by the app's instances: a datagram goes to the one that takes it
-                /// first. Port 0, unless it is in the range, is for a client: the socket hears
-                /// only from addresses that it has sent to.
+                /// Opens a UDP socket on a literal `ip:port`. A port of the app's
+                /// range is shared by the app's instances: a datagram goes to the one
+                /// that takes it first. Port 0, unless it is in the range, is for a
+                /// client: the socket receives only from addresses that it has sent
+                /// to.
                 fast 309 udp_bind(addr: str max ADDRESS_BYTES_MAX) -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
 
@@ -350,7 +352,8 @@ macro_rules! for_each_host_call {
 
             listen {
                 /// As 210, with options. A PROXY header is read from proxies that the
-                /// operator trusts and from nobody else; `FORBIDDEN` where there are none.
+                /// operator trusts and from no other peer; `FORBIDDEN` where there
+                /// are none.
                 fast_encoded 315 tcp_listen_with(addr: (String), tls: (Option<TlsServerConfig>), options: (ListenOptions)) max ENCODED_BYTES_MAX -> handle, gas 1000,
                     errors [INVALID_PARAMETER, FORBIDDEN, IO_ERROR, RESOURCE_LIMITED];
 
@@ -401,7 +404,7 @@ macro_rules! for_each_host_call {
                 /// The address of the app: the hash of its manifest.
                 slow 242 app_address() -> ([u8; 32]), gas 100, errors [];
 
-                /// Hands output to whoever runs the program.
+                /// Hands output to the embedder, which shows it to the program's user.
                 fast 243 emit_program_output(data: bytes cut OUTPUT_BYTES_MAX) -> unit, gas 0 + len * 1 / 128,
                     errors [];
 

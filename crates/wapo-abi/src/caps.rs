@@ -54,7 +54,7 @@ pub const REPLY_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the text with which a guest fails a request.
 ///
 /// The text is validated in one step, goes to a client and into a log; more than
-/// 64 KiB is no message to anybody.
+/// 64 KiB is no useful message.
 pub const ERROR_TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// Bytes of the encoded trailers of a response.

@@ -38,7 +38,7 @@ pub enum LogLevel {
     Warn = 2,
     /// Worth knowing.
     Info = 3,
-    /// For whoever looks for a fault.
+    /// For debugging.
     Debug = 4,
     /// Everything.
     Trace = 5,

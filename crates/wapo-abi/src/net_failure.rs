@@ -33,7 +33,7 @@ macro_rules! failures {
 failures! {
     /// Something else; the text says what.
     OTHER = 0, "network failure";
-    /// Nobody listens there.
+    /// No socket listens there.
     REFUSED = 1, "connection refused";
     /// The peer broke the connection off.
     RESET = 2, "connection reset by the peer";
@@ -51,7 +51,7 @@ failures! {
     NETWORK_UNREACHABLE = 8, "network unreachable";
     /// The app's egress policy does not allow it.
     DENIED = 9, "not allowed by the egress policy";
-    /// Somebody listens there already.
+    /// Another listener has the address already.
     ADDRESS_IN_USE = 10, "address in use";
     /// The machine has no such address.
     ADDRESS_NOT_AVAILABLE = 11, "no such address on this machine";

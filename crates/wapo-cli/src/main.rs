@@ -70,7 +70,7 @@ enum Command {
     Test(command::test::Options),
     /// Try out JavaScript: an interactive prompt.
     Repl(command::repl::Options),
-    /// Build a project, or take a wasm file or a program in JavaScript, and bring it
+    /// Build a project, or take a wasm file or a program in JavaScript, and deploy it
     /// to a worker.
     Deploy(Box<command::deploy::Options>),
     /// List the apps of a worker.
@@ -86,25 +86,25 @@ enum Command {
     Rm(command::change::Options),
     /// Show what an app logs.
     Logs(command::logs::Options),
-    /// Ask an app something.
+    /// Send a query to an app.
     Query(command::query::Options),
-    /// Give an app secrets, or take them away.
+    /// Set or remove secrets of an app.
     Secret(command::secret::Options),
-    /// Show what an app may have and has, or change that while it runs.
+    /// Show the quotas of an app and their use, or change them while it runs.
     Quota(command::quota::Options),
     /// Show where an app may connect to, or change that while it runs.
     Egress(command::egress::Options),
-    /// Let domains lead to an app.
+    /// Bind domains to an app.
     Domain(command::domain::Options),
     /// Show what apps have used, or write it into a file as a signed bill.
     Usage(command::usage::Options),
     /// Check what a worker claims, without trusting it: quotes, workers, apps, bills.
     Verify(command::verify::Options),
-    /// Fetch what the maker of a processor says about it, for `wapo verify`.
+    /// Fetch what the maker of a processor publishes about it, for `wapo verify`.
     Collateral(Box<command::collateral::Options>),
     /// Show a worker at a glance.
     Info(command::info::Options),
-    /// Begin a worker's session: who is paid.
+    /// Begin a billing session of a worker, with the account that is paid.
     Init(command::init::Options),
 }
 

@@ -28,7 +28,7 @@ pub(crate) const EXIT_LIMIT: u8 = 102;
 /// Time that requests in flight get after Ctrl-C.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
-/// Time after which whoever waits for the start is told what takes so long: a module
+/// Time after which the user is told why the start takes so long: a module
 /// that is not in the cache is compiled.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 

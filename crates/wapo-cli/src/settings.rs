@@ -22,8 +22,7 @@ use wapod::{ByteSize, EgressDefault, EgressRule, PortRanges, QuotaList};
 #[command(next_help_heading = "App")]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
-    /// Set an environment variable of the app. It sees no other, but its
-    /// secrets.
+    /// Set an environment variable of the app. It sees only these and its secrets.
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_env)]
     #[serde(deserialize_with = "variables")]
     pub(crate) env: Vec<(String, String)>,
@@ -55,8 +54,8 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) cors: Option<bool>,
 
-    /// Let the worker end TLS for the app's names at the shared TLS port, with a
-    /// certificate that proves by the worker's hardware which app serves.
+    /// Let the worker terminate TLS for the app's names at the shared TLS port, with
+    /// a certificate that proves by the worker's hardware which app serves.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub(crate) attested: Option<bool>,
 
@@ -81,18 +80,19 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "rules")]
     pub(crate) allow_egress: Vec<EgressRule>,
 
-    /// Do not let the app connect to this, whatever else it may; written in the same way.
+    /// Do not let the app connect to this, even if another rule allows it; written in
+    /// the same way.
     #[arg(long, value_name = "RULE")]
     #[serde(deserialize_with = "rules")]
     pub(crate) deny_egress: Vec<EgressRule>,
 
-    /// What the app may connect to where no rule says anything: public or none.
+    /// What the app may connect to where no rule applies: public or none.
     #[arg(long, value_name = "WHAT")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) egress_default: Option<EgressDefault>,
 
-    /// Ports that the app may listen on by itself and no other app without them, such
-    /// as 3000..3100,4000, both included.
+    /// Ports for the app to listen on, which are closed to apps that were not granted
+    /// them, such as 3000..3100,4000, both included.
     #[arg(long, value_name = "A..B,...")]
     #[serde(deserialize_with = "parsed")]
     pub(crate) listen_ports: Option<PortRanges>,
@@ -112,7 +112,7 @@ pub(crate) struct Settings {
     #[serde(deserialize_with = "parsed")]
     pub(crate) name: Option<HostName>,
 
-    /// Name of the app for people. Without this, that of the project.
+    /// Label of the app, for people. Without this, the name of the project.
     #[arg(long, value_name = "LABEL")]
     pub(crate) label: Option<String>,
 

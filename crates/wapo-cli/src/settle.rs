@@ -1,7 +1,7 @@
 //! Deploys an app and finds out whether it runs.
 //!
 //! An app that crashes at once is often only started again, with growing pauses;
-//! for whoever deploys it, it has failed. Reads along in the log from the first
+//! for its deployer, it has failed. Reads along in the log from the first
 //! moment, because the log of a refused deployment goes with it.
 
 use std::cell::RefCell;
@@ -104,7 +104,7 @@ pub(crate) async fn watch(client: &Client, address: AppAddress) -> Result<Outcom
     let begin = Instant::now();
     loop {
         let Some(app) = apps::by_address(client, address).await? else {
-            let reason = "somebody removed it".to_owned();
+            let reason = "it was removed".to_owned();
             return Ok(Outcome::Crashed(reason, Vec::new()));
         };
         let has_crashed =

@@ -129,7 +129,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// With a text for whoever wrote the program.
+    /// With a text for the author of the program.
     pub(crate) fn build(&self, terminal: &Terminal, elsewhere: Option<&str>) -> Result<Built> {
         match self {
             Self::Project(project, options) => {

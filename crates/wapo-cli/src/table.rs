@@ -28,7 +28,7 @@ pub(crate) struct Cell {
 impl Cell {
     /// A text in a colour, given as `terminal` names it.
     pub(crate) fn coloured(text: &str, colour: &'static str) -> Self {
-        // Names come from whoever deployed the app: control characters are shown
+        // Names come from the deployer of the app: control characters are shown
         // as such.
         let text = printable(text);
         Self { text, colour }

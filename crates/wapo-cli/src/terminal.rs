@@ -1,9 +1,9 @@
-//! What people see: messages on standard error, results on standard output.
+//! Output for people: messages on standard error, results on standard output.
 //!
-//! Standard output carries only what another program may want: URLs, paths, and
-//! what a guest prints there. Colours are used when a person is looking. A
-//! closed pipe is no error. Messages may quote others, a worker or an app: what a
-//! terminal would obey is shown in its place.
+//! Standard output carries only what another program may want: URLs, paths, and what
+//! a guest prints there. Colours are used when a person is looking. A closed pipe is
+//! no error. Messages may quote a worker or an app: control sequences in them are
+//! escaped.
 
 use std::io::{self, IsTerminal as _, Write as _};
 
@@ -75,7 +75,7 @@ impl Terminal {
         let _ = writeln!(out, "{line}").and_then(|()| out.flush());
     }
 
-    /// Writes a line of result, for who has no end of them to write.
+    /// Writes a line of result, for commands that may write lines without end.
     ///
     /// # Errors
     ///

@@ -116,7 +116,7 @@ async fn streaming() {
     assert!(!answer.contains("id: 4"), "{answer}");
     assert!(get(&address, "/page").await.contains("EventSource"));
 
-    // Whoever leaves ends the stream.
+    // A client that leaves ends the stream.
     let mut stream = TcpStream::connect(&address).await.expect("a connection");
     let request = format!("GET /?count=1000 HTTP/1.1\r\nhost: {address}\r\n\r\n");
     stream.write_all(request.as_bytes()).await.expect("sent");

@@ -112,7 +112,7 @@ async fn an_isolate_connects_to_nothing_that_it_was_not_given() {
     let refused = serde_json::json!(vec!["refused"; 15]).to_string();
     assert_eq!(body(&answer), refused);
     let nobody = tokio::time::timeout(Duration::from_millis(200), listener.accept()).await;
-    assert!(nobody.is_err(), "somebody connected");
+    assert!(nobody.is_err(), "a connection was made");
 
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
@@ -267,7 +267,8 @@ async fn nested_code_without_end_costs_its_own_request() {
     let (_running, address, _folder) = serve_text(&program, &arguments).await;
     for _ in 0..2 {
         let answer = get(&address, "/spin").await;
-        // Who has ended his side is asked with a 100 whether he is still there.
+        // A client that has ended its side is asked with a 100 whether it is still
+        // there.
         assert!(answer.contains("HTTP/1.1 500"), "{answer}");
         let answer = get(&address, "/").await;
         assert_eq!(body(&answer), "well");

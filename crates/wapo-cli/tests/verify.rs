@@ -316,7 +316,7 @@ async fn a_worker_that_runs_is_verified_with_a_nonce_of_its_own() {
         .await;
     assert_eq!(cached["good"], true);
     assert_eq!(cached["facts"]["nonce"], "");
-    // Anybody may ask the user port, by the app's address.
+    // The user port answers without a token, by the app's address.
     let url = format!("http://{}", place.worker.user_address());
     let address = cached["facts"]["address"].as_str().expect("an address");
     place
@@ -456,12 +456,12 @@ async fn the_certificate_of_a_connection_is_bound_to_the_app() {
         let line = format!("verify app --certificate {file} --accept-simulator");
         good(folder, &line).await;
     }
-    // Somebody else with the evidence of this app.
+    // Another server with the evidence of this app.
     let own = key.subject_public_key_info();
     let (stolen, key) = attested(Some(&own));
     let address = serve(stolen.der().clone(), &key);
     let line = format!("verify app --connect {address} --server-name localhost --accept-simulator");
-    refused(folder, &line, "copied the evidence").await;
+    refused(folder, &line, "the evidence was copied").await;
     // A server like any other.
     let plain =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");

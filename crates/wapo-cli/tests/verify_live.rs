@@ -42,7 +42,7 @@ async fn an_app_is_verified_by_its_worker_and_over_its_own_connection() {
     let shown = place.json(&[&app[..], &[ACCEPT]].concat()).await;
     let address = shown["facts"]["address"].as_str().expect("an address");
 
-    // From here on by the connection alone; the collateral may be anybody's.
+    // From here on by the connection alone; the collateral may come from any source.
     let server = place.worker.tls_address().expect("a port").to_string();
     let mut line = vec!["verify", "app", "--connect", &server];
     let said = refused(&place, &line).await;

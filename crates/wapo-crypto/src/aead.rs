@@ -1,8 +1,8 @@
 //! AES-256-GCM over byte vectors.
 //!
-//! The one place that knows the library. Keys and nonces are arguments; whoever
-//! calls decides where they come from and where the nonce is kept. Called by
-//! `envelope`, `private_query` and `sealed`.
+//! The one place that knows the library. Keys and nonces are arguments; the caller
+//! decides where they come from and where the nonce is kept. Called by `envelope`,
+//! `private_query` and `sealed`.
 
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;

@@ -4,7 +4,7 @@
 //! key, under a name with a version of the way it is made. The same inputs give
 //! the same key for ever, so nothing of it is stored, and a key changes when its
 //! version is raised. No call of a guest leads to HKDF over the worker's key.
-//! Called by `wapod`; signatures are checked by whoever verifies.
+//! Called by `wapod`; verifiers check the signatures.
 
 use curve25519_dalek::MontgomeryPoint;
 use hkdf::Hkdf;

@@ -1,7 +1,7 @@
 //! Encrypted queries: AES-256-GCM under a key that two key pairs share.
 //!
 //! A nonce, the ciphertext, the tag. The layout is that of Wapo 0.x, with its
-//! bounds: whoever holds one of the two secret keys can read everything that was
+//! bounds: a holder of one of the two secret keys can read everything that was
 //! ever sent between them, and nothing stops a message from being sent again.
 //! Senders are advised to use a fresh key per query. Called by the RPC.
 
@@ -11,7 +11,7 @@ use crate::worker_key::{PublicKey, WorkerKey};
 /// Why a message stays closed. The texts may be shown to remote clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    /// Not the public key of anybody.
+    /// Not a valid public key.
     #[error("Invalid public key")]
     PublicKey,
     /// Shorter than a nonce.

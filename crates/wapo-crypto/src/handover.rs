@@ -1,9 +1,9 @@
 //! The worker's key on its way to another worker: encrypted to a key of that one.
 //!
 //! HPKE in its base mode (RFC 9180) with DHKEM(X25519, HKDF-SHA256), HKDF-SHA256 and
-//! ChaCha20-Poly1305. Who may ask, and whose key it is that was sent, is not decided here:
-//! `wapod` checks the evidence of both. The one who asks makes a [`Recipient`] for one
-//! request; whoever answers calls [`seal`].
+//! ChaCha20-Poly1305. Which workers may ask, and whose key was sent, is not decided
+//! here: `wapod` checks the evidence of both. The requesting worker makes a
+//! [`Recipient`] for one request; the answering one calls [`seal`].
 
 use hpke::aead::ChaCha20Poly1305;
 use hpke::kdf::HkdfSha256;
@@ -22,8 +22,8 @@ type EncappedKey = <X25519HkdfSha256 as Kem>::EncappedKey;
 /// A message that cannot be encrypted or decrypted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum HandoverError {
-    /// Not a key of X25519, or one whose secret everybody shares.
-    #[error("the key to encrypt to is none")]
+    /// Not a key of X25519, or one whose shared secret is the same for all keys.
+    #[error("the key to encrypt to is not valid")]
     Recipient,
     /// Another recipient, another request, or a changed byte.
     #[error("it was encrypted to another key, for another request, or is damaged")]

@@ -2,7 +2,7 @@
 //!
 //! So that nobody has to remember which of the BLAKE2 variants is meant, or
 //! that Ethereum's Keccak is not the SHA-3 that became a standard. Called by the
-//! other modules and by whoever computes an app's address.
+//! other modules and by code that computes an app's address.
 
 use blake2::Digest as _;
 use blake2::digest::consts::U32;

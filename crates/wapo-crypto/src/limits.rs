@@ -1,7 +1,7 @@
 //! Every bound on what strangers send, each with the reason it exists.
 //!
 //! Only for input that is parsed here: query signatures. Sizes of messages,
-//! payloads and stored data are bounded by whoever reads them.
+//! payloads and stored data are bounded by the code that reads them.
 
 /// Bytes of an encoded query signature, certificate included.
 ///

@@ -2,8 +2,8 @@
 //!
 //! The shape is that of RFC 9162, section 2.1; the hash is BLAKE2b-256, and leaves
 //! and nodes are hashed behind names of their own, so that neither passes for the
-//! other. Whoever signs a root signs the number of leaves with it. Called by reports
-//! of usage and by whoever verifies them.
+//! other. The signer of a root signs the number of leaves with it. Called by reports
+//! of usage and by verifiers.
 
 use crate::hash::blake2b_256;
 

@@ -33,8 +33,8 @@ pub const ANSWER_NONCE_BYTES: usize = 32;
 /// Why a message stays closed. The texts may be shown to remote clients.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum PrivateQueryError {
-    /// Not the public key of anybody.
-    #[error("this is nobody's public key")]
+    /// Not a valid public key.
+    #[error("this is not a valid public key")]
     PublicKey,
     /// Another key, session or time, or changed on the way.
     #[error(
@@ -84,7 +84,7 @@ pub struct AnswerSecret {
 
 /// Encrypts a query for the worker that has this key in its evidence.
 ///
-/// `seed` are random bytes, new for each query and forgotten afterwards: whoever has them
+/// `seed` are random bytes, new for each query and forgotten afterwards: their holder
 /// can read the query and its answer.
 ///
 /// # Errors

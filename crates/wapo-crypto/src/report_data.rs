@@ -4,7 +4,7 @@
 //! form for registrations uses a hash of its own; the others start with a
 //! content type, and that for apps goes on with the app's address, so no app can
 //! have the worker's registration, its claims or a request for a key attested. Called by `wapod`, and
-//! by whoever verifies.
+//! by verifiers.
 
 use crate::content_type::ContentType;
 use crate::hash::{blake2b_256, keccak_256};

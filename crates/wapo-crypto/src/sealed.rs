@@ -4,7 +4,7 @@
 //! one purpose and one app and comes from the worker's key by a way of its own:
 //! no call of a guest leads there. Purpose, app and name are authenticated, so a
 //! file that was moved does not open. An older file of the same name does; where
-//! that matters, the owner of the data has to count. Called by whoever stores
+//! that matters, the owner of the data has to count. Called by code that stores
 //! secrets and boot data; this module stores nothing.
 
 use zeroize::Zeroizing;

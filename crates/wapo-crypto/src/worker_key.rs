@@ -139,7 +139,7 @@ impl WorkerKey {
     /// The key that this key and that of `public` have in common.
     ///
     /// `None` for bytes that are no key, and for the one key that shares its
-    /// secret with everybody.
+    /// secret with all others.
     pub(crate) fn shared_key(&self, public: &PublicKey) -> Option<Zeroizing<[u8; 32]>> {
         let point = CompressedRistretto(*public).decompress()?;
         if point.is_identity() {

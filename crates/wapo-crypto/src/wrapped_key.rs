@@ -56,7 +56,7 @@ impl Costs {
         lanes: 4,
     };
 
-    /// What a file may ask for at most. Without a bound, one that somebody has put there
+    /// What a file may ask for at most. Without a bound, a planted file
     /// could take all of the machine's memory.
     const MOST: Self = Self {
         memory_kib: 1024 * 1024,

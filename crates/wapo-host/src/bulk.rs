@@ -2,11 +2,11 @@
 //! suspended within one.
 //!
 //! The engine can interrupt a guest between instructions only, and one such
-//! instruction may take half a second. Before a module is compiled, each of
-//! them whose length is not known to be small becomes: if it is short, the
-//! instruction itself; else a call of a function added at the end of the
-//! module, which does it in a loop of short ones. What the guest sees is the
-//! same, a trap before anything is written included. Called by `module_cache`.
+//! instruction may take half a second. Before a module is compiled, each of them
+//! whose length is not known to be small becomes: if it is short, the instruction
+//! itself; else a call of a function added at the end of the module, which does it in
+//! a loop of short ones. What the guest sees is the same, a trap before anything is
+//! written included. Called by `compiler`.
 //!
 //! Not split are `memory.init` (as long as the module's own data at most) and
 //! the instructions on tables (whose size is bounded).

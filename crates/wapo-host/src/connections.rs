@@ -1,10 +1,10 @@
-//! Connections that a guest has accepted, for whoever wants it to leave.
+//! Connections that a guest has accepted, for the drain of its instance.
 //!
-//! What a guest and its clients say to each other is theirs, but whose turn it
-//! is can be seen from outside: a guest that has read something and written
-//! nothing since owes an answer, and where bytes moved a moment ago more may
-//! follow. Everything else is idle, however long it stays open. Noted by
-//! `net/stream` with each transfer, asked through the handle.
+//! The host does not know the protocol of a guest and its clients, but it sees which
+//! side has to write next: a guest that has read something and written nothing since
+//! owes an answer, and where bytes moved a moment ago more may follow. Everything
+//! else is idle, however long it stays open. Noted by `net/stream` with each
+//! transfer, asked through the handle.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};

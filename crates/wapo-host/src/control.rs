@@ -1,4 +1,4 @@
-//! The switch between an instance's task and everyone else.
+//! The state that an instance's task shares with the code around it.
 //!
 //! Holds the stop request, the task's waker, what the scheduler wants to know
 //! about the last step, and how much memory the guest has. Lives as long as the

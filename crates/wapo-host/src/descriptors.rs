@@ -46,7 +46,7 @@ pub(crate) struct DescriptorBudget {
     limits: DescriptorLimits,
     /// What each instance gets for certain.
     guaranteed: u64,
-    /// What is left beside that, for whoever wants more.
+    /// What is left beside that, for guests that want more.
     shared_max: u64,
     shared: AtomicU64,
     used: AtomicU64,

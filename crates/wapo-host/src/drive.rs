@@ -44,7 +44,7 @@ const FIRST_CRASH_CODE: i32 = 126;
 pub(crate) enum Interrupted {
     #[error("the instance was asked to stop")]
     Stopped,
-    #[error("the guest made more waits than it ever asked about")]
+    #[error("the guest uses too many wakers whose release it does not take")]
     Overflowed,
     #[error("the gas limit of {0} is reached")]
     GasExhausted(u64),
@@ -478,8 +478,8 @@ fn is_heavy(fuel: u64, requests: u32) -> bool {
 }
 
 /// Runs a future that is guest code, as fast as its app's quotas let it. Whenever it
-/// is suspended its gas is published, and whoever waits for room hears of what the
-/// guest has made.
+/// is suspended its gas is published, and requests that wait for room get the room
+/// that the guest has made.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Everything the host asks of whoever embeds it.
+//! Everything the host asks of its embedder.
 //!
 //! The host knows no keys, no files and no configuration. What a guest may ask
 //! beyond its own sandbox goes through one [`Embedder`], made per app by the
@@ -338,8 +338,8 @@ pub trait Embedder: Send + Sync + 'static {
         let _ = (instance, name);
     }
 
-    /// An instance has room for requests that it lacked when somebody wanted to
-    /// reserve some. Called by whoever made the room, at times while the guest
+    /// An instance has room for requests that it lacked when the embedder wanted to
+    /// reserve some. Called by the side that made the room, at times while the guest
     /// runs: it has to be quick.
     fn has_room(&self, instance: InstanceId) {
         let _ = instance;

@@ -130,7 +130,7 @@ pub enum Allocation {
 pub struct ModuleCacheConfig {
     /// Folder of the files; made when missing.
     pub dir: PathBuf,
-    /// Authenticates the files. Who knows it can run native code in the host.
+    /// Authenticates the files. Its holder can run native code in the host.
     pub key: [u8; 32],
     /// Who uses the folder.
     pub kind: CacheKind,
@@ -258,7 +258,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`LoadError`] with a text for whoever built the module.
+    /// [`LoadError`] with a text for the author of the module.
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,4 @@
-//! Ends that do not come from the guest, and the futures that they end.
+//! Reasons outside of the guest that end it, and the futures that they interrupt.
 //!
 //! A stop request, the deadline, a limit or a lack of memory ends a guest wherever it
 //! can be suspended. Used by `drive` for all that the guest does, and by `supervise`

@@ -301,8 +301,8 @@ pub const ANSWERS_MAX: usize = 16 * 1024;
 
 /// Time for which an answer is kept, whatever its time to live says.
 ///
-/// Whoever moves a host does not wait for longer. There is no least time: an answer
-/// for no time is used once, and the rate of questions bounds what that costs.
+/// An operator who moves a host does not wait for longer. There is no least time: an
+/// answer for no time is used once, and the rate of questions bounds what that costs.
 pub const POSITIVE_TTL_MAX: Duration = Duration::from_secs(300);
 
 /// The same for the answer that there is no such name (RFC 2308 proposes hours).
@@ -310,8 +310,8 @@ pub const NEGATIVE_TTL_MAX: Duration = Duration::from_secs(60);
 
 /// Questions to name servers that an app may ask in a second; a name has two of them.
 ///
-/// Name servers are shared with everyone on the machine, and refuse or slow down who
-/// asks too much.
+/// Name servers are shared with everyone on the machine, and refuse or slow down
+/// clients that ask too much.
 pub const LOOKUPS_PER_SECOND: u32 = 100;
 
 /// Questions that an app may ask at once after it has asked none for a while.
@@ -408,7 +408,7 @@ pub const QUOTA_TICK: Duration = Duration::from_millis(10);
 /// Shorter pauses would cost as much as the slices between them.
 pub const QUOTA_PAUSE_MIN: Duration = Duration::from_millis(2);
 
-/// Time after which whoever waits for a rate looks again, however long the debt.
+/// Time after which a waiter for a rate looks again, however long the debt.
 ///
 /// So a rate that an operator has raised holds within a second.
 pub const QUOTA_LOOK_MAX: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! The text of a line of an app's log.
 //!
 //! [`LineText`] can be made in one way only, which cuts it and makes visible what
-//! a terminal would obey: whoever keeps or shows a line need not look at it
+//! a terminal would obey: code that keeps or shows a line need not check it
 //! again. Made by `logs`, and by the embedder for its own lines.
 
 use std::fmt;

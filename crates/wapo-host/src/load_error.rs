@@ -1,4 +1,4 @@
-//! Why a file does not run here: texts for whoever built it.
+//! Why a file does not run here: texts for its author.
 //!
 //! Each says what is wrong, in the words of those who build programs, and what
 //! would be accepted. Made by `precheck`, `compiler` and `module_cache`.

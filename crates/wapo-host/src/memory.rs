@@ -1,8 +1,8 @@
 //! The only door to guest memory.
 //!
-//! A pointer and a length from a guest are a claim ([`GuestSlice`]) until they
-//! were checked against the memory as it is now. Called by the dispatch of host
-//! calls; nobody else turns guest numbers into bytes.
+//! A pointer and a length from a guest are a claim ([`GuestSlice`]) until they were
+//! checked against the memory as it is now. Called by the dispatch of host calls; no
+//! other code turns guest numbers into bytes.
 
 use std::ops::Range;
 

@@ -257,7 +257,7 @@ impl ModuleCache {
         wanted: Option<LoadFor>,
         wasm: Bytes,
     ) -> Result<([u8; 32], Option<Program>), LoadError> {
-        // Goes along with the work: its bound holds when whoever asked is gone.
+        // Goes along with the work: its bound holds when the caller is gone.
         let permit = Arc::clone(&self.prechecks).acquire_owned().await;
         let loader = Arc::clone(&self.loader);
         let kept = Arc::clone(&self.kept);

@@ -70,7 +70,7 @@ pub(crate) struct ResourceTable {
 /// Why there is no handle to be had, for the app's log.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(crate) enum NoHandle {
-    #[error("{HANDLES_MAX} handles are in use, which is all that an instance has")]
+    #[error("all {HANDLES_MAX} handles of the instance are in use")]
     Full,
     #[error(transparent)]
     Quota(#[from] OverQuota),

@@ -75,7 +75,8 @@ impl StackGauge {
     }
 }
 
-/// An address of the present stack, not above that of whoever called into the host.
+/// An address of the present stack, not above that of the code that called into the
+/// host.
 #[inline]
 fn depth() -> usize {
     let here = 0_u8;

@@ -2,7 +2,7 @@
 //!
 //! A step is one poll of an instance's task: it holds a thread until it returns.
 //! The scheduler enters each step here and takes it out again; [`Steps::longer_than`]
-//! is called by whoever looks after the threads, without a lock, so that it
+//! is called by the embedder's watchdog, without a lock, so that it
 //! works when nothing else does. Ends nothing by itself.
 
 use std::sync::Arc;

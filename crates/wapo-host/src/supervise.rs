@@ -205,7 +205,7 @@ impl Supervisor {
     }
 
     fn end(&self, reason: ExitReason) {
-        // Before anybody is told: what was not taken has not been seen by the guest.
+        // Before anyone is told: what was not taken has not been seen by the guest.
         self.intake.close();
         self.status
             .send_modify(|status| status.phase = Phase::Ended(reason));

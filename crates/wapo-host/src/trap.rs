@@ -2,7 +2,7 @@
 //!
 //! Of the guest's stack only the functions that its author wrote are shown; the
 //! way from there into the standard library's panic machinery tells nothing.
-//! Whoever wants all of it asks as elsewhere in Rust: `RUST_BACKTRACE=1` in the
+//! To get all of it, as elsewhere in Rust: `RUST_BACKTRACE=1` in the
 //! guest's environment. Nothing of the host's own stack is ever in it. Called
 //! by `drive`.
 

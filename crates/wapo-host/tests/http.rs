@@ -298,7 +298,7 @@ async fn a_client_that_leaves_in_mid_body_is_an_error_to_the_guest() {
     assert_eq!(answer(&mut exchange).await, (Vec::new(), Ok(())));
     assert_eq!(emitted(&embedder, 4).await[2..], [-1, -12], "an end");
 
-    // Only the request breaks off; who asks still hears the answer.
+    // Only the request breaks off; the client still gets the answer.
     let exchange = handle.http(call(None)).expect("room");
     let (mut reader, writer) = exchange.body.into_split();
     drop(writer);

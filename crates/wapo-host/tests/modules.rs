@@ -86,7 +86,7 @@ async fn damaged_foreign_and_empty_files_are_compiled_anew() {
         runs(&engine_with_cache(dir.path(), 1)).await;
         assert_eq!(only_file(dir.path()).1, genuine, "replaced by a good one");
     }
-    // The same file under another key is somebody else's.
+    // The same file under another key belongs to another worker.
     runs(&engine_with_cache(dir.path(), 2)).await;
     assert_ne!(only_file(dir.path()).1, genuine);
 }

@@ -3,7 +3,7 @@
 //!
 //! Either a name that the worker gave, or the app's address in base32, which is
 //! as long as a label may be and no name can take. Used by the daemon's gateway
-//! and by whoever prints URLs.
+//! and by code that prints URLs.
 
 use std::fmt;
 use std::str::FromStr;

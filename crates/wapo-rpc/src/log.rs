@@ -46,7 +46,7 @@ pub enum LogLevel {
     Warn,
     /// Something happened.
     Info,
-    /// For whoever looks for a fault.
+    /// For debugging.
     Debug,
     /// Every step.
     Trace,

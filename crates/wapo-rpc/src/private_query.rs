@@ -48,12 +48,12 @@ impl PrivateQueryArgs {
     /// Encrypts a query for the worker with these claims, at this time in seconds since
     /// 1970.
     ///
-    /// `seed` are random bytes, new for each query and forgotten afterwards: whoever has
+    /// `seed` are random bytes, new for each query and forgotten afterwards: a holder of
     /// them can read the query and its answer.
     ///
     /// # Errors
     ///
-    /// [`PrivateQueryError::PublicKey`] when the claims have nobody's key.
+    /// [`PrivateQueryError::PublicKey`] when the key in the claims is not valid.
     pub fn seal(
         query: &QueryArgs,
         worker: &WorkerClaims,

@@ -16,11 +16,11 @@ impl EncryptedQueryArgs {
     /// Encrypts a query for the worker with this key, which `WorkerInfo` has.
     ///
     /// `seed` are random bytes, new for each query and forgotten afterwards:
-    /// whoever has them can read the query. The answer will not be encrypted.
+    /// their holder can read the query. The answer will not be encrypted.
     ///
     /// # Errors
     ///
-    /// [`EnvelopeError::PublicKey`] when `worker` is nobody's key.
+    /// [`EnvelopeError::PublicKey`] when `worker` is not a valid key.
     pub fn seal(
         query: &QueryArgs,
         worker: &PublicKey,

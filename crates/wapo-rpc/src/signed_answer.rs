@@ -371,7 +371,7 @@ pub struct Found {
 
 /// Reads the signature of an answer, which has to cover everything that
 /// [`SignedPart::to_sign`] covers, and nothing else. That it is a good one is for
-/// whoever has the key to find out.
+/// the holder of the key to find out.
 ///
 /// # Errors
 ///

@@ -2,9 +2,9 @@
 //!
 //! Each is a SCALE structure whose layout is public and never changes; the
 //! content type that goes with it is [`Statement::CONTENT_TYPE`]. Made here, read
-//! here by whoever verifies, signed by the daemon: this module knows no key.
+//! here by verifiers, signed by the daemon: this module knows no key.
 //! What comes from outside is read with bounds, so that a length in it cannot
-//! make anybody allocate more than the statement may hold.
+//! make the reader allocate more than the statement may hold.
 
 pub mod bounded;
 mod description;

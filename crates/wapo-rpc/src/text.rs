@@ -1,6 +1,6 @@
 //! Texts of others, such that a terminal shows them and does nothing else.
 //!
-//! Labels, messages and logs come from whoever deployed an app or runs a worker. Used by
+//! Labels, messages and logs come from deployers and operators. Used by
 //! [`manifest`](crate::manifest), which refuses such characters in labels, by `wapo-verify`
 //! for the details of its checks, and by the `wapo` command for what it shows. No I/O.
 

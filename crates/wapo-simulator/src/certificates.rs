@@ -112,7 +112,7 @@ impl Pki {
             .concat()
     }
 
-    /// The chain of whoever signs collateral.
+    /// The chain of the signer of collateral.
     pub(crate) fn collateral_chain(&self) -> String {
         [&self.collateral_signer, &self.root]
             .map(Authority::pem)

@@ -1,7 +1,7 @@
 //! Plays the hardware that attests: SGX quotes and their collateral under a root of
 //! its own, which derives from a seed. Bytes in, bytes out.
 //!
-//! No hardware stands behind such a quote: whoever knows the seed makes any. So
+//! No hardware stands behind such a quote: a holder of the seed can make any. So
 //! verifiers refuse it unless they are asked to accept this root. The form is that of
 //! DCAP (quote version 3 with a PCK chain, collateral as the `QuoteCollateralV3` of
 //! dcap-qvl), so that the same code makes, sends, checks and refuses both. Called by
@@ -20,7 +20,7 @@ pub use certificates::SimulatorError;
 use certificates::Pki;
 use collateral::Dates;
 
-/// Seed of the root that everybody knows.
+/// Seed of the public root.
 ///
 /// Workers with `--attestation simulator` use it, and verifiers that accept the
 /// simulator trust its root. It is no secret, because a secret would promise

@@ -1,7 +1,7 @@
 //! Alerts: how a client is told why its connection ends.
 //!
-//! Those only that are sent before anybody has begun to speak TLS with it; later
-//! alerts are those of the TLS library. Made by `reader`, sent by whoever has the
+//! Those only that are sent before TLS has begun on the connection; later
+//! alerts are those of the TLS library. Made by `reader`, sent by the owner of the
 //! connection.
 
 /// A fatal alert (RFC 8446, section 6.2).

@@ -1,8 +1,8 @@
-//! What a client says first: the name of the server it wants, and how it speaks.
+//! A client's first message: the server name that it asks for, and what it offers.
 //!
-//! Only what decides who serves the connection is taken out; the rest is checked
-//! for its lengths and is otherwise the business of whoever ends TLS. The bytes are
-//! kept, because that is who gets them next. Called by `reader`.
+//! Only the fields that decide which app serves the connection are read; the others
+//! are checked for their lengths and are otherwise left to the side that terminates
+//! TLS. The bytes are kept, because that side gets them next. Called by `reader`.
 
 use crate::alert::Alert;
 use crate::bytes::Bytes;
@@ -63,7 +63,7 @@ impl ClientHello {
     pub fn offers(&self, version: Version) -> bool {
         match &self.versions {
             Some(versions) => versions.contains(&version),
-            // Whoever has no list cannot speak newer ones, whatever it says.
+            // A client without the list cannot speak newer ones, whatever it says.
             None => version <= self.version.min(Version::TLS_1_2),
         }
     }
@@ -77,7 +77,7 @@ impl ClientHello {
     }
 
     /// All bytes that the reader took: the hello in its records, and what came
-    /// behind it in the same piece. Whoever ends TLS begins with them.
+    /// behind it in the same piece. The side that terminates TLS begins with them.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }

@@ -5,9 +5,9 @@
 //! [`HelloError`], which knows the [`Alert`] for the client. [`Names`] is the table
 //! of names and their owners.
 //!
-//! No I/O, no clock, no TLS library, no wasm: whoever has the connection reads it,
-//! keeps the deadline, and hands the bytes on to whoever ends TLS, a library or a
-//! guest. Used by `wapod`.
+//! No I/O, no clock, no TLS library, no wasm: the owner of the connection reads it,
+//! keeps the deadline, and hands the bytes on to the side that terminates TLS, a
+//! library or a guest. Used by `wapod`.
 
 #![forbid(unsafe_code)]
 

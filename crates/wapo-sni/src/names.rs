@@ -1,6 +1,6 @@
-//! The table of names: whose each is, and what serves it.
+//! The table of names: the owner of each, and what serves it.
 //!
-//! A pure data structure; whoever has it decides on locks and on what is kept on
+//! A pure data structure; its owner decides on locks and on what is kept on
 //! disk. An owner is whatever stays the same when one app takes the place of
 //! another, so that nothing has to be moved then.
 //!
@@ -40,7 +40,7 @@ pub struct Names<O, T> {
     wildcards: HashMap<ServerName, Entry<O, T>>,
 }
 
-/// A name that somebody has.
+/// A name that is taken.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Entry<O, T> {
     owner: O,
@@ -69,15 +69,16 @@ impl<O: Copy, T> Entry<O, T> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum Refusal<O> {
     /// It, or a wildcard that covers it, is another owner's.
-    #[error("the name is another one's")]
+    #[error("the name belongs to another app")]
     Taken(O),
-    /// It is below the base domain, or is that itself, and not bound to who asks.
-    #[error("below the base domain there are only names that are given")]
+    /// It is below the base domain, or is that itself, and not bound to the
+    /// requester.
+    #[error("a name below the base domain is given to an app by its deployment only")]
     BaseDomain,
-    /// It is a wildcard that is not bound to who asks.
-    #[error("a wildcard has to be given")]
+    /// It is a wildcard that is not bound to the requester.
+    #[error("a wildcard has to be given to the app by the operator")]
     Wildcard,
-    /// Who asks has claimed as many as it may.
+    /// The requester has claimed as many as it may.
     #[error("no more names can be had")]
     TooMany,
 }
@@ -95,7 +96,7 @@ impl<O: Copy + Eq + Hash, T> Names<O, T> {
         }
     }
 
-    /// Who has a name: whoever has exactly it, else whoever has the wildcard that
+    /// Who has a name: the owner of exactly this name, else of the wildcard that
     /// covers it. An exact name hides the wildcard also while nothing serves it.
     pub fn find(&self, name: &ServerName) -> Option<&Entry<O, T>> {
         let exact = self.exact.get(name);

@@ -83,7 +83,7 @@ pub enum HelloError {
     #[error("an extension is there twice")]
     Duplicate,
     /// The server's name is none.
-    #[error("the server's name cannot be one: {0}")]
+    #[error("the server name is not valid: {0}")]
     Name(NameError),
 }
 
@@ -153,7 +153,7 @@ impl HelloReader {
 
 /// The length of the content of a record; `None` while its header is not complete.
 fn record_length(header: &[u8]) -> Result<Option<usize>, HelloError> {
-    // What is no TLS is told by its first byte: whoever sent it waits.
+    // What is no TLS is told by its first byte: its sender waits.
     if header.first().is_some_and(|kind| *kind != HANDSHAKE) {
         return Err(HelloError::NotHello);
     }

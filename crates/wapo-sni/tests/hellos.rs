@@ -201,7 +201,7 @@ fn what_is_no_hello_is_told_by_its_first_bytes() {
         (&[22, 3, 1, 0, 4, 1, 1, 0, 0], HelloError::TooLong, 47),
     ];
     told(cases.map(|(bytes, error, alert)| (bytes.to_vec(), error, alert)));
-    // Whoever has said enough is not waited for.
+    // A client that has sent enough is not waited for.
     for (bytes, enough) in [(cases[0].0, 1), (cases[7].0, 2), (cases[10].0, 9)] {
         assert_eq!(read_in(1, &bytes[..enough - 1]), Ok(None));
         assert!(read_in(1, &bytes[..enough]).is_err());

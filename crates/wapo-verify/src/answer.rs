@@ -31,8 +31,8 @@ const BODY: &str = "The body is the one that was signed.";
 const REQUEST: &str = "The answer is to the request as it was sent, and to no other.";
 const KIND_: &str = "Who answers: the worker, the worker with a refusal, or the app; none of them can be taken for another.";
 const KEY: &str = "The key is the one in the evidence, which shows whose it is.";
-const SIGNATURE: &str = "Whoever has the key said this, to this request. Whether it is true is for whoever knows what the app does.";
-const NONCE: &str = "The answer is to the request with this nonce. It is no old one if you drew the nonce yourself: in a file of somebody else the request is theirs, too.";
+const SIGNATURE: &str = "The holder of the key gave this answer to this request. It does not prove that the answer is right: that depends on the app's code.";
+const NONCE: &str = "The answer is to the request with this nonce. It is no old one if you drew the nonce yourself: in a file from another person the request is theirs, too.";
 const TIME: &str = "The answer counts at this time, by the clocks of worker and client. The host may set the worker's.";
 const IN_SESSION: &str = "It was said in the run of the worker that the evidence is of.";
 

@@ -2,7 +2,7 @@
 //! in, checks out; called by `wapo verify app`.
 //!
 //! Also from a certificate that carries the evidence in an extension: then the app's key
-//! is that of the certificate, so whoever proved to have it, as a TLS server does, is
+//! is that of the certificate, so a server that proves to have it, as in TLS, is
 //! that app in that enclave.
 
 use wapo_rpc::AppAddress;
@@ -25,7 +25,7 @@ use crate::worker::{self, Claims, Life, claims};
 pub const CERTIFICATE_BYTES_MAX: usize = 512 * 1024;
 
 const SIGNATURE_PROVES: &str = "The worker in the quote said this of the app: its code, arguments, environment, limits and \
-     key. It runs what has this hash; what that does is for whoever reads it.";
+     key. It runs what has this hash; what that does, its source tells.";
 const SESSION_PROVES: &str = "The claims are of the same run of the worker as the quote.";
 const ADDRESS_PROVES: &str =
     "The evidence is of the app that was asked for, and not of another one of the same worker.";
@@ -245,7 +245,7 @@ fn of_key(claims: &AppClaims, key: &[u8], verdict: &mut Verdict) {
         let detail = "the certificate is for the app's own key";
         verdict.passed(NAME, detail, KEY_PROVES);
     } else {
-        let detail = "the certificate carries the evidence of an app, and is for another key: somebody copied the evidence";
+        let detail = "the certificate carries the evidence of an app, and is for another key: the evidence was copied";
         verdict.failed(NAME, detail, KEY_PROVES);
     }
 }

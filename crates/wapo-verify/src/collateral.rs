@@ -3,7 +3,7 @@
 //!
 //! No I/O: who calls does that, the command with its own client, a worker with its
 //! operator's. Nothing is checked here but sizes and forms: collateral is checked where a
-//! quote is, and whoever fetches it need not be trusted.
+//! quote is, and its source need not be trusted.
 
 use dcap_qvl::QuoteCollateralV3;
 use dcap_qvl::config::PckCa;
@@ -40,7 +40,7 @@ pub enum CollateralError {
     Unreadable(String),
 }
 
-/// Reads collateral, whoever it is from. What it says is not checked.
+/// Reads collateral from any source. What it says is not checked.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! What a verifier demands. Read from TOML or JSON by whoever calls; docs/verifying.md
+//! What a verifier demands. Read from TOML or JSON by the caller; docs/verifying.md
 //! has the words.
 //!
 //! An empty policy accepts any program on genuine hardware that is not in debug mode and,

@@ -3,7 +3,7 @@
 //!
 //! What is checked is the same for all kinds: form, signatures up to a vendor's root,
 //! dates and revocation, debug mode, versions of the platform, program, machine. What
-//! the quote is *about* (its report data) is for whoever knows what it should be.
+//! the quote is *about* (its report data) is compared by the caller.
 
 mod dcap;
 mod form;
@@ -42,7 +42,7 @@ pub struct Quoted {
 }
 
 const KIND_PROVES: &str = "Says which maker's word the rest rests on. A quote of the simulator proves nothing: \
-     whoever has its public seed makes any.";
+     anyone can make any with its public seed.";
 
 /// Bytes that are no quote of a known kind.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

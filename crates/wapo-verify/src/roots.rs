@@ -1,4 +1,4 @@
-//! Whom a verifier trusts: the roots of those who make attesting hardware.
+//! The roots of trust: certificates of the makers of attesting hardware.
 //!
 //! The defaults are the vendors' published certificates, kept in `roots/`. They are
 //! an argument of each verification, so that tests and firms with hardware of their
@@ -68,8 +68,8 @@ impl Default for Roots {
     }
 }
 
-/// The bytes of a file of hex digits. One that is damaged is a root of nobody, which a
-/// test would tell.
+/// The bytes of a file of hex digits. A damaged one is a root that no certificate
+/// has, which a test would tell.
 fn der(digits: &str) -> Vec<u8> {
     let digits: String = digits.split_whitespace().collect();
     hex::decode(digits).unwrap_or_default()

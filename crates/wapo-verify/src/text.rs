@@ -17,7 +17,7 @@ pub(crate) fn date(unix_s: u64) -> String {
         )
 }
 
-/// A text of whoever made the evidence, in one line and without control characters.
+/// A text from the maker of the evidence, in one line and without control characters.
 pub(crate) fn printable(text: &str) -> String {
     match text.char_indices().nth(SHOWN_CHARS_MAX) {
         Some((end, _)) => escape(&text[..end], &[]) + "…",

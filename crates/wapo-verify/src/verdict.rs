@@ -1,6 +1,6 @@
 //! What a verification found: a list of checks, each with its outcome.
 //!
-//! Filled by the modules beside this one, shown by whoever called them. A verdict
+//! Filled by the modules beside this one, shown by their callers. A verdict
 //! is good when no check failed and at least one passed: a verification that ended
 //! before it checked anything is not a success.
 
@@ -11,7 +11,7 @@ pub enum Outcome {
     Passed,
     /// It is not so, or could not be found out.
     Failed,
-    /// Nothing was demanded: a fact for whoever reads the verdict.
+    /// Nothing was demanded: a fact for the reader of the verdict.
     Noted,
 }
 

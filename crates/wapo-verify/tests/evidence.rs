@@ -301,11 +301,11 @@ fn a_certificate_is_bound_to_the_app_by_its_key() {
     let verdict = check_app(&carried.evidence, &accepting(), Some(&carried.key));
     assert!(verdict.is_good(), "{verdict:#?}");
     assert_eq!(check(&verdict, "app.key").0, Outcome::Passed);
-    // The evidence of an app in the certificate of somebody else.
+    // The evidence of an app in the certificate of another server.
     let (stolen, _) = certificate(|_| vec![carrying(&public)]);
     let carried = app::from_certificate(&stolen).expect("evidence");
     let verdict = check_app(&carried.evidence, &accepting(), Some(&carried.key));
-    only_failure(&verdict, "app.key", "copied the evidence");
+    only_failure(&verdict, "app.key", "the evidence was copied");
 }
 
 #[test]

@@ -295,7 +295,7 @@ fn reports_of_another_worker_and_other_statements_are_refused() {
         ..Expected::default()
     };
     assert_eq!(failure(&worker.whole(), &expected).0, "usage.worker");
-    // Signed by somebody else; the reports name this worker.
+    // Signed by another worker; the reports name this worker.
     let stolen = worker.file(None, &other.exported(None));
     refused(&stolen, "usage.signatures", "report 1");
     let renamed = other.file(None, &worker.exported(None));

@@ -1,4 +1,4 @@
-//! The app itself: its address, its bill, its output.
+//! The app itself: its address, its usage, its output.
 
 use crate::error::Result;
 use crate::sys::calls;
@@ -12,7 +12,7 @@ pub fn address() -> Result<[u8; 32]> {
     calls::app_address()
 }
 
-/// Hands the program's output to whoever runs it.
+/// Hands the program's output to its user.
 ///
 /// # Errors
 ///

@@ -45,7 +45,7 @@ pub fn quote(data: &[u8]) -> Result<Option<Vec<u8>>> {
 /// Evidence that this app runs on this worker, inside what hardware attests: an encoded
 /// `AppEvidence`, which `wapo verify app` and the crate `wapo-verify` read.
 ///
-/// With a nonce (at most 64 bytes, of whoever wants to know) the hardware makes a quote
+/// With a nonce (at most 64 bytes, of the verifier) the hardware makes a quote
 /// for it, which costs gas and has to wait for its turn; with an empty one it is some hours
 /// old at most. The nonce may also be the hash of a key that the guest keeps to itself:
 /// the evidence then says that the key is this app's.

@@ -33,13 +33,14 @@ pub fn stack_left() -> Result<usize> {
 /// host ends the instance and starts a fresh one.
 ///
 /// Rounded up to milliseconds; nothing switches it off. It holds for the present poll
-/// and all that follow, until the instance ends. What the program waits is not counted,
-/// and neither is the time for which others have its processor. For whoever runs what
-/// may not come back, such as a script that catches every exception: set it a little
-/// above the limit that the program enforces itself. Requests that the program had taken
-/// fail, at the gateway with 503; those that waited go to the fresh instance. It starts
-/// at once if this one had answered a request, or ran for a second, else after a pause
-/// as after a crash, and not at all where the app is never restarted.
+/// and all that follow, until the instance ends. What the program waits is not
+/// counted, and neither is the time for which others have its processor. For programs
+/// that run what may not come back, such as a script that catches every exception:
+/// set it a little above the limit that the program enforces itself. Requests that
+/// the program had taken fail, at the gateway with 503; those that waited go to the
+/// fresh instance. It starts at once if this one had answered a request, or ran for a
+/// second, else after a pause as after a crash, and not at all where the app is never
+/// restarted.
 ///
 /// # Errors
 ///

@@ -123,7 +123,7 @@ pub use error::{Error, Result};
 pub use handle::Handle as ResourceId;
 
 /// For the expansion of [`main`], and `construct` for an export that is entered
-/// before the program is; not for anybody else.
+/// before the program is; not for other code.
 ///
 /// ```compile_fail
 /// #[wapo::main]

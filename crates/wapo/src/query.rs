@@ -39,7 +39,7 @@ pub struct Query {
     pub payload: Vec<u8>,
 }
 
-/// The way back to whoever asked. Dropping it makes the query fail.
+/// The way back to the sender. Dropping it makes the query fail.
 #[derive(Debug)]
 pub struct Reply(Handle);
 

@@ -197,7 +197,8 @@ fn call_slow<T: Decode>(id: u32, slots: Slots) -> Result<T> {
 /// is forgotten, or it would be told as the reason of this one.
 #[inline(never)]
 fn failed(id: u32, errno: Errno) -> Error {
-    // A call that waits has not failed, and who asks for a reason needs the rest.
+    // A call that waits has not failed, and a caller that asks for a reason needs the
+    // rest.
     if errno != Errno::PENDING && id != NET_FAILURE {
         failure::forget();
         exit::forget();

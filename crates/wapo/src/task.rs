@@ -183,7 +183,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 
 /// Where a task's result goes.
 enum Outcome<T> {
-    /// Not there yet; becomes `Done`. Holds who waits for it.
+    /// Not finished yet; becomes `Done`. Holds the waker of the waiting task.
     Running(Option<Waker>),
     /// Ready to be taken; becomes `Taken`.
     Done(Result<T, Canceled>),

@@ -139,7 +139,7 @@ export async function removeAll() {
 export async function newSession() {
   const isSure = await confirm({
     title: "Begin a new session?",
-    text: "Usage is signed under the session. Whoever settles usage with this worker must learn of the new one.",
+    text: "Usage is signed under the session. A customer who settles usage with this worker must learn of the new one.",
     action: "New session",
   });
   if (!isSure) return;

@@ -1,5 +1,5 @@
 // Follows the log of an app through breaks of the connection. Of a page only whether it
-// is visible; what becomes of the lines is for whoever opened it.
+// is visible; what becomes of the lines is for the code that opened it.
 
 import { followLog } from "./rpc.js";
 

@@ -27,7 +27,7 @@ const TEMPLATE = `// Answers web requests. Change it and press Deploy, or Ctrl+E
 export default {
   async fetch(request) {
     const { pathname } = new URL(request.url);
-    console.log(\`somebody asked for \${pathname}\`);
+    console.log(\`a request for \${pathname}\`);
     if (pathname === "/json") {
       return Response.json({ method: request.method, pathname });
     }

@@ -1,5 +1,5 @@
 // What is known of the worker: asked for every second while the tab is visible,
-// and handed to whoever shows it. The only module that polls.
+// and handed to the pages that show it. The only module that polls.
 
 import { History } from "./history.js";
 import { call, POLL_TIMEOUT_MS } from "./rpc.js";

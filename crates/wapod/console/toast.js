@@ -33,7 +33,7 @@ export function toast(text, kind = "ok") {
   if (kind === "ok") setTimeout(() => item.remove(), SHOWN_MS);
 }
 
-/** Shows what went wrong, in the words of whoever said it. */
+/** Shows what went wrong, in the words of its source. */
 export function toastError(doing, error) {
   if (error.isCancelled) return;
   toast(`${doing}: ${error.message}`, "error");

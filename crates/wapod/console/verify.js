@@ -173,10 +173,10 @@ function showVerdict({ kind, good, checks, facts }, now, isOwnClock) {
   const verdict = byId("verify-verdict");
   verdict.dataset.good = String(good);
   setText(byId("verify-verdict-title"), good ? "Good" : "Refused");
-  const noted = count("noted") === 0 ? "" : ` Noted are ${count("noted")} things that nobody demanded, and that may be anything: read them before you trust this.`;
+  const noted = count("noted") === 0 ? "" : ` Facts that you did not demand are marked “noted” (${count("noted")}): read them before you trust this.`;
   setText(byId("verify-verdict-text"), good
-    ? `${SUBJECTS[kind]} is as was demanded: ${count("passed")} checks passed.${noted}`
-    : `${SUBJECTS[kind]} is not as was demanded: ${failed.join(", ") || "nothing was shown"}.`);
+    ? `${SUBJECTS[kind]} meets all demands: ${count("passed")} checks passed.${noted}`
+    : `${SUBJECTS[kind]} does not meet the demands: ${failed.join(", ") || "nothing was shown"}.`);
   setText(byId("verify-verdict-time"), `At ${isoTime(now * 1000)}, ${isOwnClock ? "by this browser’s clock" : "the time that you gave"}.`);
   byId("verify-checks").replaceChildren(...checks.map(checkItem));
   setText(byId("verify-facts"), JSON.stringify(facts, null, 2));

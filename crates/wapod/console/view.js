@@ -2,7 +2,7 @@
 
 import { h, hash, keyed, setShown, setText } from "./dom.js";
 
-/** What a state means, for whoever reads it the first time. */
+/** What a state means, for first-time readers. */
 const MEANINGS = {
   stopped: "Stopped by its operator",
   starting: "Its code is loaded and compiled",

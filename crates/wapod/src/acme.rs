@@ -209,7 +209,7 @@ impl Acme {
                 continue;
             }
             let state = self.load(&name).unwrap_or_else(|error| {
-                tracing::warn!("what is kept of the certificate of {name} cannot be used: {error}");
+                tracing::warn!("the stored certificate of {name} cannot be used: {error}");
                 Name::default()
             });
             let share = rand::random::<f64>();

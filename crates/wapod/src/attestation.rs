@@ -3,7 +3,7 @@
 //! [`find`] looks for a source at start: Gramine's files inside SGX, the kernel's
 //! reports in a machine of TDX or SEV-SNP, or a simulator that the operator asked
 //! for. All are one trait, [`QuoteSource`], whose calls block; [`Quoter`] makes them
-//! one at a time, on a thread of its own, for whoever may wait in its line. What
+//! one at a time, on a thread of its own, for the callers in its queue. What
 //! goes into a quote is decided in `worker::attester`; nothing here knows of
 //! claims. The folders are settings, so that tests play the hardware with files.
 
@@ -158,7 +158,7 @@ pub(crate) fn find(settings: &AttestationSettings) -> Result<Found, String> {
     let source: Option<Box<dyn QuoteSource>> = match settings.mode {
         AttestationMode::Off => None,
         AttestationMode::Simulator => {
-            // The same for everybody, so that two of it are one.
+            // The same for all, so that two of it are one.
             simulator = Some(SimulatedHardware::new()?);
             Some(Box::new(SimulatedHardware::new()?))
         }

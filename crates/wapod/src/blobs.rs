@@ -49,7 +49,7 @@ pub(crate) struct BlobName {
     digest: Vec<u8>,
 }
 
-/// Name under which somebody wants to store a blob; the digest may be open.
+/// Name under which a client wants to store a blob; the digest may be open.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct WantedName {
     algorithm: Algorithm,

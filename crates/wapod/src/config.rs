@@ -1,4 +1,4 @@
-//! What a server is started with, and how people write the parts of it.
+//! The configuration of a server, and the text form of its parts.
 //!
 //! Values only: nothing here opens a socket or reads the environment. Made by
 //! the `wapod` and `wapo` commands and by tests.
@@ -428,7 +428,7 @@ pub fn module_cache(dir: PathBuf) -> io::Result<ModuleCacheConfig> {
     std::fs::create_dir_all(&dir)?;
     if !path.exists() {
         // Another program may make it at the same time: the first whole one counts.
-        // Only the owner may read it: who knows the key can have code executed.
+        // Only the owner may read it: the holder of the key can have code executed.
         let mut file = tempfile::Builder::new()
             .permissions(Permissions::from_mode(0o600))
             .tempfile_in(&dir)?;

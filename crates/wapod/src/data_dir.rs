@@ -31,7 +31,7 @@ use crate::system::MODE_OF_OTHERS;
 /// Only the owner of the worker has business in its folder.
 pub(crate) const FOLDER_MODE: u32 = 0o700;
 
-/// What is in it is for nobody else either.
+/// Its contents are closed to other users as well.
 pub(crate) const FILE_MODE: u32 = 0o600;
 
 /// Beginning of the names of files that are being written.
@@ -178,7 +178,7 @@ fn make_folders(path: &Path) -> io::Result<()> {
     builder.create(path.join(BLOBS))
 }
 
-/// Refuses a folder of somebody else: he could exchange the key.
+/// Refuses a folder of another user, who could exchange the key.
 fn check_owner(path: &Path) -> Result<(), StartError> {
     let ours = rustix::process::geteuid();
     match std::fs::metadata(path) {
@@ -193,8 +193,8 @@ fn check_owner(path: &Path) -> Result<(), StartError> {
     }
 }
 
-/// Keeps others from what is in the folder, also when it was made by somebody
-/// who let them.
+/// Keeps others from what is in the folder, also when it was made by a program that
+/// let them in.
 fn make_private(path: &Path) -> io::Result<()> {
     let folders = [
         "",

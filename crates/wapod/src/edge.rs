@@ -60,7 +60,7 @@ pub(crate) struct Edge {
     base_domain: Option<ServerName>,
     /// Whether there is a port; without one, nobody serves anything.
     is_open: bool,
-    /// Who may sign certificates; `None` for anybody.
+    /// The accepted signers of certificates; `None` for any.
     roots: Option<Arc<RootCertStore>>,
     /// With which the daemon ends TLS itself.
     certificates: Arc<Certificates>,
@@ -175,12 +175,13 @@ impl Edge {
         kin.map_or(0, |kin| kin.connections())
     }
 
-    /// Names that anybody has.
+    /// Names that are taken.
     pub(crate) fn names_count(&self) -> usize {
         self.read(|table| table.names.iter().count())
     }
 
-    /// Whose a name is: whoever has exactly it, else whoever has a wildcard for it.
+    /// Whose a name is: the app that has exactly it, else the app that has a wildcard
+    /// for it.
     pub(crate) fn find(&self, name: &ServerName) -> Option<Found> {
         let label = self.label_of(name);
         self.read(|table| {

@@ -1,7 +1,8 @@
-//! What a guest may ask of the worker, answered for one app.
+//! The host's trait `Embedder`, implemented for one app.
 //!
-//! One [`AppEmbedder`] per app implements the host's trait. It holds what
-//! belongs to the app (locks, log, output) and borrows what is the worker's. Its methods are called while the guest runs, so they are short.
+//! An [`AppEmbedder`] holds the state of its app (locks, log, output) and borrows
+//! that of the worker. Its methods are called while the guest runs, so they are
+//! short.
 
 use std::collections::HashMap;
 use std::io;

@@ -1,6 +1,6 @@
-//! What can go wrong in the worker, without a word about HTTP.
+//! Errors of the worker, independent of HTTP.
 //!
-//! [`StartError`] and [`AppError`] speak to whoever starts a server or an app.
+//! [`StartError`] and [`AppError`] are for the operator who starts a server or an app.
 //! [`WorkerError`] is about one request; `api::error` maps it to answers, and
 //! nothing in it tells a remote client about the inside of a guest.
 
@@ -28,7 +28,7 @@ pub enum StartError {
     #[error("cannot set up the engine: {0}")]
     Engine(String),
     /// A root app was asked for and there is none.
-    #[error("there is no app to serve at `/`")]
+    #[error("no app is the root app, to be served at `/`")]
     NoRootApp,
     /// A file or folder cannot be used.
     #[error("cannot use {}: {error}", path.display())]
@@ -52,7 +52,7 @@ pub enum StartError {
         /// What the system says.
         error: std::io::Error,
     },
-    /// Whoever owns the folder decides what is in it.
+    /// The owner of the folder decides what is in it.
     #[error(
         "{} belongs to user {owner}, and this process runs as {ours}: `chown -R {ours}` it, or choose another folder with --data-dir",
         path.display()
@@ -78,7 +78,7 @@ pub enum StartError {
     },
     /// The file of the key was named by the operator, and others can read it.
     #[error(
-        "others can use {} (mode {mode:o}): `chmod 600` it, and think about whether somebody has read the worker's key",
+        "others can use {} (mode {mode:o}): `chmod 600` it, and consider whether one of them has read the worker's key",
         path.display()
     )]
     KeyReadable {
@@ -134,7 +134,7 @@ pub enum StartError {
     OpenAdmin(SocketAddr),
     /// Access from other machines in the clear.
     #[error(
-        "the admin address {0} can be reached from other machines, and without TLS whoever is on the way reads the token: give the port a certificate (--admin-tls CERTIFICATE,KEY), or use a loopback address, which `ssh -L` or a proxy on this machine makes reachable"
+        "the admin address {0} can be reached from other machines, and without TLS the token can be read on the way: give the port a certificate (--admin-tls CERTIFICATE,KEY), or use a loopback address, which `ssh -L` or a proxy on this machine makes reachable"
     )]
     PlainAdmin(SocketAddr),
     /// No other worker has handed over its key.
@@ -185,7 +185,7 @@ pub enum AppError {
     #[error("app already exists: {0} is deployed; another label makes it a different app")]
     AlreadyExists(AppAddress),
     /// More apps than a worker can have.
-    #[error("the worker has {0} apps already, which is all it can have")]
+    #[error("the worker has {0} apps already, which is the maximum: remove one first")]
     TooMany(usize),
     /// More memory than any instance may have.
     #[error("the app asks for {asked} bytes of memory, instances may have {max}")]
@@ -248,7 +248,7 @@ pub enum AppError {
     #[error("the old app was left as it was, because the new one {0}")]
     NotReplaced(String),
     /// Another change of the same app takes its time.
-    #[error("the app is being changed by somebody else: try again")]
+    #[error("another operation is changing the app: try again")]
     Changing,
     /// All slots are taken.
     #[error(
@@ -312,7 +312,7 @@ pub(crate) enum WorkerError {
     AppNotFound,
     #[error("the app is not running")]
     AppNotRunning,
-    #[error("the app does not take such requests now")]
+    #[error("the app takes no requests of this kind at present")]
     NotTaken,
     #[error("the app is busy")]
     Busy,

@@ -1,4 +1,4 @@
-//! Who this worker is: its key, and what is derived from it.
+//! The worker's identity: its key, and what is derived from it.
 //!
 //! The only place that holds the secret key and draws randomness for it. The
 //! key is a file of the data folder or one that the operator names, in the clear or

@@ -42,7 +42,7 @@ pub const HEAVY_WORK_MAX: usize = 1;
 /// Niceness of the threads for large messages.
 ///
 /// At 10 such a thread gets a tenth of a core that others need; the others are
-/// those that answer everybody else.
+/// those that serve all other clients.
 pub const HEAVY_NICENESS: i32 = 10;
 
 /// Time that a large message waits for its turn.
@@ -116,7 +116,7 @@ pub const HEADERS_MAX: usize = 100;
 
 /// Time that a connection stays without a request, in either version of HTTP.
 ///
-/// Longer than the 60 seconds for which proxies keep their connections: whoever
+/// Longer than the 60 seconds for which proxies keep their connections: the side that
 /// closes first must be the proxy, or it sends a request into a connection that is
 /// being closed, and cannot send it again when it is a POST.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(75);
@@ -144,7 +144,7 @@ pub const LIVENESS_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Time that an answer may be silent for a client that sends no more.
 ///
-/// Whoever closed its side after the request may still listen, or may be gone;
+/// A client that closed its side after the request may still listen, or may be gone;
 /// in the middle of an answer only sending something would tell.
 pub const HALF_CLOSED_SILENCE: Duration = Duration::from_secs(60);
 
@@ -214,13 +214,13 @@ pub const BODY_WINDOW: Duration = Duration::from_secs(20);
 /// app, a call or a blob.
 pub const BODY_WINDOW_BYTES_MIN: u64 = 1024;
 
-/// Bytes of a request body that are read after nobody wants it any more.
+/// Bytes of a request body that are read after it has become unwanted.
 ///
 /// A client that still sends does not look for the answer before it is done or
 /// the connection breaks. Beyond this it breaks.
 pub const DISCARD_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-/// Time for reading what nobody wants any more.
+/// Time for reading an unwanted body.
 pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of the names and values of all headers of a guest's answer.
@@ -269,7 +269,7 @@ pub const START_WAIT: Duration = Duration::from_secs(10);
 
 /// Time a request waits for an app that has been there for a while.
 ///
-/// Long enough for a restart after a crash, short enough for whoever asks an
+/// Long enough for a restart after a crash, short enough for a client of an
 /// app that serves no requests at all.
 pub const CHANNEL_WAIT: Duration = Duration::from_secs(1);
 
@@ -307,7 +307,7 @@ pub const LOG_LINES_KEPT: usize = 1000;
 /// A thousand lines of full length would be 16 MiB for one app.
 pub const LOG_BYTES_KEPT: usize = 256 * 1024;
 
-/// Bytes of output of an app that wait for somebody to take them.
+/// Bytes of output of an app that wait to be taken.
 pub const OUTPUT_BYTES_KEPT: usize = 16 * 1024 * 1024;
 
 /// Requests to the store that wait for its thread.
@@ -324,7 +324,7 @@ pub const APPS_MAX: usize = 100_000;
 
 /// Removed apps whose last usage is kept for the next report.
 ///
-/// Whoever pays asks every few minutes; a worker does not lose more apps between
+/// A customer's bridge asks every few minutes; a worker does not lose more apps between
 /// two reports than this.
 pub const DEPARTED_MAX: usize = 10_000;
 
@@ -390,7 +390,7 @@ pub const DRAIN_LOOK_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Time that an instance on demand stays when nobody needs it any more.
 ///
-/// The next request then finds it warm. Whoever needs its slot gets it earlier.
+/// The next request then finds it warm. An app that needs its slot gets it earlier.
 pub const ON_DEMAND_LINGER: Duration = Duration::from_secs(10);
 
 /// Time that an instance on demand serves, unless the operator says otherwise.
@@ -565,7 +565,7 @@ pub const BACKUP_LIST_BYTES_MAX: u64 = 256 << 20;
 /// Rules of the worker in each of its lists about connections of apps.
 ///
 /// They are found by index, so that the number costs memory only: some hundred bytes
-/// each. More than that is the list of somebody else, and belongs into a firewall.
+/// each. More than that is a public block list, and belongs into a firewall.
 pub const EGRESS_RULES_MAX: usize = 10_000;
 
 /// Rules of one app about its connections, of both lists together.

@@ -1,6 +1,6 @@
-//! Between the daemon's log and standard output.
+//! The queue between the daemon's log and standard output.
 //!
-//! Whoever logs leaves the line in a queue and goes on: a thread of its own
+//! A thread that logs leaves the line in a queue and goes on: a thread of its own
 //! writes, so that a pipe that nobody reads holds this thread and no other. What
 //! does not fit the queue is counted and left out. Everything that becomes a line
 //! of the log passes [`LogPipe::add`], which keeps it on one line. Used by
@@ -129,7 +129,7 @@ impl Shared {
             queue.is_writing = true;
             drop(queue);
             for line in lines {
-                // Whoever read the log has gone. There is nobody to tell.
+                // The reader of the log has gone. There is nobody to tell.
                 let _ = output.write_all(&line);
             }
             let _ = output.flush();
@@ -276,7 +276,7 @@ mod tests {
     use serde_json::json;
     use std::sync::mpsc::{Receiver, Sender, channel};
 
-    /// Writes as long as somebody lets it.
+    /// Writes until the queue is closed.
     struct Held {
         written: Sender<Vec<u8>>,
         go_on: Receiver<()>,

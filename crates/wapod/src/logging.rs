@@ -93,7 +93,7 @@ pub(crate) fn init(options: LogOptions, format: LogFormat) -> Result<(), String>
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
     // A damaged file makes the database library panic. It is an error with advice
-    // for whoever opened the file, and that is enough.
+    // for the code that opened the file, and that is enough.
     if std::thread::current().name() == Some(wapod::STORE_THREAD) {
         return;
     }

@@ -1,4 +1,4 @@
-//! The last lines of an app's log, for whoever wants to read along.
+//! The last lines of an app's log, for clients that follow it.
 //!
 //! A [`LogBook`] keeps a bounded number of lines. Any number of [`LogReader`]s
 //! follow it at their own pace; one that falls behind is told how many lines it

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     logging::flush(LOG_TIMEOUT);
     match ended {
         Ok(Ended::Orderly) => ExitCode::SUCCESS,
-        // Threads that still work must not hold up who wants an end.
+        // Threads that still work must not delay the end of the process.
         Ok(Ended::AtOnce(cause)) => std::process::exit(cause.exit_code().into()),
         Err(Refused::Usage(text)) => fail(&text, ExitCode::from(USAGE)),
         Err(Refused::Settings(text)) => fail(&text, ExitCode::FAILURE),

@@ -1,5 +1,4 @@
-//! How mistakes in settings are told: numbers that are none, names that are
-//! almost right.
+//! Messages about mistakes in settings: invalid numbers, misspelt names.
 //!
 //! Texts only. Called by the options of `wapod` and by the `wapo` command.
 
@@ -54,7 +53,7 @@ pub fn in_words(text: &str, error: &str) -> String {
     }
 }
 
-/// The one of these names that somebody may have meant.
+/// The one of these names that the user may have meant.
 pub fn similar<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let name = name.to_ascii_lowercase().replace('_', "-");
     let alike = known

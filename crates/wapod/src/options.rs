@@ -1,7 +1,7 @@
-//! What the operator wants: command line, environment and configuration file.
+//! The operator's settings: command line, environment and configuration file.
 //!
-//! All three fill the same [`Layer`]; the first that names a setting decides, in
-//! this order, and what nobody names has a default. The result is a
+//! All three fill the same [`Layer`]; the first that names a setting decides, in this
+//! order, and a setting that none of them names has a default. The result is a
 //! [`Settings`], made once. Nothing else reads the environment. Called by `main`.
 
 mod acme;
@@ -63,7 +63,7 @@ pub(crate) enum Command {
     /// Write the worker's key, state and blobs into a file. The daemon has to be
     /// stopped.
     ///
-    /// The file is new and readable by its owner only: whoever has it can speak
+    /// The file is new and readable by its owner only: its holder can speak
     /// in the worker's name. Compiled modules are not in it.
     Backup {
         /// Where to write.

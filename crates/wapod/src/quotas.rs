@@ -167,7 +167,7 @@ pub(crate) fn changes<'a>(
     pairs.into_iter().map(read).collect()
 }
 
-/// Changes limits as somebody has asked.
+/// Changes limits as the operator has asked.
 pub(crate) fn change(limits: &mut QuotaLimits, kind: QuotaKind, change: QuotaChange) {
     limits.set(
         kind,

@@ -1,8 +1,8 @@
-//! Room on the disk for an operator who has to make some.
+//! A reserve file that is deleted when the disk is full.
 //!
-//! A file of some MiB in the data folder is deleted when the disk is full and
-//! somebody stops or removes an app, or when the daemon starts: the store needs
-//! room even to become smaller. It is made again when there is room enough.
+//! A file of some MiB in the data folder is deleted when the disk is full and an
+//! operator stops or removes an app, or the daemon starts: the store needs free space
+//! even for changes that make it smaller. It is made again when there is room enough.
 //! Used by `data_dir` and `store`.
 
 use std::fs::{self, File};

@@ -1,5 +1,5 @@
-//! The life of the daemon: starts the server, says where it is, stops it when
-//! told. Called by `main`.
+//! The life of the daemon: starts the server, logs its addresses, stops it on a
+//! signal or a call. Called by `main`.
 
 use std::io::{ErrorKind, IsTerminal as _};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};

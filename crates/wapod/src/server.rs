@@ -260,7 +260,7 @@ async fn key_of_another(config: &Config, data: &DataDir) -> Result<Option<Receiv
         return Ok(None);
     };
     if !Identity::is_missing(data, &config.key)? {
-        tracing::info!("there is a key already: nobody is asked for one (--key-from)");
+        tracing::info!("there is a key already: --key-from is not used");
         return Ok(None);
     }
     let received = receive(config, source, data).await;

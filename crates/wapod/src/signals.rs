@@ -185,7 +185,7 @@ impl Thread {
         let time = grace + EXIT_MARGIN;
         tokio::select! {
             second = self.sources.next() => {
-                // Whoever still can says so and ends by itself.
+                // Parts of the daemon that still can log it and end by themselves.
                 let _ = self.tell.send(Some(second));
                 tokio::time::sleep(EXIT_AT_ONCE_TIME).await;
                 return second;

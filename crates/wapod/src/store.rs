@@ -1,4 +1,4 @@
-//! What a worker remembers: apps, usage, its session, secrets.
+//! The worker's persistent state: apps, usage, its session, secrets.
 //!
 //! One redb file. A thread of its own writes; what arrives while it is busy
 //! goes into one transaction, so a thousand small changes cost a few
@@ -79,7 +79,7 @@ pub(crate) enum Change {
     },
     /// The daemon lived at this moment, and all usage up to it is in the store.
     PutClock(u64),
-    /// The last word about an app; usage that was written of it before is in there.
+    /// The final record of an app; it includes the usage that was written before.
     PutDeparted(DepartedRecord),
     RemoveDeparted(u64),
     PutSecret {
@@ -145,7 +145,7 @@ enum Request {
     Read(Look),
 }
 
-/// What somebody wants to know of the file.
+/// What a caller wants to know of the file.
 type Look = Box<dyn FnOnce(Result<&Database, StoreError>) + Send>;
 
 /// The open store. Dropping it writes what is queued and closes the file.
@@ -243,7 +243,7 @@ impl Store {
         self.slot().await?.send(changes).outcome().await
     }
 
-    /// A place in the queue, for whoever decides under a lock what is written: the
+    /// A place in the queue, for code that decides under a lock what is written: the
     /// lock need not be held while the queue is full or the disk works.
     ///
     /// # Errors
@@ -268,7 +268,7 @@ impl Store {
         let (done, outcome) = oneshot::channel();
         slot.0.send(Request::Read(Box::new(move |database| {
             let found = database.and_then(|database| read(database).map_err(StoreError::from));
-            // Whoever does not wait for it has lost interest.
+            // A caller that does not wait for it has lost interest.
             let _ = done.send(found);
         })));
         outcome.await.unwrap_or_else(|_| Err(closed()))
@@ -497,7 +497,7 @@ fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
             log.error(error);
         }
         for ((_, done), outcome) in batch.into_iter().zip(outcomes) {
-            // Whoever does not wait for the outcome has lost interest in it.
+            // A caller that does not wait for the outcome has lost interest in it.
             let _ = done.send(outcome);
         }
         looks.into_iter().for_each(|look| file.look(look));

@@ -1,18 +1,19 @@
-//! The worker: the apps it runs, who they are for, and what they used.
+//! The worker: its apps, their instances, its session, and usage.
 //!
-//! Knows nothing of HTTP. A request is let in by [`Worker::admit`], which gives
-//! a [`Lease`] on an instance, and leaves when the lease is dropped. An instance
-//! leaves through `drain` and `retire` only, an app through `remove`, a replacement
-//! or a deployment that fails. Locks are held for a look into a table, never while
+//! Independent of HTTP. A request is let in by [`Worker::admit`], which gives a
+//! [`Lease`] on an instance, and ends when the lease is dropped. An instance ends
+//! through `drain` and `retire` only, an app through `remove`, a replacement or a
+//! deployment that fails. Locks are held for a look into a table, never while
 //! anything is awaited.
 //!
-//! * `app`, `instances`, `lease`: what runs, how it comes and goes, who uses it;
-//! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `claims`, `ports`, `secrets`: what people
-//!   do with apps, and what apps share;
+//! * `app`, `instances`, `lease`: apps, starts and ends of instances, requests;
+//! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `claims`, `ports`,
+//!   `secrets`: operations on apps, and what apps share;
 //! * `ledger`, `books`, `usage`, `reports`, `session`, `statements`: the bill;
 //! * `attester`, `collateral`, `attested`, `key_versions`: what the worker can prove;
 //! * `handover`: the worker's key goes to another worker, or comes from one;
-//! * `query`: questions to apps; `app_settings`, `egress`: what is changed while an app runs.
+//! * `query`: queries to apps; `app_settings`, `egress`: settings that change while
+//!   an app runs.
 
 mod app;
 mod app_settings;
@@ -351,7 +352,7 @@ impl Worker {
     }
 
     /// Whose instance that is, for people. Waits for no lock: `None` also when
-    /// somebody has it.
+    /// it is held.
     pub(crate) fn whose(&self, instance: InstanceId) -> Option<String> {
         let apps = self.apps.try_read().ok()?;
         let app = apps.values().find(|app| app.try_has(instance))?;

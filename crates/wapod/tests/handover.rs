@@ -131,7 +131,7 @@ fn each_side_refuses_what_its_policy_does_not_name_and_the_log_says_why() {
     let closed_folder = Folder::new();
     let closed = closed_folder.start(&SIMULATOR);
     let error = refused(&accepting(), &closed);
-    assert!(error.contains("hands its key to nobody"), "{error}");
+    assert!(error.contains("does not hand over its key"), "{error}");
     closed.wait_for_line("the worker's key was not handed over");
 }
 
@@ -247,7 +247,10 @@ fn a_request_counts_once_unchanged_and_in_its_time() {
     let other = error(&request(&old, |claims| claims.version = 2));
     assert!(other.contains("request.claims"), "{other}");
     let none = error(&request(&old, |claims| claims.recipient = [0; 32]));
-    assert!(none.contains("the key to encrypt to is none"), "{none}");
+    assert!(
+        none.contains("the key to encrypt to is not valid"),
+        "{none}"
+    );
     // What the worker attests of itself is no request.
     let mut kind = request(&old, |_| {});
     let evidence = old.call("Operation.WorkerEvidence");

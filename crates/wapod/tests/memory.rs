@@ -1,5 +1,5 @@
 //! What is left of secrets in the memory of a daemon that runs: the whole of it is looked
-//! through, as somebody could who takes a core dump.
+//! through, as an attacker with a core dump could.
 
 mod support;
 

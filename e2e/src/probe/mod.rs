@@ -323,7 +323,7 @@ impl Probe {
     /// twice, none woken after its release, and, but for `waiting`, each
     /// released.
     pub async fn check_wakers(&self, waiting: &[u32]) {
-        // Whoever wakes a guest lets go of its waker a moment later.
+        // The source of a wake releases the guest's waker a moment later.
         let all_heard = async {
             while !self.has_heard_of_all(waiting).await {
                 tokio::time::sleep(Duration::from_millis(5)).await;

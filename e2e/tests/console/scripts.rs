@@ -61,8 +61,7 @@ async fn a_program_is_written_deployed_and_seen_to_answer() {
         .await;
     page.until_says("#script-status", "Status 200, text/plain")
         .await;
-    page.until_says("#script-lines", "somebody asked for /")
-        .await;
+    page.until_says("#script-lines", "a request for /").await;
     page.clear("#script-path").await;
     page.write("#script-path", "/json").await;
     page.click("#script-ask-now").await;
@@ -123,7 +122,7 @@ async fn what_is_wrong_with_a_program_is_shown_at_its_line() {
     page.until("document.activeElement.id === 'script-component'")
         .await;
 
-    // One that shows when somebody asks is found in the log.
+    // A mistake that shows with the first request is found in the log.
     retype(&page, "export default { fetch() { return nothing(); } };").await;
     page.press(&[key::CONTROL, key::ENTER]).await;
     page.until_says("#script-status", "Status 500").await;

@@ -238,7 +238,7 @@ async fn evidence_is_verified_in_the_browser_and_a_changed_byte_refused() {
     case.refused("quote.collateral", "of the future").await;
     page.until_says("#verify-verdict-time", "the time that you gave")
         .await;
-    // What has no mark of its kind is said by whoever has it.
+    // What has no mark of its kind is said by its owner.
     case.choose(&["app.scale"]).await;
     case.verify().await;
     case.error("app.scale: Say what it is.").await;

@@ -174,7 +174,7 @@ async fn requests_that_wait_have_their_turns_in_order() {
     for (number, stream) in waiting.into_iter().enumerate() {
         let body = answer(stream).await.1;
         let turn: usize = body.lines().last().unwrap().parse().unwrap();
-        // Whoever has been given room may be a moment late to use it.
+        // A request that has been given room may be a moment late to use it.
         assert!(turn.abs_diff(number + 1) <= 64, "{number} was {turn}");
     }
 }

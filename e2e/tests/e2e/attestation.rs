@@ -107,7 +107,7 @@ async fn evidence_leads_from_a_quote_over_the_worker_to_the_key_of_an_app() {
     assert!(collateral["tcb_info"].is_string());
 
     let (evidence, claims) = app_evidence(&operator, app, b"").await;
-    assert_eq!(evidence.worker, worker, "the cached one, whoever asks");
+    assert_eq!(evidence.worker, worker, "the cached one, for every client");
     let (again, _) = app_evidence(&operator, app, b"").await;
     assert_eq!(
         again, evidence,
@@ -176,7 +176,7 @@ async fn a_flood_of_nonces_is_refused_with_numbers_and_stops_nobody_else() {
         refused.contains("5 quotes a second, and 20 at once"),
         "{refused}"
     );
-    // While it goes on: the operator, and whoever needs no nonce.
+    // While it goes on: the operator, and clients that need no nonce.
     let others = async {
         worker_evidence(&operator, b"").await;
         let nonce = b"operator".to_vec();
@@ -317,7 +317,7 @@ async fn a_name_of_an_attested_app_is_served_with_its_evidence() {
     let app = operator.deploy_with(&guest("sdk-suite"), proven).await;
     let (_, claims) = app_evidence(operator, app, b"").await;
     for version in [&TLS12, &TLS13] {
-        // Whoever verifies looks into the certificate; nobody has signed it.
+        // Verifiers look into the certificate; it is self-signed.
         let config = gullible_client(&[version]);
         let mut stream = port.connect_with("proven.localhost", config).await.unwrap();
         let chain = stream.get_ref().1.peer_certificates().unwrap();

@@ -272,7 +272,7 @@ async fn a_port_of_a_guest_speaks_tls_with_its_evidence() {
     let after = shown(&rotated);
     assert_eq!(after.key_version, 2);
     assert_ne!(after.app_pubkey, before.app_pubkey);
-    // Whoever is connected stays so.
+    // Connected clients stay so.
     client.write_all(b"more").await.unwrap();
     assert_eq!(probe.read_exact(stream, 4).await, b"more");
 }

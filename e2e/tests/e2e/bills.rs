@@ -1,4 +1,4 @@
-//! The bill: a chain of reports that whoever pays can check.
+//! The bill: a chain of reports that its payer can check.
 
 use std::time::Duration;
 

@@ -150,7 +150,7 @@ async fn attempts_to_connect_are_bounded_and_given_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_fails_is_over_although_nobody_asks() {
     let daemon = small_daemon().await;
-    // Bound and not listening: whoever connects is refused.
+    // Bound and not listening: clients that connect are refused.
     let closed = TcpSocket::new_v4().unwrap();
     closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let port = closed.local_addr().unwrap().port();

@@ -57,7 +57,7 @@ async fn a_timer_that_never_fires_can_be_set_to_fire() {
     let (waker, result) = probe.try_wait(103, [timer, 1, 0]).await;
     assert_eq!(result, Err(Errno::Pending));
     probe.reset_timer(timer, 10).await.unwrap();
-    // Whoever waits already hears of it.
+    // A guest that waits already is told.
     probe.until_woken(waker).await;
     assert_eq!(probe.poll_timer(timer).await, Ok(0));
     probe.check_wakers(&[]).await;

@@ -185,7 +185,7 @@ async fn compiled_code_that_no_app_refers_to_is_removed() {
     assert_eq!(
         compiled_files(folder.path()),
         1,
-        "the file of somebody else stays"
+        "the file of another program stays"
     );
     let daemon = operator.daemon();
     let one = daemon

@@ -282,7 +282,7 @@ async fn http_proxy() {
     assert_eq!(answer.status, 405);
 }
 
-/// Sends everybody somewhere else, and counts what it sends.
+/// Redirects every client, and counts what it sends.
 async fn redirecting(location: String) -> (u16, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -304,7 +304,7 @@ async fn redirecting(location: String) -> (u16, Arc<AtomicUsize>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redirect_opens_no_place_that_is_forbidden() {
-    // Where a redirect leads is dialled anew, and judged anew, whoever follows it.
+    // Where a redirect leads is dialled again, and checked again, by every client.
     let inside = web_server(None).await;
     let targets = [
         format!("http://127.0.0.1:{inside}/"),

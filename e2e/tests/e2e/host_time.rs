@@ -205,7 +205,7 @@ fn hostile_bodies() -> Vec<String> {
     bodies
 }
 
-// One thread for everything: whoever holds it holds the test.
+// One thread for everything: a guest that holds it holds the test.
 #[tokio::test]
 async fn whatever_a_guest_calls_its_neighbour_stays_served() {
     let daemon = Daemon::start().await;

@@ -199,7 +199,7 @@ async fn a_fresh_instance_without_a_slot_is_refused() {
     let mut wanted = args(&app);
     wanted.reuse_instances = false;
     let target = address(&operator.try_deploy(wanted).await.unwrap());
-    // Never somebody else's instance instead.
+    // Never another app's instance instead.
     let error = operator.query(target, "/").await.unwrap_err();
     assert_eq!(error, "No available slots");
 }

@@ -123,7 +123,7 @@ async fn options_of_listeners_are_bounded() {
     let outside = format!("127.0.0.1:{}", port - 1);
     let refused = probe.tcp_listen_with(&outside, plain).await;
     assert_eq!(refused, Err(Errno::Forbidden));
-    // Nobody is trusted here, so nobody's header could be taken.
+    // No proxy is trusted here, so no header could be taken.
     let refused = probe.tcp_listen_with(&address, WITH_HEADER).await;
     assert_eq!(refused, Err(Errno::Forbidden));
     let (kind, text) = probe.net_failure(u32::MAX).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_guest_that_asks_gets_the_client_of_a_trusted_proxy() {
     let (probe, port) = behind_a_proxy().await;
     let address = format!("127.0.0.1:{port}");
     let listener = probe.tcp_listen_with(&address, WITH_HEADER).await.unwrap();
-    // One whose header does not come holds nobody up.
+    // One whose header does not come holds no other up.
     let silent = connect(PROXY, port).await;
     let mut wrong = connect(PROXY, port).await;
     wrong.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();

@@ -118,7 +118,7 @@ async fn names_that_resolve_to_special_addresses_are_denied() {
         }
     }
     let reached = tokio::time::timeout(Duration::from_millis(50), listener.accept());
-    assert!(reached.await.is_err(), "somebody came through");
+    assert!(reached.await.is_err(), "a connection came through");
     probe.check_wakers(&[]).await;
 }
 

@@ -246,7 +246,7 @@ async fn a_proxy_that_refuses_lies_or_is_away_is_a_failure_and_nothing_goes_arou
         assert_eq!(kind, expected.0, "{scheme} {shown}: {text}");
         assert!(!text.contains("127.0.0.1"), "where the proxy is: {text}");
     }
-    // Nobody listens there.
+    // No socket listens there.
     let gone = Proxy::start(Behaviour::Silence).await.url("socks5");
     let proxies = Proxies {
         all: Some(gone),

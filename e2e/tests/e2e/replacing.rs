@@ -265,7 +265,7 @@ async fn a_start_function_that_never_ends_keeps_nobody_waiting() {
     let looping = address(&operator.try_deploy(wanted.clone()).await.unwrap());
     assert!(begun.elapsed() < Duration::from_secs(8), "the deployment");
     assert_eq!(operator.find(looping).await.unwrap().state, "starting");
-    // While somebody waits for more of them, it is stopped at once.
+    // While a start waits for more of them, it is stopped at once.
     let resize = ResizeArgs {
         address: looping.0.to_vec(),
         instances: 2,

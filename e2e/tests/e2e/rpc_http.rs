@@ -1,4 +1,4 @@
-//! What calls and the admin port mean in HTTP: methods, encodings, who may.
+//! What calls and the admin port mean in HTTP: methods, encodings, permissions.
 
 use e2e::{Operator, client, guest};
 use hyper::Method;
@@ -249,7 +249,7 @@ async fn blobs_are_uploaded_whole_or_not_at_all() {
     let answer = operator.send(Method::POST, &wrong, &[], "other").await;
     answer.expect_status(400);
     assert!(answer.text().contains("blob hash mismatch"));
-    // Whoever is refused in the middle of an upload gets to read why.
+    // A client that is refused in the middle of an upload gets to read why.
     let large = vec![7; 32 << 20];
     let refused = operator
         .send(Method::POST, "/blob/md5:00", &[], large)

@@ -1,4 +1,4 @@
-//! Guests beside each other: who waits for whom, and who does not.
+//! Guests beside each other: which guests delay others, and which do not.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ async fn spin_for(daemon: &Daemon, change: impl FnOnce(&mut AppConfig)) -> (App,
 async fn a_looping_guest_stops_when_its_grace_is_over() {
     let grace = Duration::from_millis(200);
     let daemon = Daemon::with(|config| config.drain_grace = grace).await;
-    // Without somebody who waits for the answer there is nothing to finish.
+    // Without a client that waits for the answer there is nothing to finish.
     let (app, asking) = spin_for(&daemon, |_| {}).await;
     let begun = Instant::now();
     assert_eq!(app.stop().await, ExitReason::Stopped);
@@ -53,7 +53,7 @@ async fn the_time_limit_ends_a_loop() {
     assert_eq!(app.exited().await, ExitReason::TimeExceeded(limit));
 }
 
-// One thread for everything: whoever blocks it blocks the test.
+// One thread for everything: a guest that blocks it blocks the test.
 #[tokio::test]
 async fn loops_do_not_keep_others_from_answering() {
     let daemon = Daemon::start().await;

@@ -138,7 +138,7 @@ async fn apps_never_see_each_others_connections() {
             }
         });
     }
-    while let Some(done) = within("everybody", clients.join_next()).await {
+    while let Some(done) = within("all clients", clients.join_next()).await {
         done.unwrap();
     }
 }

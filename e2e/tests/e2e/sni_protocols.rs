@@ -102,7 +102,8 @@ async fn without_a_certificate_a_name_is_to_be_had_where_the_operator_allows_it_
         assert_eq!(asked, Err(Errno::Forbidden));
         let (_, text) = probe.net_failure(u32::MAX).await.unwrap();
         assert!(text.contains("names that the operator has given"), "{text}");
-        // It is still anybody's who can show whose it is, and then not for less.
+        // It is still free for an app that can prove that it owns it, and then not
+        // for less.
         let identity = port.authority().issue("bank.example");
         let identity = Some((identity.cert.as_str(), identity.key.as_str()));
         let listener = probe.sni_listen("bank.example", identity, &[]).await;
@@ -133,7 +134,8 @@ async fn a_guest_never_gets_what_proves_a_name_to_an_authority() {
     for name in ["raw.localhost", "raw.example"] {
         probe.sni_listen(name, None, &[]).await.unwrap();
     }
-    // Whoever speaks TLS, and whether or not the client knows other protocols, too.
+    // Whichever side terminates TLS, and whether or not the client knows other
+    // protocols, too.
     for name in ["shop.example", "raw.localhost", "raw.example"] {
         for others in [&[][..], &[b"h2".to_vec()]] {
             let mut config = port.client();

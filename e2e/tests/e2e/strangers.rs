@@ -370,7 +370,8 @@ async fn answers_that_nobody_takes_are_bounded() {
     };
     let used = figure(&operator, "used", "user", "answer_bytes").await;
     assert!(used <= limits::ANSWERS_BYTES_MAX, "{used}");
-    // The app has answered: whoever came again would ask it twice. So this one waits.
+    // The app has answered: a client that came again would ask it twice. So this one
+    // waits.
     drop(held.pop());
     let answered = late.head().await;
     assert!(answered.starts_with("http/1.1 200"), "{answered}");

@@ -50,7 +50,7 @@ async fn a_guest_receives_and_answers() {
     assert_eq!(probe.local_addr(socket).await, Ok(at));
     assert_eq!(probe.app().status().listening_udp, [at]);
     let (client, own) = client("127.0.0.1:0").await;
-    // Before and while somebody waits; an empty one is one, too.
+    // Before and while a guest waits; an empty one is one, too.
     for payload in [b"question".as_slice(), b"", b"again"] {
         client.send_to(payload, at).await.unwrap();
         let received = probe.udp_recv(socket, ROOM).await.unwrap();
@@ -238,7 +238,7 @@ async fn a_client_is_told_that_nobody_listens() {
     assert_eq!(probe.udp_send(socket, &hello).await, Ok(1));
     assert_eq!(probe.udp_recv(socket, ROOM).await, Err(Errno::Io));
     assert_eq!(probe.net_failure(socket).await.unwrap().0, REFUSED);
-    // Once; and who waits already hears of the next.
+    // Once; a guest that waits already gets the next one.
     let (waker, waiting) = probe.try_wait(312, [socket, SCRATCH, ROOM]).await;
     assert_eq!(waiting, Err(Errno::Pending));
     assert_eq!(probe.udp_send(socket, &hello).await, Ok(1));
@@ -343,7 +343,7 @@ async fn bytes_that_are_no_datagrams_are_refused() {
     let script = Script::new().fast(311, [u32::MAX, socket, SCRATCH, 256 * 1024 + 1]);
     let refused = probe.run(&script).await.result();
     assert_eq!(refused, Err(Errno::InvalidParameter));
-    // Port 0 is nobody's.
+    // No socket has port 0.
     let nobody = SocketAddr::from(([127, 0, 0, 1], 0));
     let refused = probe.send_to(socket, nobody, b"x").await;
     assert_eq!(refused, Err(Errno::Io));

@@ -200,7 +200,7 @@ async fn datagrams_do_not_go_around_a_proxy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_claimed_source_opens_nothing() {
-    // Whoever sends from the number of the admin port looks as if the worker did;
+    // A datagram from the number of the admin port looks as if the worker had sent it;
     // an answer would reach it.
     let operator = Operator::start().await;
     let admin = operator.daemon().running().admin_address().unwrap();
@@ -217,7 +217,7 @@ async fn a_claimed_source_opens_nothing() {
     let refused = probe.send_to(socket, admin, b"!").await;
     assert_eq!(refused, Err(Errno::Forbidden));
 
-    // Without a rule not even who asks is answered.
+    // Without a rule not even a client that has asked is answered.
     let other = ports::free();
     let strict = Probe::on(operator.daemon(), |app| {
         app.label = "strict".to_owned();

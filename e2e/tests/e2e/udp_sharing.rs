@@ -138,7 +138,7 @@ async fn another_app_cannot_have_the_port() {
     let at: SocketAddr = ([127, 0, 0, 1], port).into();
     let asking = tokio::task::spawn_blocking(move || Customer::of(at).ask(1));
     within("the answer", asking).await.unwrap();
-    // When the first one is gone anybody may have it.
+    // When the first one is gone any app may have it.
     operator.app_stop(first.into()).await.unwrap();
     assert!(UdpSocket::bind(at).is_ok());
 }

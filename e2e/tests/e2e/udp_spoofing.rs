@@ -1,4 +1,4 @@
-//! Datagrams with a source that somebody has made up, in a network where they arrive.
+//! Datagrams with a forged source, in a network where they arrive.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -102,7 +102,7 @@ async fn a_source_that_is_made_up_is_heard_only_where_it_is_the_peers() {
         assert_eq!(received, [&b"as the peer"[..], b"end"]);
     }
 
-    // A port hears everybody, and answers only where it may.
+    // A port receives from every address, and answers only where it may.
     let open = probe.udp_bind(&format!("127.0.0.1:{port}")).await.unwrap();
     let own = v4(probe.local_addr(open).await.unwrap());
     forger.send(others[2], own, b"made up");

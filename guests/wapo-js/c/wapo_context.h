@@ -1,5 +1,5 @@
 /* Included before every source of QuickJS-NG: a function that waits in a promise
- * or in the queue of jobs is bound to the async context of whoever left it there
+ * or in the queue of jobs is bound to the async context of the caller that left it there
  * (src/engine/context.rs). The engine's own hook of promises does not tell of
  * `await`, so the three places where functions are left are rewritten here. A
  * release of the engine with other places does not compile. */

@@ -26,7 +26,7 @@ const MODULE: &str = "wapo:boot/wapo/repl.js";
 /// The boot module fails, which is a defect of ours.
 pub(crate) async fn run(engine: &Engine, session: &Session) -> Result<(), String> {
     let inbox = Rc::new(Inbox::new(session.mark()));
-    // Whoever types decides how long something takes.
+    // The user at the prompt decides how long something takes.
     let looking = Rc::clone(&inbox);
     let _ = wapo::guard::limit_poll(None);
     engine.look_while_running(move || looking.look());
@@ -64,7 +64,7 @@ struct Inbox {
     mark: String,
     waiting: RefCell<VecDeque<Command>>,
     is_over: Cell<bool>,
-    /// Somebody has interrupted what runs.
+    /// The user has interrupted what runs.
     is_interrupted: Cell<bool>,
     /// Who pays for what runs, or ran last.
     running: RefCell<Option<Rc<Account>>>,

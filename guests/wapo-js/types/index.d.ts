@@ -80,7 +80,7 @@ declare function print(...values: unknown[]): void;
 declare function setImmediate<A extends unknown[]>(handler: (...args: A) => void, ...args: A): number;
 declare function clearImmediate(id: number | undefined): void;
 
-/** Something that is given out, used once, and means nothing to anybody else. */
+/** Something that is given out, used once, and means nothing elsewhere. */
 interface WapoOpaque<Kind extends string> {
   readonly [Symbol.toStringTag]: "Opaque";
   /** Not there; it tells one kind from another. */

@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::openapi_routes;
 use super::schema::{FieldInfo, Kind, MESSAGES, METHODS, MessageInfo, MethodInfo};
 
-/// The encoding of whoever does not ask for JSON; docs/wapo.proto describes it.
+/// The encoding for clients that do not ask for JSON; docs/wapo.proto describes it.
 const PROTOBUF: &str = "application/octet-stream";
 
 /// The whole document.

@@ -44,7 +44,7 @@ pub(super) fn responses() -> Value {
     })
 }
 
-/// A refusal is JSON, text, or (to whoever asked in protobuf) a message.
+/// A refusal is JSON, text, or (to a client that asked in protobuf) a message.
 fn refused(description: &str) -> Value {
     json!({
         "description": description,

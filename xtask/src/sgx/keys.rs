@@ -82,7 +82,7 @@ fn look(path: &str, value: &Value, problems: &mut Vec<String>) {
     match value {
         Value::Table(table) if !table.is_empty() => {
             for (name, value) in table {
-                // Names of variables are anybody's.
+                // Names of variables are free.
                 let name = match path {
                     "loader.env" => "*",
                     _ => name,

@@ -170,7 +170,7 @@ fn program(options: &Options) -> Result<Option<PathBuf>> {
             "wapod",
             "--locked",
         ];
-        // Anybody who builds the same sources gets the same measurement.
+        // Every builder of the same sources gets the same measurement.
         process::run(&mut reproducible::cargo(&process::root(), &arguments))?;
         return Ok(Some(process::root().join("target/dist/wapod")));
     }

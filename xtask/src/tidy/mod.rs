@@ -9,6 +9,7 @@ mod packages;
 mod repository;
 mod sources;
 mod specification;
+mod words;
 
 use std::fmt;
 use std::fs;
@@ -98,6 +99,7 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(repository::check(&files));
     findings.extend(calls::check(&files));
     findings.extend(specification::check(&files));
+    findings.extend(words::check(&files));
     findings.extend(packages::check()?);
     for finding in &findings {
         eprintln!("{finding}");

@@ -44,7 +44,7 @@ fn measure(what: &str, wasm: &[u8], plan: &Plan, report: &mut Report) -> Result<
     let mut memory = Memory::begin(&scene.worker)?;
     let (samples, (ms, answer)) = scene.beside(plan, |worker| {
         let outcome = deploy(worker, wasm)?;
-        // The compiler may go on beside whoever asked.
+        // The compiler may go on after the deployment has been answered.
         memory.watch(worker, sampling_time(plan) / 4)?;
         Ok(outcome)
     })?;

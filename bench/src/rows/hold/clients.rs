@@ -26,7 +26,7 @@ const STRANGERS_NICENESS: i32 = 19;
 const BODY_BYTES: usize = 10 << 20;
 /// Connections that announce a body and send nothing: more than the daemon has.
 const SILENT: usize = 4_100;
-/// Time within which somebody else has to be served.
+/// Time within which another client has to be served.
 const SERVED_WITHIN: Duration = Duration::from_secs(30);
 /// Time for a client to send what the daemon no longer takes.
 const SEND_TIMEOUT: Duration = Duration::from_millis(500);

@@ -36,7 +36,7 @@ const GAS_TIMEOUT: Duration = Duration::from_secs(60);
 /// Quotas that a smoke test tries.
 const SMOKE_CASES: usize = 3;
 
-/// Who asks for more.
+/// The app that asks for more.
 #[derive(Clone, Copy)]
 enum Greedy {
     /// The guest itself: these instructions, again and again. The first listener, if
@@ -239,7 +239,7 @@ fn deploy_again_and_again(worker: &Worker, what: &Deploy<'_>, time: Duration) ->
 }
 
 /// The guest that does this without end, with an address to listen on and a port
-/// that somebody else listens on.
+/// that another program listens on.
 fn text(body: &str, listen: SocketAddr, sink: u16) -> String {
     let address = listen.to_string();
     // As SCALE has a short text: its length, four times, and the bytes.

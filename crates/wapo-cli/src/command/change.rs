@@ -1,4 +1,4 @@
-//! `wapo start`, `wapo stop` and `wapo rm`: what is done to an app by naming it.
+//! `wapo start`, `wapo stop` and `wapo rm`: commands that take nothing but an app.
 
 use std::process::ExitCode;
 

@@ -86,7 +86,7 @@ struct Report {
 ///
 /// It does not build, the worker refuses it, or it does not run.
 pub(crate) fn run(options: &Options, terminal: &Terminal) -> Result<ExitCode> {
-    // Before a build of minutes, whether there is somebody to take it.
+    // Before a build of minutes, whether there is a worker to take it.
     let info = worker::run(&options.common, terminal, async |session| {
         Ok(session.client.info(Empty {}).await?)
     })?;

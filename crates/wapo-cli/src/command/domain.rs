@@ -20,12 +20,12 @@ pub(crate) struct Options {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Let a domain lead to an app, such as shop.example.com or *.shop.example.com.
+    /// Bind a domain to an app, such as shop.example.com or *.shop.example.com.
     ///
     /// It has to point to the worker in DNS. It stays with the app when a new version
     /// is deployed. Adding it again replaces its certificate.
     Add(Add),
-    /// Take a domain from an app.
+    /// Remove a domain from an app.
     #[command(visible_alias = "rm")]
     Remove(Named),
     /// List the domains of an app.
@@ -51,7 +51,7 @@ struct Add {
     named: Named,
 
     /// PEM file of the domain's certificate and those between it and the authority.
-    /// The worker ends TLS with it where the app does not.
+    /// The worker terminates TLS with it where the app does not.
     #[arg(long, value_name = "FILE")]
     cert: Option<PathBuf>,
 

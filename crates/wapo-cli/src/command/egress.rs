@@ -27,15 +27,15 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RULE")]
     allow: Vec<String>,
 
-    /// Let it not connect to this any more, whatever other rules say.
+    /// Let it not connect to this any more, even if another rule allows it.
     #[arg(long, value_name = "RULE")]
     deny: Vec<String>,
 
-    /// Take a rule away, as it is shown.
+    /// Remove a rule, written as it is shown.
     #[arg(long, value_name = "RULE")]
     remove: Vec<String>,
 
-    /// What it may connect to where no rule says anything: public or none.
+    /// What it may connect to where no rule applies: public or none.
     #[arg(long, value_name = "WHAT")]
     default: Option<EgressDefault>,
 

@@ -41,7 +41,7 @@ pub(crate) struct Former {
     #[arg(long, value_name = "N", value_parser = value::<u64>, hide = true)]
     epoch_deadline: Option<u64>,
 
-    /// Refuse certificates for the TLS port that nobody who is trusted has signed.
+    /// Refuse certificates for the TLS port that no trusted authority has signed.
     #[arg(long, hide = true)]
     verify_tls_server_cert: bool,
 }

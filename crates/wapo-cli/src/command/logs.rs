@@ -1,4 +1,4 @@
-//! `wapo logs`: what an app has to say.
+//! `wapo logs`: shows and follows the log of an app.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const PAUSE_MIN: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Time after which a worker that is away is given up. An update of the machine
-/// takes some minutes; whoever waits longer has forgotten that they do.
+/// takes some minutes; a user who waits longer has forgotten the command.
 const AWAY_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// Command line of `wapo logs`.
@@ -153,7 +153,7 @@ async fn again(session: &Session<'_>, word: &str) -> Result<Option<(AppAddress, 
     }
 }
 
-/// Prints a line; tells whether anybody still reads.
+/// Prints a line; tells whether the output is still read.
 fn show(session: &Session<'_>, line: &LogLine) -> Result<bool> {
     let text = match session.json {
         true => serde_json::to_string(line).context("cannot write JSON")?,

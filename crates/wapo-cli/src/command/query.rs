@@ -1,4 +1,4 @@
-//! `wapo query`: asks an app something.
+//! `wapo query`: sends a query to an app.
 
 use std::io::{IsTerminal as _, Read as _};
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(crate) struct Options {
     /// Name, label, or the beginning of the address of the app.
     app: String,
 
-    /// What is asked; the app knows what it means.
+    /// Path of the query; the app decides what it means.
     path: String,
 
     /// Text to send along.

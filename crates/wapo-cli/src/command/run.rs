@@ -76,12 +76,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "RULE")]
     allow_egress: Vec<EgressRule>,
 
-    /// Do not let the app connect to this, whatever else it may; written in the same way.
+    /// Do not let the app connect to this, even if another rule allows it; written in
+    /// the same way.
     #[arg(long, value_name = "RULE")]
     deny_egress: Vec<EgressRule>,
 
-    /// What the app may connect to where no rule says anything: public or none.
-    /// [default: public]
+    /// What the app may connect to where no rule applies: public or none. [default:
+    /// public]
     #[arg(long, value_name = "WHAT")]
     egress_default: Option<EgressDefault>,
 
@@ -99,7 +100,7 @@ pub(crate) struct Options {
     address: Option<SocketAddr>,
 
     /// Open a port on loopback where the app serves names by TLS, such as 8443.
-    /// Certificates may be signed by anybody.
+    /// Certificates need no trusted signer.
     #[arg(long, value_name = "PORT", value_parser = value::<u16>)]
     tls_port: Option<u16>,
 
@@ -183,7 +184,7 @@ fn plan(options: &Options, settings: Settings, source: Source, built: Built) -> 
             verifies_certificates: options.former.verifies_certificates(),
             certificate: None,
         }),
-        // Whoever runs a program wants to see what it says.
+        // The user of `wapo run` wants to see what the program prints.
         log_rate: LogRate::Unlimited,
         compiler: wapod::compile::this_program(),
         module_cache: folders::module_cache(),

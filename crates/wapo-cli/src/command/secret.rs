@@ -24,12 +24,12 @@ pub(crate) struct Options {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Give an app a secret, which it has as an environment variable.
+    /// Set a secret of an app, which it gets as an environment variable.
     ///
     /// The value is what standard input has, without a line break at its end. On a
     /// terminal it is asked for and not shown.
     Set(Named),
-    /// Take a secret away from an app.
+    /// Remove a secret of an app.
     Rm(Named),
 }
 

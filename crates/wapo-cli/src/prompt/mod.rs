@@ -99,7 +99,7 @@ pub(crate) async fn run(
             .terminal
             .hint("JavaScript in the engine of Wapo; .help tells more");
     }
-    // Whoever pipes texts in means the whole command by Ctrl-C.
+    // With a pipe as input, Ctrl-C means the whole command.
     let mut interrupts = match is_terminal {
         true => Some(signal(SignalKind::interrupt()).context("cannot listen to signals")?),
         false => None,

@@ -26,7 +26,7 @@ impl Screen {
     pub(super) fn print(&self, text: &str) {
         let drawn = self.drawn();
         let mut out = io::stdout().lock();
-        // A closed terminal is found by whoever reads from it.
+        // A closed terminal is noticed by the reader of its input.
         let _ = match drawn.as_ref() {
             Some(drawn) => write!(out, "\r\x1b[K{}\r\n{drawn}", text.replace('\n', "\r\n")),
             None => writeln!(out, "{text}"),

@@ -1,5 +1,5 @@
-//! What the engine tells of tests, one event per line. `guests/wapo-js/js/wapo/test-run.js`
-//! writes them.
+//! The engine's reports about tests, one event per line.
+//! `guests/wapo-js/js/wapo/test-run.js` writes them.
 
 use serde::Deserialize;
 
@@ -19,7 +19,7 @@ pub(super) enum Event {
     },
     /// It has come to its end.
     End(End),
-    /// What a test has to say.
+    /// A line that a test reports.
     Note { depth: usize, text: String },
     /// The file failed as a whole.
     Failed { text: String },

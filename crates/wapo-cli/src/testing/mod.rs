@@ -41,7 +41,7 @@ pub(crate) struct Wish {
     pub(crate) is_json: bool,
 }
 
-/// The file that is being run, for whoever hears of it.
+/// The file that is being run, for the listener of events.
 pub(crate) type Current = Arc<Mutex<Option<Progress>>>;
 
 /// What hears the engine, for the file that is being run.

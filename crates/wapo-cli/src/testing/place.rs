@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Lines that are shown before the one that is meant.
 const LINES_BEFORE: usize = 2;
-/// Characters of a line that are shown; more is not source text that anybody wrote.
+/// Characters of a line that are shown; longer lines are not hand-written source text.
 const LINE_CHARACTERS_MAX: usize = 200;
 
 /// A place in a file.

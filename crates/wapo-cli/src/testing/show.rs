@@ -41,7 +41,7 @@ impl Tally {
         }
     }
 
-    /// Tests that somebody has asked for.
+    /// Tests that were asked for by name.
     pub(super) fn chosen(&self) -> u64 {
         self.passed + self.failed + self.skipped + self.later
     }

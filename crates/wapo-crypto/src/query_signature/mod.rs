@@ -67,7 +67,7 @@ pub enum QuerySignatureError {
 ///
 /// # Errors
 ///
-/// [`QuerySignatureError`] if somebody claims to have signed it and has not, or
+/// [`QuerySignatureError`] if the claimed account has not signed it, or
 /// had no right to.
 pub fn verify(
     query: &SignableQuery<'_>,

@@ -1,5 +1,5 @@
-//! Calls of the family `connect`: connections out with a guest's own wishes, and
-//! what there is to know of one.
+//! Calls of the family `connect`: outgoing connections with options of the guest, and
+//! facts about one.
 
 use std::mem;
 use std::net::SocketAddr;

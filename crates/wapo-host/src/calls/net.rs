@@ -282,7 +282,7 @@ impl InstanceState {
         let Resource::Listener(listener) = self.resources.get(handle)? else {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
-        // Whoever shares the port takes it, or nobody does.
+        // Another listener of the port takes it, or none does.
         if self.control.is_leaving() && !listener.goes_on() {
             return Err(Errno::PENDING);
         }

@@ -137,7 +137,7 @@ impl family::udp::Calls for InstanceState {
         if buffer.len() < HEADER_BYTES {
             return Err(Errno::INVALID_PARAMETER);
         }
-        // Whoever shares the port takes it, or nobody does.
+        // Another socket of the port takes it, or none does.
         if udp.reach() == Reach::Port && self.control.is_leaving() {
             return Err(Errno::PENDING);
         }

@@ -2,7 +2,7 @@
 //! reads what it prints, and tells from its end which limit it met.
 //!
 //! Runs on a thread of the queue that lives as long as the child does: the
-//! kernel ends a child with the *thread* that has started it. Whoever holds the
+//! kernel ends a child with the *thread* that has started it. The holder of the
 //! [`Stop`] can end the child from any other thread.
 
 use std::io::{ErrorKind, Read, Write as _};
@@ -58,7 +58,8 @@ impl Stop {
 
     /// Waits for the child, which has closed its output.
     fn end(&self) -> Option<ExitStatus> {
-        // Taken out first: nobody who wants to stop it waits for the lock.
+        // Taken out first, so that a task that wants to stop it does not wait for the
+        // lock.
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let child = state.child.take();
         drop(state);
@@ -135,7 +136,7 @@ fn converse(
         return Err(std::io::Error::other("a pipe is missing"));
     };
     let read = thread::scope(|scope| {
-        // Beside all else: a child whose pipe is full waits until somebody reads.
+        // Beside all else: a child whose pipe is full waits until it is read.
         let reader = thread::Builder::new().name("compiler-says".to_owned());
         let reader = reader.spawn_scoped(scope, move || read_message(messages))?;
         // A child that ends early does not read all; its end tells why.

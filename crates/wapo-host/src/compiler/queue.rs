@@ -1,7 +1,7 @@
 //! The line of modules that wait to be compiled, and the threads that take them.
 //!
 //! The line belongs to the engine. A module is compiled once however many ask
-//! for it; the work goes on as long as somebody waits for it, and is stopped
+//! for it; the work goes on as long as a task waits for it, and is stopped
 //! when nobody does. Apps take turns, so that one that brings many modules does
 //! not keep the others waiting. Threads exist while there is work. Called by
 //! `module_cache`; knows nothing about modules but their hash and bytes.
@@ -174,7 +174,7 @@ impl<T: Clone + Send + Sync + 'static> Queue<T> {
         }
     }
 
-    /// Stops all work and refuses more. Whoever waits is told so.
+    /// Stops all work and refuses more. Waiting tasks are told so.
     pub(crate) fn close(&self) {
         let mut state = self.shared.state();
         state.is_closed = true;
@@ -260,7 +260,7 @@ impl<T: Clone + Send + Sync + 'static> Shared<T> {
         }
     }
 
-    /// Somebody waits no more. The last one to go ends the work.
+    /// A task waits no more. The last one to go ends the work.
     fn leave(&self, job: &Arc<Job<T>>) {
         let mut state = self.state();
         let is_last = job.tickets.fetch_sub(1, Ordering::Relaxed) == 1;
@@ -468,11 +468,7 @@ mod tests {
         one.abort();
         let _ = one.await;
         assert_eq!(begun.recv(), Ok(1));
-        assert_eq!(
-            load_of(&queue),
-            (1, 1),
-            "somebody still waits for the first"
-        );
+        assert_eq!(load_of(&queue), (1, 1), "a task still waits for the first");
         other.abort();
         let _ = other.await;
         until(&queue, (1, 0)).await;

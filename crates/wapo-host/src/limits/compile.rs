@@ -107,8 +107,7 @@ pub const COMPILE_QUEUE_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Time that a module waits for its turn to be compiled.
 ///
-/// Whoever wants it is then told to try again later, before his own timeout
-/// ends.
+/// Callers are then told to try again later, before their own timeout ends.
 pub const COMPILE_WAIT_MAX: Duration = Duration::from_secs(300);
 
 /// Memory that the compilation of one module may take, in bytes.

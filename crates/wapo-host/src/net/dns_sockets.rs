@@ -60,7 +60,8 @@ impl Asker {
         Self::with(share, permit.map(Right::Permit))
     }
 
-    /// For a question while which the one who asks has a descriptor that it does not use.
+    /// For a question during which its instance has a descriptor that it does not
+    /// use.
     pub(crate) fn with_lent(share: &Arc<DescriptorShare>) -> Arc<Self> {
         Self::with(share, Some(Right::Lent))
     }

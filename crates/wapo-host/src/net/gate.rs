@@ -1,9 +1,8 @@
-//! Where the egress policy is asked: each answer is counted, and turned around where
-//! the worker only audits.
+//! The one place where the egress policy is checked and refusals are counted; in
+//! audit mode a refusal is turned into a permission.
 //!
-//! Everything that reaches out for a guest (connections, datagrams) asks here and
-//! nowhere else. Lines about refusals are written by who asked, because it knows
-//! what becomes of them; lines of an audit are written here.
+//! All connections and datagrams of guests are checked here and nowhere else. The
+//! caller logs refusals, because it knows their effect; an audit is logged here.
 
 use std::net::SocketAddr;
 

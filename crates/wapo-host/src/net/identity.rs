@@ -1,7 +1,7 @@
 //! Certificates and keys as texts, and what is wrong with them in words.
 //!
 //! Reads PEM and sees to it that key and certificate belong together. Whether a
-//! certificate is good for a name, or signed by anybody, is asked elsewhere.
+//! certificate is good for a name, or who signed it, is checked elsewhere.
 //! Called by `tls` for ports of guests and by `calls/net_sni` for names.
 
 use std::sync::Arc;

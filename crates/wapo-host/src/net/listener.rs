@@ -1,22 +1,22 @@
-//! What yields streams: TCP listeners, with or without TLS, and SNI listeners.
+//! Sources of streams: TCP listeners, with or without TLS, and SNI listeners.
 //!
 //! Listeners are made non-blocking by the call itself: binding does not wait.
 //! Called by `tcp_listen`, `tls_listen_sni` and the `tcp_accept` calls.
 //!
 //! # One port, several instances
 //!
-//! An embedder may give clones of one socket to several instances. There is no
-//! queue of ours in front of it: each instance takes a connection at the moment
-//! its guest asks for one, so a busy guest takes none, and what nobody took yet
-//! stays with the kernel, where every instance can have it. A connection handed
-//! over in advance would be lost with the instance that got it.
+//! An embedder may give clones of one socket to several instances. There is no queue
+//! of ours in front of it: each instance takes a connection at the moment its guest
+//! asks for one, so a busy guest takes none, and connections that were not taken yet
+//! stay with the kernel, where every instance can take them. A connection handed over
+//! in advance would be lost with the instance that got it.
 //!
 //! No wakeup can get lost on the way. Each clone is registered by itself, and
 //! without `EPOLLEXCLUSIVE` the kernel reports each new connection to all of
 //! them; a registration forgets what it was told only after an `accept` of its
-//! own has found nothing, and closing one says nothing to the others. Whoever
+//! own has found nothing, and closing one says nothing to the others. A listener that
 //! is told and does not look, because it is slow, stopped or not interested,
-//! therefore takes nothing from whoever looks. The price is that idle instances
+//! therefore takes nothing from one that looks. The price is that idle instances
 //! wake up for a connection that only one of them gets.
 
 use std::io;

@@ -1,8 +1,8 @@
 //! The machine that the worker runs on, as the egress policy sees it.
 //!
-//! Addresses of its own interfaces look public and are not: what listens there
-//! trusts the machine. The worker's own ports are nobody's but the operator's.
-//! One value per worker, given to the engine and to each app's rules.
+//! Addresses of its own interfaces look public and are not: what listens there trusts
+//! the machine. The worker's own ports are for its operator only. One value per
+//! worker, given to the engine and to each app's rules.
 
 use std::collections::HashSet;
 use std::fmt;

@@ -1,9 +1,12 @@
 //! The network as guests see it.
 //!
-//! `policy` decides who may be reached, by what it knows of the `machine`, `gate` asks it and counts, `dns` finds
-//! addresses, by `dns_sockets`, which `names` keeps, `connect` dials, itself or by a `proxy`,
-//! `failure` says why something failed, `tls` speaks TLS, as a client in the way that `tls_client` makes of a guest's
-//! wishes and as a server with what `tls_server` has, over a socket that `read_ahead` may read in larger pieces, `stream`, `listener` and `udp` are what a guest's handles stand for. Nothing here knows wasm.
+//! `policy` decides which addresses may be reached, also from the addresses of the
+//! `machine`, `gate` asks it and counts, `dns` finds addresses, by `dns_sockets`,
+//! which `names` keeps, `connect` dials, itself or by a `proxy`, `failure` says why
+//! something failed, `tls` speaks TLS, as a client in the way that `tls_client` makes
+//! of a guest's wishes and as a server with what `tls_server` has, over a socket that
+//! `read_ahead` may read in larger pieces, `stream`, `listener` and `udp` are what a
+//! guest's handles stand for. Nothing here knows wasm.
 
 pub(crate) mod body;
 pub(crate) mod connect;

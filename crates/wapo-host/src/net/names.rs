@@ -1,4 +1,4 @@
-//! What one app has had resolved: its answers, and how often it may ask.
+//! The DNS cache of one app, and the rate of its questions.
 //!
 //! Each app has a cache of its own. With a common one an app could fill it with
 //! names and push out those of others, and could find out by the clock what others

@@ -2,7 +2,7 @@
 //!
 //! A policy is asked twice: about the host as the guest wrote it, and about each
 //! address right before it is dialled. [`EgressRules`] decides by rules of the worker
-//! and of the app, in this order; the first that says something decides:
+//! and of the app, in this order; the first that applies decides:
 //!
 //! 1. the worker's rules that deny,
 //! 2. the app's rules that deny,

@@ -233,7 +233,7 @@ impl Port {
     }
 
     /// Whether one more can wait for its header. Those of which something has come are
-    /// about to go on, and wake whoever waits.
+    /// about to go on, and wake the waiting accept.
     fn has_room(&self) -> bool {
         self.waiting.len() < LISTENER_HEADERS_MAX
             || self.waiting.iter().any(PendingHeader::is_silent)

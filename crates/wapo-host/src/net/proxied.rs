@@ -1,7 +1,7 @@
 //! Reading a PROXY header from a connection, and not a byte more.
 //!
 //! For every listener that takes such headers: the embedder's own, and those of
-//! guests that ask for it. Who may send one is decided by the caller, which also
+//! guests that ask for it. The caller decides which peers may send one, and also
 //! bounds how many connections wait for theirs.
 
 use std::io;

@@ -1,8 +1,9 @@
 //! Proxies that carry the guests' connections: SOCKS5 and HTTP CONNECT, as a client.
 //!
-//! While one is set, nothing goes around it. What is asked of it was checked before,
-//! by `connect`; what it makes of a name nobody here can see. The handshake has the
-//! deadline of the attempt, and each of its answers a bound. Knows no policy.
+//! While one is set, no connection bypasses it. The destination was checked before,
+//! by `connect`; to which address the proxy resolves a name cannot be seen here. The
+//! handshake has the deadline of the attempt, and each of its answers a bound. Knows
+//! no policy.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -72,7 +72,7 @@ impl RateWaits {
         }
     }
 
-    /// When somebody is to be woken, if anybody waits.
+    /// When a waiter is to be woken, if there is one.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
     }

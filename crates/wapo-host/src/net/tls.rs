@@ -425,7 +425,7 @@ impl TlsStream {
         }
     }
 
-    /// Runs one operation with a waker that wakes everybody, for one of them.
+    /// Runs one operation with a waker that wakes all waiters, for one of them.
     fn poll_as<T>(
         &mut self,
         who: usize,

@@ -1,8 +1,8 @@
 //! What the host speaks TLS with as a server, on ports of guests: a certificate of the
 //! guest's, or one that the embedder keeps new.
 //!
-//! Keys stay here, whoever they are of. Made by the calls that listen, asked by `tls` at
-//! each handshake.
+//! Keys stay here, those of guests included. Made by the calls that listen, asked by
+//! `tls` at each handshake.
 
 use std::io;
 use std::sync::Arc;

@@ -1,12 +1,12 @@
-//! UDP sockets of guests: what may be sent where, and what is heard from whom.
+//! UDP sockets of guests: to which addresses they send, and from which they receive.
 //!
-//! A socket on a port of the app's range hears from everybody and is shared with
-//! the app's other instances, as listeners are: each datagram goes to the instance
-//! that takes it first. A *client* socket has any free port and hears only from
-//! addresses that it has sent to, so that it opens no port to strangers.
+//! A socket on a port of the app's range receives from every address and is shared
+//! with the app's other instances, as listeners are: each datagram goes to the
+//! instance that takes it first. A *client* socket has any free port and receives
+//! only from addresses that it has sent to, so that no port is open to unknown peers.
 //!
-//! Every address is put to the egress policy before a datagram goes there, also the
-//! one that a datagram came from: who sent it is a claim. Called by `calls/udp`;
+//! The egress policy checks every address before a datagram goes there, also the one
+//! that a datagram came from: a source address can be forged. Called by `calls/udp`;
 //! nothing here waits, and nothing is answered by the host itself.
 
 use std::cell::RefCell;
@@ -61,7 +61,7 @@ pub fn bind_udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
 /// Whom a socket hears.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reach {
-    /// Everybody: it has a port of the app's range, with others.
+    /// Every address: it has a port of the app's range, with others.
     Port,
     /// Addresses that it has sent to.
     Client,
@@ -78,7 +78,7 @@ fn endpoint(address: SocketAddr) -> Endpoint {
 pub(crate) struct Means {
     pub(crate) _permit: DescriptorPermit,
     pub(crate) _memory: MemoryCharge,
-    /// Tells whoever wants the guest to leave that datagrams move.
+    /// Tells the drain of the instance that datagrams move.
     pub(crate) activity: Arc<Activity>,
 }
 
@@ -176,8 +176,8 @@ impl Udp {
 
     /// Makes an address that was allowed the socket's peer.
     ///
-    /// Others may hold the same socket, so the kernel is told of the peer of a
-    /// client socket only. It then reports when nobody listens there.
+    /// Others may hold the same socket, so the kernel is told of the peer of a client
+    /// socket only. It then reports when no socket listens there.
     pub(super) fn set_peer(&mut self, peer: SocketAddr) -> io::Result<()> {
         if self.reach == Reach::Client {
             SockRef::from(&*self.io).connect(&peer.into())?;
@@ -254,7 +254,7 @@ impl Udp {
         Poll::Ready(Ok(filled))
     }
 
-    /// What the system reports about datagrams that were sent: that nobody listens
+    /// What the system reports about datagrams that were sent: that no socket listens
     /// there, above all. Such a report makes a socket neither readable nor closed.
     fn poll_trouble(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         let Some(trouble) = &mut self.trouble else {

@@ -63,7 +63,7 @@ impl Udp {
                 Ok(Host::Address(ip)) => {
                     return Poll::Ready(self.choose(host, port, vec![*ip], dialer));
                 }
-                // Whoever resolves it would know who is to be reached by a proxy.
+                // The resolver would learn which host is to be reached by a proxy.
                 Ok(name) if dialer.proxies.of(name).is_some() => {
                     let denied = dialer.deny_datagrams(target);
                     return Poll::Ready(Err(ConnectError::DeniedName(denied)));

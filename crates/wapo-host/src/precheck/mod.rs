@@ -1,6 +1,6 @@
 //! Looks at a module before anything is spent on it.
 //!
-//! What the file itself tells is told at once, in words for whoever built it:
+//! What the file itself tells is told at once, in words for its author:
 //! a missing export, an import that no host has, a memory or a table beyond the
 //! limits, a part of WebAssembly that is switched off (`outline`, `imports`,
 //! `features`), and what would make the compiler work for ever (`costs`). Takes

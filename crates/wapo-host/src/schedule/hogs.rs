@@ -289,7 +289,7 @@ impl Wake for Task {
         }
         match self.home.upgrade() {
             Some(home) => home.push(Arc::clone(self), Next::AnyThread),
-            // Whoever wakes it holds it, perhaps by something it owns itself.
+            // The source of its wake holds it, perhaps by something it owns itself.
             None => self.end(),
         }
     }

@@ -1,11 +1,12 @@
-//! The imports of WASI, each wrapped so that the host's time is the guest's.
+//! The imports of WASI, each wrapped so that the host's work counts in the guest's
+//! slice.
 //!
-//! The functions themselves are wasmtime's. In front of each stands what they
-//! lack: the call counts as work (a refused one, too), a guest that was asked to
-//! stop is ended, and a number of the guest's that drives the time of a call
-//! (vectors, subscriptions, lengths of paths) has a bound beyond which the call
-//! is refused with an error of WASI. Output is handed over in bounded parts, and
-//! random bytes are filled in pieces, between which the instance can be suspended.
+//! The functions themselves are wasmtime's. Each is wrapped with what they lack: the
+//! call counts as work (a refused one, too), a guest that was asked to stop is ended,
+//! and a number of the guest's that drives the time of a call (vectors,
+//! subscriptions, lengths of paths) has a bound beyond which the call is refused with
+//! an error of WASI. Output is handed over in bounded parts, and random bytes are
+//! filled in pieces, between which the instance can be suspended.
 //!
 //! Linked by the engine, for both releases of WASI that guests import.
 

@@ -199,7 +199,7 @@ fn values_through_calls() -> Vec<u8> {
     builder.finish_with(ty, body)
 }
 
-/// Many functions with many parameters and results, all callable by anybody.
+/// Many functions with many parameters and results, all callable from outside.
 fn values_of_signatures() -> Vec<u8> {
     let mut builder = Builder::new();
     let ty = builder.ty(500, 500);

@@ -22,7 +22,7 @@ pub enum ClientError {
     /// A token that no header can carry.
     #[error("the token has characters that a token cannot have: line breaks, or beyond ASCII")]
     BadToken,
-    /// Nobody listens there.
+    /// No socket listens there.
     #[error(
         "cannot reach {url}: {reason}; is wapod running there? Start it, or name another worker with --worker URL"
     )]

@@ -161,7 +161,7 @@ macro_rules! app_messages {
                 /// Instances wanted.
                 instances: u64 = 2,
             }
-            /// Gives an app a secret, which it gets as an environment variable at its
+            /// Sets a secret of an app, which it gets as an environment variable at its
             /// next start.
             #[prost(skip_debug)]
             SecretSetArgs {
@@ -172,7 +172,7 @@ macro_rules! app_messages {
                 /// The secret.
                 value: bytes = 3,
             }
-            /// Lets a domain lead to an app.
+            /// Binds a domain to an app.
             #[prost(skip_debug)]
             DomainAddArgs {
                 /// Address of the app, 32 bytes.
@@ -186,14 +186,14 @@ macro_rules! app_messages {
                 /// The certificate's key as a PEM text.
                 key: string = 4,
             }
-            /// Takes a domain from an app.
+            /// Removes a domain from an app.
             DomainRemoveArgs {
                 /// Address of the app, 32 bytes.
                 address: bytes = 1,
                 /// The domain.
                 domain: string = 2,
             }
-            /// Takes a secret away from an app.
+            /// Removes a secret of an app.
             SecretRemoveArgs {
                 /// Address of the app, 32 bytes.
                 address: bytes = 1,

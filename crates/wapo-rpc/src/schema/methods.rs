@@ -13,9 +13,9 @@ macro_rules! for_each_user_method {
             User
             /// The worker at a glance, without what concerns only its operator.
             Info: info(Empty) -> WorkerInfo, get, call;
-            /// Asks an app.
+            /// Sends a query to an app.
             Query: query(QueryArgs) -> QueryResponse, post, query;
-            /// Asks an app what nobody on the way can read. The answer is not encrypted.
+            /// Sends an encrypted query to an app. The answer is not encrypted.
             EncryptedQuery: encrypted_query(EncryptedQueryArgs) -> QueryResponse, post, query;
             /// Evidence of the worker: its claims and a quote over them. With a nonce the
             /// quote is made for this call, of which a few a second are for everyone.
@@ -23,8 +23,8 @@ macro_rules! for_each_user_method {
             /// Evidence of an app: that of the worker, and the app's claims with the
             /// worker's signature. With a nonce as for the worker.
             AppEvidence: app_evidence(AppEvidenceArgs) -> Evidence, post, call;
-            /// Asks an app what nobody on the way can read, nor its answer; a query that was
-            /// sent before is refused.
+            /// Sends an encrypted query to an app, and encrypts the answer; a query
+            /// that was sent before is refused.
             PrivateQuery: private_query(PrivateQueryArgs) -> PrivateQueryResponse, post, query;
         }
     };
@@ -38,7 +38,7 @@ macro_rules! for_each_operation_method {
             Operation
             /// The worker at a glance.
             Info: info(Empty) -> WorkerInfo, get, call;
-            /// Begins a new session, with whom usage is settled. Refused while an app is
+            /// Begins a new billing session, for one recipient. Refused while an app is
             /// deployed.
             WorkerInit: worker_init(InitArgs) -> InitResponse, post, call;
             /// What a chain needs to know to register the worker, with a quote when the
@@ -59,12 +59,12 @@ macro_rules! for_each_operation_method {
             /// Deploys an app. Answers when it runs, or, on demand, when it could; one
             /// that replaces another, when it has proved itself and the old one has left.
             AppDeploy: app_deploy(DeployArgs) -> DeployResponse, post, call;
-            /// Stops an app, as soon as it has answered what it was asked, and removes it.
+            /// Stops an app after its requests in flight, and removes it.
             AppRemove: app_remove(Address) -> Empty, post, call;
             /// Starts an app that was stopped, and answers when it is ready. Refused for
             /// apps on demand.
             AppStart: app_start(Address) -> Empty, post, call;
-            /// Stops an app, as soon as it has answered what it was asked. It stays
+            /// Stops an app after its requests in flight. It stays
             /// deployed.
             AppStop: app_stop(Address) -> Empty, post, call;
             /// Sets how many instances an app has, and answers how many there are when
@@ -83,9 +83,9 @@ macro_rules! for_each_operation_method {
             AppList: app_list(AppListArgs) -> AppListResponse, get, call;
             /// Stops and removes every app.
             AppRemoveAll: app_remove_all(Empty) -> Empty, post, call;
-            /// Asks an app.
+            /// Sends a query to an app.
             AppQuery: app_query(QueryArgs) -> QueryResponse, post, query;
-            /// Asks an app what nobody on the way can read. The answer is not encrypted.
+            /// Sends an encrypted query to an app. The answer is not encrypted.
             AppEncryptedQuery: app_encrypted_query(EncryptedQueryArgs) -> QueryResponse, post, query;
             /// Asks an app for a path by GET, as a visitor at its host name would, and gives
             /// the beginning of the answer. What the gateway would say for want of one is an
@@ -93,15 +93,15 @@ macro_rules! for_each_operation_method {
             AppVisit: app_visit(AppVisitArgs) -> AppVisitResponse, post, call;
             /// Says which app measures the worker, and resizes it.
             SetBenchApp: set_bench_app(SetBenchAppArgs) -> Empty, post, call;
-            /// Gives an app a secret.
+            /// Sets a secret of an app.
             SecretSet: secret_set(SecretSetArgs) -> Empty, post, call;
-            /// Takes a secret away from an app. Answers whether there was one.
+            /// Removes a secret of an app. Answers whether there was one.
             SecretRemove: secret_remove(SecretRemoveArgs) -> Boolean, post, call;
-            /// Lets a domain lead to an app; the first app that has it keeps it. It follows
+            /// Binds a domain to an app; the first app that has it keeps it. It follows
             /// the app when another one takes its place. Adding it again replaces its
             /// certificate.
             DomainAdd: domain_add(DomainAddArgs) -> Empty, post, call;
-            /// Takes a domain from an app. Answers whether it had it.
+            /// Removes a domain from an app. Answers whether it had it.
             DomainRemove: domain_remove(DomainRemoveArgs) -> Boolean, post, call;
             /// Evidence of the worker, as everyone gets it; with a nonce, from places of the
             /// operator's own.

@@ -29,12 +29,12 @@ macro_rules! common_messages {
                 /// Value, or where the blob can be had.
                 value: string = 2,
             }
-            /// Which app is meant.
+            /// Names an app.
             Address {
                 /// Address of the app, 32 bytes.
                 address: bytes = 1,
             }
-            /// Which apps are meant.
+            /// Names apps.
             Addresses {
                 /// Addresses of 32 bytes each; none means every app.
                 addresses: [bytes] = 1,

@@ -10,7 +10,7 @@ macro_rules! session_messages {
             InitArgs {
                 /// The operator's part of the session's id, at most 64 bytes.
                 pnonce: bytes = 1,
-                /// SS58 address of the account that is paid; empty for nobody.
+                /// SS58 address of the account that is paid; empty for none.
                 recipient: string = 2,
             }
             /// The session that began.
@@ -63,13 +63,13 @@ macro_rules! session_messages {
                 /// SCALE `SignedWorkerDescription`, content type 103.
                 encoded_signed_description: bytes = 1,
             }
-            /// Asks a worker what it can prove of itself.
+            /// Requests evidence of a worker.
             WorkerEvidenceArgs {
                 /// At most 64 random bytes that the quote is to be newer than; empty for the
                 /// evidence that the worker has, which costs no quote.
                 nonce: bytes = 1,
             }
-            /// Asks a worker what it can prove of an app.
+            /// Requests evidence of an app.
             AppEvidenceArgs {
                 /// Address of the app, 32 bytes.
                 address: bytes = 1,
@@ -81,13 +81,13 @@ macro_rules! session_messages {
                 /// SCALE `WorkerEvidence` or `AppEvidence`, as was asked.
                 evidence: bytes = 1,
             }
-            /// Gives up a key.
+            /// Rotates a key.
             RotateKeysArgs {
                 /// Address of the app, 32 bytes; empty for the worker's own keys,
                 /// for private queries and answers.
                 address: bytes = 1,
             }
-            /// A key that was given up.
+            /// The rotated key.
             RotateKeysResponse {
                 /// Version of the new one.
                 key_version: u32 = 1,

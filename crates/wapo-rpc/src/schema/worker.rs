@@ -110,7 +110,7 @@ macro_rules! worker_messages {
                 cache_cap: u32 = 4,
                 /// Compiled modules that are there.
                 cache_used: u32 = 5,
-                /// Modules that somebody waits for.
+                /// Modules that a deployment or start waits for.
                 compiling_handles_len: u32 = 6,
                 /// Modules that are being compiled.
                 compiling_tasks: u32 = 7,

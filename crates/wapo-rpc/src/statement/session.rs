@@ -16,7 +16,7 @@ pub struct SessionUpdate {
     pub session: [u8; SESSION_BYTES],
     /// The worker's part of it.
     pub nonce: [u8; 32],
-    /// Account that is paid; empty for nobody.
+    /// Account that is paid; empty for none.
     pub recipient: Bounded<Vec<u8>, ACCOUNT_BYTES>,
 }
 
@@ -40,7 +40,7 @@ impl SessionUpdate {
         Ok(Self::of(nonce, salt, recipient))
     }
 
-    /// Makes a session that nobody asked for: without a salt, for nobody.
+    /// Makes the default session: without a salt, without an account that is paid.
     pub fn unclaimed(nonce: [u8; 32]) -> Self {
         Self::of(nonce, b"", None)
     }

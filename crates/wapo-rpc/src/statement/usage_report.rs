@@ -141,7 +141,7 @@ pub struct AppEntry {
     pub totals: UsageTotals,
     /// Whether the app has been removed, and no entry follows.
     pub is_final: bool,
-    /// Random, so that whoever sees the hash cannot guess the rest.
+    /// Random, so that the rest cannot be guessed from the hash.
     pub salt: [u8; 16],
 }
 

@@ -8,9 +8,9 @@ use crate::verdict::Verdict;
 
 const NAME: &str = "quote.program";
 const PROVES: &str = "Exactly this program was loaded, as its measurement is known to you. Not that the program is \
-     good: that is for whoever reads its source and builds it again.";
+     good: to know that, read its source and build it again.";
 const TCB_PROVES: &str = "The versions of the platform are at least those that you demand. AMD's report does not say \
-     whether they are up to date: that is for whoever reads AMD's bulletins.";
+     whether they are up to date: to know that, read AMD's bulletins.";
 const PLATFORM_PROVES: &str = "The machine is one of those that you listed, because you know where it stands and who can \
      touch it. A quote alone does not tell: hands on the memory bus break SGX, TDX and SNP.";
 

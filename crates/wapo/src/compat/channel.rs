@@ -76,7 +76,7 @@ pub trait FromMessage {
     fn from_message(message: Self::Message) -> Self;
 }
 
-/// A query with the way back to whoever asked.
+/// A query with the way back to its sender.
 #[derive(Debug)]
 pub struct Query {
     /// Account that signed the query, when it was signed.

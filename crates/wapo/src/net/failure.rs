@@ -106,7 +106,7 @@ pub(crate) fn io_error(handle: i32, error: Error) -> io::Error {
 }
 
 /// Remembers why a call has just failed whose error is a number only, for
-/// whoever shows it.
+/// the code that shows it.
 pub(crate) fn remember(handle: i32, error: Error) -> Error {
     LAST.set(reason(handle, error));
     error

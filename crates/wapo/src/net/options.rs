@@ -74,7 +74,7 @@ impl ListenOptions {
         self
     }
 
-    /// Has silent peers asked after this time whether they are still there; whoever
+    /// Has silent peers asked after this time whether they are still there; a peer that
     /// does not answer is an error of the next read. Counted in seconds, up to 32,767.
     #[must_use]
     pub fn keepalive(mut self, time: Duration) -> Self {
@@ -84,7 +84,7 @@ impl ListenOptions {
 
     /// Takes PROXY headers (version 1 or 2) from proxies that the operator trusts:
     /// the peer of an accepted connection is then the client that the header names.
-    /// From anybody else no header is read.
+    /// From other peers no header is read.
     #[must_use]
     pub fn proxy_header(mut self) -> Self {
         self.proxy_header = true;

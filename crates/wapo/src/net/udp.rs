@@ -22,7 +22,7 @@ use crate::task::poll_call;
 
 /// A UDP socket, by the names that the standard library has.
 ///
-/// On a port of the app's range it hears from everybody. All instances of the app
+/// On a port of the app's range it receives from every address. All instances of the app
 /// that bind the same address share one socket: each datagram goes to the instance
 /// that takes it first, also while an instance is replaced by another. With port 0
 /// it is a client's socket: it has any free port and hears only from addresses that
@@ -184,7 +184,7 @@ impl UdpSocket {
         Poll::Ready(Ok(data.len()))
     }
 
-    /// Receives a datagram, whoever sent it. What does not fit into the buffer is
+    /// Receives a datagram from any sender. What does not fit into the buffer is
     /// lost.
     ///
     /// # Errors
@@ -203,7 +203,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// `ConnectionRefused` on a connected client's socket when nobody listens there.
+    /// `ConnectionRefused` on a connected client's socket when no socket listens
+    /// there.
     ///
     /// # Cancel safety
     ///

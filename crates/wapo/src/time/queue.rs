@@ -65,7 +65,7 @@ impl Queue {
         waits.first_key_value().map(|(&(deadline, _), _)| deadline)
     }
 
-    /// Wakes everybody whose time has come.
+    /// Wakes all sleepers whose time has come.
     fn expire(&self, now: Instant) {
         loop {
             let waker = {
@@ -149,7 +149,7 @@ pub(crate) fn start() {
     });
 }
 
-/// The host reports the timer: wakes whoever's time has come.
+/// The host reports the timer: wakes the sleepers whose time has come.
 pub(crate) fn fire() {
     QUEUE.with(|queue| {
         queue.timer.borrow_mut().set_to = None;

@@ -1,4 +1,4 @@
-//! HTTP to the authority's server, and what it says about haste.
+//! HTTP to the authority's server, and its answers about when to retry.
 //!
 //! HTTPS only; certificates are checked against the public authorities and the extra roots
 //! of the operator. Answers are bounded, and all waits have an end. Made by the parent

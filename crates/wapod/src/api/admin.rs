@@ -49,7 +49,7 @@ pub(crate) struct AdminService {
     /// Certificates that are got, if any.
     pub(super) acme: Option<Arc<Acme>>,
     pub(super) base_domain: String,
-    /// Somebody wants the daemon to end.
+    /// A request to end the daemon.
     pub(super) exit: Arc<Notify>,
 }
 

@@ -1,7 +1,7 @@
 //! Who may use the operator's port.
 //!
-//! With a token, whoever shows it. Always kept out: web pages of other origins,
-//! which reach loopback through the operator's own browser, be it by a plain
+//! With a token, every client that sends it. Always kept out: web pages of other
+//! origins, which reach loopback through the operator's own browser, be it by a plain
 //! request or by a name that suddenly points here (DNS rebinding).
 
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, ORIGIN};
@@ -15,7 +15,7 @@ static SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 static MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 static DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// Why somebody is kept out.
+/// Why a request is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Denied {
     /// No token, or a wrong one.
@@ -29,7 +29,7 @@ pub(super) enum Denied {
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Room {
-    /// What everybody may have: the console's files and `/health`.
+    /// What every client may have: the console's files and `/health`.
     Hall,
     /// What only the operator may.
     Office,
@@ -51,7 +51,7 @@ impl Gate {
     /// Whether a request may be answered.
     ///
     /// A name that is neither an address nor `localhost` may be one of a page
-    /// from elsewhere. It counts for whoever shows the token, which such a page
+    /// from elsewhere. It is accepted with the token, which such a page
     /// does not know, and for what is no secret when there is a token.
     ///
     /// # Errors

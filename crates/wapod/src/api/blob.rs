@@ -60,7 +60,7 @@ pub(super) async fn answer(
                 Err(ApiError::BodyTooSlow) => {
                     tokio::spawn(body::discard(content, GOODBYE_TIMEOUT));
                 }
-                // Whoever is in the middle of it gets to read why.
+                // A client in the middle of its upload gets to read why.
                 Err(_) if !content.is_end_stream() => {
                     tokio::spawn(body::discard(content, DISCARD_TIMEOUT));
                 }

@@ -1,8 +1,7 @@
-//! Bodies of answers: whole ones, and those that come from elsewhere. And what to
-//! do with a request's that nobody wants.
+//! Bodies of answers: whole ones and streams. Also drains unwanted request bodies.
 //!
-//! What kinds there are, and short ways to make an answer with a whole body.
-//! What comes from a guest is in `gateway`.
+//! Has short ways to make an answer with a whole body. Bodies that come from a guest
+//! are in `gateway`.
 
 use std::io;
 use std::pin::Pin;
@@ -56,7 +55,7 @@ pub(super) fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Body>
     full(status, "text/plain; charset=utf-8", text)
 }
 
-/// Takes what a client still sends although nobody wants it. Closing the
+/// Reads and drops what a client still sends of an unwanted body. Closing the
 /// connection instead would reset it, and the answer would be lost on the way.
 /// HTTP/2 can refuse one stream alone, but not every client copes with that.
 pub(super) async fn discard(
@@ -72,7 +71,7 @@ pub(super) async fn discard(
             }
         }
     };
-    // Whoever takes longer loses the connection.
+    // A slower client loses the connection.
     let _ = timeout(time, reading).await;
 }
 

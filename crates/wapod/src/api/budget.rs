@@ -3,7 +3,7 @@
 //! A [`Budget`] counts bytes, or whatever else a client can make the daemon
 //! keep. A [`Share`] is what one request has taken of it, and gives it back when
 //! it is dropped, however the request ends. What does not fit is refused with the
-//! reason, unless somebody says that it can wait. Made by `clients` and by the
+//! reason, unless the caller says that it can wait. Made by `clients` and by the
 //! parent module, used by `collect`, `call`, `log_stream` and `blob`, and by
 //! `liveness` and `unread` for what a connection keeps; read by `all_budgets`.
 
@@ -67,13 +67,13 @@ pub(super) struct Bounds {
 /// Something does not fit into a budget.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
 pub(super) enum Full {
-    #[error("the worker holds as much for all clients as it may")]
+    #[error("the budget of all clients together is used up")]
     Total,
-    #[error("the worker holds as much for this client as it may")]
+    #[error("the budget of this client is used up")]
     Each,
 }
 
-/// What is left, and who has the rest. `K` tells apart whom it is counted for.
+/// What is left, and which clients have the rest. `K` identifies a client.
 pub(super) struct Budget<K = IpAddr> {
     bounds: Bounds,
     ledger: Mutex<Ledger<K>>,

@@ -34,7 +34,7 @@ pub(super) struct Call {
     pub(super) encoding: Encoding,
     clients: Arc<Clients>,
     who: Who,
-    /// Taken by whoever decodes it.
+    /// Taken by the code that decodes it.
     content: Mutex<Vec<u8>>,
     /// The arguments are as large as the body, and stay until the answer.
     _share: Share,
@@ -107,7 +107,7 @@ impl Call {
     ///
     /// # Errors
     ///
-    /// The answer for whoever sent something else, or when too many large
+    /// The answer to a body that cannot be decoded, or when too many large
     /// messages wait.
     pub(super) async fn arguments<M>(&self) -> Result<M, Refusal>
     where
@@ -214,10 +214,10 @@ impl Call {
         grown.map_err(|full| self.not_sent(&full))
     }
 
-    /// What was asked has been done, and the answer cannot be sent. Whoever was
+    /// What was asked has been done, and the answer cannot be sent. A client that was
     /// told to come back would have it done twice.
     fn not_sent(&self, why: &impl std::fmt::Display) -> Refusal {
-        let text = format!("what was asked has been done, but the answer could not be sent: {why}");
+        let text = format!("the call was carried out, but its answer could not be sent: {why}");
         let status = StatusCode::INTERNAL_SERVER_ERROR;
         Box::new(call_error(self.encoding, status, &text))
     }

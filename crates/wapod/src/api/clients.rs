@@ -1,8 +1,8 @@
 //! What one port spends on its clients: connections, bytes of heads, bodies and
 //! answers, and time of threads for large messages.
 //!
-//! Each port has its own, so that strangers at the user port cannot use up what
-//! the operator needs at the other one. Made by `server`, shown by `all_budgets`.
+//! Each port has its own, so that clients of the user port cannot use up what the
+//! operator needs at the other one. Made by `server`, shown by `all_budgets`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -219,7 +219,7 @@ impl Clients {
         None
     }
 
-    /// Whoever makes a call. `address` is the client's after forwarding.
+    /// The client of a call. `address` is the client's after forwarding.
     pub(super) fn caller<'a>(
         self: &'a Arc<Self>,
         client: &'a Client,
@@ -278,7 +278,7 @@ impl Clients {
     }
 }
 
-/// Somebody whose request is being read and answered.
+/// A client whose request is being read and answered.
 pub(super) struct Caller<'a> {
     pub(super) clients: &'a Arc<Clients>,
     pub(super) client: &'a Client,
@@ -300,7 +300,7 @@ pub(super) struct Heavy {
 
 /// Other large messages come first, for too long.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("other large messages are being worked on")]
+#[error("too many large messages are in work at the same time")]
 pub(super) struct TooBusy;
 
 impl Default for Heavy {
@@ -329,7 +329,7 @@ impl Heavy {
         self.run_within(HEAVY_WAIT, work).await
     }
 
-    /// The same for whoever waits longer.
+    /// The same with a longer wait.
     ///
     /// # Errors
     ///
@@ -369,7 +369,7 @@ impl Heavy {
     }
 }
 
-/// Lets whoever has little to do go first.
+/// Lets clients with little work go first.
 fn lower_priority() {
     let thread = rustix::thread::gettid();
     if let Err(error) = rustix::process::setpriority_process(Some(thread), HEAVY_NICENESS) {
@@ -394,7 +394,7 @@ mod tests {
             move || {
                 let before = begun.fetch_add(1, Ordering::SeqCst);
                 let beside = at_work.fetch_add(1, Ordering::SeqCst);
-                // Long enough for whoever may begin beside it.
+                // Long enough for another client to begin beside it.
                 let since = Instant::now();
                 while begun.load(Ordering::SeqCst) <= before + HEAVY_WORK_MAX
                     && since.elapsed() < Duration::from_millis(50)

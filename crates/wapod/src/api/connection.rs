@@ -1,4 +1,4 @@
-//! Connections of either port: serving one to its end, and letting go of all.
+//! Connections of either port: serving one to its end, and closing all.
 //!
 //! One task per connection, a bounded number of them (`places`), as they come in (`door`).
 //! [`Listener::drain`] ends them in two stages: first no new requests, and after a grace
@@ -171,7 +171,7 @@ struct Link {
     liveness: Arc<ClientLiveness>,
     place: Place,
     tls: Tls,
-    /// Copied by whoever waits for it only: each copy is counted for the whole port.
+    /// Copied only by tasks that wait for it: each copy is counted for the whole port.
     stage: watch::Receiver<Stage>,
     /// For requests that wait, one after the other.
     timer: Mutex<SharedTimer>,
@@ -373,7 +373,8 @@ impl HttpBody for CountedBody {
     }
 }
 
-/// Runs a connection of HTTP/1.1 to its end, or to the end that the stage demands.
+/// Runs a connection of HTTP/1.1 to its end, or to the end that the shutdown stage
+/// requires.
 async fn drive<S>(connection: http1::UpgradeableConnection<TokioIo<Transport>, S>, client: Client)
 where
     S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,

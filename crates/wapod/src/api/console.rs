@@ -89,8 +89,8 @@ const VERIFIER: Option<&[u8]> = include!(concat!(env!("OUT_DIR"), "/console_veri
 /// The path of the page that verifies in the browser.
 const VERIFY: &str = "/verify";
 
-/// That page. It is here and not on the user port: there it would be a page of the operator
-/// who is verified, from an origin that his apps share.
+/// That page. It is here and not on the user port: there it would be a page of the
+/// operator who is verified, from an origin that the operator's apps share.
 const VERIFY_PAGE: &[u8] = include_bytes!("../../console/verify.html");
 
 /// What pages may do: have files of this origin and calls to it, nothing inline, and no

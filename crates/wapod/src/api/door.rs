@@ -1,9 +1,9 @@
-//! Where connections come in: accepting them, and who their clients are.
+//! Accepts connections, and finds the address of their client.
 //!
-//! A newcomer gets a place (`places`) before anything is read of it. Where a proxy that
-//! the operator trusts sends a PROXY header first, the connection has a place as one of
-//! the proxy's until the header is there, and nobody behind it waits for that. What is
-//! let in is served by `connection`, which starts this.
+//! A new connection gets a place (`places`) before any byte of it is read. Where a
+//! proxy that the operator trusts sends a PROXY header first, the connection counts
+//! as one of the proxy's until the header has arrived, and no other connection waits
+//! for that. Accepted connections are served by `connection`, which starts this.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

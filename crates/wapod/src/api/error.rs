@@ -1,4 +1,4 @@
-//! The one door from an error to an HTTP answer.
+//! The only mapping from an error to an HTTP answer.
 //!
 //! Clients learn what was wrong with their request, or that the app failed, and
 //! nothing about the inside of either.
@@ -31,10 +31,10 @@ pub(super) enum ApiError {
     #[error("no app has the host name `{0}` here")]
     UnknownHost(String),
     #[error(
-        "this connection was not made for what has the name `{0}` now: ask for it on another one"
+        "the name `{0}` belongs to another app than this connection was made for: use a new connection"
     )]
     Misdirected(String),
-    #[error("what the Expect header asks for cannot be had")]
+    #[error("the worker cannot do what the Expect header asks for")]
     ExpectationFailed,
     #[error("the body came too slowly")]
     BodyTooSlow,
@@ -44,11 +44,11 @@ pub(super) enum ApiError {
     UrlTooLong,
     #[error("the body is too large")]
     BodyTooLarge,
-    #[error("as many clients follow logs as may; try again later")]
+    #[error("too many clients follow logs; try again later")]
     TooManyFollowers,
-    #[error("what was asked has been done, but the answer could not be sent: {0}")]
+    #[error("the call was carried out, but its answer could not be sent: {0}")]
     NotSent(#[from] TooBusy),
-    #[error("as many blobs are on their way as may be; try again later")]
+    #[error("too many uploads and downloads of blobs at a time; try again later")]
     TooManyTransfers,
     #[error("{1}")]
     Blob(StatusCode, String),
@@ -93,7 +93,7 @@ impl ApiError {
             Self::UrlTooLong => StatusCode::URI_TOO_LONG,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyFollowers | Self::TooManyTransfers => StatusCode::SERVICE_UNAVAILABLE,
-            // Whoever tried again would ask for it twice.
+            // A client that tried again would have it done twice.
             Self::NotSent(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Blob(status, _) => *status,
             Self::Denied(denied) => (*denied).into(),

@@ -1,7 +1,7 @@
 //! Calls for evidence, which everyone may make and the operator has as well.
 //!
-//! What a call costs the worker is bounded by who asks (`attestation`); evidence without
-//! a nonce is there already.
+//! The cost of a call to the worker is bounded for each kind of requester
+//! (`attestation`); evidence without a nonce is there already.
 
 use parity_scale_codec::Encode as _;
 use wapo_rpc::message::{AppEvidenceArgs, Evidence, WorkerEvidenceArgs};

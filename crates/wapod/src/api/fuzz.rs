@@ -465,7 +465,7 @@ pub fn authority(bytes: &[u8]) {
     }
 }
 
-/// Whoever reads a name that the gate accepts finds the same host in it.
+/// Every reader of a name that the gate accepts finds the same host in it.
 fn check_name(text: &str) {
     if let Ok(authority) = text.parse::<Authority>() {
         let label = target::label(&authority, "localhost");

@@ -105,7 +105,8 @@ impl<S: Service> Served<S> {
         self.connection.graceful_shutdown();
         let left = async {
             match farewell {
-                // Whoever does not agree by then is left, unless a request came.
+                // Closes connections that have not finished the shutdown by then,
+                // unless a request came.
                 Farewell::Idle => client.idle(GOODBYE_TIMEOUT).await,
                 Farewell::Draining => client.closed().await,
             }
@@ -153,7 +154,7 @@ impl<S: Service> Served<S> {
         self.streams.shutdown().await;
         self.connection.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
         let goodbye = std::future::poll_fn(|cx| self.connection.poll_closed(cx));
-        // Whoever does not take that either is left.
+        // Closes the connection if the client does not read that either.
         let _ = timeout(GOODBYE_TIMEOUT, goodbye).await;
     }
 }

@@ -1,9 +1,10 @@
 //! TLS of a port: the handshake, before HTTP begins.
 //!
-//! A port has one certificate, from files that may change ([`FileCertificate`]). Handshakes
-//! have places of their own beside those of connections, and a deadline. Whoever speaks
-//! plain HTTP to the port is told so. What comes after the handshake goes the same way as
-//! without TLS (`transport`). Called by `connection`, counted for `figures`.
+//! A port has one certificate, from files that may change ([`FileCertificate`]).
+//! Handshakes have places of their own beside those of connections, and a deadline. A
+//! client that speaks plain HTTP to the port is told so. What comes after the
+//! handshake goes the same way as without TLS (`transport`). Called by `connection`,
+//! counted for `figures`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,7 +1,7 @@
 //! What is known about the client of one connection, and what it has going on.
 //!
 //! Shared by the socket (`transport`), which finds out, and by those that want to know: the
-//! gateway, `log_stream`, and whoever counts requests. No I/O here.
+//! gateway, `log_stream`, and the counter of requests. No I/O here.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ use super::frames::FrameBudget;
 use super::unread::Unread;
 use crate::limits::HEAD_FREE_BYTES;
 
-/// Somebody wants to know.
+/// A watcher wants to know.
 const ASKED: u8 = 1;
 /// A word may be sent that the client has to skip, to find out.
 const MAY_PROBE: u8 = 2;
@@ -156,13 +156,13 @@ impl ClientLiveness {
         self.has(TUNNEL)
     }
 
-    /// Whether somebody wants to know, and whether a probe may be sent for it.
+    /// Whether a watcher wants to know, and whether a probe may be sent for it.
     pub(super) fn asked(&self) -> Option<MayProbe> {
         let bits = self.bits.load(Ordering::Relaxed);
         (bits & ASKED != 0).then_some(MayProbe(bits & MAY_PROBE != 0))
     }
 
-    /// Answers whoever asked.
+    /// Answers the watcher.
     pub(super) fn found(&self, is_half_closed: bool, is_gone: bool) {
         let half_closed = if is_half_closed { HALF_CLOSED } else { 0 };
         let gone = if is_gone { GONE } else { 0 };
@@ -217,7 +217,7 @@ impl Drop for ReadingBody {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct MayProbe(pub(super) bool);
 
-/// Somebody who looks after the client from time to time. Nothing is asked any
+/// A watcher that checks the client from time to time. Nothing is asked any
 /// more when this is gone: a probe must not get into an answer.
 pub(super) struct LivenessWatch(Arc<ClientLiveness>);
 

@@ -97,7 +97,7 @@ fn follow(follower: Follower) -> Response<Body> {
     response
 }
 
-/// Somebody who follows a log.
+/// A client that follows a log.
 struct Follower {
     app: Arc<App>,
     reader: LogReader,

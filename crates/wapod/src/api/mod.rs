@@ -1,4 +1,4 @@
-//! The HTTP services: the user port, which is for everyone, and the admin port
+//! The HTTP services: the user port, which is for all clients, and the admin port
 //! (`admin`), which is for the operator.
 //!
 //! On the user port:
@@ -12,13 +12,12 @@
 //! | `/health` | whether the worker serves |
 //! | everything else | the root app, if there is one |
 //!
-//! With a root app, `/health` is the app's. `door` accepts,
-//! `connection` serves and drains,
-//! `error` is the only place where a failure becomes an answer. No web
-//! framework: bytes of a request go straight between hyper, or h2 (`http2`), and
-//! the guest. What each port spends on its clients is in `clients`. What calls at
-//! the user port are answered with is signed (`signing`), and any answer there for which a
-//! client asks for a signature (`signed_answer`).
+//! With a root app, `/health` is the app's. `door` accepts, `connection` serves and
+//! drains, `error` is the only place where a failure becomes an answer. No web
+//! framework: bytes of a request go straight between hyper, or h2 (`http2`), and the
+//! guest. What each port spends on its clients is in `clients`. Answers to calls at
+//! the user port are signed (`signing`), and so is any answer there for which a
+//! client requests a signature (`signed_answer`).
 
 mod admin;
 mod all_budgets;
@@ -286,8 +285,7 @@ impl UserService {
         }
     }
 
-    /// What a visitor reads who has not come to an app: what this is, and where
-    /// apps are.
+    /// The text for a request that is for no app: what this is, and where apps are.
     fn about(&self, host: &Authority, client: &Client) -> String {
         let scheme = client.end().scheme();
         let port = host.port_u16().map(|port| format!(":{port}"));

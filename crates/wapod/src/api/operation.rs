@@ -54,7 +54,7 @@ pub(super) struct Operator {
     /// How URLs of the user port begin.
     pub(super) user_scheme: &'static str,
     pub(super) base_domain: String,
-    /// Somebody wants the daemon to end.
+    /// A request to end the daemon.
     pub(super) exit: Arc<Notify>,
 }
 
@@ -79,7 +79,7 @@ impl From<AddressError> for Fault {
     }
 }
 
-/// Makes a call. One that changes something runs to its end, also when whoever
+/// Makes a call. One that changes something runs to its end, also when the client that
 /// made it has gone: what is in the store and what is in memory stay the same.
 pub(super) async fn run(operator: Operator, call: Call) -> Response<Body> {
     let Method::Operation(method) = call.method else {

@@ -1,6 +1,6 @@
 //! How fast a client has to send the body of a request.
 //!
-//! No I/O. Used by whoever reads bodies: the gateway, `collect` and `blob`.
+//! No I/O. Used by the readers of bodies: the gateway, `collect` and `blob`.
 
 use std::time::Duration;
 

@@ -1,14 +1,14 @@
-//! Places for connections: who has one, and who has to leave for a newcomer.
+//! Places for connections: which have one, and which is closed for a new connection.
 //!
 //! A port serves a bounded number of connections, and a bounded number of each
-//! client. When there is no place left, the connection leaves for which the
-//! daemon waits the longest: one that has sent no head, or not the rest of a
-//! body, or takes nothing of its answers, or that is idle. A connection
-//! whose request is being worked on keeps its place. A connection whose PROXY header is
-//! still to come has a place, too: of those there are half as many as places at most, and
-//! for a further one the oldest of the same proxy leaves. Asked by `door` and by the TLS
-//! port (`edge`) for each newcomer, told by them, `collect`, `http2` and the gateway what a
-//! connection is doing.
+//! client. When there is no place left, the connection that has waited for its client
+//! the longest is closed: its client has sent no head, or not the rest of a body, or
+//! reads nothing of an answer, or it is idle. A connection with a request in progress
+//! keeps its place. A connection whose PROXY header has not arrived has a place, too:
+//! half of the places at most can be taken so, and for a further one the oldest of
+//! the same proxy is closed. Asked by `door` and by the TLS port (`edge`) for each
+//! new connection, told by them, `collect`, `http2` and the gateway what a connection
+//! is doing.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use tokio::time::timeout;
 use super::budget::{BudgetReading, Who};
 use crate::limits::CONNECTIONS_DISPLACED_AT_ONCE;
 
-/// Time after which a newcomer looks again for somebody who waits.
+/// Time after which a newcomer looks again for a connection that waits.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// All places of a port.
@@ -31,7 +31,7 @@ pub(super) struct Places {
     /// Of each client that has a bound of its own.
     each_max: usize,
     taken: Mutex<Taken>,
-    /// Somebody has left.
+    /// A client has left.
     left: Notify,
     refused: AtomicU64,
     displaced: AtomicU64,
@@ -89,7 +89,7 @@ impl Places {
     }
 
     /// A place for a newcomer; `None` when its client has all places that it may
-    /// have, and uses them. Waits while everybody's requests are worked on.
+    /// have, and uses them. Waits while all connections have requests in progress.
     ///
     /// # Cancel safety
     ///
@@ -113,7 +113,7 @@ impl Places {
             if let Some(outcome) = self.try_take(who, proxy) {
                 return outcome;
             }
-            // Somebody may begin to wait without leaving.
+            // A client may begin to wait without leaving.
             let _ = timeout(LOOK_AGAIN, self.left.notified()).await;
         }
     }

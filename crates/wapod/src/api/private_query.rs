@@ -34,7 +34,7 @@ pub(super) enum NotFresh {
         ahead = PRIVATE_QUERY_AHEAD.as_secs()
     )]
     Time { time: u64, now: u64 },
-    #[error("the query has come before, and is answered once; seal a new one")]
+    #[error("this query was received before, and each is answered once: seal a new one")]
     Seen,
     #[error(transparent)]
     Full(#[from] Full),
@@ -129,7 +129,7 @@ pub(super) async fn answer(worker: &Arc<Worker>, call: &Call) -> Result<Response
     };
     let seen = call.private_queries();
     seen.is_timely(args.time, unix_s()).map_err(refuse)?;
-    // Told before the app is asked: whoever tries again would ask it twice.
+    // Told before the app is asked: a client that tries again would ask it twice.
     let room = call.room_for_answer()?;
     let (bytes, time) = (args.ciphertext.len(), args.time);
     let opener = Arc::clone(worker);

@@ -1,6 +1,6 @@
 //! The body of a request, in either version of HTTP.
 //!
-//! HTTP/1.1 is hyper's, HTTP/2 is in `http2`; whoever reads a body need not know
+//! HTTP/1.1 is hyper's, HTTP/2 is in `http2`; the reader of a body need not know
 //! which. Reading it tells a client that waits for `100 Continue` to go on. Made by
 //! `connection` and `http2`.
 

@@ -1,11 +1,11 @@
-//! A client's socket, and what can be told from it about the client.
+//! A client's socket, and what it shows about the client.
 //!
 //! hyper, or h2, owns the socket. hyper asks it nothing while it waits for an answer
-//! to a request: a client may close its own side and still listen. Whoever wants to
-//! know whether there is still somebody asks through [`ClientLiveness`]; the socket looks
-//! when its owner comes by the next time, which is in the same step. What comes is
-//! watched here, too: heads that do not come to their end, frames of HTTP/2 that do no
-//! work, bodies that nobody takes. Called by `connection` and `http2`.
+//! to a request: a client may close its own side and still read. A task that wants to
+//! know whether the client is still there asks through [`ClientLiveness`]; the socket
+//! looks when its owner comes by the next time, which is in the same step. Incoming
+//! bytes are counted here, too: unfinished heads, frames of HTTP/2 that do no work,
+//! unread bodies. Called by `connection` and `http2`.
 
 mod heads;
 mod socket;
@@ -88,8 +88,8 @@ fn preface(first: &[u8]) -> Preface {
 
 impl Transport {
     /// Reads what tells the version; `None` when the client left, or speaks another
-    /// version than it has agreed to. The bytes are kept for whoever serves it. `head` is
-    /// the time for a head of HTTP/1.1.
+    /// version than it has agreed to. The bytes are kept for the server of that
+    /// version. `head` is the time for a head of HTTP/1.1.
     ///
     /// # Cancel safety
     ///
@@ -259,7 +259,7 @@ impl Transport {
         Poll::Ready(Ok(()))
     }
 
-    /// Answers whoever asked. Everything that hyper had to say is said at this
+    /// Answers the watchers. Everything that hyper had to send is said at this
     /// point, so a probe stands between two messages.
     fn look(&mut self, cx: &mut Context<'_>) {
         let Some(MayProbe(may_probe)) = self.liveness.asked() else {

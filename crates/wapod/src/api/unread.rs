@@ -1,5 +1,4 @@
-//! Bodies of requests that have come on a connection of HTTP/2 and that nobody has
-//! taken yet.
+//! Received but unread bodies of requests on a connection of HTTP/2.
 //!
 //! The windows bound them for each connection, and there may be thousands of
 //! connections. So they are counted, by stream, as they come; what is beyond a free
@@ -32,7 +31,7 @@ struct State {
     bytes: u64,
     /// `None` where there is no budget.
     share: Option<Share>,
-    /// Whoever reads the connection, while there is no room.
+    /// The reader of the connection, while there is no room.
     reader: Option<Waker>,
 }
 
@@ -100,7 +99,7 @@ impl Unread {
         reader.into_iter().for_each(Waker::wake);
     }
 
-    /// Whether there is room for what has come, so that more may. If not, whoever
+    /// Whether there is room for what has come, so that more may. If not, the task that
     /// reads is woken when some of it was taken.
     pub(super) fn has_room(&self, cx: &Context<'_>) -> bool {
         let mut state = self.state();

@@ -118,7 +118,7 @@ async fn ask(
     call: &Call,
     checked: Result<Query, WorkerError>,
 ) -> Result<Response<Body>, Refusal> {
-    // Told before the app is asked: whoever tries again would ask it twice.
+    // Told before the app is asked: a client that tries again would ask it twice.
     let room = call.room_for_answer()?;
     let refused = |error| Box::new(call_failed(call.encoding, &error));
     let Answered { app, outcome } = worker

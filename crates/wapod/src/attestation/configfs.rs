@@ -1,10 +1,10 @@
 //! Quotes of TDX and SEV-SNP through the kernel's reports (configfs, `tsm/report`,
 //! since Linux 6.7).
 //!
-//! Whoever makes a folder there gets files in it: `provider` says which hardware
+//! A folder that is made there has files in it: `provider` says which hardware
 //! there is, what is written into `inblob` is in the report that `outblob` gives, and
 //! `auxblob` has certificates that the host keeps beside it. `generation` counts what
-//! was written, so a change by somebody else shows. Each quote has a folder of its
+//! was written, so a change by another process shows. Each quote has a folder of its
 //! own, which is removed after it.
 
 use std::fs;
@@ -87,7 +87,7 @@ impl QuoteSource for Reports {
         let after = folder.generation()?;
         if after != before + 1 {
             return Err(SourceError::Wrong(format!(
-                "somebody else has written into the report's folder: generation {before}, then {after}"
+                "another process has written into the report's folder: generation {before}, then {after}"
             )));
         }
         let too_long = |error: wapo_rpc::statement::TooLong| SourceError::Wrong(error.to_string());

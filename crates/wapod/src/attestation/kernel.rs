@@ -96,7 +96,7 @@ fn serve_report(
     steps: u64,
     is_over: &AtomicBool,
 ) {
-    // The folder may be gone already: somebody looked for the provider only.
+    // The folder may be gone already: a caller looked for the provider only.
     let made = [
         mknodat(CWD, folder.join("inblob"), FileType::Fifo, Mode::RWXU, 0).is_ok(),
         mknodat(CWD, folder.join("outblob"), FileType::Fifo, Mode::RWXU, 0).is_ok(),
@@ -135,7 +135,8 @@ fn taken(path: &Path, is_over: &AtomicBool) -> Option<Vec<u8>> {
     let mut file = opened.read(true).custom_flags(flags).open(path).ok()?;
     let mut written = Vec::new();
     while !is_over.load(Ordering::Relaxed) && path.exists() {
-        // Nothing to read is an error here while somebody has it open for writing.
+        // Nothing to read is an error here while another process has it open for
+        // writing.
         let _ = file.read_to_end(&mut written);
         if written.len() >= 64 {
             return Some(written.split_off(written.len() - 64));

@@ -1,6 +1,6 @@
 //! How often something may be done: what was not used is saved up to a burst.
 //!
-//! Whoever asks is refused or waits, as the caller likes. Used by `quoter` for strangers
+//! Callers are refused or wait, as the caller likes. Used by `quoter` for strangers
 //! and guests, and by `worker::guest_evidence` for each app.
 
 use std::time::{Duration, Instant};

@@ -1,10 +1,11 @@
-//! The line before the hardware: quotes are made one at a time.
+//! The queue of quotes: the hardware makes them one at a time.
 //!
-//! A thread has the source, because its calls block for as long as the hardware or the
-//! host likes. Who wants a quote waits in a line with places: the worker's own, some for
-//! guests, one for each app, and some for strangers. Guests and strangers
-//! also have a rate each: guests wait for their turn, strangers are refused. A place is
-//! given back when the quote is there, also when nobody waits for it any more.
+//! A thread has the source, because its calls block for as long as the hardware or
+//! the host likes. Requests wait in a queue with separate places: the worker's own,
+//! some for guests, one for each app, and some for anonymous clients. Guests and
+//! anonymous clients also have a rate each: guests wait, anonymous clients are
+//! refused. A place is given back when the quote is made, also when its requester has
+//! gone.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +27,7 @@ pub(crate) enum Asker {
     Worker,
     /// A guest.
     Guest,
-    /// Anybody who may call the worker.
+    /// Any client of the user port.
     Stranger,
 }
 
@@ -39,7 +40,7 @@ pub(crate) enum QuoteError {
     )]
     None,
     /// The line is full.
-    #[error("{0} quotes are waited for already, which is all that may be: try again")]
+    #[error("{0} requests for quotes wait already, which is the maximum: try again")]
     Busy(usize),
     /// Strangers have asked too often.
     #[error(
@@ -54,7 +55,7 @@ pub(crate) enum QuoteError {
     Failed,
 }
 
-/// A quote that somebody waits for.
+/// A quote that a caller waits for.
 struct Job {
     report_data: ReportData,
     answer: oneshot::Sender<Option<Quote>>,

@@ -1,8 +1,8 @@
 //! Where the report data is within a quote.
 //!
-//! A source looks there before it hands a quote on: one with the data of somebody
-//! else, who used the same files at the same time, must never pass for the caller's.
-//! Nothing else of a quote is read here; that is the work of verifiers.
+//! A source looks there before it hands a quote on: one with the data of another
+//! requester, who used the same files at the same time, must never pass for the
+//! caller's. Nothing else of a quote is read here; that is the work of verifiers.
 
 use wapo_rpc::statement::Quote;
 
@@ -28,7 +28,7 @@ pub(super) fn check(quote: Quote, expected: &ReportData) -> Result<Quote, Source
     match bytes.get(place..place + expected.len()) {
         Some(found) if found == expected => Ok(quote),
         Some(_) => Err(SourceError::Wrong(
-            "the quote has the report data of somebody else".to_owned(),
+            "the quote has the report data of another process".to_owned(),
         )),
         None => Err(SourceError::Wrong(format!(
             "a quote of {} bytes has no room for report data",

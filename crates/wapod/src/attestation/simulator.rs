@@ -1,5 +1,5 @@
-//! Quotes that prove nothing, for development: the form of SGX, a root that everybody
-//! knows.
+//! Quotes that prove nothing, for development: the form of SGX, a root whose key
+//! everyone knows.
 //!
 //! Only where the operator asked for it. Verifiers refuse such quotes unless they are
 //! asked to take them.
@@ -13,7 +13,7 @@ use super::{QuoteSource, ReportData, SourceError, SourceKind, report_place};
 pub(crate) struct SimulatedHardware(Simulator);
 
 impl SimulatedHardware {
-    /// The hardware that everybody knows the secrets of.
+    /// The hardware whose secrets are public.
     ///
     /// # Errors
     ///

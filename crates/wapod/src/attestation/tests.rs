@@ -165,7 +165,7 @@ async fn more_than_may_wait_are_refused_with_numbers() {
     tokio::task::yield_now().await;
     let refused = quoter.quote(data(99), Asker::Stranger).await;
     let text = refused.expect_err("refused").to_string();
-    assert!(text.starts_with("8 quotes are waited for"), "{text}");
+    assert!(text.starts_with("8 requests for quotes wait"), "{text}");
     // Others have places of their own.
     let guest = tokio::time::timeout(
         std::time::Duration::from_millis(10),

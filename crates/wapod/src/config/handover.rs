@@ -1,5 +1,5 @@
-//! Whose key a worker without one takes, and to whom a worker hands its own. Part of
-//! [`Config`](super::Config); `worker::handover` does what it says.
+//! The handover of the worker's key: from which worker, and to which. Part of
+//! [`Config`](super::Config), used by `worker::handover`.
 
 use wapo_verify::Policy;
 use wapo_verify::handover::{TooWide, names_programs};
@@ -9,7 +9,7 @@ use wapo_verify::handover::{TooWide, names_programs};
 pub struct HandoverSettings {
     /// Where a worker without a key takes one; `None` to make a new one.
     pub from: Option<KeySource>,
-    /// To whom the worker hands its key; `None` for nobody.
+    /// The policy of workers that get the key; `None` if no worker does.
     pub to: Option<HandoverPolicy>,
 }
 

@@ -1,5 +1,5 @@
-//! Where the worker's key is, and what opens it. Part of [`Config`](super::Config);
-//! `identity` does what it says.
+//! The file of the worker's key, and its passphrase. Part of
+//! [`Config`](super::Config), used by `identity`.
 
 use std::fmt;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What of TLS is configured: the port that apps share, and whom one trusts. Part
+//! The configuration of TLS: the port that apps share, and trusted authorities. Part
 //! of [`Config`](super::Config); the port itself is in `edge`.
 
 use std::net::SocketAddr;

@@ -42,7 +42,7 @@ pub(super) fn check(
     );
     verified.map_err(|error| {
         format!(
-            "{error}; certificates have to be of this time and signed by somebody who is trusted, unless wapod runs with --do-not-verify-tls-server-cert"
+            "{error}; certificates have to be valid now and signed by a trusted authority, unless wapod runs with --do-not-verify-tls-server-cert"
         )
     })
 }
@@ -51,7 +51,7 @@ pub(super) fn check(
 ///
 /// # Errors
 ///
-/// A text for whoever gave it.
+/// A text for the owner of the certificate.
 pub(crate) fn is_for(identity: &CertifiedKey, pattern: &Pattern) -> Result<(), String> {
     let name = match pattern {
         Pattern::Exact(name) => name.as_str().to_owned(),

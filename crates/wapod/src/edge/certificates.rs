@@ -19,8 +19,9 @@ use super::certificate;
 use super::tickets::Configs;
 use crate::tls_files::{CertificateReading, FileCertificate};
 
-/// What certificate authorities speak over TLS to see who has a name (RFC 8737). No guest
-/// ever gets such a connection: it could get a certificate for a name that is not its own.
+/// The protocol by which certificate authorities verify a name over TLS (RFC 8737).
+/// No guest ever gets such a connection: it could get a certificate for a name that
+/// is not its own.
 pub(super) const ACME_TLS: &[u8] = b"acme-tls/1";
 
 /// Where an authority looks over HTTP (RFC 8555, section 8.3).

@@ -1,4 +1,4 @@
-//! What becomes of connections to the shared TLS port, counted.
+//! Counters of connections to the shared TLS port, by outcome.
 //!
 //! Counted by `port`, shown by `api::figures`.
 

@@ -1,4 +1,4 @@
-//! What a client and the shared TLS port say to each other until TLS is spoken.
+//! The TLS handshake at the shared port.
 //!
 //! Reads a ClientHello from a connection, makes the handshake with the configuration
 //! that the caller has for it, and tells a client by an alert why there is none. A key

@@ -1,4 +1,5 @@
-//! What an app shares with those whose place it took, at the shared TLS port.
+//! State at the shared TLS port that an app shares with the apps that it has
+//! replaced.
 //!
 //! Sessions that clients resume, and bounds on the connections that wait for the
 //! app. Made by the parent module with the first of the family.

@@ -1,5 +1,4 @@
-//! Connections of names that no guest ends TLS for: the daemon does, and the gateway serves
-//! them.
+//! Connections of names for which the daemon terminates TLS; the gateway serves them.
 //!
 //! An app leaves a name to the gateway by not serving it itself. That takes a certificate of
 //! the daemon: of the domain, which an operator gave with it, that which attests the app, if

@@ -28,7 +28,7 @@ fn refuse(errno: Errno, text: impl Into<String>) -> Denial {
     }
 }
 
-/// Who asks for a name.
+/// The requester of a name.
 struct Asking<'a> {
     app: &'a App,
     instance: InstanceId,
@@ -154,7 +154,7 @@ impl Edge {
         });
     }
 
-    /// Makes a name free that nobody listens for, if that is allowed now.
+    /// Makes a name without listeners free, if that is allowed now.
     fn release_if(
         &self,
         family: Family,

@@ -26,7 +26,7 @@ use crate::worker::{Prospect, Seat, Worker};
 /// long as the client waits.
 const STARTS_PER_CONNECTION_MAX: u32 = 2;
 
-/// How often a connection looks whether anybody is there to take it.
+/// How often a connection looks whether a listener is there to take it.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Why nobody serves a name.

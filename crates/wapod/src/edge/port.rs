@@ -1,11 +1,11 @@
 //! The shared TLS port: from a connection to a guest that serves the name.
 //!
-//! Reads what a client says first, looks up whose name it is, makes the handshake
-//! with the certificate of that app (`handshake`), and lets the connection wait for a
-//! guest. All
-//! of it has deadlines, and a bounded number of connections is on its way: the one
-//! that has been waited for longest leaves for a newcomer. A client that cannot be
-//! served is told why by an alert, which is never waited for. Started by `server`.
+//! Reads a client's first message, looks up which app has the name, makes the
+//! handshake with the certificate of that app (`handshake`), and lets the connection
+//! wait for a guest. All of it has deadlines, and the number of such connections is
+//! bounded: the one that has waited longest for its client is closed for a new one. A
+//! client that cannot be served gets an alert with the reason; the port does not wait
+//! until it is sent. Started by `server`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ struct Shared {
     clients: Arc<Clients>,
     /// Serves the names that apps leave to it.
     gateway: Arc<UserService>,
-    /// How far the port is on its way out, for what the gateway serves.
+    /// The shutdown stage of the port, for connections that the gateway serves.
     stage: watch::Receiver<Stage>,
     stopped: Stopped,
 }
@@ -440,7 +440,7 @@ async fn hand_over(serving: &Serving, ready: Ready, shared: &Shared) -> Result<(
     };
     match outcome {
         Some(Ok(())) => Ok(()),
-        // The name is nobody's any more.
+        // The name is free again.
         Some(Err(_)) => Err(Outcome::Nobody.into()),
         None => match serving.take_out(waiting.number) {
             // Taken at the last moment.

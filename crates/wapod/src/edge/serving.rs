@@ -1,11 +1,12 @@
-//! Who serves one name: listeners of instances, and connections that wait for one.
+//! One name: the listeners of instances that serve it, and connections that wait for
+//! one.
 //!
 //! A connection whose handshake is done is meant for the instance that has the
-//! fewest. One that does not take it within [`SNI_TAKE_TIMEOUT`] has lost it to whoever
-//! comes first. Connections stay here until a guest takes them, so none is lost with
-//! an instance. Only listeners of the app that serves take any; those of a version
-//! that has yet to prove itself wait for the parent module to hand over. Filled by
-//! `port`; guests come through [`NameListener`].
+//! fewest. One that does not take it within [`SNI_TAKE_TIMEOUT`] has lost it to the
+//! instance that comes first. Connections stay here until a guest takes them, so none
+//! is lost with an instance. Only listeners of the app that serves take any; those of
+//! a version that has yet to prove itself wait for the parent module to hand over.
+//! Filled by `port`; guests come through [`NameListener`].
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -218,7 +219,7 @@ impl State {
         all.filter(move |one| one.serial == serial && !one.is_leaving)
     }
 
-    /// Lets anybody have what was meant for a listener.
+    /// Lets any listener have the connections that were assigned to one.
     fn take_back(&mut self, number: u64) {
         for entry in &mut self.ready {
             if entry.meant_for == Some(number) {
@@ -289,7 +290,7 @@ impl Serving {
         Some(number)
     }
 
-    /// Takes a listener out; whoever may have what was meant for it is to be woken.
+    /// Takes a listener out; those that may have its connections have to be woken.
     pub(super) fn deregister(&self, number: u64) -> Vec<Waker> {
         let mut state = self.state();
         state.take_back(number);
@@ -328,7 +329,7 @@ impl Serving {
         !self.state().listeners.is_empty()
     }
 
-    /// Everybody has to look again who may take what.
+    /// All listeners have to check again which connections they may take.
     pub(super) fn all_look(&self) -> Vec<Waker> {
         let mut state = self.state();
         for entry in &mut state.ready {
@@ -356,7 +357,7 @@ impl Serving {
     /// The connection, when too many wait or nobody has the name any more.
     pub(super) fn push(&self, ready: Ready) -> Result<QueuedConnection, Box<Ready>> {
         let mut state = self.state();
-        // Under the lock: whoever takes over looks after it.
+        // Under the lock: the app that takes over looks after it.
         let serial = self.kin.serial();
         if state.is_over || state.ready.len() >= READY_OF_NAME_MAX {
             return Err(Box::new(ready));
@@ -397,7 +398,7 @@ impl Serving {
         })
     }
 
-    /// Lets anybody have a connection that was not taken in good time.
+    /// Lets any listener have a connection that was not taken in good time.
     pub(super) fn offer_to_all(&self, number: u64) {
         let mut state = self.state();
         let late = state.ready.iter_mut();
@@ -445,7 +446,7 @@ impl Serving {
     /// The next connection for a listener.
     fn poll_take(&self, number: u64, waker: &Waker) -> Poll<Result<Taken, Errno>> {
         let mut state = self.state();
-        // Under the lock: whoever takes over looks after it.
+        // Under the lock: the app that takes over looks after it.
         let serial = self.kin.serial();
         let state = &mut *state;
         let mut all = state.listeners.iter_mut();

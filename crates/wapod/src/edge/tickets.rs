@@ -1,9 +1,10 @@
-//! How TLS is spoken on the shared port: the part that all names have in common.
+//! The TLS settings of the shared port that all names have in common.
 //!
 //! TLS 1.2 and 1.3, no certificates of clients, no early data. Sessions are resumed
 //! by tickets alone, so nothing is kept for a client that is gone, and tickets of one
-//! family, or of one certificate that attests, mean nothing to another. Used by `serving`, for what the daemon ends TLS for
-//! itself by `leave`, and for certificates that attest by `worker`.
+//! family, or of one certificate that attests, mean nothing to another. Used by
+//! `serving`, by `leave` for connections whose TLS the daemon terminates, and by
+//! `worker` for attested certificates.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};

@@ -94,7 +94,7 @@ fn print_of(child: &mut Child, end: Instant) -> Result<Zeroizing<Vec<u8>>, Strin
 
 const TOO_LONG: &str = "it takes too long";
 
-/// Waits until it has ended, and leaves how to whoever asks next.
+/// Waits until it has ended, and leaves the outcome to the next caller.
 fn wait_for(child: Pid, end: Instant) -> Result<(), String> {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     loop {

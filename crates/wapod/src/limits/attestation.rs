@@ -29,8 +29,8 @@ pub const GUEST_QUOTES_BURST: f64 = 40.0;
 
 /// Quotes that one app gets a second. Its instances share them.
 ///
-/// Whoever wants to know more often asks an app for evidence without a nonce, or for one
-/// with a nonce that binds a key, and then for signatures with that.
+/// A verifier who wants to know more often asks an app for evidence without a nonce,
+/// or for one with a nonce that binds a key, and then for signatures with that.
 pub const APP_QUOTES_PER_SECOND: f64 = 2.0;
 
 /// Quotes that one app gets at once after a pause.
@@ -52,7 +52,8 @@ pub const STRANGER_QUOTES_WAITING_MAX: usize = 8;
 /// Quotes with a nonce that strangers get a second, all together.
 ///
 /// Each occupies the hardware, of which the worker's own quotes and those of guests
-/// need some as well. Who needs no nonce gets the cached evidence, as often as wanted.
+/// need some as well. Requests without a nonce get the cached evidence, as often as
+/// wanted.
 pub const STRANGER_QUOTES_PER_SECOND: f64 = 5.0;
 
 /// Quotes with a nonce that strangers get at once after a pause.
@@ -69,7 +70,7 @@ pub const EVIDENCE_RENEWAL: Duration = Duration::from_secs(4 * 60 * 60);
 
 /// Pause after hardware has made no quote for evidence.
 ///
-/// Who asks meanwhile gets the same error, so that many who ask do not keep a broken
+/// Requests meanwhile get the same error, so that many requests do not keep a broken
 /// machine busy.
 pub const QUOTE_RETRY_PAUSE: Duration = Duration::from_secs(5);
 

@@ -10,9 +10,9 @@ use std::time::Duration;
 /// some hundred bytes for every app that did something.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The shortest time between two reports that somebody asks for.
+/// The shortest time between two reports that are asked for.
 ///
-/// Whoever asks more often waits, so that nobody fills the store with reports.
+/// More frequent requests wait, so that no client fills the store with reports.
 pub const REPORT_SPACING: Duration = Duration::from_secs(1);
 
 /// How long an app that does nothing but hold memory or storage is left out of
@@ -24,7 +24,7 @@ pub const QUIET_REPORT_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// Reports of usage that are kept: five weeks of one a minute.
 ///
-/// Whoever wants more exports them; what is missing shows in the first number.
+/// A customer who wants more exports them; what is missing shows in the first number.
 pub const REPORTS_MAX: u64 = 50_000;
 
 /// Bytes of all reports of usage that are kept.

@@ -18,8 +18,8 @@ pub const CLIENT_CONNECTIONS_MAX: usize = 512;
 
 /// Connections that leave at once, at most, when there is no place for a newcomer.
 ///
-/// Finding who waits the longest is a look at all of them, which newcomers of a
-/// flood share in this way.
+/// Finding the one that waits the longest is a look at all of them, which newcomers
+/// of a flood share in this way.
 pub const CONNECTIONS_DISPLACED_AT_ONCE: usize = 32;
 
 /// Bytes of bodies of calls at the user port that the daemon holds, from when
@@ -62,8 +62,8 @@ pub const ANSWER_ROOM_BYTES: usize = 16 * 1024;
 /// Time that an answer waits until it can be encoded, signed and kept, when what was
 /// asked has been done.
 ///
-/// Whoever is refused then has to ask again, and what was asked is done twice. Clients
-/// that take nothing of what fills the room are given up before
+/// A client that is refused then has to ask again, and what was asked is done twice.
+/// Clients that take nothing of what fills the room are given up before
 /// ([`WRITE_TIMEOUT`](super::WRITE_TIMEOUT)).
 pub const ANSWER_WAIT: Duration = Duration::from_secs(75);
 

@@ -14,7 +14,8 @@ pub const TLS_CHAIN_MAX: usize = 10;
 
 /// Time between two looks at the files of a certificate.
 ///
-/// Costs a look at two files. Whoever has renewed a certificate does not wait for it.
+/// Costs a look at two files. An operator who has renewed a certificate does not
+/// notice the wait.
 pub const TLS_FILES_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Time for a client to come to the end of the handshake of TLS.

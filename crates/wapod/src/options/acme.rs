@@ -1,4 +1,4 @@
-//! Certificates by ACME: from whom, and for which names.
+//! Settings for certificates by ACME: from which authority, and for which names.
 //!
 //! Part of a [`Layer`](super::Layer), resolved by `settings`.
 
@@ -33,7 +33,8 @@ pub(crate) struct Acme {
     #[arg(long, value_name = "URL", help_heading = HTTPS)]
     pub(super) acme: Option<String>,
 
-    /// Agree to the authority's terms of service. Nothing is asked of it without.
+    /// Agree to the authority's terms of service. Without this no certificate is
+    /// requested.
     #[arg(
         long,
         action = clap::ArgAction::Set,
@@ -43,7 +44,7 @@ pub(crate) struct Acme {
     )]
     pub(super) acme_agree_to_terms: Option<bool>,
 
-    /// Address of mail under which the authority reaches you [default: none].
+    /// Email address for messages of the authority [default: none].
     #[arg(long, value_name = "ADDRESS", help_heading = HTTPS)]
     pub(super) acme_contact: Option<String>,
 

@@ -18,23 +18,23 @@ const HARMLESS: [&str; 1] = ["log-format"];
 /// What one source says.
 #[derive(clap::Args, Clone, Default, Debug)]
 pub(crate) struct Attestation {
-    /// Hardware that is asked for quotes: auto (what there is), off, or simulator, whose
-    /// quotes prove nothing and are refused by verifiers unless they are told otherwise
-    /// [default: auto].
+    /// Source of quotes: auto (the hardware that is found), off, or simulator, whose
+    /// quotes prove nothing and which verifiers refuse by default [default: auto].
     #[arg(long, value_name = "SOURCE", help_heading = ATTESTATION)]
     pub(super) attestation: Option<AttestationMode>,
 
-    /// Service that has collateral of SGX and TDX, such as https://pccs.example.com:8081.
-    /// What it gives is handed on with evidence, for verifiers without a network
+    /// Service with collateral of SGX and TDX, such as https://pccs.example.com:8081.
+    /// The collateral is passed on with evidence, for verifiers without a network
     /// [default: none].
     #[arg(long, value_name = "URL", help_heading = ATTESTATION)]
     pub(super) pccs: Option<String>,
 
-    /// Folder of Gramine's files, for tests and odd mounts [default: /dev/attestation].
+    /// Folder of Gramine's files, for tests and unusual mounts [default:
+    /// /dev/attestation].
     #[arg(long, value_name = "FOLDER", help_heading = ATTESTATION, hide_short_help = true)]
     pub(super) attestation_dir: Option<PathBuf>,
 
-    /// Folder of the kernel's reports, for tests and odd mounts [default:
+    /// Folder of the kernel's reports, for tests and unusual mounts [default:
     /// /sys/kernel/config/tsm/report].
     #[arg(long, value_name = "FOLDER", help_heading = ATTESTATION, hide_short_help = true)]
     pub(super) attestation_reports_dir: Option<PathBuf>,

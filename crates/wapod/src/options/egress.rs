@@ -20,18 +20,18 @@ pub(crate) struct Egress {
     #[arg(long, value_name = "RULES", help_heading = EGRESS)]
     pub(super) egress_allow: Option<RuleList>,
 
-    /// What no app may connect to, whatever it was allowed; written in the same way
-    /// [default: none].
+    /// What no app may connect to, even if another rule allows it; written in the
+    /// same way [default: none].
     #[arg(long, value_name = "RULES", help_heading = EGRESS)]
     pub(super) egress_deny: Option<RuleList>,
 
-    /// What apps may connect to where no rule says anything: public or none
-    /// [default: public].
+    /// What apps may connect to where no rule applies: public or none [default:
+    /// public].
     #[arg(long, value_name = "WHAT", help_heading = EGRESS)]
     pub(super) egress_default: Option<EgressDefault>,
 
-    /// Count and log what would be denied, and let it through. The worker's own ports
-    /// stay closed.
+    /// Count and log connections that would be denied, and allow them. The worker's
+    /// own ports stay closed.
     #[arg(
         long,
         action = clap::ArgAction::Set,
@@ -149,8 +149,8 @@ pub(super) fn rules(
     Ok(())
 }
 
-/// Decides who carries the connections. Whoever wants them to go through a proxy must
-/// not find out later that they did not.
+/// Decides who carries the connections. An operator who wants them to go through a
+/// proxy must not find out later that they did not.
 ///
 /// # Errors
 ///

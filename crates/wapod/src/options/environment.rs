@@ -131,7 +131,7 @@ impl Environment {
 /// Variables that have not our prefix.
 const OTHERS: [&str; 3] = ["RUST_LOG", "RUST_LOG_SANITIZED", "NO_COLOR"];
 
-/// Variables by which programs are told to connect through a proxy. Whoever sets
+/// Variables by which programs are told to connect through a proxy. A user who sets
 /// one may rely on it to stay hidden, so it must not be passed over.
 const PROXIES: [&str; 5] = [
     "all_proxy",

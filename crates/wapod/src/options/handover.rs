@@ -1,4 +1,4 @@
-//! Whose key a worker takes, and who may take its own, as the operator says it.
+//! Settings for the handover of the worker's key: from which worker, and to which.
 //!
 //! Part of a [`Layer`](super::Layer), resolved by `settings`. Policies are files: in an
 //! enclave, ones that are measured.
@@ -18,18 +18,19 @@ const POLICY_BYTES_MAX: u64 = 1 << 20;
 /// What one source says.
 #[derive(clap::Args, Clone, Default, Debug)]
 pub(crate) struct Handover {
-    /// When there is no key yet, take that of another worker, after each has verified the
-    /// other: URL of its operator's interface, which is shown this worker's admin token.
+    /// When there is no key yet, take that of another worker, after each has verified
+    /// the other: URL of its operator's interface, to which this worker's admin token
+    /// is sent.
     #[arg(long, value_name = "URL", help_heading = KEY)]
     pub(super) key_from: Option<String>,
 
-    /// What the worker of --key-from has to be: a policy as `wapo verify` has it, in TOML,
-    /// that names programs.
+    /// Policy that the worker of --key-from has to meet, as for `wapo verify`, in
+    /// TOML. It has to name programs.
     #[arg(long, value_name = "FILE", help_heading = KEY)]
     pub(super) key_from_policy: Option<PathBuf>,
 
-    /// What another worker has to be that may take this one's key: a policy as well
-    /// [default: nobody may].
+    /// Policy that another worker has to meet to get this one's key [default: no
+    /// worker gets it].
     #[arg(long, value_name = "FILE", help_heading = KEY)]
     pub(super) key_to_policy: Option<PathBuf>,
 }

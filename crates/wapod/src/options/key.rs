@@ -1,4 +1,4 @@
-//! Where the worker's key is and what opens it, as the operator says it.
+//! Settings for the worker's key: its file, and its passphrase.
 //!
 //! Part of a [`Layer`](super::Layer), resolved by `settings`.
 

@@ -66,7 +66,8 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "NAME=VALUE,...", help_heading = APPS)]
     pub(super) worker_quotas: Option<QuotaList>,
 
-    /// Time that an instance which a request has started serves [default: 60].
+    /// Time for which an instance that a request has started takes requests [default:
+    /// 60].
     #[arg(long, value_name = "SECONDS", help_heading = APPS)]
     pub(super) on_demand_instance_time_secs: Option<Seconds>,
 
@@ -141,7 +142,7 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "PORT", value_parser = value::<u16>, help_heading = ADDRESSES)]
     pub(super) user_port: Option<u16>,
 
-    /// Port that apps share for TLS: each has the connections for the server names
+    /// Port that apps share for TLS: each gets the connections for the server names
     /// that it serves; or `none` [default: none].
     #[arg(long, value_name = "PORT", help_heading = ADDRESSES)]
     pub(super) tls_port: Option<TlsPort>,
@@ -150,8 +151,8 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "IP[:PORT]", help_heading = ADDRESSES)]
     pub(super) tls_address: Option<Place>,
 
-    /// Take certificates of apps for the TLS port whoever has signed them, and of
-    /// any time. They have to be for the name even so.
+    /// Accept certificates of apps for the TLS port from any signer, and expired
+    /// ones. They still have to be for the name.
     #[arg(
         long,
         action = clap::ArgAction::Set,
@@ -165,14 +166,15 @@ pub(crate) struct Layer {
     #[arg(long, value_name = "DOMAIN", help_heading = ADDRESSES)]
     pub(super) base_domain: Option<Domain>,
 
-    /// Reverse proxies whose word about clients counts (`X-Forwarded-For` and the
+    /// Reverse proxies that are trusted to name clients (`X-Forwarded-For` and the
     /// like), such as 127.0.0.1,10.0.0.0/8 [default: none].
     #[arg(long, value_name = "NETWORKS", help_heading = ADDRESSES)]
     pub(super) trusted_proxies: Option<Networks>,
 
-    /// Where these proxies begin each connection with a PROXY header (version 1 or 2):
-    /// some of user (the gateway), tls (--tls-port) and apps (ports of apps that ask
-    /// for it), with commas between. Others connect as ever [default: none].
+    /// Where these proxies begin each connection with a PROXY header (version 1 or
+    /// 2): some of user (the gateway), tls (--tls-port) and apps (ports of apps that
+    /// ask for it), with commas between. Other clients send no header [default:
+    /// none].
     #[arg(long, value_name = "LISTENERS", help_heading = ADDRESSES)]
     pub(super) proxy_protocol: Option<ProxyProtocol>,
 
@@ -190,7 +192,7 @@ pub(crate) struct Layer {
     )]
     pub(super) ignore_proxy: Option<bool>,
 
-    /// How the log looks: text or json [default: text].
+    /// Format of the log: text or json [default: text].
     #[arg(long, value_name = "FORMAT", help_heading = RUNNING)]
     pub(super) log_format: Option<LogFormat>,
 
@@ -385,7 +387,7 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     }),
 ];
 
-/// The setting that somebody may have meant.
+/// The setting that the user may have meant.
 pub(super) fn similar(name: &str) -> Option<&'static str> {
     mistakes::similar(name, KEYS.iter().map(|(known, _)| *known))
 }

@@ -14,8 +14,8 @@ const TIMES: &str = "Times of HTTP";
 /// The times of one source.
 #[derive(clap::Args, Clone, Default, Debug)]
 pub(crate) struct TimeoutOptions {
-    /// Time that a connection stays without a request [default: 75]. Longer than
-    /// proxies keep theirs, which is 60 mostly.
+    /// Time after which a connection without a request is closed [default: 75].
+    /// Should be longer than the time of a proxy in front, mostly 60.
     #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
     pub(super) idle_timeout: Option<Seconds>,
 
@@ -23,12 +23,12 @@ pub(crate) struct TimeoutOptions {
     #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
     pub(super) head_timeout: Option<Seconds>,
 
-    /// Time for each KiB of a request's body, while the client is waited for
+    /// Time for each KiB of a request's body, while the worker waits for the client
     /// [default: 20].
     #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
     pub(super) body_timeout: Option<Seconds>,
 
-    /// Time in which a client takes something of an answer [default: 60].
+    /// Time in which a client has to read something of an answer [default: 60].
     #[arg(long, value_name = "SECONDS", help_heading = TIMES)]
     pub(super) write_timeout: Option<Seconds>,
 

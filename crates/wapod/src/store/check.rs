@@ -17,7 +17,7 @@ use redb::{Database, StorageBackend};
 use super::{CACHE_BYTES, Contents, OpenError, read};
 
 /// Threads on which the library may panic. What becomes of it is an error of
-/// whoever asked, so the panic itself need not be shown.
+/// the caller, so the panic itself need not be shown.
 pub const STORE_THREAD: &str = "wapod-store";
 
 /// Bytes of a piece that is kept in memory when it is written.

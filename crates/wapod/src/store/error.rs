@@ -21,7 +21,7 @@ pub(super) enum OpenError {
 }
 
 impl OpenError {
-    /// For whoever wanted to open that file.
+    /// For the operator who wanted to open that file.
     pub(super) fn at(self, path: &Path) -> StartError {
         let path = path.to_owned();
         match self {

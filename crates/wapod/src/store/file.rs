@@ -109,7 +109,7 @@ impl StoreFile {
         may.into_iter().map(outcome).collect()
     }
 
-    /// Lets somebody look into the file.
+    /// Lets a caller look into the file.
     pub(super) fn look(&mut self, look: Look) {
         let database = match self.take() {
             Ok(database) => database,

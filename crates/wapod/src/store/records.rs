@@ -411,7 +411,7 @@ impl UsageRecord {
     }
 }
 
-/// The last word about an app that was removed.
+/// The final record of an app that was removed.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
 pub(crate) struct DepartedRecord {
     pub(crate) serial: u64,

@@ -1,4 +1,5 @@
-//! What the store promises: everything or nothing, and never a guess.
+//! The promises of the store: a transaction is whole or absent, and damage is an
+//! error.
 
 use super::*;
 use wapo_rpc::AppManifest;

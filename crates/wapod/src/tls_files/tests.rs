@@ -1,4 +1,5 @@
-//! Files that change, and files that are none. What clients see is in `e2e`.
+//! Certificate files that change, and files that cannot be used. What clients see is
+//! in `e2e`.
 
 use std::os::unix::fs::symlink;
 

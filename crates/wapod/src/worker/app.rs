@@ -1,9 +1,9 @@
-//! One deployed app: what it is, its instances, and who uses them right now.
+//! One deployed app: its settings, its instances, and its requests in flight.
 //!
-//! [`App`] is the worker's side, [`AppHandle`] what an embedding program holds.
-//! The lock of the state is held for a look at a handful of instances, never
-//! while anything is awaited. Instances come and go in `instances`; what people
-//! may do with an app is in `lifecycle`.
+//! [`App`] is the worker's side, [`AppHandle`] what an embedding program holds. The
+//! lock of the state is held for a look at a handful of instances, never while
+//! anything is awaited. Instances start and end in `instances`; operations on apps
+//! are in `lifecycle`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -71,7 +71,7 @@ pub(crate) struct App {
     pub(super) is_written: AtomicBool,
     /// Since when lines about failed requests are counted, and how many.
     failure_lines: Mutex<(Instant, u32)>,
-    /// Its evidence without a nonce, once somebody has asked for it.
+    /// Its evidence without a nonce, once it was asked for.
     pub(super) said: Mutex<Option<Said>>,
     /// The key that signs its answers.
     pub(super) key: KeptKey,
@@ -116,7 +116,7 @@ impl AppState {
         self.is_closing || self.is_removed
     }
 
-    /// Instances that nobody's request has started, and that stay; the oldest first.
+    /// Instances that no request has started, and that stay; the oldest first.
     pub(super) fn persistent(&self) -> impl Iterator<Item = &Arc<Instance>> {
         let all = self.instances.iter();
         all.filter(|one| one.kind == Kind::Persistent && !one.is_leaving())
@@ -126,9 +126,9 @@ impl AppState {
 /// For whom an instance runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Kind {
-    /// For everybody, until it is stopped.
+    /// For all requests, until it is stopped.
     Persistent,
-    /// For everybody, while there are requests.
+    /// For all requests, while there are some.
     OnDemand,
     /// For one request.
     PerRequest,
@@ -185,8 +185,8 @@ impl Instance {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether it takes such requests. Leaving instances do when all of an app
-    /// are leaving: nobody else is there for the requests that wait.
+    /// Whether it takes such requests. Leaving instances do when all of an app are
+    /// leaving: there is no other instance for the requests that wait.
     pub(super) fn takes(&self, channel: Channel, is_ending: bool) -> bool {
         self.kind != Kind::PerRequest
             && (is_ending || !self.is_leaving())
@@ -350,7 +350,7 @@ impl App {
         self.embedder.family
     }
 
-    /// Whether an instance is one of the app's; no when somebody looks as well.
+    /// Whether an instance is one of the app's; no when another task holds the lock.
     pub(super) fn try_has(&self, instance: InstanceId) -> bool {
         let state = self.state.try_lock();
         let is_it = |one: &Arc<Instance>| one.handle.id() == instance;
@@ -436,7 +436,7 @@ impl App {
         max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX))
     }
 
-    /// Instances that nobody's request has started, and that stay.
+    /// Instances that no request has started, and that stay.
     pub(super) fn persistent_count(&self) -> u32 {
         let count = self.state().persistent().count();
         u32::try_from(count).unwrap_or(u32::MAX)
@@ -458,7 +458,7 @@ impl App {
         self.changed.notified()
     }
 
-    /// What somebody may expect who waits for an instance.
+    /// What a request that waits for an instance may expect.
     pub(crate) fn prospect(&self) -> Prospect {
         let state = self.state();
         let stays = |one: &&Arc<Instance>| !one.is_leaving() && !one.has_ended();

@@ -1,10 +1,10 @@
-//! What an operator changes of an app while it runs: its quotas, its weight, and where
-//! it may connect to.
+//! Settings that an operator changes while an app runs: its quotas, its weight, and
+//! where it may connect to.
 //!
-//! A change holds at once and is confirmed when it is in the store; one that cannot
-//! be written is taken back. It is part of the app's record, so that it lasts. What
-//! replaces the app has its quotas, too; weight and rules are those that it is deployed
-//! with. Called by `api/operation`.
+//! A change applies at once and is confirmed when it is in the store; one that cannot
+//! be written is undone. It is part of the app's record, so that a restart keeps it.
+//! A new version inherits the quotas; weight and rules are those of its own
+//! deployment. Called by `api/operation`.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;

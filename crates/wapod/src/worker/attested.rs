@@ -1,10 +1,11 @@
 //! Certificates that prove which app serves: self-signed with the app's key, with its
 //! evidence in an extension.
 //!
-//! The daemon holds them for apps that were deployed so, ends TLS for their names at the
-//! shared port with them, and makes new ones in the background before they expire, so
-//! that no handshake waits for one. For listeners of guests `guest_evidence` has them made.
-//! Clients find nobody's signature in them that they know: they read the evidence.
+//! The daemon holds them for apps that were deployed so, ends TLS for their names at
+//! the shared port with them, and makes new ones in the background before they
+//! expire, so that no handshake waits for one. For listeners of guests
+//! `guest_evidence` has them made. No authority that clients know has signed them:
+//! clients read the evidence.
 
 use std::sync::{Arc, PoisonError};
 

@@ -5,7 +5,7 @@
 //! its life after it was made, `keep_attested` of `attested` has it renewed, so nobody
 //! waits for hardware, and hardware that fails for some hours stops nobody. Evidence
 //! with a nonce is made when it is asked for, within the bounds of `attestation`.
-//! Evidence of an app is the worker's with the claims of the app, signed. What anybody
+//! Evidence of an app is the worker's with the claims of the app, signed. What a client
 //! may ask for is decided here.
 
 use std::path::PathBuf;
@@ -218,7 +218,8 @@ impl Attester {
         }
     }
 
-    /// The evidence that everybody gets, made again when a good part of its life is over.
+    /// The evidence that all clients get, made again when a good part of its life is
+    /// over.
     ///
     /// # Errors
     ///
@@ -232,13 +233,13 @@ impl Attester {
             .await
     }
 
-    /// The evidence that everybody gets, if what it says is true.
+    /// The evidence that all clients get, if what it says is true.
     pub(super) fn still_true(&self) -> Option<Arc<Fresh>> {
         let kept = self.kept().clone();
         kept.filter(|fresh| self.is_true(&fresh.claims))
     }
 
-    /// Makes the evidence that everybody gets, unless it is good enough.
+    /// Makes the evidence that all clients get, unless it is good enough.
     async fn make_kept(
         &self,
         is_enough: impl Fn(&Fresh) -> bool,
@@ -443,7 +444,7 @@ impl Attester {
             return;
         }
         let mut kept = self.kept();
-        // Whoever has made other evidence meanwhile may not have had the collateral.
+        // A task that has made other evidence meanwhile may not have had the collateral.
         if let Some(now) = kept.as_ref() {
             let evidence = WorkerEvidence {
                 collateral: self.collateral.of(&now.evidence.quote, unix_s()),

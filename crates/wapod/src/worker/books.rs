@@ -2,7 +2,7 @@
 //!
 //! A reading is taken and queued under a lock that is held for no wait, so that
 //! nothing older is written after it; the disk is waited for without the lock.
-//! Whoever waits for the disk, or is not run at all any more, therefore holds
+//! A task that waits for the disk, or is not run at all any more, therefore holds
 //! nobody up: the last save of a process that has to end goes past them. Used by
 //! `usage` and by a replacement.
 
@@ -27,7 +27,7 @@ pub(super) struct Books {
 /// Usage by serial number.
 pub(super) type Records = BTreeMap<u64, UsageRecord>;
 
-/// What somebody is about to be told, and what has to be written before.
+/// What a client is about to be told, and what has to be written before.
 pub(super) struct Disclosure<T> {
     pub(super) value: T,
     /// Usage of the apps in it that are here.
@@ -97,7 +97,7 @@ impl Books {
         Ok(())
     }
 
-    /// Writes down what somebody is about to be told, as `read` gives it.
+    /// Writes down what a client is about to be told, as `read` gives it.
     ///
     /// # Errors
     ///

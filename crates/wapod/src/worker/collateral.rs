@@ -58,7 +58,7 @@ enum Platform {
 
 impl Kept {
     /// Whether it may go with a quote of a platform. Where the file is from is not known:
-    /// whoever verifies sees it.
+    /// verifiers see it.
     fn is_of(&self, platform: &Platform) -> bool {
         let origin = self.origin.as_ref();
         origin.is_none_or(|(of, _)| of == platform)

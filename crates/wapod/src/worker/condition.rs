@@ -1,9 +1,9 @@
-//! How an app is doing, for people and programs. Told by `app`, shown by `api`.
+//! The condition of an app, for people and programs. Found by `app`, shown by `api`.
 
 /// Condition of an app, in one word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Condition {
-    /// Nobody wants it to run.
+    /// It is not meant to run.
     Stopped,
     /// Its first instance is being made.
     Starting,
@@ -15,7 +15,7 @@ pub(crate) enum Condition {
     Finished,
     /// It ended and stays ended.
     Failed,
-    /// It runs on demand, and nobody demands anything.
+    /// It runs on demand, and is idle at present.
     Idle,
 }
 

@@ -72,7 +72,7 @@ impl Worker {
     ///
     /// # Cancel safety
     ///
-    /// The deployment goes on without whoever asked.
+    /// The deployment goes on without its client.
     pub(crate) async fn deploy(
         self: &Arc<Self>,
         deployment: Deployment,
@@ -174,8 +174,8 @@ impl Worker {
         }
     }
 
-    /// Waits while an equal app is on its way out: what the store has of it must
-    /// be gone before the new one is written down.
+    /// Waits while an equal app is being removed: what the store has of it must be
+    /// gone before the new one is written down.
     async fn wait_until_left(&self, address: &AppAddress) -> Result<(), AppError> {
         let deadline = Instant::now() + self.limits.drain_grace + CHANGE_WAIT;
         while let Some(app) = self.any_app(address) {
@@ -365,7 +365,7 @@ impl Worker {
         deployment: &Deployment,
         mut changes: Vec<Change>,
     ) -> Result<(), AppError> {
-        // Whoever removes the old one at this moment waits for it to be written.
+        // A removal of the old one at this moment waits for it to be written.
         let _not_otherwise = old.writing.lock().await;
         // What was changed of the old one while this one has proved itself.
         let own = own_quotas(deployment, Some(old));
@@ -377,7 +377,7 @@ impl Worker {
             return Err(AppError::Interrupted);
         }
         if is_removed {
-            // Its name was free for everybody.
+            // Its name was free for all apps.
             self.claim_name(app);
         } else {
             self.inherit_domains(app, old)?;
@@ -396,10 +396,10 @@ impl Worker {
         }
         // What it uses while it leaves is written as before.
         self.books.forget(old.serial);
-        // First, so that whoever finds the old one withdrawn finds this one.
+        // First, so that a task that finds the old one withdrawn finds this one.
         old.state().heir = Some(Arc::clone(app));
         if !self.withdraw_for(old, Some(app)) {
-            // Whoever removed it meanwhile has made its name free.
+            // A removal meanwhile has made its name free.
             self.claim_name(app);
             self.bind_domains(app);
         }
@@ -421,7 +421,7 @@ impl Worker {
 
     /// Takes back a deployment that failed. The store has nothing of it.
     async fn forget(&self, app: &Arc<App>) {
-        // Whoever removes it at this moment does the rest as well.
+        // A removal at this moment does the rest as well.
         if self.withdraw(app) {
             stop_now(app, &app.instances()).await;
             self.strike(app);

@@ -1,12 +1,12 @@
 //! Domains of apps: host names beside those below the base domain, which an operator binds
 //! to an app.
 //!
-//! A domain is the app's for the gateway and at the shared TLS port, and no other app can
-//! have it. It belongs to whoever had it first, follows the app through its replacements and
-//! is free again when the app is removed. It may come with a certificate, with which the
-//! daemon ends TLS for it. Written down with the app's record; the key of the certificate
-//! sealed as secrets are. Called by `api`, `deploy` and `lifecycle`; whose a name is, is in
-//! `edge`.
+//! A domain is the app's for the gateway and at the shared TLS port, and no other app
+//! can have it. It belongs to the first app that had it, follows the app through its
+//! replacements and is free again when the app is removed. It may come with a
+//! certificate, with which the daemon ends TLS for it. Written down with the app's
+//! record; the key of the certificate sealed as secrets are. Called by `api`,
+//! `deploy` and `lifecycle`; whose a name is, is in `edge`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

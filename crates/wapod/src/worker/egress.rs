@@ -1,8 +1,8 @@
-//! Where an app may connect to, as it is decided at the moment.
+//! The egress rules of an app as they are at the moment.
 //!
-//! The rules are texts, as people write them and the store keeps them; what judges
-//! connections is made of them when an instance starts first, and changes with them.
-//! Owned by `App`, changed by `app_settings`; judges nothing itself.
+//! They are texts, as operators write them and the store keeps them; the policy is
+//! made from them when the first instance starts, and changes with them. Owned by
+//! `App`, changed by `app_settings`; checks no connection itself.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,12 +1,12 @@
-//! What guests get of attestation: quotes and evidence in turn, and TLS with a certificate
-//! of their app.
+//! Attestation for guests: quotes and evidence, one after the other, and TLS with a
+//! certificate of their app.
 //!
-//! Each app has an [`AppQuotes`], which all its instances share: one quote at a time, at a
-//! rate, and a bounded number of what waits. An [`AttestedTls`] belongs to a listener of a
-//! guest. Its certificate is made by the handshake that finds none, or one that is no
-//! longer true: after new evidence, after a rotation of the key. So nothing has to be
-//! renewed for listeners, and whoever connects after a rotation sees the new key. The key
-//! never leaves the daemon. Called by `embedder`.
+//! Each app has an [`AppQuotes`], which all its instances share: one quote at a time,
+//! at a rate, and a bounded number of what waits. An [`AttestedTls`] belongs to a
+//! listener of a guest. Its certificate is made by the handshake that finds none, or
+//! one that is outdated: after new evidence, after a rotation of the key. So nothing
+//! has to be renewed for listeners, and a client that connects after a rotation sees
+//! the new key. The key never leaves the daemon. Called by `embedder`.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Weak};

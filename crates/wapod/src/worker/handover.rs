@@ -27,7 +27,8 @@ pub(crate) use receive::{Received, receive};
 
 /// What is known of handovers.
 pub(super) struct Handovers {
-    /// To whom the key may go; `None` for nobody. Fixed when the worker starts.
+    /// The policy of workers that may get the key; `None` if none may. Fixed when the
+    /// worker starts.
     policy: Option<HandoverPolicy>,
     /// The nonce that was given last, until it is used.
     given: Mutex<Option<([u8; 32], Instant)>>,
@@ -46,7 +47,8 @@ impl Handovers {
 
     fn policy(&self) -> Result<&HandoverPolicy, String> {
         self.policy.as_ref().ok_or_else(|| {
-            "this worker hands its key to nobody: it was started without key-to-policy".to_owned()
+            "this worker does not hand over its key: it was started without key-to-policy"
+                .to_owned()
         })
     }
 
@@ -86,7 +88,7 @@ impl Worker {
     ///
     /// # Errors
     ///
-    /// [`AppError::Refused`] when the key goes to nobody.
+    /// [`AppError::Refused`] when the worker does not hand over its key.
     pub(crate) fn handover_nonce(&self) -> Result<[u8; 32], AppError> {
         self.handovers.policy().map_err(refused)?;
         let nonce = rand::random();
@@ -167,7 +169,7 @@ fn verified(
     match claims {
         Some(claims) if verdict.is_good() => Ok((claims, program(&verdict))),
         _ => Err(format!(
-            "the worker's key is not for who asks (key-to-policy): {failed}"
+            "the requesting worker must not have the key (key-to-policy): {failed}"
         )),
     }
 }

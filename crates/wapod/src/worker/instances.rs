@@ -1,9 +1,9 @@
-//! Instances: how they come, and the one way out.
+//! Instances: how they start, drain and end.
 //!
-//! Every instance holds one of the worker's slots from before its start until
-//! it is gone, memory and all. A task watches over it, tells whoever waits about
-//! changes, and retires it in the end. Called by `lease` for requests and by
-//! `lifecycle` for people.
+//! Every instance holds one of the worker's slots from before its start until it is
+//! gone, memory and all. A task watches over it, tells waiting tasks about changes,
+//! and retires it in the end. Called by `lease` for requests and by `lifecycle` for
+//! operators.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -283,7 +283,7 @@ impl Worker {
         if kind == Kind::Persistent && app.persistent_count() > 0 {
             return Err(WorkerError::NoSlot);
         }
-        // One that is leaving has promised its slot to somebody else.
+        // One that is leaving has promised its slot to another start.
         let has_own = |one: &Arc<Instance>| !one.is_leaving();
         if !app.instances().iter().any(has_own)
             && let Some(idle) = self.find_idle()
@@ -379,7 +379,7 @@ impl Worker {
         let _ = charged.await;
     }
 
-    /// The one way out: the instance is gone, and so is all that it held.
+    /// The only end of an instance: it is gone, and so is all that it held.
     fn retire(
         self: &Arc<Self>,
         app: &Arc<App>,
@@ -400,8 +400,8 @@ impl Worker {
             }
         }
         state.last_end = Some(reason);
-        // Whoever gets it finds the instance gone, and whoever finds the instance
-        // gone finds it free.
+        // A start that gets it finds the instance gone, and a task that finds the
+        // instance gone finds it free.
         drop(slot);
         drop(state);
         app.dispatch();
@@ -443,7 +443,7 @@ fn has_work(app: &App, leaving: &[Arc<Instance>]) -> bool {
         let state = app.state();
         state.is_ending() && !state.waiting.is_empty()
     };
-    // Who waits for an instance that never takes requests waits in vain, as ever.
+    // A request for an instance that never takes requests waits until its deadline.
     let is_served = |one: &Arc<Instance>| {
         let status = one.status();
         status.takes_http || status.takes_queries
@@ -470,7 +470,7 @@ pub(super) async fn stop_now(app: &App, instances: &[Arc<Instance>]) {
     }
 }
 
-/// Tells whoever waits what becomes of an instance, and retires it.
+/// Tells waiting tasks what becomes of an instance, and retires it.
 async fn watch(
     worker: Arc<Worker>,
     app: Arc<App>,

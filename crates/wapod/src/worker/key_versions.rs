@@ -1,7 +1,7 @@
 //! Rotation of keys: raises the version of an app's key, or of the worker's own.
 //!
 //! A key follows from its version, so the old one is not stored, and is made again by
-//! whoever has to read what it protected. Versions outlive the app that they are of: a
+//! code that has to read what it protected. Versions outlive the app that they are of: a
 //! key that was given up does not come back with a deployment. Called by `api`.
 
 use wapo_rpc::AppAddress;

@@ -1,6 +1,6 @@
-//! The way in for a request: `admit` gives a lease on one instance.
+//! Admission of requests: `admit` gives a lease on one instance.
 //!
-//! Whoever finds no instance with room waits in the queue of the app, first come,
+//! A request that finds no instance with room waits in the queue of the app, first come,
 //! first served, for a bounded time and without asking again: an instance that
 //! gets room takes the request that has waited longest. A lease counts the
 //! request for as long as it exists and undoes everything on drop, whatever
@@ -30,7 +30,7 @@ use crate::limits::{APP_REQUESTS_MAX, CHANNEL_WAIT, QUEUE_WAIT, START_WAIT};
 /// for as long as the client waits.
 const STARTS_PER_REQUEST_MAX: u32 = 2;
 
-/// Which kind of request somebody wants to send.
+/// Which kind of request a client wants to send.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Channel {
     Http,
@@ -194,7 +194,7 @@ enum Entered {
     Waiting(Waiter),
 }
 
-/// What somebody who waits may expect.
+/// What a waiting request may expect.
 enum Availability {
     /// Instances take such requests and have no room.
     Busy,
@@ -220,7 +220,7 @@ impl App {
         };
         let least_busy = open().min_by_key(|one| one.requests())?;
         let (instance, room) = reserve(least_busy).or_else(|| open().find_map(reserve))?;
-        // Counted under the lock: whoever lets idle instances go has it, too.
+        // Counted under the lock: the code that ends idle instances has it, too.
         instance.in_flight.fetch_add(1, Ordering::Relaxed);
         Some(Seat {
             instance,

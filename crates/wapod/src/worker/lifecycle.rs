@@ -1,8 +1,8 @@
-//! What people do with apps: start, stop, resize, remove.
+//! Operations on apps: start, stop, resize, remove.
 //!
-//! A change is in the store before it is confirmed, and whoever takes instances
-//! away does not wait for whoever starts some. What was begun is finished even if
-//! whoever asked has gone: each operation runs in a task of its own. Called by
+//! A change is in the store before it is confirmed, and a task that ends instances
+//! does not wait for one that starts some. What was begun is finished even if
+//! its client has gone: each operation runs in a task of its own. Called by
 //! `api` and by embedding programs through `server`; deployments are in `deploy`.
 
 use std::collections::BTreeMap;
@@ -59,7 +59,7 @@ impl Worker {
         in_background(async move { worker.stop_to_end(&app).await }).await
     }
 
-    /// Does not wait for whoever starts instances at this moment: those find that
+    /// Does not wait for tasks that start instances at this moment: those find that
     /// they are not wanted any more.
     async fn stop_to_end(self: &Arc<Self>, app: &Arc<App>) -> Result<(), AppError> {
         let deadline = Instant::now() + self.limits.drain_grace;
@@ -159,7 +159,7 @@ impl Worker {
                 Some(_) => instances.min(now),
                 None => instances,
             };
-            // The newest. Whoever sees the target finds them leaving.
+            // The newest. A task that sees the target finds them leaving.
             let surplus = state.persistent().skip(instances as usize);
             let surplus: Vec<_> = surplus.cloned().collect();
             surplus.iter().for_each(|one| one.leave());
@@ -257,7 +257,7 @@ impl Worker {
         let mut outcome = Ok(());
         while let Some(removed) = removing.join_next().await {
             match removed.unwrap_or(Err(AppError::Interrupted)) {
-                // Somebody else was faster.
+                // Another task was faster.
                 Ok(()) | Err(AppError::NotFound(_)) => {}
                 Err(error) => outcome = outcome.and(Err(error)),
             }
@@ -294,7 +294,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Hides an app from everybody; says whether that was not done before. It
+    /// Hides an app from all callers; says whether that was not done before. It
     /// stays in the table until the store has nothing of it any more.
     pub(super) fn withdraw(&self, app: &App) -> bool {
         self.withdraw_for(app, None)
@@ -422,7 +422,7 @@ pub(super) async fn change(app: &App, deadline: Instant) -> Result<MutexGuard<'_
     one_at_a_time.map_err(|_| AppError::Changing)
 }
 
-/// Refuses to change an app that is on its way out.
+/// Refuses to change an app that is being removed.
 fn still_here(app: &App) -> Result<(), AppError> {
     match app.is_removed() {
         true => Err(AppError::NotFound(app.address)),

@@ -3,7 +3,7 @@
 //! All instances of an app that name the same address listen on one socket, so
 //! that each connection or datagram goes to whichever takes it first; so do the
 //! instances of an app and of the one that takes its place, so that nothing is
-//! refused in between. For everybody else the port is busy, and ports that an
+//! refused in between. For all others the port is busy, and ports that an
 //! operator has granted to an app are closed to all others, whether it listens there
 //! or not. Called by `embedder`.
 
@@ -115,7 +115,7 @@ impl Ports {
     }
 }
 
-/// Why an app cannot have a port that nobody else listens on.
+/// Why an app cannot have a port although it is free.
 const GRANTED: &str =
     "the operator has granted this port to another app; the console shows each app's ports";
 
@@ -125,7 +125,7 @@ const GRANTED: &str =
 /// Each try holds a descriptor of the daemon's for a moment.
 const ANY_PORT_TRIES: usize = 16;
 
-/// Who has a port that somebody cannot have.
+/// The owner of a port that another app asked for.
 const BY_ANOTHER: &str = "another app of this worker has it; `wapo list` says which";
 const BY_ITSELF: &str = "the program itself listens there already";
 
@@ -318,7 +318,7 @@ mod tests {
         let other = ports.listen(Family(2), TWO, address);
         assert_eq!(other.expect_err("other").kind(), io::ErrorKind::AddrInUse);
         let _second = ports.listen(Family(1), TWO, address).expect("shared");
-        std::net::TcpStream::connect(address).expect("somebody listens");
+        std::net::TcpStream::connect(address).expect("a listener");
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Questions to an app and its answers.
+//! Queries to an app, and its answers.
 //!
-//! Checks a query and who signed it, finds the app, waits for the answer with a
+//! Checks a query and its signature, finds the app, waits for the answer with a
 //! limit. Called by `api` with decoded arguments.
 
 use std::sync::Arc;

@@ -1,10 +1,10 @@
 //! When instances count as ready, and when a new version has proved itself.
 //!
-//! An instance is ready when its first poll has returned and it offers what those
-//! offer that it stands beside, or in whose place it comes: addresses that it
-//! listens on, names that it serves by TLS, HTTP requests, queries. Whatever is missing at the deadline is said
-//! in words. Called by `lifecycle` and `deploy` after each start that somebody
-//! waits for.
+//! An instance is ready when its first poll has returned and it offers what the other
+//! instances offer, or those of the version that it replaces: addresses that it
+//! listens on, names that it serves by TLS, HTTP requests, queries. The error names
+//! what is missing at the deadline. Called by `lifecycle` and `deploy` after each
+//! start that a caller waits for.
 
 use std::collections::BTreeSet;
 use std::fmt;

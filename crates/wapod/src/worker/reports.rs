@@ -3,7 +3,7 @@
 //! A report is made at an interval, when apps have been removed, before the session
 //! changes and at the end of the daemon, about every app that did something since it
 //! was last reported. It is in the store, together with the sums that it tells, before
-//! anybody gets it; a number is never given twice, because after any doubt the chain's
+//! it is handed out; a number is never given twice, because after any doubt the chain's
 //! end is read from the store again. What a report looks like is in `wapo_rpc`. Called
 //! by `usage` (the loop), `statements` (the session) and `api` (exports).
 
@@ -39,12 +39,12 @@ pub(super) struct Chain {
     pub(super) interval: Duration,
     /// Whether an app may have left whose last entry is due.
     finals_due: AtomicBool,
-    /// When somebody last had usage reported.
+    /// When usage was last reported on request.
     settled: Mutex<Option<Instant>>,
 }
 
 /// Has last entries made the next time, unless it is emptied when they are: also when
-/// whoever makes them is dropped meanwhile.
+/// the task that makes them is dropped meanwhile.
 struct Unreported<'a>(Option<&'a Chain>);
 
 impl Drop for Unreported<'_> {
@@ -271,7 +271,7 @@ impl Worker {
         let asked = Instant::now();
         let mut settled = self.chain.settled.lock().await;
         match *settled {
-            // Somebody else had it done meanwhile.
+            // Another task had it done meanwhile.
             Some(at) if at > asked => return Ok(()),
             Some(at) => sleep_until(at + REPORT_SPACING).await,
             None => {}

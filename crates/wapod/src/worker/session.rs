@@ -1,9 +1,9 @@
 //! The worker's billing period, and the numbers of its readings.
 //!
 //! Every reading of usage that leaves the worker carries a number that no other
-//! reading of the session has, also after a crash: numbers are reserved in the
-//! store by the million before the first of them is used. Called by `usage`,
-//! and by guests through `embedder`.
+//! reading of the session has, also after a crash: numbers are reserved in the store
+//! by the million before the first of them is used. Called by `statements` for
+//! reports, and by guests through `embedder`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +26,7 @@ struct State {
     record: SessionRecord,
     /// Number of the last reading.
     used: u64,
-    /// Whether somebody is about to reserve more.
+    /// Whether a task is about to reserve more.
     is_reserving: bool,
 }
 

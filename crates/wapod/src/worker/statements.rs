@@ -1,7 +1,7 @@
 //! What the worker says about itself, and what it signs.
 //!
 //! A statement is made from the present state and signed with its content type;
-//! usage is written down before anybody gets it signed. Called by `api` with
+//! usage is written down before it is signed. Called by `api` with
 //! decoded arguments.
 
 use std::sync::{Arc, PoisonError};

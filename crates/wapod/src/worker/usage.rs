@@ -1,4 +1,4 @@
-//! Usage: written down every second, and signed for whoever pays.
+//! Usage: written down every second, and signed for the payer.
 //!
 //! What the store has is never ahead of what was used and at most a second
 //! behind; a statement is written down before it is signed. Reports that form the bill
@@ -61,7 +61,7 @@ impl From<&App> for UsageReading {
     }
 }
 
-/// The last word about an app that goes.
+/// The final record of an app that ends.
 pub(super) fn departed(app: &App) -> DepartedRecord {
     DepartedRecord {
         serial: app.serial,
@@ -119,9 +119,9 @@ impl Worker {
         self.books.write_all(now_ms, read).await
     }
 
-    /// Reads what apps have used, those that are named or a page of all, and
-    /// writes it down: nobody is told more than the store knows. Gives also the
-    /// number to go on with, if these were not all.
+    /// Reads what apps have used, those that are named or a page of all, and writes
+    /// it down: no client is told more than the store knows. Gives also the number to
+    /// go on with, if these were not all.
     ///
     /// # Errors
     ///
@@ -149,14 +149,14 @@ impl Worker {
     }
 
     /// Moves a withdrawn app, none of whose instances is left, from the books of
-    /// those that are here to the books of those that have gone, unless somebody
-    /// else has done that: an equal app may be there already.
+    /// those that are here to the books of those that have gone, unless another task
+    /// has done that: an equal app may be there already.
     ///
     /// # Errors
     ///
     /// As [`write_usage`](Self::write_usage); it is where it was then.
     pub(super) async fn write_off(&self, app: &App) -> Result<(), StoreError> {
-        // Whoever changes the app has written that, and finds it withdrawn later.
+        // The task that changes the app has written that, and finds it withdrawn later.
         let _one_at_a_time = app.writing.lock().await;
         let _moving = self.books.moving().await;
         let mut last_word = None;
@@ -186,7 +186,7 @@ impl Worker {
             let gone = self.departed.write();
             let mut gone = gone.unwrap_or_else(PoisonError::into_inner);
             gone.insert(record.serial, record);
-            // Before anybody sees it there, and might forget it without a last entry.
+            // Before a task sees it there, and might forget it without a last entry.
             self.chain.app_has_left();
             drop(gone);
             self.strike(app);

@@ -529,7 +529,7 @@ async fn the_operators_port_is_not_open_to_others_in_the_clear() {
         };
         Server::start(config).await
     };
-    // TLS alone does not say who asks.
+    // TLS alone does not authenticate the client.
     let config = Config {
         admin_address: Some(([0, 0, 0, 0], 0).into()),
         admin_tls: Some(files.clone()),

@@ -62,7 +62,7 @@ async fn exchange(port: u16, bytes: &[u8]) -> String {
     stream.write_all(bytes).await.unwrap();
     let mut answer = Vec::new();
     let read = e2e::within("the end", stream.read_to_end(&mut answer)).await;
-    // Whoever is thrown out may find the connection reset.
+    // A client that is disconnected may find the connection reset.
     drop(read);
     String::from_utf8_lossy(&answer).into_owned()
 }

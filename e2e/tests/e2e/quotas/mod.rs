@@ -40,7 +40,7 @@ async fn probe_on(daemon: &Daemon, text: &str) -> (Probe, u16) {
     (probe, port)
 }
 
-/// An app of somebody else on the same daemon.
+/// Another customer's app on the same daemon.
 struct Neighbour(App);
 
 impl Neighbour {

@@ -1,4 +1,4 @@
-//! Greets whoever asks. The worker's gateway does the HTTP.
+//! Greets its clients. The worker's gateway does the HTTP.
 
 use wapo::http::{Body, Request};
 

@@ -1,8 +1,8 @@
 //! HTTPS under a server name, on the TLS port that all apps of the worker share.
 //!
-//! The first argument is the name. Clients that ask for it come here, whoever else
-//! is behind the port. The host does the TLS, hyper the HTTP. The certificate signs
-//! itself; apps that browsers are to trust bring one, and its key, along.
+//! The first argument is the name. Clients that ask for it come here, whichever other
+//! app is behind the port. The host does the TLS, hyper the HTTP. The certificate
+//! signs itself; apps that browsers are to trust bring one, and its key, along.
 
 use std::convert::Infallible;
 use std::error::Error;

@@ -1,7 +1,7 @@
 //! A small DNS server: answers questions for A and AAAA records over UDP.
 //!
 //! The first argument is the address to listen on, each other one a record:
-//! `name=address`. It knows nothing else and asks nobody.
+//! `name=address`. It knows nothing else and asks no other server.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use wapo::net::{Datagrams, UdpSocket};
 
 /// Longest answer without extensions (RFC 1035, section 2.3.4).
 ///
-/// Who asks may not be who the datagram says; long answers would be a weapon.
+/// The source of a datagram may be forged; long answers would be a weapon.
 const ANSWER_BYTES_MAX: usize = 512;
 
 /// Seconds for which others may remember an answer.

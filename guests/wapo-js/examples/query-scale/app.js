@@ -3,7 +3,7 @@
 //     wapo deploy guests/wapo-js/examples/query-scale
 //     wapo query query-scale /add --hex 0x02000000ffffffff --as-hex      # (2, -1) as i32
 //
-// A signed query tells who asks; `origin` is the account then.
+// A signed query names its sender; `origin` is the account then.
 
 const types = SCALE.parseTypes(`
   Numbers = (i32, i32)

@@ -5,7 +5,7 @@ export interface Note {
   text: string;
 }
 
-// A service that anybody may write to must not grow for ever.
+// A service that every client may write to must not grow for ever.
 const NOTES_MAX = 1000;
 
 export class Notes {

@@ -1,8 +1,8 @@
-// A chat: whoever is connected hears what the others say.
+// A chat: each connected client gets what the others send.
 //
 //     wapo run guests/wapo-js/examples/websocket-chat     # open the URL in two windows
 //
-// One instance serves everybody, so the people who are there are a Map in its memory.
+// One instance serves all clients, so they are a Map in its memory.
 
 const people = new Map();
 let count = 0;

@@ -9,7 +9,7 @@ export const defaultMaxListeners = EventEmitter.defaultMaxListeners;
 
 const { emit } = EventEmitter.prototype;
 EventEmitter.prototype.emit = function (type, ...args) {
-  // Whoever watches errors sees them before they are thrown.
+  // Watchers of errors see them before they are thrown.
   if (type === "error" && this.listenerCount(errorMonitor) > 0) Reflect.apply(emit, this, [errorMonitor, ...args]);
   return Reflect.apply(emit, this, arguments);
 };

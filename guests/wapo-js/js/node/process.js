@@ -69,7 +69,7 @@ export const { env } = Wapo;
 export const argv = ["wapo", "/app.js", ...(globalThis.scriptArgs ?? [])];
 export const argv0 = "wapo", execPath = "/wapo", title = "wapo", pid = 1, ppid = 0, platform = "linux", arch = "wasm32";
 export const execArgv = [], config = {}, features = {}, release = { name: "wapo" };
-// Not that of Node: whoever looks for it must not take this for Node.
+// Not that of Node: programs that look for it must not take this for Node.
 export const version = "v22.0.0", versions = { wapo: Wapo.version };
 export const cwd = () => "/";
 export const uptime = () => native.time.now() / 1e3;

@@ -7,7 +7,7 @@ export const {
   isReadable, pipeline, promises, setDefaultHighWaterMark,
 } = stream;
 
-// Reads no sooner than somebody asks for it.
+// Reads no sooner than a reader asks for it.
 Readable.fromWeb = (readable, options = undefined) => {
   const reader = readable.getReader();
   return new Readable({

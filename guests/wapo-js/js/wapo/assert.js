@@ -1,5 +1,5 @@
 // Assertions: `wapo:assert`, with the functions and messages that Node's `assert` has, without what it has deprecated.
-// Called by tests as a rule (`test.js`), but by whoever wants it.
+// Called by tests as a rule (`test.js`), but programs may call it as well.
 import { inspect } from "../web/inspect.js";
 import { has, isDeepEqual } from "./equal.js";
 

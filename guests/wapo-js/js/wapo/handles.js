@@ -2,7 +2,7 @@
 import native from "wapo:native";
 import { bytesOf } from "../web/idl.js";
 
-// Something that is given out, taken back once, and means nothing to anybody else.
+// Something that is given out, taken back once, and means nothing elsewhere.
 export class Opaque {
   #value;
   #kind;

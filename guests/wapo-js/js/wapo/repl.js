@@ -4,7 +4,7 @@ import native from "wapo:native";
 import { inspect, ownFrames, safeInspect } from "../web/inspect.js";
 import { report } from "./session.js";
 
-// Texts so far; the number of the one that somebody waits for, or 0.
+// Texts so far; the number of the one that the caller waits for, or 0.
 let count = 0, waiting = 0;
 
 async function run(text, number) {

@@ -1,4 +1,4 @@
-// `require` and the other globals of Node's flavour of Wapo 0.x. Modules of Node are evaluated when somebody asks for one.
+// `require` and the other globals of Node's flavour of Wapo 0.x. Modules of Node are evaluated when a program asks for one.
 import native from "wapo:native";
 
 const loaded = new Map();

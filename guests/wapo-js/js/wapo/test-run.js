@@ -11,7 +11,7 @@ import * as session from "./session.js";
 import { MockTracker } from "./test-mock.js";
 
 const INFO = 2, ERROR = 4;
-// Time of a test where neither it nor the command says how long: whoever waits longer for a unit test looks for what hangs.
+// Time of a test where neither it nor the command says how long: a unit test that takes longer hangs.
 const LIMIT_MS = 10_000;
 // Characters of a failure and of a name that are told.
 const FAILURE_MAX = 10_000;

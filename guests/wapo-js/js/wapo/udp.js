@@ -116,7 +116,7 @@ export class UdpSocket {
 }
 finish(UdpSocket, "UdpSocket");
 
-// udp({ port, hostname }): with a port of the app it hears from everybody; without, it is a client's socket, which hears from
+// udp({ port, hostname }): with a port of the app it receives from every address; without, it is a client's socket, which receives from
 // those that it has sent to.
 export function udp(options = undefined) {
   const o = dictionary(options, "udp");

@@ -2,7 +2,7 @@
 // Fetch Living Standard, 2.2.4 (bodies), 5.2 (BodyInit), 5.3 (Body mixin).
 //
 // A body is { source, native, stream, used, shared }. `source` is text or bytes at hand, `native` a ByteSource of the engine;
-// `stream` is made only when somebody asks for it: a plain answer never becomes a stream.
+// `stream` is made only when a program asks for it: a plain answer never becomes a stream.
 import native from "wapo:native";
 import { bytesOf, usv } from "./idl.js";
 import { blobOf, blobState, isBlob } from "./blob.js";

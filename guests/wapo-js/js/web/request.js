@@ -76,7 +76,7 @@ function headersFor(s) {
   return (s.headers ??= headersOfExchange(s.exchange));
 }
 
-// The signal is made when somebody asks; until then a client that leaves costs nothing.
+// The signal is made when a program asks; until then a client that leaves costs nothing.
 export function signalFor(s) {
   if (s.signal === null) {
     const signal = s.signal = newSignal();

@@ -13,7 +13,7 @@ export const NULL_BODY = [101, 103, 204, 205, 304];
 let get, is;
 
 export class Response {
-  // list: header list; headers: the object over it, when somebody asked
+  // list: header list; headers: the object over it, when a program asked
   #s;
 
   constructor(body = null, init = undefined) {

@@ -40,7 +40,7 @@ function takeSource(stream) {
   return source;
 }
 
-// A readable byte stream over a ByteSource. Nothing is read before somebody asks.
+// A readable byte stream over a ByteSource. Nothing is read before a reader asks.
 export function streamOfSource(source) {
   const stream = new ReadableStream({
     type: "bytes",

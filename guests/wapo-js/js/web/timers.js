@@ -1,6 +1,6 @@
 // setTimeout, setInterval, setImmediate and their clearing.
 // HTML Living Standard, 8.7. Ids are of this module alone. Strings are refused: nothing here compiles text. A callback runs in the
-// async context of whoever set its timer.
+// async context of the code that set its timer.
 import native from "wapo:native";
 import { callable, need } from "./idl.js";
 import { hooks } from "./event-target.js";

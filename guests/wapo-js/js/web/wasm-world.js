@@ -1,5 +1,5 @@
 // Worlds of WebAssembly: what is linked together, and what scripts have given to it. The native side has numbers for its items and
-// keeps no value of a script; all of them are here, so that a world that nobody has any more is collected with them.
+// keeps no value of a script; all of them are here, so that an unreachable world is collected with them.
 import native from "wapo:native";
 
 const { wasm } = native;

@@ -145,7 +145,7 @@ impl Account {
         }
     }
 
-    /// Somebody to tell when the account's jobs are stopped with those of others.
+    /// The task to tell when the account's jobs are stopped with those of others.
     pub(super) fn party(self: &Rc<Self>) -> Option<Party> {
         let on_over = self.on_over.borrow().clone()?;
         Some(Party {

@@ -58,7 +58,7 @@ pub(crate) struct Hooks {
     pub(crate) report: Persistent<Function<'static>>,
     /// `words(thrown)`: better words than the engine's own, or undefined.
     pub(crate) words: Persistent<Function<'static>>,
-    /// `isServing(handler)`: whether requests have somebody to answer them.
+    /// `isServing(handler)`: whether requests have a handler to answer them.
     pub(crate) is_serving: Persistent<Function<'static>>,
     /// `callModuleEntry()`: a promise; what the convention of scripts calls.
     pub(crate) call_module_entry: Persistent<Function<'static>>,

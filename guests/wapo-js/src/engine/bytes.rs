@@ -111,7 +111,7 @@ pub(crate) fn with_text<R>(
     action: impl FnOnce(&str) -> R,
 ) -> rquickjs::Result<R> {
     let text = CString::from_string(given.clone())?;
-    // Whoever takes it copies it, and some change their copy.
+    // Its receiver copies it, and some change their copy.
     room_for(given.ctx(), text.len().saturating_mul(COPIES))?;
     // SAFETY: the engine's copy of the text lives as long as `text`, and has
     // that many bytes.

@@ -3,7 +3,7 @@
 //! in it (`js/node/async_hooks.js`); most programs have none, and pay a comparison.
 //!
 //! Between two calls from outside, and between two jobs, there is none. A function
-//! that waits in a promise carries the one of whoever left it there: the engine's
+//! that waits in a promise carries the one of the code that left it there: the engine's
 //! C code is rewritten to bind it (`c/wapo_context.h`).
 
 #![allow(unsafe_code, reason = "functions that C code calls by their names")]

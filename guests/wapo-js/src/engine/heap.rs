@@ -21,8 +21,8 @@ use super::spare::has_spare;
 
 /// Bytes that all isolates of an instance may take together.
 ///
-/// Each has a limit of its own, which is a promise to nobody: 32 isolates with
-/// 128 MiB each are not there in any instance.
+/// Each has a limit of its own, for which no memory is reserved: 32 isolates with 128
+/// MiB each are not there in any instance.
 const ALL_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// What the engine's blocks are aligned to.
@@ -120,8 +120,8 @@ impl Drop for Share {
 /// Bytes that the objects of a context's engine take. Looks at all of them.
 pub(crate) fn in_use(ctx: &Ctx<'_>) -> u64 {
     let mut usage = MaybeUninit::<qjs::JSMemoryUsage>::zeroed();
-    // SAFETY: the engine of the context, which is asked by whoever runs in it; it fills
-    // in numbers, for all of which zeros stand before.
+    // SAFETY: the engine of the context, which is asked by code that runs in it; it
+    // fills in numbers, for all of which zeros stand before.
     let usage = unsafe {
         let runtime = qjs::JS_GetRuntime(ctx.as_raw().as_ptr());
         qjs::JS_ComputeMemoryUsage(runtime, usage.as_mut_ptr());
@@ -130,8 +130,8 @@ pub(crate) fn in_use(ctx: &Ctx<'_>) -> u64 {
     u64::try_from(usage.malloc_size).unwrap_or(0)
 }
 
-/// Has the engine of a context collect what nobody has any more. It does so itself when
-/// its own objects are many, but it does not see what they hold outside of its heap.
+/// Has the engine of a context collect garbage. It does so itself when its own
+/// objects are many, but it does not see what they hold outside of its heap.
 pub(crate) fn collect(ctx: &Ctx<'_>) {
     // SAFETY: the engine of the context, from a native function, where it may collect.
     unsafe { qjs::JS_RunGC(qjs::JS_GetRuntime(ctx.as_raw().as_ptr())) };

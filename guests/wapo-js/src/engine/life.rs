@@ -15,7 +15,7 @@ pub(super) struct Life {
     changed: Signal,
     /// The code with which the program ended itself.
     exit_code: Cell<Option<i32>>,
-    /// Whether requests have somebody to answer them, as far as that is known.
+    /// Whether requests have a handler to answer them, as far as that is known.
     is_serving: Cell<Option<bool>>,
 }
 
@@ -36,7 +36,7 @@ impl Engine {
         self.0.life.look();
     }
 
-    /// Whether requests have somebody to answer them: the program's default
+    /// Whether requests have a handler to answer them: the program's default
     /// export, or a listener.
     pub(crate) fn is_serving(&self, handler: Option<&Persistent<Value<'static>>>) -> bool {
         let known = &self.0.life.is_serving;

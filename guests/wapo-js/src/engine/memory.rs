@@ -39,7 +39,7 @@ static ALLOCATOR: Instance = Instance(UnsafeCell::new(State {
 pub(crate) struct Stats {
     /// Allocated at present.
     pub(crate) current: usize,
-    /// The most since the last time that somebody asked.
+    /// The most since the last query.
     pub(crate) spike: usize,
     /// The most since the start.
     pub(crate) peak: usize,
@@ -135,7 +135,7 @@ impl State {
 
     #[inline]
     fn give_back(&mut self, block: *mut u8, kind: usize) {
-        // SAFETY: the block is nobody's, and has room for an address.
+        // SAFETY: the block is free, and has room for an address.
         unsafe { block.cast::<*mut u8>().write(self.free[kind]) };
         self.free[kind] = block;
     }

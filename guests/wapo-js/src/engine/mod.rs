@@ -208,7 +208,7 @@ impl Engine {
         self.enter_as(self.new_account(cpu_limit()), action)
     }
 
-    /// An account for what nobody has asked for; all that an isolate does is on one.
+    /// An account for work without a request; all that an isolate does is on one.
     pub(crate) fn new_account(&self, limit: Duration) -> Rc<Account> {
         match &self.0.isolate {
             Some(isolate) => Rc::clone(isolate.account()),

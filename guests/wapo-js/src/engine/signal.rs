@@ -1,4 +1,4 @@
-//! Waiting within one instance: until a condition holds that somebody else
+//! Waiting within one instance: until a condition holds that another task
 //! makes true and tells of.
 
 use std::cell::RefCell;

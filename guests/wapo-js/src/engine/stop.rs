@@ -7,7 +7,7 @@ use rquickjs::{Ctx, Error, Exception, qjs};
 
 use super::Engine;
 
-/// Looks at the limits of whoever runs. For functions that compute for long at a
+/// Looks at the limits of the running script. For functions that compute for long at a
 /// script's cost; others of the instance may have a turn meanwhile.
 ///
 /// # Errors

@@ -180,8 +180,8 @@ impl Settle {
                     .resolve
                     .restore(ctx)
                     .and_then(|resolve| resolve.call::<_, ()>((value,))),
-                // A value that there is no memory for is a failure like others: who waits
-                // for it lets go of what he has.
+                // A value that there is no memory for is a failure like others: the
+                // waiting caller lets go of what it has.
                 Err(error) => {
                     let thrown = caught(ctx, &error);
                     let reject = self.reject.restore(ctx);

@@ -27,7 +27,7 @@ thread_local! {
     static RUNNING: Cell<usize> = const { Cell::new(0) };
 }
 
-/// What somebody wants to have run.
+/// What a program wants to have run.
 pub(crate) struct Wish {
     pub(crate) scripts: Vec<String>,
     pub(crate) arguments: Vec<String>,

@@ -94,7 +94,7 @@ fn call<'js>(ctx: &Ctx<'js>, callback: &Function<'js>, outcome: Outcome) -> rqui
     });
     match handed_over {
         Ok(values) => callback.call(values),
-        // The creator hears of it in any case: somebody waits.
+        // The creator hears of it in any case: a caller waits.
         Err(_) => {
             let thrown = ctx.catch();
             let why = describe(ctx, &thrown);

@@ -1,5 +1,5 @@
 //! `native.log`: lines of the program's log, messages of several lines, and records that
-//! are kept for whoever has started the script.
+//! are kept for the code that has started the script.
 
 use std::cell::{Cell, RefCell};
 use std::time::{SystemTime, UNIX_EPOCH};

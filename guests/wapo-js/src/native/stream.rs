@@ -131,7 +131,7 @@ impl ByteSource {
         })
     }
 
-    /// Says that nobody wants the rest.
+    /// Says that the rest is not wanted.
     fn cancel(&self) {
         *self.slot.borrow_mut() = State::Over;
         self.cancelled.notify();

@@ -28,7 +28,7 @@ export default service({
     equal("none after", here(), undefined);
   },
   async whoRegisters(equal) {
-    // The reaction belongs to whoever called then, not to whoever settles the promise.
+    // The reaction belongs to the caller of `then`, not to the code that settles the promise.
     const { promise, resolve } = Promise.withResolvers();
     const seen = [];
     const both = [storage.run("one", () => promise.then(() => seen.push(here()))), storage.run("two", () => promise.then(() => seen.push(here()))), promise.then(() => seen.push(here()))];

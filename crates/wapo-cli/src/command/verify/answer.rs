@@ -92,7 +92,7 @@ pub(crate) struct Checks {
     #[arg(long, group = "checked")]
     verify: bool,
 
-    /// Check the worker down to the hardware, and encrypt the question for it alone, and
+    /// Check the worker down to the hardware, encrypt the query for it alone, and
     /// have the answer encrypted as well.
     #[arg(long, group = "checked")]
     private: bool,

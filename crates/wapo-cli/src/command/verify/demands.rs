@@ -19,8 +19,9 @@ const NONCE_BYTES: usize = 32;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Demands")]
 pub(crate) struct Demands {
-    /// What counts: a TOML file, or JSON with the ending .json. Without it any program on
-    /// genuine hardware does that is not in debug mode and, with SGX and TDX, up to date.
+    /// The policy: a TOML file, or JSON with the ending .json. Without it any program
+    /// is accepted on genuine hardware that is not in debug mode and, with SGX and
+    /// TDX, up to date.
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
@@ -29,7 +30,7 @@ pub(crate) struct Demands {
     #[arg(long, value_name = "FILE")]
     collateral: Option<PathBuf>,
 
-    /// Let the simulator count, behind which there is no hardware: for development.
+    /// Accept the simulator, which has no hardware behind it: for development.
     #[arg(long)]
     accept_simulator: bool,
 
@@ -37,8 +38,8 @@ pub(crate) struct Demands {
     #[arg(long, value_name = "HEX", value_parser = nonce)]
     nonce: Option<Nonce>,
 
-    /// The time at which the evidence has to count, in place of now: seconds since 1970,
-    /// or as 2026-06-01T12:00:00Z.
+    /// The time at which the evidence has to be valid, in place of now: seconds since
+    /// 1970, or as 2026-06-01T12:00:00Z.
     #[arg(long, value_name = "TIME", value_parser = time)]
     at: Option<u64>,
 }

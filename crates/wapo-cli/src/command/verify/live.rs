@@ -1,5 +1,5 @@
-//! Evidence from a worker that runs: from its user port, as anybody may ask, or from the
-//! admin port of the profile.
+//! Evidence from a worker that runs: from its user port, which needs no token, or
+//! from the admin port of the profile.
 //!
 //! With a nonce that was drawn for this call, unless the caller brings one or takes what
 //! the worker has: only a nonce proves that the host does not show what it kept.

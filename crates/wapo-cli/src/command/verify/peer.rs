@@ -63,7 +63,7 @@ fn within(server: &str, name: Option<&str>, timeout: Duration) -> Result<Vec<u8>
     Ok(first.to_vec())
 }
 
-/// A moment at which somebody's timeout ends.
+/// A deadline.
 #[derive(Clone, Copy)]
 struct Until(Instant);
 

@@ -1,7 +1,7 @@
-//! What may be asked about the end of a body without taking anything.
+//! Whether a body has ended, or its reader has left, without reading from it.
 //!
-//! Lets an embedder say in the head of an answer that nothing follows, and a guest
-//! hear that nobody waits for its answer.
+//! With that an embedder can say in the head of an answer that no body follows, and a
+//! guest learns that its answer is not wanted any more.
 
 use std::task::{Context, Poll};
 
@@ -55,7 +55,7 @@ mod tests {
             right
         });
         tokio::time::sleep(Duration::from_millis(5)).await;
-        assert!(!watching.is_finished(), "somebody reads");
+        assert!(!watching.is_finished(), "a reader exists");
         drop(left);
         let mut right = watching.await.expect("no panic");
         right.writer().finish();

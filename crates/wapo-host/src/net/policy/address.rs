@@ -36,7 +36,7 @@ pub fn canonical(address: IpAddr) -> IpAddr {
 }
 
 /// The IPv4 addresses to which an IPv6 address leads by a tunnel or a translator of
-/// somebody's own network. They come on top of the address itself.
+/// a private network. They come on top of the address itself.
 ///
 /// Teredo (RFC 4380, section 4): its server, and the client's address with all bits
 /// inverted. ISATAP (RFC 5214, section 6.1): the last 32 bits behind `0:5efe` or

@@ -1,8 +1,8 @@
-//! One rule about outgoing connections: to whom, and on which port.
+//! One egress rule: a destination, and optionally a port.
 //!
-//! Whether it allows or denies is said by the list it stands in. Written by
-//! operators in the options, the configuration file and the settings of apps; read
-//! once, and put into an index (`rule_set`) for use.
+//! Whether it allows or denies depends on its list. Written by operators in the
+//! options, the configuration file and the settings of apps; read once, and put into
+//! an index (`rule_set`) for use.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};

@@ -351,7 +351,7 @@ mod tests {
         head.fields().collect()
     }
 
-    /// What a guest sees of a request of somebody at 192.0.2.1:5.
+    /// What a guest sees of a request from 192.0.2.1:5.
     fn request_head(parts: &Parts, path: &str, place: Place) -> Result<RequestHead, ApiError> {
         let host = host(&parts.uri, &parts.headers, parts.version)?;
         let peer: std::net::SocketAddr = "192.0.2.1:5".parse().expect("address");

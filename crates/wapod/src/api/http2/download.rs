@@ -20,9 +20,9 @@ use crate::api::connection::Client;
 /// Why a body did not get to its end.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
-    #[error("the client does not want it any more")]
+    #[error("the client has reset the stream")]
     Unwanted,
-    #[error("the client took nothing of it")]
+    #[error("the client read nothing of the answer")]
     NotTaken(u64),
     #[error("it broke off")]
     Source,
@@ -136,7 +136,7 @@ async fn room(
     if stream.capacity() > 0 {
         return Ok(stream.capacity());
     }
-    // Whoever takes nothing makes room for newcomers.
+    // A connection whose client reads nothing is closed for new ones.
     let _wait = client.waits();
     let taken_before = client.liveness().taken();
     let waiting = poll_fn(|cx| stream.poll_capacity(cx));

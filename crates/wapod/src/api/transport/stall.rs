@@ -1,8 +1,8 @@
-//! A client that takes nothing of what is sent to it.
+//! Detects clients that read nothing of what is sent to them.
 //!
-//! Whoever takes nothing for a moment makes room for newcomers, and whoever goes on
-//! so is given up. In HTTP/2 the streams say by themselves for whom the daemon
-//! waits. Used by `transport`.
+//! A client that reads nothing for a moment makes room for new ones, and one that
+//! goes on so is disconnected. In HTTP/2 each stream says for itself whether the
+//! daemon waits for its client. Used by `transport`.
 
 use std::io;
 use std::pin::Pin;
@@ -16,7 +16,7 @@ use crate::api::places::{Activity, Wait};
 
 /// Time without a byte taken after which the daemon waits for the client.
 ///
-/// Everybody who is slower than the app takes nothing for a moment now and then.
+/// Every client that is slower than the app reads nothing for a moment now and then.
 const MOMENT: Duration = Duration::from_secs(1);
 
 /// Follows what is written to one client.

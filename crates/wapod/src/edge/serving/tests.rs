@@ -125,12 +125,12 @@ async fn what_an_instance_does_not_take_goes_to_others() {
     let late = all.push(None).await.expect("room");
     assert!(all.take(1).is_none(), "it is meant for the first");
     all.serving.offer_to_all(late.number);
-    let _first = all.take(1).expect("anybody's");
+    let _first = all.take(1).expect("free for all");
     // One that leaves gets nothing, and loses what was meant for it.
     all.push(None).await.expect("room");
     let _ = all.serving.leave(InstanceId(0));
     assert!(all.take(0).is_none());
-    let _second = all.take(1).expect("anybody's");
+    let _second = all.take(1).expect("free for all");
     all.push(None).await.expect("room");
     let _ = all.serving.deregister(all.numbers[1]);
     assert!(all.take(1).is_none());

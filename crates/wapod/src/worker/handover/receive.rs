@@ -1,10 +1,10 @@
 //! The worker's key goes to another worker: the side that has none yet.
 //!
-//! Makes a key for this one answer, a quote over it and over the nonce of the other side,
-//! and asks. What comes is taken when the other side's evidence is what the policy demands,
-//! was made for this request, and is of the very key that came: who does not know that key
-//! cannot have sent it. Called by `server`, at the start and before anything but collateral is
-//! written.
+//! Makes a key for this one answer, a quote over it and over the nonce of the other
+//! side, and asks. What comes is taken when the other side's evidence is what the
+//! policy demands, was made for this request, and is of the very key that came: a
+//! worker that does not know that key cannot have sent it. Called by `server`, at the
+//! start and before anything but collateral is written.
 
 use std::net::IpAddr;
 
@@ -94,7 +94,7 @@ async fn ask(
 }
 
 /// Whether the token may go this way: the other side gets it before it is verified, and
-/// so does everybody in between who can read it.
+/// so does every party in between that can read it.
 fn check_way(url: &str, token: Option<&AdminToken>) -> Result<(), String> {
     let uri: Uri = url.parse().map_err(|_| format!("{url} is not a URL"))?;
     let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -104,7 +104,7 @@ fn check_way(url: &str, token: Option<&AdminToken>) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{url} would be shown the admin token, which whoever is on the way could read: use https, or a tunnel to this machine"
+        "{url} would get the admin token, which could be read on the way: use https, or a tunnel to this machine"
     ))
 }
 

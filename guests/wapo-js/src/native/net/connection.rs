@@ -63,7 +63,7 @@ impl Link {
         self.closed.poll(poll).await
     }
 
-    /// Takes the stream out: whoever reads or writes finds it closed.
+    /// Takes the stream out: readers and writers find it closed.
     fn take(&self) -> Option<Raw> {
         let stream = self.stream.take();
         self.closed.notify();

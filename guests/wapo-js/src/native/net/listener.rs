@@ -94,7 +94,7 @@ pub(in crate::native) struct NetListener {
     /// Whether connections speak TLS by the host.
     #[qjs(skip_trace)]
     is_tls: bool,
-    /// Somebody waits for a connection.
+    /// A task waits for a connection.
     #[qjs(skip_trace)]
     is_busy: Rc<Cell<bool>>,
 }

@@ -129,7 +129,7 @@ impl NetUdp {
         })
     }
 
-    /// Closes it; whoever waits hears of it.
+    /// Closes it; waiting tasks are told.
     fn close(&self) {
         drop(self.link.socket.take());
         self.link.closed.notify();

@@ -5,9 +5,9 @@
 //! front, so clients are met with limits here: how many there are, how long they take for
 //! a head or a piece of a body, and for how long they may take nothing of an answer.
 
-mod write_timeout;
 mod reply;
 mod target;
+mod write_timeout;
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -25,9 +25,9 @@ use rquickjs::{Class, Ctx, Exception, Function, Object, Persistent};
 use wapo::http::{Body, IntoResponse as _, Method, Request, Response, StatusCode};
 use wapo::net::TcpStream;
 
-use self::write_timeout::WriteTimeout;
 pub(super) use self::reply::Sender;
 use self::reply::Sent;
+use self::write_timeout::WriteTimeout;
 use super::exchange::{self, Arrived, Upgrade};
 use super::net::{Acceptor, NetListener, Raw};
 use crate::engine::{Engine, Signal, WeakEngine};

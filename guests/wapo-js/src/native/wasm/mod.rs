@@ -2,7 +2,7 @@
 //!
 //! The boot code has the classes of the JavaScript interface (`js/web/wasm.js`); here
 //! are their operations, by the numbers that a world has for its items. What a module
-//! computes is at the cost of whoever called it, and its memory on his account.
+//! computes is at the cost of its caller, and its memory on the caller's account.
 
 mod convert;
 mod instance;

@@ -177,7 +177,7 @@ impl Pressure {
         self.0.set(self.0.get().saturating_add(bytes));
     }
 
-    /// Has the engine collect worlds that nobody has any more, if that is worth it.
+    /// Has the engine collect unreachable worlds, if that is worth it.
     pub(super) fn relieve(&self, ctx: &Ctx<'_>) {
         if self.0.get() >= PRESSURE_BYTES {
             self.0.set(0);

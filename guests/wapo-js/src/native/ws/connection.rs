@@ -30,7 +30,7 @@ const INBOX_BYTES_MAX: usize = 1 << 20;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a peer that did something wrong to hear of it and to leave.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
-/// Bytes that are read at once of what nobody wants.
+/// Bytes that are read at once of unwanted data.
 const DRAIN_BYTES: usize = 16 * 1024;
 /// The program sent no code, and the peer none.
 const NO_CODE: u16 = 1005;
@@ -385,7 +385,7 @@ impl Mover {
     }
 }
 
-/// Reads to the end what nobody wants: a connection that is dropped with something
+/// Reads unwanted data to the end: a connection that is dropped with something
 /// unread is reset, and the peer may lose the close frame that says why.
 async fn drain(stream: &mut (impl AsyncRead + Unpin)) {
     let mut piece = vec![0; DRAIN_BYTES];

@@ -64,7 +64,7 @@ fn evidence(enclave: Enclave, claims: &WorkerClaims) -> WorkerEvidence {
     }
 }
 
-/// An answer, with a key in it, encrypted to somebody for a request.
+/// An answer, with a key in it, encrypted to a recipient for a request.
 fn answer_with(evidence: WorkerEvidence, key: &WorkerKey, to: [u8; 32], hash: [u8; 32]) -> Vec<u8> {
     let plaintext = parcel::pack(key, &KeyVersions::default());
     let sealed = handover::seal(&to, &hash, &plaintext, [9; 32]).expect("sealed");
@@ -129,7 +129,7 @@ fn evidence_of_another_request_or_that_has_expired_is_refused() {
 
 #[test]
 fn a_key_that_the_evidence_is_not_of_is_refused() {
-    // Somebody has asked the right worker for evidence and sends a key of its own.
+    // An attacker has asked the right worker for evidence and sends a key of its own.
     let stranger = WorkerKey::from_seed([8; 32]);
     let evidence = || evidence(Enclave::default(), &claims());
     let (to, hash) = (recipient().public(), request().hash());
