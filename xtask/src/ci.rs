@@ -82,7 +82,7 @@ pub(crate) fn nightly() -> Result<()> {
     stage("the engine in two folders", guests::reproducible)?;
     stage("the daemon in two folders", reproducible::daemon)?;
     stage("the engine at first use", guests::first_use)?;
-    stage("fuzz", fuzz)?;
+    fuzz()?;
     instructions::run(&[])?;
     bench::run(&[])
 }
@@ -121,9 +121,18 @@ fn docs() -> Result<()> {
     )
 }
 
+/// The fuzzing of the long runs alone.
+///
+/// # Errors
+///
+/// A tool is missing, or a target has found something.
+pub(crate) fn fuzz() -> Result<()> {
+    stage("fuzz", run_fuzzers)
+}
+
 /// Runs each target for a minute, with the seeds that the tests use and what
 /// earlier runs have found.
-fn fuzz() -> Result<()> {
+fn run_fuzzers() -> Result<()> {
     let folder = process::root().join("fuzz");
     let works = |command: &mut Command| process::read(command).is_ok();
     ensure!(
@@ -140,6 +149,12 @@ fn fuzz() -> Result<()> {
         command.args(arguments).current_dir(&folder);
         command
     };
+    // A workspace of its own would take the newest version of everything: what is looked
+    // at is what is built. cargo adds what fuzzing alone needs.
+    fs::copy(
+        process::root().join("Cargo.lock"),
+        folder.join("Cargo.lock"),
+    )?;
     let limit = format!("-max_total_time={FUZZ_SECONDS}");
     for target in process::read(&mut fuzz(&["list"]))?.lines() {
         println!("-- {target}, {FUZZ_SECONDS} s");

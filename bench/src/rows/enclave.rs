@@ -3,6 +3,8 @@
 //! enclave costs. `Hello, World!` through the gateway, 32 connections with keep-alive,
 //! rounds alternate; and the memory of instances that have answered and wait.
 
+use std::net::SocketAddr;
+
 use anyhow::{Result, ensure};
 
 use super::load::Achieved;
@@ -16,7 +18,7 @@ const ROW: &str = "trust-enclave";
 /// A server of one of the modes.
 struct Mode {
     server: Server,
-    client: Client,
+    gateway: SocketAddr,
     url: String,
     achieved: Achieved,
 }
@@ -24,10 +26,10 @@ struct Mode {
 impl Mode {
     fn start(what: &str) -> Result<Self> {
         let mut server = Server::start(what)?;
-        let gateway = server.ask_one("gateway")?;
+        let gateway = server.ask_one("gateway")?.parse()?;
         let path = server.ask_one("apps 1 hello-http")?;
         Ok(Self {
-            client: Client::connect(gateway.parse()?)?,
+            gateway,
             url: format!("http://{gateway}{path}"),
             achieved: Achieved::default(),
             server,
@@ -37,8 +39,11 @@ impl Mode {
     /// Starts instances, each of which answers a request; bytes that each costs.
     fn idle_bytes(&mut self, count: usize) -> Result<f64> {
         let before = self.server.memory_bytes()?;
-        for path in self.server.ask(&format!("apps {count} hello-http"))? {
-            let body = self.client.get(&path)?;
+        let paths = self.server.ask(&format!("apps {count} hello-http"))?;
+        // Not earlier: the gateway closes connections on which nothing was said for ten seconds.
+        let mut client = Client::connect(self.gateway)?;
+        for path in paths {
+            let body = client.get(&path)?;
             ensure!(body == b"Hello, World!\n", "another answer than expected");
         }
         let grown = self.server.memory_bytes()?.saturating_sub(before);

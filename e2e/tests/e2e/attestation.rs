@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use e2e::certificates::gullible_client;
-use e2e::operator::settings;
+use e2e::operator::{manifest, settings};
 use e2e::{Operator, TIMEOUT, TlsPort, client, guest, within};
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -371,6 +371,47 @@ async fn a_name_of_an_attested_app_is_served_with_its_evidence() {
         }
     };
     within("a certificate with the new key", rotated).await;
+}
+
+/// The client has seen evidence of the app that it asks. That app is replaced while the request
+/// waits for it, and the client has seen no evidence of the other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waits_does_not_come_to_the_app_that_replaces_the_attested_one() {
+    let port = TlsPort::with(simulated).await;
+    let operator = port.operator();
+    let on_demand = |wanted: &mut DeployArgs| {
+        proven(wanted);
+        manifest(wanted).on_demand = true;
+    };
+    // It takes no requests of the gateway, so those wait until their time is over.
+    let first = operator.deploy_with(&guest("query"), on_demand).await;
+    let config = gullible_client(&[&TLS13]);
+    let connecting = port.connect_with("proven.localhost", config);
+    let mut stream = connecting.await.unwrap();
+    let chain = stream.get_ref().1.peer_certificates().unwrap();
+    let shown = evidence_in(&chain[0]).app_claims().unwrap();
+    assert_eq!(shown.address, first);
+    assert_eq!(operator.find(first).await.unwrap().instances, 0);
+    let attested = async {
+        let request = b"GET /echo HTTP/1.1\r\nhost: proven.localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = Vec::new();
+        let reading = stream.read_to_end(&mut answer);
+        within("an answer", reading).await.unwrap();
+        String::from_utf8(answer).unwrap()
+    };
+    let replacing = async {
+        // Nobody else asks it for anything.
+        let starts = operator.until("its start", first, |app| app.instances == 1);
+        starts.await;
+        let replaces = |wanted: &mut DeployArgs| {
+            on_demand(wanted);
+            wanted.replaces = first.0.to_vec();
+        };
+        operator.deploy_with(&guest("sdk-suite"), replaces).await
+    };
+    let (attested, _second) = tokio::join!(attested, replacing);
+    assert!(attested.starts_with("HTTP/1.1 421"), "{attested}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
