@@ -17,14 +17,15 @@ use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
 use wasmtime::{Instance, Store, Trap, TypedFunc};
 use wasmtime_wasi::I32Exit;
 
-use crate::control::Control;
+use crate::control::{Control, Interrupted};
 use crate::halt::{Halt, TimeLimit, check_halt, interruptible};
-use crate::instance::{ExitReason, Phase, RequestError};
+use crate::instance::{ExitReason, Phase};
 use crate::intake::Intake;
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, QUOTA_TICK, ROOM_LOOK_INTERVAL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::pace::Pace;
+use crate::request::RequestError;
 use crate::stack::StackGauge;
 use crate::state::InstanceState;
 use crate::trap::{self, Frames};
@@ -38,17 +39,6 @@ const INITIALIZE_EXPORT: &str = "_initialize";
 
 /// Exit codes from here on are crashes, as guests of Wapo 0.x know it.
 const FIRST_CRASH_CODE: i32 = 126;
-
-/// Raised in a host call to end a guest in the middle of a poll.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum Interrupted {
-    #[error("the instance was asked to stop")]
-    Stopped,
-    #[error("the guest made more waits than it ever asked about")]
-    Overflowed,
-    #[error("the gas limit of {0} is reached")]
-    GasExhausted(u64),
-}
 
 impl From<Interrupted> for ExitReason {
     fn from(interrupted: Interrupted) -> Self {

@@ -5,18 +5,18 @@
 //! before the next start, memory slot and locks included. Spawned by the engine.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use wapo_abi::message::LogLevel;
 
-use crate::budget::MemoryShare;
+use crate::budget::{MemoryBudget, MemoryShare};
 use crate::control::Control;
-use crate::descriptors::DescriptorShare;
+use crate::descriptors::{DescriptorBudget, DescriptorShare};
 use crate::drive::{Driver, GasAccount};
 use crate::embedder::{Embedder, InstanceId};
-use crate::engine::EngineParts;
 use crate::halt::{Halt, TimeLimit, interruptible};
 use crate::host_memory::HostMemory;
 use crate::instance::{ExitReason, InstanceConfig, Phase, RestartPolicy, Status};
@@ -26,15 +26,40 @@ use crate::limits::{
     RESTART_BACKOFF_RESET,
 };
 use crate::logs::Logger;
-use crate::module_cache::Program;
+use crate::module_cache::{ModuleCache, Program};
 use crate::net::connect::{Deadlines, Dialer};
+use crate::net::dns::Dns;
+use crate::net::machine::Machine;
+use crate::net::proxy::Proxies;
 use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
+use crate::net::tls::TlsSettings;
 use crate::notices::Notices;
 use crate::resource::ResourceTable;
+use crate::schedule::LowPriority;
 use crate::stack::StackGauge;
 use crate::state::{Inbox, InstanceState};
+use crate::steps::Steps;
 use crate::wake::{TaskWakers, WakeQueue};
+
+/// What all instances share.
+pub(crate) struct EngineParts {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) dns: Arc<Dns>,
+    pub(crate) tls: Arc<TlsSettings>,
+    pub(crate) modules: ModuleCache,
+    pub(crate) low_priority: LowPriority,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) descriptors: Arc<DescriptorBudget>,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) proxies: Proxies,
+    /// Linear memory of one instance at most, whatever its own limit.
+    pub(crate) memory_max_bytes: u64,
+    /// Stack of a guest's code.
+    pub(crate) wasm_stack_bytes: usize,
+    pub(crate) instances: AtomicU64,
+    pub(crate) steps: Arc<Steps>,
+}
 
 /// What an instance is made of.
 pub(crate) struct Supervisor {
@@ -64,7 +89,7 @@ impl Supervisor {
         loop {
             let begun = Instant::now();
             let state = self.new_state(logger.clone(), notices.clone());
-            let wasmtime = self.parts.wasmtime();
+            let wasmtime = &self.parts.wasmtime;
             let driver = Driver::new(wasmtime, state, &mut gas, time_limit.as_mut());
             let reason = driver.run(&self.program).await;
             self.log_end(&logger, &reason);

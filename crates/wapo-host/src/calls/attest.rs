@@ -15,7 +15,6 @@ use super::net::TlsIdentity;
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_PARSED_BYTE, family};
 use crate::embedder::{Denial, LiveTls};
-use crate::host_memory::MemoryCharge;
 use crate::net::failure::Failure;
 use crate::net::task::OwnedTask;
 use crate::resource::{Handle, Resource};
@@ -31,9 +30,6 @@ const QUOTE_GAS: u64 = 1_000_000;
 const WORK_EVIDENCE: u64 = 2 * WORK_CRYPTO;
 /// Host time of a certificate besides.
 const WORK_CERTIFICATE: u64 = 4 * WORK_CRYPTO;
-
-/// Evidence that is being made; `None` once it was taken.
-pub(crate) type Making = Option<OwnedTask<Result<(Vec<u8>, MemoryCharge), Denial>>>;
 
 impl family::attest::Calls for InstanceState {
     fn make_evidence(&mut self, nonce: &[u8]) -> Result<Handle, Errno> {

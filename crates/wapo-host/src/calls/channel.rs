@@ -14,10 +14,10 @@ use wapo_abi::message::{InputChannel, QueryRequest};
 use super::http_codec::{decode_response_head, encode_request_head, request_head_len};
 use super::{WORK_LOCK, WORK_SYSCALL, family};
 use crate::http_head::HttpAnswer;
-use crate::instance::{Command, HttpCommand, HttpReply, RequestError};
-use crate::intake::InHand;
+use crate::instance::{Command, HttpCommand};
 use crate::net::stream::Stream;
 use crate::quotas::QuotaKind;
+use crate::request::{HttpReply, InHand, RequestError};
 use crate::resource::{Handle, Replier, Resource};
 use crate::state::{Inbox, InstanceState};
 

@@ -192,7 +192,7 @@ impl InstanceState {
                 };
                 let mut front = Front { memory, len: 0 };
                 encode_request_head(&request.head, &mut front);
-                let quotas = &state.config.quotas;
+                let quotas = &state.context.config.quotas;
                 quotas.add_unmetered(QuotaKind::Ingress, front.len);
                 let mut body = request.body;
                 body.in_hand = Some(in_hand);

@@ -11,7 +11,7 @@ use wapo_abi::{
 use wasmtime::{AsContext as _, AsContextMut as _, Caller, Linker, Memory};
 
 use super::{SlowOutcome, WORK_CALL, call_fast, call_slow, work_moved};
-use crate::drive::Interrupted;
+use crate::control::Interrupted;
 use crate::limits::{FUEL_PER_GAS, SHORT_SLICE_FUEL, URGENT_SLICE_FUEL};
 use crate::state::InstanceState;
 
