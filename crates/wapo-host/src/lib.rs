@@ -24,6 +24,7 @@ mod calls;
 mod compiler;
 mod compute;
 mod connections;
+mod context;
 mod control;
 mod descriptors;
 mod drive;

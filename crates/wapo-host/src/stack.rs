@@ -43,7 +43,11 @@ impl StackGauge {
             let state = caller.data_mut();
             state.stack.top = depth().saturating_add(STACK_ENTRY_BYTES);
             let bottom = state.stack.top.saturating_sub(state.stack.bytes);
-            state.control.stack().begins(bottom, state.stack.bytes);
+            state
+                .context
+                .control
+                .stack()
+                .begins(bottom, state.stack.bytes);
         };
         let mark = Func::wrap(store.as_context_mut(), mark);
         mark.typed::<(), ()>(&*store)?

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use wapo_abi::message::LogLevel;
 
 use crate::budget::{MemoryBudget, MemoryShare};
+use crate::context::InstanceContext;
 use crate::control::Control;
 use crate::descriptors::{DescriptorBudget, DescriptorShare};
 use crate::drive::{Driver, GasAccount};
@@ -123,7 +124,6 @@ impl Supervisor {
         // Undone when the state is dropped.
         config.meter.instance_begins();
         InstanceState {
-            id: self.id,
             wasi: crate::wasi::context(&config, &logger),
             dialer: Dialer {
                 dns: Arc::clone(&self.parts.dns),
@@ -143,10 +143,22 @@ impl Supervisor {
             net_failure: None,
             trace: config.trace_calls,
             stack: StackGauge::new(self.parts.wasm_stack_bytes),
-            config,
-            embedder: Arc::clone(&self.embedder),
+            context: InstanceContext {
+                id: self.id,
+                config,
+                embedder: Arc::clone(&self.embedder),
+                control: Arc::clone(&self.control),
+                logger,
+                status: Arc::clone(&self.status),
+                memory_bytes: 0,
+                memory_max_bytes: self
+                    .config
+                    .memory_max_bytes
+                    .min(self.parts.memory_max_bytes),
+                memory_share: MemoryShare::new(&self.parts.budget, &self.config.quotas),
+                memory_refused: None,
+            },
             wakes: WakeQueue::new(Arc::clone(&self.control)),
-            control: Arc::clone(&self.control),
             task_wakers: TaskWakers::default(),
             resources: ResourceTable::new(&self.config.quotas),
             queries: Inbox::default(),
@@ -154,8 +166,6 @@ impl Supervisor {
             intake: Arc::clone(&self.intake),
             is_first_start,
             is_ready: false,
-            logger,
-            status: Arc::clone(&self.status),
             memory: None,
             answer: None,
             answer_charge: None,
@@ -169,13 +179,6 @@ impl Supervisor {
             work: 0,
             short_since: None,
             attention_at: 0,
-            memory_bytes: 0,
-            memory_max_bytes: self
-                .config
-                .memory_max_bytes
-                .min(self.parts.memory_max_bytes),
-            memory_share: MemoryShare::new(&self.parts.budget, &self.config.quotas),
-            memory_refused: None,
         }
     }
 

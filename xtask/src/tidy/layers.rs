@@ -89,6 +89,7 @@ pub(crate) const LAYERED: &[Layers] = &[
                     "instance",
                     "intake",
                     "resource",
+                    "context",
                     "state",
                     "stack",
                     "net/room",

@@ -35,7 +35,7 @@ impl family::attest::Calls for InstanceState {
     fn make_evidence(&mut self, nonce: &[u8]) -> Result<Handle, Errno> {
         self.add_work(WORK_EVIDENCE);
         self.check_room()?;
-        let made = self.embedder.app_evidence(nonce.to_vec());
+        let made = self.context.embedder.app_evidence(nonce.to_vec());
         let made = made.map_err(|denial| self.no_evidence(&denial))?;
         if !nonce.is_empty() {
             self.charge(QUOTE_GAS);
@@ -65,7 +65,7 @@ impl family::attest::Calls for InstanceState {
             return Err(Errno::PENDING);
         };
         *making = None;
-        self.control.note_io();
+        self.context.control.note_io();
         let made = outcome.map_err(|_| Errno::IO_ERROR)?;
         let (evidence, charge) = made.map_err(|denial| self.no_evidence(&denial))?;
         self.answer_charge = Some(charge);
@@ -101,7 +101,7 @@ impl InstanceState {
     ) -> Result<Arc<dyn LiveTls>, Errno> {
         let bytes: usize = names.iter().map(String::len).sum();
         self.add_work(WORK_CERTIFICATE + WORK_PARSED_BYTE * bytes as u64);
-        let tls = self.embedder.attested_tls(names, protocols);
+        let tls = self.context.embedder.attested_tls(names, protocols);
         tls.map_err(|denial| {
             let text = format!(
                 "cannot listen with a certificate that attests the app: {}",
