@@ -260,7 +260,7 @@ async fn upgrade(
     }
     if whole.is_some() {
         // There is nobody to speak the other protocol.
-        return Err(exchange.blame(WorkerError::InvalidAnswer));
+        return Err(exchange.attribute(WorkerError::InvalidAnswer));
     }
     exchange.client.liveness().becomes_tunnel();
     tokio::spawn(tunnel(exchange, io, on_upgrade));
@@ -329,7 +329,7 @@ async fn connect(
         return Ok(refusal(response, whole, exchange, io));
     }
     if whole.is_some() {
-        return Err(exchange.blame(WorkerError::InvalidAnswer));
+        return Err(exchange.attribute(WorkerError::InvalidAnswer));
     }
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);

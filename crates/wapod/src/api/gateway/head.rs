@@ -53,7 +53,7 @@ const NOT_IN_TRAILERS: &[&str] = &[
 ];
 
 /// The head that a guest sees, for a path (and query) below its root.
-pub(super) fn request_head(
+pub(in crate::api) fn request_head(
     parts: &Parts,
     host: &Authority,
     path_and_query: &str,
@@ -278,7 +278,7 @@ fn text_of(value: &HeaderValue) -> Cow<'_, str> {
 }
 
 /// The answer that a guest's head describes, still without a body.
-pub(super) fn response_head(
+pub(in crate::api) fn response_head(
     head: ResponseHead,
     guard: &OriginGuard,
 ) -> Result<Response<()>, WorkerError> {
