@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 
 use crate::process;
-use crate::tidy::dependencies;
+use crate::tidy::{dependencies, layers};
 
 mod abi_doc;
 mod openapi;
@@ -36,8 +36,15 @@ const RPC_DOC: &str = "docs/rpc.md";
 const RPC_PROTO: &str = "crates/wapo-rpc/proto/wapod_rpc.proto";
 const OPENAPI: &str = "docs/openapi.json";
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
-const TABLE_BEGIN: &str = "<!-- dependencies: written by `cargo xtask codegen` -->\n";
-const TABLE_END: &str = "<!-- end of dependencies -->\n";
+/// Tables in it: the lines around them.
+const DEPENDENCIES: [&str; 2] = [
+    "<!-- dependencies: written by `cargo xtask codegen` -->\n",
+    "<!-- end of dependencies -->\n",
+];
+const LAYERS: [&str; 2] = [
+    "<!-- layers: written by `cargo xtask codegen` -->\n",
+    "<!-- end of layers -->\n",
+];
 const LOCK_HEADER: &str = "\
 # What guests in the field rely on. Lines are appended by `cargo xtask codegen`
 # and never changed or removed; the test beside this file checks that.
@@ -121,20 +128,18 @@ fn lock(existing: &str) -> String {
 }
 
 fn architecture(existing: &str) -> Result<String> {
+    let text = with_table(existing, DEPENDENCIES, &dependencies::table())?;
+    with_table(&text, LAYERS, &layers::table())
+}
+
+fn with_table(existing: &str, [begin, end]: [&str; 2], table: &str) -> Result<String> {
     let (before, rest) = existing
-        .split_once(TABLE_BEGIN)
-        .with_context(|| format!("{ARCHITECTURE} lacks the line {TABLE_BEGIN}"))?;
+        .split_once(begin)
+        .with_context(|| format!("{ARCHITECTURE} lacks the line {begin}"))?;
     let (_, after) = rest
-        .split_once(TABLE_END)
-        .with_context(|| format!("{ARCHITECTURE} lacks the line {TABLE_END}"))?;
-    Ok([
-        before,
-        TABLE_BEGIN,
-        &dependencies::table(),
-        TABLE_END,
-        after,
-    ]
-    .concat())
+        .split_once(end)
+        .with_context(|| format!("{ARCHITECTURE} lacks the line {end}"))?;
+    Ok([before, begin, table, end, after].concat())
 }
 
 #[cfg(test)]
@@ -151,9 +156,10 @@ mod tests {
 
     #[test]
     fn the_table_is_written_between_its_markers() {
-        let text = format!("a\n{TABLE_BEGIN}old\n{TABLE_END}b\n");
-        let new = architecture(&text).expect("markers");
-        assert!(new.starts_with("a\n") && new.ends_with("b\n") && !new.contains("old"));
+        let [begin, end] = DEPENDENCIES;
+        let text = format!("a\n{begin}old\n{end}b\n");
+        let new = with_table(&text, DEPENDENCIES, "| new |\n").expect("markers");
+        assert_eq!(new, format!("a\n{begin}| new |\n{end}b\n"));
         assert!(architecture("no markers").is_err());
     }
 }

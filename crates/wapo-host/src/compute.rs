@@ -15,8 +15,9 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use rustix::time::{ClockId, clock_gettime};
+
 use crate::limits::HOG_STEP;
-use crate::schedule::thread_time;
 
 /// Any moment before the first step; the wall clock is counted from it.
 static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -45,6 +46,12 @@ pub(crate) struct ComputeClock {
 /// The limit that the guest has set itself for a poll is over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct PollTooLong(pub(crate) Duration);
+
+/// Time that this thread has computed. None where the system does not know.
+pub(crate) fn thread_time() -> Option<Duration> {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::try_from(time).ok()
+}
 
 impl ComputeClock {
     /// Forgets everything, for a fresh start of the guest.

@@ -11,7 +11,18 @@ use futures_util::task::AtomicWaker;
 
 use crate::compute::ComputeClock;
 use crate::connections::Connections;
-use crate::stack::StackAccount;
+use crate::stack_account::StackAccount;
+
+/// Raised in a host call to end a guest in the middle of a poll.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum Interrupted {
+    #[error("the instance was asked to stop")]
+    Stopped,
+    #[error("the guest made more waits than it ever asked about")]
+    Overflowed,
+    #[error("the gas limit of {0} is reached")]
+    GasExhausted(u64),
+}
 
 /// Shared switches of one instance.
 #[derive(Debug, Default)]

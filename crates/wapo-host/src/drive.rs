@@ -17,14 +17,15 @@ use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
 use wasmtime::{Instance, Store, Trap, TypedFunc};
 use wasmtime_wasi::I32Exit;
 
-use crate::control::Control;
+use crate::control::{Control, Interrupted};
 use crate::halt::{Halt, TimeLimit, check_halt, interruptible};
-use crate::instance::{ExitReason, Phase, RequestError};
+use crate::instance::{ExitReason, Phase};
 use crate::intake::Intake;
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, QUOTA_TICK, ROOM_LOOK_INTERVAL};
 use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::pace::Pace;
+use crate::request::RequestError;
 use crate::stack::StackGauge;
 use crate::state::InstanceState;
 use crate::trap::{self, Frames};
@@ -38,17 +39,6 @@ const INITIALIZE_EXPORT: &str = "_initialize";
 
 /// Exit codes from here on are crashes, as guests of Wapo 0.x know it.
 const FIRST_CRASH_CODE: i32 = 126;
-
-/// Raised in a host call to end a guest in the middle of a poll.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-pub(crate) enum Interrupted {
-    #[error("the instance was asked to stop")]
-    Stopped,
-    #[error("the guest uses too many wakers whose release it does not take")]
-    Overflowed,
-    #[error("the gas limit of {0} is reached")]
-    GasExhausted(u64),
-}
 
 impl From<Interrupted> for ExitReason {
     fn from(interrupted: Interrupted) -> Self {
@@ -111,11 +101,11 @@ impl<'a> Driver<'a> {
         gas: &'a mut GasAccount,
         time_limit: Option<&'a mut TimeLimit>,
     ) -> Self {
-        let control = Arc::clone(&state.control);
+        let control = Arc::clone(&state.context.control);
         control.clock().reset();
-        let pace = Pace::new(&state.config.quotas, &state.config.meter);
+        let pace = Pace::new(&state.context.config.quotas, &state.context.config.meter);
         let mut store = Store::new(engine, state);
-        store.limiter(|state| state);
+        store.limiter(|state| &mut state.context);
         Self {
             store,
             turn: Turn::new(&control),
@@ -144,14 +134,14 @@ impl<'a> Driver<'a> {
             Ok(poll) => poll,
             Err(reason) => return self.finish(reason),
         };
-        let status = &self.store.data().status;
+        let status = &self.store.data().context.status;
         status.send_modify(|status| status.has_run = true);
         let reason = self.poll_loop(&started).await;
         self.finish(reason)
     }
 
     async fn start(&mut self, program: &Program) -> Result<TypedFunc<(), i32>, ExitReason> {
-        let meter = Arc::clone(&self.store.data().config.meter);
+        let meter = Arc::clone(&self.store.data().context.config.meter);
         let intake = Arc::clone(&self.store.data().intake);
         StackGauge::find(&mut self.store)
             .await
@@ -214,11 +204,13 @@ impl<'a> Driver<'a> {
             ExitReason::Trapped(message) if error.is::<Trap>() => {
                 ExitReason::Trapped(format!("in {place}: {message}"))
             }
-            ExitReason::Trapped(_) => ExitReason::FailedToStart(match state.memory_refused {
-                // The limiter can only say no; this is why it did.
-                Some(wanted) => state.memory_share.refusal(wanted),
-                None => format!("{error:#}"),
-            }),
+            ExitReason::Trapped(_) => {
+                ExitReason::FailedToStart(match state.context.memory_refused {
+                    // The limiter can only say no; this is why it did.
+                    Some(wanted) => state.context.memory_share.refusal(wanted),
+                    None => format!("{error:#}"),
+                })
+            }
             reason => reason,
         }
     }
@@ -235,7 +227,7 @@ impl<'a> Driver<'a> {
     }
 
     async fn poll_loop(&mut self, poll: &TypedFunc<(), i32>) -> ExitReason {
-        let meter = Arc::clone(&self.store.data().config.meter);
+        let meter = Arc::clone(&self.store.data().context.config.meter);
         let intake = Arc::clone(&self.store.data().intake);
         loop {
             let wakes = Arc::clone(&self.store.data().wakes);
@@ -273,7 +265,7 @@ impl<'a> Driver<'a> {
                 return Interrupted::Overflowed.into();
             }
             if !std::mem::replace(&mut self.store.data_mut().is_ready, true) {
-                let status = &self.store.data().status;
+                let status = &self.store.data().context.status;
                 status.send_modify(|status| status.phase = Phase::Running);
             }
             if let Err(reason) = self.refuel() {
@@ -287,7 +279,7 @@ impl<'a> Driver<'a> {
 
     /// Lets others run after a slice, and waits while there is nothing to do.
     async fn next_work(&mut self) -> Result<(), Halt> {
-        if self.slice_used >= self.store.data().slice_fuel() {
+        if self.slice_used >= self.store.data().context.slice_fuel() {
             self.slice_used = 0;
             interruptible(
                 &self.control,
@@ -329,7 +321,7 @@ impl<'a> Driver<'a> {
         if state.rate_waits.due().is_none() {
             return;
         }
-        let config = &state.config;
+        let config = &state.context.config;
         state
             .rate_waits
             .wake_due(Instant::now(), &config.quotas, &config.meter);
@@ -399,6 +391,7 @@ impl<'a> Driver<'a> {
         let (call_gas, calls_unpublished) = state.take_call_gas();
         self.gas.total = self.gas.total.saturating_add(gas + call_gas);
         state
+            .context
             .config
             .meter
             .add_gas(fuel_unpublished + calls_unpublished);
@@ -412,7 +405,7 @@ impl<'a> Driver<'a> {
     ///
     /// [`ExitReason::GasExhausted`] when nothing may be filled in.
     fn refuel(&mut self) -> Result<(), ExitReason> {
-        let tank = match self.store.data().config.gas_max {
+        let tank = match self.store.data().context.config.gas_max {
             Some(gas_max) => {
                 let gas_left = gas_max.saturating_sub(self.gas.total);
                 if gas_left == 0 {
@@ -423,7 +416,7 @@ impl<'a> Driver<'a> {
             None if self.fuel_left > FUEL_TANK / 2 => self.fuel_left,
             None => FUEL_TANK,
         };
-        let slice = self.store.data().slice_fuel();
+        let slice = self.store.data().context.slice_fuel();
         if tank == self.fuel_left && slice == self.slice {
             return Ok(());
         }
@@ -443,7 +436,7 @@ impl<'a> Driver<'a> {
 
     /// Why the guest ended that did not return from a call into it.
     fn exit_reason(&self, error: &wasmtime::Error) -> ExitReason {
-        let config = &self.store.data().config;
+        let config = &self.store.data().context.config;
         if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
             return (*interrupted).into();
         }

@@ -5,8 +5,6 @@
 //! any app. Made by the daemon at start.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,37 +12,29 @@ use bytes::Bytes;
 use rustls::pki_types::CertificateDer;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use wasmtime::{
-    Config, InstanceAllocationStrategy, Linker, OptLevel, PoolingAllocationConfig, Strategy,
-    WasmBacktraceDetails,
-};
+use wasmtime::{Config, InstanceAllocationStrategy, Linker, PoolingAllocationConfig};
 
 use crate::budget::{BudgetUsage, MemoryBudget, MemoryShare};
-use crate::compiler::Compiler;
+use crate::compiler::{CompileSettings, Compiler};
 use crate::control::Control;
 use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare};
 use crate::embedder::{Embedder, InstanceId};
 use crate::host_memory::HostMemory;
 use crate::instance::{InstanceConfig, InstanceHandle, Status};
 use crate::intake::Intake;
-use crate::limits::{
-    ENCLAVE_FIBER_STACK_BYTES, ENCLAVE_WASM_STACK_BYTES, FIBER_STACK_BYTES, INSTANCE_BYTES_MAX,
-    TABLE_ELEMENTS_MAX, TABLES_MAX, WASM_STACK_BYTES,
-};
+use crate::limits::{INSTANCE_BYTES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX};
 use crate::load_error::LoadError;
 use crate::memory_pool::MemoryPool;
 use crate::module_cache::{CompilerLoad, LoadFor, ModuleCache, Program};
-use crate::net::dns::Dns;
+use crate::module_files::ModuleCacheConfig;
+use crate::net::dns::{Dns, Resolver};
 use crate::net::machine::Machine;
 use crate::net::proxy::Proxies;
 use crate::net::tls::TlsSettings;
 use crate::schedule::LowPriority;
 use crate::state::InstanceState;
 use crate::steps::{StepMarker, Steps};
-use crate::supervise::Supervisor;
-
-/// Address space of one memory in the pool: with it no access needs a check.
-const MEMORY_RESERVATION_BYTES: u64 = 4 << 30;
+use crate::supervise::{EngineParts, Supervisor};
 
 /// Memory and table of an ended instance that stay resident for the next one.
 ///
@@ -125,81 +115,10 @@ pub enum Allocation {
     Enclave,
 }
 
-/// Where compiled modules are kept between runs.
-#[derive(Clone)]
-pub struct ModuleCacheConfig {
-    /// Folder of the files; made when missing.
-    pub dir: PathBuf,
-    /// Authenticates the files. Its holder can run native code in the host.
-    pub key: [u8; 32],
-    /// Who uses the folder.
-    pub kind: CacheKind,
-}
-
-/// Who uses a folder of compiled modules, which decides what is removed from it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum CacheKind {
-    /// One worker: what is removed is what it no longer names
-    /// ([`Engine::keep_only`]).
-    Own,
-    /// Several programs: what was not used for the longest time is removed when
-    /// all files have more bytes than this.
-    Shared {
-        /// Bytes of all files together.
-        bytes_max: u64,
-    },
-}
-
-impl std::fmt::Debug for ModuleCacheConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ModuleCacheConfig")
-            .field("dir", &self.dir)
-            .field("key", &"(hidden)")
-            .field("kind", &self.kind)
-            .finish()
-    }
-}
-
-/// Who resolves names for outgoing connections.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Resolver {
-    /// As the system is configured, and anew when that changes.
-    System,
-    /// As this file in the form of `/etc/resolv.conf` says, in the same way.
-    File(PathBuf),
-    /// These DNS servers only.
-    Servers(Vec<SocketAddr>),
-}
-
 /// The engine could not be set up.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("cannot set up the engine: {0}")]
 pub struct EngineError(String);
-
-/// What all instances share.
-pub(crate) struct EngineParts {
-    wasmtime: wasmtime::Engine,
-    pub(crate) dns: Arc<Dns>,
-    pub(crate) tls: Arc<TlsSettings>,
-    modules: ModuleCache,
-    low_priority: LowPriority,
-    pub(crate) budget: Arc<MemoryBudget>,
-    descriptors: Arc<DescriptorBudget>,
-    pub(crate) machine: Arc<Machine>,
-    pub(crate) proxies: Proxies,
-    /// Linear memory of one instance at most, whatever its own limit.
-    pub(crate) memory_max_bytes: u64,
-    /// Stack of a guest's code.
-    pub(crate) wasm_stack_bytes: usize,
-    instances: AtomicU64,
-    steps: Arc<Steps>,
-}
-
-impl EngineParts {
-    pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
-        &self.wasmtime
-    }
-}
 
 /// Runs guests. Cheap to clone; all clones are the same engine.
 #[derive(Clone)]
@@ -219,7 +138,7 @@ impl Engine {
         let mut linker = Linker::<InstanceState>::new(&wasmtime);
         crate::calls::add_to_linker(&mut linker).map_err(text)?;
         crate::wasi::add_to_linker(&mut linker).map_err(text)?;
-        let settings = CompileSettings::of(&config);
+        let settings = compile_settings(&config);
         let modules = ModuleCache::new(
             &wasmtime,
             linker,
@@ -299,7 +218,7 @@ impl Engine {
     }
 
     /// Removes compiled modules whose hash is not among `live` from the folder
-    /// of this worker alone ([`CacheKind::Own`]), and what interrupted writers
+    /// of this worker alone ([`CacheKind::Own`](crate::CacheKind::Own)), and what interrupted writers
     /// have left. Blocks.
     pub fn keep_only(&self, live: &HashSet<[u8; 32]>) {
         self.parts.modules.keep_only(live);
@@ -390,71 +309,15 @@ impl Engine {
     }
 }
 
-/// The settings that compiled code depends on: what the compiler needs to know
-/// of an engine.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct CompileSettings {
-    pub(crate) is_enclave: bool,
-    pub(crate) memory_max_bytes: u64,
-}
-
-impl CompileSettings {
-    fn of(config: &EngineConfig) -> Self {
-        Self {
-            is_enclave: config.allocation == Allocation::Enclave,
-            memory_max_bytes: config.memory_max_bytes,
-        }
-    }
-
-    /// Bytes of the stack of a guest's code, and of the whole stack.
-    fn stacks(self) -> (usize, usize) {
-        match self.is_enclave {
-            true => (ENCLAVE_WASM_STACK_BYTES, ENCLAVE_FIBER_STACK_BYTES),
-            false => (WASM_STACK_BYTES, FIBER_STACK_BYTES),
-        }
-    }
-
-    /// wasmtime's settings, without an allocator.
-    pub(crate) fn config(self) -> Config {
-        let mut wasmtime = Config::new();
-        let (wasm_stack, fiber_stack) = self.stacks();
-        wasmtime
-            .strategy(Strategy::Cranelift)
-            .cranelift_opt_level(OptLevel::Speed)
-            .consume_fuel(true)
-            .concurrency_support(false)
-            .max_wasm_stack(wasm_stack)
-            .async_stack_size(fiber_stack)
-            .async_stack_zeroing(true)
-            .wasm_backtrace_details(WasmBacktraceDetails::Enable)
-            // What compilers emit today, and nothing with a large attack surface.
-            // Function references in tables are always on; garbage-collected ones
-            // are not even compiled into this engine.
-            .wasm_bulk_memory(true)
-            .wasm_multi_value(true)
-            .wasm_simd(true)
-            .wasm_extended_const(true)
-            .wasm_tail_call(true)
-            .wasm_relaxed_simd(false)
-            .wasm_multi_memory(false)
-            .wasm_memory64(false);
-        if self.is_enclave {
-            wasmtime
-                .memory_reservation(0)
-                .memory_guard_size(0)
-                .memory_reservation_for_growth(0)
-                .guard_before_linear_memory(false)
-                .memory_init_cow(false)
-                .signals_based_traps(false);
-        } else {
-            wasmtime.memory_reservation(MEMORY_RESERVATION_BYTES.max(self.memory_max_bytes));
-        }
-        wasmtime
+fn compile_settings(config: &EngineConfig) -> CompileSettings {
+    CompileSettings {
+        is_enclave: config.allocation == Allocation::Enclave,
+        memory_max_bytes: config.memory_max_bytes,
     }
 }
 
 fn wasmtime_config(config: &EngineConfig) -> Config {
-    let mut wasmtime = CompileSettings::of(config).config();
+    let mut wasmtime = compile_settings(config).config();
     match config.allocation {
         Allocation::Pooled => {
             wasmtime.allocation_strategy(InstanceAllocationStrategy::Pooling(pool(config)));

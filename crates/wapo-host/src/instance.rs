@@ -19,12 +19,14 @@ use crate::embedder::InstanceId;
 use crate::host_memory::{HostMemory, MemoryCharge};
 use crate::http_head::{HttpAnswer, RequestHead};
 use crate::intake::{Intake, Place, Reservation};
+use crate::logs::LogRate;
 use crate::meter::Meter;
 use crate::net::body::{BodyStream, GuestBody};
 use crate::net::names::NameShare;
 use crate::net::policy::{EgressPolicy, EgressRules};
 use crate::net::port_ranges::PortRanges;
 use crate::quotas::{GasQuota, Quotas};
+use crate::request::{HttpReply, Reply, RequestError};
 use crate::schedule::{SchedulingHistory, Weight};
 
 /// What one instance may use and how it is run.
@@ -91,16 +93,6 @@ impl Default for InstanceConfig {
             log_rate: LogRate::Limited,
         }
     }
-}
-
-/// How many lines of an instance's log may pass.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum LogRate {
-    /// So many a second that a guest cannot flood the operator.
-    #[default]
-    Limited,
-    /// All of them: for whoever runs a program of their own and reads along.
-    Unlimited,
 }
 
 /// When a guest that ended is started again.
@@ -244,35 +236,6 @@ pub struct ListenAddress {
     /// Whether connections speak TLS that the host ends.
     pub tls: bool,
 }
-
-/// Why a request to a guest failed.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub enum RequestError {
-    /// Too many requests wait already.
-    #[error("the instance is busy: its queue is full")]
-    Busy,
-    /// The guest has not opened a channel for this kind of request.
-    #[error("the app does not take such requests")]
-    NotListening,
-    /// The instance is gone.
-    #[error("the instance has ended")]
-    Ended,
-    /// The guest dropped the request without an answer.
-    #[error("the app gave no answer")]
-    NoAnswer,
-    /// The guest answered with an error text.
-    #[error("{0}")]
-    App(String),
-    /// The guest's answer cannot be decoded.
-    #[error("the app gave an invalid answer")]
-    InvalidAnswer,
-}
-
-/// The answer to a query, or the reason why there is none.
-pub(crate) type Reply = Result<Bytes, RequestError>;
-
-/// The same of an HTTP request.
-pub(crate) type HttpReply = Result<HttpAnswer, RequestError>;
 
 /// What waits for an instance.
 pub(crate) enum Command {
@@ -472,7 +435,9 @@ impl InstanceHandle {
     /// Charges the memory that the instance's stack takes, if it ran since the last
     /// time; ends the instance if there is none. Blocks for some ten microseconds.
     pub fn charge_stack(&self) {
-        self.control.stack().measure(&self.control);
+        if !self.control.stack().measure(self.control.step()) {
+            self.control.notify();
+        }
     }
 
     /// Asks the instance to stop; it does within a slice, whatever the guest does.

@@ -18,11 +18,10 @@ use wapo_abi::message::InputChannel;
 use crate::control::Control;
 use crate::embedder::{Embedder, InstanceId};
 use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
-use crate::instance::{
-    Command, HttpCall, HttpCommand, HttpExchange, PendingResponse, RequestError,
-};
+use crate::instance::{Command, HttpCall, HttpCommand, HttpExchange, PendingResponse};
 use crate::limits::{INBOX_CAPACITY, MESSAGE_OVERHEAD_BYTES};
 use crate::net::body::{BodyStream, GuestBody};
+use crate::request::{HoldsRequests, InHand, RequestError};
 
 /// The requests of one instance.
 pub(crate) struct Intake {
@@ -199,7 +198,7 @@ impl Intake {
             queue.held.fetch_sub(1, Ordering::SeqCst);
             self.is_freed.store(true, Ordering::SeqCst);
             if !is_abandoned {
-                let in_hand = InHand(Arc::clone(self));
+                let in_hand = InHand::new(Arc::clone(self) as _);
                 return Ok(Some((*command, in_hand)));
             }
         }
@@ -367,13 +366,10 @@ impl Drop for Place {
     }
 }
 
-/// A request that a guest has in hand; it lets go of it by dropping this.
-pub(crate) struct InHand(Arc<Intake>);
-
-impl Drop for InHand {
-    fn drop(&mut self) {
-        self.0.in_hand.fetch_sub(1, Ordering::SeqCst);
-        self.0.is_freed.store(true, Ordering::SeqCst);
+impl HoldsRequests for Intake {
+    fn let_go(&self) {
+        self.in_hand.fetch_sub(1, Ordering::SeqCst);
+        self.is_freed.store(true, Ordering::SeqCst);
     }
 }
 

@@ -24,6 +24,7 @@ mod calls;
 mod compiler;
 mod compute;
 mod connections;
+mod context;
 mod control;
 mod descriptors;
 mod drive;
@@ -50,9 +51,11 @@ mod output;
 mod pace;
 mod precheck;
 pub mod quotas;
+mod request;
 mod resource;
 mod schedule;
 mod stack;
+mod stack_account;
 mod state;
 pub mod steps;
 mod supervise;
@@ -68,22 +71,22 @@ pub use embedder::{
     Accepted, AcceptedIo, BoxFuture, Denial, Embedder, InstanceId, LiveTls, LogLine, LogSource,
     SniIdentity, SniListener, SniRequest,
 };
-pub use engine::{
-    Allocation, CacheKind, Engine, EngineConfig, EngineError, ModuleCacheConfig, Resolver,
-    runtime_builder,
-};
+pub use engine::{Allocation, Engine, EngineConfig, EngineError, runtime_builder};
 pub use host_memory::MemoryCharge;
 pub use http_head::{HttpAnswer, RequestHead, ResponseHead};
 pub use instance::{
-    ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress, LogRate,
-    PendingResponse, Phase, RequestError, RestartPolicy, Status,
+    ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress,
+    PendingResponse, Phase, RestartPolicy, Status,
 };
 pub use intake::Reservation;
 pub use line::LineText;
 pub use load_error::LoadError;
+pub use logs::LogRate;
 pub use meter::{EgressRefusals, Meter, Usage};
 pub use module_cache::{CompilerLoad, LoadFor, Program};
+pub use module_files::{CacheKind, ModuleCacheConfig};
 pub use net::body::{BodyReader, BodyStream, BodyWriter, Trailers};
+pub use net::dns::Resolver;
 pub use net::machine::Machine;
 pub use net::names::NameShare;
 pub use net::policy::{
@@ -94,4 +97,5 @@ pub use net::port_ranges::PortRanges;
 pub use net::proxy::{Proxies, Proxy, ProxyError};
 pub use net::read_ahead::ReadAhead;
 pub use quotas::{GasQuota, QuotaKind, QuotaLimits, QuotaReading, Quotas};
+pub use request::RequestError;
 pub use schedule::{SchedulingHistory, Weight};

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::ops::Deref;
 
-use crate::logs::printable;
+use crate::limits::LOG_LINE_BYTES_MAX;
 
 /// The text of a line, cut and without control characters, apart from the line
 /// breaks and tabs of backtraces.
@@ -17,7 +17,7 @@ pub struct LineText(String);
 impl LineText {
     /// Takes any text.
     pub fn new(text: &str) -> Self {
-        Self::of_cut(&crate::logs::cut(text))
+        Self::of_cut(&cut(text))
     }
 
     /// Takes a text that has been cut.
@@ -28,17 +28,60 @@ impl LineText {
     /// Takes any text of which at most so many bytes count, and leaves no line
     /// break in it.
     pub fn single(text: &str, bytes_max: usize) -> Self {
-        let whole = cut(text, bytes_max);
+        let whole = beginning(text, bytes_max);
         let line = printable(whole).replace('\n', "\\n");
-        let kept = cut(&line, bytes_max);
+        let kept = beginning(&line, bytes_max);
         let is_cut = whole.len() < text.len() || kept.len() < line.len();
         Self(format!("{kept}{}", if is_cut { "…" } else { "" }))
     }
 }
 
 /// The beginning of a text, in whole characters.
-fn cut(text: &str, bytes_max: usize) -> &str {
+fn beginning(text: &str, bytes_max: usize) -> &str {
     &text[..text.floor_char_boundary(bytes_max)]
+}
+
+/// Cuts a line to its limit, and says so.
+pub(crate) fn cut(text: &str) -> String {
+    cut_to(text, LOG_LINE_BYTES_MAX)
+}
+
+/// Cuts a text to a limit, and says so.
+pub(crate) fn cut_to(text: &str, bytes_max: usize) -> String {
+    let end = text.floor_char_boundary(bytes_max);
+    let mark = if end < text.len() { "…" } else { "" };
+    format!("{}{mark}", &text[..end])
+}
+
+/// Takes colours and the like out and makes control characters visible.
+///
+/// Line breaks and tabs of the host's own multi-line messages (backtraces)
+/// stay; a guest cannot forge a line of another app, since lines are records.
+fn printable(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        if let Some(after) = skip_control_sequence(rest) {
+            rest = after;
+            continue;
+        }
+        match character {
+            '\n' | '\t' => line.push(character),
+            hidden if is_hidden(hidden) => line.extend(hidden.escape_default()),
+            other => line.push(other),
+        }
+        rest = &rest[character.len_utf8()..];
+    }
+    line
+}
+
+/// What follows a whole control sequence at the beginning of a text: `ESC [`,
+/// parameters, a final letter (ECMA-48, 5.4). Colours are such sequences.
+fn skip_control_sequence(text: &str) -> Option<&str> {
+    let parameters = text.strip_prefix("\u{1b}[")?;
+    let end = parameters.find(|character| !(' '..='?').contains(&character))?;
+    let is_final = ('@'..='~').contains(&parameters[end..].chars().next()?);
+    is_final.then(|| &parameters[end + 1..])
 }
 
 impl Deref for LineText {
@@ -103,5 +146,30 @@ mod tests {
         );
         assert_eq!(LineText::single("äää", 5), "ää…");
         assert!(LineText::single(&"\0".repeat(1000), 100).len() < 104);
+    }
+
+    #[test]
+    fn lines_are_cut_and_cleaned() {
+        assert_eq!(printable("plain\ttext"), "plain\ttext");
+        assert_eq!(printable("bell\u{7} and \r"), "bell\\u{7} and \\r");
+        let long = cut(&"ä".repeat(LOG_LINE_BYTES_MAX));
+        assert!(long.len() <= LOG_LINE_BYTES_MAX + '…'.len_utf8());
+        assert!(long.ends_with('…'));
+    }
+
+    #[test]
+    fn colours_are_taken_out_and_what_is_no_colour_is_shown() {
+        for (text, clean) in [
+            ("\u{1b}[31mred\u{1b}[0m", "red"),
+            ("\u{1b}[1;38;5;208mbold\u{1b}[m, plain", "bold, plain"),
+            ("\u{1b}[2Kcleared", "cleared"),
+            ("\u{1b}[", "\\u{1b}["),
+            ("\u{1b}[31", "\\u{1b}[31"),
+            ("\u{1b}[31ä", "\\u{1b}[31ä"),
+            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
+            ("\u{1b}", "\\u{1b}"),
+        ] {
+            assert_eq!(printable(text), clean, "{text:?}");
+        }
     }
 }

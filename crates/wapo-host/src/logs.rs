@@ -13,12 +13,20 @@ use std::time::{Instant, SystemTime};
 use wapo_abi::message::LogLevel;
 
 use crate::embedder::{Embedder, InstanceId, LogLine, LogSource};
-use crate::instance::LogRate;
 use crate::limits::{
-    LOG_BYTES_PER_SECOND, LOG_LINE_BYTES_MAX, LOG_LINES_PER_SECOND, LOG_TAIL_BYTES_MAX,
-    LOG_TAIL_LINES_MAX,
+    LOG_BYTES_PER_SECOND, LOG_LINES_PER_SECOND, LOG_TAIL_BYTES_MAX, LOG_TAIL_LINES_MAX,
 };
-use crate::line::{LineText, is_hidden};
+use crate::line::{LineText, cut};
+
+/// How many lines of an instance's log may pass.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum LogRate {
+    /// So many a second that a guest cannot flood the operator.
+    #[default]
+    Limited,
+    /// All of them: for whoever runs a program of their own and reads along.
+    Unlimited,
+}
 
 /// Writes to the log of one instance.
 #[derive(Clone)]
@@ -186,49 +194,6 @@ impl Logger {
     }
 }
 
-/// Cuts a line to its limit, and says so.
-pub(crate) fn cut(text: &str) -> String {
-    cut_to(text, LOG_LINE_BYTES_MAX)
-}
-
-/// Cuts a text to a limit, and says so.
-pub(crate) fn cut_to(text: &str, bytes_max: usize) -> String {
-    let end = text.floor_char_boundary(bytes_max);
-    let mark = if end < text.len() { "…" } else { "" };
-    format!("{}{mark}", &text[..end])
-}
-
-/// Takes colours and the like out and makes control characters visible.
-///
-/// Line breaks and tabs of the host's own multi-line messages (backtraces)
-/// stay; a guest cannot forge a line of another app, since lines are records.
-pub(crate) fn printable(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(character) = rest.chars().next() {
-        if let Some(after) = skip_control_sequence(rest) {
-            rest = after;
-            continue;
-        }
-        match character {
-            '\n' | '\t' => line.push(character),
-            hidden if is_hidden(hidden) => line.extend(hidden.escape_default()),
-            other => line.push(other),
-        }
-        rest = &rest[character.len_utf8()..];
-    }
-    line
-}
-
-/// What follows a whole control sequence at the beginning of a text: `ESC [`,
-/// parameters, a final letter (ECMA-48, 5.4). Colours are such sequences.
-fn skip_control_sequence(text: &str) -> Option<&str> {
-    let parameters = text.strip_prefix("\u{1b}[")?;
-    let end = parameters.find(|character| !(' '..='?').contains(&character))?;
-    let is_final = ('@'..='~').contains(&parameters[end..].chars().next()?);
-    is_final.then(|| &parameters[end + 1..])
-}
-
 /// Where a text that is not finished should be cut, at most `limit` bytes from
 /// its beginning: neither in a character nor in a control sequence.
 pub(crate) fn seam(bytes: &[u8], limit: usize) -> usize {
@@ -263,32 +228,8 @@ pub(crate) fn seam(bytes: &[u8], limit: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LOG_LINE_BYTES_MAX;
     use std::time::Duration;
-
-    #[test]
-    fn lines_are_cut_and_cleaned() {
-        assert_eq!(printable("plain\ttext"), "plain\ttext");
-        assert_eq!(printable("bell\u{7} and \r"), "bell\\u{7} and \\r");
-        let long = cut(&"ä".repeat(LOG_LINE_BYTES_MAX));
-        assert!(long.len() <= LOG_LINE_BYTES_MAX + '…'.len_utf8());
-        assert!(long.ends_with('…'));
-    }
-
-    #[test]
-    fn colours_are_taken_out_and_what_is_no_colour_is_shown() {
-        for (text, clean) in [
-            ("\u{1b}[31mred\u{1b}[0m", "red"),
-            ("\u{1b}[1;38;5;208mbold\u{1b}[m, plain", "bold, plain"),
-            ("\u{1b}[2Kcleared", "cleared"),
-            ("\u{1b}[", "\\u{1b}["),
-            ("\u{1b}[31", "\\u{1b}[31"),
-            ("\u{1b}[31ä", "\\u{1b}[31ä"),
-            ("\u{1b}]0;title\u{7}", "\\u{1b}]0;title\\u{7}"),
-            ("\u{1b}", "\\u{1b}"),
-        ] {
-            assert_eq!(printable(text), clean, "{text:?}");
-        }
-    }
 
     #[test]
     fn a_seam_is_neither_in_a_character_nor_in_a_colour() {

@@ -22,14 +22,13 @@ use tracing::debug;
 use wasmtime::{InstancePre, Linker, Module};
 
 use crate::compiler::queue::{Bounds, Queue, Refusal};
-use crate::compiler::{Compiler, Stop};
-use crate::engine::{CompileSettings, ModuleCacheConfig};
+use crate::compiler::{CompileSettings, Compiler, Stop};
 use crate::limits::{
     COMPILE_QUEUE_BYTES_MAX, COMPILE_QUEUE_MAX, COMPILE_QUEUE_OF_APP_MAX, COMPILE_WAIT_MAX,
     COMPILE_WALL_TIME_MAX, PRECHECKS_MAX,
 };
 use crate::load_error::LoadError;
-use crate::module_files::ModuleFiles;
+use crate::module_files::{ModuleCacheConfig, ModuleFiles};
 use crate::precheck::{Precheck, check_header};
 use crate::state::InstanceState;
 

@@ -15,8 +15,6 @@ use std::time::{Duration, SystemTime};
 
 use tracing::{debug, warn};
 
-use crate::engine::{CacheKind, ModuleCacheConfig};
-
 /// Version of the layout of cache files.
 const FILE_VERSION: &[u8] = b"wapo module cache 2\n";
 /// Ending of the name of a file that is complete.
@@ -30,6 +28,41 @@ const HASH_DIGITS: usize = 64;
 ///
 /// Writing takes seconds. Other programs may be writing to the same folder.
 const LEFT_BEHIND: Duration = Duration::from_secs(15 * 60);
+
+/// Where compiled modules are kept between runs.
+#[derive(Clone)]
+pub struct ModuleCacheConfig {
+    /// Folder of the files; made when missing.
+    pub dir: PathBuf,
+    /// Authenticates the files. Who knows it can run native code in the host.
+    pub key: [u8; 32],
+    /// Who uses the folder.
+    pub kind: CacheKind,
+}
+
+/// Who uses a folder of compiled modules, which decides what is removed from it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum CacheKind {
+    /// One worker: what is removed is what it no longer names
+    /// ([`Engine::keep_only`](crate::Engine::keep_only)).
+    Own,
+    /// Several programs: what was not used for the longest time is removed when
+    /// all files have more bytes than this.
+    Shared {
+        /// Bytes of all files together.
+        bytes_max: u64,
+    },
+}
+
+impl std::fmt::Debug for ModuleCacheConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ModuleCacheConfig")
+            .field("dir", &self.dir)
+            .field("key", &"(hidden)")
+            .field("kind", &self.kind)
+            .finish()
+    }
+}
 
 /// The folder, for modules of one engine.
 pub(crate) struct ModuleFiles {

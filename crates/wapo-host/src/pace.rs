@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::compute::thread_time;
 use crate::meter::Meter;
 use crate::quotas::{GasQuota, Quotas};
-use crate::schedule::thread_time;
 
 /// The pace of one instance.
 pub(crate) struct Pace {

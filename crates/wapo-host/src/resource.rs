@@ -13,18 +13,22 @@ use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use wapo_abi::{Errno, HANDLES_MAX};
 
-use crate::calls::Making;
-use crate::instance::{HttpReply, Reply, RequestError};
-use crate::intake::InHand;
+use crate::embedder::Denial;
+use crate::host_memory::MemoryCharge;
 use crate::net::connect::Connecting;
 use crate::net::listener::Listener;
 use crate::net::stream::Stream;
+use crate::net::task::OwnedTask;
 use crate::net::udp::Udp;
 use crate::quotas::{OverQuota, QuotaKind, Quotas};
+use crate::request::{HttpReply, InHand, Reply, RequestError};
 
 /// A guest's number for a host resource.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Handle(pub(crate) i32);
+
+/// Evidence that is being made; `None` once it was taken.
+pub(crate) type Making = Option<OwnedTask<Result<(Vec<u8>, MemoryCharge), Denial>>>;
 
 /// A host resource of a guest.
 pub(crate) enum Resource {

@@ -30,12 +30,12 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Handle;
 use tracing::{debug, warn};
 
 use self::hogs::{HogHandle, HogThreads};
 pub use self::weight::Weight;
+use crate::compute::thread_time;
 use crate::control::Control;
 use crate::limits::{HOG_PENALTY, HOG_RECORD, HOG_SLICES, HOG_STEP};
 use crate::steps::StepMarker;
@@ -189,12 +189,6 @@ struct StepBegin {
     wall: Instant,
     /// Time of the thread; read only for suspects.
     cpu: Option<Duration>,
-}
-
-/// Time that this thread has computed. None where the system does not know.
-pub(crate) fn thread_time() -> Option<Duration> {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    Duration::try_from(time).ok()
 }
 
 /// Runs the future of an instance where the history of its app lets it.

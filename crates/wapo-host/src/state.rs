@@ -2,37 +2,27 @@
 //!
 //! The wasmtime store owns an [`InstanceState`]; host calls (`calls/*`) are
 //! methods on it. State stands apart from the glue that lifts arguments, so
-//! that another ABI could drive the same state. Touched by one task only.
+//! that another ABI could drive the same state; what any ABI needs is in `context`.
+//! Touched by one task only.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tokio::sync::watch;
 use wapo_abi::message::{InputChannel, LogLevel};
 use wapo_abi::{Errno, WakerId};
-use wasmtime::{Memory, ResourceLimiter};
+use wasmtime::Memory;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use crate::budget::MemoryShare;
-use crate::control::Control;
-use crate::embedder::{Embedder, InstanceId, LogSource};
+use crate::context::InstanceContext;
 use crate::host_memory::MemoryCharge;
-use crate::instance::{InstanceConfig, ListenAddress, Status};
 use crate::intake::Intake;
-use crate::limits::{SLICE_FUEL, SMALL_ANSWER_BYTES, TABLE_ELEMENTS_MAX};
-use crate::logs::Logger;
+use crate::limits::SMALL_ANSWER_BYTES;
 use crate::net::connect::Dialer;
 use crate::net::failure::Failure;
-use crate::net::listener::Listener;
 use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
-use crate::net::udp::{Reach, Udp};
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::stack::StackGauge;
 use crate::wake::{LazyWaker, TaskWakers, WakeQueue};
-
-/// Bytes of one element of a table: wasmtime keeps a pointer.
-const TABLE_ELEMENT_BYTES: usize = size_of::<usize>();
 
 /// An input channel of a guest. What waits in it is in the instance's intake.
 #[derive(Default)]
@@ -53,10 +43,6 @@ pub(crate) struct Answer {
 
 /// Host state of one running guest.
 pub(crate) struct InstanceState {
-    pub(crate) id: InstanceId,
-    pub(crate) config: InstanceConfig,
-    pub(crate) embedder: Arc<dyn Embedder>,
-    pub(crate) control: Arc<Control>,
     pub(crate) wakes: Arc<WakeQueue>,
     pub(crate) task_wakers: TaskWakers,
     pub(crate) resources: ResourceTable,
@@ -78,8 +64,6 @@ pub(crate) struct InstanceState {
     /// Why a call on the network failed last, and on which handle.
     pub(crate) net_failure: Option<(Handle, Failure)>,
     pub(crate) wasi: WasiP1Ctx,
-    pub(crate) logger: Logger,
-    pub(crate) status: Arc<watch::Sender<Status>>,
     /// The guest's memory; known once it is instantiated.
     pub(crate) memory: Option<Memory>,
     /// The answer of the last slow call.
@@ -103,14 +87,9 @@ pub(crate) struct InstanceState {
     pub(crate) trace: bool,
     /// Where its code is entered.
     pub(crate) stack: StackGauge,
-    /// Linear memory as granted.
-    pub(crate) memory_bytes: u64,
-    /// The smaller of the limits of instance and engine.
-    pub(crate) memory_max_bytes: u64,
-    /// What the instance has of the engine's budget.
-    pub(crate) memory_share: MemoryShare,
-    /// Bytes that the budget refused last.
-    pub(crate) memory_refused: Option<u64>,
+    /// What does not depend on the ABI. The last one: its share of memory is given back
+    /// when everything else is gone.
+    pub(crate) context: InstanceContext,
 }
 
 impl InstanceState {
@@ -130,7 +109,8 @@ impl InstanceState {
 
     /// Lets the meter see the price of the calls of a poll that still runs.
     pub(crate) fn publish_call_gas(&mut self) {
-        self.config
+        self.context
+            .config
             .meter
             .add_gas(self.call_gas - self.call_gas_published);
         self.call_gas_published = self.call_gas;
@@ -151,17 +131,12 @@ impl InstanceState {
     /// Decides anew whether every call has to look up, or one in a slice.
     pub(crate) fn pay_attention(&mut self) {
         let always = self.trace || self.short_since.is_some();
-        self.attention_at = if always { 0 } else { self.slice_fuel() };
-    }
-
-    /// The fuel after which the guest has to let others run.
-    pub(crate) fn slice_fuel(&self) -> u64 {
-        SLICE_FUEL.saturating_mul(u64::from(self.config.weight.get()))
+        self.attention_at = if always { 0 } else { self.context.slice_fuel() };
     }
 
     /// Whether the host has worked for a slice since the guest last let others run.
     pub(crate) fn has_worked_a_slice(&self) -> bool {
-        self.work >= self.slice_fuel()
+        self.work >= self.context.slice_fuel()
     }
 
     pub(crate) fn inbox(&mut self, channel: InputChannel) -> &mut Inbox {
@@ -200,80 +175,14 @@ impl InstanceState {
         Ok(())
     }
 
-    /// Tells the embedder that the guest listens somewhere.
-    pub(crate) fn announce_listener(&self, address: Option<SocketAddr>, tls: bool) {
-        if let Some(address) = address {
-            self.status
-                .send_modify(|status| status.listening.push(ListenAddress { address, tls }));
-        }
-    }
-
-    /// Tells the embedder that the guest serves a name.
-    pub(crate) fn announce_name(&self, name: &Arc<str>) {
-        self.status
-            .send_modify(|status| status.names.push(Arc::clone(name)));
-    }
-
-    /// Closes a listener and tells the embedder that the guest no longer listens
-    /// there.
-    pub(crate) fn close_listener(&self, listener: Listener) {
-        let (address, name) = (listener.local_address(), listener.server_name());
-        // First, so that nobody is told of a port that is still open.
-        drop(listener);
-        if let Some(address) = address {
-            self.status
-                .send_modify(|status| status.listening.retain(|entry| entry.address != address));
-            self.embedder.unlisten_tcp(self.id, address);
-        }
-        if let Some(name) = name {
-            self.status.send_modify(|status| {
-                let served = status.names.iter().position(|entry| *entry == name);
-                served.map(|index| status.names.swap_remove(index));
-            });
-            self.embedder.unlisten_sni(self.id, &name);
-        }
-    }
-
-    /// Tells the embedder that the guest takes datagrams somewhere.
-    pub(crate) fn announce_udp(&self, address: SocketAddr) {
-        self.status
-            .send_modify(|status| status.listening_udp.push(address));
-    }
-
-    /// Closes a UDP socket and tells the embedder, unless it was a client's.
-    pub(crate) fn close_udp(&self, udp: Udp) {
-        let address = udp.local_address();
-        let is_port = udp.reach() == Reach::Port;
-        // First, so that nobody is told of a port that is still open.
-        drop(udp);
-        if let Some(address) = address.filter(|_| is_port) {
-            self.status
-                .send_modify(|status| status.listening_udp.retain(|entry| *entry != address));
-            self.embedder.unlisten_udp(self.id, address);
-        }
-    }
-
     /// Tells the embedder which requests the guest takes.
     pub(crate) fn announce_channels(&self) {
         let open = |inbox: &Inbox| inbox.handle.is_some() && !inbox.closed;
         let (takes_queries, takes_http) = (open(&self.queries), open(&self.requests));
-        self.status.send_modify(|status| {
+        self.context.status.send_modify(|status| {
             status.takes_queries = takes_queries;
             status.takes_http = takes_http;
         });
-    }
-
-    /// Exchanges a part of the engine's memory; the first refusal is logged.
-    fn exchange_share(&mut self, before_bytes: u64, after_bytes: u64) -> bool {
-        let granted = self.memory_share.exchange(before_bytes, after_bytes);
-        if !granted {
-            let wanted = after_bytes - before_bytes;
-            if self.memory_refused.replace(wanted).is_none() {
-                let text = self.memory_share.refusal(wanted);
-                self.log_event(LogLevel::Warn, &text);
-            }
-        }
-        granted
     }
 
     /// Takes memory that the host needs for the guest; refusals are in the app's
@@ -285,7 +194,7 @@ impl InstanceState {
     pub(crate) fn charge_memory(&self, bytes: u64) -> Result<MemoryCharge, Errno> {
         self.dialer.memory.charge(bytes).map_err(|reason| {
             if self.dialer.memory.is_first_refusal() {
-                self.log_event(LogLevel::Warn, &reason.to_string());
+                self.context.log_event(LogLevel::Warn, &reason.to_string());
             }
             Errno::RESOURCE_LIMITED
         })
@@ -313,70 +222,11 @@ impl InstanceState {
         });
         Ok(len)
     }
-
-    /// Writes a line about the instance itself to the app's log.
-    pub(crate) fn log_event(&self, level: LogLevel, text: &str) {
-        self.logger.write(LogSource::Lifecycle, level, text);
-    }
-}
-
-impl ResourceLimiter for InstanceState {
-    // What was granted and then not to be had (the kernel refused) stays counted
-    // until the next attempt: it starts from what was granted.
-    fn memory_growing(
-        &mut self,
-        _current_bytes: usize,
-        desired_bytes: usize,
-        maximum_bytes: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        let desired = desired_bytes as u64;
-        if desired > self.memory_max_bytes
-            || maximum_bytes.is_some_and(|maximum| desired_bytes > maximum)
-            || !self.exchange_share(self.memory_bytes, desired)
-        {
-            return Ok(false);
-        }
-        self.config.meter.memory_changed(self.memory_bytes, desired);
-        self.memory_bytes = desired;
-        self.control.set_memory_bytes(desired);
-        Ok(true)
-    }
-
-    fn table_growing(
-        &mut self,
-        current_elements: usize,
-        desired_elements: usize,
-        maximum_elements: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired_elements > TABLE_ELEMENTS_MAX
-            || maximum_elements.is_some_and(|maximum| desired_elements > maximum)
-        {
-            return Ok(false);
-        }
-        let bytes = |elements: usize| (elements * TABLE_ELEMENT_BYTES) as u64;
-        Ok(self.exchange_share(bytes(current_elements), bytes(desired_elements)))
-    }
-
-    fn instances(&self) -> usize {
-        1
-    }
-
-    fn memories(&self) -> usize {
-        1
-    }
-
-    fn tables(&self) -> usize {
-        crate::limits::TABLES_MAX as usize
-    }
 }
 
 impl Drop for InstanceState {
     fn drop(&mut self) {
-        self.config.meter.instance_gone(self.memory_bytes);
-        self.control.set_memory_bytes(0);
-        self.control.stack().ends();
         let (_, unpublished) = self.take_call_gas();
-        self.config.meter.add_gas(unpublished);
-        self.embedder.instance_ended(self.id);
+        self.context.end(unpublished);
     }
 }

@@ -5,18 +5,19 @@
 //! before the next start, memory slot and locks included. Spawned by the engine.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use wapo_abi::message::LogLevel;
 
-use crate::budget::MemoryShare;
+use crate::budget::{MemoryBudget, MemoryShare};
+use crate::context::InstanceContext;
 use crate::control::Control;
-use crate::descriptors::DescriptorShare;
+use crate::descriptors::{DescriptorBudget, DescriptorShare};
 use crate::drive::{Driver, GasAccount};
 use crate::embedder::{Embedder, InstanceId};
-use crate::engine::EngineParts;
 use crate::halt::{Halt, TimeLimit, interruptible};
 use crate::host_memory::HostMemory;
 use crate::instance::{ExitReason, InstanceConfig, Phase, RestartPolicy, Status};
@@ -26,15 +27,40 @@ use crate::limits::{
     RESTART_BACKOFF_RESET,
 };
 use crate::logs::Logger;
-use crate::module_cache::Program;
+use crate::module_cache::{ModuleCache, Program};
 use crate::net::connect::{Deadlines, Dialer};
+use crate::net::dns::Dns;
+use crate::net::machine::Machine;
+use crate::net::proxy::Proxies;
 use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
+use crate::net::tls::TlsSettings;
 use crate::notices::Notices;
 use crate::resource::ResourceTable;
+use crate::schedule::LowPriority;
 use crate::stack::StackGauge;
 use crate::state::{Inbox, InstanceState};
+use crate::steps::Steps;
 use crate::wake::{TaskWakers, WakeQueue};
+
+/// What all instances share.
+pub(crate) struct EngineParts {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) dns: Arc<Dns>,
+    pub(crate) tls: Arc<TlsSettings>,
+    pub(crate) modules: ModuleCache,
+    pub(crate) low_priority: LowPriority,
+    pub(crate) budget: Arc<MemoryBudget>,
+    pub(crate) descriptors: Arc<DescriptorBudget>,
+    pub(crate) machine: Arc<Machine>,
+    pub(crate) proxies: Proxies,
+    /// Linear memory of one instance at most, whatever its own limit.
+    pub(crate) memory_max_bytes: u64,
+    /// Stack of a guest's code.
+    pub(crate) wasm_stack_bytes: usize,
+    pub(crate) instances: AtomicU64,
+    pub(crate) steps: Arc<Steps>,
+}
 
 /// What an instance is made of.
 pub(crate) struct Supervisor {
@@ -64,7 +90,7 @@ impl Supervisor {
         loop {
             let begun = Instant::now();
             let state = self.new_state(logger.clone(), notices.clone());
-            let wasmtime = self.parts.wasmtime();
+            let wasmtime = &self.parts.wasmtime;
             let driver = Driver::new(wasmtime, state, &mut gas, time_limit.as_mut());
             let reason = driver.run(&self.program).await;
             self.log_end(&logger, &reason);
@@ -98,7 +124,6 @@ impl Supervisor {
         // Undone when the state is dropped.
         config.meter.instance_begins();
         InstanceState {
-            id: self.id,
             wasi: crate::wasi::context(&config, &logger),
             dialer: Dialer {
                 dns: Arc::clone(&self.parts.dns),
@@ -118,10 +143,22 @@ impl Supervisor {
             net_failure: None,
             trace: config.trace_calls,
             stack: StackGauge::new(self.parts.wasm_stack_bytes),
-            config,
-            embedder: Arc::clone(&self.embedder),
+            context: InstanceContext {
+                id: self.id,
+                config,
+                embedder: Arc::clone(&self.embedder),
+                control: Arc::clone(&self.control),
+                logger,
+                status: Arc::clone(&self.status),
+                memory_bytes: 0,
+                memory_max_bytes: self
+                    .config
+                    .memory_max_bytes
+                    .min(self.parts.memory_max_bytes),
+                memory_share: MemoryShare::new(&self.parts.budget, &self.config.quotas),
+                memory_refused: None,
+            },
             wakes: WakeQueue::new(Arc::clone(&self.control)),
-            control: Arc::clone(&self.control),
             task_wakers: TaskWakers::default(),
             resources: ResourceTable::new(&self.config.quotas),
             queries: Inbox::default(),
@@ -129,8 +166,6 @@ impl Supervisor {
             intake: Arc::clone(&self.intake),
             is_first_start,
             is_ready: false,
-            logger,
-            status: Arc::clone(&self.status),
             memory: None,
             answer: None,
             answer_charge: None,
@@ -144,13 +179,6 @@ impl Supervisor {
             work: 0,
             short_since: None,
             attention_at: 0,
-            memory_bytes: 0,
-            memory_max_bytes: self
-                .config
-                .memory_max_bytes
-                .min(self.parts.memory_max_bytes),
-            memory_share: MemoryShare::new(&self.parts.budget, &self.config.quotas),
-            memory_refused: None,
         }
     }
 

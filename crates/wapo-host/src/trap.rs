@@ -8,7 +8,7 @@
 
 use wasmtime::WasmBacktrace;
 
-use crate::logs::cut_to;
+use crate::line::cut_to;
 
 /// Frames that are shown unless all are asked for.
 ///

@@ -23,12 +23,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use instant_acme::{Account, AccountCredentials, ChallengeType, NewAccount};
-use rustls::pki_types::CertificateDer;
 use rustls::sign::CertifiedKey;
 use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 use wapo_sni::ServerName;
 
+use crate::config::AcmeSettings;
 use crate::data_dir::ACME;
 use crate::edge::Certificates;
 use crate::limits::{ACME_LOOK_INTERVAL, ACME_NAMES_MAX};
@@ -38,21 +38,6 @@ use folder::Folder;
 use http::AuthorityClient;
 use order::{Failure, FailureKind, Issued};
 use schedule::Validity;
-
-/// How certificates are got.
-#[derive(Clone, Debug)]
-pub struct AcmeSettings {
-    /// URL of the directory of the authority's server.
-    pub directory_url: String,
-    /// Where the authority reaches the operator: an address of mail.
-    pub contact: Option<String>,
-    /// Roots that are trusted for the server besides the public ones.
-    pub roots: Vec<CertificateDer<'static>>,
-    /// Whether host names of apps below the base domain get certificates, too.
-    pub app_names: bool,
-    /// Pause after a failure; later ones are longer.
-    pub retry: Duration,
-}
 
 /// Which proofs the ports of this server can give.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

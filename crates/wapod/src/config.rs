@@ -3,6 +3,7 @@
 //! Values only: nothing here opens a socket or reads the environment. Made by
 //! the `wapod` and `wapo` commands and by tests.
 
+mod acme;
 mod handover;
 mod key;
 mod tls;
@@ -27,20 +28,17 @@ use wapo_host::{
     Allocation, CacheKind, Compiler, DescriptorLimits, LogLine, LogRate, ModuleCacheConfig,
     PortRanges, QuotaLimits, Resolver, RestartPolicy,
 };
-use wapo_rpc::{AppAddress, AppManifest, HostName};
+use wapo_rpc::{AppAddress, AppManifest};
 use zeroize::Zeroize as _;
 
-use crate::acme::AcmeSettings;
 use crate::attestation::AttestationSettings;
 use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, QUERY_BYTES_MAX_DEFAULT, REPORT_INTERVAL, SETTLE,
     Timeouts,
 };
-use crate::quotas;
-use crate::store::{Settings, ports_of_record};
 use crate::tls_files::TlsFiles;
-use crate::worker::{Deployment, Name};
 
+pub use acme::AcmeSettings;
 pub use handover::{HandoverPolicy, HandoverSettings, KeySource};
 pub use key::{KeySecret, KeySettings, Passphrase};
 pub use tls::{TlsSettings, read_trust_roots};
@@ -298,45 +296,6 @@ impl AppConfig {
 fn required(blobs: &[Module]) -> Vec<(String, String)> {
     let names = blobs.iter().map(|blob| (blob.hash(), String::new()));
     names.collect()
-}
-
-impl AppConfig {
-    /// The same for the worker.
-    pub(crate) fn into_deployment(self, manifest: AppManifest) -> Deployment {
-        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let (first, more) = ports_of_record(self.listen_ports.as_ref());
-        Deployment {
-            manifest,
-            reuse_instances: true,
-            name: HostName::from_label(&self.label)
-                .map_or(Name::None, |name| Name::IfFree(name.to_string())),
-            settings: Settings {
-                restart: self.restart.into(),
-                listen_ports: first,
-                more_listen_ports: more,
-                memory_max_bytes: self.memory_max_bytes,
-                gas_max: self.gas_max,
-                time_max_ms: self.time_max.map(millis),
-                weight: self.weight.get(),
-                egress: self.egress.iter().map(ToString::to_string).collect(),
-                pass_cookies: false,
-                listen_on_loopback: self.listen_on_loopback,
-                requests_max: 0,
-                trace_calls: self.trace_calls,
-                log_to_daemon: false,
-                cors: false,
-                egress_deny: self.egress_deny.iter().map(ToString::to_string).collect(),
-                egress_only_allowed: self.egress_default == EgressDefault::Nothing,
-                quotas: Vec::new(),
-                attested: self.attested,
-            },
-            quotas: quotas::changes_to(&self.quotas),
-            instances: 1,
-            replaces: None,
-            waits: false,
-            settle: None,
-        }
-    }
 }
 
 /// Code of an app. Clones share the bytes, and the hash is computed once.

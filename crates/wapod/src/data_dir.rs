@@ -26,13 +26,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::error::StartError;
 use crate::reserve::Reserve;
-use crate::system::MODE_OF_OTHERS;
-
-/// Only the owner of the worker has business in its folder.
-pub(crate) const FOLDER_MODE: u32 = 0o700;
-
-/// Its contents are closed to other users as well.
-pub(crate) const FILE_MODE: u32 = 0o600;
+use crate::system::{FILE_MODE, FOLDER_MODE, MODE_OF_OTHERS};
 
 /// Beginning of the names of files that are being written.
 const UNFINISHED: &str = ".new-";

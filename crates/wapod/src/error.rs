@@ -11,8 +11,6 @@ use wapo_host::quotas::OverQuota;
 use wapo_host::{GasQuota, LoadError, RequestError};
 use wapo_rpc::AppAddress;
 
-use crate::store::StoreError;
-
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -278,12 +276,6 @@ pub enum AppError {
 impl From<LoadError> for AppError {
     fn from(error: LoadError) -> Self {
         Self::Load(error.to_string())
-    }
-}
-
-impl From<StoreError> for AppError {
-    fn from(error: StoreError) -> Self {
-        Self::Store(error.to_string())
     }
 }
 

@@ -6,8 +6,6 @@
 //! is deployed.
 
 use crate::config::Module;
-use crate::error::AppError;
-use crate::worker::Worker;
 
 /// The engine and its sha256, if `cargo xtask guests` had built it when the daemon
 /// was compiled.
@@ -22,22 +20,4 @@ pub fn engine_hash() -> Option<String> {
 /// The engine as a module; `None` when there is none.
 pub fn engine() -> Option<Module> {
     EMBEDDED.map(|(wasm, sha256)| Module::with_hash(wasm.to_vec(), sha256))
-}
-
-impl Worker {
-    /// Keeps the engine as a blob if it is what a manifest names.
-    ///
-    /// # Errors
-    ///
-    /// It cannot be stored.
-    pub(crate) async fn keep_engine(&self, code_hash: &str) -> Result<(), AppError> {
-        if engine_hash().is_none_or(|hash| hash != code_hash) {
-            return Ok(());
-        }
-        // A copy of some megabytes, for apps in JavaScript only.
-        match engine() {
-            Some(engine) => self.keep_code(engine).await,
-            None => Ok(()),
-        }
-    }
 }

@@ -11,7 +11,6 @@
 //! * `worker`: the apps; lets requests in (`admit`) and apps out (`retire`).
 //!   Knows no HTTP.
 //! * `edge`: whose names are, and the TLS port that apps share.
-//! * `embedder`: what a guest may ask of the worker.
 //! * `api`: the user port. `api::error` is the only place where an error becomes
 //!   an answer.
 //! * `attestation`: quotes of the hardware.
@@ -55,7 +54,6 @@ pub mod compile;
 pub mod config;
 mod data_dir;
 mod edge;
-mod embedder;
 mod error;
 mod identity;
 pub mod javascript;
@@ -74,12 +72,12 @@ mod watchdog;
 mod web_client;
 mod worker;
 
-pub use acme::AcmeSettings;
 #[doc(hidden)]
 pub use api::fuzz;
 pub use attestation::{AttestationMode, AttestationSettings};
 pub use config::{
-    AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError, TlsSettings,
+    AcmeSettings, AdminToken, AppConfig, ByteSize, Config, LogSink, Module, ModuleError,
+    TlsSettings,
 };
 pub use data_dir::is_new;
 pub use error::{AppError, StartError};

@@ -11,8 +11,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::data_dir::FILE_MODE;
 use crate::limits::{RESERVE_BYTES, RESERVE_INTERVAL};
+use crate::system::FILE_MODE;
 
 /// Name of the file, below the data folder.
 pub(crate) const RESERVE: &str = "reserve";

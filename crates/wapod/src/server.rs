@@ -4,6 +4,7 @@
 //! any guest runs, so that a busy port costs nothing; and on the way out
 //! requests end before guests do.
 
+mod apps;
 mod https;
 
 use std::net::SocketAddr;
@@ -312,7 +313,7 @@ async fn deploy(worker: &Arc<Worker>, config: AppConfig) -> Result<AppHandle, Ap
     for content in config.blobs.iter().chain([&config.module]) {
         worker.keep_code(content.clone()).await?;
     }
-    let (app, instance) = worker.deploy(config.into_deployment(manifest)).await?;
+    let (app, instance) = worker.deploy(apps::deployment(config, manifest)).await?;
     let instance = instance.ok_or(AppError::Interrupted)?;
     Ok(AppHandle::new(app, instance))
 }

@@ -26,10 +26,11 @@ use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{mpsc, oneshot};
 use wapo_rpc::AppAddress;
 
-use crate::data_dir::{FILE_MODE, folder_of, sync_folder};
+use crate::data_dir::{folder_of, sync_folder};
 use crate::error::StartError;
 use crate::limits::{STORE_LINE_INTERVAL, STORE_QUEUE_MAX};
 use crate::reserve::Reserve;
+use crate::system::FILE_MODE;
 
 pub use check::STORE_THREAD;
 use check::{contained, look_through};

@@ -18,6 +18,12 @@ use crate::limits::{
 /// What others than its owner may do with a file: a secret has none of these bits.
 pub const MODE_OF_OTHERS: u32 = 0o077;
 
+/// Permissions of folders: only the owner of the worker has business in them.
+pub(crate) const FOLDER_MODE: u32 = 0o700;
+
+/// Permissions of files: they are for nobody else either.
+pub(crate) const FILE_MODE: u32 = 0o600;
+
 /// Memory, in bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Memory {

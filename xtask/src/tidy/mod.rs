@@ -5,6 +5,8 @@
 
 mod calls;
 pub(crate) mod dependencies;
+mod imports;
+pub(crate) mod layers;
 mod packages;
 mod repository;
 mod sources;
@@ -96,6 +98,7 @@ pub(crate) fn run() -> Result<()> {
     let files = files(&process::root())?;
     let mut findings = Vec::new();
     findings.extend(sources::check(&files));
+    findings.extend(imports::check(&files));
     findings.extend(repository::check(&files));
     findings.extend(calls::check(&files));
     findings.extend(specification::check(&files));

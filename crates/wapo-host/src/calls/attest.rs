@@ -15,7 +15,6 @@ use super::net::TlsIdentity;
 use super::task::poll_lazily;
 use super::{WORK_CRYPTO, WORK_PARSED_BYTE, family};
 use crate::embedder::{Denial, LiveTls};
-use crate::host_memory::MemoryCharge;
 use crate::net::failure::Failure;
 use crate::net::task::OwnedTask;
 use crate::resource::{Handle, Resource};
@@ -32,14 +31,11 @@ const WORK_EVIDENCE: u64 = 2 * WORK_CRYPTO;
 /// Host time of a certificate besides.
 const WORK_CERTIFICATE: u64 = 4 * WORK_CRYPTO;
 
-/// Evidence that is being made; `None` once it was taken.
-pub(crate) type Making = Option<OwnedTask<Result<(Vec<u8>, MemoryCharge), Denial>>>;
-
 impl family::attest::Calls for InstanceState {
     fn make_evidence(&mut self, nonce: &[u8]) -> Result<Handle, Errno> {
         self.add_work(WORK_EVIDENCE);
         self.check_room()?;
-        let made = self.embedder.app_evidence(nonce.to_vec());
+        let made = self.context.embedder.app_evidence(nonce.to_vec());
         let made = made.map_err(|denial| self.no_evidence(&denial))?;
         if !nonce.is_empty() {
             self.charge(QUOTE_GAS);
@@ -69,7 +65,7 @@ impl family::attest::Calls for InstanceState {
             return Err(Errno::PENDING);
         };
         *making = None;
-        self.control.note_io();
+        self.context.control.note_io();
         let made = outcome.map_err(|_| Errno::IO_ERROR)?;
         let (evidence, charge) = made.map_err(|denial| self.no_evidence(&denial))?;
         self.answer_charge = Some(charge);
@@ -105,7 +101,7 @@ impl InstanceState {
     ) -> Result<Arc<dyn LiveTls>, Errno> {
         let bytes: usize = names.iter().map(String::len).sum();
         self.add_work(WORK_CERTIFICATE + WORK_PARSED_BYTE * bytes as u64);
-        let tls = self.embedder.attested_tls(names, protocols);
+        let tls = self.context.embedder.attested_tls(names, protocols);
         tls.map_err(|denial| {
             let text = format!(
                 "cannot listen with a certificate that attests the app: {}",

@@ -14,10 +14,10 @@ use wapo_abi::message::{InputChannel, QueryRequest};
 use super::http_codec::{decode_response_head, encode_request_head, request_head_len};
 use super::{WORK_LOCK, WORK_SYSCALL, family};
 use crate::http_head::HttpAnswer;
-use crate::instance::{Command, HttpCommand, HttpReply, RequestError};
-use crate::intake::InHand;
+use crate::instance::{Command, HttpCommand};
 use crate::net::stream::Stream;
 use crate::quotas::QuotaKind;
+use crate::request::{HttpReply, InHand, RequestError};
 use crate::resource::{Handle, Replier, Resource};
 use crate::state::{Inbox, InstanceState};
 
@@ -30,8 +30,8 @@ impl family::channel::Calls for InstanceState {
         // Before the reply is used up: a shorter one may have room.
         let charge = self.charge_memory(data.len() as u64)?;
         let reply = self.take_reply(handle)?;
-        self.control.note_io();
-        let quotas = &self.config.quotas;
+        self.context.control.note_io();
+        let quotas = &self.context.config.quotas;
         quotas.add_unmetered(QuotaKind::Egress, data.len());
         let data = charge.keep(data.to_vec());
         let is_sent = match reply {
@@ -49,14 +49,14 @@ impl family::channel::Calls for InstanceState {
         if !is_sent {
             return Err(Errno::IO_ERROR);
         }
-        self.control.note_answer();
+        self.context.control.note_answer();
         Ok(())
     }
 
     fn oneshot_send_error(&mut self, handle: Handle, text: &str) -> Result<(), Errno> {
         self.add_work(WORK_SYSCALL);
         let reply = self.take_reply(handle)?;
-        let quotas = &self.config.quotas;
+        let quotas = &self.context.config.quotas;
         quotas.add_unmetered(QuotaKind::Egress, text.len());
         let error = RequestError::App(text.to_owned());
         let is_sent = match reply {
@@ -180,7 +180,7 @@ impl InstanceState {
         let taken = self.intake.take(channel, check);
         let handed = taken.map(|taken| {
             taken.map(|(command, in_hand)| {
-                self.config.meter.add_request();
+                self.context.config.meter.add_request();
                 self.requests_taken = self.requests_taken.saturating_add(1);
                 hand_over(self, command, in_hand)
             })
@@ -210,7 +210,7 @@ impl InstanceState {
                 };
                 let reply_tx = self.resources.insert(Resource::Reply(Some(reply)))?.0;
                 let bytes = path.len() + payload.len();
-                let quotas = &self.config.quotas;
+                let quotas = &self.context.config.quotas;
                 quotas.add_unmetered(QuotaKind::Ingress, bytes);
                 let query = QueryRequest {
                     origin,
@@ -235,7 +235,7 @@ impl InstanceState {
                 let len = request_head_len(&head);
                 let mut message = Vec::with_capacity(len + 2 * size_of::<i32>());
                 encode_request_head(&head, &mut message);
-                let quotas = &self.config.quotas;
+                let quotas = &self.context.config.quotas;
                 quotas.add_unmetered(QuotaKind::Ingress, len);
                 // The answer's body may last longer than its head.
                 body.in_hand = Some(in_hand);

@@ -49,8 +49,8 @@ impl family::connect::Calls for InstanceState {
         let (config, bytes) = self.client_config(&options)?;
         let memory = self.charge_memory(TLS_STREAM_BYTES + bytes)?;
         self.add_work(WORK_CRYPTO);
-        self.config.meter.add_egress(TLS_CONNECT_BYTES);
-        self.config.meter.add_ingress(TLS_CONNECT_BYTES);
+        self.context.config.meter.add_egress(TLS_CONNECT_BYTES);
+        self.context.config.meter.add_ingress(TLS_CONNECT_BYTES);
         // Nothing fails from here on: the stream is out of its place for a moment.
         let place = self.resources.get(handle)?;
         let taken = mem::replace(place, Resource::Reply(None));

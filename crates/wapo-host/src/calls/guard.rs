@@ -21,13 +21,13 @@ impl family::guard::Calls for InstanceState {
         self.add_work(WORK_CLOCK);
         let ms = u64::try_from(limit_ms).map_err(|_| Errno::INVALID_PARAMETER)?;
         let limit = (ms > 0).then(|| Duration::from_millis(ms));
-        self.control.clock().set_limit(limit);
+        self.context.control.clock().set_limit(limit);
         Ok(())
     }
 
     fn cpu_time(&mut self, buffer: &mut [u8]) -> Result<(), Errno> {
         self.add_work(WORK_CLOCK);
-        let time = self.control.clock().read_ns().to_le_bytes();
+        let time = self.context.control.clock().read_ns().to_le_bytes();
         if buffer.len() < time.len() {
             return Err(Errno::INVALID_PARAMETER);
         }

@@ -68,7 +68,7 @@ impl family::http::Calls for InstanceState {
         match next {
             Ok(Some(len)) => {
                 self.requests.waiting = None;
-                self.control.note_io();
+                self.context.control.note_io();
                 Ok(len)
             }
             Err(len) => Ok(len),
@@ -90,9 +90,9 @@ impl family::http::Calls for InstanceState {
         }
         let answer = charge.keep(answer.to_vec());
         let (head, first) = decode_response_head(&answer).ok_or(Errno::INVALID_PARAMETER)?;
-        let quotas = &self.config.quotas;
+        let quotas = &self.context.config.quotas;
         quotas.add_unmetered(QuotaKind::Egress, answer.len() - first.len());
-        let meter = &self.config.meter;
+        let meter = &self.context.config.meter;
         let allowed = quotas.allow(QuotaKind::Egress, first.len(), meter);
         let allowed = allowed.unwrap_or(0);
         let is_whole = rest != HttpRest::Answer && allowed == first.len();
@@ -106,8 +106,8 @@ impl family::http::Calls for InstanceState {
         };
         let reply = body.reply.take().ok_or(Errno::IO_ERROR)?;
         reply.send(Ok(answer)).map_err(|_| Errno::IO_ERROR)?;
-        self.control.note_io();
-        self.control.note_answer();
+        self.context.control.note_io();
+        self.context.control.note_answer();
         meter.add_egress(taken as u64);
         if is_whole {
             body.stream.writer().finish();
@@ -129,7 +129,7 @@ impl family::http::Calls for InstanceState {
         let bytes: usize = fields.map(|(name, value)| name.len() + value.len()).sum();
         let count = trailers.len() as u64;
         self.add_work(WORK_CALL * count);
-        self.config.meter.add_ingress(bytes as u64);
+        self.context.config.meter.add_ingress(bytes as u64);
         Ok(trailers)
     }
 
@@ -142,7 +142,7 @@ impl family::http::Calls for InstanceState {
         if !body.stream.writer().finish_with_trailers(trailers) {
             return Err(Errno::IO_ERROR);
         }
-        self.config.meter.add_egress(SHUTDOWN_BYTES + bytes);
+        self.context.config.meter.add_egress(SHUTDOWN_BYTES + bytes);
         Ok(())
     }
 
@@ -192,7 +192,7 @@ impl InstanceState {
                 };
                 let mut front = Front { memory, len: 0 };
                 encode_request_head(&request.head, &mut front);
-                let quotas = &state.config.quotas;
+                let quotas = &state.context.config.quotas;
                 quotas.add_unmetered(QuotaKind::Ingress, front.len);
                 let mut body = request.body;
                 body.in_hand = Some(in_hand);

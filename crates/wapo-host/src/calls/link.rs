@@ -11,7 +11,7 @@ use wapo_abi::{
 use wasmtime::{AsContext as _, AsContextMut as _, Caller, Linker, Memory};
 
 use super::{SlowOutcome, WORK_CALL, call_fast, call_slow, work_moved};
-use crate::drive::Interrupted;
+use crate::control::Interrupted;
 use crate::limits::{FUEL_PER_GAS, SHORT_SLICE_FUEL, URGENT_SLICE_FUEL};
 use crate::state::InstanceState;
 
@@ -72,7 +72,7 @@ fn ocall_slow<'a>(
     let outcome = match call_slow(&mut caller, id, slots) {
         Ok(SlowOutcome::Wait(future)) => {
             return Box::new(async move {
-                let control = Arc::clone(&caller.data().control);
+                let control = Arc::clone(&caller.data().context.control);
                 let waits = control.wait_in_host();
                 let outcome = future.await;
                 drop(waits);
@@ -113,7 +113,7 @@ pub(crate) async fn work_off(caller: &mut Caller<'_, InstanceState>) -> wasmtime
         state.publish_call_gas();
         check_gas(caller)?;
         let state = caller.data_mut();
-        let control = Arc::clone(&state.control);
+        let control = Arc::clone(&state.context.control);
         let waits = control.wait_in_host();
         tokio::task::yield_now().await;
         drop(waits);
@@ -131,7 +131,7 @@ pub(crate) async fn work_off(caller: &mut Caller<'_, InstanceState>) -> wasmtime
 /// [`Interrupted::GasExhausted`].
 fn check_gas(caller: &Caller<'_, InstanceState>) -> wasmtime::Result<()> {
     let state = caller.data();
-    if let Some(gas_max) = state.config.gas_max {
+    if let Some(gas_max) = state.context.config.gas_max {
         let gas_left = caller.as_context().get_fuel()? / FUEL_PER_GAS;
         if state.call_gas >= gas_left {
             return Err(Interrupted::GasExhausted(gas_max).into());
@@ -248,7 +248,7 @@ pub(crate) fn end_import(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Re
 /// Every slow call asks, and the fast ones once in a slice: a guest that floods
 /// its queue must not be heard to the end of its poll.
 fn check_goes_on(state: &InstanceState) -> Result<(), Interrupted> {
-    if state.control.is_stopped() {
+    if state.context.control.is_stopped() {
         return Err(Interrupted::Stopped);
     }
     if state.wakes.has_overflowed() {
@@ -265,7 +265,7 @@ fn check_goes_on(state: &InstanceState) -> Result<(), Interrupted> {
 /// anew, so it must not be set again while the guest is on its way to a yield.)
 fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
     let state = caller.data_mut();
-    let step = state.control.step();
+    let step = state.context.control.step();
     let pending = state.short_since == Some(step);
     let interval = if state.has_worked_a_slice() {
         state.work = 0;
@@ -273,7 +273,9 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
         state.publish_call_gas();
         check_gas(caller)?;
         match pending {
-            true if caller.data().control.fuel().interval() == URGENT_SLICE_FUEL => return Ok(()),
+            true if caller.data().context.control.fuel().interval() == URGENT_SLICE_FUEL => {
+                return Ok(());
+            }
             true => URGENT_SLICE_FUEL,
             false => SHORT_SLICE_FUEL,
         }
@@ -281,11 +283,11 @@ fn balance(caller: &mut Caller<'_, InstanceState>) -> wasmtime::Result<()> {
         return Ok(());
     } else {
         state.short_since = None;
-        state.slice_fuel()
+        state.context.slice_fuel()
     };
     let state = caller.data_mut();
     state.pay_attention();
-    let control = Arc::clone(&state.control);
+    let control = Arc::clone(&state.context.control);
     let mut store = caller.as_context_mut();
     control.fuel().observe(store.get_fuel()?, interval);
     store.fuel_async_yield_interval(Some(interval))
@@ -300,5 +302,7 @@ fn trace(state: &InstanceState, id: u32, slots: Slots, outcome: Result<u32, Errn
         Ok(value) => format!("call {name}{args:?} = {value}"),
         Err(errno) => format!("call {name}{args:?} = {errno:?}"),
     };
-    state.log_event(wapo_abi::message::LogLevel::Trace, &text);
+    state
+        .context
+        .log_event(wapo_abi::message::LogLevel::Trace, &text);
 }

@@ -80,14 +80,14 @@ impl InstanceState {
 
     /// Proxies whose headers a listener of this app may take.
     fn trusted_proxies(&mut self, addr: &str) -> Result<Arc<[IpNet]>, Errno> {
-        if self.config.trusted_proxies.is_empty() {
+        if self.context.config.trusted_proxies.is_empty() {
             let text = format!(
                 "cannot listen on {addr}: not allowed: this worker takes no PROXY headers on ports of apps; wapod --proxy-protocol apps and --trusted-proxies allow them"
             );
             self.refuse(Failure::new(NetFailure::LISTEN_DENIED, text));
             return Err(Errno::FORBIDDEN);
         }
-        Ok(Arc::clone(&self.config.trusted_proxies))
+        Ok(Arc::clone(&self.context.config.trusted_proxies))
     }
 }
 

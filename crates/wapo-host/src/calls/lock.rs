@@ -11,13 +11,13 @@ use crate::state::InstanceState;
 impl family::lock::Calls for InstanceState {
     fn app_try_lock(&mut self, name: &str) -> Result<(), Errno> {
         self.add_work(WORK_LOCK);
-        let taken = self.embedder.try_lock(self.id, name);
+        let taken = self.context.embedder.try_lock(self.context.id, name);
         taken.then_some(()).ok_or(Errno::CONDITION_ERROR)
     }
 
     fn app_unlock(&mut self, name: &str) -> Result<(), Errno> {
         self.add_work(WORK_LOCK);
-        let given_back = self.embedder.unlock(self.id, name);
+        let given_back = self.context.embedder.unlock(self.context.id, name);
         given_back.then_some(()).ok_or(Errno::CONDITION_ERROR)
     }
 }

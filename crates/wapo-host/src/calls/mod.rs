@@ -23,7 +23,6 @@ mod timer;
 mod udp;
 mod worker;
 
-pub(crate) use attest::Making;
 pub(crate) use link::{add_to_linker, begin_import, end_import, split, work_off};
 
 use std::future::Future;

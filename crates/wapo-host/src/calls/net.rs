@@ -67,7 +67,7 @@ impl family::net::Calls for InstanceState {
 
     fn tcp_connect(&mut self, host: &str, port: u16) -> Result<Handle, Errno> {
         self.check_egress(host, port)?;
-        self.config.meter.add_egress(TCP_CONNECT_BYTES);
+        self.context.config.meter.add_egress(TCP_CONNECT_BYTES);
         self.dial(host.to_owned(), port, None)
     }
 
@@ -164,13 +164,13 @@ impl InstanceState {
         };
         let is_tls = tls.is_some();
         self.keep_room()?;
-        let bound = self.embedder.listen_tcp(self.id, address);
+        let bound = self.context.embedder.listen_tcp(self.context.id, address);
         let listener = bound.and_then(|bound| {
             let bound_to = bound.local_addr();
             let listener = Listener::tcp(bound, tls, permit, setup);
             if let (Err(_), Ok(address)) = (&listener, bound_to) {
                 // What the embedder keeps of it must not outlive the failure.
-                self.embedder.unlisten_tcp(self.id, address);
+                self.context.embedder.unlisten_tcp(self.context.id, address);
             }
             listener
         });
@@ -183,7 +183,8 @@ impl InstanceState {
             self.refuse(failure.while_doing(&format!("cannot listen on {address}")));
             Errno::IO_ERROR
         })?;
-        self.announce_listener(listener.local_address(), is_tls);
+        self.context
+            .announce_listener(listener.local_address(), is_tls);
         Ok(self
             .resources
             .insert(Resource::Listener(Box::new(listener)))?)
@@ -194,7 +195,7 @@ impl InstanceState {
         if self.dialer.machine.owns_port(address.port()) {
             return Err(self.deny_listening(address, "this port is the worker's own"));
         }
-        let ports = self.config.listen_ports.as_ref();
+        let ports = self.context.config.listen_ports.as_ref();
         if !ports.is_some_and(|ports| ports.contains(address.port())) {
             let given = match ports {
                 Some(ports) => format!(
@@ -207,7 +208,7 @@ impl InstanceState {
             };
             return Err(self.deny_listening(address, &given));
         }
-        if !self.config.listen_on_loopback {
+        if !self.context.config.listen_on_loopback {
             return Ok(address);
         }
         match on_loopback(address) {
@@ -283,7 +284,7 @@ impl InstanceState {
             return Err(Errno::UNSUPPORTED_OPERATION);
         };
         // Another listener of the port takes it, or none does.
-        if self.control.is_leaving() && !listener.goes_on() {
+        if self.context.control.is_leaving() && !listener.goes_on() {
             return Err(Errno::PENDING);
         }
         let dialer = &self.dialer;
@@ -313,7 +314,7 @@ impl InstanceState {
             }
         };
         self.room_waits.over(handle);
-        let connections = &self.control.connections;
+        let connections = &self.context.control.connections;
         match poll_lazily(lazy, |cx| {
             listener.poll_accept(cx, dialer, connections, &mut means)
         }) {
@@ -326,7 +327,7 @@ impl InstanceState {
                 if matches!(stream, Stream::Tls(_)) {
                     self.add_work(WORK_CRYPTO);
                 }
-                self.control.note_io();
+                self.context.control.note_io();
                 let stream = stream.accepted(incoming.activity, incoming.server_name);
                 Ok((self.insert_stream(stream)?, incoming.peer))
             }
@@ -364,7 +365,7 @@ impl InstanceState {
             return Err(Errno::INVALID_PARAMETER);
         }
         self.dialer.check_name(host, port).map_err(|denied| {
-            debug!(instance = self.id.0, %denied, "egress denied");
+            debug!(instance = self.context.id.0, %denied, "egress denied");
             self.refuse(Failure::from(&denied));
             Errno::FORBIDDEN
         })
@@ -385,7 +386,7 @@ impl InstanceState {
         self.check_egress(&host, port)?;
         let name = server_name(&host)?;
         self.add_work(WORK_CRYPTO);
-        self.config.meter.add_egress(TLS_CONNECT_BYTES);
+        self.context.config.meter.add_egress(TLS_CONNECT_BYTES);
         let memory = self.charge_memory(TLS_STREAM_BYTES + bytes)?;
         let tls = TlsClient {
             name,

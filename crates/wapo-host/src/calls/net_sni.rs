@@ -64,7 +64,7 @@ impl InstanceState {
             protocols,
             charge,
         };
-        let listener = match self.embedder.listen_sni(self.id, request) {
+        let listener = match self.context.embedder.listen_sni(self.context.id, request) {
             Ok(listener) => listener,
             Err(refusal) => {
                 self.resources.release();
@@ -74,7 +74,7 @@ impl InstanceState {
         };
         self.charge(SNI_GAS);
         let name: Arc<str> = name.into();
-        self.announce_name(&name);
+        self.context.announce_name(&name);
         let listener = Listener::Sni {
             listener,
             name,

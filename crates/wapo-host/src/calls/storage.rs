@@ -20,9 +20,9 @@ const BLOB_BYTES_PER_GAS: u64 = 128;
 impl family::storage::Calls for InstanceState {
     fn blob_get(&mut self, hash: &str) -> WaitFuture<Vec<u8>> {
         self.add_work(WORK_SYSCALL);
-        let meter = Arc::clone(&self.config.meter);
-        let embedder = Arc::clone(&self.embedder);
-        let (memory, logger) = (Arc::clone(&self.dialer.memory), self.logger.clone());
+        let meter = Arc::clone(&self.context.config.meter);
+        let embedder = Arc::clone(&self.context.embedder);
+        let (memory, logger) = (Arc::clone(&self.dialer.memory), self.context.logger.clone());
         let hash = hash.to_owned();
         Box::pin(async move {
             let bytes = embedder.blob_size(&hash).await?;
@@ -47,8 +47,8 @@ impl family::storage::Calls for InstanceState {
 
     fn read_boot_data(&mut self) -> WaitFuture<Option<Vec<u8>>> {
         self.add_work(WORK_SYSCALL);
-        let meter = Arc::clone(&self.config.meter);
-        let record = self.embedder.read_boot_data();
+        let meter = Arc::clone(&self.context.config.meter);
+        let record = self.context.embedder.read_boot_data();
         Box::pin(async move {
             let record = record.await?;
             if let Some(record) = &record {
@@ -61,9 +61,9 @@ impl family::storage::Calls for InstanceState {
 
     fn write_boot_data(&mut self, data: &[u8]) -> WaitFuture<()> {
         self.add_work(WORK_SYSCALL);
-        let meter = Arc::clone(&self.config.meter);
+        let meter = Arc::clone(&self.context.config.meter);
         let bytes = data.len() as u64;
-        let writing = self.embedder.write_boot_data(data.to_vec());
+        let writing = self.context.embedder.write_boot_data(data.to_vec());
         Box::pin(async move {
             writing.await?;
             meter.add_storage_written(bytes);

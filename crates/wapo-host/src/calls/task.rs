@@ -119,9 +119,9 @@ impl family::task::Calls for InstanceState {
             Resource::Stream(stream) => stream.close(),
             Resource::Listener(listener) => {
                 self.room_waits.over(handle);
-                self.close_listener(*listener);
+                self.context.close_listener(*listener);
             }
-            Resource::Udp(udp) => self.close_udp(*udp),
+            Resource::Udp(udp) => self.context.close_udp(*udp),
             Resource::Inbox(channel) => {
                 let inbox = self.inbox(channel);
                 inbox.closed = true;
@@ -156,7 +156,7 @@ impl family::task::Calls for InstanceState {
         match message {
             Some(message) => {
                 inbox.waiting = None;
-                self.control.note_io();
+                self.context.control.note_io();
                 Ok(message)
             }
             None => {
@@ -182,8 +182,8 @@ impl family::task::Calls for InstanceState {
                 let read = poll_lazily(lazy, |cx| stream.poll_read(cx, &mut buffer[..len]));
                 let read = self.io_outcome(handle, read)?;
                 self.add_work(work_moved(read));
-                self.config.meter.add_ingress(read as u64);
-                self.control.note_io();
+                self.context.config.meter.add_ingress(read as u64);
+                self.context.control.note_io();
                 Ok(read)
             }
             Resource::Timer(sleep) => match poll_lazily(lazy, |cx| sleep.as_mut().poll(cx)) {
@@ -203,8 +203,8 @@ impl family::task::Calls for InstanceState {
         let written = poll_lazily(lazy, |cx| stream.poll_write(cx, &data[..len]));
         let written = self.io_outcome(handle, written)?;
         self.add_work(work_moved(written));
-        self.config.meter.add_egress(written as u64);
-        self.control.note_io();
+        self.context.config.meter.add_egress(written as u64);
+        self.context.control.note_io();
         Ok(written)
     }
 
@@ -214,7 +214,7 @@ impl family::task::Calls for InstanceState {
         let stream = stream(resources, handle)?;
         let shut = poll_lazily(lazy, |cx| stream.poll_shutdown(cx));
         self.io_outcome(handle, shut)?;
-        self.config.meter.add_egress(SHUTDOWN_BYTES);
+        self.context.config.meter.add_egress(SHUTDOWN_BYTES);
         Ok(())
     }
 
@@ -241,7 +241,7 @@ impl family::task::Calls for InstanceState {
                     Stream::Tls(_) => TLS_CONNECT_BYTES,
                     _ => TCP_CONNECT_BYTES,
                 };
-                self.config.meter.add_ingress(bytes);
+                self.context.config.meter.add_ingress(bytes);
                 self.insert_stream(stream)
             }
             Poll::Ready(Some(Err(failure))) => {

@@ -49,11 +49,11 @@ impl family::udp::Calls for InstanceState {
         let means = Means {
             _permit: permit,
             _memory: self.charge_memory(UDP_SOCKET_BYTES)?,
-            activity: self.control.connections.add(),
+            activity: self.context.control.connections.add(),
         };
         self.keep_room()?;
         let bound = match reach {
-            Reach::Port => self.embedder.listen_udp(self.id, address),
+            Reach::Port => self.context.embedder.listen_udp(self.context.id, address),
             Reach::Client => crate::net::bind_udp(address),
         };
         let udp = bound.and_then(|bound| {
@@ -62,7 +62,7 @@ impl family::udp::Calls for InstanceState {
             let udp = Udp::new(bound, reach, means);
             if udp.is_err() && reach == Reach::Port {
                 // What the embedder keeps of it must not outlive the failure.
-                self.embedder.unlisten_udp(self.id, address);
+                self.context.embedder.unlisten_udp(self.context.id, address);
             }
             udp
         });
@@ -76,7 +76,7 @@ impl family::udp::Calls for InstanceState {
             Errno::IO_ERROR
         })?;
         if let Some(address) = udp.local_address().filter(|_| reach == Reach::Port) {
-            self.announce_udp(address);
+            self.context.announce_udp(address);
         }
         Ok(self.resources.insert(Resource::Udp(Box::new(udp)))?)
     }
@@ -113,8 +113,8 @@ impl family::udp::Calls for InstanceState {
         self.add_work(WORK_SENT * tally.datagrams + WORK_CHECK * tally.checks);
         self.add_work(tally.work_moved());
         if tally.datagrams > 0 {
-            self.config.meter.add_egress(tally.bytes());
-            self.control.note_io();
+            self.context.config.meter.add_egress(tally.bytes());
+            self.context.control.note_io();
         }
         match sent {
             Poll::Ready(Ok(count)) => Ok(count),
@@ -138,7 +138,7 @@ impl family::udp::Calls for InstanceState {
             return Err(Errno::INVALID_PARAMETER);
         }
         // Another socket of the port takes it, or none does.
-        if udp.reach() == Reach::Port && self.control.is_leaving() {
+        if udp.reach() == Reach::Port && self.context.control.is_leaving() {
             return Err(Errno::PENDING);
         }
         let (rates, dialer) = (&mut self.rate_waits, &self.dialer);
@@ -147,8 +147,8 @@ impl family::udp::Calls for InstanceState {
         let received = poll_lazily(lazy, |cx| udp.poll_recv(cx, buffer, &mut tally));
         self.add_work(WORK_RECEIVED * tally.datagrams + tally.work_moved());
         if tally.datagrams > 0 {
-            self.config.meter.add_ingress(tally.bytes());
-            self.control.note_io();
+            self.context.config.meter.add_ingress(tally.bytes());
+            self.context.control.note_io();
         }
         self.io_outcome(handle, received)
     }
@@ -175,12 +175,12 @@ impl Tally {
 impl InstanceState {
     /// What a guest gets when it asks for this address.
     fn udp_address(&mut self, address: SocketAddr) -> Result<(Reach, SocketAddr), Errno> {
-        let ports = self.config.listen_ports.as_ref();
+        let ports = self.context.config.listen_ports.as_ref();
         if address.port() != 0 || ports.is_some_and(|ports| ports.contains(0)) {
             return Ok((Reach::Port, self.allowed_address(address)?));
         }
         let ip = address.ip();
-        if self.config.listen_on_loopback && !ip.is_unspecified() && !ip.is_loopback() {
+        if self.context.config.listen_on_loopback && !ip.is_unspecified() && !ip.is_loopback() {
             return Err(self.deny_listening(address, "this app listens on loopback only"));
         }
         Ok((Reach::Client, address))

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use parity_scale_codec::{Decode, Encode};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
-use crate::engine::CompileSettings;
+use super::settings::CompileSettings;
 use crate::limits::{COMPILE_NICENESS, MODULE_BYTES_MAX};
 
 /// Exit code: the module is not valid, the reason is on standard error.

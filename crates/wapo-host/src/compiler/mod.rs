@@ -10,14 +10,15 @@
 mod child;
 mod process;
 pub(crate) mod queue;
+mod settings;
 
 use std::ffi::OsString;
 use std::time::Duration;
 
 pub use child::compile_child;
 pub(crate) use process::Stop;
+pub(crate) use settings::CompileSettings;
 
-use crate::engine::CompileSettings;
 use crate::limits::{COMPILE_MEMORY_BYTES_MAX, COMPILE_TIME_MAX};
 use crate::load_error::LoadError;
 

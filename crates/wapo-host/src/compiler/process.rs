@@ -17,7 +17,7 @@ use tracing::warn;
 
 use super::ChildCompiler;
 use super::child::{EXIT_INVALID, EXIT_MEMORY, MESSAGE_BYTES_MAX, Order};
-use crate::engine::CompileSettings;
+use super::settings::CompileSettings;
 use crate::limits::COMPILED_BYTES_MAX;
 use crate::load_error::LoadError;
 

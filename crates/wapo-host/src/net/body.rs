@@ -20,8 +20,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 
 use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
-use crate::instance::HttpReply;
 use crate::limits::{PIPE_BASE_BYTES, PIPE_BYTES};
+use crate::request::{HttpReply, InHand};
 
 /// Fields behind a body, names and values.
 pub type Trailers = Vec<(String, String)>;
@@ -48,7 +48,7 @@ pub(crate) struct GuestBody {
     /// Address of the client, if the embedder knows it.
     pub(crate) peer: Option<SocketAddr>,
     /// Once the guest has taken the request: it lets go of it with this stream.
-    pub(crate) in_hand: Option<crate::intake::InHand>,
+    pub(crate) in_hand: Option<InHand>,
     /// Where the answer goes that is given with this handle, until it is given.
     pub(crate) reply: Option<oneshot::Sender<HttpReply>>,
 }

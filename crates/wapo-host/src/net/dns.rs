@@ -23,7 +23,6 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 use wapo_abi::NetFailure;
 
-use crate::engine::Resolver;
 use crate::limits::{ANSWER_ADDRESSES_MAX, DNS_TIMEOUT, RESOLV_CONF_BYTES_MAX};
 use crate::net::dns_sockets::{Asker, DnsSockets};
 use crate::net::failure::Failure;
@@ -40,6 +39,17 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Asks name servers by sockets that are counted.
 type NameResolver = hickory_resolver::Resolver<DnsSockets>;
+
+/// Who resolves names for outgoing connections.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Resolver {
+    /// As the system is configured, and anew when that changes.
+    System,
+    /// As this file in the form of `/etc/resolv.conf` says, in the same way.
+    File(PathBuf),
+    /// These DNS servers only.
+    Servers(Vec<SocketAddr>),
+}
 
 /// One of the two kinds of addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -24,13 +24,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::{Domain, Protocol, Socket, Type};
-
 use crate::connections::{Activity, Connections};
 use crate::descriptors::DescriptorPermit;
 use crate::embedder::{Accepted, AcceptedIo, SniListener};
 use crate::host_memory::MemoryCharge;
-use crate::limits::{LISTEN_BACKLOG, TLS_STREAM_BYTES};
+use crate::limits::TLS_STREAM_BYTES;
 use crate::net::connect::Dialer;
 use crate::net::port::{Port, Setup};
 use crate::net::stream::Stream;
@@ -42,30 +40,6 @@ use crate::quotas::QuotaKind;
 const ACCEPT_BYTES: u64 = 128;
 /// Bytes charged, each way, for an accepted TLS connection.
 const TLS_ACCEPT_BYTES: u64 = 1024;
-
-/// Binds a port as guests get it by default: it waits for nothing and can be
-/// bound again at once after a restart.
-///
-/// # Errors
-///
-/// What the system says, `AddrInUse` above all.
-pub fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    if address.is_ipv6() {
-        // `[::]` serves both families, whatever the system's default is.
-        socket.set_only_v6(false)?;
-    }
-    // A restarted guest must get its port back while old connections fade.
-    socket.set_reuse_address(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(LISTEN_BACKLOG)?;
-    Ok(socket.into())
-}
 
 /// What a connection that is accepted needs; taken before it is accepted.
 pub(crate) struct Means {

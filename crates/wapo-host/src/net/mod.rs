@@ -5,9 +5,10 @@
 //! which `names` keeps, `connect` dials, itself or by a `proxy`, `failure` says why
 //! something failed, `tls` speaks TLS, as a client in the way that `tls_client` makes
 //! of a guest's wishes and as a server with what `tls_server` has, over a socket that
-//! `read_ahead` may read in larger pieces, `stream`, `listener` and `udp` are what a
+//! `read_ahead` may read in larger pieces, `bind` opens ports, `stream`, `listener` and `udp` are what a
 //! guest's handles stand for. Nothing here knows wasm.
 
+pub(crate) mod bind;
 pub(crate) mod body;
 pub(crate) mod connect;
 pub(crate) mod dns;
@@ -35,5 +36,4 @@ pub(crate) mod tls_server;
 pub(crate) mod udp;
 pub(crate) mod udp_connect;
 
-pub use listener::bind_tcp;
-pub use udp::bind_udp;
+pub use bind::{bind_tcp, bind_udp};

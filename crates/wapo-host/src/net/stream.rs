@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 use crate::connections::Activity;
 use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
-use crate::instance::HttpReply;
 use crate::net::body::GuestBody;
 use crate::net::port::SocketOption;
 use crate::net::tls::TlsStream;
+use crate::request::HttpReply;
 
 /// What streams are: the traits of tokio together.
 pub(crate) trait Io: AsyncRead + AsyncWrite + Unpin + Send {}

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use wapo_abi::datagram::{DatagramHeader, HEADER_BYTES, PAYLOAD_BYTES_MAX};
@@ -25,10 +25,7 @@ use crate::connections::Activity;
 use crate::descriptors::DescriptorPermit;
 use crate::embedder::BoxFuture;
 use crate::host_memory::MemoryCharge;
-use crate::limits::{
-    UDP_BATCH_DATAGRAMS_MAX, UDP_PEERS_MAX, UDP_RECEIVE_BUFFER_BYTES, UDP_SEND_BUFFER_BYTES,
-    UDP_VERDICT_TIME,
-};
+use crate::limits::{UDP_BATCH_DATAGRAMS_MAX, UDP_PEERS_MAX, UDP_VERDICT_TIME};
 use crate::net::connect::Dialer;
 use crate::net::policy::Denied;
 use crate::net::udp_connect::Attempt;
@@ -38,25 +35,6 @@ pub(crate) const DATAGRAM_BYTES: u64 = 28;
 
 /// Room that any datagram fits into; with less, only a first one is received.
 const ROOM_FOR_ANY: usize = HEADER_BYTES + PAYLOAD_BYTES_MAX;
-
-/// Binds a UDP port as guests get it.
-///
-/// # Errors
-///
-/// What the system says, `AddrInUse` above all: nobody else can join the port.
-pub fn bind_udp(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        // `[::]` serves both families, whatever the system's default is.
-        socket.set_only_v6(false)?;
-    }
-    socket.set_recv_buffer_size(UDP_RECEIVE_BUFFER_BYTES)?;
-    socket.set_send_buffer_size(UDP_SEND_BUFFER_BYTES)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    Ok(socket.into())
-}
 
 /// Whom a socket hears.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -91,7 +69,7 @@ pub(crate) struct Udp {
     pub(super) attempt: Option<Attempt>,
     peers: Peers,
     /// Resolves when the system has an error to tell, of a client with a peer.
-    trouble: Option<BoxFuture<()>>,
+    error_ready: Option<BoxFuture<()>>,
     /// An error that came behind datagrams; the next call answers with it.
     failed: Option<io::Error>,
     means: Means,
@@ -159,7 +137,7 @@ impl Udp {
             peer: None,
             attempt: None,
             peers: Peers::default(),
-            trouble: None,
+            error_ready: None,
             failed: None,
             means,
         })
@@ -181,7 +159,7 @@ impl Udp {
     pub(super) fn set_peer(&mut self, peer: SocketAddr) -> io::Result<()> {
         if self.reach == Reach::Client {
             SockRef::from(&*self.io).connect(&peer.into())?;
-            self.trouble = Some(trouble_of(&self.io));
+            self.error_ready = Some(error_ready(&self.io));
         }
         self.peer = Some(peer);
         Ok(())
@@ -239,7 +217,7 @@ impl Udp {
                 Err(_) => match self.io.poll_recv_ready(cx) {
                     Poll::Ready(ready) => ready?,
                     Poll::Pending => {
-                        let error = ready!(self.poll_trouble(cx));
+                        let error = ready!(self.poll_error(cx));
                         return Poll::Ready(Err(error));
                     }
                 },
@@ -256,13 +234,13 @@ impl Udp {
 
     /// What the system reports about datagrams that were sent: that no socket listens
     /// there, above all. Such a report makes a socket neither readable nor closed.
-    fn poll_trouble(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let Some(trouble) = &mut self.trouble else {
+    fn poll_error(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let Some(is_ready) = &mut self.error_ready else {
             return Poll::Pending;
         };
         loop {
-            ready!(trouble.as_mut().poll(cx));
-            *trouble = trouble_of(&self.io);
+            ready!(is_ready.as_mut().poll(cx));
+            *is_ready = error_ready(&self.io);
             let taken = self.io.try_io(Interest::ERROR, || {
                 let error = self.io.take_error()?;
                 error.ok_or_else(|| ErrorKind::WouldBlock.into())
@@ -418,10 +396,10 @@ fn receive(socket: &UdpSocket, payload: &mut [u8]) -> io::Result<Received> {
     })
 }
 
-fn trouble_of(socket: &Arc<UdpSocket>) -> BoxFuture<()> {
+fn error_ready(socket: &Arc<UdpSocket>) -> BoxFuture<()> {
     let socket = Arc::clone(socket);
     Box::pin(async move {
-        // An error here is trouble, too.
+        // An error of waiting is one of the socket, too.
         let _ = socket.ready(Interest::ERROR).await;
     })
 }

@@ -126,7 +126,7 @@ macro_rules! may_wait {
                             let mut memory = GuestMemory::Unshared(memory);
                             // The bounds above stand in place of wasmtime's own.
                             state.wasi.set_hostcall_fuel(usize::MAX);
-                            let waits = state.control.wait_in_host();
+                            let waits = state.context.control.wait_in_host();
                             let errno =
                                 $module::$name(&mut state.wasi, &mut memory $(, $arg)*).await?;
                             drop(waits);

@@ -17,7 +17,8 @@ use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::data_dir::{Durability, FILE_MODE, FOLDER_MODE, write_whole};
+use crate::data_dir::{Durability, write_whole};
+use crate::system::{FILE_MODE, FOLDER_MODE};
 
 /// Bytes of a file that is read back.
 const FILE_BYTES_MAX: u64 = 1 << 20;

@@ -24,14 +24,18 @@ use wapo_rpc::Method;
 use super::all_budgets::AllBudgets;
 use super::auth::{Denied, Gate, Room};
 use super::body::{self, Body};
+use super::budget::{Bounds, Budget};
 use super::call::{self, Read};
 use super::clients::Clients;
 use super::connection::{Client, Service};
 use super::error::ApiError;
+use super::https::Https;
 use super::operation::Operator;
 use super::request_body::RequestBody;
 use super::{blob, console, figures, log_stream, operation};
 use crate::acme::Acme;
+use crate::config::AdminToken;
+use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
 use crate::worker::Worker;
 
 /// What all connections of the admin port share.
@@ -51,6 +55,63 @@ pub(crate) struct AdminService {
     pub(super) base_domain: String,
     /// A request to end the daemon.
     pub(super) exit: Arc<Notify>,
+}
+
+/// What the operator's port needs besides the worker.
+pub(crate) struct AdminSettings<'a> {
+    pub(crate) token: Option<&'a AdminToken>,
+    pub(crate) user_address: SocketAddr,
+    /// Where apps are reached by server name.
+    pub(crate) tls_address: Option<SocketAddr>,
+    /// How URLs of the user port begin.
+    pub(crate) user_scheme: &'static str,
+    /// TLS of the ports that have it.
+    pub(crate) https: Vec<Arc<Https>>,
+    /// Certificates that are got, if any.
+    pub(crate) acme: Option<Arc<Acme>>,
+    pub(crate) base_domain: String,
+    pub(crate) clients: Arc<Clients>,
+    /// The clients of the user port.
+    pub(crate) users: Arc<Clients>,
+    /// Those of the TLS port, if there is one.
+    pub(crate) tls: Option<Arc<Clients>>,
+    /// Descriptors that are kept for the daemon itself.
+    pub(crate) daemon_descriptors: u64,
+    /// Descriptors that one instance may hold.
+    pub(crate) instance_descriptors: u64,
+    pub(crate) exit: Arc<Notify>,
+}
+
+/// The operator's port.
+pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<impl Service> {
+    Arc::new(AdminService {
+        worker,
+        gate: Gate::new(settings.token),
+        budgets: Arc::new(AllBudgets {
+            clients: settings.clients,
+            users: settings.users,
+            https: settings.https,
+            tls: settings.tls,
+            followers: Budget::new(Bounds {
+                total: LOG_FOLLOWERS_MAX,
+                each: APP_LOG_FOLLOWERS_MAX,
+                for_small: 0,
+            }),
+            transfers: Budget::new(Bounds {
+                total: BLOB_TRANSFERS_MAX,
+                each: BLOB_TRANSFERS_MAX,
+                for_small: 0,
+            }),
+            daemon_descriptors: settings.daemon_descriptors,
+        }),
+        instance_descriptors: settings.instance_descriptors,
+        user_address: settings.user_address,
+        tls_address: settings.tls_address,
+        user_scheme: settings.user_scheme,
+        acme: settings.acme,
+        base_domain: settings.base_domain,
+        exit: settings.exit,
+    })
 }
 
 impl AdminService {

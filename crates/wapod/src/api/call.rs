@@ -20,8 +20,8 @@ use super::budget::{Share, Who};
 use super::clients::{Caller, Clients};
 use super::collect::{Collected, NotCollected, collect};
 use super::error::{ApiError, call_error};
-use super::private_query::SeenQueries;
 use super::request_body::RequestBody;
+use super::seen_queries::SeenQueries;
 use super::signing::Signed;
 use crate::limits::{ANSWER_ROOM_BYTES, ANSWER_WAIT, AT_ONCE_BYTES_MAX, RETRY_AFTER_SECS};
 

@@ -20,7 +20,7 @@ use super::budget::{Bounds, Budget, BudgetReading, Full, Share, Who};
 use super::connection::Client;
 use super::liveness::ClientLiveness;
 use super::places::{Place, Places};
-use super::private_query::SeenQueries;
+use super::seen_queries::SeenQueries;
 use crate::config::Config;
 use crate::limits::{
     ADMIN_BODIES_BYTES_MAX, ANSWERS_BYTES_MAX, ANSWERS_CLIENT_BYTES_MAX, BODIES_BYTES_MAX,

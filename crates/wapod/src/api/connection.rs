@@ -30,7 +30,6 @@ use wapo_sni::ServerName;
 use super::body::Body;
 use super::clients::Clients;
 use super::door::{self, keep_alive};
-use super::gateway::forwarded::Peer;
 use super::https::Https;
 use super::liveness::ClientLiveness;
 use super::places::{Activity, Place, Places, Wait, Work};
@@ -116,6 +115,32 @@ pub(crate) struct Client {
     link: Arc<Link>,
     /// The request that this belongs to: it is worked on as long as that.
     _work: Option<Arc<Work>>,
+}
+
+/// The other end of a connection.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Peer {
+    /// As the kernel says.
+    pub(super) address: SocketAddr,
+    /// Whether the connection has TLS.
+    pub(super) is_https: bool,
+}
+
+impl Peer {
+    /// How URLs begin on this connection.
+    pub(super) fn scheme(self) -> &'static str {
+        if self.is_https { "https" } else { "http" }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    /// One without TLS.
+    fn from(address: SocketAddr) -> Self {
+        Self {
+            address,
+            is_https: false,
+        }
+    }
 }
 
 /// What TLS says of a connection.

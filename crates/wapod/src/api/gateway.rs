@@ -35,7 +35,7 @@ use super::error::ApiError;
 use super::framing;
 use super::liveness::LivenessWatch;
 use super::request_body::RequestBody;
-use super::signed_answer::AnsweredBy;
+use super::signed_parts::AnsweredBy;
 use super::timer::SharedTimer;
 use crate::error::WorkerError;
 use crate::limits::{

@@ -27,7 +27,6 @@ pub(crate) use upload::Upload;
 use super::body;
 use super::connection::{ActiveRequest, Client, Service};
 use super::framing;
-use super::gateway::head::ConnectProtocol;
 use super::liveness::ClientLiveness;
 use super::request_body::RequestBody;
 use super::transport::Transport;
@@ -82,6 +81,10 @@ struct Served<S> {
     client: Client,
     timeouts: Timeouts,
 }
+
+/// The protocol that a client of HTTP/2 wants to speak on one stream (RFC 8441).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct ConnectProtocol(pub(super) String);
 
 /// Why a connection is asked to end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

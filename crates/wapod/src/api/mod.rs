@@ -48,22 +48,24 @@ mod places;
 mod private_query;
 mod quotas;
 mod request_body;
+mod seen_queries;
 mod signed_answer;
+mod signed_parts;
 mod signing;
 mod timer;
 mod transport;
 mod unread;
 mod user;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_rustls::server::TlsStream;
 use wapo_sni::{Pattern, ServerName};
 
+pub(crate) use admin::{AdminSettings, admin};
 pub(crate) use clients::{Clients, ForwardedBy};
 pub(crate) use connection::{Arrival, Listener, Stage};
 pub(crate) use door::keep_alive;
@@ -71,17 +73,10 @@ pub(crate) use https::Https;
 pub(crate) use places::Place;
 pub(crate) use transport::Tally;
 
-use crate::acme::Acme;
-use crate::config::AdminToken;
 use crate::edge::check_certificate;
-use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
 use crate::worker::Worker;
-use admin::AdminService;
-use all_budgets::AllBudgets;
-use auth::Gate;
 use body::Body;
 use budget::Who;
-use budget::{Bounds, Budget};
 use connection::{Client, Service};
 use error::ApiError;
 use gateway::forwarded::Origin;
@@ -109,63 +104,6 @@ impl UserService {
             pace: signed_answer::Pace::default(),
         })
     }
-}
-
-/// What the operator's port needs besides the worker.
-pub(crate) struct AdminSettings<'a> {
-    pub(crate) token: Option<&'a AdminToken>,
-    pub(crate) user_address: SocketAddr,
-    /// Where apps are reached by server name.
-    pub(crate) tls_address: Option<SocketAddr>,
-    /// How URLs of the user port begin.
-    pub(crate) user_scheme: &'static str,
-    /// TLS of the ports that have it.
-    pub(crate) https: Vec<Arc<Https>>,
-    /// Certificates that are got, if any.
-    pub(crate) acme: Option<Arc<Acme>>,
-    pub(crate) base_domain: String,
-    pub(crate) clients: Arc<Clients>,
-    /// The clients of the user port.
-    pub(crate) users: Arc<Clients>,
-    /// Those of the TLS port, if there is one.
-    pub(crate) tls: Option<Arc<Clients>>,
-    /// Descriptors that are kept for the daemon itself.
-    pub(crate) daemon_descriptors: u64,
-    /// Descriptors that one instance may hold.
-    pub(crate) instance_descriptors: u64,
-    pub(crate) exit: Arc<Notify>,
-}
-
-/// The operator's port.
-pub(crate) fn admin(worker: Arc<Worker>, settings: AdminSettings<'_>) -> Arc<impl Service> {
-    Arc::new(AdminService {
-        worker,
-        gate: Gate::new(settings.token),
-        budgets: Arc::new(AllBudgets {
-            clients: settings.clients,
-            users: settings.users,
-            https: settings.https,
-            tls: settings.tls,
-            followers: Budget::new(Bounds {
-                total: LOG_FOLLOWERS_MAX,
-                each: APP_LOG_FOLLOWERS_MAX,
-                for_small: 0,
-            }),
-            transfers: Budget::new(Bounds {
-                total: BLOB_TRANSFERS_MAX,
-                each: BLOB_TRANSFERS_MAX,
-                for_small: 0,
-            }),
-            daemon_descriptors: settings.daemon_descriptors,
-        }),
-        instance_descriptors: settings.instance_descriptors,
-        user_address: settings.user_address,
-        tls_address: settings.tls_address,
-        user_scheme: settings.user_scheme,
-        acme: settings.acme,
-        base_domain: settings.base_domain,
-        exit: settings.exit,
-    })
 }
 
 impl Service for UserService {

@@ -15,7 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use super::connection::Client;
 use super::http2::Upload;
 use super::liveness::ReadingBody;
-use super::signed_answer::BodyDigest;
+use super::signed_parts::BodyDigest;
 
 /// The body of a request.
 pub(crate) enum RequestBody {

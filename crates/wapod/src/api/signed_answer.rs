@@ -2,8 +2,8 @@
 //! about which request, when.
 //!
 //! What is covered and how it is written is in `wapo_rpc::signed_answer`. Here it is
-//! found out who answers, by marks that only the gateway and the calls to the worker
-//! set, so that no app obtains the worker's word; answers of apps are collected, up to
+//! found out who answers, by marks (`signed_parts`) that only the gateway and the calls to
+//! the worker set, so that no app obtains the worker's word; answers of apps are collected, up to
 //! a length and a time and within the client's share, because the digest comes before the
 //! body. What cannot be signed goes on as it is, and says why. Called by `mod`.
 
@@ -18,7 +18,6 @@ use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use hyper::body::Frame;
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 use wapo_crypto::derived_keys::P256Key;
 use wapo_rpc::signed_answer::{
@@ -33,45 +32,13 @@ use super::collect::{Kept, NotCollected};
 use super::error::ApiError;
 use super::gateway::{self, head};
 use super::request_body::RequestBody;
+use super::signed_parts::{AnsweredBy, BodyDigest};
 use crate::error::WorkerError;
 use crate::limits::{
     ANSWER_SIGNATURE_LIFE, ANSWER_SIGNATURES_PER_CLIENT_MAX, ANSWER_SIGNATURES_PER_SECOND_MAX,
     ANSWER_WAIT, AT_ONCE_BYTES_MAX, SIGNED_ANSWER_WAIT, SIGNED_BODY_BYTES_MAX,
 };
-use crate::worker::{App, Worker, unix_s};
-
-/// A mark on an answer: what it says is the word of this app, which is not the app
-/// that has the address by now.
-#[derive(Clone)]
-pub(super) struct AnsweredBy(pub(super) Arc<App>);
-
-impl AnsweredBy {
-    pub(super) fn mark<T>(self, response: &mut Response<T>) {
-        response.extensions_mut().insert(self);
-    }
-}
-
-/// The digest of a request's body, as far as it was read.
-#[derive(Default)]
-pub(crate) struct BodyDigest(Mutex<(Sha256, bool)>);
-
-impl BodyDigest {
-    /// Takes in what was read.
-    pub(super) fn note(&self, data: Option<&Bytes>, is_end: bool) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(data) = data {
-            state.0.update(data);
-        }
-        state.1 |= is_end;
-    }
-
-    /// Whether the whole body was read, and this is the field of its digest.
-    fn is(&self, field: &str) -> bool {
-        let state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let digest: [u8; 32] = state.0.clone().finalize().into();
-        state.1 && signed_answer::digest_field(digest) == field.trim()
-    }
-}
+use crate::worker::{Worker, unix_s};
 
 /// How many answers may be signed.
 #[derive(Default)]
@@ -391,18 +358,6 @@ mod tests {
         }
         assert_eq!(kind_of(false, StatusCode::OK), Kind::Worker);
         assert_eq!(kind_of(false, StatusCode::NOT_FOUND), Kind::Error);
-    }
-
-    #[test]
-    fn a_digest_counts_when_the_whole_body_was_read() {
-        let field = signed_answer::content_digest(b"ab");
-        let digest = BodyDigest::default();
-        digest.note(Some(&Bytes::from_static(b"a")), false);
-        digest.note(Some(&Bytes::from_static(b"b")), false);
-        assert!(!digest.is(&field), "more may come");
-        digest.note(None, true);
-        assert!(digest.is(&field));
-        assert!(!digest.is(&signed_answer::content_digest(b"abc")));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use super::error::{ApiError, call_failed};
 use super::evidence::{self, NoEvidence};
 use super::private_query;
 use super::request_body::RequestBody;
-use super::signed_answer::AnsweredBy;
+use super::signed_parts::AnsweredBy;
 use crate::attestation::Asker;
 use crate::error::WorkerError;
 use crate::worker::{Answered, Query, Worker};

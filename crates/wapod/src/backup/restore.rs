@@ -16,10 +16,11 @@ use super::{
     BLOBS, BackupError, FILE_MODE, FORMAT, KEY, Kind, LIST, List, Listed, STATE, copy, names,
 };
 use crate::blobs::BlobFolder;
-use crate::data_dir::{DataDir, FOLDER_MODE, RESTORING, sync_folder};
+use crate::data_dir::{DataDir, RESTORING, sync_folder};
 use crate::identity::Identity;
 use crate::limits::BACKUP_LIST_BYTES_MAX;
 use crate::store::Store;
+use crate::system::FOLDER_MODE;
 
 /// What is moved, each as a whole.
 const PARTS: [&str; 4] = [STATE, "modules", "protected_files", BLOBS];

@@ -6,7 +6,7 @@ use std::io;
 use std::path::Path;
 
 use super::StoreError;
-use crate::error::StartError;
+use crate::error::{AppError, StartError};
 
 pub(super) enum OpenError {
     /// The content of the file is not what a daemon wrote.
@@ -61,5 +61,11 @@ impl From<OpenError> for StoreError {
             OpenError::InUse => "another process has its file".to_owned(),
             OpenError::Io(error) | OpenError::Thread(error) => error.to_string(),
         })
+    }
+}
+
+impl From<StoreError> for AppError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
     }
 }

@@ -17,8 +17,9 @@ use wapo_rpc::statement::{Bounded, Quote};
 use wapo_verify::collateral::Plan;
 
 use crate::attestation::SimulatedHardware;
-use crate::data_dir::{Durability, FILE_MODE, write_whole};
+use crate::data_dir::{Durability, write_whole};
 use crate::limits::{COLLATERAL_RENEWAL, COLLATERAL_RETRY_PAUSE};
+use crate::system::FILE_MODE;
 use service::Service;
 
 /// Collateral as evidence has it.

@@ -23,6 +23,7 @@ use super::secrets::Secrets;
 use super::usage::departed;
 use super::{EgressTexts, Family, Worker, unix_ms};
 use crate::error::AppError;
+use crate::javascript;
 use crate::limits::{
     APPS_MAX, CHANGE_WAIT, FIRST_POLL_WAIT, LAST_WORDS_BYTES_MAX, LAST_WORDS_LINES_MAX, LOAD_WAIT,
     READY_WAIT,
@@ -134,6 +135,22 @@ impl Worker {
         }
         self.keep_engine(&deployment.manifest.code_hash).await?;
         self.look_at_blobs(&deployment.manifest).await
+    }
+
+    /// Keeps the engine as a blob if it is what a manifest names.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be stored.
+    async fn keep_engine(&self, code_hash: &str) -> Result<(), AppError> {
+        if javascript::engine_hash().is_none_or(|hash| hash != code_hash) {
+            return Ok(());
+        }
+        // A copy of some megabytes, for apps in JavaScript only.
+        match javascript::engine() {
+            Some(engine) => self.keep_code(engine).await,
+            None => Ok(()),
+        }
     }
 
     /// Refuses what has more on disk than its quota.

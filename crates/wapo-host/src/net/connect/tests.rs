@@ -11,10 +11,10 @@ use super::*;
 use crate::budget::MemoryBudget;
 use crate::descriptors::{DescriptorBudget, DescriptorLimits};
 use crate::embedder::{Bystander, InstanceId};
-use crate::engine::Resolver;
-use crate::instance::LogRate;
 use crate::limits::ANSWER_ADDRESSES_MAX;
+use crate::logs::LogRate;
 use crate::logs::Logger;
+use crate::net::dns::Resolver;
 use crate::net::policy::EgressRules;
 
 fn dialer(budget: &Arc<DescriptorBudget>, rule: &str) -> Dialer {

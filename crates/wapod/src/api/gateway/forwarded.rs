@@ -11,35 +11,11 @@ use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::uri::Authority;
 use ipnet::IpNet;
 
+use crate::api::connection::Peer;
+
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 const HOST: &str = "x-forwarded-host";
-
-/// The other end of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::api) struct Peer {
-    /// As the kernel says.
-    pub(in crate::api) address: SocketAddr,
-    /// Whether the connection has TLS.
-    pub(in crate::api) is_https: bool,
-}
-
-impl Peer {
-    /// How URLs begin on this connection.
-    pub(in crate::api) fn scheme(self) -> &'static str {
-        if self.is_https { "https" } else { "http" }
-    }
-}
-
-impl From<SocketAddr> for Peer {
-    /// One without TLS.
-    fn from(address: SocketAddr) -> Self {
-        Self {
-            address,
-            is_https: false,
-        }
-    }
-}
 
 /// Where a request comes from, as far as it is known.
 #[derive(PartialEq, Eq, Debug)]

@@ -20,6 +20,7 @@ use wapo_rpc::signed_answer::OURS;
 use super::forwarded::{self, Origin};
 use super::origin_guard::{OriginGuard, Place};
 use crate::api::error::ApiError;
+use crate::api::http2::ConnectProtocol;
 use crate::error::WorkerError;
 use crate::limits::{RESPONSE_HEAD_BYTES_MAX, URL_BYTES_MAX};
 
@@ -118,10 +119,6 @@ fn check_framing(parts: &Parts) -> Result<(), ApiError> {
         Err(ApiError::ExpectationFailed)
     }
 }
-
-/// The protocol that a client of HTTP/2 wants to speak on one stream (RFC 8441).
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(in crate::api) struct ConnectProtocol(pub(in crate::api) String);
 
 /// Whether and how a client wants to speak another protocol.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -17,9 +17,10 @@ use tokio::time::timeout;
 use wapo_host::{BodyReader, HttpAnswer, HttpCall, HttpExchange};
 use wapo_rpc::message::{AppVisitResponse, StringPair};
 
-use super::forwarded::{Origin, Peer};
+use super::forwarded::Origin;
 use super::origin_guard::{OriginGuard, Place};
 use super::{ApiError, What, head};
+use crate::api::connection::Peer;
 use crate::api::operation::Operator;
 use crate::error::WorkerError;
 use crate::worker::{App, Channel};

@@ -19,6 +19,7 @@ use wapo_host::{
 };
 use wapo_rpc::AppAddress;
 
+use super::{App, AppQuotes, AttestedTls, Attester, Family, Ledger, Ports, Session};
 use crate::blobs::{BlobError, BlobFolder, BlobName};
 use crate::boot_data::BootData;
 use crate::config::LogSink;
@@ -26,7 +27,6 @@ use crate::edge::Edge;
 use crate::identity::Identity;
 use crate::limits::{DAEMON_LINES_PER_SECOND, OUTPUT_BYTES_KEPT};
 use crate::logs::LogBook;
-use crate::worker::{App, AppQuotes, AttestedTls, Attester, Family, Ledger, Ports, Session};
 
 /// The worker as one app sees it.
 pub(crate) struct AppEmbedder {
