@@ -101,7 +101,7 @@ pub enum RestartPolicy {
     /// It stays ended.
     Never,
     /// After its own limit for a poll, if it served; with other ends it stays ended. For
-    /// whoever runs a program and wants to see how it ends.
+    /// developers who run a program and want to see how it ends.
     AfterPollLimit,
     /// After a trap or a non-zero exit, with growing pauses.
     OnFailure,
@@ -198,7 +198,7 @@ pub struct Status {
     /// Names that it serves on the shared TLS port, as it writes them. One that it
     /// serves twice is there twice.
     pub names: Vec<Arc<str>>,
-    /// Addresses on which it takes datagrams from everybody.
+    /// Addresses on which it takes datagrams from any sender.
     pub listening_udp: Vec<SocketAddr>,
 }
 
@@ -218,7 +218,7 @@ impl Status {
         }
     }
 
-    /// Whether anybody can reach the guest now.
+    /// Whether the guest can be reached now.
     pub fn serves(&self) -> bool {
         self.takes_queries
             || self.takes_http

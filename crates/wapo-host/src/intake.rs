@@ -1,8 +1,8 @@
 //! Requests on their way to a guest, and those that it has in hand.
 //!
-//! A request waits in the queue of its channel until the guest takes it; whoever
-//! made it may leave before and takes it out again, so that no guest works for
-//! nobody. What a guest has taken counts until it lets go of it, also when its
+//! A request waits in the queue of its channel until the guest takes it; its
+//! requester may leave before and takes it out again, so that no guest works in
+//! vain. What a guest has taken counts until it lets go of it, also when its
 //! requester has left. The embedder reserves room before it hands over a request
 //! and hears ([`Embedder::has_room`]) when room that it missed is there. Filled
 //! through [`InstanceHandle`](crate::InstanceHandle), emptied by `calls/channel`.
@@ -33,7 +33,7 @@ pub(crate) struct Intake {
     requests: Queue,
     /// Requests that the guest has taken and not let go of.
     in_hand: AtomicUsize,
-    /// Whether somebody looked for room and found none.
+    /// Whether a requester looked for room and found none.
     is_missed: AtomicBool,
     /// Whether the guest has made room and that was not told.
     is_freed: AtomicBool,

@@ -24,7 +24,7 @@ pub enum LogRate {
     /// So many a second that a guest cannot flood the operator.
     #[default]
     Limited,
-    /// All of them: for whoever runs a program of their own and reads along.
+    /// All of them: for developers who run a program and read along.
     Unlimited,
 }
 

@@ -1,4 +1,4 @@
-//! What everybody says about a request: its answer, why there is none, and who has it in
+//! What all parties know of a request: its answer, why there is none, and who has it in
 //! hand.
 //!
 //! Used by `intake` and by what a guest's handles stand for.

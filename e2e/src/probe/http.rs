@@ -68,18 +68,18 @@ impl Probe {
 
     /// 328, with a buffer of this size: the length that it answers with, and what is in the
     /// buffer then.
-    pub async fn http_next_into(&self, channel: u32, room: u32) -> Result<(u32, Vec<u8>), Errno> {
+    pub async fn http_next(&self, channel: u32, room: u32) -> Result<(u32, Vec<u8>), Errno> {
         let len = self.wait(328, [channel, SCRATCH, room]).await?;
         Ok((len, self.read(SCRATCH, len.min(room)).await))
     }
 
-    /// 328
+    /// The next request, which is no longer than those of tests are.
     ///
     /// # Panics
     ///
-    /// When there is no such channel, or the request is longer than all of these tests send.
-    pub async fn http_next(&self, channel: u32) -> NextRequest {
-        let (len, message) = self.http_next_into(channel, 4096).await.expect("a request");
+    /// When there is no such channel, or the request is longer.
+    pub async fn next_request(&self, channel: u32) -> NextRequest {
+        let (len, message) = self.http_next(channel, 4096).await.expect("a request");
         assert!(len <= 4096, "{len} bytes");
         let mut rest = message.as_slice();
         let request = NextRequest::decode(&mut rest).expect("an `HttpNext`");

@@ -40,7 +40,7 @@ fn posting(probe: &Probe, body: Vec<u8>) -> tokio::task::JoinHandle<client::Answ
 async fn a_request_without_a_body_is_answered_in_two_calls() {
     let (probe, channel) = serving().await;
     let asking = asking(&probe, "/a?b=c");
-    let request = probe.http_next(channel).await;
+    let request = probe.next_request(channel).await;
     assert_eq!(request.method, "GET");
     assert!(request.url.ends_with("/a?b=c"), "{}", request.url);
     assert!(request.fields.iter().any(|(name, _)| name == "host"));
@@ -63,11 +63,11 @@ async fn a_request_without_a_body_is_answered_in_two_calls() {
 async fn a_request_that_does_not_fit_stays_and_its_length_is_told() {
     let (probe, channel) = serving().await;
     let asking = asking(&probe, "/");
-    let (len, _) = probe.http_next_into(channel, 0).await.unwrap();
-    let (again, nothing) = probe.http_next_into(channel, len - 1).await.unwrap();
+    let (len, _) = probe.http_next(channel, 0).await.unwrap();
+    let (again, nothing) = probe.http_next(channel, len - 1).await.unwrap();
     assert_eq!(again, len);
     assert!(nothing.iter().all(|byte| *byte == 0), "nothing was written");
-    let (written, message) = probe.http_next_into(channel, len).await.unwrap();
+    let (written, message) = probe.http_next(channel, len).await.unwrap();
     assert_eq!(written, len);
     let at = message.len() - 5;
     let exchange = u32::from_le_bytes(message[at..at + 4].try_into().unwrap());
@@ -85,7 +85,7 @@ async fn a_request_that_does_not_fit_stays_and_its_length_is_told() {
 async fn both_forms_of_requests_are_taken_from_the_same_channel() {
     let (probe, channel) = serving().await;
     let first = asking(&probe, "/1");
-    let exchange = probe.http_next(channel).await.exchange;
+    let exchange = probe.next_request(channel).await.exchange;
     let second = asking(&probe, "/2");
     let (reply, body) = probe.next_exchange(channel).await;
     let not_ours = probe.http_respond(body, NOTHING, &answer(200, b"")).await;
@@ -117,7 +117,7 @@ async fn both_forms_of_requests_are_taken_from_the_same_channel() {
 async fn a_request_may_be_read_after_its_answer() {
     let (probe, channel) = serving().await;
     let posting = posting(&probe, vec![7; 100_000]);
-    let request = probe.http_next(channel).await;
+    let request = probe.next_request(channel).await;
     assert!(request.has_body);
     let exchange = request.exchange;
     let sent = probe
@@ -142,7 +142,7 @@ async fn a_request_may_be_read_after_its_answer() {
 async fn an_answer_may_begin_with_its_head_and_go_on() {
     let (probe, channel) = serving().await;
     let asking = asking(&probe, "/");
-    let exchange = probe.http_next(channel).await.exchange;
+    let exchange = probe.next_request(channel).await.exchange;
     let sent = probe
         .http_respond(exchange, ANSWER, &answer(200, b"one, "))
         .await;
@@ -158,7 +158,7 @@ async fn an_answer_may_begin_with_its_head_and_go_on() {
 async fn what_is_no_answer_is_refused_and_may_be_mended() {
     let (probe, channel) = serving().await;
     let asking = asking(&probe, "/");
-    let exchange = probe.http_next(channel).await.exchange;
+    let exchange = probe.next_request(channel).await.exchange;
     let many = vec![(String::new(), String::new()); 257];
     for (rest, bad) in [
         (NOTHING, Vec::new()),
@@ -174,9 +174,9 @@ async fn what_is_no_answer_is_refused_and_may_be_mended() {
         let refused = probe.http_respond(handle, NOTHING, &answer(200, b"")).await;
         assert_eq!(refused, Err(errno));
     }
-    let refused = probe.http_next_into(exchange, 100).await;
+    let refused = probe.http_next(exchange, 100).await;
     assert_eq!(refused.map(|(len, _)| len), Err(Errno::Unsupported));
-    let refused = probe.http_next_into(9999, 100).await;
+    let refused = probe.http_next(9999, 100).await;
     assert_eq!(refused.map(|(len, _)| len), Err(Errno::NotFound));
     probe
         .http_respond(exchange, NOTHING, &answer(200, b"fine"))
@@ -199,7 +199,7 @@ async fn answers_that_http_does_not_allow_are_a_bad_gateway() {
         (200, field("content-length", "-1")),
     ] {
         let asking = asking(&probe, "/");
-        let exchange = probe.http_next(channel).await.exchange;
+        let exchange = probe.next_request(channel).await.exchange;
         let answer = (status as u16, fields).encode();
         let sent = probe.http_respond(exchange, NOTHING, &answer).await;
         assert_eq!(sent, Ok(0), "{status}");
@@ -219,7 +219,7 @@ async fn a_body_that_contradicts_its_length_is_broken_off() {
             tokio::spawn(
                 async move { client::try_send(hyper::Method::GET, &url, Vec::new()).await },
             );
-        let exchange = probe.http_next(channel).await.exchange;
+        let exchange = probe.next_request(channel).await.exchange;
         let fields = vec![("content-length".to_owned(), length.to_owned())];
         let mut answer = (200_u16, fields).encode();
         answer.extend(body);
@@ -236,7 +236,7 @@ async fn a_body_that_contradicts_its_length_is_broken_off() {
 async fn a_request_that_is_closed_without_an_answer_fails() {
     let (probe, channel) = serving().await;
     let asking = asking(&probe, "/");
-    let exchange = probe.http_next(channel).await.exchange;
+    let exchange = probe.next_request(channel).await.exchange;
     probe.close(exchange).await.unwrap();
     within("the answer", asking)
         .await
@@ -252,7 +252,7 @@ async fn an_answer_for_a_client_that_has_left_is_an_error() {
     let path = probe.app().url("/");
     let request = format!("GET {path} HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
     client.write_all(request.as_bytes()).await.unwrap();
-    let exchange = probe.http_next(channel).await.exchange;
+    let exchange = probe.next_request(channel).await.exchange;
     client.set_zero_linger().unwrap();
     drop(client);
     within("the client is missed", probe.http_unread(exchange))
@@ -273,7 +273,7 @@ async fn requests_wait_for_the_guest_and_wake_it() {
     assert_eq!(none, Err(Errno::Pending));
     let asking = asking(&probe, "/");
     probe.until_woken(waker).await;
-    let exchange = probe.http_next(channel).await.exchange;
+    let exchange = probe.next_request(channel).await.exchange;
     probe
         .http_respond(exchange, NOTHING, &answer(204, b""))
         .await
@@ -289,7 +289,7 @@ async fn requests_wait_for_the_guest_and_wake_it() {
 async fn a_large_answer_goes_in_one_call_as_well() {
     let (probe, channel) = serving().await;
     let asking = asking(&probe, "/");
-    let exchange = probe.http_next(channel).await.exchange;
+    let exchange = probe.next_request(channel).await.exchange;
     let body = vec![b'x'; 200_000];
     let sent = probe
         .http_respond(exchange, NOTHING, &answer(200, &body))
@@ -308,7 +308,7 @@ async fn a_connection_goes_on_after_an_answer_in_one_call() {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {gateway}\r\n\r\n");
     for _ in 0..3 {
         client.write_all(request.as_bytes()).await.unwrap();
-        let exchange = probe.http_next(channel).await.exchange;
+        let exchange = probe.next_request(channel).await.exchange;
         let sent = probe
             .http_respond(exchange, NOTHING, &answer(200, b"hello"))
             .await;

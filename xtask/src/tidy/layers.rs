@@ -50,7 +50,7 @@ pub(crate) const LAYERED: &[Layers] = &[
             },
             Layer {
                 name: "embedder",
-                job: "what the host asks whoever runs it, and how it opens ports by default",
+                job: "what the host asks the program that runs it, and how it opens ports by default",
                 modules: &["embedder", "net/bind", "net/read_ahead"],
             },
             Layer {

@@ -1,27 +1,27 @@
 //! The two bodies of an HTTP exchange, as one stream with two ends.
 //!
-//! A pipe in memory for each direction that knows an end from a loss: whoever
-//! finishes says so, by shutting down or (for a guest) by closing its handle,
+//! A pipe in memory for each direction that knows an end from a loss: a writer
+//! that finishes says so, by shutting down or (for a guest) by closing its handle,
 //! with trailers or without. An end that vanishes without a word, because its
 //! guest crashed or its client left, is an error to the other side and never
 //! looks like the end of a body. One end is the embedder's, the other belongs
 //! to a guest's handle (`stream`); what HTTP is, nobody here knows.
 
 mod ends;
+mod guest;
 
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::{io, mem};
 
+pub(crate) use guest::GuestBody;
+
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::oneshot;
 
 use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
 use crate::limits::{PIPE_BASE_BYTES, PIPE_BYTES};
-use crate::request::{HttpReply, InHand};
 
 /// Fields behind a body, names and values.
 pub type Trailers = Vec<(String, String)>;
@@ -41,29 +41,6 @@ pub struct BodyReader(Arc<Pipe>);
 ///
 /// Shutting it down ends the body; dropping it without that breaks it off.
 pub struct BodyWriter(Arc<Pipe>);
-
-/// A guest's end, and what it may ask about the other.
-pub(crate) struct GuestBody {
-    pub(crate) stream: BodyStream,
-    /// Address of the client, if the embedder knows it.
-    pub(crate) peer: Option<SocketAddr>,
-    /// Once the guest has taken the request: it lets go of it with this stream.
-    pub(crate) in_hand: Option<InHand>,
-    /// Where the answer goes that is given with this handle, until it is given.
-    pub(crate) reply: Option<oneshot::Sender<HttpReply>>,
-}
-
-impl GuestBody {
-    /// Writes as much of the answer's body as there is room for now; how many bytes that
-    /// was. None where the client has left, which the next write says.
-    pub(crate) fn write_now(&mut self, data: &[u8]) -> usize {
-        let mut cx = Context::from_waker(Waker::noop());
-        match Pin::new(self.stream.writer()).poll_write(&mut cx, data) {
-            Poll::Ready(Ok(written)) => written,
-            Poll::Ready(Err(_)) | Poll::Pending => 0,
-        }
-    }
-}
 
 /// Why there are no trailers to be had.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -88,7 +65,7 @@ struct State {
     is_reader_gone: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
-    /// Of whoever waits for the reader to leave.
+    /// Of a task that waits for the reader to leave.
     watcher: Option<Waker>,
 }
 
@@ -335,7 +312,7 @@ impl BodyStream {
     /// Breaks off both directions: the other side's reads and writes fail, and
     /// so do ours.
     pub fn abort(&mut self) {
-        // In this order, as when both are dropped: whoever has read the loss
+        // In this order, as when both are dropped: a reader that has seen the loss
         // finds that it cannot write any more either.
         self.reader.0.close_reader();
         self.writer.abort();

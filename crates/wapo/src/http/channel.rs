@@ -55,7 +55,7 @@ impl BodySender {
     ///
     /// # Errors
     ///
-    /// [`io::ErrorKind::BrokenPipe`] when nobody wants the body any more.
+    /// [`io::ErrorKind::BrokenPipe`] when the body is not read any more.
     ///
     /// # Cancel safety
     ///

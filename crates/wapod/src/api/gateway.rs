@@ -159,12 +159,8 @@ async fn exchange(
         host: host.clone(),
         base_domain: Arc::clone(&service.base_domain),
     };
-    let origin = Origin::new(
-        client.end(),
-        service.clients.trusted(),
-        &host,
-        &parts.headers,
-    );
+    let trusted = service.clients.trusted();
+    let origin = Origin::new(client.end(), trusted, &host, &parts.headers);
     let peer = Some(origin.client);
     let head = head::request_head(&parts, &host, &path_and_query, guard.place, &origin)?;
     let switch = head::wants_switch(&parts);
@@ -183,7 +179,7 @@ async fn exchange(
     let admitted = tokio::select! {
         biased;
         admitted = service.worker.admit(app.clone(), Channel::Http) => admitted,
-        // Whoever leaves the queue makes room in it at once.
+        // A client that leaves the queue makes room in it at once.
         () = departure(&client, may_probe) => return Err(ApiError::ClientLeft),
     };
     let lease = admitted.map_err(|error| what.attribute(&app, None, error.into()))?;

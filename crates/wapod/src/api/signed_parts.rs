@@ -12,8 +12,8 @@ use wapo_rpc::signed_answer;
 
 use crate::worker::App;
 
-/// A mark on an answer: what it says is the word of this app, which is not whoever has
-/// the address by now.
+/// A mark on an answer: what it says is the word of this app, which is not the app
+/// that has the address by now.
 #[derive(Clone)]
 pub(super) struct AnsweredBy(pub(super) Arc<App>);
 

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Goes off once in a while, whether or not anybody waits.
+/// Goes off once in a while, whether or not a request waits.
 #[derive(Default)]
 pub(super) struct SharedTimer(Option<Pin<Box<Sleep>>>);
 

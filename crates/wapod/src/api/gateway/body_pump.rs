@@ -86,7 +86,7 @@ impl BodyPump {
     pub(super) fn answered(&self) {
         let mut wait = self.progress.wait();
         self.progress.is_answered.store(true, Ordering::Relaxed);
-        // At once: before anybody sees the answer.
+        // At once: before the client can see the answer.
         drop(wait.take());
         drop(wait);
         self.progress.answered.notify_one();

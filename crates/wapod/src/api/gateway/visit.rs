@@ -32,8 +32,8 @@ const HEAD_WAIT: Duration = Duration::from_secs(15);
 /// Time for the body after that. A stream without end is shown as far as it came.
 const BODY_WAIT: Duration = Duration::from_secs(2);
 
-/// Bytes of the body that are kept. People look at the answer; whoever wants all of it
-/// has the app's URL.
+/// Bytes of the body that are kept. The console shows the beginning of an answer; the
+/// app's URL gives all of it.
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What the app reads in `User-Agent`.
