@@ -178,9 +178,17 @@ impl Responder {
             true => HttpRest::Request,
             false => HttpRest::Nothing,
         };
-        let taken = head::with_message(parts, length, &body, |message| {
+        let sent = head::with_message(parts, length, &body, |message| {
             calls::http_respond(self.stream.handle(), rest as i32, message)
-        })? as usize;
+        });
+        let taken = match sent {
+            Err(Error::RESOURCE_LIMITED) if !body.is_empty() => {
+                // There may be room for the head, and for the body in smaller steps.
+                self.send_head(parts, length)?;
+                0
+            }
+            sent => sent? as usize,
+        };
         match body.get(taken..) {
             // What the app or its host has no room for goes when there is some.
             Some(left) if !left.is_empty() => {
@@ -369,6 +377,24 @@ mod tests {
         assert_eq!(fake::calls("poll_shutdown").len(), 1);
         assert_eq!(fake::calls("close").len(), 1);
         assert_eq!(fake::calls("http_abort").len(), 0);
+    }
+
+    #[test]
+    fn a_host_without_room_for_the_whole_gets_it_in_steps() {
+        fake::install();
+        let full = wapo_abi::Errno::RESOURCE_LIMITED;
+        fake::answer("http_respond", Answer::Fails(full));
+        fake::answer("poll_write", Answer::Value(5));
+        fake::answer("poll_shutdown", Answer::Value(0));
+        let responder = Responder::new(None, TcpStream::from_handle(2.into(), false), false);
+        let outcome = pin!(responder.send("hello")).poll(&mut Context::from_waker(Waker::noop()));
+        assert!(matches!(outcome, Poll::Ready(Ok(()))), "{outcome:?}");
+        let mut expected = head(200, &[("content-length", "5")]);
+        expected.extend(b"hello");
+        assert_eq!(fake::written(), expected);
+        let rests: Vec<_> = fake::calls("http_respond").iter().map(|call| call.slots[1]).collect();
+        assert_eq!(rests, [HttpRest::Nothing as usize, HttpRest::Answer as usize]);
+        assert_eq!(fake::calls("close").len(), 1);
     }
 
     #[test]
