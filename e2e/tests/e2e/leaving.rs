@@ -142,7 +142,7 @@ async fn an_app_that_is_being_stopped_is_not_started() {
     let (stopped, started) = tokio::join!(stopping, starting);
     stopped.unwrap();
     let error = started.unwrap_err().to_string();
-    assert!(error.contains("is being changed"), "{error}");
+    assert!(error.contains("is changing the app"), "{error}");
     load.expect_answers().await;
     let info = operator.find(app).await.unwrap();
     assert_eq!((info.target, info.instances), (0, 0));

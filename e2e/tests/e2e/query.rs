@@ -45,7 +45,7 @@ async fn a_dropped_query_is_an_error() {
 async fn a_guest_that_takes_no_queries_says_so() {
     let app = Daemon::start().await.deploy(guest("hello-http")).await;
     let error = app.query("/", []).await.unwrap_err();
-    assert!(error.contains("does not take"), "{error}");
+    assert!(error.contains("takes no requests of this kind"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -202,7 +202,7 @@ async fn an_app_is_replaced_by_one_deployment_at_a_time() {
         (Ok(good), Err(bad)) | (Err(bad), Ok(good)) => (good, bad),
         both => panic!("{both:?}"),
     };
-    assert!(bad.to_string().contains("is being changed"), "{bad}");
+    assert!(bad.to_string().contains("is changing the app"), "{bad}");
     let names = async |operator: &Operator| -> Vec<(Vec<u8>, String)> {
         let apps = operator.apps().await.into_iter();
         apps.map(|app| (app.address, app.name)).collect()
@@ -282,7 +282,7 @@ async fn a_start_function_that_never_ends_keeps_nobody_waiting() {
     let (grown, took) = within("both", async { tokio::join!(growing, stopping) }).await;
     assert!(took < Duration::from_secs(3), "{took:?}");
     let error = grown.unwrap_err().to_string();
-    assert!(error.contains("is being changed"), "{error}");
+    assert!(error.contains("is changing the app"), "{error}");
     let info = operator.find(looping).await.unwrap();
     assert_eq!((info.target, info.instances), (0, 0));
     // A start says what is missing, and a removal does not wait for it.
@@ -322,7 +322,7 @@ async fn an_app_that_is_being_deployed_can_only_be_removed() {
             tokio::join!(operator.app_stop(app.into()), operator.secret_set(secret));
         for error in [stopped.map(drop).unwrap_err(), set.map(drop).unwrap_err()] {
             let error = error.to_string();
-            assert!(error.contains("is being changed"), "{error}");
+            assert!(error.contains("is changing the app"), "{error}");
         }
         operator.remove(app).await;
     };
