@@ -392,8 +392,14 @@ mod tests {
         let mut expected = head(200, &[("content-length", "5")]);
         expected.extend(b"hello");
         assert_eq!(fake::written(), expected);
-        let rests: Vec<_> = fake::calls("http_respond").iter().map(|call| call.slots[1]).collect();
-        assert_eq!(rests, [HttpRest::Nothing as usize, HttpRest::Answer as usize]);
+        let rests: Vec<_> = fake::calls("http_respond")
+            .iter()
+            .map(|call| call.slots[1])
+            .collect();
+        assert_eq!(
+            rests,
+            [HttpRest::Nothing as usize, HttpRest::Answer as usize]
+        );
         assert_eq!(fake::calls("close").len(), 1);
     }
 
