@@ -1,3 +1,5 @@
+//! What a responder sends, on a scripted host of either age.
+
 use std::task::{Context, Waker};
 
 use http::HeaderValue;
