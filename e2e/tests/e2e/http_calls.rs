@@ -192,7 +192,7 @@ async fn answers_that_http_does_not_allow_are_a_bad_gateway() {
     let (probe, channel) = serving().await;
     let field = |name: &str, value: &str| vec![(name.to_owned(), value.to_owned())];
     for (status, fields) in [
-        (0, Vec::new()),
+        (0_u16, Vec::new()),
         (101, field("upgrade", "x")),
         (200, field("a b", "x")),
         (200, field("a", "x\r\nb: y")),
@@ -200,7 +200,7 @@ async fn answers_that_http_does_not_allow_are_a_bad_gateway() {
     ] {
         let asking = asking(&probe, "/");
         let exchange = probe.next_request(channel).await.exchange;
-        let answer = (status as u16, fields).encode();
+        let answer = (status, fields).encode();
         let sent = probe.http_respond(exchange, NOTHING, &answer).await;
         assert_eq!(sent, Ok(0), "{status}");
         within("the answer", asking)

@@ -187,7 +187,7 @@ impl Responder {
                 self.send_head(parts, length)?;
                 0
             }
-            sent => sent? as usize,
+            sent => sent?,
         };
         match body.get(taken..) {
             // What the app or its host has no room for goes when there is some.
