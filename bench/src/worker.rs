@@ -68,7 +68,7 @@ impl Worker {
     /// It is not built, or does not start.
     pub(crate) fn start(options: &[&str]) -> Result<Self> {
         let folder = Folder::make()?;
-        let (user, admin) = (free_address()?, free_address()?);
+        let [user, admin] = free_addresses()?;
         let program = std::env::current_exe()?.with_file_name("wapod");
         let process = Command::new(&program)
             .args(["--user-port", &user.port().to_string()])
@@ -306,12 +306,19 @@ pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 
-/// An address on loopback whose port is free, and soon taken by the daemon.
+/// Different addresses on loopback whose ports are free, and soon taken by a server.
 ///
 /// # Errors
 ///
 /// No port is free.
-pub(crate) fn free_address() -> Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(listener.local_addr()?)
+pub(crate) fn free_addresses<const COUNT: usize>() -> Result<[SocketAddr; COUNT]> {
+    // All are held until the last one is found: a port that is given back may be next.
+    let mut held = Vec::with_capacity(COUNT);
+    let mut addresses = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0)); COUNT];
+    for address in &mut addresses {
+        let listener = TcpListener::bind(*address)?;
+        *address = listener.local_addr()?;
+        held.push(listener);
+    }
+    Ok(addresses)
 }

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::guests;
 use crate::machine;
-use crate::worker::{free_address, pause};
+use crate::worker::{free_addresses, pause};
 
 /// Time for it to start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -43,7 +43,7 @@ impl Workerd {
         if !program.exists() {
             return Ok(None);
         }
-        let address = free_address()?;
+        let [address] = free_addresses()?;
         let process = Command::new(&program)
             .arg("serve")
             .arg(guests::root().join("bench/workerd/hello.capnp"))
