@@ -9,6 +9,7 @@
 use std::task::Poll;
 
 use parity_scale_codec::{DecodeAll as _, Encode as _, Output};
+use tokio::sync::oneshot;
 use wapo_abi::message::{HttpRest, InputChannel};
 use wapo_abi::{Errno, WakerId};
 
@@ -85,7 +86,7 @@ impl family::http::Calls for InstanceState {
         // Before the reply is used up: a shorter one may have room.
         let charge = self.charge_memory(answer.len() as u64)?;
         let body = body(&mut self.resources, exchange)?;
-        if body.reply.is_none() {
+        if body.reply.as_ref().is_none_or(oneshot::Sender::is_closed) {
             return Err(Errno::IO_ERROR);
         }
         let answer = charge.keep(answer.to_vec());
@@ -105,16 +106,17 @@ impl family::http::Calls for InstanceState {
             body: is_whole.then_some(first),
         };
         let reply = body.reply.take().ok_or(Errno::IO_ERROR)?;
-        reply.send(Ok(answer)).map_err(|_| Errno::IO_ERROR)?;
-        self.context.control.note_io();
-        self.context.control.note_answer();
+        // Before the client can see the answer: the bill has it by then.
         meter.add_egress(taken as u64);
         if is_whole {
             body.stream.writer().finish();
             meter.add_egress(SHUTDOWN_BYTES);
-            if rest == HttpRest::Nothing {
-                family::task::Calls::close(self, exchange)?;
-            }
+        }
+        self.context.control.note_io();
+        reply.send(Ok(answer)).map_err(|_| Errno::IO_ERROR)?;
+        self.context.control.note_answer();
+        if is_whole && rest == HttpRest::Nothing {
+            family::task::Calls::close(self, exchange)?;
         }
         Ok(taken)
     }

@@ -68,19 +68,18 @@ fn poll_next(cx: &mut Context<'_>) -> Poll<Option<(Bytes, bool)>> {
         buffer.resize(MESSAGE_BYTES, 0);
     }
     let taken = loop {
-        match ready!(poll_call(cx, |waker| calls::http_next(
-            waker,
-            channel,
-            &mut buffer
-        ))) {
-            Ok(len) if len > buffer.len() => buffer.resize(len, 0),
-            Ok(len) => break Ok(Bytes::copy_from_slice(&buffer[..len])),
-            Err(error) => break Err(error),
+        match poll_call(cx, |waker| calls::http_next(waker, channel, &mut buffer)) {
+            Poll::Ready(Ok(len)) if len > buffer.len() => buffer.resize(len, 0),
+            Poll::Ready(Ok(len)) => break Ok(Some(Bytes::copy_from_slice(&buffer[..len]))),
+            Poll::Ready(Err(error)) => break Err(error),
+            Poll::Pending => break Ok(None),
         }
     };
+    // Also while no request is there, which is most of the time.
     keep(&INCOMING, buffer);
     match taken {
-        Ok(bytes) => Poll::Ready(Some((bytes, false))),
+        Ok(Some(bytes)) => Poll::Ready(Some((bytes, false))),
+        Ok(None) => Poll::Pending,
         Err(Error::UNKNOWN_CALL_NUMBER) => {
             IS_OLD_HOST.set(true);
             poll_next(cx)
@@ -305,7 +304,14 @@ mod tests {
             .map(|call| call.slots[3])
             .collect();
         assert_eq!(rooms, [MESSAGE_BYTES, len as usize]);
-        assert_eq!(poll(), Poll::Pending);
+        for _ in 0..2 {
+            assert_eq!(poll(), Poll::Pending);
+            let rooms: Vec<_> = fake::calls("http_next")
+                .iter()
+                .map(|call| call.slots[3])
+                .collect();
+            assert_eq!(rooms, [len as usize], "it is kept while there is none");
+        }
     }
 
     #[test]
