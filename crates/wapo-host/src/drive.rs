@@ -22,6 +22,7 @@ use crate::halt::{Halt, TimeLimit, check_halt, interruptible};
 use crate::instance::{ExitReason, Phase};
 use crate::intake::Intake;
 use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, QUOTA_TICK, ROOM_LOOK_INTERVAL};
+use crate::memory_image;
 use crate::meter::Meter;
 use crate::module_cache::Program;
 use crate::pace::Pace;
@@ -146,6 +147,9 @@ impl<'a> Driver<'a> {
         StackGauge::find(&mut self.store)
             .await
             .map_err(|error| self.start_failure(&error, "the engine"))?;
+        memory_image::make(program.pre().module())
+            .await
+            .map_err(|error| self.start_failure(&error, "the memory image"))?;
         let instantiating = program.pre().instantiate_async(&mut self.store);
         let instantiated = interruptible(
             &self.control,

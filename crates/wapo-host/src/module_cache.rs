@@ -13,7 +13,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -55,8 +55,36 @@ impl Program {
         self.inner.hash
     }
 
+    /// A reference that does not keep it in memory.
+    pub fn downgrade(&self) -> WeakProgram {
+        WeakProgram {
+            hash: self.inner.hash,
+            inner: Arc::downgrade(&self.inner),
+        }
+    }
+
     pub(crate) fn pre(&self) -> &InstancePre<InstanceState> {
         &self.inner.pre
+    }
+}
+
+/// A program that is there while the engine keeps it or an instance runs it.
+#[derive(Clone, Debug)]
+pub struct WeakProgram {
+    hash: [u8; 32],
+    inner: Weak<ProgramInner>,
+}
+
+impl WeakProgram {
+    /// SHA-256 of the wasm file.
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    /// The program, if it is still there.
+    pub fn upgrade(&self) -> Option<Program> {
+        let inner = self.inner.upgrade()?;
+        Some(Program { inner })
     }
 }
 

@@ -10,6 +10,7 @@
 //! have one of all apps together behind it, of which one app gets at most half of
 //! what is left. The table of all of them, with what happens at each, is in `kind`.
 
+mod dormant;
 mod kind;
 mod rate;
 mod whole;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+pub use dormant::DormantQuotas;
 pub use kind::{AtQuota, QuotaInfo, QuotaKind, QuotaUnit};
 use rate::{NONE, Rate, now_ns};
 pub use whole::GasQuota;
@@ -166,6 +168,13 @@ impl Quotas {
     /// Quotas of an app that has used so much gas before its meter began; behind
     /// them are those of `all` apps together.
     pub fn new(limits: &QuotaLimits, all: Option<Arc<Self>>, gas_before: u64) -> Self {
+        let quotas = Self::with_nothing_counted(limits, all, gas_before);
+        quotas.count_gas_of_all(gas_before);
+        quotas
+    }
+
+    /// The same; nothing of it is counted among what all have.
+    fn with_nothing_counted(limits: &QuotaLimits, all: Option<Arc<Self>>, gas_before: u64) -> Self {
         let burst_min = |kind| match kind {
             QuotaKind::Ingress | QuotaKind::Egress => QUOTA_BYTES_BURST_MIN,
             _ => 0,
@@ -184,7 +193,6 @@ impl Quotas {
             waiting: AtomicU64::new(0),
         };
         quotas.set(limits);
-        quotas.count_gas_of_all(gas_before);
         quotas
     }
 

@@ -3,6 +3,7 @@
 //! One file per app beside the blobs. Files of Wapo 0.x are read and sealed
 //! anew. Called by `embedder`, on blocking threads.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -18,6 +19,22 @@ use crate::identity::Identity;
 /// The file is sealed, but nobody else needs it.
 const FILE_MODE: u32 = 0o600;
 
+/// How names of the files end, after the app's address.
+const SUFFIX: &str = "-bootdata";
+
+/// Sizes of all records of a folder, in bytes. Blocks.
+pub(crate) fn sizes(folder: &Path) -> HashMap<AppAddress, u64> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return HashMap::new();
+    };
+    let size = |entry: fs::DirEntry| {
+        let name = entry.file_name();
+        let address = name.to_str()?.strip_suffix(SUFFIX)?.parse().ok()?;
+        Some((address, entry.metadata().ok()?.len()))
+    };
+    entries.flatten().filter_map(size).collect()
+}
+
 /// The boot data of one app.
 #[derive(Clone)]
 pub(crate) struct BootData {
@@ -29,7 +46,7 @@ pub(crate) struct BootData {
 impl BootData {
     pub(crate) fn new(folder: &Path, address: AppAddress, durability: Durability) -> Self {
         Self {
-            path: folder.join(format!("{address}-bootdata")),
+            path: folder.join(format!("{address}{SUFFIX}")),
             address,
             durability,
         }
@@ -105,6 +122,9 @@ mod tests {
         assert_eq!(boot.read(&identity), Ok(None));
         let full = vec![1; BOOT_DATA_BYTES_MAX];
         assert_eq!(boot.write(&identity, &full), Ok(()));
+        fs::write(folder.path().join("another file"), "").expect("written");
+        let found = sizes(folder.path());
+        assert_eq!(found, HashMap::from([(boot.address, boot.size())]));
         let long = vec![2; BOOT_DATA_BYTES_MAX + 1];
         assert_eq!(boot.write(&identity, &long), Err(Errno::RESOURCE_LIMITED));
         assert_eq!(boot.read(&identity), Ok(Some(full.clone())));

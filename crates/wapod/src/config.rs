@@ -36,6 +36,7 @@ use crate::limits::{
     CONNECTIONS_MAX, DRAIN_GRACE, ON_DEMAND_TIME, QUERY_BYTES_MAX_DEFAULT, REPORT_INTERVAL, SETTLE,
     Timeouts,
 };
+use crate::system::Demand;
 use crate::tls_files::TlsFiles;
 
 pub use acme::AcmeSettings;
@@ -105,7 +106,8 @@ pub struct Config {
     pub proxy_protocol: crate::ProxyProtocol,
     /// How long the gateway waits for clients and guests.
     pub timeouts: Timeouts,
-    /// Connections to each port at a time; see [`CONNECTIONS_MAX`].
+    /// Connections to the user port at a time; see [`CONNECTIONS_MAX`]. The other ports
+    /// have no more than that either.
     pub connections_max: u32,
     /// Ports that apps may listen on, unless they have their own range.
     pub listen_ports: Option<PortRanges>,
@@ -138,6 +140,17 @@ pub struct Config {
     pub safe_mode: bool,
     /// How the server proves what it runs in.
     pub attestation: AttestationSettings,
+}
+
+impl Config {
+    /// What the server may need at most of what the kernel gives.
+    pub fn demand(&self) -> Demand {
+        Demand {
+            instances_max: self.instances_max,
+            connections_max: self.connections_max,
+            has_tls: self.tls.is_some(),
+        }
+    }
 }
 
 impl Default for Config {

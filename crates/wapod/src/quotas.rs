@@ -1,4 +1,4 @@
-//! Quotas as people write them, and those of one app.
+//! Quotas as people write them, and what the worker gives.
 //!
 //! `connections-in=100`, `egress-per-second=10M`, `cpu=0.5`: the same names and
 //! values in the configuration, in calls and in the command. What an app has of its
@@ -8,7 +8,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use wapo_host::quotas::QuotaUnit;
 use wapo_host::{QuotaKind, QuotaLimits, Quotas};
@@ -16,10 +16,10 @@ use wapo_host::{QuotaKind, QuotaLimits, Quotas};
 use crate::config::ByteSize;
 use crate::limits::APP_REQUESTS_MAX;
 use crate::mistakes;
-use crate::store::{QuotaEntry, Settings};
+use crate::store::QuotaEntry;
 
 /// Stands for a quota without a limit.
-const UNLIMITED: u64 = u64::MAX;
+pub(crate) const UNLIMITED: u64 = u64::MAX;
 
 /// The word for a quota without a limit, whatever the worker gives.
 const UNLIMITED_WORD: &str = "unlimited";
@@ -237,10 +237,11 @@ impl WorkerQuotas {
         }
     }
 
-    /// The limits that hold for an app which has `own` ones and these settings.
-    fn limits(&self, own: &QuotaLimits, settings: &Settings) -> QuotaLimits {
+    /// The limits that hold for an app which has `own` ones, and so many requests by an
+    /// older setting; 0 for none.
+    pub(crate) fn limits(&self, own: &QuotaLimits, requests_max: u32) -> QuotaLimits {
         let mut older = QuotaLimits::default();
-        let requests = Some(u64::from(settings.requests_max)).filter(|max| *max > 0);
+        let requests = Some(u64::from(requests_max)).filter(|max| *max > 0);
         older.set(QuotaKind::Requests, requests);
         let mut last = QuotaLimits::default();
         last.set(QuotaKind::Requests, Some(APP_REQUESTS_MAX as u64));
@@ -251,58 +252,6 @@ impl WorkerQuotas {
     pub(crate) fn storage_max(&self, own: &QuotaLimits) -> u64 {
         let limits = own.or(&self.each);
         limits.get(QuotaKind::Storage).unwrap_or(UNLIMITED)
-    }
-}
-
-/// The quotas of one app.
-#[derive(Debug)]
-pub(crate) struct AppQuotas {
-    /// What an operator has decided for this app.
-    own: Mutex<QuotaLimits>,
-    pub(crate) live: Arc<Quotas>,
-}
-
-impl AppQuotas {
-    pub(crate) fn new(worker: &WorkerQuotas, settings: &Settings, gas_before: u64) -> Self {
-        let own = limits_of(&settings.quotas);
-        let limits = worker.limits(&own, settings);
-        let all = Some(Arc::clone(&worker.all));
-        Self {
-            own: Mutex::new(own),
-            live: Arc::new(Quotas::new(&limits, all, gas_before)),
-        }
-    }
-
-    /// What an operator has decided for this app.
-    pub(crate) fn own(&self) -> QuotaLimits {
-        *self.lock()
-    }
-
-    /// Changes what is named, at once.
-    pub(crate) fn change(
-        &self,
-        worker: &WorkerQuotas,
-        settings: &Settings,
-        changes: &[(QuotaKind, QuotaChange)],
-    ) {
-        let mut own = self.lock();
-        for (kind, value) in changes {
-            change(&mut own, *kind, *value);
-        }
-        self.live.set(&worker.limits(&own, settings));
-    }
-
-    /// Puts others in the place of all: those from before a change that could not be
-    /// written, or of the app that this one replaces.
-    pub(crate) fn put(&self, worker: &WorkerQuotas, settings: &Settings, limits: QuotaLimits) {
-        let mut own = self.lock();
-        *own = limits;
-        self.live.set(&worker.limits(&own, settings));
-    }
-
-    fn lock(&self) -> MutexGuard<'_, QuotaLimits> {
-        // Each number in it is whole.
-        self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -397,36 +346,5 @@ mod tests {
         assert_eq!("".parse::<QuotaList>(), Ok(QuotaList::default()));
         let error = "cpu".parse::<QuotaList>().expect_err("no value");
         assert!(error.contains("NAME=VALUE"), "{error}");
-    }
-
-    #[test]
-    fn what_an_app_has_of_its_own_stands_before_what_the_worker_gives() {
-        let each: QuotaList = "cpu=1,timers=10".parse().expect("a list");
-        let worker = WorkerQuotas::new(each.0, &QuotaLimits::default());
-        let mut settings = Settings {
-            requests_max: 7,
-            quotas: entries_of(&"cpu=0.25".parse::<QuotaList>().expect("a list").0),
-            ..Settings::default()
-        };
-        let app = AppQuotas::new(&worker, &settings, 0);
-        let limit = |kind| app.live.limit(kind);
-        assert_eq!(limit(QuotaKind::Cpu), Some(250));
-        assert_eq!(limit(QuotaKind::Timers), Some(10));
-        assert_eq!(limit(QuotaKind::Requests), Some(7));
-        assert_eq!(limit(QuotaKind::Handles), None);
-        let changes = [
-            (QuotaKind::Cpu, QuotaChange::Default),
-            (QuotaKind::Timers, QuotaChange::Limit(UNLIMITED)),
-            (QuotaKind::Requests, QuotaChange::Limit(3)),
-        ];
-        app.change(&worker, &settings, &changes);
-        assert_eq!(limit(QuotaKind::Cpu), Some(1000));
-        assert_eq!(limit(QuotaKind::Timers), None);
-        assert_eq!(limit(QuotaKind::Requests), Some(3));
-        settings.quotas = entries_of(&app.own());
-        let again = AppQuotas::new(&worker, &settings, 0);
-        assert_eq!(again.own(), app.own());
-        app.put(&worker, &settings, QuotaLimits::default());
-        assert_eq!(limit(QuotaKind::Timers), Some(10));
     }
 }

@@ -62,7 +62,7 @@ fn last_words() {
 ///
 /// A text of one line when it does not.
 pub(crate) fn check_machine(config: &Config) -> Result<Option<String>, String> {
-    Capacity::take().check(config.instances_max)
+    Capacity::take().check(config.demand())
 }
 
 async fn serve(settings: Settings, mut signals: Signals) -> Result<Ended, String> {

@@ -51,7 +51,7 @@ impl Server {
         let (user_listener, user_address) = bind(config.address).await?;
         let admin = bind_if(config.admin_address).await?;
         let tls = bind_if(config.tls.as_ref().map(|tls| tls.address)).await?;
-        let plan = Capacity::take().descriptors(config.instances_max, tls.is_some());
+        let plan = Capacity::take().descriptors(config.demand());
         let admin_address = admin.as_ref().map(|(_, address)| *address);
         let tls_address = tls.as_ref().map(|(_, address)| *address);
         let own = [Some(user_address), admin_address, tls_address];
@@ -63,7 +63,7 @@ impl Server {
         let acme = https::start_acme(&config, &worker).await?.unzip();
         let exit = Arc::new(Notify::new());
         let users = Clients::of_users(
-            config.connections_max.min(plan.user_connections),
+            plan.user_connections,
             ForwardedBy::to_users(&config),
             config.timeouts,
         );
@@ -76,7 +76,6 @@ impl Server {
         let user_https = https.user.clone();
         let mut listeners = vec![Listener::start(user_listener, service, grace, user_https)];
         if let Some((listener, _)) = admin {
-            let connections_max = config.connections_max.min(plan.admin_connections);
             let settings = AdminSettings {
                 token: config.admin_token.as_ref(),
                 user_address,
@@ -85,7 +84,7 @@ impl Server {
                 https: https.all(),
                 acme: acme.0,
                 base_domain: config.base_domain,
-                clients: Clients::of_admin(connections_max, config.timeouts),
+                clients: Clients::of_admin(plan.admin_connections, config.timeouts),
                 users,
                 tls: tls_clients,
                 daemon_descriptors: plan.daemon,
@@ -146,9 +145,8 @@ fn open_tls(
     config: &Config,
     plan: &DescriptorPlan,
 ) -> (TlsPort, Arc<Clients>) {
-    let connections_max = tls_places(config, plan);
     let proxies = ForwardedBy::to_tls(config);
-    let clients = Clients::of_tls(connections_max, proxies, config.timeouts);
+    let clients = Clients::of_tls(plan.tls_connections, proxies, config.timeouts);
     let serves = (Arc::clone(&clients), Arc::clone(service));
     let port = TlsPort::start(
         listener,
@@ -158,11 +156,6 @@ fn open_tls(
         config.drain_grace,
     );
     (port, clients)
-}
-
-/// Connections of the TLS port that no guest has yet.
-fn tls_places(config: &Config, plan: &DescriptorPlan) -> u32 {
-    config.connections_max.min(plan.tls_connections)
 }
 
 /// The table of names.
@@ -176,7 +169,7 @@ fn edge(
         &config.base_domain,
         config.tls.as_ref(),
         roots,
-        tls_places(config, plan) as usize,
+        plan.tls_connections as usize,
     );
     let edge = edge.ok_or_else(|| StartError::BadBaseDomain(config.base_domain.clone()))?;
     if let Some(certificate) = &https.tls {

@@ -85,6 +85,17 @@ pub struct Capacity {
     pub mappings: u64,
 }
 
+/// What a server may need at most of what the kernel gives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Demand {
+    /// Instances at a time.
+    pub instances_max: u32,
+    /// Connections to the user port at a time.
+    pub connections_max: u32,
+    /// Whether there is a port that apps share for TLS.
+    pub has_tls: bool,
+}
+
 /// How the files that a process may have open are divided.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DescriptorPlan {
@@ -105,7 +116,12 @@ impl Capacity {
     /// instance the image of its module), then the operator's and the users'
     /// connections, and those of a TLS port, of few files half, and what is left is
     /// the guests'. None can take what is another's.
-    pub(crate) fn descriptors(self, instances_max: u32, has_tls: bool) -> DescriptorPlan {
+    pub(crate) fn descriptors(self, demand: Demand) -> DescriptorPlan {
+        let Demand {
+            instances_max,
+            connections_max,
+            has_tls,
+        } = demand;
         let daemon = (DAEMON_FILES + u64::from(instances_max)).min(self.open_files / 4);
         let rest = self.open_files - daemon;
         let part = |share: u64, max: u32| u32::try_from(share).unwrap_or(u32::MAX).clamp(1, max);
@@ -113,12 +129,12 @@ impl Capacity {
             true => (rest / 8, rest / 4),
             false => (0, rest / 8 * 3),
         };
-        let user_connections = part(user_share, CONNECTIONS_MAX);
+        let user_connections = part(user_share, connections_max);
         let tls_connections = match has_tls {
-            true => part(tls_share, TLS_CONNECTIONS_MAX),
+            true => part(tls_share, TLS_CONNECTIONS_MAX.min(connections_max)),
             false => 0,
         };
-        let admin_connections = part(rest / 8, ADMIN_CONNECTIONS_MAX);
+        let admin_connections = part(rest / 8, ADMIN_CONNECTIONS_MAX.min(connections_max));
         let total = rest
             .saturating_sub(u64::from(
                 user_connections + admin_connections + tls_connections,
@@ -156,15 +172,16 @@ impl Capacity {
         }
     }
 
-    /// Whether that many instances fit; a warning when they fit in idleness only.
+    /// Whether what is asked for fits; a warning when it fits in idleness only.
     ///
     /// # Errors
     ///
     /// A text for the operator: what is too little and how to change it. Without
     /// a mapping for the next allocation the whole daemon would be ended, so it
     /// does not start.
-    pub fn check(self, instances_max: u32) -> Result<Option<String>, String> {
-        let instances = u64::from(instances_max);
+    pub fn check(self, demand: Demand) -> Result<Option<String>, String> {
+        let connections_max = demand.connections_max;
+        let instances = u64::from(demand.instances_max);
         let mappings = DAEMON_MAPPINGS + instances * MAPPINGS_PER_INSTANCE;
         if self.mappings < mappings {
             let room = self.mappings.saturating_sub(DAEMON_MAPPINGS) / MAPPINGS_PER_INSTANCE;
@@ -180,7 +197,15 @@ impl Capacity {
                 self.open_files
             ));
         }
-        let files = DAEMON_FILES + u64::from(CONNECTIONS_MAX) + instances * FILES_PER_INSTANCE;
+        let room = self.descriptors(demand).user_connections;
+        // The default is for machines with enough files, and less is no mistake of anyone.
+        if connections_max > CONNECTIONS_MAX.max(room) {
+            return Err(format!(
+                "{connections_max} connections (max-connections) need more open files than the limit of {}, of which {room} are for connections to the user port: raise it (`ulimit -n`, LimitNOFILE), or use `--max-connections {room}` at most",
+                self.open_files
+            ));
+        }
+        let files = DAEMON_FILES + u64::from(connections_max) + instances * FILES_PER_INSTANCE;
         Ok((self.open_files < files).then(|| {
             format!(
                 "under load, {instances} instances (-c) may need {files} open files, the limit is {}: connections may fail then; raise it (`ulimit -n`, LimitNOFILE), or use a smaller -c",
@@ -232,24 +257,63 @@ mod tests {
         assert!(memory_budget_default_bytes() < memory_limit_bytes());
     }
 
+    fn demand(instances_max: u32) -> Demand {
+        Demand {
+            instances_max,
+            connections_max: CONNECTIONS_MAX,
+            has_tls: false,
+        }
+    }
+
     #[test]
     fn instances_that_do_not_fit_are_refused_with_what_to_do() {
         let ample = Capacity {
             open_files: 1 << 20,
             mappings: 1 << 20,
         };
-        assert_eq!(ample.check(1000), Ok(None));
-        let error = ample.check(200_000).expect_err("too many");
+        let check = |of: Capacity, instances_max| of.check(demand(instances_max));
+        assert_eq!(check(ample, 1000), Ok(None));
+        let error = check(ample, 200_000).expect_err("too many");
         assert!(error.contains("vm.max_map_count=") && error.contains("-c"));
 
         let few_files = |open_files| Capacity {
             open_files,
             ..ample
         };
-        let warning = few_files(1024).check(128).expect("fits in idleness");
+        let warning = check(few_files(1024), 128).expect("fits in idleness");
         assert!(warning.expect("a warning").contains("LimitNOFILE"));
-        let error = few_files(256).check(128).expect_err("too few");
+        let error = check(few_files(256), 128).expect_err("too few");
         assert!(error.contains("the limit is 256"), "{error}");
+    }
+
+    #[test]
+    fn connections_that_do_not_fit_are_refused_with_what_to_do() {
+        let capacity = Capacity {
+            open_files: 20_000,
+            mappings: 1 << 20,
+        };
+        let connections = |connections_max| Demand {
+            connections_max,
+            ..demand(128)
+        };
+        assert_eq!(capacity.check(connections(7_000)), Ok(None));
+        let plan = capacity.descriptors(connections(7_000));
+        assert_eq!(plan.user_connections, 7_000);
+        let error = capacity.check(connections(10_000)).expect_err("too many");
+        assert!(error.contains("--max-connections 7356"), "{error}");
+        let with_tls = Demand {
+            has_tls: true,
+            ..connections(7_000)
+        };
+        let error = capacity.check(with_tls).expect_err("a share is for TLS");
+        assert!(error.contains("--max-connections 4904"), "{error}");
+        // What an operator has not asked for is as much as there is.
+        let few = Capacity {
+            open_files: 2_000,
+            ..capacity
+        };
+        assert!(few.check(connections(CONNECTIONS_MAX)).is_ok());
+        assert!(few.check(connections(CONNECTIONS_MAX + 1)).is_err());
     }
 
     #[test]
@@ -260,7 +324,10 @@ mod tests {
                 mappings: 1 << 20,
             };
             for has_tls in [false, true] {
-                let plan = capacity.descriptors(100, has_tls);
+                let plan = capacity.descriptors(Demand {
+                    has_tls,
+                    ..demand(100)
+                });
                 let connections =
                     plan.user_connections + plan.admin_connections + plan.tls_connections;
                 assert_eq!(plan.tls_connections > 0, has_tls);

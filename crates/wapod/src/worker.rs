@@ -6,7 +6,8 @@
 //! deployment that fails. Locks are held for a look into a table, never while
 //! anything is awaited.
 //!
-//! * `app`, `instances`, `lease`: apps, starts and ends of instances, requests;
+//! * `active`, `app`, `app_context`, `app_quotas`, `instances`, `lease`: apps, starts and ends of
+//!   instances, requests;
 //! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `claims`, `ports`,
 //!   `secrets`: operations on apps, and what apps share;
 //! * `ledger`, `books`, `usage`, `reports`, `session`, `statements`: the bill;
@@ -15,7 +16,11 @@
 //! * `query`: queries to apps; `app_settings`, `egress`: settings that change while
 //!   an app runs.
 
+mod active;
 mod app;
+mod app_context;
+mod app_handle;
+mod app_quotas;
 mod app_settings;
 mod attested;
 mod attester;
@@ -48,7 +53,7 @@ mod usage;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
@@ -56,15 +61,16 @@ use tokio::sync::{Notify, Semaphore};
 use wapo_host::{Engine, ExitReason, InstanceId, LogRate, PortRanges, WorkerEgress};
 use wapo_rpc::AppAddress;
 
-pub use app::AppHandle;
+use active::ActiveApps;
 pub(crate) use app::{App, Instance, Prospect};
+use app_context::AppContext;
+pub use app_handle::AppHandle;
 pub(crate) use app_settings::SettingsChange;
 pub(crate) use attester::{Attester, EvidenceError};
 use books::Books;
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use domains::PemIdentity;
 pub(crate) use egress::EgressTexts;
-use embedder::{AppEmbedder, EmbedderState};
 pub(crate) use guest_evidence::{AppQuotes, AttestedTls};
 use handover::Handovers;
 pub(crate) use handover::{Received, receive};
@@ -77,16 +83,14 @@ use reports::{Chain, Scope};
 pub(crate) use session::Session;
 
 use crate::blobs::BlobFolder;
-use crate::boot_data::BootData;
-use crate::config::{Config, LogSink};
-use crate::data_dir::{DataDir, Durability};
+use crate::config::Config;
+use crate::data_dir::DataDir;
 use crate::edge::Edge;
 use crate::error::StartError;
 use crate::identity::Identity;
 use crate::limits::{DRAIN_LOOK_INTERVAL, STOP_WAIT};
-use crate::logs::LogBook;
-use crate::quotas::{AppQuotas, WorkerQuotas};
-use crate::store::{BenchRecord, Contents, DepartedRecord, Settings, Store};
+use crate::quotas::WorkerQuotas;
+use crate::store::{BenchRecord, Contents, DepartedRecord, Store};
 use crate::watchdog::Stalls;
 
 /// What an app may have at most, as the operator decided.
@@ -141,12 +145,12 @@ pub(crate) struct Worker {
     pub(crate) limits: WorkerLimits,
     /// The worker's part of every app's egress policy.
     egress: Arc<WorkerEgress>,
-    pub(crate) quotas: WorkerQuotas,
+    pub(crate) quotas: Arc<WorkerQuotas>,
     store: Arc<Store>,
-    boot_data_dir: std::path::PathBuf,
-    durability: Durability,
-    log_sink: Option<LogSink>,
+    /// What the apps share of all this.
+    context: Arc<AppContext>,
     apps: RwLock<HashMap<AppAddress, Arc<App>>>,
+    active: ActiveApps,
     pub(crate) edge: Arc<Edge>,
     pub(crate) attester: Arc<Attester>,
     handovers: Handovers,
@@ -213,26 +217,37 @@ impl Worker {
             keys,
             Some(data.collateral_file()),
         )?;
-        let worker = Arc::new(Self {
-            engine,
+        let blobs = BlobFolder::new(data.blobs(), config.blob_dir.clone());
+        let context = Arc::new(AppContext {
             identity,
+            attester: Arc::new(attester),
             session,
-            blobs: BlobFolder::new(data.blobs(), config.blob_dir.clone())
-                .with_durability(data.durability()),
-            limits: WorkerLimits::new(config),
-            egress: Arc::new(config.egress.clone()),
-            quotas: WorkerQuotas::new(config.quotas, &config.worker_quotas),
-            store,
+            ports: Arc::default(),
+            edge,
+            blobs: blobs.with_durability(data.durability()),
             boot_data_dir: data.blobs(),
             durability: data.durability(),
             log_sink: config.log_sink.clone(),
+            quotas: Arc::new(WorkerQuotas::new(config.quotas, &config.worker_quotas)),
+        });
+        let worker = Arc::new(Self {
+            engine,
+            identity: Arc::clone(&context.identity),
+            session: Arc::clone(&context.session),
+            blobs: context.blobs.clone(),
+            limits: WorkerLimits::new(config),
+            egress: Arc::new(config.egress.clone()),
+            quotas: Arc::clone(&context.quotas),
+            store,
             apps: RwLock::default(),
-            edge,
-            attester: Arc::new(attester),
+            active: ActiveApps::default(),
+            edge: Arc::clone(&context.edge),
+            attester: Arc::clone(&context.attester),
             handovers: Handovers::new(config.handover.to.clone()),
             rotating: tokio::sync::Mutex::default(),
             attested_changed: Notify::new(),
-            ports: Arc::default(),
+            ports: Arc::clone(&context.ports),
+            context,
             root: RwLock::default(),
             departed: RwLock::new(contents.departed),
             bench: Mutex::new(contents.bench),
@@ -379,6 +394,12 @@ impl Worker {
         apps.values().cloned().collect()
     }
 
+    /// Whether there are apps, also such that are being removed.
+    fn has_apps(&self) -> bool {
+        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        !apps.is_empty()
+    }
+
     /// All apps by serial number.
     pub(crate) fn apps_in_order(&self) -> Vec<Arc<App>> {
         let mut apps = self.apps();
@@ -410,37 +431,6 @@ impl Worker {
     /// A number that no deployment has had.
     fn take_serial(&self) -> u64 {
         self.next_serial.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// The worker as one app sees it.
-    fn embedder(
-        &self,
-        address: AppAddress,
-        family: Family,
-        settings: &Settings,
-        ledger: &Arc<Ledger>,
-        quotas: &AppQuotas,
-    ) -> Arc<AppEmbedder> {
-        Arc::new(AppEmbedder {
-            address,
-            identity: Arc::clone(&self.identity),
-            attester: Arc::clone(&self.attester),
-            quotes: AppQuotes::default(),
-            session: Arc::clone(&self.session),
-            ledger: Arc::clone(ledger),
-            quotas: Arc::clone(&quotas.live),
-            family,
-            ports: Arc::clone(&self.ports),
-            edge: Arc::clone(&self.edge),
-            blobs: self.blobs.clone(),
-            boot_data: BootData::new(&self.boot_data_dir, address, self.durability),
-            writing: Arc::default(),
-            log: Arc::new(LogBook::default()),
-            log_sink: self.log_sink.clone(),
-            logs_to_daemon: settings.log_to_daemon,
-            state: Mutex::new(EmbedderState::default()),
-            app: OnceLock::new(),
-        })
     }
 }
 

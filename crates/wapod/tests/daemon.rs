@@ -7,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
-use support::Folder;
+use support::{Daemon, Folder};
 
 /// A token that must not appear anywhere.
 const TOKEN: &str = "token-that-nobody-may-see";
@@ -464,6 +464,39 @@ fn the_limit_of_open_files_is_raised() {
     let refused = folder.finish(limited);
     assert_eq!(refused.code, Some(1));
     assert!(refused.only_error().contains("LimitNOFILE"));
+}
+
+#[test]
+fn the_operator_says_how_many_connections_there_may_be() {
+    let most = |daemon: &Daemon| -> u64 {
+        let page = daemon.get("/metrics");
+        let line = page.lines().find_map(|line| {
+            line.strip_prefix("wapo_client_budget_max{port=\"user\",budget=\"connections\"} ")
+        });
+        line.expect(&page).parse().expect("a number")
+    };
+    let folder = Folder::new();
+    let daemon = folder.start(&["--max-connections", "5000"]);
+    assert_eq!(most(&daemon), 5000);
+    drop(daemon);
+    let daemon = folder.start_with(&[], &[("WAPOD_MAX_CONNECTIONS", "7")]);
+    assert_eq!(most(&daemon), 7);
+    drop(daemon);
+
+    let refused = folder.run(&["--max-connections", "0"]);
+    assert!(refused.only_error().contains("1 to 1000000"));
+    let mut limited = Command::new("sh");
+    let program = env!("CARGO_BIN_EXE_wapod");
+    let script = format!("ulimit -n 9000; exec '{program}' \"$@\"");
+    limited.args(["-c", &script, "sh", "--check-config"]);
+    limited.args(["--max-connections", "5000"]);
+    let refused = folder.finish(limited);
+    assert_eq!(refused.code, Some(1));
+    let error = refused.only_error();
+    assert!(
+        error.contains("`--max-connections 3231` at most"),
+        "{error}"
+    );
 }
 
 #[test]

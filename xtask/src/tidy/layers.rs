@@ -109,7 +109,14 @@ pub(crate) const LAYERED: &[Layers] = &[
             Layer {
                 name: "run",
                 job: "the life of an instance: programs, polls, ends, restarts",
-                modules: &["module_cache", "halt", "trap", "drive", "supervise"],
+                modules: &[
+                    "module_cache",
+                    "memory_image",
+                    "halt",
+                    "trap",
+                    "drive",
+                    "supervise",
+                ],
             },
             Layer {
                 name: "engine",

@@ -77,21 +77,10 @@ impl Quotas {
     ///
     /// [`OverQuota`]; it is counted all the same.
     pub fn check_of_all(&self, kind: QuotaKind) -> Result<(), OverQuota> {
-        let Some(all) = &self.all else { return Ok(()) };
-        let Some(max) = all.limit(kind) else {
-            return Ok(());
-        };
-        let (used, of_app) = (all.used(kind), self.used(kind));
-        if max.checked_sub(used).is_some_and(|left| of_app <= left) {
-            return Ok(());
+        match &self.all {
+            Some(all) => check_among(all, kind, self.used(kind)),
+            None => Ok(()),
         }
-        all.note_refusal(kind);
-        Err(OverQuota {
-            kind,
-            used: used.saturating_sub(of_app),
-            max,
-            is_of_all: true,
-        })
     }
 
     /// Gas that the app has used. The meter is its own.
@@ -108,11 +97,10 @@ impl Quotas {
             return Some(GasQuota::OfApp(max));
         }
         let all = self.all.as_ref()?;
-        let max = all.limit(QuotaKind::Gas)?;
+        all.limit(QuotaKind::Gas)?;
         let used = self.gas(meter);
         self.count_gas_of_all(used);
-        let left = max.saturating_sub(all.used(QuotaKind::Gas));
-        (used >= left).then_some(GasQuota::OfAll(max))
+        gas_of_all_used_up(all, used)
     }
 
     /// Counts among the gas of all what this app has used by now.
@@ -124,6 +112,31 @@ impl Quotas {
             of_all.fetch_add(used - before, Ordering::Relaxed);
         }
     }
+}
+
+/// Checks what an app has, which is counted, against what all apps together may have.
+pub(super) fn check_among(all: &Quotas, kind: QuotaKind, of_app: u64) -> Result<(), OverQuota> {
+    let Some(max) = all.limit(kind) else {
+        return Ok(());
+    };
+    let used = all.used(kind);
+    if max.checked_sub(used).is_some_and(|left| of_app <= left) {
+        return Ok(());
+    }
+    all.note_refusal(kind);
+    Err(OverQuota {
+        kind,
+        used: used.saturating_sub(of_app),
+        max,
+        is_of_all: true,
+    })
+}
+
+/// The gas of all apps together, if it is used up for one that has used so much of it.
+pub(super) fn gas_of_all_used_up(all: &Quotas, of_app: u64) -> Option<GasQuota> {
+    let max = all.limit(QuotaKind::Gas)?;
+    let left = max.saturating_sub(all.used(QuotaKind::Gas));
+    (of_app >= left).then_some(GasQuota::OfAll(max))
 }
 
 impl Drop for Quotas {

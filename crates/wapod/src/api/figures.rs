@@ -358,7 +358,7 @@ fn refusals(page: &mut Page, apps: &[AppRow]) {
     for (name, help, read) in rows {
         page.head(name, "counter", help);
         for (labels, _, app) in apps {
-            page.line(name, labels, read(&app.ledger.meter().egress_refusals()));
+            page.line(name, labels, read(&app.ledger.egress_refusals()));
         }
     }
 }
@@ -446,7 +446,7 @@ fn latencies(page: &mut Page, apps: &[AppRow]) {
     const NAME: &str = "wapo_app_answer_seconds";
     page.head(NAME, "histogram", "Time until the app answered.");
     for (labels, _, app) in apps {
-        let reading = app.latency.read();
+        let reading = app.latency_reading();
         let bounds = BOUNDS_US.iter().map(|us| (*us as f64 / 1e6).to_string());
         let bounds = bounds.chain(["+Inf".to_owned()]);
         for (bound, count) in bounds.zip(reading.cumulated) {

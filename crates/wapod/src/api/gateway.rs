@@ -367,7 +367,7 @@ impl PendingAnswer {
         let answer = self.given(&exchange.client, pump, &mut timer).await;
         exchange.client.keep_timer(timer);
         let HttpAnswer { head, body } = answer.map_err(|error| exchange.attribute(error))?;
-        let latency = &exchange.lease.app().latency;
+        let latency = exchange.lease.app().latency();
         latency.observe(self.begun.elapsed());
         let answered = head::response_head(head, &self.guard);
         let mut response = answered.map_err(|error| exchange.attribute(error))?;

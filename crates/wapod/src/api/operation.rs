@@ -564,7 +564,7 @@ fn phase_name(phase: &wapo_host::Phase) -> &'static str {
 
 fn app_usage(app: &App) -> AppUsage {
     let totals = app.ledger.totals();
-    let refusals = app.ledger.meter().egress_refusals();
+    let refusals = app.ledger.egress_refusals();
     AppUsage {
         requests: totals.requests,
         gas: totals.gas,

@@ -36,7 +36,7 @@ pub(super) fn of(app: &App) -> AppSettingsResponse {
     let own = app.quotas.own();
     let quota = |kind: &QuotaKind| {
         let info = kind.info();
-        let reading = app.quotas.live.read(*kind, app.ledger.meter());
+        let reading = app.quotas.read(*kind, &app.ledger);
         Quota {
             name: info.name.to_owned(),
             title: info.title.to_owned(),
@@ -58,7 +58,7 @@ pub(super) fn of(app: &App) -> AppSettingsResponse {
 
 /// The quotas of an app that have a limit.
 pub(super) fn limited(app: &App) -> impl Iterator<Item = (QuotaKind, QuotaReading)> + '_ {
-    let read = |kind: &QuotaKind| (*kind, app.quotas.live.read(*kind, app.ledger.meter()));
+    let read = |kind: &QuotaKind| (*kind, app.quotas.read(*kind, &app.ledger));
     let all = QuotaKind::ALL.iter().map(read);
     all.filter(|(_, reading)| reading.limit.is_some())
 }

@@ -2,12 +2,19 @@
 
 use std::time::Duration;
 
-/// Connections to a port at a time.
+/// Connections to the user port at a time, unless the operator says otherwise.
 ///
 /// Each costs a file descriptor and some ten KiB. For a further one, a connection
 /// leaves for whose client the daemon waits; while it waits for none, newcomers
 /// wait in the kernel's queue.
 pub const CONNECTIONS_MAX: u32 = 4096;
+
+/// What an operator may say instead.
+///
+/// With a million connections, the bytes that each may keep without being counted
+/// ([`HEAD_FREE_BYTES`], [`UNREAD_FREE_BYTES`]) are 48 GiB, more than machines spare
+/// for it.
+pub const CONNECTIONS_RANGE: std::ops::RangeInclusive<u32> = 1..=1_000_000;
 
 /// Connections of one client to a port at a time: of an IPv4 address, or of a
 /// network of 64 bits in IPv6.
@@ -71,7 +78,7 @@ pub const ANSWER_WAIT: Duration = Duration::from_secs(75);
 /// while the head has not come to its end.
 ///
 /// Nearly all heads are smaller, and come at once. All connections together keep 64
-/// MiB in this way.
+/// MiB in this way, where there are [`CONNECTIONS_MAX`].
 pub const HEAD_FREE_BYTES: usize = 16 * 1024;
 
 /// Bytes of unfinished heads of a port beyond that.
@@ -87,7 +94,7 @@ pub const HEADS_CLIENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// nobody takes them.
 ///
 /// What an app takes as it comes is less most of the time. All connections together
-/// keep 128 MiB in this way.
+/// keep 128 MiB in this way, where there are [`CONNECTIONS_MAX`].
 pub const UNREAD_FREE_BYTES: u64 = 32 * 1024;
 
 /// Bytes of such bodies of a port beyond that.

@@ -47,6 +47,10 @@ pub(crate) struct Layer {
     #[arg(short = 'c', long, value_name = "N", value_parser = value::<u32>, help_heading = APPS)]
     pub(super) max_instances: Option<u32>,
 
+    /// Connections to the user port at a time [default: 4096].
+    #[arg(long, value_name = "N", value_parser = value::<u32>, help_heading = ADDRESSES)]
+    pub(super) max_connections: Option<u32>,
+
     /// Memory that all instances may have together [default: what the machine or
     /// the control group has, less an eighth].
     #[arg(long, value_name = "SIZE", help_heading = APPS)]
@@ -242,6 +246,9 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     }),
     ("max-instances", |layer, text| {
         set(&mut layer.max_instances, text)
+    }),
+    ("max-connections", |layer, text| {
+        set(&mut layer.max_connections, text)
     }),
     ("memory-budget", |layer, text| {
         set(&mut layer.memory_budget, text)

@@ -5,7 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use wapod::limits::{
-    DRAIN_GRACE, ENCLAVE_RESERVE_BYTES, ON_DEMAND_TIME, REPORT_INTERVAL, SETTLE, enclave_room,
+    CONNECTIONS_RANGE, DRAIN_GRACE, ENCLAVE_RESERVE_BYTES, ON_DEMAND_TIME, REPORT_INTERVAL, SETTLE,
+    enclave_room,
 };
 use wapod::{
     AdminToken, Allocation, ByteSize, Config, ProxyProtocol, QuotaList, TlsSettings, system,
@@ -284,6 +285,19 @@ fn limits(
     config.instances_max = picker.pick("max-instances", instances, |layer| layer.max_instances);
     if config.instances_max == 0 {
         return Err("max-instances (-c): without any, no app could run".to_owned());
+    }
+
+    let connections = config.connections_max;
+    config.connections_max = picker.pick("max-connections", connections, |layer| {
+        layer.max_connections
+    });
+    if !CONNECTIONS_RANGE.contains(&config.connections_max) {
+        return Err(format!(
+            "max-connections: the user port has {} to {} connections, not {}",
+            CONNECTIONS_RANGE.start(),
+            CONNECTIONS_RANGE.end(),
+            config.connections_max
+        ));
     }
 
     config.memory_budget_bytes = budget(picker, size, enclave_bytes, warnings);

@@ -6,33 +6,35 @@
 //! are in `lifecycle`.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
+use rustls::sign::CertifiedKey;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
-    EgressRefusals, Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine,
-    LogSource, NameShare, Phase, Program, QuotaKind, SchedulingHistory, Status, Usage, Weight,
+    Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine, LogSource, NameShare,
+    Phase, QuotaKind, SchedulingHistory, Status, WeakProgram, Weight,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
-use super::attested::Held;
-use super::attester::{KeptKey, Said};
+use super::app_context::AppContext;
+use super::app_quotas::AppQuotas;
+use super::attested::Proofs;
 use super::condition::Condition;
 use super::domains::{self, Domains};
 use super::egress::LiveEgress;
 use super::embedder::AppEmbedder;
-use super::latency::Latency;
+use super::latency::{Latency, LatencyReading};
 use super::lease::{Channel, RequestQueues};
 use super::ledger::Ledger;
 use super::ready::Offers;
 use super::secrets::Secrets;
+use super::{Family, Ports};
 use crate::edge::Edge;
 use crate::limits::{FAILURE_BYTES_MAX, FAILURES_PER_SECOND};
 use crate::logs::LogReader;
-use crate::quotas::AppQuotas;
 use crate::store::{AppRecord, Settings};
 
 /// A deployed app.
@@ -43,21 +45,27 @@ pub(crate) struct App {
     pub(crate) manifest: AppManifest,
     pub(crate) reuse_instances: bool,
     pub(crate) deployed_at_ms: u64,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Arc<Settings>,
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) quotas: AppQuotas,
-    pub(crate) latency: Latency,
+    latency: OnceLock<Box<Latency>>,
     /// Its share of the processor when instances compete.
     pub(super) weight: Arc<Weight>,
     /// How its instances have used the processor, for their scheduling.
     pub(super) scheduling: Arc<SchedulingHistory>,
     /// What its instances have had resolved.
-    pub(super) names: Arc<NameShare>,
+    pub(super) names: OnceLock<Arc<NameShare>>,
     /// Where it may connect to.
     pub(super) egress: LiveEgress,
-    pub(super) embedder: Arc<AppEmbedder>,
-    /// Code that is ready to start; loaded when it is needed first.
-    pub(super) program: tokio::sync::Mutex<Option<Program>>,
+    context: Arc<AppContext>,
+    family: Family,
+    /// The worker as its guests see it; made for the first of them.
+    embedder: OnceLock<Arc<AppEmbedder>>,
+    /// For what outlives a borrow.
+    this: Weak<Self>,
+    /// Code that is ready to start, unless the engine has dropped it; loaded when it is
+    /// needed.
+    pub(super) program: tokio::sync::Mutex<Option<WeakProgram>>,
     /// Environment that is no part of the manifest.
     pub(super) secrets: Mutex<Secrets>,
     /// One growth of the app at a time. What takes instances away does not wait
@@ -71,12 +79,7 @@ pub(crate) struct App {
     pub(super) is_written: AtomicBool,
     /// Since when lines about failed requests are counted, and how many.
     failure_lines: Mutex<(Instant, u32)>,
-    /// Its evidence without a nonce, once it was asked for.
-    pub(super) said: Mutex<Option<Said>>,
-    /// The key that signs its answers.
-    pub(super) key: KeptKey,
-    /// Its certificate at the shared TLS port, if the daemon has one for it.
-    pub(super) attested: RwLock<Option<Held>>,
+    proofs: OnceLock<Box<Proofs>>,
     state: Mutex<AppState>,
 }
 
@@ -238,12 +241,12 @@ pub(crate) enum Prospect {
 impl App {
     pub(super) fn new(
         record: AppRecord,
-        embedder: Arc<AppEmbedder>,
+        (context, family): (Arc<AppContext>, Family),
         quotas: AppQuotas,
         ledger: Arc<Ledger>,
         secrets: Secrets,
-    ) -> Self {
-        Self {
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|this| Self {
             address: record.address(),
             serial: record.serial,
             session: record.session,
@@ -251,13 +254,16 @@ impl App {
             deployed_at_ms: record.deployed_at_ms,
             weight: Arc::new(Weight::new(record.settings.weight())),
             egress: LiveEgress::new(&record.settings),
-            settings: record.settings,
+            settings: shared(record.settings),
             ledger,
             quotas,
-            latency: Latency::default(),
+            latency: OnceLock::new(),
             scheduling: Arc::default(),
-            names: Arc::default(),
-            embedder,
+            names: OnceLock::new(),
+            context,
+            family,
+            embedder: OnceLock::new(),
+            this: Weak::clone(this),
             program: tokio::sync::Mutex::new(None),
             secrets: Mutex::new(secrets),
             changing: tokio::sync::Mutex::new(()),
@@ -265,9 +271,7 @@ impl App {
             changed: Notify::new(),
             is_written: AtomicBool::new(false),
             failure_lines: Mutex::new((Instant::now(), 0)),
-            said: Mutex::default(),
-            key: KeptKey::default(),
-            attested: RwLock::new(None),
+            proofs: OnceLock::new(),
             state: Mutex::new(AppState {
                 name: record.name,
                 domains: domains::by_name(record.domains),
@@ -285,7 +289,39 @@ impl App {
                 is_removed: false,
             }),
             manifest: record.manifest,
-        }
+        })
+    }
+
+    /// The worker as its guests see it.
+    pub(super) fn embedder(&self) -> &Arc<AppEmbedder> {
+        let make = || Arc::new(self.context.embedder(self, Weak::clone(&self.this)));
+        self.embedder.get_or_init(make)
+    }
+
+    /// Ports that apps listen on.
+    pub(super) fn ports(&self) -> &Ports {
+        &self.context.ports
+    }
+
+    /// How long it takes to answer.
+    pub(crate) fn latency(&self) -> &Latency {
+        self.latency.get_or_init(Box::default)
+    }
+
+    /// How long it has taken to answer so far.
+    pub(crate) fn latency_reading(&self) -> LatencyReading {
+        let latency = self.latency.get();
+        latency.map_or_else(LatencyReading::default, |latency| latency.read())
+    }
+
+    /// What it proves itself with.
+    pub(super) fn proofs(&self) -> &Proofs {
+        self.proofs.get_or_init(Box::default)
+    }
+
+    /// Its certificate at the shared TLS port, if the daemon has one for it.
+    pub(crate) fn attested(&self) -> Option<Arc<CertifiedKey>> {
+        self.proofs.get()?.certificate()
     }
 
     /// Takes no more requests and starts nothing any more; says whether it did
@@ -309,6 +345,17 @@ impl App {
         self.state().is_removed
     }
 
+    /// Whether the store has it.
+    pub(super) fn is_in_store(&self) -> bool {
+        self.is_written.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing of it runs, or is about to.
+    pub(super) fn is_quiet(&self) -> bool {
+        let state = self.state();
+        state.instances.is_empty() && state.starting == 0
+    }
+
     /// Whether it was removed and its last instance has ended: nothing comes of it
     /// any more.
     pub(crate) fn has_left(&self) -> bool {
@@ -318,7 +365,7 @@ impl App {
 
     /// The record that the store should have.
     pub(super) fn record(&self) -> AppRecord {
-        let claims = self.embedder.edge.claims_of(self);
+        let claims = self.context.edge.claims_of(self);
         let state = self.state();
         AppRecord {
             serial: self.serial,
@@ -346,8 +393,8 @@ impl App {
     }
 
     /// Who shares the app's ports and names.
-    pub(crate) fn family(&self) -> super::Family {
-        self.embedder.family
+    pub(crate) fn family(&self) -> Family {
+        self.family
     }
 
     /// Whether an instance is one of the app's; no when another task holds the lock.
@@ -377,7 +424,7 @@ impl App {
 
     /// The log of all instances.
     pub(crate) fn logs(&self) -> LogReader {
-        LogReader::new(Arc::clone(&self.embedder.log))
+        LogReader::new(Arc::clone(&self.embedder().log))
     }
 
     /// Writes what became of a request into the app's log, unless there was too
@@ -395,7 +442,7 @@ impl App {
         let count = failure_lines.1;
         drop(failure_lines);
         if count <= FAILURES_PER_SECOND {
-            self.embedder.log(LogLine {
+            self.embedder().log(LogLine {
                 instance: instance.unwrap_or(InstanceId(0)),
                 time: std::time::SystemTime::now(),
                 source: LogSource::Lifecycle,
@@ -422,7 +469,7 @@ impl App {
 
     /// Requests that the app works on or that wait for it.
     pub(crate) fn requests(&self) -> usize {
-        usize::try_from(self.quotas.live.used(QuotaKind::Requests)).unwrap_or(usize::MAX)
+        usize::try_from(self.quotas.used(QuotaKind::Requests)).unwrap_or(usize::MAX)
     }
 
     /// Time since the last request, or since the deployment.
@@ -432,7 +479,7 @@ impl App {
 
     /// Requests that it may have at a time.
     pub(crate) fn requests_max(&self) -> usize {
-        let max = self.quotas.live.limit(QuotaKind::Requests);
+        let max = self.quotas.limit(QuotaKind::Requests);
         max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX))
     }
 
@@ -515,64 +562,11 @@ impl App {
     }
 }
 
-/// An app as the program that deployed it sees it. Clones are the same app.
-#[derive(Clone)]
-pub struct AppHandle {
-    pub(super) app: Arc<App>,
-    /// The instance that the deployment started.
-    pub(super) instance: Arc<Instance>,
-}
-
-impl AppHandle {
-    pub(crate) fn new(app: Arc<App>, instance: Arc<Instance>) -> Self {
-        Self { app, instance }
-    }
-
-    pub(crate) fn app(&self) -> &Arc<App> {
-        &self.app
-    }
-
-    /// Address of the app.
-    pub fn address(&self) -> AppAddress {
-        self.app.address
-    }
-
-    /// Follows the state of the app's first instance.
-    pub fn status(&self) -> watch::Receiver<Status> {
-        self.instance.status.clone()
-    }
-
-    /// What the app has used since the daemon was started.
-    pub fn usage(&self) -> Usage {
-        self.app.ledger.live()
-    }
-
-    /// What the egress policy refused it since the daemon was started.
-    pub fn egress_refusals(&self) -> EgressRefusals {
-        self.app.ledger.meter().egress_refusals()
-    }
-
-    /// Reads the app's log, from the oldest line that is kept.
-    pub fn logs(&self) -> LogReader {
-        self.app.logs()
-    }
-
-    /// Takes the output that the app emitted since the last time.
-    pub fn take_output(&self) -> Vec<u8> {
-        self.app.embedder.take_output()
-    }
-
-    /// Requests that the app is working on or that wait for it.
-    pub fn requests(&self) -> usize {
-        self.app.requests()
-    }
-
-    /// Waits until the app's first instance has ended and will not start again.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe.
-    pub async fn exited(&self) -> ExitReason {
-        self.instance.handle.ended().await
+/// Settings that nearly all apps have are kept once.
+fn shared(settings: Settings) -> Arc<Settings> {
+    static USUAL: LazyLock<Arc<Settings>> = LazyLock::new(Arc::default);
+    match settings == **USUAL {
+        true => Arc::clone(&USUAL),
+        false => Arc::new(settings),
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct SettingsChange {
 impl App {
     /// Its quota of gas, if it is used up.
     pub(super) fn gas_used_up(&self) -> Option<GasQuota> {
-        self.quotas.live.gas_used_up(self.ledger.meter())
+        self.quotas.gas_used_up(&self.ledger)
     }
 
     /// What the operator decided, as it is now.
@@ -48,7 +48,7 @@ impl App {
             egress: egress.allow,
             egress_deny: egress.deny,
             egress_only_allowed: egress.only_allowed,
-            ..self.settings.clone()
+            ..Settings::clone(&self.settings)
         }
     }
 }
@@ -92,13 +92,12 @@ impl Worker {
         let had_no_gas = app.gas_used_up().is_some();
         let (quotas, weight) = (app.quotas.own(), app.weight.get());
         let egress = app.egress.texts();
-        app.quotas
-            .change(&self.quotas, &app.settings, &change.quotas);
+        app.quotas.change(&change.quotas);
         change.weight.into_iter().for_each(|it| app.weight.set(it));
         change.egress.into_iter().for_each(|it| app.egress.put(it));
         let written = self.write_record_under(app, &one_at_a_time, Vec::new());
         if let Err(error) = written.await {
-            app.quotas.put(&self.quotas, &app.settings, quotas);
+            app.quotas.put(quotas);
             let weight = NonZeroU32::new(weight);
             weight.into_iter().for_each(|it| app.weight.set(it));
             app.egress.put(egress);

@@ -7,7 +7,7 @@
 //! `guest_evidence` has them made. No authority that clients know has signed them:
 //! clients read the evidence.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use parity_scale_codec::Encode as _;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 
 use super::Worker;
 use super::app::App;
-use super::attester::{Attester, Basis, EvidenceError, Fresh};
+use super::attester::{Attester, Basis, EvidenceError, Fresh, KeptKey, Said};
 use crate::attestation::{About, Asker};
 use crate::limits::ATTESTED_LOOK_INTERVAL;
 
@@ -29,6 +29,25 @@ pub(crate) struct Held {
     certified: Arc<CertifiedKey>,
     names: Vec<String>,
     basis: Basis,
+}
+
+/// What an app proves itself with, as far as it was asked for.
+#[derive(Default)]
+pub(super) struct Proofs {
+    /// Its evidence without a nonce.
+    pub(super) said: Mutex<Option<Said>>,
+    /// The key that signs its answers.
+    pub(super) key: KeptKey,
+    /// Its certificate at the shared TLS port.
+    held: RwLock<Option<Held>>,
+}
+
+impl Proofs {
+    /// The certificate with which the daemon ends TLS for the app's names.
+    pub(super) fn certificate(&self) -> Option<Arc<CertifiedKey>> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map(|held| Arc::clone(&held.certified))
+    }
 }
 
 /// Why there is no certificate. The texts are for people.
@@ -86,14 +105,6 @@ fn moment(unix_s: u64) -> Result<OffsetDateTime, CertificateError> {
     moment.ok_or_else(|| CertificateError::Library("the clock is beyond all time".to_owned()))
 }
 
-impl App {
-    /// The certificate with which the daemon ends TLS for its names, if it does so.
-    pub(crate) fn attested(&self) -> Option<Arc<CertifiedKey>> {
-        let held = self.attested.read().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().map(|held| Arc::clone(&held.certified))
-    }
-}
-
 impl Worker {
     /// Names that lead to an app: its domains, which are bounded, and its label.
     fn names_of(&self, app: &App) -> Vec<String> {
@@ -110,8 +121,9 @@ impl Worker {
         let attester = &self.attester;
         let names = self.names_of(app);
         let key_version = attester.keys().of(&app.address);
+        let proofs = app.proofs();
         let is_good = {
-            let held = app.attested.read().unwrap_or_else(PoisonError::into_inner);
+            let held = proofs.held.read().unwrap_or_else(PoisonError::into_inner);
             held.as_ref()
                 .is_some_and(|held| held.basis.is(&worker, key_version) && held.names == names)
         };
@@ -130,7 +142,7 @@ impl Worker {
                 key_version,
             },
         };
-        *app.attested.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
+        *proofs.held.write().unwrap_or_else(PoisonError::into_inner) = Some(held);
         Ok(())
     }
 

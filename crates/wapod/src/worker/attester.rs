@@ -327,7 +327,11 @@ impl Attester {
         }
         let key_version = self.keys().of(&app.address);
         // Held while it is made: many who ask have it signed once. Replaced as a whole.
-        let mut said = app.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = app
+            .proofs()
+            .said
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(said) = &*said
             && said.basis.is(&worker, key_version)
         {
@@ -415,7 +419,7 @@ impl Attester {
             let parameters = app_key_parameters(program, self.limits(app), version);
             self.identity.app_key(&parameters)
         };
-        app.key.get(version, derive)
+        app.proofs().key.get(version, derive)
     }
 
     /// What an app may use, as far as its key depends on it: what does not change while

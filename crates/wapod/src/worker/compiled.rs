@@ -31,5 +31,5 @@ fn code_hash(app: &App) -> Option<[u8; 32]> {
         return Some(hash);
     }
     let program = app.program.try_lock().ok()?;
-    program.as_ref().map(wapo_host::Program::hash)
+    program.as_ref().map(wapo_host::WeakProgram::hash)
 }

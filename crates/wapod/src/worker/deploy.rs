@@ -6,7 +6,7 @@
 //! app keeps name, root and requests until then, and one transaction exchanges
 //! the two. Called by `api` and by embedding programs through `server`.
 
-use std::sync::atomic::Ordering;
+use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use wapo_host::{LogSource, QuotaKind, QuotaLimits};
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::app::{App, Instance, Kind};
+use super::app_quotas::AppQuotas;
 use super::instances::{Start, drain, stop_now};
 use super::ledger::Ledger;
 use super::lifecycle::{change, in_background};
@@ -22,6 +23,7 @@ use super::ready::{Expected, NotReady};
 use super::secrets::Secrets;
 use super::usage::departed;
 use super::{EgressTexts, Family, Worker, unix_ms};
+use crate::blobs::BlobFolder;
 use crate::error::AppError;
 use crate::javascript;
 use crate::limits::{
@@ -29,7 +31,7 @@ use crate::limits::{
     READY_WAIT,
 };
 use crate::logs::LogEvent;
-use crate::quotas::{self, AppQuotas, QuotaChange};
+use crate::quotas::{self, QuotaChange};
 use crate::store::{AppRecord, Change, Settings, Totals};
 
 /// Everything that a deployment says.
@@ -253,10 +255,12 @@ impl Worker {
         };
         let family = replaced.map_or(Family(record.serial), App::family);
         let ledger = Ledger::new(Totals::default(), stored_bytes);
-        let app = self.assemble(record, family, ledger, Secrets::new());
+        // An app of this address may have left a record.
+        let kept = self.context.boot_data(address).size();
+        let app = self.assemble(record, family, (ledger, kept), Secrets::new());
         // What is not registered is not counted any more. One deployment at a time
         // comes here.
-        let of_all = app.quotas.live.check_of_all(QuotaKind::Storage);
+        let of_all = app.quotas.check_storage_of_all();
         of_all.map_err(AppError::TooMuchStorageOfAll)?;
         self.edge.enter(&app);
         // A name that the old app has is handed over when the new one runs.
@@ -264,6 +268,7 @@ impl Worker {
             self.claim_name(&app);
         }
         apps.insert(address, Arc::clone(&app));
+        self.active.add(&app);
         Ok(app)
     }
 
@@ -272,34 +277,19 @@ impl Worker {
         &self,
         record: AppRecord,
         family: Family,
-        ledger: Ledger,
+        (ledger, boot_data_bytes): (Ledger, u64),
         secrets: Secrets,
     ) -> Arc<App> {
         let ledger = Arc::new(ledger);
-        let gas_before = ledger.totals().gas;
-        let quotas = AppQuotas::new(&self.quotas, &record.settings, gas_before);
-        let embedder = self.embedder(record.address(), family, &record.settings, &ledger, &quotas);
-        let stored = ledger.stored_bytes() + embedder.boot_data.size();
-        quotas.live.note(QuotaKind::Storage, stored);
-        let app = Arc::new(App::new(
-            record,
-            Arc::clone(&embedder),
-            quotas,
-            ledger,
-            secrets,
-        ));
-        // Set here only.
-        let _ = embedder.app.set(Arc::downgrade(&app));
+        let stored = ledger.stored_bytes() + boot_data_bytes;
+        let counted = (stored, ledger.totals().gas);
+        let quotas = AppQuotas::new(&self.quotas, &record.settings, counted);
+        let context = Arc::clone(&self.context);
+        let app = App::new(record, (context, family), quotas, ledger, secrets);
         if let Some(ports) = app.settings.listen_ports() {
             self.ports.grant(app.serial, family, ports);
         }
         app
-    }
-
-    /// Bytes of the blobs that a manifest names. Looks at the disk, briefly.
-    pub(super) fn stored_bytes(&self, manifest: &AppManifest) -> u64 {
-        let size = |text: &String| self.blobs.size(&text.parse().ok()?);
-        blobs_of(manifest).filter_map(size).sum()
     }
 
     /// Starts what should run of a new app, lets it prove itself if it is to take
@@ -386,7 +376,7 @@ impl Worker {
         let _not_otherwise = old.writing.lock().await;
         // What was changed of the old one while this one has proved itself.
         let own = own_quotas(deployment, Some(old));
-        app.quotas.put(&self.quotas, &app.settings, own);
+        app.quotas.put(own);
         changes.extend(self.inherit_secrets(app, old)?);
         let is_removed = old.is_removed();
         // Looked at second: when the daemon ends, every app looks removed.
@@ -399,7 +389,7 @@ impl Worker {
         } else {
             self.inherit_domains(app, old)?;
         }
-        if !is_removed && old.is_written.load(Ordering::Relaxed) {
+        if !is_removed && old.is_in_store() {
             changes.push(Change::PutDeparted(departed(old)));
             changes.push(Change::RemoveApp {
                 app: old.address,
@@ -473,6 +463,37 @@ fn last_words(app: &App) -> String {
     }
     words.truncate(words.floor_char_boundary(LAST_WORDS_BYTES_MAX));
     words
+}
+
+/// Bytes of blobs. Many apps name the same: the disk is asked once for each.
+pub(super) struct BlobSizes<'a> {
+    blobs: &'a BlobFolder,
+    known: HashMap<String, u64>,
+}
+
+impl<'a> BlobSizes<'a> {
+    pub(super) fn new(blobs: &'a BlobFolder) -> Self {
+        Self {
+            blobs,
+            known: HashMap::new(),
+        }
+    }
+
+    /// Bytes of the blobs that a manifest names. Looks at the disk, briefly.
+    pub(super) fn of(&mut self, manifest: &AppManifest) -> u64 {
+        blobs_of(manifest).map(|text| self.of_one(text)).sum()
+    }
+
+    fn of_one(&mut self, text: &str) -> u64 {
+        if let Some(size) = self.known.get(text) {
+            return *size;
+        }
+        let name = text.parse().ok();
+        let size = name.and_then(|name| self.blobs.size(&name));
+        let size = size.unwrap_or_default();
+        self.known.insert(text.to_owned(), size);
+        size
+    }
 }
 
 /// Names of the blobs that a manifest names, the code first.

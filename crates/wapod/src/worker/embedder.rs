@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use wapo_abi::Errno;
@@ -49,8 +49,8 @@ pub(crate) struct AppEmbedder {
     /// Whether the app's lines appear in the daemon's own log, too.
     pub(crate) logs_to_daemon: bool,
     pub(crate) state: Mutex<EmbedderState>,
-    /// The app itself, once it is put together.
-    pub(crate) app: OnceLock<Weak<App>>,
+    /// The app itself.
+    pub(crate) app: Weak<App>,
 }
 
 /// What an app left with the worker.
@@ -92,9 +92,9 @@ impl Lines {
 }
 
 impl AppEmbedder {
-    /// The app, from when it is made until it is gone.
+    /// The app, unless it is gone.
     fn app(&self) -> Option<Arc<App>> {
-        self.app.get().and_then(Weak::upgrade)
+        self.app.upgrade()
     }
 
     /// Takes the output that has come since the last time.
@@ -228,12 +228,12 @@ impl Embedder for AppEmbedder {
         let (boot_data, identity) = (self.boot_data.clone(), Arc::clone(&self.identity));
         let stored = self.ledger.stored_bytes() + data.len() as u64;
         let (quotas, one_at_a_time) = (Arc::clone(&self.quotas), Arc::clone(&self.writing));
-        let app = self.app.get().cloned();
+        let app = Weak::clone(&self.app);
         on_disk(move || {
             let _alone = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
             let before = quotas.used(QuotaKind::Storage);
             if let Err(over) = quotas.replace(QuotaKind::Storage, stored) {
-                if let Some(app) = app.and_then(|app| app.upgrade()) {
+                if let Some(app) = app.upgrade() {
                     app.log_failure(None, &format!("the record was not written: {over}"));
                 }
                 return Err(Errno::RESOURCE_LIMITED);
@@ -351,7 +351,7 @@ mod tests {
             log_sink: None,
             logs_to_daemon: false,
             state: Mutex::default(),
-            app: OnceLock::new(),
+            app: Weak::new(),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use wapo_host::net::policy::EgressRules;
 use wapo_host::{
     Embedder, ExitReason, InstanceConfig, InstanceId, LoadFor, Phase, Program, RestartPolicy,
-    Status,
+    Status, WeakProgram,
 };
 
 use super::Worker;
@@ -78,8 +78,8 @@ impl Worker {
         let too_late = |_| WorkerError::NotStarted;
         let slot = timeout_at(deadline, app.program.lock()).await;
         let mut slot = slot.map_err(too_late)?;
-        if let Some(program) = slot.as_ref() {
-            return Ok(program.clone());
+        if let Some(program) = slot.as_ref().and_then(WeakProgram::upgrade) {
+            return Ok(program);
         }
         let wasm = self.read_code(&app.manifest.code_hash).await?;
         let wanted = LoadFor {
@@ -90,7 +90,7 @@ impl Worker {
         let program = program
             .map_err(too_late)?
             .map_err(|error| WorkerError::Code(error.to_string()))?;
-        *slot = Some(program.clone());
+        *slot = Some(program.downgrade());
         Ok(program)
     }
 
@@ -183,10 +183,11 @@ impl Worker {
             return Err(WorkerError::GasUsedUp(max));
         }
         let starting = Starting::new(app)?;
+        self.active.add(app);
         let slot = self.take_slot(app, kind, deadline).await?;
         let program = self.program(app, deadline).await?;
         let config = self.instance_config(app, kind);
-        let embedder: Arc<dyn Embedder> = Arc::clone(&app.embedder) as _;
+        let embedder: Arc<dyn Embedder> = Arc::clone(app.embedder()) as _;
         let instance = {
             let mut state = app.state();
             if state.is_removed {
@@ -252,9 +253,9 @@ impl Worker {
             trusted_proxies: Arc::clone(&self.limits.trusted_proxies),
             egress: self.egress_of(app),
             meter: Arc::clone(app.ledger.meter()),
-            quotas: Arc::clone(&app.quotas.live),
+            quotas: Arc::clone(app.quotas.live()),
             history: Arc::clone(&app.scheduling),
-            names: Arc::clone(&app.names),
+            names: Arc::clone(app.names.get_or_init(Arc::default)),
             trace_calls: settings.trace_calls,
             log_rate: self.limits.log_rate,
         }
@@ -336,8 +337,8 @@ impl Worker {
     /// Lets instances on demand go that nobody uses, and those whose time is over
     /// as soon as they have answered. Called every second.
     pub(super) fn tidy_up(&self) {
-        for app in self.apps() {
-            if !app.manifest.on_demand {
+        for app in self.active.all() {
+            if app.is_removed() || !app.manifest.on_demand {
                 continue;
             }
             let state = app.state();
@@ -369,7 +370,7 @@ impl Worker {
     pub(super) async fn charge_stacks(self: &Arc<Self>) {
         let worker = Arc::clone(self);
         let charged = tokio::task::spawn_blocking(move || {
-            for app in worker.apps() {
+            for app in worker.active.all() {
                 for one in app.instances() {
                     one.handle.charge_stack();
                 }

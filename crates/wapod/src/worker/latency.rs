@@ -21,7 +21,7 @@ pub(crate) struct Latency {
 }
 
 /// A reading of [`Latency`].
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct LatencyReading {
     /// Answers at or below each bound, and all of them at the end.
     pub(crate) cumulated: [u64; BOUNDS_US.len() + 1],

@@ -62,7 +62,7 @@ struct RequestPermit(
 
 impl RequestPermit {
     fn new(app: Arc<App>) -> Result<Self, WorkerError> {
-        let counted = app.quotas.live.take(QuotaKind::Requests, 1);
+        let counted = app.quotas.live().take(QuotaKind::Requests, 1);
         let permit = counted.map_err(|_| WorkerError::Busy)?;
         Ok(Self(app, permit))
     }

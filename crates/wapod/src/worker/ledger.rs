@@ -5,10 +5,10 @@
 //! nothing is moved when an instance ends, and nothing can be lost or counted
 //! twice on the way. Read by `usage` (statements, the store) and by guests.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
-use wapo_host::{Meter, Usage};
+use wapo_host::{EgressRefusals, Meter, Usage};
 
 use crate::store::{Totals, UsageRecord};
 
@@ -16,7 +16,8 @@ use crate::store::{Totals, UsageRecord};
 pub(crate) struct Ledger {
     /// As the store had it when the app was loaded.
     before: Usage,
-    meter: Arc<Meter>,
+    /// Made when an instance counts first.
+    meter: OnceLock<Arc<Meter>>,
     stored: Mutex<Stored>,
 }
 
@@ -42,7 +43,7 @@ impl Ledger {
     pub(crate) fn new(before: Totals, stored_bytes: u64) -> Self {
         Self {
             before: before.usage(),
-            meter: Arc::default(),
+            meter: OnceLock::new(),
             stored: Mutex::new(Stored {
                 bytes: stored_bytes,
                 byte_us: before.storage_byte_us,
@@ -53,12 +54,19 @@ impl Ledger {
 
     /// Where instances of the app count.
     pub(crate) fn meter(&self) -> &Arc<Meter> {
-        &self.meter
+        self.meter.get_or_init(Arc::default)
     }
 
     /// The present reading of the meter alone.
     pub(crate) fn live(&self) -> Usage {
-        self.meter.read()
+        let meter = self.meter.get();
+        meter.map_or_else(Usage::default, |meter| meter.read())
+    }
+
+    /// What the egress policy has refused since the daemon's start.
+    pub(crate) fn egress_refusals(&self) -> EgressRefusals {
+        let meter = self.meter.get();
+        meter.map_or_else(EgressRefusals::default, |meter| meter.egress_refusals())
     }
 
     /// Bytes that the app keeps with the worker.
@@ -73,7 +81,7 @@ impl Ledger {
 
     /// Everything up to this moment, which is `now_ms`, and what is held.
     pub(crate) fn record(&self, now_ms: u64) -> UsageRecord {
-        let live = self.meter.read();
+        let live = self.live();
         let (storage_bytes, stored_byte_us) = {
             let mut stored = self.stored();
             stored.advance();

@@ -16,10 +16,12 @@ use wapo_host::ExitReason;
 use wapo_rpc::AppAddress;
 
 use super::app::{App, Instance, Kind};
+use super::deploy::BlobSizes;
 use super::instances::{Start, drain, stop_now};
 use super::ledger::Ledger;
 use super::ready::{Expected, NotReady};
 use super::{Family, Worker};
+use crate::boot_data;
 use crate::error::AppError;
 use crate::limits::{LOAD_WAIT, READY_WAIT, RESTORED_AT_A_TIME};
 use crate::store::{AppRecord, Change, Totals};
@@ -332,6 +334,7 @@ impl Worker {
             apps.remove(&app.address);
         }
         drop(apps);
+        self.active.remove(app);
         self.ports.withdraw(app.serial);
         app.changed.notify_waiters();
     }
@@ -344,6 +347,8 @@ impl Worker {
         secrets: &mut BTreeMap<AppAddress, Vec<(String, Vec<u8>)>>,
     ) {
         let mut claiming = Vec::new();
+        let boot_data = boot_data::sizes(&self.context.boot_data_dir);
+        let mut sizes = BlobSizes::new(&self.blobs);
         for mut record in records.into_iter().map(AppRecord::whole) {
             let address = record.address();
             let claims = std::mem::take(&mut record.claims);
@@ -351,12 +356,15 @@ impl Worker {
             let sealed = secrets.remove(&address).unwrap_or_default();
             let opened = self.open_secrets(&address, sealed);
             let family = Family(record.serial);
-            let ledger = Ledger::new(before, self.stored_bytes(&record.manifest));
-            let app = self.assemble(record, family, ledger, opened);
+            let ledger = Ledger::new(before, sizes.of(&record.manifest));
+            let kept = boot_data.get(&address).copied().unwrap_or_default();
+            let app = self.assemble(record, family, (ledger, kept), opened);
             app.is_written.store(true, Ordering::Relaxed);
             self.edge.enter(&app);
             self.claim_name(&app);
             self.bind_domains(&app);
+            // Time goes on for it from now on, not from when the last daemon ended.
+            self.active.add(&app);
             claiming.push((Arc::clone(&app), claims));
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
             apps.insert(address, app);
@@ -370,6 +378,7 @@ impl Worker {
     /// Starts every adopted app that should run, a few at a time.
     pub(super) async fn start_adopted(self: &Arc<Self>, mut waiting: Vec<Arc<App>>) {
         let mut starting = tokio::task::JoinSet::new();
+        waiting.retain(|app| app.target() > 0);
         waiting.sort_by_key(|app| std::cmp::Reverse(app.serial));
         while !(waiting.is_empty() && starting.is_empty()) {
             while starting.len() < RESTORED_AT_A_TIME
@@ -433,7 +442,7 @@ fn still_here(app: &App) -> Result<(), AppError> {
 /// Refuses to change an app that the store does not have yet: its deployment may
 /// fail, and nothing of it may stay then.
 pub(super) fn already_deployed(app: &App) -> Result<(), AppError> {
-    match app.is_written.load(Ordering::Relaxed) {
+    match app.is_in_store() {
         true => Ok(()),
         false => Err(AppError::Changing),
     }

@@ -135,7 +135,7 @@ impl Worker {
         let answer = tokio::time::timeout(self.limits.query_time, asked).await;
         let answer = answer.map_err(|_| WorkerError::Timeout)?;
         let app = Arc::clone(lease.app());
-        app.latency.observe(begun.elapsed());
+        app.latency().observe(begun.elapsed());
         let outcome = match answer {
             Ok(output) => Ok(output),
             Err(RequestError::App(text)) => Err(text),

@@ -35,7 +35,7 @@ pub(super) struct Offers {
 
 impl Offers {
     fn of(app: &App, status: &Status) -> Self {
-        let ports = &app.embedder.ports;
+        let ports = app.ports();
         let listening = status.listening.iter().map(|one| one.address);
         Self {
             takes_http: status.takes_http,

@@ -109,14 +109,19 @@ impl Worker {
     /// The store cannot be written; what was used is not forgotten.
     pub(crate) async fn write_usage(&self) -> Result<(), StoreError> {
         let now_ms = unix_ms();
+        let active = self.active.all();
         let read = || {
-            let apps = self.written_apps();
-            let records = apps
-                .iter()
-                .map(|app| (app.serial, app.ledger.record(now_ms)));
-            records.collect()
+            let here = active.iter().filter(|app| app.is_in_store());
+            here.map(|app| (app.serial, app.ledger.record(now_ms)))
+                .collect()
         };
-        self.books.write_all(now_ms, read).await
+        self.books.write_all(now_ms, self.has_apps(), read).await?;
+        let released = self.active.release(&active, |app| {
+            let is_written = || self.books.know(app.serial, &app.ledger.record(now_ms));
+            app.is_in_store() && app.is_quiet() && is_written()
+        });
+        self.books.forget_all(&released);
+        Ok(())
     }
 
     /// Reads what apps have used, those that are named or a page of all, and writes
@@ -251,7 +256,7 @@ impl Worker {
     /// The apps that the store has.
     fn written_apps(&self) -> Vec<Arc<App>> {
         let mut apps = self.all_apps();
-        apps.retain(|app| app.is_written.load(Ordering::Relaxed));
+        apps.retain(|app| app.is_in_store());
         apps
     }
 
@@ -281,7 +286,7 @@ impl Worker {
         };
         let here = |address: &AppAddress| {
             let app = self.any_app(address);
-            app.filter(|app| app.is_written.load(Ordering::Relaxed))
+            app.filter(|app| app.is_in_store())
         };
         let read = |address: &AppAddress| match here(address) {
             Some(app) => Some(UsageReading::from(&*app)),

@@ -1,0 +1,67 @@
+//! What the apps of a worker share of it.
+//!
+//! One for all apps: an app that nothing is asked of is to cost little. What an app needs
+//! of its own to run is made from it when the app needs it first. Owned by `Worker` and
+//! by each `App`.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, Weak};
+
+use wapo_rpc::AppAddress;
+
+use super::app::App;
+use super::embedder::{AppEmbedder, EmbedderState};
+use super::{AppQuotes, Attester, Ports, Session};
+use crate::blobs::BlobFolder;
+use crate::boot_data::BootData;
+use crate::config::LogSink;
+use crate::data_dir::Durability;
+use crate::edge::Edge;
+use crate::identity::Identity;
+use crate::logs::LogBook;
+use crate::quotas::WorkerQuotas;
+
+/// The worker as its apps need it.
+pub(crate) struct AppContext {
+    pub(super) identity: Arc<Identity>,
+    pub(super) attester: Arc<Attester>,
+    pub(super) session: Arc<Session>,
+    pub(super) ports: Arc<Ports>,
+    pub(super) edge: Arc<Edge>,
+    pub(super) blobs: BlobFolder,
+    pub(super) boot_data_dir: PathBuf,
+    pub(super) durability: Durability,
+    pub(super) log_sink: Option<LogSink>,
+    pub(super) quotas: Arc<WorkerQuotas>,
+}
+
+impl AppContext {
+    /// The record that an app may leave on disk.
+    pub(super) fn boot_data(&self, address: AppAddress) -> BootData {
+        BootData::new(&self.boot_data_dir, address, self.durability)
+    }
+
+    /// The worker as one app sees it.
+    pub(super) fn embedder(&self, app: &App, this: Weak<App>) -> AppEmbedder {
+        AppEmbedder {
+            address: app.address,
+            identity: Arc::clone(&self.identity),
+            attester: Arc::clone(&self.attester),
+            quotes: AppQuotes::default(),
+            session: Arc::clone(&self.session),
+            ledger: Arc::clone(&app.ledger),
+            quotas: Arc::clone(app.quotas.live()),
+            family: app.family(),
+            ports: Arc::clone(&self.ports),
+            edge: Arc::clone(&self.edge),
+            blobs: self.blobs.clone(),
+            boot_data: self.boot_data(app.address),
+            writing: Arc::default(),
+            log: Arc::new(LogBook::default()),
+            log_sink: self.log_sink.clone(),
+            logs_to_daemon: app.settings.log_to_daemon,
+            state: Mutex::new(EmbedderState::default()),
+            app: this,
+        }
+    }
+}
