@@ -35,6 +35,10 @@ use crate::plan::Plan;
 use crate::report::Report;
 use crate::rows::Group;
 
+/// The allocator of `wapod`, for all servers under measurement.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const USAGE: &str = "\
 Usage: bench [--smoke] [hold | ROW...]
 
@@ -44,7 +48,7 @@ Usage: bench [--smoke] [hold | ROW...]
             quotas, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
             gateway, https, transfer, daemon, tcp-echo, tls, udp-echo, egress, cpu,
-            idle-memory, trust-enclave, trust-handshake, trust-verify,
+            idle-memory, scale-apps, scale-connections, trust-enclave, trust-handshake, trust-verify,
             trust-usage, neighbour, javascript-hello, javascript-start,
             javascript-loops, javascript-memory, javascript-apps; nothing is kept";
 

@@ -20,6 +20,10 @@ pub(crate) struct Plan {
     pub(crate) kernel_divisor: u32,
     /// Numbers of idle instances.
     pub(crate) idle_instances: &'static [usize],
+    /// Deployed apps of the row about many of them.
+    pub(crate) apps: usize,
+    /// Idle connections of the row about many of them.
+    pub(crate) connections: usize,
 }
 
 impl Plan {
@@ -33,6 +37,8 @@ impl Plan {
         starts: 500,
         kernel_divisor: 1,
         idle_instances: &[1_000, 10_000],
+        apps: 100_000 - 1,
+        connections: 10_000,
     };
 
     /// Proof that every row works, within a minute and without optimisation.
@@ -45,5 +51,7 @@ impl Plan {
         starts: 10,
         kernel_divisor: 200,
         idle_instances: &[100],
+        apps: 50,
+        connections: 50,
     };
 }

@@ -15,6 +15,7 @@ mod javascript;
 mod load;
 mod neighbour;
 mod plain;
+mod scale;
 mod tcp_echo;
 mod tls;
 mod transfer;
@@ -140,6 +141,16 @@ pub(crate) const ALL: &[Row] = &[
         name: "idle-memory",
         group: Group::Speed,
         run: idle_memory::run,
+    },
+    Row {
+        name: "scale-apps",
+        group: Group::Speed,
+        run: scale::run_apps,
+    },
+    Row {
+        name: "scale-connections",
+        group: Group::Speed,
+        run: scale::run_connections,
     },
     Row {
         name: "trust-enclave",

@@ -11,6 +11,8 @@
 //!   another label; answers with the microseconds until the first answer.
 //! * `usage <apps>` deploys so many apps on demand, and answers with the microseconds of
 //!   a report of their usage.
+//! * `fill <apps>` deploys so many apps on demand, and answers with the URL of one of
+//!   them; so does `filled` later.
 //! * `restart <apps>` deploys so many apps on demand, stops, and answers with the
 //!   microseconds that the next daemon takes until it is ready.
 
@@ -19,6 +21,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use wapo_rpc::client::Upload;
 use wapo_rpc::message::{DeployArgs, Manifest, UsageExportArgs};
 use wapo_rpc::statement::{self, ExportedReport};
@@ -33,6 +36,10 @@ use crate::guests;
 const GUEST: &str = "gateway";
 /// Slots: requests with an instance of their own take one each.
 const INSTANCES_MAX: u32 = 256;
+/// Deployments that are in progress when a daemon is filled.
+const DEPLOYED_AT_A_TIME: usize = 64;
+/// Connections of the row with the most, and those of `wrk`.
+const CONNECTIONS_MAX: u32 = 10_100;
 /// Time between two looks at whether a daemon is ready.
 const READY_PAUSE: Duration = Duration::from_millis(1);
 
@@ -48,12 +55,19 @@ pub(super) fn run() -> Result<()> {
             let answer = match words.as_slice() {
                 ["restart", apps] => {
                     daemon.fill(apps.parse()?).await?;
+                    let filled = daemon.filled;
                     daemon.running.shutdown().await;
                     let begun = Instant::now();
                     daemon = Daemon::start(&folder, None, &guest).await?;
                     daemon.is_ready().await?;
+                    daemon.filled = filled;
                     Ok(vec![begun.elapsed().as_micros().to_string()])
                 }
+                ["fill", apps] => {
+                    daemon.fill(apps.parse()?).await?;
+                    daemon.filled_url()
+                }
+                ["filled"] => daemon.filled_url(),
                 ["https"] => {
                     daemon.running.shutdown().await;
                     daemon = Daemon::start(&folder, Some(certificate(&folder)?), &guest).await?;
@@ -86,6 +100,7 @@ pub(crate) fn config(folder: &Folder) -> Config {
         data_dir: Some(folder.path().to_owned()),
         admin_address: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
         instances_max: INSTANCES_MAX,
+        connections_max: CONNECTIONS_MAX,
         // Nothing is reported but when it is measured.
         usage_interval: Duration::from_secs(3600),
         ..Config::default()
@@ -97,6 +112,15 @@ pub(crate) struct Daemon {
     running: Running,
     client: Client,
     code_hash: String,
+    filled: Filled,
+}
+
+/// The apps on demand that a daemon was filled with.
+#[derive(Clone, Copy, Default)]
+struct Filled {
+    apps: usize,
+    /// One of those in the middle.
+    one: Option<AppAddress>,
 }
 
 impl Daemon {
@@ -125,6 +149,7 @@ impl Daemon {
             running,
             client,
             code_hash,
+            filled: Filled::default(),
         })
     }
 
@@ -147,7 +172,7 @@ impl Daemon {
         Ok(())
     }
 
-    async fn obey(&self, words: &[&str]) -> Result<Vec<String>> {
+    async fn obey(&mut self, words: &[&str]) -> Result<Vec<String>> {
         match words {
             ["warm"] => Ok(vec![self.deploy("warm", Kind::Warm).await?.0]),
             ["fresh"] => Ok(vec![self.deploy("fresh", Kind::Fresh).await?.0]),
@@ -207,7 +232,7 @@ impl Daemon {
         Ok(times)
     }
 
-    async fn report_usage(&self, apps: usize) -> Result<Vec<String>> {
+    async fn report_usage(&mut self, apps: usize) -> Result<Vec<String>> {
         self.fill(apps).await?;
         let asked = |from_seq, settle| UsageExportArgs {
             from_seq,
@@ -224,12 +249,29 @@ impl Daemon {
         Ok(vec![time.as_micros().to_string()])
     }
 
-    async fn fill(&self, apps: usize) -> Result<()> {
-        for number in 0..apps {
-            self.deploy(&format!("app-{number}"), Kind::OnDemand)
-                .await?;
+    async fn fill(&mut self, apps: usize) -> Result<()> {
+        let before = self.filled.apps;
+        let deploying = futures_util::stream::iter(before..before + apps).map(|number| {
+            let label = format!("app-{number}");
+            let daemon = &*self;
+            async move { daemon.deploy(&label, Kind::OnDemand).await }
+        });
+        let mut deploying = deploying.buffer_unordered(DEPLOYED_AT_A_TIME);
+        let mut filled = self.filled;
+        while let Some((_, address)) = deploying.try_next().await? {
+            filled.apps += 1;
+            if filled.apps <= before + apps.div_ceil(2) {
+                filled.one = Some(address);
+            }
         }
+        drop(deploying);
+        self.filled = filled;
         Ok(())
+    }
+
+    fn filled_url(&self) -> Result<Vec<String>> {
+        let address = self.filled.one.context("there is none")?;
+        Ok(vec![self.running.app_url(address)])
     }
 }
 
