@@ -98,11 +98,11 @@ fn budgets_without_line(budgets: &str, manual: &str) -> Vec<Finding> {
 
 /// What the first cells of the tables say in backquotes, behind the line that begins a
 /// part of the manual and in front of the next one that ends it.
-fn cells<'a>(
-    manual: &'a str,
+fn cells(
+    manual: &str,
     begins: impl Fn(&str) -> bool,
     ends: impl Fn(&str) -> bool,
-) -> BTreeSet<&'a str> {
+) -> BTreeSet<&str> {
     let part = manual.lines().skip_while(|line| !begins(line)).skip(1);
     let part = part.take_while(|line| !ends(line));
     let rows = part.filter(|line| line.starts_with('|'));
