@@ -6,11 +6,14 @@
 //!
 //! # Adding a call
 //!
-//! 1. Add a row here with the next free id from 300. Never change a row that
+//! 1. Add a row here with the number after the highest one. Never change a row that
 //!    was released.
 //! 2. Implement it in `wapo-host/src/calls/<family>.rs` (the compiler asks).
 //! 3. Run `cargo xtask codegen`; it renews `docs/abi.md` and `tests/abi.snap`.
-//! 4. Add a fixture that calls it and a test (`cargo xtask tidy` asks).
+//! 4. Add a method of the probe (`e2e/src/probe`) that makes it, its number in
+//!    `probe/noise.rs`, and a test (`cargo xtask tidy` asks).
+//!
+//! ARCHITECTURE.md ("Where to add") also names the SDK and the documents.
 //!
 //! # Reading a row
 //!

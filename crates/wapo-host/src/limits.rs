@@ -1,8 +1,9 @@
-//! Every bound of the host, each with the reason it exists.
+//! Bounds of the host, each with the reason it exists.
 //!
 //! A guest is hostile until proven otherwise: whatever it can make grow has a
-//! number here. Limits that an operator chooses per app are fields of
-//! [`crate::InstanceConfig`]; these are the ones nobody should need to touch.
+//! number, here or, where it is a detail of a single module, in that module. Limits
+//! that an operator chooses per app are fields of [`crate::InstanceConfig`]; these are
+//! the ones nobody should need to touch.
 //!
 //! How long the slices of host calls may be is part of the contract and stands in
 //! [`caps`]; what concerns modules and their compilation alone, in `limits/compile.rs`.

@@ -1,5 +1,10 @@
 // Starts the console: connects the pages, shows the one that the address names,
 // and tells how the connection to the worker is.
+//
+// A new page: a section `view-<name>` and a link in index.html; a module with `start…` and
+// `update…`, called in `start` and `update` below; its name in VIEWS, its title in TITLES;
+// where it has to know that it is entered or left, `open…` and `close…`, called in `show`.
+// The module's file is listed in `api/console.rs`, which also says what is to be tested.
 
 import { closeApp, openApp, startApp, updateApp } from "./app.js";
 import { startApps, updateApps } from "./apps.js";
@@ -34,7 +39,7 @@ function update() {
   else if (name === "app") updateApp();
   else if (name === "deploy") updateDeploy();
   else if (name === "script") updateScript();
-  else updateWorker();
+  else if (name === "worker") updateWorker();
 }
 
 function show() {

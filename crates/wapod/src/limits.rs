@@ -1,7 +1,11 @@
-//! Every bound of the daemon, each with the reason it exists.
+//! Bounds of the daemon that clients, apps or the operator can meet, or that several
+//! modules need, each with the reason it exists; and the defaults of settings.
 //!
-//! What an operator chooses is a field of [`crate::Config`] or
-//! [`crate::AppConfig`]; bounds of guests are in [`wapo_host::limits`].
+//! Not every bound is here: one that is a detail of a single module stands in that
+//! module, with its reason. What an operator sets for the worker is a field of
+//! [`crate::Config`], and for one app a field of `AppSettings` in `wapo-rpc`; bounds of
+//! guests are in [`wapo_host::limits`]. Constants only; used by all of the daemon, and
+//! by tests.
 
 mod answers;
 mod attestation;

@@ -13,8 +13,8 @@
 //! * `ledger`, `books`, `usage`, `reports`, `session`, `statements`: the bill;
 //! * `attester`, `collateral`, `attested`, `key_versions`: what the worker can prove;
 //! * `handover`: the worker's key goes to another worker, or comes from one;
-//! * `query`: queries to apps; `app_settings`, `egress`: settings that change while
-//!   an app runs.
+//! * `info`: the worker at a glance; `query`: queries to apps; `app_settings`, `egress`:
+//!   settings that change while an app runs.
 
 mod active;
 mod app;
@@ -35,6 +35,7 @@ mod egress;
 mod embedder;
 mod guest_evidence;
 mod handover;
+mod info;
 mod instances;
 mod key_versions;
 mod latency;

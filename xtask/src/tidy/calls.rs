@@ -3,17 +3,22 @@
 //! Calls are made through the *probe*, a fixture that runs scripts of calls: it
 //! has one method per row, of the row's name, which makes the call by its number,
 //! and a test in `e2e/tests` uses it on a variable of the name `probe`. Methods of
-//! the same name on something else are no calls.
+//! the same name on something else are no calls. Scripts of noise draw from a list of
+//! numbers, which has to be the table's.
 //! Other guests are named by the test that runs them: `.wat` files by their
 //! stem, crates below `guests/` by their folder.
 
-use wapo_abi::{CALLS, CallInfo};
+use std::collections::BTreeSet;
+
+use wapo_abi::{CALLS, CallInfo, GET_RETURN};
 
 use super::{File, Finding};
 
 const TABLE: &str = "crates/wapo-abi/src/calls.rs";
 /// Where the probe's methods are.
 const PROBE: &str = "e2e/src/probe/";
+/// Draws calls for random scripts from its constant `CALLS`.
+const NOISE: &str = "e2e/src/probe/noise.rs";
 /// Where tests are.
 const TESTS: &str = "e2e/tests/";
 /// Folders whose crates are guests that a test runs.
@@ -21,7 +26,7 @@ const GUESTS: &[&str] = &["guests/fixtures/", "guests/examples/"];
 
 /// Checks every row of the table and every guest.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+    let mut findings = check_noise(files);
     for call in CALLS {
         let CallInfo { id, name, .. } = call;
         let mut found = |rule, advice: String| {
@@ -59,6 +64,43 @@ pub(crate) fn check(files: &[File]) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// A call that is not in the list is hardly ever drawn, by tests and by fuzzers.
+fn check_noise(files: &[File]) -> Vec<Finding> {
+    let file = files.iter().find(|file| file.path == NOISE);
+    let text = file
+        .and_then(|file| file.text.as_deref())
+        .unwrap_or_default();
+    let (before, list) = text
+        .split_once("const CALLS: &[u32] = &[")
+        .unwrap_or((text, ""));
+    let list = list.split_once("];").map_or(list, |(list, _)| list);
+    let numbers = list.split(',').map(str::trim);
+    let listed: BTreeSet<u32> = numbers.filter_map(|number| number.parse().ok()).collect();
+    // Fetches the answer of a slow call; it has no row.
+    let exist: BTreeSet<u32> = [GET_RETURN]
+        .into_iter()
+        .chain(CALLS.iter().map(|call| call.id))
+        .collect();
+    let shown = |ids: Vec<&u32>| {
+        let ids: Vec<String> = ids.into_iter().map(u32::to_string).collect();
+        ids.join(", ")
+    };
+    let line = before.lines().count() + 1;
+    let lacks = exist.difference(&listed).collect::<Vec<_>>();
+    let unknown = listed.difference(&exist).collect::<Vec<_>>();
+    [
+        (lacks, "lacks calls of the table: "),
+        (unknown, "has what is no call: "),
+    ]
+    .into_iter()
+    .filter(|(ids, _)| !ids.is_empty())
+    .map(|(ids, what)| {
+        let advice = format!("`CALLS` {what}{}", shown(ids));
+        Finding::new(NOISE, line, "call-noise", advice)
+    })
+    .collect()
 }
 
 fn any(files: &[File], folder: &str, says: impl Fn(&str) -> bool) -> bool {
@@ -166,6 +208,37 @@ mod tests {
         assert_eq!(about(&[other, used()], "`close` (101)"), ["call-fixture"]);
         let page = test("page.close().await; no_probe.close()");
         assert_eq!(about(&[right(), page], "`close` (101)"), ["call-test"]);
+    }
+
+    #[test]
+    fn scripts_of_noise_draw_from_all_calls_and_from_no_others() {
+        let noise = |ids: &[u32]| {
+            let ids: Vec<String> = ids.iter().map(u32::to_string).collect();
+            let list = format!(
+                "//! A.\n\nconst CALLS: &[u32] = &[\n    {},\n];\n",
+                ids.join(", ")
+            );
+            check_noise(&[text_file(NOISE, &list)])
+        };
+        let found = |ids: &[u32]| {
+            let findings = noise(ids).into_iter();
+            findings.map(|found| found.to_string()).collect::<Vec<_>>()
+        };
+        let mut ids: Vec<u32> = CALLS.iter().map(|call| call.id).collect();
+        ids.push(GET_RETURN);
+        assert_eq!(found(&ids), [] as [&str; 0]);
+        let other = 299;
+        ids.push(other);
+        ids.retain(|id| *id != 101 && *id != 300);
+        assert_eq!(
+            found(&ids),
+            [
+                format!("{NOISE}:3: [call-noise] `CALLS` lacks calls of the table: 101, 300"),
+                format!("{NOISE}:3: [call-noise] `CALLS` has what is no call: {other}"),
+            ]
+        );
+        // Without the list none is drawn.
+        assert_eq!(check_noise(&[]).len(), 1);
     }
 
     #[test]

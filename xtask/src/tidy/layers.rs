@@ -212,7 +212,7 @@ pub(crate) const LAYERED: &[Layers] = &[
             },
             Layer {
                 name: "operator",
-                job: "the admin port: calls of the operator, console, logs, figures",
+                job: "the admin port: calls of the operator, console, logs, figures (`/metrics`)",
                 modules: &[
                     "api/admin",
                     "api/operation",
@@ -223,13 +223,17 @@ pub(crate) const LAYERED: &[Layers] = &[
                     "api/all_budgets",
                     "api/quotas",
                     "api/gateway/visit",
-                    "api/fuzz",
                 ],
             },
             Layer {
                 name: "TLS port",
                 job: "the port that apps share for TLS",
                 modules: &["edge/port", "edge/parking", "edge/handshake"],
+            },
+            Layer {
+                name: "checks for fuzzers",
+                job: "what must hold for any bytes that clients and guests send; called by `e2e` alone",
+                modules: &["api/fuzz"],
             },
             Layer {
                 name: "server",

@@ -5,6 +5,7 @@
 
 mod calls;
 pub(crate) mod dependencies;
+mod figures;
 mod imports;
 pub(crate) mod layers;
 mod packages;
@@ -101,6 +102,7 @@ pub(crate) fn run() -> Result<()> {
     findings.extend(imports::check(&files));
     findings.extend(repository::check(&files));
     findings.extend(calls::check(&files));
+    findings.extend(figures::check(&files));
     findings.extend(specification::check(&files));
     findings.extend(words::check(&files));
     findings.extend(packages::check()?);

@@ -3,7 +3,8 @@
 //!
 //! Read from the budgets themselves, wherever they are kept; nothing is counted
 //! here. Shown by `figures` (Prometheus) and by `operation` (`Operation.Info`, and
-//! with it the console and `wapo info`).
+//! with it the console and `wapo info`). Each name has a line in `docs/operating.md`, as
+//! `cargo xtask tidy` checks.
 
 use std::sync::Arc;
 

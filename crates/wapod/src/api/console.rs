@@ -3,7 +3,15 @@
 //! Nothing but files; what they ask for are ordinary calls. The sample app is
 //! text that people can read, and the same in binary for the worker. What `cargo xtask
 //! guests` makes, the editor of programs and the verifier of the page `/verify`, may be
-//! missing. Called by `admin`.
+//! missing. Called by `admin`, before it asks for the token.
+//!
+//! # Adding a page
+//!
+//! A page of the console is a section of `index.html`, connected in `main.js`, whose header
+//! says how; its module is listed in [`FILES`]. A page with a path of its own, such as
+//! `/verify`, is a file that [`file`] serves; if it needs other rights, [`policy`] has them.
+//! It has a row in the headers of `admin` and of `xtask/src/codegen/rpc_introduction.md`.
+//! Either is a stop of the tour in `e2e/tests/console/looks.rs`, or has tests beside it.
 
 use std::sync::LazyLock;
 

@@ -1,7 +1,20 @@
 //! Figures for Prometheus: `GET /metrics`, in its text format (version 0.0.4).
 //!
-//! Read from the same books as the bill. Labels are addresses and host name
-//! labels, which need no escaping. Called by `admin`.
+//! Nothing is counted here. It reads the sums of the bill ([`Totals`]), which outlive the
+//! daemon; meters, quotas and instances of apps; the budgets (`all_budgets`); and the
+//! worker's own counters, which begin at zero with the daemon (stalls, answer times, TLS,
+//! certificates, quotes). Labels are addresses, host names and words of ours, which need
+//! no escaping. Called by `admin`.
+//!
+//! # Adding a figure
+//!
+//! One value for the worker is a [`Page::one`] in [`answer`]; a gauge of each app is a row
+//! of [`gauges`]. A counter of each app is a row of [`counters`] if the bill has it.
+//! [`Totals`] is stored with every app and is the bill's, so a counter that is not billed
+//! does not belong there (`restarts` is the one exception): it is counted beside the bill, as
+//! [`EgressRefusals`] in the host's meter or `worker/latency.rs` in the daemon. A name is
+//! written out, so that it can be searched for, and has a line in the table of
+//! `docs/operating.md`, which `cargo xtask tidy` compares.
 
 use std::fmt::{Display, Write as _};
 use std::sync::Arc;
@@ -110,34 +123,56 @@ fn budgets(page: &mut Page, rows: &[Row]) {
     let of_guests = |row: &&Row| row.scope == Scope::Guests;
     let of_daemon = |row: &&Row| row.scope == Scope::Daemon;
     let of_clients = |row: &&Row| matches!(row.scope, Scope::Clients(_));
-    family(page, "guest", "apps", rows.iter().filter(of_guests));
-    family(page, "daemon", "the daemon", rows.iter().filter(of_daemon));
-    family(page, "client", "clients", rows.iter().filter(of_clients));
+    family(page, GUESTS, "apps", rows.iter().filter(of_guests));
+    family(page, DAEMON, "the daemon", rows.iter().filter(of_daemon));
+    family(page, CLIENTS, "clients", rows.iter().filter(of_clients));
 }
 
+/// Series of one kind of holder: how much is used, how much there is, how much was
+/// refused.
+type Family = [&'static str; 3];
+
+const GUESTS: Family = [
+    "wapo_guest_budget_used",
+    "wapo_guest_budget_max",
+    "wapo_guest_budget_refused_total",
+];
+const DAEMON: Family = [
+    "wapo_daemon_budget_used",
+    "wapo_daemon_budget_max",
+    "wapo_daemon_budget_refused_total",
+];
+const CLIENTS: Family = [
+    "wapo_client_budget_used",
+    "wapo_client_budget_max",
+    "wapo_client_budget_refused_total",
+];
+
 /// The budgets of one kind of holder.
-fn family<'a>(page: &mut Page, kind: &str, whose: &str, rows: impl Iterator<Item = &'a Row>) {
+fn family<'a>(
+    page: &mut Page,
+    [used, max, refused]: Family,
+    whose: &str,
+    rows: impl Iterator<Item = &'a Row>,
+) {
     let rows: Vec<_> = rows.map(|row| (budget_labels(row), row)).collect();
-    let name = format!("wapo_{kind}_budget_used");
-    page.head(&name, "gauge", &format!("What is kept for {whose}."));
+    page.head(used, "gauge", &format!("What is kept for {whose}."));
     for (labels, row) in &rows {
-        page.line(&name, labels, row.used);
+        page.line(used, labels, row.used);
     }
-    let name = format!("wapo_{kind}_budget_max");
     let help = format!("How much may be kept for {whose}.");
-    page.head(&name, "gauge", &help);
+    page.head(max, "gauge", &help);
     for (labels, row) in &rows {
-        let max = row
+        let most = row
             .max
-            .map_or_else(|| "+Inf".to_owned(), |max| max.to_string());
-        page.line(&name, labels, max);
+            .map_or_else(|| "+Inf".to_owned(), |most| most.to_string());
+        page.line(max, labels, most);
     }
-    let name = format!("wapo_{kind}_budget_refused_total");
     let help = "Refusals because a budget was used up.";
-    page.head(&name, "counter", help);
+    page.head(refused, "counter", help);
     for (labels, row) in &rows {
-        if let Some(refused) = row.refused {
-            page.line(&name, labels, refused);
+        if let Some(count) = row.refused {
+            page.line(refused, labels, count);
         }
     }
 }

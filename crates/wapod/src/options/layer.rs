@@ -2,7 +2,21 @@
 //!
 //! clap fills a layer from the command line. [`KEYS`] fills one by name, from
 //! the environment and from the configuration file, so that a setting has one
-//! name in all three.
+//! name in all three. Which source decides is in `settings`. Used by the rest of
+//! `options`.
+//!
+//! # Adding a setting
+//!
+//! 1. A field of [`Layer`], or of the part that it belongs to (`timeouts`, `tls`,
+//!    `egress`, `acme`, `attestation`, `key`), whose help text says the default; and a
+//!    row of [`KEYS`]. One that may be a list in the file is in `config_file::LISTS`, too.
+//! 2. A field of `wapod::Config` (`config.rs`), whose default and range are constants of
+//!    `wapod::limits` or of `settings.rs`.
+//! 3. `settings.rs`, or the function of the part: `Picker::pick` takes the value of the
+//!    first source that has one; what cannot work is refused there, in one line. A time
+//!    of HTTP is a row of `timeouts::TIMEOUTS` instead.
+//! 4. A test in `tests.rs`, and a line in the table of `docs/operating.md`. Tests there
+//!    compare options, [`KEYS`] and the table.
 
 use std::convert::Infallible;
 use std::fmt::Display;

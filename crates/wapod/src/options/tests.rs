@@ -1,9 +1,20 @@
-//! How the three sources come together. What the program does with the result
-//! is in `tests/`.
+//! How the three sources come together, and that each setting is in all of them and in
+//! the operator's manual. What the program does with the result is in `tests/`.
 
-use clap::CommandFactory as _;
+use std::collections::BTreeSet;
+use std::path::Path;
 
+use clap::{Args as _, CommandFactory as _};
+
+use super::layer::KEYS;
 use super::*;
+
+/// Options that are no key: a token does not belong into a file that others read, and its
+/// variable has a name of its own.
+const NO_KEYS: [&str; 1] = ["admin-api-token"];
+
+/// Keys without effect, which the table of the manual leaves out.
+const WITHOUT_EFFECT: [&str; 1] = ["module-cache-size"];
 
 /// Settings of a command line and an environment, in a folder with `file`.
 fn settings(line: &str, variables: &[(&str, &str)], file: &str) -> Result<Settings, String> {
@@ -35,6 +46,34 @@ fn error(line: &str, variables: &[(&str, &str)]) -> String {
 #[test]
 fn the_options_are_consistent() {
     Options::command().debug_assert();
+}
+
+#[test]
+fn every_option_has_a_key_and_every_key_an_option() {
+    let command = Layer::augment_args(clap::Command::new("wapod"));
+    let options = command.get_arguments().filter_map(|one| one.get_long());
+    let options: BTreeSet<&str> = options.filter(|name| !NO_KEYS.contains(name)).collect();
+    let keys: BTreeSet<&str> = KEYS.iter().map(|(key, _)| *key).collect();
+    assert_eq!(options, keys);
+    assert_eq!(keys.len(), KEYS.len(), "a key has two rows");
+}
+
+#[test]
+fn every_key_has_a_line_in_the_manual() {
+    let manual = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operating.md");
+    let manual = std::fs::read_to_string(manual).expect("docs/operating.md");
+    let table = manual.split_once("| setting | default | |\n");
+    let (_, rest) = table.expect("the table of settings");
+    let lines = rest.lines().take_while(|line| line.starts_with('|'));
+    let cells = lines.filter_map(|line| line.split('|').nth(1));
+    // Names stand in backquotes, several of them in a line.
+    let named: BTreeSet<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    for (key, _) in KEYS {
+        let is_named = named.contains(key) || WITHOUT_EFFECT.contains(key);
+        assert!(is_named, "docs/operating.md has no line for `{key}`");
+    }
 }
 
 #[test]

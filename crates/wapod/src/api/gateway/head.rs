@@ -4,7 +4,12 @@
 //! decoded, so an encoded `?` stays one), and the headers as received minus
 //! those that concern one connection only and those that say who the client is
 //! (`gateway::forwarded`). An answer of a guest is checked before a byte of it
-//! is sent.
+//! is sent, and `origin_guard` removes what would reach other apps. Errors of the
+//! gateway are made in `api/error` and do not come here. Called by `gateway` and its
+//! modules, and by `api` for the host.
+//!
+//! A rule about a field changes `api/fuzz` as well, which checks for any request and
+//! any answer which fields there are. ARCHITECTURE.md ("Where to add") has the whole way.
 
 use std::borrow::Cow;
 
