@@ -209,28 +209,9 @@ impl Worker {
         let session = Session::open(Arc::clone(&store), contents.session.take()).await;
         let session = session.map_err(|error| StartError::Store(error.to_string()))?;
         let books = Books::new(Arc::clone(&store));
-        let (identity, session) = (Arc::new(identity), Arc::new(session));
         let keys = std::mem::take(&mut contents.key_versions);
-        let attester = Attester::start(
-            config,
-            &identity,
-            &session,
-            keys,
-            Some(data.collateral_file()),
-        )?;
-        let blobs = BlobFolder::new(data.blobs(), config.blob_dir.clone());
-        let context = Arc::new(AppContext {
-            identity,
-            attester: Arc::new(attester),
-            session,
-            ports: Arc::default(),
-            edge,
-            blobs: blobs.with_durability(data.durability()),
-            boot_data_dir: data.blobs(),
-            durability: data.durability(),
-            log_sink: config.log_sink.clone(),
-            quotas: Arc::new(WorkerQuotas::new(config.quotas, &config.worker_quotas)),
-        });
+        let keeps = (Arc::new(identity), Arc::new(session), keys);
+        let context = Arc::new(AppContext::new(config, &data, keeps, edge)?);
         let worker = Arc::new(Self {
             engine,
             identity: Arc::clone(&context.identity),

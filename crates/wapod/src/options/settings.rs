@@ -196,6 +196,7 @@ pub(super) fn resolve(
     };
     let enclave_bytes = machine.enclave_bytes.map(|ByteSize(bytes)| bytes);
     limits(&mut picker, &mut config, enclave_bytes, &mut warnings)?;
+    connections(&mut picker, &mut config)?;
     addresses(&mut picker, &mut config)?;
     tls_port(&mut picker, &mut config, &mut warnings)?;
     config.admin_token = token(&mut picker, &mut warnings)?;
@@ -287,19 +288,6 @@ fn limits(
         return Err("max-instances (-c): without any, no app could run".to_owned());
     }
 
-    let connections = config.connections_max;
-    config.connections_max = picker.pick("max-connections", connections, |layer| {
-        layer.max_connections
-    });
-    if !CONNECTIONS_RANGE.contains(&config.connections_max) {
-        return Err(format!(
-            "max-connections: the user port has {} to {} connections, not {}",
-            CONNECTIONS_RANGE.start(),
-            CONNECTIONS_RANGE.end(),
-            config.connections_max
-        ));
-    }
-
     config.memory_budget_bytes = budget(picker, size, enclave_bytes, warnings);
 
     let AppPorts(ports) = picker.pick("tcp-listen-port-range", AppPorts(None), |layer| {
@@ -335,6 +323,21 @@ fn limits(
             "module-cache-size has no effect: compiled modules are kept on disk as well".to_owned(),
         );
     }
+    Ok(())
+}
+
+/// How many connections the user port may have.
+fn connections(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+    let default = config.connections_max;
+    let most = picker.pick("max-connections", default, |layer| layer.max_connections);
+    if !CONNECTIONS_RANGE.contains(&most) {
+        return Err(format!(
+            "max-connections: the user port has {} to {} connections, not {most}",
+            CONNECTIONS_RANGE.start(),
+            CONNECTIONS_RANGE.end(),
+        ));
+    }
+    config.connections_max = most;
     Ok(())
 }
 

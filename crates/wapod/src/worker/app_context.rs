@@ -14,12 +14,14 @@ use super::embedder::{AppEmbedder, EmbedderState};
 use super::{AppQuotes, Attester, Ports, Session};
 use crate::blobs::BlobFolder;
 use crate::boot_data::BootData;
-use crate::config::LogSink;
-use crate::data_dir::Durability;
+use crate::config::{Config, LogSink};
+use crate::data_dir::{DataDir, Durability};
 use crate::edge::Edge;
+use crate::error::StartError;
 use crate::identity::Identity;
 use crate::logs::LogBook;
 use crate::quotas::WorkerQuotas;
+use crate::store::KeyVersions;
 
 /// The worker as its apps need it.
 pub(crate) struct AppContext {
@@ -36,6 +38,34 @@ pub(crate) struct AppContext {
 }
 
 impl AppContext {
+    /// Starts what makes quotes, and takes the folders of the data.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::Attestation`]
+    pub(super) fn new(
+        config: &Config,
+        data: &DataDir,
+        (identity, session, keys): (Arc<Identity>, Arc<Session>, KeyVersions),
+        edge: Arc<Edge>,
+    ) -> Result<Self, StartError> {
+        let collateral = Some(data.collateral_file());
+        let attester = Attester::start(config, &identity, &session, keys, collateral)?;
+        let blobs = BlobFolder::new(data.blobs(), config.blob_dir.clone());
+        Ok(Self {
+            identity,
+            attester: Arc::new(attester),
+            session,
+            ports: Arc::default(),
+            edge,
+            blobs: blobs.with_durability(data.durability()),
+            boot_data_dir: data.blobs(),
+            durability: data.durability(),
+            log_sink: config.log_sink.clone(),
+            quotas: Arc::new(WorkerQuotas::new(config.quotas, &config.worker_quotas)),
+        })
+    }
+
     /// The record that an app may leave on disk.
     pub(super) fn boot_data(&self, address: AppAddress) -> BootData {
         BootData::new(&self.boot_data_dir, address, self.durability)
