@@ -4,6 +4,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use parity_scale_codec::Encode as _;
@@ -20,7 +21,7 @@ const SIMULATOR: [&str; 2] = ["--attestation", "simulator"];
 const TO: [&str; 4] = ["--attestation", "simulator", "--key-to-policy", "policy"];
 
 /// Settings that a daemon's evidence names when it is started on this machine.
-const HOST: &str = r#"["admin-port", "admin-token", "attestation", "data-dir", "key-from", "key-from-policy", "key-to-policy", "max-instances", "user-port"]"#;
+const HOST: &str = r#"["admin-port", "admin-token", "admin-tls", "attestation", "data-dir", "key-from", "key-from-ca", "key-from-policy", "key-to-policy", "max-instances", "user-port"]"#;
 
 /// A folder with a policy that accepts the simulated program, or another one.
 fn folder(measurement: [u8; 32]) -> Folder {
@@ -55,14 +56,17 @@ fn key_of(folder: &Folder) -> Vec<u8> {
 
 /// Runs a new worker that must not start, and gives its one line.
 fn refused(folder: &Folder, old: &Daemon) -> String {
-    let options = from(old);
-    let mut options = texts(&options);
+    refused_with(folder, &from(old), "http")
+}
+
+fn refused_with(folder: &Folder, options: &[String], scheme: &str) -> String {
+    let mut options = texts(options);
     options.extend(["-c", "4", "--admin-port", "0", "--user-port", "0"]);
     let ended = folder.run(&options);
     assert_eq!(ended.code, Some(1), "{}", ended.output);
     let error = ended.only_error().to_owned();
     assert!(
-        error.contains("no key was taken over from http://"),
+        error.contains(&format!("no key was taken over from {scheme}://")),
         "{error}"
     );
     assert!(!folder.path(KEY).exists(), "none was made");
@@ -166,6 +170,34 @@ fn a_policy_that_is_missing_wide_or_damaged_stops_the_start() {
     assert!(damaged.contains("line 2: unknown field"), "{damaged}");
     let missing = error(&["--key-to-policy", "nowhere"]);
     assert!(missing.contains("key-to-policy: nowhere:"), "{missing}");
+}
+
+#[test]
+fn a_certificate_of_an_authority_of_the_operators_own_is_trusted_where_it_is_named() {
+    let (old_folder, new_folder) = (accepting(), accepting());
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("a certificate");
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    fs::write(old_folder.path("cert.pem"), &certificate).expect("written");
+    fs::write(old_folder.path("key.pem"), key).expect("written");
+    let private = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(old_folder.path("key.pem"), private).expect("private");
+    fs::write(new_folder.path("ca.pem"), &certificate).expect("written");
+    let old = old_folder.start(&[&TO[..], &["--admin-tls", "cert.pem,key.pem"]].concat());
+    let with = |ca: &[&str]| -> Vec<String> {
+        let url = format!("https://{}", old.admin());
+        let own = ["--key-from", &url, "--key-from-policy", "policy"];
+        let options = SIMULATOR.iter().chain(&own).chain(ca);
+        options.map(|one| (*one).to_owned()).collect()
+    };
+    let error = refused_with(&new_folder, &with(&[]), "https");
+    assert!(error.contains("certificate"), "{error}");
+    let missing = with(&["--key-from-ca", "policy"]);
+    let ended = new_folder.run(&texts(&missing));
+    assert!(ended.only_error().contains("key-from-ca: policy: "));
+    let options = with(&["--key-from-ca", "ca.pem"]);
+    let _new = new_folder.start(&texts(&options));
+    assert_eq!(key_of(&new_folder), key_of(&old_folder));
 }
 
 fn unix_s() -> u64 {

@@ -1,6 +1,7 @@
 //! The handover of the worker's key: from which worker, and to which. Part of
 //! [`Config`](super::Config), used by `worker::handover`.
 
+use wapo_rpc::client::TrustedCertificates;
 use wapo_verify::Policy;
 use wapo_verify::handover::{TooWide, names_programs};
 
@@ -20,6 +21,9 @@ pub struct KeySource {
     pub url: String,
     /// What it has to be.
     pub policy: HandoverPolicy,
+    /// Certificates that are trusted at its URL; `None` for those of the public
+    /// authorities.
+    pub trusted: Option<TrustedCertificates>,
 }
 
 /// What the other worker has to be: a policy that names its programs.

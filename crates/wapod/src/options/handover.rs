@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use wapo_rpc::client::TrustedCertificates;
 use wapod::Config;
 use wapod::config::{HandoverPolicy, KeySource};
 
@@ -14,6 +15,9 @@ use super::small_file::read_small;
 
 /// Bytes of a policy. A thousand programs have less.
 const POLICY_BYTES_MAX: u64 = 1 << 20;
+
+/// Bytes of a file of certificates. The public authorities together have a quarter of it.
+const CA_BYTES_MAX: u64 = 1 << 20;
 
 /// What one source says.
 #[derive(clap::Args, Clone, Default, Debug)]
@@ -28,6 +32,11 @@ pub(crate) struct Handover {
     /// TOML. It has to name programs.
     #[arg(long, value_name = "FILE", help_heading = KEY)]
     pub(super) key_from_policy: Option<PathBuf>,
+
+    /// PEM file of certificates to trust at an https URL of --key-from, in place of the
+    /// public authorities.
+    #[arg(long, value_name = "FILE", help_heading = KEY)]
+    pub(super) key_from_ca: Option<PathBuf>,
 
     /// Policy that another worker has to meet to get this one's key [default: no
     /// worker gets it].
@@ -65,7 +74,12 @@ pub(super) fn settings(
     config.handover.from = match (from, from_policy) {
         (Some((url, source)), Some(policy)) => {
             picker.show("key-from", &url, source);
-            Some(KeySource { url, policy })
+            let trusted = trusted(picker)?;
+            Some(KeySource {
+                url,
+                policy,
+                trusted,
+            })
         }
         (Some(_), None) => {
             return Err(
@@ -75,6 +89,20 @@ pub(super) fn settings(
         (None, _) => None,
     };
     Ok(())
+}
+
+/// The certificates that are trusted at the other worker; `None` for those of the public
+/// authorities.
+fn trusted(picker: &mut Picker<'_>) -> Result<Option<TrustedCertificates>, String> {
+    let Some((path, source)) = picker.find(|layer| layer.key.handover.key_from_ca.clone()) else {
+        return Ok(None);
+    };
+    picker.show("key-from-ca", &path.display(), source);
+    let failed =
+        |error: &dyn std::fmt::Display| format!("key-from-ca: {}: {error}", path.display());
+    let pem = read_small(&path, CA_BYTES_MAX).map_err(|error| failed(&error))?;
+    let trusted = TrustedCertificates::from_pem(pem.as_bytes());
+    trusted.map(Some).map_err(|error| failed(&error))
 }
 
 fn read(name: &str, path: &Path) -> Result<HandoverPolicy, String> {

@@ -397,6 +397,9 @@ pub(super) const KEYS: &[(&str, Set)] = &[
     ("key-from", |layer, text| {
         set(&mut layer.key.handover.key_from, text)
     }),
+    ("key-from-ca", |layer, text| {
+        set(&mut layer.key.handover.key_from_ca, text)
+    }),
     ("key-from-policy", |layer, text| {
         set(&mut layer.key.handover.key_from_policy, text)
     }),

@@ -211,8 +211,8 @@ impl Daemon {
             log,
             admin: ([127, 0, 0, 1], 0).into(),
         };
-        let console = daemon.wait_for_line("the console is at http://");
-        let address = console.split("http://").nth(1).expect("an address");
+        let console = daemon.wait_for_line("the console is at http");
+        let address = console.split("://").nth(1).expect("an address");
         let address = address.split('/').next().expect("an address");
         daemon.admin = address.parse().expect("an address");
         daemon

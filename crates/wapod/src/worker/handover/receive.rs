@@ -73,7 +73,8 @@ async fn ask(
     maker: &RequestMaker<'_>,
 ) -> Result<Received, String> {
     check_way(&source.url, token)?;
-    let client = Client::new(&source.url, token.map(|AdminToken(token)| token.as_str()));
+    let token = token.map(|AdminToken(token)| token.as_str());
+    let client = Client::with_trust(&source.url, token, source.trusted.as_ref());
     let client = client.map_err(|error| error.to_string())?;
     let said = |error: wapo_rpc::client::ClientError| error.to_string();
     let begun = client.key_handover(KeyHandoverArgs::default()).await;
