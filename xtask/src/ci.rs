@@ -69,6 +69,7 @@ pub(crate) fn rest() -> Result<()> {
     websockets::run()?;
     sgx::check()?;
     stage("a small crate in two folders", reproducible::small)?;
+    instructions::gate()?;
     bench::run(&["--smoke"])
 }
 

@@ -25,8 +25,11 @@ pub(crate) struct Kin {
     next: Mutex<Weak<App>>,
     tickets: OnceLock<Arc<dyn ProducesTickets>>,
     configs: Configs,
-    waiting: Arc<Semaphore>,
-    parked: Arc<Semaphore>,
+    /// Places of the port for connections.
+    places: usize,
+    /// Made with the first connection, as is `parked`.
+    waiting: OnceLock<Arc<Semaphore>>,
+    parked: OnceLock<Arc<Semaphore>>,
     /// Connections that its guests have taken.
     connections: AtomicU64,
 }
@@ -41,8 +44,9 @@ impl Kin {
             next: Mutex::default(),
             tickets: OnceLock::new(),
             configs: Configs::default(),
-            waiting: Arc::new(Semaphore::new(share(places, 8, WAITING_OF_APP_MAX))),
-            parked: Arc::new(Semaphore::new(share(places, 16, PARKED_OF_APP_MAX))),
+            places,
+            waiting: OnceLock::new(),
+            parked: OnceLock::new(),
             connections: AtomicU64::new(0),
         }
     }
@@ -100,12 +104,14 @@ impl Kin {
 
     /// A place among the connections that have not come to a guest yet.
     pub(super) fn wait(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.waiting).try_acquire_owned().ok()
+        let places = share(self.places, 8, WAITING_OF_APP_MAX);
+        take(&self.waiting, places)
     }
 
     /// A place among those that wait for the app to start.
     pub(super) fn park(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.parked).try_acquire_owned().ok()
+        let places = share(self.places, 16, PARKED_OF_APP_MAX);
+        take(&self.parked, places)
     }
 
     /// Counts a connection that a guest has taken.
@@ -117,6 +123,12 @@ impl Kin {
     pub(super) fn connections(&self) -> u64 {
         self.connections.load(Ordering::Relaxed)
     }
+}
+
+/// One of so many places.
+fn take(of: &OnceLock<Arc<Semaphore>>, places: usize) -> Option<OwnedSemaphorePermit> {
+    let semaphore = of.get_or_init(|| Arc::new(Semaphore::new(places)));
+    Arc::clone(semaphore).try_acquire_owned().ok()
 }
 
 /// An app's share of the places of a port, one at least.
@@ -135,8 +147,9 @@ impl Kin {
             next: Mutex::default(),
             tickets: OnceLock::new(),
             configs: Configs::default(),
-            waiting: Arc::new(Semaphore::new(WAITING_OF_APP_MAX)),
-            parked: Arc::new(Semaphore::new(PARKED_OF_APP_MAX)),
+            places: usize::MAX,
+            waiting: OnceLock::new(),
+            parked: OnceLock::new(),
             connections: AtomicU64::new(0),
         }
     }
