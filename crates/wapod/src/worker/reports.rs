@@ -143,24 +143,27 @@ impl Worker {
         Ok(gone)
     }
 
-    /// Makes as many reports as it takes.
+    /// Makes as many reports as it takes. Each app is in one of them: what it uses while
+    /// they are made is in the next ones, which would otherwise have no end.
     async fn report_all_of(
         &self,
         chain: &mut ChainGuard<'_>,
         scope: Scope,
     ) -> Result<(), StoreError> {
+        let mut from = 0;
         loop {
             let mut end = match chain.take() {
                 Some(end) => end,
                 None => self.store.chain_end().await?,
             };
             // Gone until the store has told what became of it.
-            let told = self.books.disclose(|| self.next_report(&end, scope));
+            let told = self.books.disclose(|| self.next_report(&end, scope, from));
             let Some(record) = told.await? else {
                 **chain = Some(end);
                 return Ok(());
             };
             let is_full = record.entries.len() == REPORT_ENTRIES_MAX;
+            from = record.entries.last().map_or(from, |last| last.serial + 1);
             end.newest = record.link();
             end.billed.extend(record.billed());
             **chain = Some(end);
@@ -170,8 +173,14 @@ impl Worker {
         }
     }
 
-    /// Puts the next report together; `None` when there is nothing to say.
-    fn next_report(&self, end: &ChainEnd, scope: Scope) -> Disclosure<Option<Box<ReportRecord>>> {
+    /// Puts the next report together, of apps with serial numbers from `from` on; `None`
+    /// when there is nothing to say.
+    fn next_report(
+        &self,
+        end: &ChainEnd,
+        scope: Scope,
+        from: u64,
+    ) -> Disclosure<Option<Box<ReportRecord>>> {
         let newest = &end.newest;
         let from_ms = match newest.seq {
             0 => self.chain.begun_ms,
@@ -179,7 +188,7 @@ impl Worker {
         };
         let to_ms = unix_ms().max(from_ms);
         let due: Vec<_> = self
-            .readings_for_report(scope == Scope::Finals)
+            .readings_for_report(scope == Scope::Finals, from)
             .into_iter()
             .filter_map(|reading| {
                 let before = end.billed.get(&reading.serial);
@@ -387,6 +396,7 @@ mod tests {
     use futures_util::FutureExt as _;
     use rustls::RootCertStore;
     use wapo_host::{Engine, EngineConfig};
+    use wapo_rpc::AppManifest;
     use wapo_rpc::message::InitArgs;
 
     use super::*;
@@ -394,7 +404,10 @@ mod tests {
     use crate::data_dir::DataDir;
     use crate::edge::Edge;
     use crate::identity::Identity;
-    use crate::store::{Contents, DepartedRecord, Store, UsageRecord};
+    use crate::store::{AppRecord, Contents, DepartedRecord, Settings, Store, UsageRecord};
+    use crate::worker::Family;
+    use crate::worker::ledger::Ledger;
+    use crate::worker::secrets::Secrets;
 
     fn reading(totals: Totals, is_here: bool) -> UsageReading {
         UsageReading {
@@ -447,6 +460,61 @@ mod tests {
         let known = worker.chain.lock().await.clone();
         assert_eq!(stored.billed.keys().copied().collect::<Vec<_>>(), [3]);
         assert_eq!(known, Some(stored));
+    }
+
+    /// Deploys an app that does nothing, and has so much on disk that its usage grows with
+    /// each microsecond.
+    fn add_app(worker: &Worker, serial: u64) {
+        let manifest = AppManifest {
+            version: AppManifest::VERSION,
+            code_hash: "sha256:00".to_owned(),
+            args: Vec::new(),
+            env_vars: Vec::new(),
+            on_demand: true,
+            resizable: false,
+            max_query_size: 0,
+            label: serial.to_string(),
+            required_blobs: Vec::new(),
+        };
+        let record = AppRecord {
+            serial,
+            session: [3; 32],
+            manifest,
+            reuse_instances: true,
+            name: String::new(),
+            target: 0,
+            deployed_at_ms: 0,
+            settings: Settings::default(),
+            domains: Vec::new(),
+            more_listen_ports: Vec::new(),
+            claims: Vec::new(),
+            attested: false,
+        };
+        let address = record.address();
+        let ledger = Ledger::new(Totals::default(), 1 << 50);
+        let app = worker.assemble(record, Family(serial), (ledger, 0), Secrets::new());
+        app.is_written.store(true, Ordering::Relaxed);
+        let apps = worker.apps.write();
+        apps.expect("whole").insert(address, app);
+    }
+
+    #[tokio::test]
+    async fn each_of_many_apps_is_in_the_reports_once_though_its_usage_grows_meanwhile() {
+        let count = 2 * REPORT_ENTRIES_MAX as u64 + 1;
+        let worker = worker(1..=1).await;
+        (2..2 + count).for_each(|serial| add_app(&worker, serial));
+        let reporting = worker.report(Scope::All);
+        let reported = tokio::time::timeout(Duration::from_secs(60), reporting).await;
+        reported.expect("an end").expect("written");
+        let page = worker.store.reports(0, 9).await.expect("read");
+        let entries = page.reports.iter().flat_map(|report| &report.entries);
+        let serials: Vec<u64> = entries.map(|entry| entry.serial).collect();
+        assert_eq!(page.reports.len(), 3);
+        assert!(
+            serials.iter().copied().eq(1..2 + count),
+            "{}",
+            serials.len()
+        );
     }
 
     #[tokio::test]

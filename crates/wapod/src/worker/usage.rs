@@ -261,18 +261,21 @@ impl Worker {
     }
 
     /// Usage of every app that the bill may be about: those that are here, unless only
-    /// the others are asked for, and those that have gone.
-    pub(super) fn readings_for_report(&self, only_gone: bool) -> Vec<UsageReading> {
+    /// the others are asked for, and those that have gone; with serial numbers from `from`
+    /// on, in that order.
+    pub(super) fn readings_for_report(&self, only_gone: bool, from: u64) -> Vec<UsageReading> {
         let mut readings: Vec<UsageReading> = match only_gone {
             true => Vec::new(),
             false => self
                 .written_apps()
                 .iter()
+                .filter(|app| app.serial >= from)
                 .map(|app| UsageReading::from(&**app))
                 .collect(),
         };
         let departed = self.departed.read().unwrap_or_else(PoisonError::into_inner);
-        readings.extend(departed.values().map(UsageReading::from));
+        let gone = departed.range(from..).map(|(_, record)| record);
+        readings.extend(gone.map(UsageReading::from));
         readings.sort_by_key(|reading| reading.serial);
         readings
     }
