@@ -125,9 +125,13 @@ impl Capacity {
         let daemon = (DAEMON_FILES + u64::from(instances_max)).min(self.open_files / 4);
         let rest = self.open_files - daemon;
         let part = |share: u64, max: u32| u32::try_from(share).unwrap_or(u32::MAX).clamp(1, max);
-        let (tls_share, user_share) = match has_tls {
-            true => (rest / 8, rest / 4),
-            false => (0, rest / 8 * 3),
+        // An operator who asks for more than usual has the guests get less.
+        let is_asked = connections_max > CONNECTIONS_MAX;
+        let (tls_share, user_share) = match (has_tls, is_asked) {
+            (false, false) => (0, rest / 8 * 3),
+            (false, true) => (0, rest / 8 * 6),
+            (true, false) => (rest / 8, rest / 4),
+            (true, true) => (rest / 8, rest / 8 * 5),
         };
         let user_connections = part(user_share, connections_max);
         let tls_connections = match has_tls {
@@ -296,17 +300,18 @@ mod tests {
             connections_max,
             ..demand(128)
         };
-        assert_eq!(capacity.check(connections(7_000)), Ok(None));
-        let plan = capacity.descriptors(connections(7_000));
-        assert_eq!(plan.user_connections, 7_000);
-        let error = capacity.check(connections(10_000)).expect_err("too many");
-        assert!(error.contains("--max-connections 7356"), "{error}");
+        assert_eq!(capacity.check(connections(14_000)), Ok(None));
+        let plan = capacity.descriptors(connections(14_000));
+        assert_eq!(plan.user_connections, 14_000);
+        assert!(plan.guests.total > 5_000, "{plan:?}");
+        let error = capacity.check(connections(16_000)).expect_err("too many");
+        assert!(error.contains("--max-connections 14712"), "{error}");
         let with_tls = Demand {
             has_tls: true,
-            ..connections(7_000)
+            ..connections(14_000)
         };
         let error = capacity.check(with_tls).expect_err("a share is for TLS");
-        assert!(error.contains("--max-connections 4904"), "{error}");
+        assert!(error.contains("--max-connections 12260"), "{error}");
         // What an operator has not asked for is as much as there is.
         let few = Capacity {
             open_files: 2_000,

@@ -487,14 +487,14 @@ fn the_operator_says_how_many_connections_there_may_be() {
     assert!(refused.only_error().contains("1 to 1000000"));
     let mut limited = Command::new("sh");
     let program = env!("CARGO_BIN_EXE_wapod");
-    let script = format!("ulimit -n 9000; exec '{program}' \"$@\"");
+    let script = format!("ulimit -n 6000; exec '{program}' \"$@\"");
     limited.args(["-c", &script, "sh", "--check-config"]);
     limited.args(["--max-connections", "5000"]);
     let refused = folder.finish(limited);
     assert_eq!(refused.code, Some(1));
     let error = refused.only_error();
     assert!(
-        error.contains("`--max-connections 3231` at most"),
+        error.contains("`--max-connections 4302` at most"),
         "{error}"
     );
 }

@@ -506,10 +506,12 @@ mod tests {
         let reporting = worker.report(Scope::All);
         let reported = tokio::time::timeout(Duration::from_secs(60), reporting).await;
         reported.expect("an end").expect("written");
-        let page = worker.store.reports(0, 9).await.expect("read");
-        let entries = page.reports.iter().flat_map(|report| &report.entries);
-        let serials: Vec<u64> = entries.map(|entry| entry.serial).collect();
-        assert_eq!(page.reports.len(), 3);
+        let mut serials = Vec::new();
+        for seq in 1..=3 {
+            let page = worker.store.reports(seq, 1).await.expect("read");
+            assert_eq!(page.last_seq, 3);
+            serials.extend(page.reports[0].entries.iter().map(|entry| entry.serial));
+        }
         assert!(
             serials.iter().copied().eq(1..2 + count),
             "{}",
