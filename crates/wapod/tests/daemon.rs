@@ -494,7 +494,7 @@ fn the_operator_says_how_many_connections_there_may_be() {
     assert_eq!(refused.code, Some(1));
     let error = refused.only_error();
     assert!(
-        error.contains("`--max-connections 4302` at most"),
+        error.contains("`--max-connections 4212` at most"),
         "{error}"
     );
 }
