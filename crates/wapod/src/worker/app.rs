@@ -99,7 +99,7 @@ pub(super) struct AppState {
     /// Requests that wait for an instance.
     pub(super) waiting: RequestQueues,
     /// What the instances had to offer when they last offered something.
-    pub(super) offered: Offers,
+    pub(super) offered: Option<Box<Offers>>,
     /// Whether another app is about to take the place of this one.
     pub(super) is_replaced: bool,
     /// The app that has taken the place of this one.
@@ -280,7 +280,7 @@ impl App {
                 starting: 0,
                 generation: 0,
                 waiting: RequestQueues::default(),
-                offered: Offers::default(),
+                offered: None,
                 is_replaced: false,
                 heir: None,
                 is_closing: false,

@@ -145,9 +145,12 @@ impl Lease {
     }
 }
 
-/// Requests of one app that wait for an instance.
+/// Requests of one app that wait for an instance. Made with the first of them.
 #[derive(Default)]
-pub(super) struct RequestQueues {
+pub(super) struct RequestQueues(Option<Box<Queues>>);
+
+#[derive(Default)]
+struct Queues {
     http: Queue,
     query: Queue,
 }
@@ -161,14 +164,17 @@ struct Queue {
 
 impl RequestQueues {
     fn queue(&mut self, channel: Channel) -> &mut Queue {
+        let queues = self.0.get_or_insert_default();
         match channel {
-            Channel::Http => &mut self.http,
-            Channel::Query => &mut self.query,
+            Channel::Http => &mut queues.http,
+            Channel::Query => &mut queues.query,
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.http.by_number.is_empty() && self.query.by_number.is_empty()
+        self.0.as_ref().is_none_or(|queues| {
+            queues.http.by_number.is_empty() && queues.query.by_number.is_empty()
+        })
     }
 }
 

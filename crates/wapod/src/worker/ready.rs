@@ -168,7 +168,7 @@ impl Expected {
     pub(super) fn beside(app: &App, others: &[Arc<Instance>]) -> Self {
         Self {
             each: Offers::each(app, others),
-            together: app.state().offered.clone(),
+            together: app.state().offered.as_deref().cloned().unwrap_or_default(),
             is_strict: false,
         }
     }
@@ -282,7 +282,7 @@ impl App {
         let instances = self.instances();
         let offers = Offers::together(self, &instances);
         if offers != Offers::default() {
-            self.state().offered = offers;
+            self.state().offered = Some(Box::new(offers));
         }
     }
 }
