@@ -125,7 +125,7 @@ impl Capacity {
         let daemon = (DAEMON_FILES + u64::from(instances_max)).min(self.open_files / 4);
         let rest = self.open_files - daemon;
         let part = |share: u64, max: u32| u32::try_from(share).unwrap_or(u32::MAX).clamp(1, max);
-        // An operator who asks for more than usual has the guests get less.
+        // A setting above the default takes files from the guests.
         let is_asked = connections_max > CONNECTIONS_MAX;
         let (tls_share, user_share) = match (has_tls, is_asked) {
             (false, false) => (0, rest / 8 * 3),
