@@ -48,8 +48,8 @@ Usage: bench [--smoke] [hold | ROW...]
             quotas, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
             gateway, https, transfer, daemon, tcp-echo, tls, udp-echo, egress, cpu,
-            idle-memory, scale-apps, scale-connections, trust-enclave, trust-handshake, trust-verify,
-            trust-usage, neighbour, javascript-hello, javascript-start,
+            idle-memory, scale-apps, scale-connections, trust-enclave,
+            trust-handshake, trust-verify, trust-usage, neighbour, javascript-hello, javascript-start,
             javascript-loops, javascript-memory, javascript-apps; nothing is kept";
 
 fn main() -> ExitCode {

@@ -147,8 +147,9 @@ impl<'a> Driver<'a> {
         StackGauge::find(&mut self.store)
             .await
             .map_err(|error| self.start_failure(&error, "the engine"))?;
-        memory_image::make(program.pre().module())
-            .await
+        let making = memory_image::make(program.pre().module());
+        interruptible(&self.control, &mut self.time_limit, making)
+            .await?
             .map_err(|error| self.start_failure(&error, "the memory image"))?;
         let instantiating = program.pre().instantiate_async(&mut self.store);
         let instantiated = interruptible(

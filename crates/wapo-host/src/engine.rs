@@ -201,6 +201,18 @@ impl Engine {
         self.parts.modules.load(Some(wanted), wasm.into()).await
     }
 
+    /// Keeps a program in memory as one that was used just now, as long as others are not
+    /// used more.
+    pub fn keep(&self, program: &Program) {
+        self.parts.modules.keep(program);
+    }
+
+    /// Whether compiled modules are on disk as well: one that memory does not keep is
+    /// then loaded in milliseconds.
+    pub fn has_modules_on_disk(&self) -> bool {
+        self.parts.modules.is_on_disk()
+    }
+
     /// Checks whether a file would be compiled, without compiling it. Takes some
     /// milliseconds for each megabyte.
     ///

@@ -229,6 +229,17 @@ impl ModuleCache {
         })
     }
 
+    /// Keeps a program as one that was used just now.
+    pub(crate) fn keep(&self, program: &Program) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.put(program.clone());
+    }
+
+    /// Whether what was compiled is on disk as well.
+    pub(crate) fn is_on_disk(&self) -> bool {
+        self.loader.files.is_some()
+    }
+
     pub(crate) fn compiler_load(&self) -> CompilerLoad {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept.programs.len();

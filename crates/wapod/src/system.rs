@@ -124,7 +124,11 @@ impl Capacity {
         } = demand;
         let daemon = (DAEMON_FILES + u64::from(instances_max)).min(self.open_files / 4);
         let rest = self.open_files - daemon;
-        let part = |share: u64, max: u32| u32::try_from(share).unwrap_or(u32::MAX).clamp(1, max);
+        let part = |share: u64, max: u32| {
+            u32::try_from(share)
+                .unwrap_or(u32::MAX)
+                .clamp(1, max.max(1))
+        };
         // A setting above the default takes files from the guests.
         let is_asked = connections_max > CONNECTIONS_MAX;
         let (tls_share, user_share) = match (has_tls, is_asked) {
@@ -312,6 +316,8 @@ mod tests {
         };
         let error = capacity.check(with_tls).expect_err("a share is for TLS");
         assert!(error.contains("--max-connections 12260"), "{error}");
+        let none = capacity.descriptors(connections(0));
+        assert_eq!((none.user_connections, none.admin_connections), (1, 1));
         // What an operator has not asked for is as much as there is.
         let few = Capacity {
             open_files: 2_000,

@@ -50,6 +50,8 @@ mod reports;
 mod secrets;
 mod session;
 mod statements;
+#[cfg(test)]
+mod testing;
 mod usage;
 
 use std::collections::{BTreeMap, HashMap};

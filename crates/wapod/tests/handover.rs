@@ -195,6 +195,8 @@ fn a_certificate_of_an_authority_of_the_operators_own_is_trusted_where_it_is_nam
     let missing = with(&["--key-from-ca", "policy"]);
     let ended = new_folder.run(&texts(&missing));
     assert!(ended.only_error().contains("key-from-ca: policy: "));
+    let alone = new_folder.run(&["--key-from-ca", "ca.pem"]);
+    assert!(alone.only_error().contains("key-from-ca: it is for"));
     let options = with(&["--key-from-ca", "ca.pem"]);
     let _new = new_folder.start(&texts(&options));
     assert_eq!(key_of(&new_folder), key_of(&old_folder));

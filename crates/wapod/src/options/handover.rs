@@ -86,6 +86,15 @@ pub(super) fn settings(
                 "key-from: whose key may be taken is not said: name a key-from-policy".to_owned(),
             );
         }
+        (None, _)
+            if picker
+                .find(|layer| layer.key.handover.key_from_ca.clone())
+                .is_some() =>
+        {
+            return Err(
+                "key-from-ca: it is for the worker of key-from, which is not named".to_owned(),
+            );
+        }
         (None, _) => None,
     };
     Ok(())

@@ -6,7 +6,7 @@
 //! instance any more and its usage is written. Filled by `deploy`, `lifecycle` and
 //! `instances`, emptied by `usage`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::app::App;
@@ -16,9 +16,18 @@ use super::app::App;
 pub(super) struct ActiveApps(Mutex<HashMap<u64, Arc<App>>>);
 
 impl ActiveApps {
-    /// Enters an app. One that is about to start an instance says so in its state before.
+    /// Enters an app, unless it is being removed: it might be taken out already. One that
+    /// is about to start an instance says so in its state before.
     pub(super) fn add(&self, app: &Arc<App>) {
-        self.apps().insert(app.serial, Arc::clone(app));
+        let mut table = self.apps();
+        if !app.is_removed() {
+            table.insert(app.serial, Arc::clone(app));
+        }
+    }
+
+    /// The serial numbers of all of them.
+    pub(super) fn serials(&self) -> HashSet<u64> {
+        self.apps().keys().copied().collect()
     }
 
     /// All of them at the moment, in no order.
@@ -31,14 +40,21 @@ impl ActiveApps {
         self.apps().remove(&app.serial);
     }
 
-    /// Takes out those of these apps that may leave; their serial numbers.
-    pub(super) fn release(&self, apps: &[Arc<App>], may_leave: impl Fn(&App) -> bool) -> Vec<u64> {
-        let mut table = self.apps();
-        let leaving = apps.iter().filter(|app| may_leave(app));
-        let released: Vec<u64> = leaving.map(|app| app.serial).collect();
-        for serial in &released {
-            table.remove(serial);
+    /// Takes out those of these apps that may leave, and gives them.
+    pub(super) fn release<'a>(
+        &self,
+        apps: &'a [Arc<App>],
+        may_leave: impl Fn(&App) -> bool,
+    ) -> Vec<&'a Arc<App>> {
+        let mut released = Vec::new();
+        for some in apps.chunks(RELEASED_AT_ONCE) {
+            let mut table = self.apps();
+            for app in some.iter().filter(|app| may_leave(app)) {
+                table.remove(&app.serial);
+                released.push(app);
+            }
         }
+        let mut table = self.apps();
         // What a burst has taken is given back.
         if table.capacity() > 4 * table.len().max(SPARE) {
             table.shrink_to_fit();
@@ -52,5 +68,83 @@ impl ActiveApps {
     }
 }
 
+/// Apps that are looked at under the lock at a time: a start of another one waits for it.
+const RELEASED_AT_ONCE: usize = 256;
+
 /// Apps for which the table may have room without need.
 const SPARE: usize = 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use wapo_host::EngineConfig;
+
+    use super::*;
+    use crate::config::module_cache;
+    use crate::worker::compiled::Code;
+    use crate::worker::testing::{add_app, worker, worker_on};
+
+    #[tokio::test]
+    async fn an_app_leaves_when_nothing_of_it_runs_and_all_of_its_usage_is_written() {
+        let worker = worker(1..=1).await;
+        let (quiet, starting, new) = (
+            add_app(&worker, 2),
+            add_app(&worker, 3),
+            add_app(&worker, 4),
+        );
+        starting.state().starting = 1;
+        new.is_written.store(false, Ordering::Relaxed);
+        for app in [&quiet, &starting, &new] {
+            worker.active.add(app);
+        }
+        worker.write_usage().await.expect("written");
+        assert_eq!(worker.active.serials(), HashSet::from([3, 4]));
+        starting.state().starting = 0;
+        new.is_written.store(true, Ordering::Relaxed);
+        worker.write_usage().await.expect("written");
+        assert_eq!(worker.active.serials(), HashSet::new());
+        // Nothing was remembered of them that is not needed.
+        let usage = quiet.ledger.record(0);
+        assert!(!worker.books.has_written(quiet.serial, &usage));
+    }
+
+    #[tokio::test]
+    async fn an_app_that_is_being_removed_does_not_come_back() {
+        let worker = worker(1..=1).await;
+        let app = add_app(&worker, 2);
+        app.withdraw();
+        worker.active.add(&app);
+        assert_eq!(worker.active.serials(), HashSet::new());
+        app.reinstate();
+        worker.active.add(&app);
+        assert_eq!(worker.active.serials(), HashSet::from([2]));
+    }
+
+    #[tokio::test]
+    async fn an_app_that_leaves_holds_its_code_only_where_it_would_be_compiled_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let disk = module_cache(folder.path().to_owned()).expect("a cache");
+        for module_cache in [None, Some(disk)] {
+            let has_disk = module_cache.is_some();
+            let config = EngineConfig {
+                module_cache,
+                ..EngineConfig::default()
+            };
+            let worker = worker_on(config, 1..=1).await;
+            let app = add_app(&worker, 2);
+            let wasm = br#"(module (memory (export "memory") 1) (func (export "wapo_poll") (result i32) i32.const 1))"#;
+            let wasm = wat::parse_bytes(wasm).expect("a module").into_owned();
+            let program = worker.engine.load(&wasm).await.expect("a program");
+            *app.code.lock().await = Code::Held(program.clone());
+            worker.active.add(&app);
+            worker.write_usage().await.expect("written");
+            let is_released = matches!(&*app.code.lock().await, Code::Released(_));
+            assert_eq!(is_released, has_disk);
+            let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(9);
+            let again = worker.program(&app, deadline).await.expect("it is there");
+            assert_eq!(again.hash(), program.hash());
+            assert!(matches!(&*app.code.lock().await, Code::Held(_)));
+        }
+    }
+}

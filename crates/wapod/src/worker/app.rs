@@ -15,13 +15,14 @@ use tokio::time::Instant;
 use wapo_abi::message::LogLevel;
 use wapo_host::{
     Embedder as _, ExitReason, InstanceHandle, InstanceId, LineText, LogLine, LogSource, NameShare,
-    Phase, QuotaKind, SchedulingHistory, Status, WeakProgram, Weight,
+    Phase, QuotaKind, SchedulingHistory, Status, Weight,
 };
 use wapo_rpc::{AppAddress, AppManifest};
 
 use super::app_context::AppContext;
 use super::app_quotas::AppQuotas;
 use super::attested::Proofs;
+use super::compiled::Code;
 use super::condition::Condition;
 use super::domains::{self, Domains};
 use super::egress::LiveEgress;
@@ -63,9 +64,8 @@ pub(crate) struct App {
     embedder: OnceLock<Arc<AppEmbedder>>,
     /// For what outlives a borrow.
     this: Weak<Self>,
-    /// Code that is ready to start, unless the engine has dropped it; loaded when it is
-    /// needed.
-    pub(super) program: tokio::sync::Mutex<Option<WeakProgram>>,
+    /// Code that is ready to start; loaded when it is needed first.
+    pub(super) code: tokio::sync::Mutex<Code>,
     /// Environment that is no part of the manifest.
     pub(super) secrets: Mutex<Secrets>,
     /// One growth of the app at a time. What takes instances away does not wait
@@ -264,7 +264,7 @@ impl App {
             family,
             embedder: OnceLock::new(),
             this: Weak::clone(this),
-            program: tokio::sync::Mutex::new(None),
+            code: tokio::sync::Mutex::default(),
             secrets: Mutex::new(secrets),
             changing: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
@@ -469,7 +469,7 @@ impl App {
 
     /// Requests that the app works on or that wait for it.
     pub(crate) fn requests(&self) -> usize {
-        usize::try_from(self.quotas.used(QuotaKind::Requests)).unwrap_or(usize::MAX)
+        usize::try_from(self.quotas.requests()).unwrap_or(usize::MAX)
     }
 
     /// Time since the last request, or since the deployment.

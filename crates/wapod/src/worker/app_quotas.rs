@@ -87,17 +87,18 @@ impl AppQuotas {
         self.limit_under(&self.state(), kind)
     }
 
-    /// How much there is of something that exists.
-    pub(crate) fn used(&self, kind: QuotaKind) -> u64 {
-        self.live.get().map_or(0, |live| live.used(kind))
+    /// Requests that the app has at the moment.
+    pub(crate) fn requests(&self) -> u64 {
+        let live = self.live.get();
+        live.map_or(0, |live| live.used(QuotaKind::Requests))
     }
 
     /// Reads a quota. The ledger is that of the app.
     pub(crate) fn read(&self, kind: QuotaKind, ledger: &Ledger) -> QuotaReading {
-        if let Some(live) = self.live.get() {
-            return live.read(kind, ledger.meter());
-        }
-        let state = self.state();
+        let state = match self.dormant() {
+            Ok(state) => state,
+            Err(live) => return live.read(kind, ledger.meter()),
+        };
         let used = match kind {
             QuotaKind::Gas => ledger.totals().gas,
             QuotaKind::Storage => state.dormant.as_ref().map_or(0, DormantQuotas::storage),
@@ -112,10 +113,10 @@ impl AppQuotas {
 
     /// The quota of gas, if it is used up. The ledger is that of the app.
     pub(crate) fn gas_used_up(&self, ledger: &Ledger) -> Option<GasQuota> {
-        if let Some(live) = self.live.get() {
-            return live.gas_used_up(ledger.meter());
-        }
-        let state = self.state();
+        let state = match self.dormant() {
+            Ok(state) => state,
+            Err(live) => return live.gas_used_up(ledger.meter()),
+        };
         let limit = self.limit_under(&state, QuotaKind::Gas);
         state.dormant.as_ref()?.gas_used_up(limit)
     }
@@ -126,10 +127,12 @@ impl AppQuotas {
     ///
     /// [`OverQuota`]; it is counted all the same.
     pub(crate) fn check_storage_of_all(&self) -> Result<(), OverQuota> {
-        match (self.live.get(), &self.state().dormant) {
-            (Some(live), _) => live.check_of_all(QuotaKind::Storage),
-            (None, Some(dormant)) => dormant.check_storage_of_all(),
-            (None, None) => Ok(()),
+        match self.dormant() {
+            Err(live) => live.check_of_all(QuotaKind::Storage),
+            Ok(state) => match &state.dormant {
+                Some(dormant) => dormant.check_storage_of_all(),
+                None => Ok(()),
+            },
         }
     }
 
@@ -147,6 +150,23 @@ impl AppQuotas {
     /// written, or of the app that this one replaces.
     pub(crate) fn put(&self, own: QuotaLimits) {
         self.put_under(&mut self.state(), own);
+    }
+
+    /// What there is before the app has quotas.
+    ///
+    /// # Errors
+    ///
+    /// The quotas, if it has them.
+    fn dormant(&self) -> Result<MutexGuard<'_, State>, &Arc<Quotas>> {
+        if let Some(live) = self.live.get() {
+            return Err(live);
+        }
+        let state = self.state();
+        // They are made under the lock.
+        match self.live.get() {
+            Some(live) => Err(live),
+            None => Ok(state),
+        }
     }
 
     fn put_under(&self, state: &mut State, own: QuotaLimits) {

@@ -6,7 +6,7 @@
 //! nobody up: the last save of a process that has to end goes past them. Used by
 //! `usage` and by a replacement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{RwLock, RwLockReadGuard};
@@ -18,10 +18,17 @@ pub(super) struct Books {
     store: Arc<Store>,
     /// Usage of active apps by serial number as the store has it, or will have it when
     /// it has written what is queued.
-    written: Mutex<Records>,
+    written: Mutex<Written>,
     /// Shared by those that take apps from the books of those that are here to the
     /// books of those that have gone: meanwhile an app is in neither.
     moving: RwLock<()>,
+}
+
+#[derive(Default)]
+struct Written {
+    records: Records,
+    /// Groups of records that are queued and not confirmed.
+    unconfirmed: usize,
 }
 
 /// Usage by serial number.
@@ -81,13 +88,13 @@ impl Books {
                 return Ok(());
             }
             news.retain(|serial, usage| {
-                let known = written.get(serial);
+                let known = written.records.get(serial);
                 !known.is_some_and(|known| usage.says_no_more_than(known))
             });
-            written.extend(&news);
             let mut changes = puts(&news);
             changes.push(Change::PutClock(now_ms));
-            (slot.send(changes), self.unconfirmed(news))
+            let queued = slot.send(changes);
+            (queued, self.unconfirmed(&mut written, news))
         };
         queued.outcome().await?;
         unconfirmed.confirm();
@@ -115,9 +122,9 @@ impl Books {
             if live.is_empty() && more.is_empty() {
                 return Ok(value);
             }
-            written.extend(&live);
             let changes = puts(&live).into_iter().chain(more).collect();
-            (value, slot.send(changes), self.unconfirmed(live))
+            let queued = slot.send(changes);
+            (value, queued, self.unconfirmed(&mut written, live))
         };
         drop(nobody_moves);
         queued.outcome().await?;
@@ -149,43 +156,44 @@ impl Books {
             let Some(changes) = decide() else {
                 return Ok(());
             };
-            (slot.send(changes), written.remove(&serial))
+            (slot.send(changes), written.records.remove(&serial))
         };
         let outcome = queued.outcome().await;
         if let (Err(_), Some(known)) = (&outcome, known) {
-            self.written().insert(serial, known);
+            self.written().records.insert(serial, known);
         }
         outcome
     }
 
     /// What the store has of an app is gone; usage that follows is written anew.
     pub(super) fn forget(&self, serial: u64) {
-        self.forget_all(&[serial]);
+        self.written().records.remove(&serial);
     }
 
-    /// The same of apps of which nothing follows soon.
-    pub(super) fn forget_all(&self, serials: &[u64]) {
+    /// The same of all apps but some, by their serial numbers.
+    pub(super) fn keep_only(&self, kept: &HashSet<u64>) {
         let mut written = self.written();
-        for serial in serials {
-            written.remove(serial);
-        }
+        written.records.retain(|serial, _| kept.contains(serial));
     }
 
-    /// Whether the store has so much usage of an app.
-    pub(super) fn know(&self, serial: u64, usage: &UsageRecord) -> bool {
+    /// Whether the store certainly has so much usage of an app.
+    pub(super) fn has_written(&self, serial: u64, usage: &UsageRecord) -> bool {
         let written = self.written();
-        let known = written.get(&serial);
-        known.is_some_and(|known| usage.says_no_more_than(known))
+        let known = written.records.get(&serial);
+        written.unconfirmed == 0 && known.is_some_and(|known| usage.says_no_more_than(known))
     }
 
-    fn unconfirmed(&self, records: Records) -> Unconfirmed<'_> {
+    /// Remembers records that are queued.
+    fn unconfirmed(&self, written: &mut Written, records: Records) -> Unconfirmed<'_> {
+        written.records.extend(&records);
+        written.unconfirmed += 1;
         Unconfirmed {
             books: self,
             records,
         }
     }
 
-    fn written(&self) -> MutexGuard<'_, Records> {
+    fn written(&self) -> MutexGuard<'_, Written> {
         // Nothing in here panics half-way, and what is missing is written again.
         self.written.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,13 +222,11 @@ impl Unconfirmed<'_> {
 
 impl Drop for Unconfirmed<'_> {
     fn drop(&mut self) {
-        if self.records.is_empty() {
-            return;
-        }
         let mut written = self.books.written();
+        written.unconfirmed -= 1;
         for (serial, usage) in &self.records {
-            if written.get(serial) == Some(usage) {
-                written.remove(serial);
+            if written.records.get(serial) == Some(usage) {
+                written.records.remove(serial);
             }
         }
     }
@@ -297,11 +303,15 @@ mod tests {
         in_time(books.write_all(1, true, || records(1)))
             .await
             .expect("written");
-        assert_eq!(books.written().get(&7), Some(&usage(1)));
+        assert_eq!(books.written().records.get(&7), Some(&usage(1)));
         books.store.close();
         let failed = in_time(books.write_all(2, true, || records(2))).await;
         assert!(failed.is_err(), "it is closed");
-        assert_eq!(books.written().get(&7), Some(&usage(1)), "as it was");
+        assert_eq!(
+            books.written().records.get(&7),
+            Some(&usage(1)),
+            "as it was"
+        );
         // The store may be faster than this thread.
         for _ in 0..1000 {
             let (store, _) = Store::in_memory().expect("store");
@@ -309,10 +319,12 @@ mod tests {
             let is_pending = {
                 let mut writing = pin!(books.write_all(1, true, || records(1)));
                 let mut cx = Context::from_waker(Waker::noop());
-                writing.as_mut().poll(&mut cx).is_pending()
+                let is_pending = writing.as_mut().poll(&mut cx).is_pending();
+                assert_ne!(books.has_written(7, &usage(1)), is_pending);
+                is_pending
             };
             if is_pending {
-                assert_eq!(books.written().get(&7), None);
+                assert_eq!(books.written().records.get(&7), None);
                 return;
             }
         }

@@ -1,10 +1,41 @@
-//! Compiled modules that no app refers to any more are removed: when the worker
+//! The compiled code of apps. A module that no app refers to any more is removed: when the worker
 //! starts, when an app has gone, and when a deployment has failed.
 
 use std::collections::HashSet;
 
+use wapo_host::{Program, WeakProgram};
+
 use super::Worker;
 use super::app::App;
+
+/// The compiled code of an app.
+#[derive(Default)]
+pub(super) enum Code {
+    /// It was not loaded yet.
+    #[default]
+    Absent,
+    /// In memory, while the app is active.
+    Held(Program),
+    /// In memory while the engine keeps it.
+    Released(WeakProgram),
+}
+
+impl App {
+    /// Lets the engine drop the code of an app that does not run. Where it would have to
+    /// be compiled again, the app holds it.
+    pub(super) fn release_code(&self, engine: &wapo_host::Engine) {
+        if !engine.has_modules_on_disk() {
+            return;
+        }
+        // An app that is about to start holds the lock, and has it released later.
+        if let Ok(mut code) = self.code.try_lock()
+            && let Code::Held(program) = &*code
+        {
+            let released = program.downgrade();
+            *code = Code::Released(released);
+        }
+    }
+}
 
 impl Worker {
     /// Removes the compiled modules of apps that are gone, in the data folder's
@@ -30,6 +61,9 @@ fn code_hash(app: &App) -> Option<[u8; 32]> {
     if let Ok(Ok(hash)) = hex::decode(digits).map(TryInto::try_into) {
         return Some(hash);
     }
-    let program = app.program.try_lock().ok()?;
-    program.as_ref().map(wapo_host::WeakProgram::hash)
+    match &*app.code.try_lock().ok()? {
+        Code::Absent => None,
+        Code::Held(program) => Some(program.hash()),
+        Code::Released(program) => Some(program.hash()),
+    }
 }

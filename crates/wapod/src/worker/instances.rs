@@ -13,11 +13,12 @@ use tokio::time::{Instant, timeout, timeout_at};
 use wapo_host::net::policy::EgressRules;
 use wapo_host::{
     Embedder, ExitReason, InstanceConfig, InstanceId, LoadFor, Phase, Program, RestartPolicy,
-    Status, WeakProgram,
+    Status,
 };
 
 use super::Worker;
 use super::app::{App, Instance, Kind};
+use super::compiled::Code;
 use crate::blobs::{BlobError, BlobName};
 use crate::config::Module;
 use crate::error::{AppError, WorkerError};
@@ -76,9 +77,16 @@ impl Worker {
         deadline: Instant,
     ) -> Result<Program, WorkerError> {
         let too_late = |_| WorkerError::NotStarted;
-        let slot = timeout_at(deadline, app.program.lock()).await;
-        let mut slot = slot.map_err(too_late)?;
-        if let Some(program) = slot.as_ref().and_then(WeakProgram::upgrade) {
+        let code = timeout_at(deadline, app.code.lock()).await;
+        let mut code = code.map_err(too_late)?;
+        let there = match &*code {
+            Code::Absent => None,
+            Code::Held(program) => return Ok(program.clone()),
+            Code::Released(program) => program.upgrade(),
+        };
+        if let Some(program) = there {
+            self.engine.keep(&program);
+            *code = Code::Held(program.clone());
             return Ok(program);
         }
         let wasm = self.read_code(&app.manifest.code_hash).await?;
@@ -90,7 +98,7 @@ impl Worker {
         let program = program
             .map_err(too_late)?
             .map_err(|error| WorkerError::Code(error.to_string()))?;
-        *slot = Some(program.downgrade());
+        *code = Code::Held(program.clone());
         Ok(program)
     }
 

@@ -171,10 +171,16 @@ impl RequestQueues {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.as_ref().is_none_or(|queues| {
-            queues.http.by_number.is_empty() && queues.query.by_number.is_empty()
+    /// Whether no request of a channel waits.
+    fn has_none(&self, channel: Channel) -> bool {
+        self.0.as_ref().is_none_or(|queues| match channel {
+            Channel::Http => queues.http.by_number.is_empty(),
+            Channel::Query => queues.query.by_number.is_empty(),
         })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.has_none(Channel::Http) && self.has_none(Channel::Query)
     }
 }
 
@@ -241,7 +247,7 @@ impl App {
             return Err(WorkerError::AppNotRunning);
         }
         state.last_request = Instant::now();
-        if state.waiting.queue(channel).by_number.is_empty()
+        if state.waiting.has_none(channel)
             && let Some(seat) = self.seat(&state, channel)
         {
             return Ok(Entered::Seated(seat));
@@ -267,7 +273,7 @@ impl App {
             let mut returned = Vec::new();
             let mut state = self.state();
             for channel in [Channel::Http, Channel::Query] {
-                while !state.waiting.queue(channel).by_number.is_empty()
+                while !state.waiting.has_none(channel)
                     && let Some(seat) = self.seat(&state, channel)
                 {
                     let first = state.waiting.queue(channel).by_number.pop_first();

@@ -390,24 +390,14 @@ fn exported(record: ReportRecord, app: Option<&AppAddress>) -> Result<ExportedRe
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::sync::Arc;
 
     use futures_util::FutureExt as _;
-    use rustls::RootCertStore;
-    use wapo_host::{Engine, EngineConfig};
-    use wapo_rpc::AppManifest;
     use wapo_rpc::message::InitArgs;
 
     use super::*;
-    use crate::config::Config;
-    use crate::data_dir::DataDir;
-    use crate::edge::Edge;
-    use crate::identity::Identity;
-    use crate::store::{AppRecord, Contents, DepartedRecord, Settings, Store, UsageRecord};
-    use crate::worker::Family;
-    use crate::worker::ledger::Ledger;
-    use crate::worker::secrets::Secrets;
+    use crate::store::UsageRecord;
+    use crate::worker::testing::{add_app, departed, worker};
 
     fn reading(totals: Totals, is_here: bool) -> UsageReading {
         UsageReading {
@@ -417,34 +407,6 @@ mod tests {
             totals,
             live: is_here.then(UsageRecord::default),
         }
-    }
-
-    fn departed(serial: u64) -> DepartedRecord {
-        DepartedRecord {
-            serial,
-            address: [1; 32],
-            session: [2; 32],
-            totals: Totals::default(),
-        }
-    }
-
-    /// A worker without apps, from which these have been removed.
-    async fn worker(serials: std::ops::RangeInclusive<u64>) -> Arc<Worker> {
-        let (store, _) = Store::in_memory().expect("a store");
-        let departed: BTreeMap<_, _> = serials.map(|serial| (serial, departed(serial))).collect();
-        let puts = departed.values().cloned().map(Change::PutDeparted);
-        store.commit(puts.collect()).await.expect("written");
-        let contents = Contents {
-            departed,
-            ..Contents::default()
-        };
-        let engine = Engine::new(EngineConfig::default()).expect("an engine");
-        let edge = Edge::new("", None, RootCertStore::empty(), 1).expect("a table");
-        let data = DataDir::temporary().expect("a folder");
-        let config = Config::default();
-        let identity = Identity::throw_away();
-        let opened = Worker::open(engine, identity, data, (store, contents), edge, &config);
-        opened.await.expect("a worker")
     }
 
     #[tokio::test]
@@ -462,47 +424,11 @@ mod tests {
         assert_eq!(known, Some(stored));
     }
 
-    /// Deploys an app that does nothing, and has so much on disk that its usage grows with
-    /// each microsecond.
-    fn add_app(worker: &Worker, serial: u64) {
-        let manifest = AppManifest {
-            version: AppManifest::VERSION,
-            code_hash: "sha256:00".to_owned(),
-            args: Vec::new(),
-            env_vars: Vec::new(),
-            on_demand: true,
-            resizable: false,
-            max_query_size: 0,
-            label: serial.to_string(),
-            required_blobs: Vec::new(),
-        };
-        let record = AppRecord {
-            serial,
-            session: [3; 32],
-            manifest,
-            reuse_instances: true,
-            name: String::new(),
-            target: 0,
-            deployed_at_ms: 0,
-            settings: Settings::default(),
-            domains: Vec::new(),
-            more_listen_ports: Vec::new(),
-            claims: Vec::new(),
-            attested: false,
-        };
-        let address = record.address();
-        let ledger = Ledger::new(Totals::default(), 1 << 50);
-        let app = worker.assemble(record, Family(serial), (ledger, 0), Secrets::new());
-        app.is_written.store(true, Ordering::Relaxed);
-        let apps = worker.apps.write();
-        apps.expect("whole").insert(address, app);
-    }
-
     #[tokio::test]
     async fn each_of_many_apps_is_in_the_reports_once_though_its_usage_grows_meanwhile() {
         let count = 2 * REPORT_ENTRIES_MAX as u64 + 1;
         let worker = worker(1..=1).await;
-        (2..2 + count).for_each(|serial| add_app(&worker, serial));
+        (2..2 + count).for_each(|serial| drop(add_app(&worker, serial)));
         let reporting = worker.report(Scope::All);
         let reported = tokio::time::timeout(Duration::from_secs(60), reporting).await;
         reported.expect("an end").expect("written");

@@ -117,10 +117,17 @@ impl Worker {
         };
         self.books.write_all(now_ms, self.has_apps(), read).await?;
         let released = self.active.release(&active, |app| {
-            let is_written = || self.books.know(app.serial, &app.ledger.record(now_ms));
+            let is_written = || {
+                self.books
+                    .has_written(app.serial, &app.ledger.record(now_ms))
+            };
             app.is_in_store() && app.is_quiet() && is_written()
         });
-        self.books.forget_all(&released);
+        for app in &released {
+            app.release_code(&self.engine);
+        }
+        // Clients were told of others, too.
+        self.books.keep_only(&self.active.serials());
         Ok(())
     }
 
