@@ -24,6 +24,11 @@ const IDLE_TIME: Duration = Duration::from_secs(10);
 /// Time after the last deployment until its traces are gone.
 const SETTLE_TIME: Duration = Duration::from_secs(3);
 
+/// Time after the last answer until what a connection no longer needs is the system's again.
+///
+/// It rests after two seconds; the allocator returns pages some ten seconds after that.
+const REST_TIME: Duration = Duration::from_secs(20);
+
 /// A daemon and what it achieved.
 struct Contestant {
     server: Server,
@@ -139,6 +144,7 @@ pub(super) fn run_connections(plan: &Plan, report: &mut Report) -> Result<()> {
     few.achieved = Achieved::default();
     let before = many.server.memory_bytes()?;
     let mut idle = Idle::open(&many.url, count)?;
+    pause(if plan.smoke { plan.load } else { REST_TIME });
     let grown = many.server.memory_bytes()?.saturating_sub(before) as f64;
     for _ in 0..plan.rounds {
         few.round(plan)?;

@@ -96,6 +96,13 @@ pub const INSTANCE_FILES_MIN: u64 = 64;
 /// Without files each attempt fails, twenty times a second and port.
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
+/// Time without a request after which a connection of HTTP/1.1 rests.
+///
+/// While it rests, nothing of HTTP is kept for it, which is 16 KiB of buffers at least.
+/// Clients in the middle of something pause for less; for others the buffers are made
+/// anew, which takes some microseconds.
+pub const REST_AFTER: Duration = Duration::from_secs(2);
+
 /// Time for a client to show which version of HTTP it speaks.
 ///
 /// Without it, connections that send nothing would stay for ever.

@@ -186,6 +186,7 @@ pub(crate) const LAYERED: &[Layers] = &[
                 modules: &[
                     "api/connection",
                     "api/door",
+                    "api/http1",
                     "api/http2",
                     "api/https",
                     "api/clients",

@@ -5,23 +5,14 @@
 //! period no connection at all. The version of HTTP is told by the first bytes, after the
 //! handshake where the port speaks TLS (`https`).
 
-use std::convert::Infallible;
-use std::io;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
-use hyper::service::{HttpService, service_fn};
 use hyper::{Request, Response};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::sign::CertifiedKey;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
@@ -36,8 +27,8 @@ use super::places::{Activity, Place, Places, Wait, Work};
 use super::request_body::RequestBody;
 use super::timer::SharedTimer;
 use super::transport::{Socket, Tally, Transport};
-use super::{framing, http2};
-use crate::limits::{FIRST_BYTES_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX, TLS_UNSENT_BYTES_MAX};
+use super::{http1, http2};
+use crate::limits::{FIRST_BYTES_TIMEOUT, TLS_UNSENT_BYTES_MAX};
 
 /// Shutdown stage of a listener.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -200,6 +191,8 @@ struct Link {
     stage: watch::Receiver<Stage>,
     /// For requests that wait, one after the other.
     timer: Mutex<SharedTimer>,
+    /// Who gets the transport when HTTP has ended.
+    switch: Mutex<Option<oneshot::Sender<Transport>>>,
 }
 
 impl Client {
@@ -220,6 +213,7 @@ impl Client {
                 tls,
                 stage,
                 timer: Mutex::default(),
+                switch: Mutex::default(),
             }),
             _work: None,
         }
@@ -269,6 +263,28 @@ impl Client {
     /// What the connection is doing.
     pub(super) fn activity(&self) -> &Arc<Activity> {
         self.link.place.activity()
+    }
+
+    /// Says that the connection speaks another protocol after the answer, and where it
+    /// will be: the transport comes when the answer has been written.
+    pub(super) fn switches(&self) -> oneshot::Receiver<Transport> {
+        self.liveness().becomes_tunnel();
+        let (taker, transport) = oneshot::channel();
+        *self.switch() = Some(taker);
+        transport
+    }
+
+    /// Who waits for the transport, if it is time for another protocol.
+    pub(super) fn switched(&self) -> Option<oneshot::Sender<Transport>> {
+        self.switch().take()
+    }
+
+    fn switch(&self) -> MutexGuard<'_, Option<oneshot::Sender<Transport>>> {
+        // A single value is always whole.
+        self.link
+            .switch
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that nothing can be done until the client sends more.
@@ -327,33 +343,7 @@ pub(super) async fn serve(socket: Socket, service: Arc<impl Service>, client: Cl
         // Boxed: it is larger than what most connections need.
         return Box::pin(http2::serve(transport, service, client)).await;
     }
-    let for_requests = client.clone();
-    let hyper_service = service_fn(move |request: Request<Incoming>| {
-        let service = Arc::clone(&service);
-        let client = for_requests.with_request();
-        let counted = ActiveRequest::new(&client);
-        async move {
-            let method = request.method().clone();
-            let request = request.map(|body| RequestBody::http1(body, &client));
-            let response = service.answer(request, client).await;
-            let response = framing::settle(&method, response);
-            Ok::<_, Infallible>(response.map(|body| CountedBody {
-                body,
-                _counted: counted,
-            }))
-        }
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        // The time for a head that has begun is shorter, and kept by the socket.
-        .header_read_timeout(timeouts.idle.max(timeouts.head))
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .max_header_size(HEAD_BYTES_MAX)
-        .half_close(true)
-        .serve_connection(TokioIo::new(transport), hyper_service)
-        .with_upgrades();
-    drive(connection, client).await;
+    http1::serve(transport, service, client).await;
 }
 
 /// A request, until its answer is complete.
@@ -372,57 +362,10 @@ impl Drop for ActiveRequest {
     }
 }
 
-/// The body of an answer in HTTP/1.1.
-struct CountedBody {
-    body: Body,
-    _counted: ActiveRequest,
-}
-
-impl HttpBody for CountedBody {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// Runs a connection of HTTP/1.1 to its end, or to the end that the shutdown stage
-/// requires.
-async fn drive<S>(connection: http1::UpgradeableConnection<TokioIo<Transport>, S>, client: Client)
-where
-    S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,
-{
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
-        () = client.draining() => None,
-    };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            tokio::select! {
-                ended = connection => ended,
-                () = client.closed() => return,
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection failed");
-    }
-}
+/// The stage of a listener that is open as long as the tests run.
+#[cfg(test)]
+static OPEN: std::sync::LazyLock<watch::Sender<Stage>> =
+    std::sync::LazyLock::new(|| watch::channel(Stage::Open).0);
 
 #[cfg(test)]
 impl Client {
@@ -436,8 +379,9 @@ impl Client {
                 liveness: Arc::default(),
                 place: places.take(who).await.expect("a place"),
                 tls: Tls::Absent,
-                stage: watch::channel(Stage::Open).1,
+                stage: OPEN.subscribe(),
                 timer: Mutex::default(),
+                switch: Mutex::default(),
             }),
             _work: None,
         }
@@ -446,6 +390,7 @@ impl Client {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
     use std::time::Instant;
 
     use tokio::net::TcpStream;

@@ -22,9 +22,8 @@ use bytes::Bytes;
 use hyper::body::Body as _;
 use hyper::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT};
 use hyper::http::uri::Authority;
-use hyper::upgrade::OnUpgrade;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use wapo_host::{BodyStream, HttpAnswer, HttpCall, HttpExchange, InstanceId, PendingResponse};
 
@@ -37,6 +36,7 @@ use super::liveness::LivenessWatch;
 use super::request_body::RequestBody;
 use super::signed_parts::AnsweredBy;
 use super::timer::SharedTimer;
+use super::transport::Transport;
 use crate::error::WorkerError;
 use crate::limits::{
     EMPTY_BODY_WAIT, FAILURE_PATH_BYTES_MAX, LIVENESS_INTERVAL, REQUEST_BODY_BYTES_MAX, Timeouts,
@@ -144,14 +144,13 @@ async fn exchange(
     service: &UserService,
     target: Target,
     host: Authority,
-    mut request: Request<RequestBody>,
+    request: Request<RequestBody>,
     client: Client,
 ) -> Result<Response<Body>, ApiError> {
     let begun = Instant::now();
     if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX {
         return Err(ApiError::BodyTooLarge);
     }
-    let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, body) = request.into_parts();
     let path_and_query = target.path_and_query(&parts.uri)?;
     let guard = OriginGuard {
@@ -204,7 +203,7 @@ async fn exchange(
     };
     match switch {
         Switch::None => relay(pending, exchange, io, body).await,
-        Switch::Upgrade => Box::pin(upgrade(pending, exchange, io, on_upgrade)).await,
+        Switch::Upgrade => Box::pin(upgrade(pending, exchange, io)).await,
         Switch::Connect => Box::pin(connect(pending, exchange, io, body)).await,
     }
 }
@@ -248,7 +247,6 @@ async fn upgrade(
     pending: PendingAnswer,
     exchange: Exchange,
     io: BodyStream,
-    on_upgrade: OnUpgrade,
 ) -> Result<Response<Body>, ApiError> {
     let (response, whole) = pending.answer(&exchange, None).await?;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -258,8 +256,8 @@ async fn upgrade(
         // There is nobody to speak the other protocol.
         return Err(exchange.attribute(WorkerError::InvalidAnswer));
     }
-    exchange.client.liveness().becomes_tunnel();
-    tokio::spawn(tunnel(exchange, io, on_upgrade));
+    let transport = exchange.client.switches();
+    tokio::spawn(tunnel(exchange, io, transport));
     Ok(response.map(|()| Body::Nothing))
 }
 
@@ -282,15 +280,15 @@ fn refusal(
 }
 
 /// Passes bytes on between a client and a guest until both have ended.
-async fn tunnel(exchange: Exchange, mut io: BodyStream, on_upgrade: OnUpgrade) {
+async fn tunnel(exchange: Exchange, mut io: BodyStream, transport: oneshot::Receiver<Transport>) {
     let tunnel = async {
-        let mut visitor = TokioIo::new(on_upgrade.await?);
+        let mut visitor = transport.await?;
         let copied = tokio::io::copy_bidirectional(&mut visitor, &mut io).await;
         if copied.is_err() {
             exchange.client.liveness().reset();
         }
         tracing::trace!(?copied, "a tunnel has ended");
-        Ok::<(), hyper::Error>(())
+        Ok::<(), oneshot::error::RecvError>(())
     };
     tokio::select! {
         // A client that leaves before the switch leaves nothing behind.

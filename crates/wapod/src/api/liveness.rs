@@ -25,6 +25,8 @@ const GONE: u8 = 8;
 const RESET: u8 = 16;
 /// HTTP is not spoken any more.
 const TUNNEL: u8 = 32;
+/// There is something to write that the client does not take yet.
+const BLOCKED: u8 = 64;
 
 /// What is known about the client of one connection, and what it has going on.
 #[derive(Default)]
@@ -154,6 +156,19 @@ impl ClientLiveness {
 
     pub(super) fn is_tunnel(&self) -> bool {
         self.has(TUNNEL)
+    }
+
+    /// Says whether there is something to write that the client does not take yet.
+    pub(super) fn set_blocked(&self, is_blocked: bool) {
+        match is_blocked {
+            true => self.bits.fetch_or(BLOCKED, Ordering::Relaxed),
+            false => self.bits.fetch_and(!BLOCKED, Ordering::Relaxed),
+        };
+    }
+
+    /// Whether there is something to write that the client does not take yet.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.has(BLOCKED)
     }
 
     /// Whether a watcher wants to know, and whether a probe may be sent for it.

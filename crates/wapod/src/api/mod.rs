@@ -38,6 +38,7 @@ mod frames;
 mod framing;
 pub mod fuzz;
 mod gateway;
+mod http1;
 mod http2;
 mod https;
 mod liveness;

@@ -29,7 +29,7 @@ use crate::strangers::figure;
 const DOMAIN: &str = "apps.example";
 
 /// A worker whose gateway speaks HTTPS, with an app.
-struct Secure {
+pub(super) struct Secure {
     operator: Operator,
     authority: Authority,
     folder: TempDir,
@@ -37,7 +37,7 @@ struct Secure {
 }
 
 impl Secure {
-    async fn start() -> Self {
+    pub(super) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
@@ -67,7 +67,7 @@ impl Secure {
         }
     }
 
-    fn host(&self) -> String {
+    pub(super) fn host(&self) -> String {
         format!("{}.{DOMAIN}", self.app.to_base32())
     }
 
@@ -100,7 +100,7 @@ impl Secure {
         stream.flush().await.unwrap();
     }
 
-    async fn tunnel(&self, protocol: &str) -> Tunnel {
+    pub(super) async fn tunnel(&self, protocol: &str) -> Tunnel {
         let config = self.authority.client(&[protocol]);
         Tunnel::open(self.operator.gateway(), &self.host(), config).await
     }

@@ -12,6 +12,7 @@ mod http2;
 mod https;
 mod instances;
 mod limits;
+mod resting;
 mod smuggling;
 mod streams;
 mod tls_port;
