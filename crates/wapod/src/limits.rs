@@ -96,9 +96,10 @@ pub const INSTANCE_FILES_MIN: u64 = 64;
 /// Without files each attempt fails, twenty times a second and port.
 pub const ACCEPT_WARNING_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Time without a request after which a connection of HTTP/1.1 rests.
+/// Time without a request after which a connection of HTTP/1.1 rests, or twice that: it is
+/// looked at once in this time.
 ///
-/// While it rests, nothing of HTTP is kept for it, which is 16 KiB of buffers at least.
+/// While it rests, no buffers of HTTP are kept for it, which are 16 KiB at least.
 /// Clients in the middle of something pause for less; for others the buffers are made
 /// anew, which takes some microseconds.
 pub const REST_AFTER: Duration = Duration::from_secs(2);

@@ -2,7 +2,7 @@
 //!
 //! No I/O. The one place where this is decided, for both versions of HTTP and for
 //! answers of apps and of the worker (RFC 9110, sections 6.4.1, 8.6 and 15). Called
-//! by `connection` and `http2` for each answer, and by `gateway`.
+//! by `http1` and `http2` for each answer, and by `gateway`.
 
 use hyper::body::Body as _;
 use hyper::header::{CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};

@@ -31,6 +31,7 @@ use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REST_AFTER, Timeouts};
 /// Serves a connection whose client has sent the beginning of a request, to its end.
 pub(super) async fn serve(mut transport: Transport, service: Arc<impl Service>, client: Client) {
     let timeouts = service.clients().timeouts;
+    let _guard = SwitchGuard(&client);
     loop {
         // Boxed, so that a connection that rests does not keep the room of this.
         let serving = Box::pin(serve_requests(transport, Arc::clone(&service), &client));
@@ -39,8 +40,18 @@ pub(super) async fn serve(mut transport: Transport, service: Arc<impl Service>, 
             None => return,
         }
         if !rest(&mut transport, &client, timeouts).await {
-            return;
+            return close(transport, &client).await;
         }
+    }
+}
+
+/// Ends the wait of a task for the transport when the connection ends without a switch: the
+/// task has a part of the connection, and would keep it for ever.
+struct SwitchGuard<'a>(&'a Client);
+
+impl Drop for SwitchGuard<'_> {
+    fn drop(&mut self) {
+        drop(self.0.switched());
     }
 }
 
@@ -98,9 +109,15 @@ async fn serve_requests(
     };
     match ended {
         Ok(()) => {
-            if let Some(taker) = client.switched() {
-                // It may have left meanwhile; then the connection ends here.
-                let _ = taker.send(take_back(connection));
+            let is_blocked = client.liveness().is_blocked();
+            let transport = take_back(connection);
+            match client.switched() {
+                // The task may have ended meanwhile; then the connection ends here.
+                Some(taker) if !is_blocked => drop(taker.send(transport)),
+                // A part of the head was not written.
+                Some(_) => {}
+                // hyper has not closed a connection whose client asked for a switch once.
+                None => close(transport, client).await,
             }
         }
         Err(error) => tracing::debug!(%error, "a connection failed"),
@@ -130,23 +147,25 @@ where
     transport
 }
 
-/// Waits until the client sends more. False when the connection is to end instead, after
-/// it was told to the client.
+/// Waits until the client sends more; false when the connection is to end instead.
 async fn rest(transport: &mut Transport, client: &Client, timeouts: Timeouts) -> bool {
+    // At least this has passed since the last request.
     let time = timeouts.idle.max(timeouts.head).saturating_sub(REST_AFTER);
     let has_more = tokio::select! {
         biased;
         more = timeout(time, transport.more()) => matches!(more, Ok(Ok(true))),
         () = client.draining() => false,
     };
-    if !has_more {
-        tokio::select! {
-            // An error means that the client is gone.
-            _ = transport.shutdown() => {}
-            () = client.closed() => {}
-        }
-    }
     has_more
+}
+
+/// Ends a connection in order.
+async fn close(mut transport: Transport, client: &Client) {
+    tokio::select! {
+        // An error means that the client is gone.
+        _ = transport.shutdown() => {}
+        () = client.closed() => {}
+    }
 }
 
 /// The body of an answer, which counts as a request until it is complete.
@@ -282,12 +301,24 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_task_does_not_wait_for_the_transport_of_a_connection_that_has_ended() {
+        let (transport, service, client, far) = asked(4).await;
+        let switch = client.switches();
+        // With a reset: an orderly end would come to the task.
+        far.set_zero_linger().expect("an option");
+        drop(far);
+        serve(transport, service, client).await;
+        assert!(switch.await.is_err(), "there is no connection");
+    }
+
+    #[tokio::test]
     async fn a_client_that_leaves_while_its_connection_rests_is_answered_with_the_end() {
         let (mut transport, _, client, mut far) = asked(4).await;
         let mut taken = [0; GET.len()];
         transport.read_exact(&mut taken).await.expect("the request");
         far.shutdown().await.expect("half closed");
         assert!(!rest(&mut transport, &client, Timeouts::default()).await);
+        close(transport, &client).await;
         assert_eq!(far.read(&mut taken).await.expect("no reset"), 0);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! HTTP/1.1 is hyper's, HTTP/2 is in `http2`; the reader of a body need not know
 //! which. Reading it tells a client that waits for `100 Continue` to go on. Made by
-//! `connection` and `http2`.
+//! `http1` and `http2`.
 
 use std::io;
 use std::pin::Pin;

@@ -5,7 +5,7 @@
 //! know whether the client is still there asks through [`ClientLiveness`]; the socket
 //! looks when its owner comes by the next time, which is in the same step. Incoming
 //! bytes are counted here, too: unfinished heads, frames of HTTP/2 that do no work,
-//! unread bodies. Called by `connection` and `http2`.
+//! unread bodies. Called by `connection`, `http1` and `http2`.
 
 mod heads;
 mod preface;
@@ -45,7 +45,8 @@ const PROBE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// The socket.
 pub(super) struct Transport {
     socket: Socket,
-    /// Bytes that were read to find out the version, and not taken yet.
+    /// Bytes that were read and not taken yet: to find out the version, or by hyper before
+    /// the connection rested.
     first: Vec<u8>,
     limits: Limits,
     liveness: Arc<ClientLiveness>,
@@ -193,13 +194,16 @@ impl Transport {
         let mut space = [0; MORE_BYTES];
         let mut more = ReadBuf::new(&mut space);
         poll_fn(|cx| self.poll_receive(cx, &mut more)).await?;
+        self.first.reserve_exact(more.filled().len());
         self.first.extend_from_slice(more.filled());
         Ok(!more.filled().is_empty())
     }
 
     /// Takes back what was read and not used: it comes first again.
     pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        self.first.splice(..0, bytes.iter().copied());
+        if !bytes.is_empty() {
+            self.first = [bytes, self.first.as_slice()].concat();
+        }
     }
 
     /// Reads what comes from the client now.
@@ -359,6 +363,10 @@ impl AsyncRead for Transport {
             let count = this.first.len().min(buffer.remaining());
             buffer.put_slice(&this.first[..count]);
             this.first.drain(..count);
+            if this.first.is_empty() {
+                // It may have been a long head.
+                this.first = Vec::new();
+            }
             return Poll::Ready(Ok(()));
         }
         this.poll_receive(cx, buffer)

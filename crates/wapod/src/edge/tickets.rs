@@ -9,10 +9,11 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use rustls::crypto::hash::HashAlgorithm;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, ProducesTickets};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CipherSuite, ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
+use rustls::{ServerConfig, SignatureAlgorithm, SupportedCipherSuite};
 
 use crate::limits::CONFIGS_KEPT_MAX;
 
@@ -20,20 +21,23 @@ use crate::limits::CONFIGS_KEPT_MAX;
 static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(ring::default_provider()));
 
-/// The same for certificates that attest: suites with AES-128 and SHA-256 come first.
+/// The same for certificates that attest: suites with SHA-256 come first, of which AES-128
+/// does.
 ///
 /// Both sides hash some 5 KB of evidence in a handshake. For SHA-256 processors have
 /// instructions; with SHA-384, which many clients prefer, the handshake takes longer.
 static ATTESTED_PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
     let mut provider = ring::default_provider();
-    let is_first = |suite: &SupportedCipherSuite| {
-        matches!(
-            suite.suite(),
-            CipherSuite::TLS13_AES_128_GCM_SHA256
-                | CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256
-        )
+    let has_short_hash = |suite: &SupportedCipherSuite| {
+        let common = match suite {
+            SupportedCipherSuite::Tls12(suite) => &suite.common,
+            SupportedCipherSuite::Tls13(suite) => &suite.common,
+        };
+        common.hash_provider.algorithm() == HashAlgorithm::SHA256
     };
-    provider.cipher_suites.sort_by_key(|suite| !is_first(suite));
+    provider
+        .cipher_suites
+        .sort_by_key(|suite| !has_short_hash(suite));
     Arc::new(provider)
 });
 

@@ -8,14 +8,14 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use wapo_abi::Errno;
-use wapo_abi::message::MetricsToken;
+use wapo_abi::message::{LogLevel, MetricsToken};
 use wapo_host::limits::LOCKS_MAX;
 use wapo_host::{
-    BoxFuture, Denial, Embedder, InstanceId, LiveTls, LogLine, MemoryCharge, QuotaKind, Quotas,
-    SniListener, SniRequest,
+    BoxFuture, Denial, Embedder, InstanceId, LineText, LiveTls, LogLine, LogSource, MemoryCharge,
+    QuotaKind, Quotas, SniListener, SniRequest,
 };
 use wapo_rpc::AppAddress;
 
@@ -25,7 +25,9 @@ use crate::boot_data::BootData;
 use crate::config::LogSink;
 use crate::edge::Edge;
 use crate::identity::Identity;
-use crate::limits::{DAEMON_LINES_PER_SECOND, OUTPUT_BYTES_KEPT};
+use crate::limits::{
+    DAEMON_LINES_PER_SECOND, FAILURE_BYTES_MAX, FAILURES_PER_SECOND, OUTPUT_BYTES_KEPT,
+};
 use crate::logs::LogBook;
 
 /// The worker as one app sees it.
@@ -62,9 +64,10 @@ pub(crate) struct EmbedderState {
     /// The memory of the output, by the instances that wrote it.
     output_charges: Vec<MemoryCharge>,
     daemon_lines: Lines,
+    failure_lines: Lines,
 }
 
-/// Lines of this second in the daemon's log.
+/// Lines of one kind in this second.
 #[derive(Default)]
 struct Lines {
     second: Option<Instant>,
@@ -73,8 +76,9 @@ struct Lines {
 }
 
 impl Lines {
-    /// Whether one more line may pass, and how many did not before it.
-    fn take(&mut self, now: Instant) -> Option<u64> {
+    /// Whether one more line may pass, of so many in a second, and how many did not
+    /// before it.
+    fn take(&mut self, now: Instant, max: u32) -> Option<u64> {
         let is_over = self
             .second
             .is_none_or(|second| now.duration_since(second) >= Duration::from_secs(1));
@@ -82,7 +86,7 @@ impl Lines {
             self.second = Some(now);
             self.count = 0;
         }
-        if self.count >= DAEMON_LINES_PER_SECOND {
+        if self.count >= max {
             self.left_out += 1;
             return None;
         }
@@ -104,9 +108,32 @@ impl AppEmbedder {
         std::mem::take(&mut state.output)
     }
 
+    /// Writes what became of a request into the app's log, unless there were too many
+    /// such lines within this second.
+    pub(crate) fn log_failure(&self, instance: Option<InstanceId>, text: &str) {
+        let mut state = self.state();
+        let taken = state
+            .failure_lines
+            .take(Instant::now(), FAILURES_PER_SECOND);
+        drop(state);
+        if taken.is_some() {
+            self.log(LogLine {
+                instance: instance.unwrap_or(InstanceId(0)),
+                time: SystemTime::now(),
+                source: LogSource::Lifecycle,
+                level: LogLevel::Warn,
+                text: LineText::single(text, FAILURE_BYTES_MAX),
+            });
+        }
+    }
+
     /// Writes a line into the daemon's log, unless there were too many.
     fn tell_daemon(&self, text: &str) {
-        let taken = self.state().daemon_lines.take(Instant::now());
+        let mut state = self.state();
+        let taken = state
+            .daemon_lines
+            .take(Instant::now(), DAEMON_LINES_PER_SECOND);
+        drop(state);
         match taken {
             None => return,
             Some(0) => {}
@@ -415,13 +442,13 @@ mod tests {
         let mut lines = Lines::default();
         let now = Instant::now();
         for _ in 0..DAEMON_LINES_PER_SECOND {
-            assert_eq!(lines.take(now), Some(0));
+            assert_eq!(lines.take(now, DAEMON_LINES_PER_SECOND), Some(0));
         }
-        assert_eq!(lines.take(now), None);
-        assert_eq!(lines.take(now), None);
+        assert_eq!(lines.take(now, DAEMON_LINES_PER_SECOND), None);
+        assert_eq!(lines.take(now, DAEMON_LINES_PER_SECOND), None);
         let later = now + Duration::from_secs(1);
-        assert_eq!(lines.take(later), Some(2));
-        assert_eq!(lines.take(later), Some(0));
+        assert_eq!(lines.take(later, DAEMON_LINES_PER_SECOND), Some(2));
+        assert_eq!(lines.take(later, DAEMON_LINES_PER_SECOND), Some(0));
     }
 
     #[tokio::test]

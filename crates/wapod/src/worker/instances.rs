@@ -156,7 +156,7 @@ impl Worker {
         app: &Arc<App>,
         deadline: Instant,
     ) -> Result<(), WorkerError> {
-        let one_at_a_time = timeout_at(deadline, app.changing.lock()).await;
+        let one_at_a_time = timeout_at(deadline, app.changing().lock()).await;
         let _one_at_a_time = one_at_a_time.map_err(|_| WorkerError::NotStarted)?;
         let is_there = app
             .state()

@@ -427,7 +427,7 @@ impl Worker {
 
 /// The right to let an app grow.
 pub(super) async fn change(app: &App, deadline: Instant) -> Result<MutexGuard<'_, ()>, AppError> {
-    let one_at_a_time = timeout_at(deadline, app.changing.lock()).await;
+    let one_at_a_time = timeout_at(deadline, app.changing().lock()).await;
     one_at_a_time.map_err(|_| AppError::Changing)
 }
 

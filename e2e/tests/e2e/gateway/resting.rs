@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use e2e::{App, Daemon, Operator, guest};
+use e2e::{App, Daemon, Operator, guest, within};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use wapod::limits::REST_AFTER;
@@ -11,8 +11,10 @@ use wapod::limits::REST_AFTER;
 use super::https::Secure;
 use super::{Raw, hang};
 
-/// Time after which a connection without requests rests.
-const RESTED: Duration = REST_AFTER.saturating_add(Duration::from_millis(500));
+/// Time after which every connection without requests rests.
+const RESTED: Duration = REST_AFTER
+    .saturating_mul(2)
+    .saturating_add(Duration::from_millis(500));
 
 async fn suite() -> App {
     Daemon::start().await.deploy(guest("sdk-suite")).await
@@ -86,7 +88,7 @@ async fn a_request_that_takes_long_and_an_answer_that_is_not_read_are_no_rest() 
     let operator = Operator::start().await;
     let app = operator.deploy(&guest("sdk-suite")).await;
     let mut waits = hang(&operator, app).await;
-    let answered = timeout(2 * REST_AFTER, waits.head()).await;
+    let answered = timeout(RESTED, waits.head()).await;
     assert!(answered.is_err(), "the connection has ended");
 
     const LENGTH: usize = 8 << 20;
@@ -131,4 +133,26 @@ async fn connections_that_rest_do_not_hold_up_the_end_of_the_daemon() {
     operator.shutdown().await;
     assert!(begun.elapsed() < RESTED, "{:?}", begun.elapsed());
     assert_eq!(client.rest().await, (Vec::new(), true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_fails_leaves_nothing_behind() {
+    let app = suite().await;
+    let to = path(&app, "/upgrade");
+    let switch = format!(
+        "GET {to} HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
+    );
+    // Some leave before the answer is written, some before the app has the request.
+    for number in 0..60 {
+        let mut client = Raw::connect(app.gateway()).await;
+        client.send(&switch).await;
+        sleep(Duration::from_micros(number * 20)).await;
+        client.stream.set_zero_linger().unwrap();
+    }
+    let over = async {
+        while app.handle().requests() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("the end of the requests", over).await;
 }
