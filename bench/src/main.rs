@@ -19,6 +19,7 @@ mod embedder;
 mod folder;
 mod guests;
 mod machine;
+mod peer;
 mod plan;
 mod report;
 mod rows;
@@ -47,7 +48,7 @@ Usage: bench [--smoke] [hold | ROW...]
             their own: burst, hostile-guests, hostile-clients, compile-bombs,
             quotas, drain
   ROW       only these rows: those above, or host-call, instantiation, http,
-            gateway, https, transfer, daemon, tcp-echo, tls, udp-echo, egress, cpu,
+            gateway, peers, https, transfer, daemon, tcp-echo, tls, udp-echo, egress, cpu,
             idle-memory, scale-apps, scale-connections, trust-enclave,
             trust-handshake, trust-verify, trust-usage, neighbour, javascript-hello, javascript-start,
             javascript-loops, javascript-memory, javascript-apps; nothing is kept";

@@ -20,6 +20,10 @@ pub(crate) struct Plan {
     pub(crate) kernel_divisor: u32,
     /// Numbers of idle instances.
     pub(crate) idle_instances: &'static [usize],
+    /// Time until memory that is no longer needed has been given back to the system.
+    /// Connections rest after two to four seconds, and the allocator gives pages back some ten
+    /// seconds after that.
+    pub(crate) settle: Duration,
     /// Deployed apps of the row about many of them.
     pub(crate) apps: usize,
     /// Idle connections of the row about many of them.
@@ -37,6 +41,7 @@ impl Plan {
         starts: 500,
         kernel_divisor: 1,
         idle_instances: &[1_000, 10_000],
+        settle: Duration::from_secs(20),
         apps: 100_000 - 1,
         connections: 10_000,
     };
@@ -51,6 +56,7 @@ impl Plan {
         starts: 10,
         kernel_divisor: 200,
         idle_instances: &[100],
+        settle: Duration::from_millis(500),
         apps: 50,
         connections: 50,
     };

@@ -79,7 +79,7 @@ fn query(plan: &Plan, report: &mut Report, daemon: &mut Server) -> Result<()> {
         ours: format!("{} µs, {}", number(ours), our_time.each(requests)),
         value: ours / beside,
         unit: "× native",
-        goal: Goal::AtMost(3.0),
+        goal: Goal::AtMost(1.9),
     });
     Ok(())
 }

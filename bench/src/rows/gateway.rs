@@ -56,7 +56,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         goal,
     };
     let (least, most) = (Goal::AtLeast, Goal::AtMost);
-    report.add(line("gateway", "one warm instance", &warm, least(0.55)));
+    report.add(line("gateway", "one warm instance", &warm, least(0.60)));
     report.add(Line {
         beside: processor(native.cost()),
         ours: processor(warm.cost()),
@@ -74,7 +74,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         "fresh",
         "an instance for each request",
         &fresh,
-        least(0.14),
+        least(0.25),
     ));
     Ok(())
 }

@@ -34,7 +34,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut wapo = Server::start("wapo")?;
     let mut native_server = Server::start("native")?;
     let native = native_server.ask_one("hello")?;
-    let mut guests = vec![("our SDK", 0.75, wapo.ask_one("listen hello")?)];
+    let mut guests = vec![("our SDK", 0.82, wapo.ask_one("listen hello")?)];
     if guests::path(COMPATIBLE).exists() {
         let address = wapo.ask_one(&format!("listen {COMPATIBLE}"))?;
         guests.push(("the published SDK of Wapo 0.x", 0.62, address));

@@ -14,6 +14,7 @@ use crate::child::Server;
 use crate::client::Client;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report, number};
+use crate::worker::pause;
 
 /// How many pieces of address space the kernel lets a process have.
 const MAX_MAP_COUNT: &str = "/proc/sys/vm/max_map_count";
@@ -34,6 +35,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut client = Client::connect(gateway)?;
     // The first instance pays for what all share: the code, the gateway.
     start(&mut server, &mut client, 1)?;
+    pause(plan.settle);
     let before = server.memory_bytes()?;
     let mut running = 0;
     for count in plan.idle_instances {
@@ -41,6 +43,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         start(&mut server, &mut client, count - running)?;
         let each = begun.elapsed().as_secs_f64() * 1e6 / (count - running) as f64;
         running = *count;
+        pause(plan.settle);
         let grown = server.memory_bytes()?.saturating_sub(before) as f64;
         report.add(Line {
             row: "idle memory",
@@ -53,7 +56,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
             ),
             value: grown / running as f64 / 1e3,
             unit: "KB",
-            goal: Goal::AtMost(150.0),
+            goal: Goal::AtMost(40.0),
         });
     }
     Ok(())

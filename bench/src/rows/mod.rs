@@ -14,6 +14,7 @@ pub(crate) mod instantiation;
 mod javascript;
 mod load;
 mod neighbour;
+mod peers;
 mod plain;
 mod scale;
 mod tcp_echo;
@@ -86,6 +87,11 @@ pub(crate) const ALL: &[Row] = &[
         name: "gateway",
         group: Group::Speed,
         run: gateway::run,
+    },
+    Row {
+        name: "peers",
+        group: Group::Speed,
+        run: peers::run,
     },
     Row {
         name: "https",

@@ -21,12 +21,6 @@ const CONNECTIONS: &str = "scale-connections";
 const FILES: u64 = 65_536;
 /// Time for which a daemon without requests is watched.
 const IDLE_TIME: Duration = Duration::from_secs(10);
-/// Time until what deployments or connections no longer need is the system's again.
-///
-/// A connection rests after two to four seconds; the allocator returns pages some ten
-/// seconds after that.
-const SETTLE_TIME: Duration = Duration::from_secs(20);
-
 /// A daemon and what it achieved.
 struct Contestant {
     server: Server,
@@ -49,14 +43,6 @@ impl Contestant {
     fn round(&mut self, plan: &Plan) -> Result<()> {
         self.achieved.round(self.server.id(), &self.url, plan)
     }
-}
-
-/// Waits until memory that is no longer needed has been given back.
-fn settle(plan: &Plan) {
-    pause(match plan.smoke {
-        true => plan.load,
-        false => SETTLE_TIME,
-    });
 }
 
 /// A hundred thousand apps.
@@ -85,7 +71,7 @@ pub(super) fn run_apps(plan: &Plan, report: &mut Report) -> Result<()> {
             "{count} deployments of apps on demand, 64 at a time"
         ))
     });
-    settle(plan);
+    pause(plan.settle);
     let grown = many.server.memory_bytes()?.saturating_sub(before) as f64;
     report.add(Line {
         ours: format!("{} MB", number(grown / 1e6)),
@@ -150,7 +136,7 @@ pub(super) fn run_connections(plan: &Plan, report: &mut Report) -> Result<()> {
     few.achieved = Achieved::default();
     let before = many.server.memory_bytes()?;
     let mut idle = Idle::open(&many.url, count)?;
-    settle(plan);
+    pause(plan.settle);
     let grown = many.server.memory_bytes()?.saturating_sub(before) as f64;
     for _ in 0..plan.rounds {
         few.round(plan)?;

@@ -7,7 +7,7 @@
 //! by `supervise`, which decides what happens afterwards.
 
 use std::future::Future;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
@@ -131,7 +131,8 @@ impl<'a> Driver<'a> {
         if let Err(reason) = self.refuel() {
             return reason;
         }
-        let started = match self.start(program).await {
+        // Boxed: an instance that waits would keep the room of it.
+        let started = match Box::pin(self.start(program)).await {
             Ok(poll) => poll,
             Err(reason) => return self.finish(reason),
         };
@@ -147,21 +148,20 @@ impl<'a> Driver<'a> {
         StackGauge::find(&mut self.store)
             .await
             .map_err(|error| self.start_failure(&error, "the engine"))?;
-        let making = memory_image::make(program.pre().module());
+        let making = pin!(memory_image::make(program.pre().module()));
         interruptible(&self.control, &mut self.time_limit, making)
             .await?
             .map_err(|error| self.start_failure(&error, "the memory image"))?;
-        let instantiating = program.pre().instantiate_async(&mut self.store);
         let instantiated = interruptible(
             &self.control,
             &mut self.time_limit,
-            metered(
+            pin!(metered(
                 &self.turn,
                 self.gas,
                 &mut self.pace,
                 (&meter, &intake),
-                instantiating,
-            ),
+                pin!(program.pre().instantiate_async(&mut self.store)),
+            )),
         )
         .await;
         self.settle();
@@ -182,17 +182,16 @@ impl<'a> Driver<'a> {
         };
         self.control.clock().begin_poll();
         let intake = Arc::clone(&self.store.data().intake);
-        let initializing = initialize.call_async(&mut self.store, ());
         let returned = interruptible(
             &self.control,
             &mut self.time_limit,
-            metered(
+            pin!(metered(
                 &self.turn,
                 self.gas,
                 &mut self.pace,
                 (meter, &intake),
-                initializing,
-            ),
+                pin!(initialize.call_async(&mut self.store, ())),
+            )),
         )
         .await;
         self.settle();
@@ -238,17 +237,16 @@ impl<'a> Driver<'a> {
             let wakes = Arc::clone(&self.store.data().wakes);
             wakes.begin_poll();
             self.control.clock().begin_poll();
-            let polling = poll.call_async(&mut self.store, ());
             let returned = interruptible(
                 &self.control,
                 &mut self.time_limit,
-                metered(
+                pin!(metered(
                     &self.turn,
                     self.gas,
                     &mut self.pace,
                     (&meter, &intake),
-                    polling,
-                ),
+                    pin!(poll.call_async(&mut self.store, ())),
+                )),
             )
             .await;
             self.settle();
@@ -289,7 +287,7 @@ impl<'a> Driver<'a> {
             interruptible(
                 &self.control,
                 &mut self.time_limit,
-                tokio::task::yield_now(),
+                pin!(tokio::task::yield_now()),
             )
             .await?;
         }
@@ -487,9 +485,8 @@ async fn metered<F: Future>(
     gas: &mut GasAccount,
     pace: &mut Pace,
     (meter, intake): (&Meter, &Intake),
-    guest: F,
+    mut guest: Pin<&mut F>,
 ) -> Result<F::Output, Halt> {
-    let mut guest = pin!(guest);
     let control = turn.control();
     loop {
         let left = std::future::poll_fn(|cx| {

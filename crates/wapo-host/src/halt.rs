@@ -5,7 +5,7 @@
 //! for the pauses before the next start.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -58,13 +58,13 @@ impl From<Halt> for ExitReason {
     }
 }
 
-/// Runs a future that a stop request, the deadline or a stack beyond its memory may end.
+/// Runs a future that a stop request, the deadline or a stack beyond its memory may end. The
+/// future is pinned by the caller: moved in here, it would have its room twice.
 pub(crate) async fn interruptible<F: Future>(
     control: &Control,
     time_limit: &mut Option<&mut TimeLimit>,
-    future: F,
+    mut future: Pin<&mut F>,
 ) -> Result<F::Output, Halt> {
-    let mut future = pin!(future);
     std::future::poll_fn(|cx| {
         if let Poll::Ready(output) = future.as_mut().poll(cx) {
             return Poll::Ready(Ok(output));

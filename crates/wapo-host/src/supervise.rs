@@ -4,6 +4,7 @@
 //! or another start after a pause. Everything an ended guest held is free
 //! before the next start, memory slot and locks included. Spawned by the engine.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
@@ -255,7 +256,8 @@ impl Supervisor {
             status.next_start = Some(Instant::now() + backoff);
         });
         self.control.set_idle(true);
-        let waited = interruptible(&self.control, time_limit, tokio::time::sleep(backoff)).await;
+        let sleeping = pin!(tokio::time::sleep(backoff));
+        let waited = interruptible(&self.control, time_limit, sleeping).await;
         self.control.set_idle(false);
         self.status.send_modify(|status| status.next_start = None);
         waited?;

@@ -96,6 +96,11 @@ impl<O: Copy + Eq + Hash, T> Names<O, T> {
         }
     }
 
+    /// Whether nobody has a name.
+    pub fn is_empty(&self) -> bool {
+        self.exact.is_empty() && self.wildcards.is_empty()
+    }
+
     /// Who has a name: the owner of exactly this name, else of the wildcard that
     /// covers it. An exact name hides the wildcard also while nothing serves it.
     pub fn find(&self, name: &ServerName) -> Option<&Entry<O, T>> {

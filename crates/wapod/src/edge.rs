@@ -227,6 +227,11 @@ impl Edge {
         rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
+    /// Whether any app serves a name, or is bound to one.
+    pub(crate) fn has_names(&self) -> bool {
+        self.read(|table| !table.names.is_empty())
+    }
+
     /// The app that an operator has bound a name to. What apps claim for TLS of their own
     /// counts for the shared port alone.
     pub(crate) fn bound(&self, name: &ServerName) -> Option<Arc<App>> {

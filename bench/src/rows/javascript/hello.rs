@@ -10,7 +10,7 @@ use crate::child::Server;
 use crate::client::get_once;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report, number};
-use crate::workerd::Workerd;
+use crate::workerd;
 
 const ROW: &str = "javascript-hello";
 
@@ -47,7 +47,7 @@ pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut daemon = Server::start("javascript")?;
     let url = daemon.ask_one("warm")?;
     let mut ours = Contestant::new(daemon.id(), url)?;
-    let other = Workerd::start()?;
+    let other = workerd::start()?;
     let mut workerd = other
         .as_ref()
         .map(|other| Contestant::new(other.id(), other.url()))
@@ -66,7 +66,7 @@ pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         ));
         return Ok(());
     };
-    line(report, &ours, &workerd, "× workerd", Goal::AtLeast(1.3));
+    line(report, &ours, &workerd, "× workerd", Goal::AtLeast(1.6));
     line(report, &workerd, &native, "× native, workerd", Goal::None);
     report.note(format!(
         "{ROW}: workerd has {} MB in memory",

@@ -78,6 +78,9 @@ impl Pace {
     }
 }
 
+/// Looked for in every request, so it is no text to be read first.
+const ACCEPT_SIGNATURE_FIELD: HeaderName = HeaderName::from_static(ACCEPT_SIGNATURE);
+
 /// A request whose answer is to be signed.
 pub(super) struct SignatureRequest {
     request: RequestComponents,
@@ -93,7 +96,7 @@ impl SignatureRequest {
         scheme: &str,
     ) -> (Request<RequestBody>, Option<Box<Self>>) {
         let headers = request.headers();
-        let Some(field) = line(headers, ACCEPT_SIGNATURE) else {
+        let Some(field) = line(headers, ACCEPT_SIGNATURE_FIELD) else {
             return (request, None);
         };
         let Some(wish) = Wish::read(&field) else {
@@ -103,7 +106,7 @@ impl SignatureRequest {
             return (request, None);
         };
         let uri = request.uri();
-        let content_digest = line(headers, CONTENT_DIGEST);
+        let content_digest = line(headers, HeaderName::from_static(CONTENT_DIGEST));
         let digest = content_digest.is_some().then(Arc::<BodyDigest>::default);
         let components = RequestComponents::new(
             request.method().as_str(),
@@ -333,7 +336,7 @@ fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
 }
 
 /// All values of a field, if they are text.
-fn line(headers: &HeaderMap, name: &str) -> Option<String> {
+fn line(headers: &HeaderMap, name: HeaderName) -> Option<String> {
     let values = headers.get_all(name).iter();
     let values: Option<Vec<&str>> = values.map(|value| value.to_str().ok()).collect();
     values

@@ -32,7 +32,11 @@ impl Worker {
 
     /// The app that a domain is bound to.
     pub(crate) fn app_by_domain(&self, host: &str) -> Option<Arc<App>> {
-        self.edge.bound(&host.parse().ok()?)
+        // On most workers there are none, and reading the host takes longer than a look.
+        match self.edge.has_names() {
+            true => self.edge.bound(&host.parse().ok()?),
+            false => None,
+        }
     }
 
     /// Settles which label a new app gets; empty for none. An app may take the

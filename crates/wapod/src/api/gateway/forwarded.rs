@@ -46,7 +46,7 @@ impl<'a> Origin<'a> {
                 scheme: spoken,
                 is_trusted: false,
                 headers: [
-                    (FOR, ip.to_string().into()),
+                    (FOR, text(ip).into()),
                     (PROTO, spoken.into()),
                     (HOST, host.as_str().into()),
                 ],
@@ -61,7 +61,7 @@ impl<'a> Origin<'a> {
         if !chain.is_empty() {
             chain += ", ";
         }
-        chain += &ip.to_string();
+        chain += &text(ip);
         let asked = only(headers, HOST).filter(|text| is_host(text));
         Self {
             client,
@@ -74,6 +74,26 @@ impl<'a> Origin<'a> {
             ],
         }
     }
+}
+
+/// The text of an address. Each request has one: the formatting of the standard library takes
+/// ten times as long for the common kind.
+fn text(ip: IpAddr) -> String {
+    let IpAddr::V4(ip) = ip else {
+        return ip.to_string();
+    };
+    let mut text = String::with_capacity("255.255.255.255".len());
+    for (place, byte) in ip.octets().into_iter().enumerate() {
+        if place > 0 {
+            text.push('.');
+        }
+        for (unit, is_shown) in [(100, byte >= 100), (10, byte >= 10), (1, true)] {
+            if is_shown {
+                text.push(char::from(b'0' + byte / unit % 10));
+            }
+        }
+    }
+    text
 }
 
 /// Whether a header is one that says where a request comes from. The three that
@@ -168,6 +188,16 @@ fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn addresses_are_written_as_the_standard_library_does() {
+        for byte in 0..=255 {
+            for ip in [[byte, 0, 9, 255], [10, byte, byte, 100]] {
+                assert_eq!(text(ip.into()), std::net::Ipv4Addr::from(ip).to_string());
+            }
+        }
+        assert_eq!(text(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1])), "::1");
+    }
 
     /// As a header of its own and what it says.
     type Claim = (&'static str, &'static str);

@@ -69,13 +69,14 @@ const OF_THE_HOST: &[&str] = &["alt-svc"];
 impl OriginGuard {
     /// Leaves out what reaches beyond the app.
     pub(in crate::api) fn clean(&self, headers: &mut HeaderMap) {
-        for name in OF_THE_HOST {
-            headers.remove(*name);
-        }
-        if matches!(self.place, Place::Shared { .. }) {
-            for name in OF_THE_ORIGIN {
-                headers.remove(*name);
-            }
+        let is_shared = matches!(self.place, Place::Shared { .. });
+        let reaches_beyond = |name: &&HeaderName| {
+            let name = name.as_str();
+            OF_THE_HOST.contains(&name) || (is_shared && OF_THE_ORIGIN.contains(&name))
+        };
+        // There are more names than fields: looking for each name costs more.
+        while let Some(name) = headers.keys().find(reaches_beyond).cloned() {
+            headers.remove(name);
         }
         self.clean_site_data(headers);
         match self.place.passes_cookies() {
