@@ -60,17 +60,23 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
             goal: Goal::None,
         });
     }
+    summarize(report, &to_native, &to_unmetered, &to_epochs);
+    Ok(())
+}
+
+/// The geometric means.
+fn summarize(report: &mut Report, to_native: &[f64], to_unmetered: &[f64], to_epochs: &[f64]) {
     for (what, ratios, unit, bound) in [
-        ("five kernels beside native", &to_native, "× native", 1.45),
+        ("five kernels beside native", to_native, "× native", 1.45),
         (
             "five kernels beside the same wasm unmetered",
-            &to_unmetered,
+            to_unmetered,
             "× unmetered",
             1.12,
         ),
         (
             "five kernels beside the same wasm with epochs",
-            &to_epochs,
+            to_epochs,
             "× with epochs",
             1.00,
         ),
@@ -86,7 +92,6 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
             goal: Goal::AtMost(bound),
         });
     }
-    Ok(())
 }
 
 /// The kernels in an engine without us.

@@ -4,7 +4,7 @@
 //! directions at once: an answer may start before the request's body has ended,
 //! and each side goes only as fast as the other takes it. Which app it is for is
 //! in `target`, heads are translated in `head`, the request's body is in `body_pump`, the
-//! answer's in `guest_body`. A look for the operator, without a connection, is in `visit`.
+//! answer's in `guest_body`, other protocols are in `switch`. A look for the operator, without a connection, is in `visit`.
 
 mod body_pump;
 mod cors;
@@ -12,23 +12,26 @@ pub(super) mod forwarded;
 mod guest_body;
 pub(super) mod head;
 pub(super) mod origin_guard;
+mod switch;
 pub(super) mod target;
 pub(super) mod visit;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body as _;
-use hyper::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT};
+use hyper::header::CONTENT_LENGTH;
 use hyper::http::uri::Authority;
 use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
-use wapo_host::{BodyStream, HttpAnswer, HttpCall, HttpExchange, InstanceId, PendingResponse};
+use wapo_host::{
+    BodyReader, BodyStream, HttpAnswer, HttpCall, HttpExchange, InstanceId, PendingResponse,
+};
 
 use super::UserService;
-use super::body::{self, Body};
+use super::body::Body;
 use super::connection::Client;
 use super::error::ApiError;
 use super::framing;
@@ -36,7 +39,6 @@ use super::liveness::LivenessWatch;
 use super::request_body::RequestBody;
 use super::signed_parts::AnsweredBy;
 use super::timer::SharedTimer;
-use super::transport::Transport;
 use crate::error::WorkerError;
 use crate::limits::{
     EMPTY_BODY_WAIT, FAILURE_PATH_BYTES_MAX, LIVENESS_INTERVAL, REQUEST_BODY_BYTES_MAX, Timeouts,
@@ -114,227 +116,264 @@ impl Exchange {
     }
 }
 
-/// Lets an app answer a request.
-pub(super) async fn forward(
-    service: &UserService,
+/// What became of a request before anything was awaited.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly all requests are for apps, and a box would be one more allocation"
+)]
+pub(super) enum Routed<'a> {
+    /// It has its answer.
+    Answer(Response<Body>),
+    /// It is for an app.
+    App(Forward<'a>),
+    /// It takes another way. Boxed, so that requests to apps do not have its room.
+    Other(Pin<Box<dyn Future<Output = Result<Response<Body>, ApiError>> + Send + 'a>>),
+}
+
+/// A request for an app, translated. What it was made of has no room in what is awaited, and
+/// the rest has it once: that is why this is run in its place, by reference.
+pub(super) struct Forward<'a> {
+    service: &'a UserService,
+    app: Arc<App>,
+    client: Client,
+    host: Authority,
+    is_http_1_1: bool,
+    switch: Switch,
+    /// Until an instance has it.
+    handover: Option<Handover>,
+}
+
+/// The part of a request that an instance gets, and what is needed for the answer.
+struct Handover {
+    call: HttpCall,
+    what: What,
+    body: RequestBody,
+    guard: OriginGuard,
+    is_http_1_0: bool,
+    begun: Instant,
+}
+
+/// Takes a request for an app.
+///
+/// # Errors
+///
+/// The request is none for an app.
+pub(super) fn forward<'a>(
+    service: &'a UserService,
     target: Target,
     host: Authority,
     request: Request<RequestBody>,
     client: Client,
-) -> Result<Response<Body>, ApiError> {
+) -> Result<Routed<'a>, ApiError> {
     let asking = match target.app.settings.cors {
         true => Asking::of(request.method(), request.headers()),
         false => None,
     };
     let Some(asking) = asking else {
-        return exchange(service, target, host, request, client).await;
+        return Forward::new(service, target, host, request, client).map(Routed::App);
     };
     if let Some(answer) = asking.preflight() {
-        return Ok(answer);
+        return Ok(Routed::Answer(answer));
     }
     let is_head = request.method() == Method::HEAD;
-    let answered = exchange(service, target, host, request, client).await;
-    let mut response = answered.unwrap_or_else(|error| error.into_response(is_head));
-    asking.allow(response.headers_mut());
-    Ok(response)
+    let forward = Forward::new(service, target, host, request, client);
+    Ok(Routed::Other(Box::pin(async move {
+        let answered = match forward {
+            Ok(mut forward) => forward.run().await,
+            Err(error) => Err(error),
+        };
+        let mut response = answered.unwrap_or_else(|error| error.into_response(is_head));
+        asking.allow(response.headers_mut());
+        Ok(response)
+    })))
 }
 
-/// Hands a request over, and gives the answer.
-async fn exchange(
-    service: &UserService,
-    target: Target,
-    host: Authority,
-    request: Request<RequestBody>,
-    client: Client,
-) -> Result<Response<Body>, ApiError> {
-    let begun = Instant::now();
-    if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX {
-        return Err(ApiError::BodyTooLarge);
+impl<'a> Forward<'a> {
+    fn new(
+        service: &'a UserService,
+        target: Target,
+        host: Authority,
+        request: Request<RequestBody>,
+        client: Client,
+    ) -> Result<Self, ApiError> {
+        let begun = Instant::now();
+        if request.body().size_hint().lower() > REQUEST_BODY_BYTES_MAX {
+            return Err(ApiError::BodyTooLarge);
+        }
+        let (parts, body) = request.into_parts();
+        let path_and_query = target.path_and_query(&parts.uri)?;
+        let guard = OriginGuard {
+            place: target.place,
+            host: host.clone(),
+            base_domain: Arc::clone(&service.base_domain),
+        };
+        let trusted = service.clients.trusted();
+        let origin = Origin::new(client.end(), trusted, &host, &parts.headers);
+        let peer = Some(origin.client);
+        let head = head::request_head(&parts, &host, &path_and_query, guard.place, &origin)?;
+        let switch = head::wants_switch(&parts);
+        let call = HttpCall {
+            head,
+            peer,
+            has_body: switch != Switch::None || !body.is_end_stream(),
+        };
+        let handover = Handover {
+            call,
+            what: What {
+                method: parts.method,
+                uri: parts.uri,
+            },
+            body,
+            guard,
+            is_http_1_0: parts.version == Version::HTTP_10,
+            begun,
+        };
+        Ok(Self {
+            service,
+            app: target.app,
+            client,
+            host,
+            is_http_1_1: parts.version == Version::HTTP_11,
+            switch,
+            handover: Some(handover),
+        })
     }
-    let (parts, body) = request.into_parts();
-    let path_and_query = target.path_and_query(&parts.uri)?;
-    let guard = OriginGuard {
-        place: target.place,
-        host: host.clone(),
-        base_domain: Arc::clone(&service.base_domain),
-    };
-    let trusted = service.clients.trusted();
-    let origin = Origin::new(client.end(), trusted, &host, &parts.headers);
-    let peer = Some(origin.client);
-    let head = head::request_head(&parts, &host, &path_and_query, guard.place, &origin)?;
-    let switch = head::wants_switch(&parts);
-    let call = HttpCall {
-        head,
-        peer,
-        has_body: switch != Switch::None || !body.is_end_stream(),
-    };
-    let what = What {
-        method: parts.method,
-        uri: parts.uri,
-    };
 
-    let app = target.app;
-    let may_probe = parts.version == Version::HTTP_11;
-    let admitted = tokio::select! {
-        biased;
-        admitted = service.worker.admit(app.clone(), Channel::Http) => admitted,
-        // A client that leaves the queue makes room in it at once.
-        () = departure(&client, may_probe) => return Err(ApiError::ClientLeft),
-    };
-    let lease = admitted.map_err(|error| what.attribute(&app, None, error.into()))?;
-    // It may have been replaced while the request waited for it.
-    super::check_attested(lease.app().serial, &host, &client)?;
-    let mut exchange = Exchange {
-        lease,
-        what,
-        client,
-        is_http_1_0: parts.version == Version::HTTP_10,
-        half_closed: service.clients.timeouts.half_closed,
-    };
-    let handed = exchange.lease.http(call);
-    let HttpExchange { response, body: io } =
-        handed.map_err(|error| exchange.attribute(WorkerError::from(error)))?;
-    let pending = PendingAnswer {
-        response,
-        begun,
-        guard,
-        may_probe,
-        timeouts: service.clients.timeouts,
-    };
-    match switch {
-        Switch::None => relay(pending, exchange, io, body).await,
-        Switch::Upgrade => Box::pin(upgrade(pending, exchange, io)).await,
-        Switch::Connect => Box::pin(connect(pending, exchange, io, body)).await,
+    /// Hands the request over, and gives the answer. Called once.
+    pub(super) async fn run(&mut self) -> Result<Response<Body>, ApiError> {
+        if self.switch != Switch::None {
+            return Box::pin(self.switch()).await;
+        }
+        let lease = self.admit().await?;
+        let mut relay = Relay::new(self.hand_over(lease)?);
+        let (response, whole) = relay.answer().await?;
+        if relay.may_be_empty(&response, whole.as_ref()) {
+            // The call has failed and there is nothing to say but that. Clients tell it
+            // by an end in the head, so it is worth a wait.
+            let _ = timeout(EMPTY_BODY_WAIT, relay.reader.ended()).await;
+        }
+        Ok(relay.finish(response, whole))
     }
+
+    /// The same where the client wants to speak another protocol.
+    async fn switch(&mut self) -> Result<Response<Body>, ApiError> {
+        let lease = self.admit().await?;
+        let handed = self.hand_over(lease)?;
+        match self.switch {
+            Switch::Connect => switch::connect(handed).await,
+            Switch::None | Switch::Upgrade => switch::upgrade(handed).await,
+        }
+    }
+
+    /// Waits for an instance.
+    async fn admit(&self) -> Result<Lease, ApiError> {
+        let admitted = tokio::select! {
+            biased;
+            admitted = self.service.worker.admit(self.app.clone(), Channel::Http) => admitted,
+            // A client that leaves the queue makes room in it at once.
+            () = departure(&self.client, self.is_http_1_1) => return Err(ApiError::ClientLeft),
+        };
+        let lease = admitted.map_err(|error| match &self.handover {
+            Some(handover) => handover.what.attribute(&self.app, None, error.into()),
+            None => error.into(),
+        })?;
+        // It may have been replaced while the request waited for it.
+        super::check_attested(lease.app().serial, &self.host, &self.client)?;
+        Ok(lease)
+    }
+
+    fn hand_over(&mut self, lease: Lease) -> Result<Handed, ApiError> {
+        // There is one until now: this is called once.
+        let handover = self.handover.take().ok_or(WorkerError::NotTaken)?;
+        let timeouts = self.service.clients.timeouts;
+        let mut exchange = Exchange {
+            lease,
+            what: handover.what,
+            client: self.client.clone(),
+            is_http_1_0: handover.is_http_1_0,
+            half_closed: timeouts.half_closed,
+        };
+        let handed = exchange.lease.http(handover.call);
+        let HttpExchange { response, body: io } =
+            handed.map_err(|error| exchange.attribute(WorkerError::from(error)))?;
+        Ok(Handed {
+            pending: PendingAnswer {
+                response,
+                begun: handover.begun,
+                guard: handover.guard,
+                may_probe: self.is_http_1_1,
+                timeouts,
+            },
+            exchange,
+            io,
+            body: handover.body,
+        })
+    }
+}
+
+/// A request that an instance has.
+struct Handed {
+    pending: PendingAnswer,
+    exchange: Exchange,
+    io: BodyStream,
+    body: RequestBody,
 }
 
 /// An ordinary exchange.
-async fn relay(
+struct Relay {
     pending: PendingAnswer,
     exchange: Exchange,
-    io: BodyStream,
-    body: RequestBody,
-) -> Result<Response<Body>, ApiError> {
-    let (mut reader, writer) = io.into_split();
-    let activity = exchange.client.activity();
-    let mut pump = body_pump::start(body, writer, pending.timeouts.body_window, activity);
-    let (response, whole) = pending.answer(&exchange, pump.as_mut()).await?;
-    if let Some(pump) = &pump {
-        pump.answered();
-    }
-    let status = response.status();
-    if status == StatusCode::SWITCHING_PROTOCOLS {
-        // Nobody asked for it.
-        return Err(exchange.attribute(WorkerError::InvalidAnswer));
-    }
-    if framing::has_no_body(&exchange.what.method, status) {
-        return Ok(response.map(|()| Body::Nothing));
-    }
-    if whole.is_none() && response.headers().contains_key(GRPC_STATUS) {
-        // The call has failed and there is nothing to say but that. Clients tell it
-        // by an end in the head, so it is worth a wait.
-        let _ = timeout(EMPTY_BODY_WAIT, reader.ended()).await;
-    }
-    let announced = announced(&response);
-    let content = Content::of(whole, reader);
-    let body = GuestBody::new(content, announced, pump, exchange);
-    Ok(response.map(|()| Body::Guest(Box::new(body))))
+    reader: BodyReader,
+    pump: Option<BodyPump>,
 }
 
-/// An exchange in HTTP/1.1 that may end in another protocol, in which both sides
-/// then speak as they like.
-async fn upgrade(
-    pending: PendingAnswer,
-    exchange: Exchange,
-    io: BodyStream,
-) -> Result<Response<Body>, ApiError> {
-    let (response, whole) = pending.answer(&exchange, None).await?;
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refusal(response, whole, exchange, io));
-    }
-    if whole.is_some() {
-        // There is nobody to speak the other protocol.
-        return Err(exchange.attribute(WorkerError::InvalidAnswer));
-    }
-    let transport = exchange.client.switches();
-    tokio::spawn(tunnel(exchange, io, transport));
-    Ok(response.map(|()| Body::Nothing))
-}
-
-/// An answer to a request for another protocol that stays in this one. The request
-/// has no body.
-fn refusal(
-    response: Response<()>,
-    whole: Option<Bytes>,
-    exchange: Exchange,
-    mut io: BodyStream,
-) -> Response<Body> {
-    io.writer().finish();
-    if framing::has_no_body(&exchange.what.method, response.status()) {
-        return response.map(|()| Body::Nothing);
-    }
-    let (reader, _) = io.into_split();
-    let content = Content::of(whole, reader);
-    let body = GuestBody::new(content, announced(&response), None, exchange);
-    response.map(|()| Body::Guest(Box::new(body)))
-}
-
-/// Passes bytes on between a client and a guest until both have ended.
-async fn tunnel(exchange: Exchange, mut io: BodyStream, transport: oneshot::Receiver<Transport>) {
-    let tunnel = async {
-        let mut visitor = transport.await?;
-        let copied = tokio::io::copy_bidirectional(&mut visitor, &mut io).await;
-        if copied.is_err() {
-            exchange.client.liveness().reset();
+impl Relay {
+    fn new(handed: Handed) -> Self {
+        let (reader, writer) = handed.io.into_split();
+        let activity = handed.exchange.client.activity();
+        let window = handed.pending.timeouts.body_window;
+        let pump = body_pump::start(handed.body, writer, window, activity);
+        Self {
+            pending: handed.pending,
+            exchange: handed.exchange,
+            reader,
+            pump,
         }
-        tracing::trace!(?copied, "a tunnel has ended");
-        Ok::<(), oneshot::error::RecvError>(())
-    };
-    tokio::select! {
-        // A client that leaves before the switch leaves nothing behind.
-        _ = tunnel => {}
-        () = exchange.client.closed() => {}
-        // It takes nothing, and others have no place.
-        () = exchange.client.activity().displaced() => {}
     }
-}
 
-/// The same on one stream of HTTP/2: what both sides say are the bodies of the
-/// exchange.
-async fn connect(
-    pending: PendingAnswer,
-    exchange: Exchange,
-    io: BodyStream,
-    body: RequestBody,
-) -> Result<Response<Body>, ApiError> {
-    let window = pending.timeouts.body_window;
-    let (mut response, whole) = pending.answer(&exchange, None).await?;
-    let status = response.status();
-    if status.is_success() {
-        // The client would take it for the other protocol.
-        let refused = StatusCode::NOT_IMPLEMENTED;
-        let (said, code) = (refused.as_u16(), status.as_u16());
-        let why = "for another protocol an app says 101, and this one said";
-        exchange.log_failure(&format!("was answered with {said}: {why} {code}"));
-        let text = "the app does not speak this protocol\n";
-        return Ok(body::text(refused, text));
+    async fn answer(&mut self) -> Result<(Response<()>, Option<Bytes>), ApiError> {
+        let answer = self.pending.answer(&self.exchange, self.pump.as_mut());
+        let (response, whole) = answer.await?;
+        if let Some(pump) = &self.pump {
+            pump.answered();
+        }
+        if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+            // Nobody asked for it.
+            return Err(self.exchange.attribute(WorkerError::InvalidAnswer));
+        }
+        Ok((response, whole))
     }
-    if status != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(refusal(response, whole, exchange, io));
+
+    fn has_no_body(&self, response: &Response<()>) -> bool {
+        framing::has_no_body(&self.exchange.what.method, response.status())
     }
-    if whole.is_some() {
-        return Err(exchange.attribute(WorkerError::InvalidAnswer));
+
+    /// Whether an answer may end without a byte of a body, and it matters.
+    fn may_be_empty(&self, response: &Response<()>, whole: Option<&Bytes>) -> bool {
+        whole.is_none()
+            && !self.has_no_body(response)
+            && response.headers().contains_key(GRPC_STATUS)
     }
-    *response.status_mut() = StatusCode::OK;
-    response.headers_mut().remove(SEC_WEBSOCKET_ACCEPT);
-    let (reader, writer) = io.into_split();
-    let pump = body_pump::start(body, writer, window, exchange.client.activity());
-    if let Some(pump) = &pump {
-        pump.answered();
+
+    fn finish(self, response: Response<()>, whole: Option<Bytes>) -> Response<Body> {
+        if self.has_no_body(&response) {
+            return response.map(|()| Body::Nothing);
+        }
+        let announced = announced(&response);
+        let content = Content::of(whole, self.reader);
+        let body = GuestBody::new(content, announced, self.pump, self.exchange);
+        response.map(|()| Body::Guest(Box::new(body)))
     }
-    let content = Content::Coming(reader);
-    let body = GuestBody::new(content, None, pump, exchange);
-    Ok(response.map(|()| Body::Guest(Box::new(body))))
 }
 
 /// The length that a head announces; it was checked to be one.
@@ -357,7 +396,7 @@ impl PendingAnswer {
     /// Waits for the head, and translates it. With it comes the body, where the guest
     /// has given all of it.
     async fn answer(
-        mut self,
+        &mut self,
         exchange: &Exchange,
         pump: Option<&mut BodyPump>,
     ) -> Result<(Response<()>, Option<Bytes>), ApiError> {

@@ -80,6 +80,7 @@ use body::Body;
 use budget::Who;
 use connection::{Client, Service};
 use error::ApiError;
+use gateway::Routed;
 use gateway::forwarded::Origin;
 use gateway::target::{self, Target};
 use request_body::RequestBody;
@@ -108,21 +109,33 @@ impl UserService {
 }
 
 impl Service for UserService {
-    async fn answer(&self, request: Request<RequestBody>, client: Client) -> Response<Body> {
+    /// Routed before anything is awaited: the request has no room in what is.
+    fn answer(
+        &self,
+        request: Request<RequestBody>,
+        client: Client,
+    ) -> impl Future<Output = Response<Body>> + Send {
         let is_head = request.method() == Method::HEAD;
         let (request, signature) = SignatureRequest::of(request, client.end().scheme());
         let who = signature.is_some().then(|| self.who(&request, &client));
-        let response = match self.route(request, client).await {
-            Ok(response) => response,
-            Err(error) => error.into_response(is_head),
-        };
-        match signature.zip(who) {
-            // Boxed: the room that it takes is not moved with other requests.
-            Some((signature, who)) => {
-                let of = (&*self.clients, who);
-                Box::pin(signature.sign(response, &self.worker, of, &self.pace)).await
+        let mut routed = self.route(request, client);
+        async move {
+            let answered = match routed {
+                // In its place: moved, it would have its room twice.
+                Ok(Routed::App(ref mut forward)) => forward.run().await,
+                Ok(Routed::Other(other)) => other.await,
+                Ok(Routed::Answer(answer)) => Ok(answer),
+                Err(error) => Err(error),
+            };
+            let response = answered.unwrap_or_else(|error| error.into_response(is_head));
+            match signature.zip(who) {
+                // Boxed: the room that it takes is not moved with other requests.
+                Some((signature, who)) => {
+                    let of = (&*self.clients, who);
+                    Box::pin(signature.sign(response, &self.worker, of, &self.pace)).await
+                }
+                None => response,
             }
-            None => response,
         }
     }
 
@@ -146,17 +159,13 @@ fn check_attested(serial: u64, host: &Authority, client: &Client) -> Result<(), 
 }
 
 impl UserService {
-    async fn route(
-        &self,
-        request: Request<RequestBody>,
-        client: Client,
-    ) -> Result<Response<Body>, ApiError> {
+    fn route(&self, request: Request<RequestBody>, client: Client) -> Result<Routed<'_>, ApiError> {
         let host = gateway::head::host(request.uri(), request.headers(), request.version())?;
         self.check_name(&host, &client)?;
         let path = request.uri().path();
         let certificates = self.worker.edge.certificates();
         if let Some(answer) = certificates.http_challenge(host.host(), path) {
-            return Ok(body::text(StatusCode::OK, answer));
+            return Ok(Routed::Answer(body::text(StatusCode::OK, answer)));
         }
         let target = if let Some(label) = target::label(&host, &self.base_domain) {
             let app = self.worker.app_by_label(label);
@@ -167,19 +176,21 @@ impl UserService {
             Target::in_path(&self.worker, rest, request.uri())?
         } else if let Some(method) = path.strip_prefix("/prpc/") {
             let method = method.to_owned();
-            // Boxed: the room that it takes is not moved with requests to apps.
-            return Box::pin(self.call(&method, host, request, client)).await;
+            let call = self.call(method, host, request, client);
+            return Ok(Routed::Other(Box::pin(call)));
         } else if let Some(app) = self.worker.root() {
             Target::whole(app)
         } else {
             return match (request.method(), path) {
-                (&Method::GET | &Method::HEAD, "/health") => Ok(body::text(StatusCode::OK, "ok\n")),
+                (&Method::GET | &Method::HEAD, "/health") => {
+                    Ok(Routed::Answer(body::text(StatusCode::OK, "ok\n")))
+                }
                 (_, "/health") => Err(ApiError::MethodNotAllowed("GET, HEAD")),
                 _ => Err(ApiError::NoAppHere(self.about(&host, &client))),
             };
         };
         check_attested(target.serial(), &host, &client)?;
-        gateway::forward(self, target, host, request, client).await
+        gateway::forward(self, target, host, request, client)
     }
 
     /// Serves a connection of another port, whose TLS that has ended.
@@ -259,7 +270,7 @@ impl UserService {
     /// Answers a call to the worker.
     async fn call(
         &self,
-        method: &str,
+        method: String,
         host: Authority,
         request: Request<RequestBody>,
         client: Client,
@@ -267,7 +278,7 @@ impl UserService {
         let trusted = self.clients.trusted();
         let address = Origin::new(client.end(), trusted, &host, request.headers()).client;
         let caller = self.clients.caller(&client, address);
-        let mut response = user::call(&self.worker, method, request, &caller).await?;
+        let mut response = user::call(&self.worker, &method, request, &caller).await?;
         let identity = &self.worker.identity;
         let signing = self
             .signatures
