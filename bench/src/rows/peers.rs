@@ -18,7 +18,7 @@ use crate::report::{Goal, Line, Report};
 use crate::worker::free_addresses;
 
 const ROW: &str = "peers";
-const HELLO: &[u8] = b"Hello, World!\n";
+const HELLO: &[u8] = b"Hello, World!";
 
 /// A server and what it achieved.
 struct Contestant {
@@ -115,7 +115,7 @@ fn nginx(folder: &Folder) -> Result<Option<Peer>> {
          http {{\n\
          access_log off; keepalive_requests 1000000000; {}\n\
          server {{ listen {address}; location / {{\n\
-         default_type text/plain; return 200 'Hello, World!\\n'; }} }}\n\
+         default_type text/plain; return 200 'Hello, World!'; }} }}\n\
          }}\n",
         places.concat()
     );
@@ -135,7 +135,7 @@ fn haproxy(folder: &Folder) -> Result<Option<Peer>> {
         "global\n nbthread 2\n maxconn 4096\n\
          defaults\n mode http\n timeout client 75s\n timeout server 75s\n timeout connect 5s\n\
          frontend hello\n bind {address}\n \
-         http-request return status 200 content-type text/plain string \"Hello, World!\\n\"\n"
+         http-request return status 200 content-type text/plain string \"Hello, World!\"\n"
     );
     fs::write(&file, text)?;
     let mut command = Command::new("haproxy");
