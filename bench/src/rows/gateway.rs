@@ -6,27 +6,10 @@
 
 use anyhow::Result;
 
-use super::load::{Achieved, processor};
+use super::load::{Achieved, Contestant, processor};
 use crate::child::Server;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report};
-
-/// A server and what it achieved.
-struct Contestant<'a> {
-    server: &'a Server,
-    url: String,
-    achieved: Achieved,
-}
-
-impl<'a> Contestant<'a> {
-    fn new(server: &'a Server, url: String) -> Self {
-        Self {
-            server,
-            url,
-            achieved: Achieved::default(),
-        }
-    }
-}
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut native = Server::start("native")?;
@@ -35,14 +18,14 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let handed = format!("http://{}/", native.ask_one("handed")?);
     let (warm, fresh) = (daemon.ask_one("warm")?, daemon.ask_one("fresh")?);
     let mut contestants = [
-        Contestant::new(&native, routes),
-        Contestant::new(&native, handed),
-        Contestant::new(&daemon, warm),
-        Contestant::new(&daemon, fresh),
+        Contestant::new(native.id(), routes)?,
+        Contestant::new(native.id(), handed)?,
+        Contestant::new(daemon.id(), warm)?,
+        Contestant::new(daemon.id(), fresh)?,
     ];
     for _ in 0..plan.rounds {
         for one in &mut contestants {
-            one.achieved.round(one.server.id(), &one.url, plan)?;
+            one.round(plan)?;
         }
     }
     let [native, handed, warm, fresh] = contestants.map(|one| one.achieved);

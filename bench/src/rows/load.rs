@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::child::Server;
 use crate::client::get_once;
@@ -48,6 +48,35 @@ impl Achieved {
     /// Both, for the table.
     pub(super) fn text(&self) -> String {
         format!("{}/s, {} each", number(self.rate()), processor(self.cost()))
+    }
+}
+
+/// A server that answers `Hello, World!`, by its process, and what it achieved.
+pub(super) struct Contestant {
+    process: u32,
+    url: String,
+    pub(super) achieved: Achieved,
+}
+
+impl Contestant {
+    /// A server that was asked once.
+    ///
+    /// # Errors
+    ///
+    /// It does not answer, or with something else.
+    pub(super) fn new(process: u32, url: String) -> Result<Self> {
+        let body = get_once(&url)?;
+        ensure!(body == b"Hello, World!", "{url} gives another answer");
+        Ok(Self {
+            process,
+            url,
+            achieved: Achieved::default(),
+        })
+    }
+
+    /// Another round.
+    pub(super) fn round(&mut self, plan: &Plan) -> Result<()> {
+        self.achieved.round(self.process, &self.url, plan)
     }
 }
 

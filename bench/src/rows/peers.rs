@@ -6,11 +6,10 @@
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use super::load::Achieved;
+use super::load::Contestant;
 use crate::child::Server;
-use crate::client::get_once;
 use crate::folder::Folder;
 use crate::peer::Peer;
 use crate::plan::Plan;
@@ -18,26 +17,6 @@ use crate::report::{Goal, Line, Report};
 use crate::worker::free_addresses;
 
 const ROW: &str = "peers";
-const HELLO: &[u8] = b"Hello, World!";
-
-/// A server and what it achieved.
-struct Contestant {
-    name: &'static str,
-    process: u32,
-    url: String,
-    achieved: Achieved,
-}
-
-impl Contestant {
-    fn new(name: &'static str, process: u32, url: String) -> Self {
-        Self {
-            name,
-            process,
-            url,
-            achieved: Achieved::default(),
-        }
-    }
-}
 
 pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     let mut native = Server::start("native")?;
@@ -56,37 +35,26 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
         }
     }
     let routes = format!("http://{}/", native.ask_one("routes")?);
-    let mut contestants = vec![
-        Contestant::new("hyper natively", native.id(), routes),
-        Contestant::new("the gateway", daemon.id(), daemon.ask_one("warm")?),
-    ];
-    contestants.extend(
-        peers
-            .iter()
-            .map(|(name, peer)| Contestant::new(name, peer.id(), peer.url())),
-    );
-    for one in &contestants {
-        ensure!(
-            get_once(&one.url)? == HELLO,
-            "{} says something else",
-            one.name
-        );
+    let mut native = Contestant::new(native.id(), routes)?;
+    let warm = daemon.ask_one("warm")?;
+    let mut others = vec![("the gateway", Contestant::new(daemon.id(), warm)?)];
+    for (name, peer) in &peers {
+        others.push((name, Contestant::new(peer.id(), peer.url())?));
     }
     for _ in 0..plan.rounds {
-        for one in &mut contestants {
-            one.achieved.round(one.process, &one.url, plan)?;
+        native.round(plan)?;
+        for (_, one) in &mut others {
+            one.round(plan)?;
         }
     }
-    let [native, others @ ..] = contestants.as_slice() else {
-        return Ok(());
-    };
-    for one in others {
+    let native = native.achieved;
+    for (name, Contestant { achieved, .. }) in others {
         report.add(Line {
             row: ROW,
-            what: format!("hello on 32 connections from {}, beside hyper", one.name),
-            beside: native.achieved.text(),
-            ours: one.achieved.text(),
-            value: one.achieved.cost() / native.achieved.cost(),
+            what: format!("hello on 32 connections from {name}, beside hyper"),
+            beside: native.text(),
+            ours: achieved.text(),
+            value: achieved.cost() / native.cost(),
             unit: "× native, processor time",
             goal: Goal::None,
         });

@@ -49,7 +49,7 @@ pub(super) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
             one,
             format!("one instance; {threads}"),
             per_core,
-            Goal::None,
+            Goal::AtLeast(0.80),
         ),
         (
             one,

@@ -74,8 +74,8 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
 fn decode(digits: &str) -> Result<Vec<u8>, String> {
     // `hex::decode` would let the result grow byte by byte.
     let mut bytes = vec![0; digits.len() / 2];
-    // A request by path has an address in hex, and this takes a fraction of the time. What
-    // is wrong with a text the other library says.
+    // A request by path has an address in hex, and this library reads it faster. What is
+    // wrong with a text the other one says.
     let is_even = digits.len().is_multiple_of(2);
     if is_even
         && HEXLOWER_PERMISSIVE

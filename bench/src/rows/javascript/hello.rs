@@ -2,40 +2,16 @@
 //! daemon's gateway, beside workerd with the same script and beside hyper natively.
 //! 32 connections with keep-alive; rounds alternate.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
-use super::super::load::Achieved;
+use super::super::load::Contestant;
 use super::has_engine;
 use crate::child::Server;
-use crate::client::get_once;
 use crate::plan::Plan;
 use crate::report::{Goal, Line, Report, number};
 use crate::workerd;
 
 const ROW: &str = "javascript-hello";
-
-/// A server and what it achieved.
-struct Contestant {
-    process: u32,
-    url: String,
-    achieved: Achieved,
-}
-
-impl Contestant {
-    fn new(process: u32, url: String) -> Result<Self> {
-        let body = get_once(&url)?;
-        ensure!(body == b"Hello, World!", "{url} gives another answer");
-        Ok(Self {
-            process,
-            url,
-            achieved: Achieved::default(),
-        })
-    }
-
-    fn round(&mut self, plan: &Plan) -> Result<()> {
-        self.achieved.round(self.process, &self.url, plan)
-    }
-}
 
 pub(in crate::rows) fn run(plan: &Plan, report: &mut Report) -> Result<()> {
     if !has_engine(ROW, report) {

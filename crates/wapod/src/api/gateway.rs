@@ -4,7 +4,8 @@
 //! directions at once: an answer may start before the request's body has ended,
 //! and each side goes only as fast as the other takes it. Which app it is for is
 //! in `target`, heads are translated in `head`, the request's body is in `body_pump`, the
-//! answer's in `guest_body`, other protocols are in `switch`. A look for the operator, without a connection, is in `visit`.
+//! answer's in `guest_body`, other protocols are in `switch`. A look for the operator,
+//! without a connection, is in `visit`.
 
 mod body_pump;
 mod cors;
@@ -137,7 +138,7 @@ pub(super) struct Forward<'a> {
     app: Arc<App>,
     client: Client,
     host: Authority,
-    is_http_1_1: bool,
+    version: Version,
     switch: Switch,
     /// Until an instance has it.
     handover: Option<Handover>,
@@ -149,7 +150,6 @@ struct Handover {
     what: What,
     body: RequestBody,
     guard: OriginGuard,
-    is_http_1_0: bool,
     begun: Instant,
 }
 
@@ -225,7 +225,6 @@ impl<'a> Forward<'a> {
             },
             body,
             guard,
-            is_http_1_0: parts.version == Version::HTTP_10,
             begun,
         };
         Ok(Self {
@@ -233,7 +232,7 @@ impl<'a> Forward<'a> {
             app: target.app,
             client,
             host,
-            is_http_1_1: parts.version == Version::HTTP_11,
+            version: parts.version,
             switch,
             handover: Some(handover),
         })
@@ -265,13 +264,18 @@ impl<'a> Forward<'a> {
         }
     }
 
+    /// Whether the client understands a word before the answer.
+    fn may_probe(&self) -> bool {
+        self.version == Version::HTTP_11
+    }
+
     /// Waits for an instance.
     async fn admit(&self) -> Result<Lease, ApiError> {
         let admitted = tokio::select! {
             biased;
             admitted = self.service.worker.admit(self.app.clone(), Channel::Http) => admitted,
             // A client that leaves the queue makes room in it at once.
-            () = departure(&self.client, self.is_http_1_1) => return Err(ApiError::ClientLeft),
+            () = departure(&self.client, self.may_probe()) => return Err(ApiError::ClientLeft),
         };
         let lease = admitted.map_err(|error| match &self.handover {
             Some(handover) => handover.what.attribute(&self.app, None, error.into()),
@@ -290,7 +294,7 @@ impl<'a> Forward<'a> {
             lease,
             what: handover.what,
             client: self.client.clone(),
-            is_http_1_0: handover.is_http_1_0,
+            is_http_1_0: self.version == Version::HTTP_10,
             half_closed: timeouts.half_closed,
         };
         let handed = exchange.lease.http(handover.call);
@@ -301,7 +305,7 @@ impl<'a> Forward<'a> {
                 response,
                 begun: handover.begun,
                 guard: handover.guard,
-                may_probe: self.is_http_1_1,
+                may_probe: self.may_probe(),
                 timeouts,
             },
             exchange,

@@ -151,12 +151,11 @@ where
 async fn rest(transport: &mut Transport, client: &Client, timeouts: Timeouts) -> bool {
     // At least this has passed since the last request.
     let time = timeouts.idle.max(timeouts.head).saturating_sub(REST_AFTER);
-    let has_more = tokio::select! {
+    tokio::select! {
         biased;
         more = timeout(time, transport.more()) => matches!(more, Ok(Ok(true))),
         () = client.draining() => false,
-    };
-    has_more
+    }
 }
 
 /// Ends a connection in order.

@@ -51,7 +51,9 @@ pub(super) fn config(
     protocols: Vec<Vec<u8>>,
     tickets: Arc<dyn ProducesTickets>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    Ok(Arc::new(with(&PROVIDER, identity, protocols, tickets)?))
+    Ok(Arc::new(config_with(
+        &PROVIDER, identity, protocols, tickets,
+    )?))
 }
 
 /// The same with a certificate that attests an app. Sessions are resumed under this
@@ -66,12 +68,12 @@ pub(crate) fn attested_config(
     protocols: Vec<Vec<u8>>,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let tickets = ring::Ticketer::new()?;
-    let mut config = with(&ATTESTED_PROVIDER, identity, protocols, tickets)?;
+    let mut config = config_with(&ATTESTED_PROVIDER, identity, protocols, tickets)?;
     config.ignore_client_order = true;
     Ok(Arc::new(config))
 }
 
-fn with(
+fn config_with(
     provider: &Arc<CryptoProvider>,
     identity: Arc<CertifiedKey>,
     protocols: Vec<Vec<u8>>,

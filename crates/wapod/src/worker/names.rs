@@ -33,10 +33,10 @@ impl Worker {
     /// The app that a domain is bound to.
     pub(crate) fn app_by_domain(&self, host: &str) -> Option<Arc<App>> {
         // On most workers there are none, and reading the host takes longer than a look.
-        match self.edge.has_names() {
-            true => self.edge.bound(&host.parse().ok()?),
-            false => None,
+        if !self.edge.has_names() {
+            return None;
         }
+        self.edge.bound(&host.parse().ok()?)
     }
 
     /// Settles which label a new app gets; empty for none. An app may take the

@@ -9,11 +9,7 @@ use super::frames::{
     DATA, ENABLE_CONNECT_PROTOCOL, END_STREAM, Frame, Frames, GOAWAY, HEADERS, INITIAL_WINDOW_SIZE,
     PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
 };
-use super::{ReceivedRequest, head};
-
-async fn suite() -> App {
-    Daemon::start().await.deploy(guest("sdk-suite")).await
-}
+use super::{ReceivedRequest, head, suite};
 
 /// A host name that leads to an app.
 fn host(app: &App) -> String {

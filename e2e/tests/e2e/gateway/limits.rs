@@ -10,25 +10,11 @@ use tokio::time::{Instant, sleep};
 use wapo_rpc::message::AppSettings;
 use wapod::limits::Timeouts;
 
-use super::{Http2, Raw, ReceivedRequest, get_of, hang, head, header};
+use super::{Http2, Raw, ReceivedRequest, all_over, get_of, hang, head, header, path};
 
 async fn suite(change: impl FnOnce(&mut Timeouts)) -> App {
     let daemon = Daemon::with(|config| change(&mut config.timeouts)).await;
     daemon.deploy(guest("sdk-suite")).await
-}
-
-fn path(app: &App, path: &str) -> String {
-    format!("/app/{}{path}", app.handle().address())
-}
-
-/// Waits until no request is in work any more.
-async fn all_over(app: &App) {
-    within("the end of the requests", async {
-        while app.handle().requests() > 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
 }
 
 /// Waits until the guest has a request.

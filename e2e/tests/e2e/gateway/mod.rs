@@ -18,9 +18,10 @@ mod streams;
 mod tls_port;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use bytes::Bytes;
-use e2e::{Operator, Probe, within};
+use e2e::{App, Daemon, Operator, Probe, guest, within};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -30,6 +31,7 @@ use parity_scale_codec::Decode;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 use wapo_rpc::AppAddress;
 
 /// A connection that says exactly what it is told to.
@@ -166,6 +168,26 @@ pub(super) async fn raw(address: SocketAddr, request: impl AsRef<[u8]>) -> RawAn
 async fn get_of(address: SocketAddr, host: &str, path: &str, headers: &str) -> RawAnswer {
     let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n{headers}\r\n");
     raw(address, request).await
+}
+
+/// The guest of most tests.
+async fn suite() -> App {
+    Daemon::start().await.deploy(guest("sdk-suite")).await
+}
+
+/// Path of an app on the gateway.
+fn path(app: &App, path: &str) -> String {
+    format!("/app/{}{path}", app.handle().address())
+}
+
+/// Waits until no request is in work any more.
+async fn all_over(app: &App) {
+    within("the end of the requests", async {
+        while app.handle().requests() > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
 }
 
 /// Sends a request that is never answered.

@@ -3,25 +3,23 @@
 
 use std::time::Duration;
 
-use e2e::{App, Daemon, Operator, guest, within};
+use e2e::{App, Daemon, Operator, guest};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::{Instant, sleep, timeout};
 use wapod::limits::REST_AFTER;
 
 use super::https::Secure;
-use super::{Raw, hang};
+use super::{Raw, all_over, hang, path, suite};
 
 /// Time after which every connection without requests rests.
 const RESTED: Duration = REST_AFTER
     .saturating_mul(2)
     .saturating_add(Duration::from_millis(500));
 
-async fn suite() -> App {
-    Daemon::start().await.deploy(guest("sdk-suite")).await
-}
-
-fn path(app: &App, path: &str) -> String {
-    format!("/app/{}{path}", app.handle().address())
+/// A request for another protocol.
+fn switch(app: &App) -> String {
+    let to = path(app, "/upgrade");
+    format!("GET {to} HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,11 +46,7 @@ async fn a_connection_that_has_rested_goes_on() {
         assert_eq!(client.answer().await.text(), "body");
     }
     sleep(RESTED).await;
-    let to = path(&app, "/upgrade");
-    let switch = format!(
-        "GET {to} HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
-    );
-    client.send(switch).await;
+    client.send(switch(&app)).await;
     let head = client.head().await;
     assert!(head.starts_with("http/1.1 101"), "{head}");
     // A tunnel does not rest.
@@ -138,21 +132,12 @@ async fn connections_that_rest_do_not_hold_up_the_end_of_the_daemon() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_switch_that_fails_leaves_nothing_behind() {
     let app = suite().await;
-    let to = path(&app, "/upgrade");
-    let switch = format!(
-        "GET {to} HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n"
-    );
     // Some leave before the answer is written, some before the app has the request.
     for number in 0..60 {
         let mut client = Raw::connect(app.gateway()).await;
-        client.send(&switch).await;
+        client.send(switch(&app)).await;
         sleep(Duration::from_micros(number * 20)).await;
         client.stream.set_zero_linger().unwrap();
     }
-    let over = async {
-        while app.handle().requests() > 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within("the end of the requests", over).await;
+    all_over(&app).await;
 }

@@ -4,9 +4,9 @@
 //! it. What counts: the hidden request never reaches the guest, what is not
 //! clear is refused, and the next connection works.
 
-use e2e::{App, Daemon, guest};
+use e2e::{Daemon, guest};
 
-use super::{Raw, get_of, raw};
+use super::{Raw, get_of, path, raw, suite};
 
 /// What has to come of a row.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -304,14 +304,6 @@ fn check(name: &str, text: &str, outcome: Outcome) {
         AtMostOne => is_one || is_refused,
     };
     assert!(is_right, "{name}: {outcome:?} became {statuses:?}\n{text}");
-}
-
-async fn suite() -> App {
-    Daemon::start().await.deploy(guest("sdk-suite")).await
-}
-
-fn path(app: &App, path: &str) -> String {
-    format!("/app/{}{path}", app.handle().address())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,26 +3,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use e2e::{App, Daemon, Errno, Probe, client, guest, within};
+use e2e::{App, Errno, Probe, client, within};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::Request;
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::{Raw, RawAnswer, ReceivedRequest, head, header, raw};
+use super::{Raw, RawAnswer, ReceivedRequest, all_over, head, header, path, raw, suite};
 
 /// More than all buffers between a guest and a client can hold.
 const BEYOND_BUFFERS: usize = 64 << 20;
-
-async fn suite() -> App {
-    Daemon::start().await.deploy(guest("sdk-suite")).await
-}
-
-/// Path of an app on the gateway.
-fn path(app: &App, path: &str) -> String {
-    format!("/app/{}{path}", app.handle().address())
-}
 
 async fn ask(app: &App, method: &str, to: &str, rest: &str) -> RawAnswer {
     let path = path(app, to);
@@ -328,12 +319,7 @@ async fn a_tunnel_ends_for_both_when_one_leaves() {
             app.expect_log("the upgraded stream ended: Err").await;
         }
     }
-    within("the end of the requests", async {
-        while app.handle().requests() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
+    all_over(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

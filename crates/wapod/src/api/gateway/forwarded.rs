@@ -76,8 +76,8 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// The text of an address. Each request has one: the formatting of the standard library takes
-/// ten times as long for the common kind.
+/// The text of an address. Each request has one, and the formatting of the standard library
+/// takes longer for the common kind.
 fn text(ip: IpAddr) -> String {
     let IpAddr::V4(ip) = ip else {
         return ip.to_string();
