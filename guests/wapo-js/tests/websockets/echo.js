@@ -1,4 +1,4 @@
-// A WebSocket server that sends back what it gets, for the frames of crates/wapo-cli/tests/javascript_websockets.rs and for the
+// A WebSocket server that sends back what it gets, for the frames of crates/wapo-cli/tests/command/javascript_websockets.rs and for the
 // package `websockets` of PyPI. "close 1000 why" closes; /ends tells how connections ended.
 const ends = [];
 

@@ -1,15 +1,13 @@
 //! `wapo logs`, as people use it: also while the worker or the app comes and goes.
 
-mod support;
-
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout};
 use wapod::{Config, Server};
 
-use support::place::Place;
-use support::{TIMEOUT, guest};
+use crate::support::place::Place;
+use crate::support::{TIMEOUT, guest};
 
 /// A command that follows the log of the app `query`.
 struct Following {

@@ -1,16 +1,14 @@
 //! The commands that talk to a worker, as people use them: a real worker in
 //! this process, the command in one of its own.
 
-mod support;
-
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use wapod::{AdminToken, Config, TlsFiles};
 
-use support::place::Place;
-use support::{ended, get, guest, output, text};
+use crate::support::place::Place;
+use crate::support::{ended, get, guest, output, text};
 
 /// A program that says a word and traps.
 const CRASHES: &str = r#"(module

@@ -1,13 +1,11 @@
 //! Isolates and nested WebAssembly, as their program and its clients see them. What
 //! an isolate gives back, has and may not do is a service of `javascript_cases`.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use support::running::Running;
-use support::{ANY_PORT, TIMEOUT, get, text};
+use crate::support::running::Running;
+use crate::support::{ANY_PORT, TIMEOUT, get, text};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -315,14 +313,14 @@ async fn what_a_script_exports_is_called_and_the_program_ends() {
         ),
     ] {
         std::fs::write(folder.path().join(name), script).expect("file");
-        let output = support::output(folder.path(), &["run", name, "--", "a"]).await;
+        let output = crate::support::output(folder.path(), &["run", name, "--", "a"]).await;
         let log = text(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{log}");
         assert!(log.contains("called with [ 'a' ]"), "{log}");
     }
     let throws = "module.exports = async () => { throw new Error('from the entry'); };";
     std::fs::write(folder.path().join("throws.js"), throws).expect("file");
-    let output = support::output(folder.path(), &["run", "throws.js"]).await;
+    let output = crate::support::output(folder.path(), &["run", "throws.js"]).await;
     let log = text(&output.stderr);
     assert!(
         !output.status.success() && log.contains("from the entry"),

@@ -4,19 +4,17 @@
 //! Each test is a table. `cargo xtask ci rest` has another implementation speak with
 //! both, the package `websockets` of PyPI.
 
-mod support;
-
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use support::ANY_PORT;
-use support::conformance::root;
-use support::frames::{
+use crate::support::ANY_PORT;
+use crate::support::conformance::root;
+use crate::support::frames::{
     self, ACCEPT, BINARY, CLOSE, CONTINUED, FIN, Frame, HANDSHAKE, PING, PONG, RSV1, RSV2, RSV3,
     TEXT, closing, head, masked, plain,
 };
-use support::running::Running;
+use crate::support::running::Running;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Longest wait for frames.
@@ -488,7 +486,7 @@ async fn closes_of_a_program() {
 async fn ends(address: &str, count: usize) -> String {
     let mut all: Vec<Value> = Vec::new();
     for _ in 0..200 {
-        let answer = support::get(address, "/ends").await;
+        let answer = crate::support::get(address, "/ends").await;
         let (_, body) = answer.rsplit_once("\r\n\r\n").expect("a body");
         let more: Vec<Value> = serde_json::from_str(body).expect("a list");
         all.extend(more);

@@ -1,15 +1,13 @@
 //! Programs in JavaScript and TypeScript, as people run and deploy them. The engine
 //! is that which `cargo xtask guests` built.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::support::place::Place;
+use crate::support::running::Running;
+use crate::support::{ANY_PORT, answer_at, get, output, text, write};
 use serde_json::Value;
-use support::place::Place;
-use support::running::Running;
-use support::{ANY_PORT, answer_at, get, output, text, write};
 
 /// Answers with its text and the path that it was asked for.
 const HELLO: &str = "export default { fetch: (request) => new Response('hello ' + new URL(request.url).pathname) };\n";
@@ -472,10 +470,10 @@ async fn the_command_tells_its_engine_and_writes_it() {
 #[tokio::test]
 async fn a_machine_that_cannot_build_an_engine_is_told_what_it_lacks() {
     let folder = tempfile::tempdir().expect("folder");
-    let mut command = support::wapo(folder.path(), &["engine", "--build"]);
+    let mut command = crate::support::wapo(folder.path(), &["engine", "--build"]);
     command.env("PATH", "/nowhere");
     command.env("XDG_CACHE_HOME", folder.path());
-    let refused = support::ended(command).await;
+    let refused = crate::support::ended(command).await;
     assert_eq!(refused.status.code(), Some(1));
     let said = text(&refused.stderr);
     for part in [

@@ -1,10 +1,8 @@
 //! `docs/verifying.md`, "Try it without hardware", step by step: a worker with the simulator, an app with
 //! a certificate that attests it, and a customer who trusts neither.
 
-mod support;
-
-use support::place::{Place, simulated};
-use support::text;
+use crate::support::place::{Place, simulated};
+use crate::support::text;
 use wapod::{Config, TlsFiles, TlsSettings};
 
 const ACCEPT: &str = "--accept-simulator";
@@ -28,7 +26,7 @@ async fn an_app_is_verified_by_its_worker_and_over_its_own_connection() {
         ..simulated()
     })
     .await;
-    let guest = support::guest("hello-http");
+    let guest = crate::support::guest("hello-http");
     place.good(&["deploy", &guest, "--attested"]).await;
 
     let worker = ["verify", "worker"];
@@ -100,7 +98,7 @@ async fn a_user_port_is_trusted_by_the_certificate_that_is_named() {
     place.good(&[&line[..], &["--ca", &ca]].concat()).await;
     // The file of a profile that is named; its URL and token are for the admin port.
     let config = format!("[worker.home]\nurl = \"http://127.0.0.1:1\"\nca_file = \"{ca}\"\n");
-    support::write(place.folder.path(), "config/wapo/config.toml", &config);
+    crate::support::write(place.folder.path(), "config/wapo/config.toml", &config);
     place
         .good(&[&line[..], &["--profile", "home"]].concat())
         .await;
@@ -109,7 +107,7 @@ async fn a_user_port_is_trusted_by_the_certificate_that_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_signed_answer_is_shown_when_it_is_good_and_kept_for_later() {
     let place = Place::with(simulated()).await;
-    let guest = support::guest("query");
+    let guest = crate::support::guest("query");
     place.good(&["deploy", &guest]).await;
     let ask = ["query", "query", "/echo", "--data", "Ada", "--verify"];
     let said = refused(&place, &ask).await;

@@ -1,15 +1,13 @@
 //! The command in front of workers that are not honest: what they say reaches no terminal
 //! as a command, and what they sign or do not sign ends in time and with a reason.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use crate::support::answers::{answers, refusals};
+use crate::support::{output, text};
 use parity_scale_codec::Encode as _;
-use support::answers::{answers, refusals};
-use support::{output, text};
 use wapo_crypto::{ContentType, WorkerKey, merkle};
 use wapo_rpc::Encoding;
 use wapo_rpc::message::{Evidence, UsageExportArgs, UsageExportResponse};

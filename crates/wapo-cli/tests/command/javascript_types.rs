@@ -1,15 +1,13 @@
 //! The types of `@wapo/types` say what the engine has, and nothing else. That they are
 //! types at all, `cargo xtask types` checks.
 
-mod support;
-
 use std::collections::BTreeSet;
 
+use crate::support::running::Running;
+use crate::support::{ANY_PORT, get};
 use serde_json::Value;
-use support::running::Running;
-use support::{ANY_PORT, get};
 
-const TYPES: &str = include_str!("../../../guests/wapo-js/types/index.d.ts");
+const TYPES: &str = include_str!("../../../../guests/wapo-js/types/index.d.ts");
 
 /// Asks the engine for the names of what it has.
 const PROGRAM: &str = "

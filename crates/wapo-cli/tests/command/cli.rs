@@ -5,19 +5,17 @@
 //! a test of the same package is promised its binary. Guests are those that
 //! `cargo xtask guests` built.
 
-#[path = "../../wapo-host/tests/support/bombs.rs"]
+#[path = "../../../wapo-host/tests/support/bombs.rs"]
 #[allow(dead_code, reason = "only the large program is used")]
 mod bombs;
-mod support;
-
 use std::path::Path;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-use support::running::{Running, address_of};
-use support::{TIMEOUT, get, guest, output, text};
+use crate::support::running::{Running, address_of};
+use crate::support::{TIMEOUT, get, guest, output, text};
 
 /// A port below those that the system gives to clients.
 fn free_port() -> u16 {

@@ -2,16 +2,14 @@
 //! `guests/wapo-js/tests`, each served by `wapo run`.
 //!
 //! A case is `NN-name.js` or `.ts` with `NN-name.expect.json` beside it; the
-//! members of that are read by [`support::expectation`]. A service is a program
+//! members of that are read by [`crate::support::expectation`]. A service is a program
 //! that checks what it runs on, and answers with what it found wrong.
-
-mod support;
 
 use std::path::{Path, PathBuf};
 
+use crate::support::expectation;
+use crate::support::running::Running;
 use serde_json::Value;
-use support::expectation;
-use support::running::Running;
 
 /// Processor time of a request in the cases that use it up, in milliseconds.
 const REQUEST_CPU_MS: &str = "2000";
@@ -56,7 +54,7 @@ async fn case(name: &str, known: &[&str]) {
 async fn service(name: &str, known: &[&str]) {
     let script = folder("services").join(format!("{name}.js"));
     let (running, address, _place) = serve(&script).await;
-    let answer = support::get(&address, "/").await;
+    let answer = crate::support::get(&address, "/").await;
     running.interrupt().await;
     let (_, body) = answer.rsplit_once("\r\n\r\n").expect("a body");
     let found = match body.trim_end() {

@@ -1,18 +1,16 @@
 //! `WebSocket` of programs in JavaScript against a server that speaks RFC 6455 by
 //! hand, right and wrong.
 
-mod support;
-
 use std::time::Duration;
 
-use serde_json::{Value, json};
-use support::ANY_PORT;
-use support::conformance::root;
-use support::frames::{
+use crate::support::ANY_PORT;
+use crate::support::conformance::root;
+use crate::support::frames::{
     self, BINARY, CLOSE, CONTINUED, FIN, Frame, PING, PONG, RSV1, TEXT, accept_of, closing, field,
     head, masked, plain,
 };
-use support::running::Running;
+use crate::support::running::Running;
+use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -40,7 +38,7 @@ fn connects(
     let to = listener.local_addr().expect("an address");
     let path = format!("/?to=ws://{to}/chat?x=1{query}").replace("chat?x=1", "chat%3Fx=1");
     tokio::spawn(async move {
-        let answer = support::get(&address, &path).await;
+        let answer = crate::support::get(&address, &path).await;
         let (_, body) = answer.rsplit_once("\r\n\r\n").expect("a body");
         serde_json::from_str(body).unwrap_or_else(|_| panic!("{answer}"))
     })

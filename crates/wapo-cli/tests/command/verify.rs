@@ -1,8 +1,6 @@
 //! `wapo verify` and `wapo collateral`, as people use them: files and servers of a
 //! simulator, the command in a process of its own.
 
-mod support;
-
 use std::fs;
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener};
@@ -10,14 +8,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::support::answers::answers;
+use crate::support::place::{Place, simulated};
+use crate::support::{output, text};
 use parity_scale_codec::Encode as _;
 use rcgen::{Certificate, CertificateParams, CustomExtension, KeyPair, PublicKeyData as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection};
 use serde_json::{Value, json};
-use support::answers::answers;
-use support::place::{Place, simulated};
-use support::{output, text};
 use wapo_crypto::{ContentType, WorkerKey, report_data};
 use wapo_rpc::AppAddress;
 use wapo_rpc::statement::{
@@ -302,7 +300,9 @@ async fn evidence_of_a_worker_and_of_an_app_is_verified_from_files() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_runs_is_verified_with_a_nonce_of_its_own() {
     let place = Place::with(simulated()).await;
-    place.good(&["deploy", &support::guest("hello-http")]).await;
+    place
+        .good(&["deploy", &crate::support::guest("hello-http")])
+        .await;
     let accept = "--accept-simulator";
     let said = place
         .good(&["verify", "worker", accept, "--save", "worker.json"])

@@ -1,7 +1,5 @@
 //! What the tests of the command share: starting it, and guests to feed it with.
 
-#![allow(dead_code, reason = "each test program uses a part of it")]
-
 pub(crate) mod answers;
 pub(crate) mod conformance;
 pub(crate) mod expectation;

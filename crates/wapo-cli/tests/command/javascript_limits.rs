@@ -2,16 +2,14 @@
 //! at the most its instance, and never what others have. The engine is that which
 //! `cargo xtask guests` built.
 
-mod support;
-
 use std::time::{Duration, Instant};
 
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use support::place::Place;
-use support::running::Running;
-use support::{ANY_PORT, TIMEOUT, get, write};
+use crate::support::place::Place;
+use crate::support::running::Running;
+use crate::support::{ANY_PORT, TIMEOUT, get, write};
 
 #[tokio::test]
 async fn a_request_that_the_engine_cannot_stop_costs_one_instance_and_not_the_session() {

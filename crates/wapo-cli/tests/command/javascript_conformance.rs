@@ -5,14 +5,12 @@
 //! `guests/wapo-js/tests/conformance/expect` has the expectations, one file for an
 //! area; `docs/conformance.md` has the counts, and is compared with them here.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::ANY_PORT;
-use support::conformance::{self, counts};
-use support::running::Running;
+use crate::support::ANY_PORT;
+use crate::support::conformance::{self, counts};
+use crate::support::running::Running;
 
 /// Processor time of a request, which is a whole file of tests, in milliseconds.
 const REQUEST_CPU_MS: &str = "300000";

@@ -1,13 +1,11 @@
 //! The programs below `guests/wapo-js/examples`: each runs by `wapo run` and does what
 //! its first comment says; some are deployed to a worker as well.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 
-use support::place::Place;
-use support::running::Running;
-use support::{ANY_PORT, get, output, text};
+use crate::support::place::Place;
+use crate::support::running::Running;
+use crate::support::{ANY_PORT, get, output, text};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -38,7 +36,7 @@ async fn send(address: &str, head: &str, body: &str) -> String {
     stream.write_all(request.as_bytes()).await.expect("sent");
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    tokio::time::timeout(support::TIMEOUT, read)
+    tokio::time::timeout(crate::support::TIMEOUT, read)
         .await
         .expect("in time")
         .expect("an answer");
@@ -171,7 +169,7 @@ impl Socket {
             self.0.read_exact(&mut words).await?;
             std::io::Result::Ok(text(&words))
         };
-        let heard = tokio::time::timeout(support::TIMEOUT, read).await;
+        let heard = tokio::time::timeout(crate::support::TIMEOUT, read).await;
         heard.expect("in time").expect("a message")
     }
 }

@@ -1,11 +1,9 @@
 //! The commands that change what an app may do while it runs, as people use them.
 
-mod support;
-
 use serde_json::Value;
 
-use support::place::Place;
-use support::{guest, text};
+use crate::support::place::Place;
+use crate::support::{guest, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rules_are_shown_and_changed() {

@@ -1,15 +1,13 @@
 //! Programs that import packages of npm, bundled by esbuild, and modules of Node: as
 //! people run them. The packages are those that `cargo xtask packages` fetches.
 
-mod support;
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::support::packages::{copy_files, repository, with_packages};
+use crate::support::running::Running;
+use crate::support::{ANY_PORT, TIMEOUT, expectation, get, output, text, write};
 use serde_json::{Value, json};
-use support::packages::{copy_files, repository, with_packages};
-use support::running::Running;
-use support::{ANY_PORT, TIMEOUT, expectation, get, output, text, write};
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::ChildStderr;
 

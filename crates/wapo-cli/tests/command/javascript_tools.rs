@@ -1,14 +1,12 @@
 //! What authors of programs in JavaScript work with: `wapo test` and `wapo repl`, and
 //! how the log shows values.
 
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
+use crate::support::place::Place;
+use crate::support::{TIMEOUT, output, text, wapo, write};
 use serde_json::Value;
-use support::place::Place;
-use support::{TIMEOUT, output, text, wapo, write};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Runs `wapo test` in a folder with one file of tests; gives its code and output.

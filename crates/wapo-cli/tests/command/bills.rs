@@ -1,12 +1,10 @@
 //! The bill as a file: written, continued, shown and checked by the command.
 
-mod support;
-
 use std::fs;
 use std::path::Path;
 
-use support::place::{Place, simulated};
-use support::{guest, output, text};
+use crate::support::place::{Place, simulated};
+use crate::support::{guest, output, text};
 
 /// Runs the command where no worker is, and gives what it said and its exit code.
 async fn offline(folder: &Path, arguments: &[&str]) -> (String, Option<i32>) {
