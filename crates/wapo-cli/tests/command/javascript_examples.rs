@@ -68,7 +68,7 @@ async fn every_example_says_what_it_shows_and_is_tested() {
     names.sort();
     // Those that need no more than ports are tested with the daemon's network.
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let tests = ["tests", "../../e2e/tests/e2e/javascript_network"];
+    let tests = ["tests/command", "../../e2e/tests/e2e/javascript_network"];
     let tests: String = tests
         .iter()
         .flat_map(|folder| std::fs::read_dir(root.join(folder)).expect("tests"))

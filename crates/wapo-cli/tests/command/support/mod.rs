@@ -16,8 +16,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-/// Longest wait for anything but a compiler.
-pub(crate) const TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest wait for anything but a compiler. A file of the suites may make keys for as long
+/// as a minute where other tests keep the machine busy.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest wait for a compiler that starts from nothing on a busy machine.
 pub(crate) const BUILD_TIMEOUT: Duration = Duration::from_secs(220);
 /// An address with a port that nobody has.
