@@ -85,7 +85,12 @@ pub async fn accept() -> Option<(Request<Body>, Responder)> {
             Err(error) => {
                 ::log::debug!("a bad request: {error}");
                 let responder = Responder::new(reply, stream, false);
-                crate::spawn(responder.send((StatusCode::BAD_REQUEST, "bad request\n")));
+                crate::task::detach(async move {
+                    // There is nothing to do about a client that has left.
+                    let _ = responder
+                        .send((StatusCode::BAD_REQUEST, "bad request\n"))
+                        .await;
+                });
             }
         }
     }
@@ -105,9 +110,13 @@ where
     let handler = Rc::new(handler);
     while let Some((request, responder)) = accept().await {
         let handler = Rc::clone(&handler);
-        crate::spawn(async move {
+        crate::task::detach(async move {
             let response = handler(request).await.into_response();
-            if let Err(error) = responder.send(response).await {
+            let sent = match responder.send_at_once(response) {
+                Ok(Some(rest)) => rest.await,
+                sent => sent.map(drop),
+            };
+            if let Err(error) = sent {
                 ::log::debug!("a response was not taken: {error}");
             }
         });

@@ -56,6 +56,11 @@ where
     spawn_inner(Some(name.into()), future)
 }
 
+/// Starts a task without a handle to its result, which would be an allocation more.
+pub(crate) fn detach(future: impl Future<Output = ()> + 'static) {
+    executor::spawn(None, Box::pin(future));
+}
+
 fn spawn_inner<F>(name: Option<Box<str>>, future: F) -> JoinHandle<F::Output>
 where
     F: Future + 'static,

@@ -1,6 +1,6 @@
 //! Answering: from what a handler returns to bytes on the stream.
 
-use std::future::{Future as _, poll_fn};
+use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::task::{Poll, ready};
 use std::{fmt, io};
@@ -75,6 +75,10 @@ macro_rules! body_is_response {
 }
 body_is_response!((), Body, Bytes, Vec<u8>, String, &'static str);
 
+/// What is left to do of sending a response. Boxed, because few have any, and all others
+/// would have the room of it.
+pub(super) type Rest = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
 /// Answers one request. Dropping it makes the request fail.
 #[derive(Debug)]
 pub struct Responder {
@@ -112,8 +116,17 @@ impl Responder {
     /// When the client is gone or the response's body fails. A body that fails
     /// breaks the answer off, and so does dropping the future half-way: the
     /// client never takes a part for the whole.
-    pub async fn send(mut self, response: impl IntoResponse) -> io::Result<()> {
-        let (parts, mut body) = response.into_response().into_parts();
+    pub async fn send(self, response: impl IntoResponse) -> io::Result<()> {
+        match self.send_at_once(response.into_response())? {
+            Some(rest) => rest.await,
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what can be sent without a wait, which is all of most responses, and gives what
+    /// is left to do.
+    pub(super) fn send_at_once(mut self, response: Response<Body>) -> io::Result<Option<Rest>> {
+        let (parts, mut body) = response.into_parts();
         let has_body = may_have_body(parts.status);
         let length = body.known_len().filter(|_| has_body);
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -121,7 +134,7 @@ impl Responder {
             if let Some(promise) = self.upgrade.take() {
                 promise.keep(self.stream.share());
             }
-            return Ok(());
+            return Ok(None);
         }
         let is_empty = !has_body || self.is_head || body.is_end_stream();
         if self.reply.is_none() {
@@ -130,22 +143,33 @@ impl Responder {
                 false => body.take_whole(WHOLE_BYTES_MAX),
             };
             if let Some(whole) = whole {
-                return self.send_whole(&parts, length, whole).await;
+                return self.send_whole(&parts, length, whole);
             }
         }
-        if is_empty {
-            // The end comes before the head, so that the head can say that nothing
-            // follows. Clients of gRPC tell an error by that.
-            let mut to = Outgoing::new(self.stream.share());
-            poll_fn(|cx| to.poll_finish(cx)).await?;
-            self.send_head(&parts, length)?;
-            return Ok(());
-        }
+        Ok(Some(Box::pin(async move {
+            match is_empty {
+                true => self.send_empty(&parts, length).await,
+                false => self.send_pieces(&parts, length, body).await,
+            }
+        })))
+    }
+
+    /// Sends a head without a body, to a host that takes them apart.
+    async fn send_empty(self, parts: &Parts, length: Option<u64>) -> io::Result<()> {
+        // The end comes before the head, so that the head can say that nothing
+        // follows. Clients of gRPC tell an error by that.
+        let mut to = Outgoing::new(self.stream.share());
+        poll_fn(|cx| to.poll_finish(cx)).await?;
+        self.send_head(parts, length)?;
+        Ok(())
+    }
+
+    async fn send_pieces(self, parts: &Parts, length: Option<u64>, body: Body) -> io::Result<()> {
         // The head follows what there is of the body at once, so that the host wakes the
         // client's side once and sends both together.
         let mut sending = pin!(send_body(Outgoing::new(self.stream.share()), body));
         let at_once = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx))).await;
-        self.send_head(&parts, length)?;
+        self.send_head(parts, length)?;
         match at_once {
             Poll::Ready(sent) => sent,
             Poll::Pending => sending.await,
@@ -173,7 +197,12 @@ impl Responder {
 
     /// Sends the head and all of the body in one call, and ends the exchange with it unless
     /// the request's body is still read.
-    async fn send_whole(self, parts: &Parts, length: Option<u64>, body: Bytes) -> io::Result<()> {
+    fn send_whole(
+        self,
+        parts: &Parts,
+        length: Option<u64>,
+        body: Bytes,
+    ) -> io::Result<Option<Rest>> {
         let rest = match self.stream.is_shared() {
             true => HttpRest::Request,
             false => HttpRest::Nothing,
@@ -193,13 +222,14 @@ impl Responder {
             // What the app or its host has no room for goes when there is some.
             Some(left) if !left.is_empty() => {
                 let left = Body::from(body.slice_ref(left));
-                send_body(Outgoing::new(self.stream), left).await
+                let rest = send_body(Outgoing::new(self.stream), left);
+                Ok(Some(Box::pin(rest)))
             }
             _ => {
                 if rest == HttpRest::Nothing {
                     self.stream.forget();
                 }
-                Ok(())
+                Ok(None)
             }
         }
     }

@@ -69,6 +69,15 @@ const OF_THE_HOST: &[&str] = &["alt-svc"];
 impl OriginGuard {
     /// Leaves out what reaches beyond the app.
     pub(in crate::api) fn clean(&self, headers: &mut HeaderMap) {
+        let is_noted = |name: &HeaderName| {
+            name == header::SET_COOKIE
+                || OF_THE_HOST.contains(&name.as_str())
+                || OF_THE_ORIGIN.contains(&name.as_str())
+        };
+        // One walk is all that most answers need.
+        if !headers.keys().any(is_noted) {
+            return;
+        }
         let is_shared = matches!(self.place, Place::Shared { .. });
         let reaches_beyond = |name: &&HeaderName| {
             let name = name.as_str();
