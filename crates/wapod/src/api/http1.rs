@@ -13,11 +13,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use hyper::Request;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
@@ -65,7 +67,6 @@ async fn serve_requests(
     service: Arc<impl Service>,
     client: &Client,
 ) -> Option<Transport> {
-    let timeouts = service.clients().timeouts;
     let for_requests = client.clone();
     let hyper_service = service_fn(move |request: Request<Incoming>| {
         let service = Arc::clone(&service);
@@ -83,20 +84,27 @@ async fn serve_requests(
         }
     });
     let mut connection = Builder::new()
-        .timer(TokioTimer::new())
-        // The time for a head that has begun is shorter, and kept by the transport.
-        .header_read_timeout(timeouts.idle.max(timeouts.head))
+        // The transport has one for a head that has begun; before that the connection rests.
+        .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_header_size(HEAD_BYTES_MAX)
         .half_close(true)
         .serve_connection(TokioIo::new(transport), hyper_service);
+    // The connection is polled for each request, and these only when something woke them.
+    let mut breaks: FuturesUnordered<Pin<Box<dyn Future<Output = Break> + Send>>> =
+        FuturesUnordered::new();
+    breaks.push(Box::pin(client.draining().map(|()| Break::Draining)));
+    breaks.push(Box::pin(quiet(client).map(|()| Break::Quiet)));
     let ended = tokio::select! {
         biased;
         ended = &mut connection => Some(ended),
-        () = client.draining() => None,
-        () = quiet(client) => return Some(take_back(connection)),
+        Some(reason) = breaks.next() => match reason {
+            Break::Draining => None,
+            Break::Quiet => return Some(take_back(connection)),
+        },
     };
+    drop(breaks);
     let ended = match ended {
         Some(ended) => ended,
         None => {
@@ -123,6 +131,14 @@ async fn serve_requests(
         Err(error) => tracing::debug!(%error, "a connection failed"),
     }
     None
+}
+
+/// Why requests are not served on.
+enum Break {
+    /// The listener takes no more of them.
+    Draining,
+    /// There were none for a moment.
+    Quiet,
 }
 
 /// Waits until there has been no request for a moment, and hyper has nothing to write.
