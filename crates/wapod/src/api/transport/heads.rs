@@ -26,8 +26,8 @@ pub(super) struct HeadWatch {
 }
 
 struct Running {
-    /// Runs from the first byte.
-    sleep: Pin<Box<Sleep>>,
+    /// Runs when it has not come at once: nearly all have.
+    sleep: Option<Pin<Box<Sleep>>>,
     /// The number of requests before it.
     of: usize,
     bytes: usize,
@@ -52,7 +52,7 @@ impl HeadWatch {
             Some(running) if running.of == begun => running.bytes += bytes,
             other => {
                 *other = Some(Running {
-                    sleep: Box::pin(sleep(self.timeout)),
+                    sleep: None,
                     of: begun,
                     bytes,
                 });
@@ -76,10 +76,8 @@ impl HeadWatch {
         if let Err(full) = liveness.keep_head(running.bytes) {
             return Poll::Ready(HeadFailure::NoRoom(full));
         }
-        running
-            .sleep
-            .as_mut()
-            .poll(cx)
-            .map(|()| HeadFailure::TooSlow)
+        let time = self.timeout;
+        let sleep = running.sleep.get_or_insert_with(|| Box::pin(sleep(time)));
+        sleep.as_mut().poll(cx).map(|()| HeadFailure::TooSlow)
     }
 }
