@@ -8,6 +8,7 @@
 #[path = "../../../wapo-host/tests/support/bombs.rs"]
 #[allow(dead_code, reason = "only the large program is used")]
 mod bombs;
+
 use std::path::Path;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

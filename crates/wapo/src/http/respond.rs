@@ -75,8 +75,8 @@ macro_rules! body_is_response {
 }
 body_is_response!((), Body, Bytes, Vec<u8>, String, &'static str);
 
-/// What is left to do of sending a response. Boxed, because few have any, and all others
-/// would have the room of it.
+/// What is left to do of sending a response. Boxed: few responses have any, and the future of
+/// every other one would be as large.
 pub(super) type Rest = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
 /// Answers one request. Dropping it makes the request fail.
@@ -124,7 +124,7 @@ impl Responder {
     }
 
     /// Sends what can be sent without a wait, which is all of most responses, and gives what
-    /// is left to do.
+    /// is left to do. A host that takes head and body apart is sent nothing before that.
     pub(super) fn send_at_once(mut self, response: Response<Body>) -> io::Result<Option<Rest>> {
         let (parts, mut body) = response.into_parts();
         let has_body = may_have_body(parts.status);

@@ -11,6 +11,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -21,6 +22,7 @@ use hyper::server::conn::http1::{Builder, Connection, Parts};
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::io::AsyncWriteExt as _;
+use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::body::Body;
@@ -67,6 +69,7 @@ async fn serve_requests(
     service: Arc<impl Service>,
     client: &Client,
 ) -> Option<Transport> {
+    let timeouts = service.clients().timeouts;
     let for_requests = client.clone();
     let hyper_service = service_fn(move |request: Request<Incoming>| {
         let service = Arc::clone(&service);
@@ -84,7 +87,8 @@ async fn serve_requests(
         }
     });
     let mut connection = Builder::new()
-        // The transport has one for a head that has begun; before that the connection rests.
+        // The transport keeps the time of a head that has begun; without one, the connection
+        // is taken back after a moment (`quiet`).
         .header_read_timeout(None)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
@@ -92,19 +96,19 @@ async fn serve_requests(
         .half_close(true)
         .serve_connection(TokioIo::new(transport), hyper_service);
     // The connection is polled for each request, and these only when something woke them.
-    let mut breaks: FuturesUnordered<Pin<Box<dyn Future<Output = Break> + Send>>> =
-        FuturesUnordered::new();
-    breaks.push(Box::pin(client.draining().map(|()| Break::Draining)));
-    breaks.push(Box::pin(quiet(client).map(|()| Break::Quiet)));
+    let draining = client.draining().map(|()| Interruption::Draining);
+    let quiet = quiet(client, timeouts).map(|()| Interruption::Quiet);
+    let interruptions = [draining.left_future(), quiet.right_future()];
+    let mut interruptions = FuturesUnordered::from_iter(interruptions);
     let ended = tokio::select! {
         biased;
         ended = &mut connection => Some(ended),
-        Some(reason) = breaks.next() => match reason {
-            Break::Draining => None,
-            Break::Quiet => return Some(take_back(connection)),
+        Some(interruption) = interruptions.next() => match interruption {
+            Interruption::Draining => None,
+            Interruption::Quiet => return Some(take_back(connection)),
         },
     };
-    drop(breaks);
+    drop(interruptions);
     let ended = match ended {
         Some(ended) => ended,
         None => {
@@ -116,37 +120,58 @@ async fn serve_requests(
         }
     };
     match ended {
-        Ok(()) => {
-            let is_blocked = client.liveness().is_blocked();
-            let transport = take_back(connection);
-            match client.switched() {
-                // The task may have ended meanwhile; then the connection ends here.
-                Some(taker) if !is_blocked => drop(taker.send(transport)),
-                // A part of the head was not written.
-                Some(_) => {}
-                // hyper has not closed a connection whose client asked for a switch once.
-                None => close(transport, client).await,
+        Ok(()) => match client.switched() {
+            // A part of the head was not written.
+            Some(_) if client.liveness().is_blocked() => {}
+            // The task may have ended meanwhile; then the connection ends here.
+            Some(taker) => drop(taker.send(take_back(connection))),
+            // hyper ends once for a client that has asked for a switch, and is not done then:
+            // it has to write the rest of an answer and to shut down.
+            None => {
+                tokio::select! {
+                    // An error means that the client is gone.
+                    _ = &mut connection => {}
+                    () = client.closed() => {}
+                }
             }
-        }
+        },
         Err(error) => tracing::debug!(%error, "a connection failed"),
     }
     None
 }
 
-/// Why requests are not served on.
-enum Break {
+/// Why serving stops before the connection has ended.
+enum Interruption {
     /// The listener takes no more of them.
     Draining,
     /// There were none for a moment.
     Quiet,
 }
 
+/// Time without requests after which a connection rests.
+fn rest_after(timeouts: Timeouts) -> Duration {
+    REST_AFTER.min(idle_time(timeouts))
+}
+
+/// Time without requests after which a connection ends.
+fn idle_time(timeouts: Timeouts) -> Duration {
+    timeouts.idle.max(timeouts.head)
+}
+
 /// Waits until there has been no request for a moment, and hyper has nothing to write.
-async fn quiet(client: &Client) {
+async fn quiet(client: &Client, timeouts: Timeouts) {
+    let liveness = client.liveness();
+    let is_quiet = || !liveness.is_inside_request() && !liveness.is_blocked();
     loop {
-        client.idle(REST_AFTER).await;
-        let liveness = client.liveness();
-        if !liveness.is_inside_request() && !liveness.is_blocked() {
+        client.idle(rest_after(timeouts)).await;
+        if !is_quiet() {
+            continue;
+        }
+        // A body may have been given up this moment, on another thread. hyper, which alone
+        // knows what of it is still to come, has its turn before the second look.
+        let begun = liveness.begun();
+        yield_now().await;
+        if is_quiet() && liveness.begun() == begun {
             return;
         }
     }
@@ -166,7 +191,7 @@ where
 /// Waits until the client sends more; false when the connection is to end instead.
 async fn rest(transport: &mut Transport, client: &Client, timeouts: Timeouts) -> bool {
     // At least this has passed since the last request.
-    let time = timeouts.idle.max(timeouts.head).saturating_sub(REST_AFTER);
+    let time = idle_time(timeouts).saturating_sub(rest_after(timeouts));
     tokio::select! {
         biased;
         more = timeout(time, transport.more()) => matches!(more, Ok(Ok(true))),
@@ -246,6 +271,15 @@ mod tests {
 
     /// A connection that has sent one request.
     async fn asked(count: usize) -> (Transport, Arc<Zeros>, Client, TcpStream) {
+        sent(GET, HEAD_TIMEOUT, count).await
+    }
+
+    /// A connection that has sent something, with a time for heads.
+    async fn sent(
+        bytes: &[u8],
+        head: Duration,
+        count: usize,
+    ) -> (Transport, Arc<Zeros>, Client, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("bound");
         let mut far = TcpStream::connect(address).await.expect("connected");
@@ -255,8 +289,8 @@ mod tests {
         let (liveness, activity) = (client.liveness().clone(), client.activity().clone());
         let time = Timeouts::default().write;
         let mut transport = Transport::new(Socket::Tcp(near), liveness, activity, time);
-        far.write_all(GET).await.expect("sent");
-        assert_eq!(transport.speaks_http2(HEAD_TIMEOUT).await, Some(false));
+        far.write_all(bytes).await.expect("sent");
+        assert_eq!(transport.speaks_http2(head).await, Some(false));
         (transport, Arc::new(Zeros { clients, count }), client, far)
     }
 
@@ -313,6 +347,68 @@ mod tests {
             () = expect_answer(&mut far, MANY) => {}
         }
         assert!(serving.await.is_some(), "now it rests");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_began_with_the_request_before_has_its_time_when_it_rests() {
+        let both = [GET, &GET[..5]].concat();
+        let (transport, service, client, mut far) = sent(&both, Duration::from_secs(1), 4).await;
+        let mut serving = pin!(serve_requests(transport, service, &client));
+        let exchange = async {
+            expect_answer(&mut far, 4).await;
+            std::future::pending::<()>().await;
+        };
+        let mut transport = tokio::select! {
+            resting = &mut serving => resting.expect("it goes on"),
+            () = exchange => unreachable!("it is pending"),
+        };
+        let rest = super::rest(&mut transport, &client, Timeouts::default());
+        let goes_on = timeout(Duration::from_secs(10), rest).await;
+        assert!(!goes_on.expect("long before the idle timeout"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_rests_no_later_than_it_would_end() {
+        let (transport, service, client, mut far) = asked(4).await;
+        let short = Duration::from_millis(200);
+        let timeouts = Timeouts {
+            idle: short,
+            head: short,
+            ..Timeouts::default()
+        };
+        assert_eq!(rest_after(timeouts), short);
+        assert_eq!(rest_after(Timeouts::default()), REST_AFTER);
+        let begun = tokio::time::Instant::now();
+        tokio::select! {
+            _ = serve_requests(transport, service, &client) => panic!("it has ended"),
+            () = quiet(&client, timeouts) => {}
+            () = async {
+                expect_answer(&mut far, 4).await;
+                std::future::pending().await
+            } => {}
+        }
+        assert!(begun.elapsed() < REST_AFTER);
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_whole_beside_a_refused_switch_and_a_body_that_is_not_read() {
+        const MANY: usize = 16 << 20;
+        let request = b"POST / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\
+            content-length: 1000000\r\n\r\n";
+        let (transport, service, client, mut far) = sent(request, HEAD_TIMEOUT, MANY).await;
+        let served = async {
+            serve(transport, service, client).await;
+            std::future::pending().await
+        };
+        let taken = async {
+            // Until the client's and the kernel's buffers are full.
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            expect_answer(&mut far, MANY).await;
+        };
+        tokio::select! {
+            () = served => {}
+            taken = timeout(Duration::from_secs(60), taken) => taken.expect("all of it"),
+        }
     }
 
     #[tokio::test]

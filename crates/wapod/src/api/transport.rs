@@ -201,8 +201,12 @@ impl Transport {
 
     /// Takes back what was read and not used: it comes first again.
     pub(super) fn put_back(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.first = [bytes, self.first.as_slice()].concat();
+        if bytes.is_empty() {
+            return;
+        }
+        self.first = [bytes, self.first.as_slice()].concat();
+        if let Limits::Http1(watch) = &mut self.limits {
+            watch.put_back(bytes.len(), &self.liveness);
         }
     }
 

@@ -112,10 +112,11 @@ pub(in crate::api) fn request_head(
     Ok(head)
 }
 
-/// Whether no field is about the connection or how the message is read, as in most requests
-/// and answers. One walk over the names takes less than a look-up for each rule.
+/// Whether there is none of the fields that [`check_framing`], [`connection_options`] and
+/// [`takes_trailers`] look up: one that they look for belongs here, too. One walk over the
+/// names takes less than a look-up for each rule.
 fn is_plain(headers: &HeaderMap) -> bool {
-    const NOTED: [HeaderName; 5] = [
+    static NOTED: [HeaderName; 5] = [
         header::CONNECTION,
         header::EXPECT,
         header::TE,

@@ -26,7 +26,7 @@ pub(super) struct HeadWatch {
 }
 
 struct Running {
-    /// Runs when it has not come at once: nearly all have.
+    /// Set when the client pauses within the head: nearly all heads come at once.
     sleep: Option<Pin<Box<Sleep>>>,
     /// The number of requests before it.
     of: usize,
@@ -57,6 +57,14 @@ impl HeadWatch {
                     bytes,
                 });
             }
+        }
+    }
+
+    /// Bytes that had come with the request before turn out to be a head that has begun.
+    pub(super) fn put_back(&mut self, bytes: usize, liveness: &ClientLiveness) {
+        let is_counted = |running: &Running| running.of == liveness.begun();
+        if !self.running.as_ref().is_some_and(is_counted) {
+            self.received(bytes, liveness);
         }
     }
 
