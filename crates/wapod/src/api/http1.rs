@@ -120,24 +120,33 @@ async fn serve_requests(
         }
     };
     match ended {
-        Ok(()) => match client.switched() {
-            // A part of the head was not written.
-            Some(_) if client.liveness().is_blocked() => {}
-            // The task may have ended meanwhile; then the connection ends here.
-            Some(taker) => drop(taker.send(take_back(connection))),
-            // hyper ends once for a client that has asked for a switch, and is not done then:
-            // it has to write the rest of an answer and to shut down.
-            None => {
-                tokio::select! {
-                    // An error means that the client is gone.
-                    _ = &mut connection => {}
-                    () = client.closed() => {}
-                }
-            }
-        },
+        Ok(()) => finish(connection, client).await,
         Err(error) => tracing::debug!(%error, "a connection failed"),
     }
     None
+}
+
+/// Gives the transport to a task that waits for it, or ends the connection in order.
+async fn finish<S>(mut connection: Served<S>, client: &Client)
+where
+    S: HttpService<Incoming, ResBody = CountedBody, Error = Infallible>,
+    Served<S>: Future + Unpin,
+{
+    match client.switched() {
+        // A part of the head was not written.
+        Some(_) if client.liveness().is_blocked() => {}
+        // The task may have ended meanwhile; then the connection ends here.
+        Some(taker) => drop(taker.send(take_back(connection))),
+        // hyper ends once for a client that has asked for a switch, and is not done then: it
+        // has to write the rest of an answer and to shut down.
+        None => {
+            tokio::select! {
+                // An error means that the client is gone.
+                _ = &mut connection => {}
+                () = client.closed() => {}
+            }
+        }
+    }
 }
 
 /// Why serving stops before the connection has ended.
@@ -362,7 +371,7 @@ mod tests {
             resting = &mut serving => resting.expect("it goes on"),
             () = exchange => unreachable!("it is pending"),
         };
-        let rest = super::rest(&mut transport, &client, Timeouts::default());
+        let rest = rest(&mut transport, &client, Timeouts::default());
         let goes_on = timeout(Duration::from_secs(10), rest).await;
         assert!(!goes_on.expect("long before the idle timeout"));
     }
