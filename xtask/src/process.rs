@@ -19,6 +19,32 @@ pub(crate) fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
+/// What cargo tells a program that it runs about that program's package.
+///
+/// Build scripts of dependencies (ring's is one) are run again when such a
+/// variable is another one than last time, so a cargo that is started here must
+/// not see those of `xtask`: everything that needs them would be built anew after
+/// each change between `cargo xtask` and a bare `cargo build`.
+const OF_OUR_PACKAGE: &[&str] = &[
+    "CARGO_MANIFEST_DIR",
+    "CARGO_MANIFEST_LINKS",
+    "CARGO_MANIFEST_PATH",
+    "CARGO_PKG_AUTHORS",
+    "CARGO_PKG_DESCRIPTION",
+    "CARGO_PKG_HOMEPAGE",
+    "CARGO_PKG_LICENSE",
+    "CARGO_PKG_LICENSE_FILE",
+    "CARGO_PKG_NAME",
+    "CARGO_PKG_README",
+    "CARGO_PKG_REPOSITORY",
+    "CARGO_PKG_RUST_VERSION",
+    "CARGO_PKG_VERSION",
+    "CARGO_PKG_VERSION_MAJOR",
+    "CARGO_PKG_VERSION_MINOR",
+    "CARGO_PKG_VERSION_PATCH",
+    "CARGO_PKG_VERSION_PRE",
+];
+
 /// A cargo command that runs in the root of the repository.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     #[allow(
@@ -28,6 +54,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
+    for name in OF_OUR_PACKAGE {
+        command.env_remove(name);
+    }
     command
 }
 
