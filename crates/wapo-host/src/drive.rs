@@ -3,7 +3,8 @@
 //! Tells of requests, enters the poll export, settles fuel, and waits when
 //! there is nothing to do, or when its app has used up what it may use for the
 //! moment (`pace`). A stop request or the time limit ends it at any
-//! point at which the guest can be interrupted, a slice apart at most. Called
+//! point at which the guest can be interrupted, a slice apart at most. How guests of
+//! an ABI are called, and what their state says, is in `guest_abi`. Called
 //! by `supervise`, which decides what happens afterwards.
 
 use std::future::Future;
@@ -11,32 +12,25 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use tokio::time::Instant;
-use wapo_abi::message::InputChannel;
-use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT, PollOutcome};
-use wasmtime::{Instance, Store, Trap, TypedFunc};
+use wapo_abi::PollOutcome;
+use wasmtime::{Store, Trap};
 use wasmtime_wasi::I32Exit;
 
+use crate::context::InstanceContext;
 use crate::control::{Control, Interrupted};
+use crate::guest_abi::{GuestAbi, GuestState, PollUse, StartError};
 use crate::halt::{Halt, TimeLimit, check_halt, interruptible};
 use crate::instance::{ExitReason, Phase};
 use crate::intake::Intake;
-use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL, QUOTA_TICK, ROOM_LOOK_INTERVAL};
-use crate::memory_image;
+use crate::limits::{FUEL_PER_GAS, HOG_POLL_FUEL};
 use crate::meter::Meter;
-use crate::module_cache::Program;
 use crate::pace::Pace;
 use crate::request::RequestError;
-use crate::stack::StackGauge;
-use crate::state::InstanceState;
 use crate::trap::{self, Frames};
 use crate::turn::{Left, Turn};
 
 /// Fuel of a store without a gas limit; refilled long before it is used up.
 const FUEL_TANK: u64 = u64::MAX / 4;
-
-/// Export of a reactor (WASI application ABI): called once, before the first poll.
-const INITIALIZE_EXPORT: &str = "_initialize";
 
 /// Exit codes from here on are crashes, as guests of Wapo 0.x know it.
 const FIRST_CRASH_CODE: i32 = 126;
@@ -79,8 +73,8 @@ impl GasAccount {
 }
 
 /// A guest in its poll loop.
-pub(crate) struct Driver<'a> {
-    store: Store<InstanceState>,
+pub(crate) struct Driver<'a, A: GuestAbi> {
+    store: Store<A::State>,
     control: Arc<Control>,
     turn: Turn,
     gas: &'a mut GasAccount,
@@ -95,18 +89,19 @@ pub(crate) struct Driver<'a> {
     slice: u64,
 }
 
-impl<'a> Driver<'a> {
+impl<'a, A: GuestAbi> Driver<'a, A> {
     pub(crate) fn new(
         engine: &wasmtime::Engine,
-        state: InstanceState,
+        state: A::State,
         gas: &'a mut GasAccount,
         time_limit: Option<&'a mut TimeLimit>,
     ) -> Self {
-        let control = Arc::clone(&state.context.control);
+        let context = state.context();
+        let control = Arc::clone(&context.control);
         control.clock().reset();
-        let pace = Pace::new(&state.context.config.quotas, &state.context.config.meter);
+        let pace = Pace::new(&context.config.quotas, &context.config.meter);
         let mut store = Store::new(engine, state);
-        store.limiter(|state| &mut state.context);
+        store.limiter(|state| state.context_mut());
         Self {
             store,
             turn: Turn::new(&control),
@@ -126,33 +121,37 @@ impl<'a> Driver<'a> {
     ///
     /// Not cancel safe: a dropped run leaves the fuel of the present poll
     /// unsettled. Use the stop request.
-    pub(crate) async fn run(mut self, program: &Program) -> ExitReason {
+    pub(crate) async fn run(mut self, code: &A::Code) -> ExitReason {
         // Nothing was used yet, so there is nothing to settle either.
         if let Err(reason) = self.refuel() {
             return reason;
         }
         // Boxed: an instance that waits would keep the room of it.
-        let started = match Box::pin(self.start(program)).await {
-            Ok(poll) => poll,
+        let started = match Box::pin(self.start(code)).await {
+            Ok(entry) => entry,
             Err(reason) => return self.finish(reason),
         };
-        let status = &self.store.data().context.status;
+        let status = &self.context().status;
         status.send_modify(|status| status.has_run = true);
         let reason = self.poll_loop(&started).await;
         self.finish(reason)
     }
 
-    async fn start(&mut self, program: &Program) -> Result<TypedFunc<(), i32>, ExitReason> {
-        let meter = Arc::clone(&self.store.data().context.config.meter);
-        let intake = Arc::clone(&self.store.data().intake);
-        StackGauge::find(&mut self.store)
-            .await
-            .map_err(|error| self.start_failure(&error, "the engine"))?;
-        let making = pin!(memory_image::make(program.pre().module()));
-        interruptible(&self.control, &mut self.time_limit, making)
-            .await?
-            .map_err(|error| self.start_failure(&error, "the memory image"))?;
-        let instantiated = interruptible(
+    fn context(&self) -> &InstanceContext {
+        self.store.data().context()
+    }
+
+    async fn start(&mut self, code: &A::Code) -> Result<A::Entry, ExitReason> {
+        let meter = Arc::clone(&self.context().config.meter);
+        let intake = Arc::clone(self.store.data().intake());
+        let prepared = interruptible(
+            &self.control,
+            &mut self.time_limit,
+            pin!(A::prepare(code, &mut self.store)),
+        )
+        .await;
+        prepared?.map_err(|error| self.start_failure(&error))?;
+        let started = interruptible(
             &self.control,
             &mut self.time_limit,
             pin!(metered(
@@ -160,82 +159,39 @@ impl<'a> Driver<'a> {
                 self.gas,
                 &mut self.pace,
                 (&meter, &intake),
-                pin!(program.pre().instantiate_async(&mut self.store)),
+                pin!(A::start(code, &mut self.store)),
             )),
         )
         .await;
         self.settle();
-        let instance = instantiated
+        let entry = started
             .flatten()?
-            .map_err(|error| self.start_failure(&error, "the start function"))?;
-        let poll = self.find_poll(&instance)?;
-        self.initialize(&instance, &meter).await?;
-        Ok(poll)
-    }
-
-    /// Calls what a reactor of WASI exports to be called once, before all else.
-    async fn initialize(&mut self, instance: &Instance, meter: &Meter) -> Result<(), ExitReason> {
-        let initialize: wasmtime::Result<TypedFunc<(), ()>> =
-            instance.get_typed_func(&mut self.store, INITIALIZE_EXPORT);
-        let Ok(initialize) = initialize else {
-            return Ok(());
-        };
-        self.control.clock().begin_poll();
-        let intake = Arc::clone(&self.store.data().intake);
-        let returned = interruptible(
-            &self.control,
-            &mut self.time_limit,
-            pin!(metered(
-                &self.turn,
-                self.gas,
-                &mut self.pace,
-                (meter, &intake),
-                pin!(initialize.call_async(&mut self.store, ())),
-            )),
-        )
-        .await;
-        self.settle();
-        returned
-            .flatten()?
-            .map_err(|error| self.start_failure(&error, INITIALIZE_EXPORT))?;
-        self.refuel()
+            .map_err(|error| self.start_failure(&error))?;
+        self.refuel()?;
+        Ok(entry)
     }
 
     /// Why the guest did not come to life.
-    fn start_failure(&self, error: &wasmtime::Error, place: &str) -> ExitReason {
-        let state = self.store.data();
+    fn start_failure(&self, StartError { place, error }: &StartError) -> ExitReason {
+        let context = self.context();
         match self.exit_reason(error) {
             ExitReason::Trapped(message) if error.is::<Trap>() => {
                 ExitReason::Trapped(format!("in {place}: {message}"))
             }
-            ExitReason::Trapped(_) => {
-                ExitReason::FailedToStart(match state.context.memory_refused {
-                    // The limiter can only say no; this is why it did.
-                    Some(wanted) => state.context.memory_share.refusal(wanted),
-                    None => format!("{error:#}"),
-                })
-            }
+            ExitReason::Trapped(_) => ExitReason::FailedToStart(match context.memory_refused {
+                // The limiter can only say no; this is why it did.
+                Some(wanted) => context.memory_share.refusal(wanted),
+                None => format!("{error:#}"),
+            }),
             reason => reason,
         }
     }
 
-    fn find_poll(&mut self, instance: &Instance) -> Result<TypedFunc<(), i32>, ExitReason> {
-        [POLL_EXPORT, LEGACY_POLL_EXPORT]
-            .into_iter()
-            .find_map(|name| instance.get_typed_func(&mut self.store, name).ok())
-            .ok_or_else(|| {
-                ExitReason::FailedToStart(format!(
-                    "the module exports no function `{POLL_EXPORT}` of type () -> i32"
-                ))
-            })
-    }
-
-    async fn poll_loop(&mut self, poll: &TypedFunc<(), i32>) -> ExitReason {
-        let meter = Arc::clone(&self.store.data().context.config.meter);
-        let intake = Arc::clone(&self.store.data().intake);
+    async fn poll_loop(&mut self, entry: &A::Entry) -> ExitReason {
+        let meter = Arc::clone(&self.context().config.meter);
+        let intake = Arc::clone(self.store.data().intake());
         loop {
-            let wakes = Arc::clone(&self.store.data().wakes);
-            wakes.begin_poll();
+            self.store.data_mut().begin_poll();
             self.control.clock().begin_poll();
             let returned = interruptible(
                 &self.control,
@@ -245,30 +201,25 @@ impl<'a> Driver<'a> {
                     self.gas,
                     &mut self.pace,
                     (&meter, &intake),
-                    pin!(poll.call_async(&mut self.store, ())),
+                    pin!(A::poll(entry, &mut self.store)),
                 )),
             )
             .await;
             self.settle();
-            let outcome = match returned.flatten() {
-                Ok(Ok(number)) => PollOutcome::from_i32(number),
+            match returned.flatten() {
+                Ok(Ok(number)) => match A::outcome(number) {
+                    Ok(PollOutcome::Pending) => {}
+                    Ok(PollOutcome::Finished) => return ExitReason::Finished,
+                    Err(text) => return ExitReason::Violation(text),
+                },
                 Ok(Err(error)) => return self.exit_reason(&error),
                 Err(halt) => return halt.into(),
-            };
-            match outcome {
-                Ok(PollOutcome::Pending) => {}
-                Ok(PollOutcome::Finished) => return ExitReason::Finished,
-                Err(number) => {
-                    return ExitReason::Violation(format!(
-                        "`{POLL_EXPORT}` returned {number} instead of 0 or 1"
-                    ));
-                }
             }
-            if wakes.has_overflowed() {
+            if self.store.data().has_overflowed() {
                 return Interrupted::Overflowed.into();
             }
-            if !std::mem::replace(&mut self.store.data_mut().is_ready, true) {
-                let status = &self.store.data().context.status;
+            if self.store.data_mut().note_poll() {
+                let status = &self.context().status;
                 status.send_modify(|status| status.phase = Phase::Running);
             }
             if let Err(reason) = self.refuel() {
@@ -282,7 +233,7 @@ impl<'a> Driver<'a> {
 
     /// Lets others run after a slice, and waits while there is nothing to do.
     async fn next_work(&mut self) -> Result<(), Halt> {
-        if self.slice_used >= self.store.data().context.slice_fuel() {
+        if self.slice_used >= self.context().slice_fuel() {
             self.slice_used = 0;
             interruptible(
                 &self.control,
@@ -292,10 +243,7 @@ impl<'a> Driver<'a> {
             .await?;
         }
         loop {
-            self.store.data_mut().announce_requests();
-            self.push_out_streams();
-            self.wake_rate_waits();
-            if self.store.data().wakes.wants_poll() {
+            if self.store.data_mut().advance() {
                 return Ok(());
             }
             self.slice_used = 0;
@@ -306,52 +254,12 @@ impl<'a> Driver<'a> {
         }
     }
 
-    /// Moves buffered output of streams whose peers can take it again.
-    fn push_out_streams(&mut self) {
-        let state = self.store.data_mut();
-        while let Some(handle) = state.wakes.take_flush() {
-            let handle = crate::resource::Handle(handle);
-            // The stream may be closed, its number in other use: both harmless.
-            if let Ok(crate::resource::Resource::Stream(stream)) = state.resources.get(handle) {
-                stream.push_out();
-            }
-        }
-    }
-
-    /// Wakes the guest where its app may move bytes again.
-    fn wake_rate_waits(&mut self) {
-        let state = self.store.data_mut();
-        if state.rate_waits.due().is_none() {
-            return;
-        }
-        let config = &state.context.config;
-        state
-            .rate_waits
-            .wake_due(Instant::now(), &config.quotas, &config.meter);
-    }
-
-    /// When to look again whether something can go on that quotas hold up.
-    fn next_look(&mut self) -> Option<Instant> {
-        let state = self.store.data_mut();
-        let rates = state.rate_waits.due();
-        let handles = state.lacks_handles().then_some(ROOM_LOOK_INTERVAL);
-        let requests = state.requests_pause().map(|time| time.max(QUOTA_TICK));
-        let others = handles.into_iter().chain(requests).min();
-        let others = others.map(|time| Instant::now() + time);
-        rates.into_iter().chain(others).min()
-    }
-
     /// Waits for a wake, a request, a stop or the deadline.
     async fn wait(&mut self) -> Result<(), Halt> {
-        let mut look = self
-            .next_look()
-            .map(|at| Box::pin(tokio::time::sleep_until(at)));
+        let look = self.store.data_mut().next_look();
+        let mut look = look.map(|at| Box::pin(tokio::time::sleep_until(at)));
         // Only what is needed is held while waiting: the state is not `Sync`.
-        let state = self.store.data();
-        let wakes = Arc::clone(&state.wakes);
-        let intake = Arc::clone(&state.intake);
-        let wanted = [InputChannel::Query, InputChannel::HttpRequest]
-            .map(|channel| state.wants_requests(channel).then_some(channel));
+        let has_news = self.store.data().news();
         let Self {
             control,
             time_limit,
@@ -360,13 +268,7 @@ impl<'a> Driver<'a> {
         std::future::poll_fn(|cx| {
             control.register(cx);
             check_halt(control, time_limit, cx)?;
-            if wakes.wants_poll()
-                || wakes.wants_flush()
-                || wanted
-                    .into_iter()
-                    .flatten()
-                    .any(|one| !intake.is_empty(one))
-            {
+            if has_news() {
                 return Poll::Ready(Ok(()));
             }
             if let Some(look) = &mut look {
@@ -383,21 +285,20 @@ impl<'a> Driver<'a> {
         let left = self.store.get_fuel().unwrap_or(self.fuel_left);
         let used = self.fuel_left.saturating_sub(left);
         self.fuel_left = left;
-        let state = self.store.data_mut();
-        let work = std::mem::take(&mut state.work);
-        let taken = std::mem::take(&mut state.requests_taken);
-        if is_heavy(used.saturating_add(work), taken) {
+        let PollUse {
+            work,
+            requests,
+            gas: call_gas,
+            gas_unpublished,
+        } = self.store.data_mut().take_use();
+        if is_heavy(used.saturating_add(work), requests) {
             self.control.note_heavy();
         }
         self.slice_used = self.slice_used.saturating_add(used).saturating_add(work);
         let (gas, fuel_unpublished) = self.gas.settle(used);
-        let (call_gas, calls_unpublished) = state.take_call_gas();
         self.gas.total = self.gas.total.saturating_add(gas + call_gas);
-        state
-            .context
-            .config
-            .meter
-            .add_gas(fuel_unpublished + calls_unpublished);
+        let meter = &self.context().config.meter;
+        meter.add_gas(fuel_unpublished + gas_unpublished);
         self.control.fuel().settle(left);
     }
 
@@ -408,7 +309,7 @@ impl<'a> Driver<'a> {
     ///
     /// [`ExitReason::GasExhausted`] when nothing may be filled in.
     fn refuel(&mut self) -> Result<(), ExitReason> {
-        let tank = match self.store.data().context.config.gas_max {
+        let tank = match self.context().config.gas_max {
             Some(gas_max) => {
                 let gas_left = gas_max.saturating_sub(self.gas.total);
                 if gas_left == 0 {
@@ -419,14 +320,12 @@ impl<'a> Driver<'a> {
             None if self.fuel_left > FUEL_TANK / 2 => self.fuel_left,
             None => FUEL_TANK,
         };
-        let slice = self.store.data().context.slice_fuel();
+        let slice = self.context().slice_fuel();
         if tank == self.fuel_left && slice == self.slice {
             return Ok(());
         }
         self.slice = slice;
-        let state = self.store.data_mut();
-        state.short_since = None;
-        state.pay_attention();
+        self.store.data_mut().renew_slices();
         self.store
             .set_fuel(tank)
             .and_then(|()| self.store.fuel_async_yield_interval(Some(slice)))
@@ -439,7 +338,7 @@ impl<'a> Driver<'a> {
 
     /// Why the guest ended that did not return from a call into it.
     fn exit_reason(&self, error: &wasmtime::Error) -> ExitReason {
-        let config = &self.store.data().context.config;
+        let config = &self.context().config;
         if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
             return (*interrupted).into();
         }
@@ -461,8 +360,8 @@ impl<'a> Driver<'a> {
         self.settle();
         if matches!(reason, ExitReason::PollTooLong(_)) {
             // No fault of these requests: another instance may answer them.
-            let resources = &mut self.store.data_mut().resources;
-            resources.refuse_replies(&RequestError::Ended);
+            let state = self.store.data_mut();
+            state.refuse_replies(&RequestError::Ended);
         }
         reason
     }

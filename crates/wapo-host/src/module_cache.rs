@@ -46,7 +46,21 @@ pub struct Program {
 struct ProgramInner {
     hash: [u8; 32],
     memory_min_bytes: u64,
-    pre: InstancePre<InstanceState>,
+    code: Code,
+}
+
+/// A program that is linked, by the ABI of its guests.
+pub(crate) enum Code {
+    /// A module that exports a poll function.
+    Poll(InstancePre<InstanceState>),
+}
+
+impl Code {
+    fn module(&self) -> &Module {
+        match self {
+            Self::Poll(pre) => pre.module(),
+        }
+    }
 }
 
 impl Program {
@@ -63,8 +77,8 @@ impl Program {
         }
     }
 
-    pub(crate) fn pre(&self) -> &InstancePre<InstanceState> {
-        &self.inner.pre
+    pub(crate) fn code(&self) -> &Code {
+        &self.inner.code
     }
 }
 
@@ -380,7 +394,7 @@ impl Loader {
         let Some(files) = self.files.as_ref().filter(|files| !files.has(hash)) else {
             return;
         };
-        match program.pre().module().serialize() {
+        match program.code().module().serialize() {
             Ok(code) => files.write(hash, &code),
             // It is compiled once more after the next start.
             Err(error) => debug!(%error, "a compiled module cannot be written"),
@@ -397,7 +411,7 @@ impl Loader {
             inner: Arc::new(ProgramInner {
                 hash,
                 memory_min_bytes: needed.unwrap_or(0).saturating_mul(WASM_PAGE_BYTES),
-                pre,
+                code: Code::Poll(pre),
             }),
         })
     }

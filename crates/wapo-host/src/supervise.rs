@@ -28,7 +28,7 @@ use crate::limits::{
     RESTART_BACKOFF_RESET,
 };
 use crate::logs::Logger;
-use crate::module_cache::{ModuleCache, Program};
+use crate::module_cache::{Code, ModuleCache, Program};
 use crate::net::connect::{Deadlines, Dialer};
 use crate::net::dns::Dns;
 use crate::net::machine::Machine;
@@ -37,6 +37,7 @@ use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
 use crate::net::tls::TlsSettings;
 use crate::notices::Notices;
+use crate::poll_abi::PollAbi;
 use crate::resource::ResourceTable;
 use crate::schedule::LowPriority;
 use crate::stack::StackGauge;
@@ -92,8 +93,13 @@ impl Supervisor {
             let begun = Instant::now();
             let state = self.new_state(logger.clone(), notices.clone());
             let wasmtime = &self.parts.wasmtime;
-            let driver = Driver::new(wasmtime, state, &mut gas, time_limit.as_mut());
-            let reason = driver.run(&self.program).await;
+            let limit = time_limit.as_mut();
+            let reason = match self.program.code() {
+                Code::Poll(pre) => {
+                    let driver = Driver::<PollAbi>::new(wasmtime, state, &mut gas, limit);
+                    driver.run(pre).await
+                }
+            };
             self.log_end(&logger, &reason);
             let served = self.status.borrow().serves();
             self.clear_status();
@@ -222,14 +228,16 @@ impl Supervisor {
         logger.announce(level, &reason.to_string());
     }
 
-    /// The guest is gone: it listens nowhere and takes nothing.
+    /// The guest is gone: it listens nowhere and takes nothing. Told with the phase that
+    /// follows.
     fn clear_status(&self) {
-        self.status.send_modify(|status| {
+        self.status.send_if_modified(|status| {
             status.takes_queries = false;
             status.takes_http = false;
             status.listening.clear();
             status.names.clear();
             status.listening_udp.clear();
+            false
         });
     }
 

@@ -114,6 +114,8 @@ pub(crate) const LAYERED: &[Layers] = &[
                     "memory_image",
                     "halt",
                     "trap",
+                    "guest_abi",
+                    "poll_abi",
                     "drive",
                     "supervise",
                 ],
