@@ -115,6 +115,7 @@ fn the_bridge_speaks_protobuf_without_a_content_type() {
             sn: 1,
             ..AppInfo::default()
         }],
+        ..AppListResponse::default()
     };
     assert_eq!(encoding.encode(&list), [0x12, 2, 0x08, 1]);
     assert_eq!(encoding.encode_error("no"), [0x0a, 2, b'n', b'o']);

@@ -13,6 +13,7 @@
 //! * `ledger`, `books`, `usage`, `reports`, `session`, `statements`: the bill;
 //! * `attester`, `collateral`, `attested`, `key_versions`: what the worker can prove;
 //! * `handover`: the worker's key goes to another worker, or comes from one;
+//! * `changes`: which apps have changed since a client asked;
 //! * `info`: the worker at a glance; `query`: queries to apps; `app_settings`, `egress`:
 //!   settings that change while an app runs.
 
@@ -25,6 +26,7 @@ mod app_settings;
 mod attested;
 mod attester;
 mod books;
+mod changes;
 mod claims;
 mod collateral;
 mod compiled;
@@ -71,6 +73,8 @@ pub use app_handle::AppHandle;
 pub(crate) use app_settings::SettingsChange;
 pub(crate) use attester::{Attester, EvidenceError};
 use books::Books;
+use changes::Changes;
+pub(crate) use changes::{BadRevision, Listing, Since};
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use domains::PemIdentity;
 pub(crate) use egress::EgressTexts;
@@ -154,6 +158,7 @@ pub(crate) struct Worker {
     context: Arc<AppContext>,
     apps: RwLock<HashMap<AppAddress, Arc<App>>>,
     active: ActiveApps,
+    changes: Changes,
     pub(crate) edge: Arc<Edge>,
     pub(crate) attester: Arc<Attester>,
     handovers: Handovers,
@@ -225,6 +230,7 @@ impl Worker {
             store,
             apps: RwLock::default(),
             active: ActiveApps::default(),
+            changes: Changes::default(),
             edge: Arc::clone(&context.edge),
             attester: Arc::clone(&context.attester),
             handovers: Handovers::new(config.handover.to.clone()),
@@ -313,6 +319,7 @@ impl Worker {
             app.withdraw();
             app.instances().iter().for_each(|one| one.handle().stop());
         }
+        self.changes.forget();
     }
 
     /// Stops all instances, writes down what they used and gives the data folder

@@ -8,6 +8,7 @@
 
 mod acme;
 mod admission;
+mod app_list;
 mod app_secrets;
 mod attestation;
 mod attested_guests;

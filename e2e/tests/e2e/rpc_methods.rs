@@ -356,7 +356,12 @@ async fn the_list_is_in_order_and_pages() {
         expected.push(operator.try_deploy(wanted).await.unwrap().address);
     }
     let list = async |start, count| {
-        let page = operator.app_list(AppListArgs { start, count }).await;
+        let asked = AppListArgs {
+            start,
+            count,
+            ..AppListArgs::default()
+        };
+        let page = operator.app_list(asked).await;
         let apps = page.unwrap().apps;
         apps.into_iter().map(|app| app.address).collect::<Vec<_>>()
     };

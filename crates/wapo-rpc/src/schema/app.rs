@@ -210,15 +210,37 @@ macro_rules! usage_messages {
         $each! {
             /// Which apps to list.
             AppListArgs {
-                /// Apps to leave out, from the first serial number on.
+                /// Apps to leave out, from the first serial number on. Not together with
+                /// `since`.
                 start: u32 = 1,
                 /// Apps to list at most; 0 for all.
                 count: u32 = 2,
+                /// The `revision` of an earlier answer: only what has changed since then is
+                /// listed. `0` for a client that has nothing yet and takes the list in
+                /// parts of `count` apps; empty for the list itself.
+                since: string = 100,
             }
-            /// Apps in the order of their serial numbers.
+            /// Apps in the order of their serial numbers; with `since` in no order.
             AppListResponse {
-                /// The apps.
+                /// The apps. With `since` those that were deployed or have changed. That
+                /// time passes is no change: `last_query_elapsed`, `uptime_ms`,
+                /// `next_start_ms`, `memory_mib_seconds` and `running_time_ms` are as they
+                /// were when the answer was made.
                 apps: [AppInfo] = 2,
+                /// What to ask with as `since` next time; no client has to understand it.
+                /// Empty in an answer to `start` or `count` without `since`.
+                revision: string = 100,
+                /// Addresses of apps that are gone since then, 32 bytes each; none of them
+                /// is in `apps`.
+                removed: [bytes] = 101,
+                /// Whether `apps` and `removed` are what has changed. Otherwise they are
+                /// (the beginning of) the whole list, in place of all that the client has:
+                /// nothing else is known of apps since a revision that is too old, or of
+                /// another run of the daemon.
+                is_delta: bool = 102,
+                /// Whether there is more than `count` apps: ask again at once, with
+                /// `revision`.
+                has_more: bool = 103,
             }
             /// An app at a glance.
             AppInfo {

@@ -3,25 +3,26 @@
 //! Turns arguments into what the worker understands, and its answers into
 //! messages. Who may call was settled before (`auth`).
 
+mod list;
 mod trust;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hyper::{Response, StatusCode};
 use tokio::sync::Notify;
 use wapo_host::PortRanges;
 use wapo_rpc::message::{
-    Address, Addresses, AppEvidenceArgs, AppInfo, AppListArgs, AppListResponse, AppMetricsResponse,
-    AppSettings, AppSettingsResponse, AppSettingsSetArgs, AppUsage, AppVisitArgs, AppVisitResponse,
-    Blob, Boolean, Budget, DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty,
-    Evidence, InitArgs, InitResponse, InstanceInfo, KeyHandoverArgs, KeyHandoverResponse, Number,
-    ResizeArgs, RotateKeysArgs, RotateKeysResponse, SecretRemoveArgs, SecretSetArgs,
-    SetBenchAppArgs, SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs,
-    SignRegisterInfoResponse, SignWorkerDescriptionArgs, SignWorkerDescriptionResponse,
-    UsageExportArgs, UsageExportResponse, WorkerEvidenceArgs, WorkerInfo,
+    Address, Addresses, AppEvidenceArgs, AppListArgs, AppListResponse, AppMetricsResponse,
+    AppSettings, AppSettingsResponse, AppSettingsSetArgs, AppVisitArgs, AppVisitResponse, Blob,
+    Boolean, Budget, DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, Evidence,
+    InitArgs, InitResponse, KeyHandoverArgs, KeyHandoverResponse, Number, ResizeArgs,
+    RotateKeysArgs, RotateKeysResponse, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs,
+    SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
+    SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, UsageExportArgs, UsageExportResponse,
+    WorkerEvidenceArgs, WorkerInfo,
 };
 use wapo_rpc::{
     AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
@@ -40,9 +41,7 @@ use crate::blobs::{BlobError, BlobName};
 use crate::error::AppError;
 use crate::limits::SETTLE_MAX;
 use crate::store::{Restart, Settings, ports_of_record};
-use crate::worker::{
-    App, Deployment, EgressTexts, Instance, Name, PemIdentity, SettingsChange, Worker,
-};
+use crate::worker::{Deployment, EgressTexts, Name, PemIdentity, SettingsChange, Worker};
 
 /// What the operator's calls are about.
 pub(super) struct Operator {
@@ -299,7 +298,9 @@ impl Operator {
     }
 
     async fn app_list(&self, args: AppListArgs) -> Result<AppListResponse, Fault> {
-        Ok(list(self, &args))
+        // Many apps take a while, and calls for the list wait for each other.
+        let worker = Arc::clone(&self.worker);
+        on_disk(move || list::list(&worker, &args)).await?
     }
 
     async fn app_remove_all(&self, _: Empty) -> Result<Empty, Fault> {
@@ -465,41 +466,6 @@ fn settings(asked: AppSettings) -> Result<Settings, String> {
     })
 }
 
-/// A part of the list of apps, in the order in which they were deployed.
-fn list(operator: &Operator, args: &AppListArgs) -> AppListResponse {
-    let count = match args.count {
-        0 => usize::MAX,
-        count => count as usize,
-    };
-    let apps = operator.worker.apps_in_order();
-    let page = apps.iter().skip(args.start as usize).take(count);
-    AppListResponse {
-        apps: page.map(app_info).collect(),
-    }
-}
-
-fn app_info(app: &Arc<App>) -> AppInfo {
-    let (condition, reason) = app.condition();
-    let instances = app.instances();
-    AppInfo {
-        sn: app.serial,
-        address: app.address.0.to_vec(),
-        instances: instances.len() as u64,
-        last_query_elapsed: app.last_request_elapsed().as_secs(),
-        reuse_instances: app.reuse_instances,
-        manifest: Some(app.manifest.clone().into()),
-        name: app.name(),
-        state: condition.name().to_owned(),
-        reason: reason.unwrap_or_default(),
-        settings: Some(app_settings(&app.settings_now())),
-        target: u64::from(app.target()),
-        instance_list: instances.iter().map(|one| instance_info(one)).collect(),
-        usage: Some(app_usage(app)),
-        deployed_at_ms: app.deployed_at_ms,
-        domains: app.domains(),
-    }
-}
-
 pub(super) fn app_settings(settings: &Settings) -> AppSettings {
     let ports = settings.listen_ports().map(|ports| ports.to_string());
     AppSettings {
@@ -519,67 +485,5 @@ pub(super) fn app_settings(settings: &Settings) -> AppSettings {
         egress_only_allowed: settings.egress_only_allowed,
         quotas: quotas::pairs(settings),
         attested: settings.attested,
-    }
-}
-
-fn instance_info(instance: &Instance) -> InstanceInfo {
-    let status = instance.status();
-    let shown = |one: &wapo_host::ListenAddress| one.address.to_string();
-    let with_tls = status.listening.iter().filter(|one| one.tls);
-    InstanceInfo {
-        id: instance.handle().id().0,
-        phase: phase_name(&status.phase).to_owned(),
-        restarts: u64::from(status.restarts),
-        uptime_ms: u64::try_from(instance.uptime().as_millis()).unwrap_or(u64::MAX),
-        requests: instance.requests() as u64,
-        memory: instance.handle().memory_bytes(),
-        listening: status.listening.iter().map(shown).collect(),
-        listening_tls: with_tls.map(shown).collect(),
-        listening_udp: status
-            .listening_udp
-            .iter()
-            .map(SocketAddr::to_string)
-            .collect(),
-        server_names: status.names.iter().map(ToString::to_string).collect(),
-        takes_http: status.takes_http,
-        takes_queries: status.takes_queries,
-        next_start_ms: status.next_start.map_or(0, until_ms),
-    }
-}
-
-/// Milliseconds until a moment.
-fn until_ms(moment: Instant) -> u64 {
-    let left = moment.saturating_duration_since(Instant::now());
-    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn phase_name(phase: &wapo_host::Phase) -> &'static str {
-    match phase {
-        wapo_host::Phase::Starting => "starting",
-        wapo_host::Phase::Running => "running",
-        wapo_host::Phase::Waiting(_) => "waiting",
-        wapo_host::Phase::Ended(_) => "ended",
-    }
-}
-
-fn app_usage(app: &App) -> AppUsage {
-    let totals = app.ledger.totals();
-    let refusals = app.ledger.egress_refusals();
-    AppUsage {
-        requests: totals.requests,
-        gas: totals.gas,
-        network_ingress: totals.network_ingress_bytes,
-        network_egress: totals.network_egress_bytes,
-        memory: app.ledger.live().memory_bytes,
-        memory_mib_seconds: u64::try_from(totals.memory_mib_seconds()).unwrap_or(u64::MAX),
-        running_time_ms: totals.running_ms(),
-        starts: totals.starts,
-        restarts: totals.restarts,
-        storage_bytes: app.ledger.stored_bytes(),
-        storage_read: totals.storage_read_bytes,
-        storage_write: totals.storage_write_bytes,
-        tip: totals.tip,
-        egress_denied: refusals.denied,
-        egress_audited: refusals.audited,
     }
 }

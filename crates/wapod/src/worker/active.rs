@@ -13,7 +13,13 @@ use super::app::App;
 
 /// The table, by serial number.
 #[derive(Default)]
-pub(super) struct ActiveApps(Mutex<HashMap<u64, Arc<App>>>);
+pub(super) struct ActiveApps(Mutex<HashMap<u64, Active>>);
+
+struct Active {
+    app: Arc<App>,
+    /// A hash of how it looked when a client was told last.
+    looked: Option<u64>,
+}
 
 impl ActiveApps {
     /// Enters an app, unless it is being removed: it might be taken out already. One that
@@ -21,7 +27,10 @@ impl ActiveApps {
     pub(super) fn add(&self, app: &Arc<App>) {
         let mut table = self.apps();
         if !app.is_removed() {
-            table.insert(app.serial, Arc::clone(app));
+            table.entry(app.serial).or_insert_with(|| Active {
+                app: Arc::clone(app),
+                looked: None,
+            });
         }
     }
 
@@ -32,7 +41,16 @@ impl ActiveApps {
 
     /// All of them at the moment, in no order.
     pub(super) fn all(&self) -> Vec<Arc<App>> {
-        self.apps().values().cloned().collect()
+        let table = self.apps();
+        table.values().map(|one| Arc::clone(&one.app)).collect()
+    }
+
+    /// Remembers how an app looks, by a hash; says whether it is in the table and looked
+    /// different before.
+    pub(super) fn note_look(&self, app: &App, hash: u64) -> bool {
+        let mut table = self.apps();
+        let active = table.get_mut(&app.serial);
+        active.is_some_and(|one| one.looked.replace(hash) != Some(hash))
     }
 
     /// Takes out an app that is gone.
@@ -62,7 +80,7 @@ impl ActiveApps {
         released
     }
 
-    fn apps(&self) -> MutexGuard<'_, HashMap<u64, Arc<App>>> {
+    fn apps(&self) -> MutexGuard<'_, HashMap<u64, Active>> {
         // The table is whole between two statements.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

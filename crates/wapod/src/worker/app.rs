@@ -5,7 +5,7 @@
 //! anything is awaited. Instances start and end in `instances`; operations on apps
 //! are in `lifecycle`.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustls::sign::CertifiedKey;
@@ -75,6 +75,8 @@ pub(crate) struct App {
     pub(super) changed: Notify,
     /// Whether the store has the app. Nothing is told about it before.
     pub(super) is_written: AtomicBool,
+    /// Stamp of its latest change; see `changes`.
+    pub(super) changed_at: AtomicU64,
     proofs: OnceLock<Box<Proofs>>,
     state: Mutex<AppState>,
 }
@@ -266,6 +268,7 @@ impl App {
             writing: tokio::sync::Mutex::new(()),
             changed: Notify::new(),
             is_written: AtomicBool::new(false),
+            changed_at: AtomicU64::new(0),
             proofs: OnceLock::new(),
             state: Mutex::new(AppState {
                 name: record.name,
@@ -453,9 +456,14 @@ impl App {
         usize::try_from(self.quotas.requests()).unwrap_or(usize::MAX)
     }
 
+    /// When the last request came, or it was deployed.
+    pub(super) fn last_request(&self) -> Instant {
+        self.state().last_request
+    }
+
     /// Time since the last request, or since the deployment.
     pub(crate) fn last_request_elapsed(&self) -> std::time::Duration {
-        self.state().last_request.elapsed()
+        self.last_request().elapsed()
     }
 
     /// Requests that it may have at a time.

@@ -88,6 +88,7 @@ impl Worker {
     ) -> Result<(), AppError> {
         // Nothing else is written of the app, and nothing takes its place, until this
         // change is in the store or taken back.
+        let _changing = self.changes.when_done(app);
         let one_at_a_time = app.writing.lock().await;
         let had_no_gas = app.gas_used_up().is_some();
         let (quotas, weight) = (app.quotas.own(), app.weight.get());

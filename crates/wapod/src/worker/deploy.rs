@@ -101,6 +101,9 @@ impl Worker {
         self.check_storage(&quotas, stored_bytes)?;
         self.wait_until_left(&deployment.manifest.address()).await?;
         let app = self.register(&deployment, old.map(AsRef::as_ref), stored_bytes)?;
+        self.changes.stamp(&app);
+        // It may get its name, or lose it, when it takes the place of another one.
+        let changing = self.changes.when_done(&app);
         let instance = match self.begin(&app, &deployment, old).await {
             Ok(instance) => instance,
             Err(error) => {
@@ -108,6 +111,7 @@ impl Worker {
                 return Err(error);
             }
         };
+        drop(changing);
         if let Some(old) = old {
             self.see_off(old).await;
         }

@@ -71,6 +71,7 @@ impl Worker {
             return Err(AppError::NotFound(address));
         }
         already_deployed(&app)?;
+        let _changing = self.changes.when_done(&app);
         let name = pattern.to_string();
         let before = app.state().domains.get(&name).cloned();
         if before.is_none() && app.state().domains.len() >= DOMAINS_OF_APP_MAX {
@@ -130,6 +131,7 @@ impl Worker {
             return Err(AppError::NotFound(address));
         }
         already_deployed(&app)?;
+        let _changing = self.changes.when_done(&app);
         let Some(before) = app.state().domains.remove(&pattern.to_string()) else {
             return Ok(false);
         };

@@ -64,6 +64,7 @@ impl Worker {
     /// Does not wait for tasks that start instances at this moment: those find that
     /// they are not wanted any more.
     async fn stop_to_end(self: &Arc<Self>, app: &Arc<App>) -> Result<(), AppError> {
+        let _changing = self.changes.when_done(app);
         let deadline = Instant::now() + self.limits.drain_grace;
         let target_before = {
             let mut state = app.state();
@@ -125,6 +126,7 @@ impl Worker {
     ) -> Result<u32, AppError> {
         let one_at_a_time = change(app, Instant::now() + READY_WAIT).await?;
         still_here(app)?;
+        let _changing = self.changes.when_done(app);
         // A stop that begins after this is seen by the generation.
         let start = Start::new(app, Kind::Persistent, Instant::now() + LOAD_WAIT);
         if app.state().is_closing {
@@ -216,6 +218,8 @@ impl Worker {
     async fn remove_to_end(self: &Arc<Self>, app: Arc<App>) -> Result<(), AppError> {
         let was_root = self.root().is_some_and(|root| root.serial == app.serial);
         let claims = self.edge.claims_of(&app);
+        // It comes back when it cannot be removed.
+        let _changing = self.changes.when_done(&app);
         if !self.withdraw(&app) {
             return Err(AppError::NotFound(app.address));
         }
@@ -318,6 +322,7 @@ impl Worker {
         if !app.withdraw() {
             return false;
         }
+        self.changes.note_removal(app.address);
         if heir.is_none() {
             self.forget_certificates(app);
         }
@@ -367,7 +372,10 @@ impl Worker {
             self.active.add(&app);
             claiming.push((Arc::clone(&app), claims));
             let mut apps = self.apps.write().unwrap_or_else(PoisonError::into_inner);
-            apps.insert(address, app);
+            apps.insert(address, Arc::clone(&app));
+            drop(apps);
+            // From here on clients can be told of it.
+            self.changes.stamp(&app);
         }
         // What an operator has given away comes first.
         for (app, claims) in claiming {
@@ -401,6 +409,7 @@ impl Worker {
     }
 
     pub(super) async fn start_one_adopted(self: &Arc<Self>, app: &Arc<App>) {
+        let _changing = self.changes.when_done(app);
         if self.is_safe_mode {
             app.state().last_end = Some(ExitReason::Stopped);
             return;

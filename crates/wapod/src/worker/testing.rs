@@ -46,6 +46,11 @@ pub(super) async fn worker_on(config: EngineConfig, removed: RangeInclusive<u64>
 /// Deploys an app that does nothing, and has so much on disk that its usage grows with
 /// each microsecond.
 pub(super) fn add_app(worker: &Worker, serial: u64) -> Arc<App> {
+    add_labelled_app(worker, serial, &serial.to_string())
+}
+
+/// The same with a label: apps with equal labels have equal addresses.
+pub(super) fn add_labelled_app(worker: &Worker, serial: u64, label: &str) -> Arc<App> {
     let manifest = AppManifest {
         version: AppManifest::VERSION,
         code_hash: "sha256:00".to_owned(),
@@ -54,7 +59,7 @@ pub(super) fn add_app(worker: &Worker, serial: u64) -> Arc<App> {
         on_demand: true,
         resizable: false,
         max_query_size: 0,
-        label: serial.to_string(),
+        label: label.to_owned(),
         required_blobs: Vec::new(),
     };
     let record = AppRecord {

@@ -124,6 +124,8 @@ impl Worker {
             app.is_in_store() && app.is_quiet() && is_written()
         });
         for app in &released {
+            // It may have changed since the last look at it.
+            self.changes.stamp(app);
             app.release_code(&self.engine);
         }
         // Clients were told of others, too.
