@@ -146,6 +146,49 @@ pub(crate) async fn by_address(client: &Client, address: AppAddress) -> Result<O
     Ok(apps.into_iter().find(|app| app.address == address))
 }
 
+/// An app that is looked at again and again. The worker tells of all apps once, and then
+/// of those that have changed.
+pub(crate) struct Watched<'a> {
+    client: &'a Client,
+    address: AppAddress,
+    since: String,
+    app: Option<FoundApp>,
+}
+
+impl<'a> Watched<'a> {
+    pub(crate) fn new(client: &'a Client, address: AppAddress) -> Self {
+        Self {
+            client,
+            address,
+            since: String::new(),
+            app: None,
+        }
+    }
+
+    /// The app as it is now, if it is there. Times are those of its last change.
+    ///
+    /// # Errors
+    ///
+    /// Those of the connection.
+    pub(crate) async fn look(&mut self) -> Result<Option<&FoundApp>> {
+        let args = AppListArgs {
+            since: self.since.clone(),
+            ..AppListArgs::default()
+        };
+        let answer = self.client.app_list(args).await?;
+        // An older worker tells of all apps each time, and has no revision.
+        if !answer.is_delta || answer.removed.iter().any(|gone| *gone == self.address.0) {
+            self.app = None;
+        }
+        let mut apps = answer.apps.into_iter();
+        if let Some(info) = apps.find(|app| app.address == self.address.0) {
+            self.app = Some(FoundApp::new(info)?);
+        }
+        self.since = answer.revision;
+        Ok(self.app.as_ref())
+    }
+}
+
 /// The one of these apps that a person means.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use wapo_rpc::log::{LogLevel, LogLine, LogSource};
 use wapo_rpc::message::{DeployArgs, DeployResponse};
 use wapo_rpc::{AppAddress, Client, ClientError};
 
-use crate::apps::{self, FoundApp};
+use crate::apps::{FoundApp, Watched};
 use crate::human;
 
 /// How long an app is watched that seems to run. What crashes does so in its
@@ -102,8 +102,9 @@ async fn read_along<T>(
 /// Those of the connection.
 pub(crate) async fn watch(client: &Client, address: AppAddress) -> Result<Outcome> {
     let begin = Instant::now();
+    let mut watched = Watched::new(client, address);
     loop {
-        let Some(app) = apps::by_address(client, address).await? else {
+        let Some(app) = watched.look().await? else {
             let reason = "it was removed".to_owned();
             return Ok(Outcome::Crashed(reason, Vec::new()));
         };
@@ -123,7 +124,7 @@ pub(crate) async fn watch(client: &Client, address: AppAddress) -> Result<Outcom
             _ => Duration::ZERO,
         };
         if begin.elapsed() >= limit {
-            return Ok(Outcome::Well(Box::new(app)));
+            return Ok(Outcome::Well(Box::new(app.clone())));
         }
         sleep(INTERVAL).await;
     }
