@@ -9,7 +9,7 @@ import { closeLog, openLog } from "./logs.js";
 import { isProgram } from "./program.js";
 import { openQuery } from "./query.js";
 import { startQuotas, updateQuotas } from "./quotas.js";
-import { appByAddress, nameOf, store } from "./store.js";
+import { appNow, nameOf, store } from "./store.js";
 import { openUsage, updateUsage } from "./usage.js";
 import { setFacts, setState } from "./view.js";
 
@@ -107,7 +107,7 @@ function updateLinks(app) {
 /** Shows what the last poll said. */
 export function updateApp() {
   if (!address || !store.apps) return;
-  const app = appByAddress(address);
+  const app = appNow(address);
   setShown(byId("view-app"), app !== undefined);
   setShown(byId("view-app-missing"), app === undefined);
   if (!app) {

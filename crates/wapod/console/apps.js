@@ -4,7 +4,7 @@ import { actionButtons } from "./actions.js";
 import { byId, externalLink, h, hash, keyed, setShown, setText } from "./dom.js";
 import { formatBytes, formatCount } from "./format.js";
 import { linksOf } from "./links.js";
-import { nameOf, store } from "./store.js";
+import { nameOf, rateOf, store } from "./store.js";
 import { rateText, setState } from "./view.js";
 
 /** Rows at a time. A page of a thousand would be slow and read by nobody. */
@@ -37,15 +37,14 @@ function createRow(app) {
 
 function updateRow(row, app) {
   const parts = rows.get(row);
-  const history = store.histories.get(app.address);
   setText(parts.label, nameOf(app));
   parts.address.set(app.address);
   setState(parts.state, app.state);
   if (app.reason) parts.state.title = app.reason;
   const target = Number(app.target ?? app.instances);
   setText(parts.instances, target > app.instances ? `${app.instances} of ${target}` : String(app.instances));
-  setText(parts.requests, rateText(history?.rate("requests"), formatCount));
-  setText(parts.gas, rateText(history?.rate("gas"), formatCount));
+  setText(parts.requests, rateText(rateOf("requests", app.address), formatCount));
+  setText(parts.gas, rateText(rateOf("gas", app.address), formatCount));
   setText(parts.memory, formatBytes(app.usage?.memory));
   const links = linksOf(store.info, app, location.hostname);
   setShown(parts.open, links !== null);
@@ -56,20 +55,23 @@ function updateRow(row, app) {
   parts.buttons.update(app);
 }
 
+/** What is searched, by app: it is put together once for each that has changed. */
+const texts = new WeakMap();
+
 function matches(app, words) {
-  const text = [app.manifest?.label, app.name, app.address, app.state].join(" ").toLowerCase();
+  let text = texts.get(app);
+  if (text === undefined) {
+    text = [app.manifest?.label, app.name, app.address, app.state].join(" ").toLowerCase();
+    texts.set(app, text);
+  }
   return words.every((word) => text.includes(word));
 }
 
 function updateSummary() {
-  const { info, apps, histories } = store;
-  const sum = (key) => {
-    const rates = apps.map((app) => histories.get(app.address)?.rate(key)).filter((rate) => typeof rate === "number");
-    return rates.length > 0 ? rates.reduce((a, b) => a + b, 0) : null;
-  };
+  const { info, apps } = store;
   setText(byId("sum-instances"), `${info.running_instances} of ${info.max_instances}`);
-  setText(byId("sum-requests"), apps.length > 0 ? rateText(sum("requests"), formatCount) : "0");
-  setText(byId("sum-gas"), apps.length > 0 ? rateText(sum("gas"), formatCount) : "0");
+  setText(byId("sum-requests"), apps.length > 0 ? rateText(rateOf("requests"), formatCount) : "0");
+  setText(byId("sum-gas"), apps.length > 0 ? rateText(rateOf("gas"), formatCount) : "0");
   const budget = Number(info.memory_budget ?? 0);
   const committed = formatBytes(info.memory_committed);
   setText(byId("sum-memory"), budget > 0 ? `${committed} of ${formatBytes(budget)}` : committed);
@@ -86,7 +88,7 @@ export function updateApps() {
 
   const filter = byId("apps-filter").value.trim();
   const words = filter.toLowerCase().split(/\s+/).filter(Boolean);
-  const matching = store.apps.filter((app) => matches(app, words));
+  const matching = words.length > 0 ? store.apps.filter((app) => matches(app, words)) : store.apps;
   keyed(byId("apps-rows"), matching.slice(0, ROWS_MAX), (app) => app.address, createRow, updateRow);
 
   const none = byId("apps-none");

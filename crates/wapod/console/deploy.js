@@ -165,9 +165,15 @@ async function submit(event) {
   }
 }
 
+/** The apps that are in the form. */
+let offered = null;
+
 /** Shows what the last poll said: apps to replace, code that the worker has. */
 export function updateDeploy() {
   const apps = store.apps ?? [];
+  // Neither of these changes while an app is there.
+  if (apps === offered) return;
+  offered = apps;
   keyed(byId("deploy-replaces"), [{ address: "" }, ...apps], (app) => app.address,
     (app) => h("option", { value: app.address }),
     (option, app) => setText(option, app.address === "" ? "no other app" : `${nameOf(app)} (${app.address.slice(0, 10)}…)`));

@@ -1,7 +1,7 @@
 // What is known of the worker: asked for every second while the tab is visible,
 // and handed to the pages that show it. The only module that polls.
 
-import { History } from "./history.js";
+import { AppList } from "./app-list.js";
 import { call, POLL_TIMEOUT_MS } from "./rpc.js";
 
 /** Pause between two polls. */
@@ -10,19 +10,22 @@ const POLL_MS = 1000;
 const PAUSE_PER_POLL = 5;
 /** Longest pause after failures. */
 const RETRY_MS_MAX = 10_000;
+/** Apps of an answer at most: about a megabyte. A worker may have a hundred thousand. */
+const PART = 1000;
+/** Answers of one poll at most: where apps change faster than they can be told of, the page is shown all the same. */
+const PARTS_MAX = 200;
 
 /** The last answers. Read it; only this module writes it. */
 export const store = {
   /** @type {object | null} */
   info: null,
-  /** @type {object[] | null} by serial number, latest first */
+  /** @type {object[] | null} by serial number, latest first; another array when an app has come or gone */
   apps: null,
   /** @type {Error | null} why the last poll failed */
   error: null,
-  /** @type {Map<string, History>} by address */
-  histories: new Map(),
 };
 
+const list = new AppList();
 const listeners = new Set();
 let timer = null;
 let polling = null;
@@ -35,7 +38,24 @@ export function onUpdate(listener) {
 
 /** The app with this address, if it is deployed. */
 export function appByAddress(address) {
-  return store.apps?.find((app) => app.address === address);
+  return list.get(address);
+}
+
+/** The same with its times as they are at the moment. */
+export function appNow(address) {
+  return list.at(address, performance.now());
+}
+
+/** Points of an app's last minutes, for a chart. */
+export function pointsOf(address, key, isRate) {
+  const history = list.history(address);
+  if (!history) return [];
+  return isRate ? history.rates(key, list.time) : history.levels(key, list.time);
+}
+
+/** What a counter of an app grows by in a second; of all apps without an address. Null before it is known. */
+export function rateOf(key, address = null) {
+  return address === null ? list.rateOfAll(key) : list.rate(address, key);
 }
 
 /** What an app is called in sentences. */
@@ -43,30 +63,23 @@ export function nameOf(app) {
   return app.manifest?.label || app.name || app.address.slice(0, 10);
 }
 
-function remember(apps) {
-  const now = performance.now();
-  const gone = new Set(store.histories.keys());
-  for (const app of apps) {
-    gone.delete(app.address);
-    let history = store.histories.get(app.address);
-    if (!history) store.histories.set(app.address, (history = new History()));
-    history.add(now, app.usage ?? {});
+/** Asks for apps that have changed, at first for all of them. */
+async function askForChanges(options) {
+  for (let part = 0; part < PARTS_MAX; part += 1) {
+    const answer = await call("AppList", { since: list.since, count: PART }, options);
+    list.apply(answer, performance.now());
+    if (!answer.has_more) return;
   }
-  for (const address of gone) store.histories.delete(address);
 }
 
 async function poll() {
   try {
     const options = { timeoutMs: POLL_TIMEOUT_MS };
-    const [info, list] = await Promise.all([
-      call("Info", {}, options),
-      call("AppList", { start: 0, count: 0 }, options),
-    ]);
+    const [info] = await Promise.all([call("Info", {}, options), askForChanges(options)]);
     store.info = info;
-    store.apps = (list?.apps ?? []).sort((a, b) => b.sn - a.sn);
+    if (list.isComplete) store.apps = list.apps;
     store.error = null;
     failures = 0;
-    remember(store.apps);
   } catch (error) {
     store.error = error;
     failures += 1;

@@ -3,7 +3,7 @@
 import { createChart } from "./chart.js";
 import { byId } from "./dom.js";
 import { formatBytes, formatCount, formatDuration, formatExact } from "./format.js";
-import { store } from "./store.js";
+import { pointsOf } from "./store.js";
 import { setFacts } from "./view.js";
 
 const CHARTS = [
@@ -23,10 +23,7 @@ export function openUsage() {
 
 /** Shows what the last poll said of an app. */
 export function updateUsage(app) {
-  const history = store.histories.get(app.address);
-  for (const { key, isRate, chart } of charts) {
-    chart.update(isRate ? history.rates(key) : history.levels(key));
-  }
+  for (const { key, isRate, chart } of charts) chart.update(pointsOf(app.address, key, isRate));
   const usage = app.usage ?? {};
   setFacts(byId("usage-facts"), [
     ["Requests", formatExact(usage.requests)],

@@ -1,6 +1,21 @@
 //! From the empty console to a running app, and what can be done to it.
 
+use e2e::operator::manifest;
+use e2e::{Operator, client, guest};
+
 use crate::page::{Page, key, worker};
+
+/// Remembers how many apps the worker's answers are about.
+const LISTEN: &str = "window.told = []; const send = window.fetch;
+    window.fetch = async (url, ...more) => {
+        const answer = await send(url, ...more);
+        if (String(url).includes('AppList')) {
+            const { apps, is_delta } = await answer.clone().json();
+            if (!is_delta) throw new Error('the whole list');
+            window.told.push(apps.length);
+        }
+        return answer;
+    };";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_click_deploys_the_sample_and_its_links_answer() {
@@ -134,5 +149,62 @@ async fn a_domain_is_given_to_an_app_and_taken_back() {
     page.until_shown("#confirm-dialog").await;
     page.click("#confirm-ok").await;
     page.until_shown("#domains-empty").await;
+    page.close(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_list_follows_what_others_do_and_asks_for_changes_only() {
+    let operator = Operator::start().await;
+    let deploy = async |label: &str, on_demand| {
+        let change = |wanted: &mut wapo_rpc::message::DeployArgs| {
+            manifest(wanted).label = label.to_owned();
+            manifest(wanted).on_demand = on_demand;
+        };
+        operator.deploy_with(&guest("hello-http"), change).await
+    };
+    let first = deploy("first", false).await;
+    let page = Page::open(operator.daemon()).await;
+    page.until_says("#apps-rows", "first").await;
+    page.script(LISTEN).await;
+    let second = deploy("second", true).await;
+    page.until_says("#apps-rows tr", "second").await;
+    page.until_says("#nav-count", "2").await;
+    // Nothing happens, and nothing is told.
+    page.until("window.told.slice(-3).join() === '0,0,0'").await;
+    let cell = |name| {
+        format!(
+            "document.querySelector(\"tr[data-address='0x{first}'] [data-name='{name}']\").innerText"
+        )
+    };
+    let rate = cell("Requests/s");
+    page.until(format!("{rate} === '0'")).await;
+    client::get(&operator.app_url(first, "/"))
+        .await
+        .expect_status(200);
+    page.until(format!("Number({rate}) > 0")).await;
+    page.until("Number(document.querySelector('#sum-requests').innerText) > 0")
+        .await;
+    page.until(format!("{} === 'running'", cell("State"))).await;
+    page.screenshot("changes").await;
+    page.until(format!("{rate} === '0'")).await;
+    page.until("document.querySelector('#sum-requests').innerText === '0'")
+        .await;
+    page.until("Math.max(...window.told) === 1").await;
+
+    page.show(&format!("#/apps/0x{second}")).await;
+    page.until_shown("#instances-empty").await;
+    operator.remove(second).await;
+    page.until_shown("#view-app-missing").await;
+    // Time goes on for an app of which nothing is told.
+    page.show(&format!("#/apps/0x{first}")).await;
+    page.until_shown("#instances-rows tr").await;
+    page.script("window.told = []; window.up = document.querySelector('#instances-rows tr').children[2].innerText")
+        .await;
+    page.until("document.querySelector('#instances-rows tr').children[2].innerText !== window.up")
+        .await;
+    page.until("window.told.length > 1 && Math.max(...window.told) === 0")
+        .await;
+    page.show("#/apps").await;
+    page.until_says("#nav-count", "1").await;
     page.close(&[]).await;
 }

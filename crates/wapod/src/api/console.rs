@@ -42,6 +42,7 @@ macro_rules! files {
 /// The files below `/console/`.
 const FILES: &[(&str, &str, &[u8])] = files! {
     "actions.js" SCRIPT,
+    "app-list.js" SCRIPT,
     "app.js" SCRIPT,
     "apps.js" SCRIPT,
     "auth.js" SCRIPT,
