@@ -161,6 +161,8 @@ async fn everything(operator: &Operator, mut then: impl AsyncFnMut(&str)) {
     // From here on nothing is looked at that does not run.
     tokio::time::sleep(SETTLED).await;
     then("a pause").await;
+    operator.app_stop(finished.into()).await.unwrap();
+    then("a stop of an app that had finished").await;
     operator.app_resize(resize(idle, 3)).await.unwrap();
     then("a resize").await;
     operator.app_resize(resize(idle, 1)).await.unwrap();
