@@ -536,11 +536,17 @@ impl App {
             let why = ExitReason::GasUsedUp(max).to_string();
             return (Condition::Stopped, Some(why));
         }
-        let why = state.last_end.as_ref().map(ToString::to_string);
+        // One may have ended a moment ago and not have been taken out yet.
+        let ended = phases().find_map(|phase| match phase {
+            Phase::Ended(reason) => Some(reason),
+            _ => None,
+        });
+        let last_end = ended.as_ref().or(state.last_end.as_ref());
+        let why = last_end.map(ToString::to_string);
         if self.manifest.on_demand {
             return (Condition::Idle, why);
         }
-        match &state.last_end {
+        match last_end {
             _ if state.target == 0 => (Condition::Stopped, None),
             // Its turn comes: the daemon has just been started.
             None => (Condition::Starting, None),
