@@ -487,6 +487,10 @@ async fn watch(
     slot: OwnedSemaphorePermit,
 ) {
     let tell = || {
+        // An instance for one request is watched by that request alone, until its end.
+        if instance.kind == Kind::PerRequest {
+            return;
+        }
         app.note_offers();
         app.dispatch();
         app.changed.notify_waiters();
