@@ -99,7 +99,7 @@ impl Server {
                 https.admin.clone(),
             ));
         }
-        tracing::info!(address = %user_address, apps = worker.apps().len(), "the gateway is open");
+        tracing::info!(address = %user_address, apps = worker.app_count(), "the gateway is open");
         Ok(Running {
             background,
             listeners,

@@ -373,6 +373,13 @@ impl Worker {
         apps
     }
 
+    /// How many there are, with those that are being removed. Anyone may ask for it, so
+    /// no app is looked at.
+    pub(crate) fn app_count(&self) -> usize {
+        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
+        apps.len()
+    }
+
     /// An app, also one that is being removed.
     fn any_app(&self, address: &AppAddress) -> Option<Arc<App>> {
         let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);

@@ -76,18 +76,22 @@ async fn the_url_and_the_content_type_choose_the_encoding() {
         operator.send(Method::POST, &path, &headers, "").await
     };
     let json = "application/json; charset=utf-8";
-    for (query, kind, expected) in [
-        ("", "", ""),
-        ("", json, "{\"apps\":[]}"),
-        ("?json", "", "{\"apps\":[]}"),
-        ("?json=true", "text/plain", "{\"apps\":[]}"),
-        ("?a=b&json=yes", "", "{\"apps\":[]}"),
-        ("?json=false", json, ""),
-        ("?json=off", json, ""),
+    for (query, kind, is_json) in [
+        ("", "", false),
+        ("", json, true),
+        ("?json", "", true),
+        ("?json=true", "text/plain", true),
+        ("?a=b&json=yes", "", true),
+        ("?json=false", json, false),
+        ("?json=off", json, false),
     ] {
         let answer = send(query, kind).await;
-        assert_eq!(answer.text(), expected, "{query} {kind}");
         answer.expect_status(200);
+        let decoded = serde_json::from_slice::<serde_json::Value>(&answer.body);
+        assert_eq!(decoded.is_ok(), is_json, "{query} {kind}");
+        if let Ok(list) = decoded {
+            assert_eq!(list["apps"], serde_json::json!([]), "{query} {kind}");
+        }
     }
     for bad in ["?json=maybe", "?json=1x", "?json=%20"] {
         send(bad, json).await.expect_status(422);

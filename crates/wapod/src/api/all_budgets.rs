@@ -146,7 +146,7 @@ impl AllBudgets {
             row(
                 "apps",
                 "Apps",
-                worker.apps().len() as u64,
+                worker.app_count() as u64,
                 APPS_MAX as u64,
                 None,
             ),

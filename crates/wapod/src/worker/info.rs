@@ -17,7 +17,7 @@ impl Worker {
         let instances = self.instances_now();
         WorkerInfo {
             pubkey: self.identity.public_key().to_vec(),
-            deployed_apps: self.apps().len() as u64,
+            deployed_apps: self.app_count() as u64,
             running_instances: instances,
             vm_instances: instances,
             max_instances: u64::from(self.limits.instances_max),
