@@ -150,7 +150,7 @@ impl<'a, A: GuestAbi> Driver<'a, A> {
             pin!(A::prepare(code, &mut self.store)),
         )
         .await;
-        prepared?.map_err(|error| self.start_failure(&error))?;
+        prepared?.map_err(|error| self.start_failure(error))?;
         let started = interruptible(
             &self.control,
             &mut self.time_limit,
@@ -166,15 +166,19 @@ impl<'a, A: GuestAbi> Driver<'a, A> {
         self.settle();
         let entry = started
             .flatten()?
-            .map_err(|error| self.start_failure(&error))?;
+            .map_err(|error| self.start_failure(error))?;
         self.refuel()?;
         Ok(entry)
     }
 
     /// Why the guest did not come to life.
-    fn start_failure(&self, StartError { place, error }: &StartError) -> ExitReason {
+    fn start_failure(&self, error: StartError) -> ExitReason {
+        let (place, error) = match error {
+            StartError::Failed { place, error } => (place, error),
+            StartError::Unfit(text) => return ExitReason::FailedToStart(text),
+        };
         let context = self.context();
-        match self.exit_reason(error) {
+        match self.exit_reason(&error) {
             ExitReason::Trapped(message) if error.is::<Trap>() => {
                 ExitReason::Trapped(format!("in {place}: {message}"))
             }

@@ -53,15 +53,20 @@ pub(crate) trait GuestAbi {
 }
 
 /// Why a guest did not come to life.
-pub(crate) struct StartError {
-    /// Where it happened, in words that follow "in".
-    pub(crate) place: &'static str,
-    pub(crate) error: wasmtime::Error,
+pub(crate) enum StartError {
+    /// A step of the start has failed.
+    Failed {
+        /// Which, in words that follow "in".
+        place: &'static str,
+        error: wasmtime::Error,
+    },
+    /// The program is none of this ABI, in words for its author.
+    Unfit(String),
 }
 
 impl StartError {
     pub(crate) fn at(place: &'static str) -> impl FnOnce(wasmtime::Error) -> Self {
-        move |error| Self { place, error }
+        move |error| Self::Failed { place, error }
     }
 }
 

@@ -52,6 +52,8 @@ impl GuestAbi for PollAbi {
         let initialize: wasmtime::Result<TypedFunc<(), ()>> =
             instance.get_typed_func(&mut *store, INITIALIZE_EXPORT);
         if let Ok(initialize) = initialize {
+            // A poll of its own, for the limit that the guest may have set itself.
+            store.data().context.control.clock().begin_poll();
             let called = initialize.call_async(store, ()).await;
             called.map_err(StartError::at(INITIALIZE_EXPORT))?;
         }
@@ -80,7 +82,7 @@ fn find_poll(
         .find_map(|name| instance.get_typed_func(&mut *store, name).ok());
     found.ok_or_else(|| {
         let text = format!("the module exports no function `{POLL_EXPORT}` of type () -> i32");
-        StartError::at("the exports")(wasmtime::Error::msg(text))
+        StartError::Unfit(text)
     })
 }
 

@@ -63,7 +63,8 @@ export class AppList {
     }
     for (const address of removed ?? []) this.#forget(address);
     for (const app of apps ?? []) this.#take(app, at);
-    this.since = revision;
+    // An older worker gives none.
+    this.since = revision || "0";
     if (!has_more) this.#finish(at);
   }
 
@@ -108,9 +109,12 @@ export class AppList {
 
   #take(app, at) {
     let known = this.#known.get(app.address);
-    if (!known) this.#known.set(app.address, (known = { history: new History(), place: -1 }));
-    // It has another place, if any.
-    if (known.app?.sn !== app.sn) this.#isStale = true;
+    if (!known) this.#known.set(app.address, (known = { place: -1 }));
+    if (known.app?.sn !== app.sn) {
+      // Another deployment of it: it has another place, if any, and counts from the beginning.
+      this.#isStale = true;
+      known.history = new History();
+    }
     known.history.add(at, app.usage ?? {}, this.#at);
     known.app = app;
     known.at = at;

@@ -171,7 +171,7 @@ let offered = null;
 /** Shows what the last poll said: apps to replace, code that the worker has. */
 export function updateDeploy() {
   const apps = store.apps ?? [];
-  // Neither of these changes while an app is there.
+  // A name may change while an app is there; it is shown when the next one comes or goes.
   if (apps === offered) return;
   offered = apps;
   keyed(byId("deploy-replaces"), [{ address: "" }, ...apps], (app) => app.address,

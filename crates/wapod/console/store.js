@@ -12,7 +12,7 @@ const PAUSE_PER_POLL = 5;
 const RETRY_MS_MAX = 10_000;
 /** Apps of an answer at most: about a megabyte. A worker may have a hundred thousand. */
 const PART = 1000;
-/** Answers of one poll at most: where apps change faster than they can be told of, the page is shown all the same. */
+/** Answers of one poll at most. A worker has no more apps than these hold. */
 const PARTS_MAX = 200;
 
 /** The last answers. Read it; only this module writes it. */
@@ -75,8 +75,11 @@ async function askForChanges(options) {
 async function poll() {
   try {
     const options = { timeoutMs: POLL_TIMEOUT_MS };
-    const [info] = await Promise.all([call("Info", {}, options), askForChanges(options)]);
-    store.info = info;
+    // Both to their end: the next poll must not find a list that is being asked for.
+    const both = await Promise.allSettled([call("Info", {}, options), askForChanges(options)]);
+    const failed = both.find(({ status }) => status === "rejected");
+    if (failed) throw failed.reason;
+    store.info = both[0].value;
     if (list.isComplete) store.apps = list.apps;
     store.error = null;
     failures = 0;

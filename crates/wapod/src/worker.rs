@@ -74,7 +74,7 @@ pub(crate) use app_settings::SettingsChange;
 pub(crate) use attester::{Attester, EvidenceError};
 use books::Books;
 use changes::Changes;
-pub(crate) use changes::{BadRevision, Listing, Since};
+pub(crate) use changes::{Listing, LookTurn, Since};
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use domains::PemIdentity;
 pub(crate) use egress::EgressTexts;

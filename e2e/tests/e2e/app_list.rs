@@ -333,7 +333,7 @@ async fn of_a_worker_that_does_nothing_nothing_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revision_of_another_run_gives_the_whole_list_and_nonsense_is_refused() {
+async fn a_revision_of_another_run_gives_the_whole_list_and_so_does_any_other_text() {
     let folder = tempfile::tempdir().unwrap();
     let operator = Operator::in_folder(folder.path()).await;
     let app = deploy_on_demand(&operator, "a").await;
@@ -345,30 +345,22 @@ async fn a_revision_of_another_run_gives_the_whole_list_and_nonsense_is_refused(
     assert_eq!(keeper.settle(&operator).await, (2, true));
     assert!(!keeper.settle(&operator).await.1);
     let epoch = keeper.since.split('.').next().unwrap().to_owned();
-    // Well formed, and from nobody.
     let most = u64::MAX;
-    for unknown in [
-        format!("{epoch}.{most}.{most}"),
-        format!("{epoch}.0.{most}"),
-        "0123456789abcdef.1.1".to_owned(),
-    ] {
-        let answer = since(&operator, &unknown, 0).await.unwrap();
-        assert!(!answer.is_delta && answer.apps.len() == 2, "{unknown}");
-    }
     let giant = "9".repeat(100_000);
-    for nonsense in [
+    for other in [
+        "0123456789abcdef.1",
+        &format!("{epoch}.{most}"),
+        &format!("{epoch}.0.{most}.1"),
+        &format!("{epoch}.-1"),
         "1",
         "-1",
         "é.1.1",
         "x",
         "\u{0}",
-        &format!("{epoch}.-1.0"),
         &giant,
     ] {
-        let body = serde_json::json!({ "since": nonsense }).to_string();
-        let answer = operator.json("AppList", &body).await;
-        assert_eq!(answer.status, 400, "{}", answer.text());
-        assert!(answer.body.len() < 300, "{}", answer.text());
+        let answer = since(&operator, other, 0).await.unwrap();
+        assert!(!answer.is_delta && answer.apps.len() == 2, "{other:.40}");
     }
     let body = format!(r#"{{"since":"{}","start":1}}"#, keeper.since);
     operator.json("AppList", &body).await.expect_status(400);

@@ -220,7 +220,7 @@ macro_rules! usage_messages {
                 /// parts of `count` apps; empty for the list itself.
                 since: string = 100,
             }
-            /// Apps in the order of their serial numbers; with `since` in no order.
+            /// Apps in the order of their serial numbers.
             AppListResponse {
                 /// The apps. With `since` those that were deployed or have changed. That
                 /// time passes is no change: `last_query_elapsed`, `uptime_ms`,

@@ -56,6 +56,21 @@ test("an app that was removed and deployed again has its new place", () => {
   assert.equal(list.get("0x1").sn, 4);
 });
 
+test("an app that was deployed again counts from the beginning, though its removal was not told", () => {
+  const counted = (sn, requests) => ({ ...app(sn, { usage: { requests } }), address: "0x1" });
+  const list = listOf([counted(1, 100_000)]);
+  list.apply(answer([counted(1, 101_000)]), 1000);
+  list.apply(answer([counted(2, 50)]), 2000);
+  list.apply(answer([counted(2, 100)]), 3000);
+  assert.equal(list.rate("0x1", "requests"), 50);
+});
+
+test("a worker without revisions is asked for the whole list each time", () => {
+  const list = listOf([app(1)]);
+  list.apply(whole([app(2)], { revision: undefined }), 1000);
+  assert.deepEqual([list.since, numbers(list)], ["0", [2]]);
+});
+
 test("a whole list takes the place of what was there, when it is complete", () => {
   const list = listOf([app(1), app(2), app(3)]);
   list.apply(answer([app(2, { usage: { requests: 5 } })]), 1000);

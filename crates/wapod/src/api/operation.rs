@@ -298,9 +298,11 @@ impl Operator {
     }
 
     async fn app_list(&self, args: AppListArgs) -> Result<AppListResponse, Fault> {
-        // Many apps take a while, and calls for the list wait for each other.
+        // Many apps take a while. One list at a time has a thread; a client that leaves
+        // while it waits for that is forgotten.
         let worker = Arc::clone(&self.worker);
-        on_disk(move || list::list(&worker, &args)).await?
+        let turn = worker.turn_to_look().await;
+        on_disk(move || list::list(&worker, turn, &args)).await?
     }
 
     async fn app_remove_all(&self, _: Empty) -> Result<Empty, Fault> {

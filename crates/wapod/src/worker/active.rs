@@ -45,6 +45,11 @@ impl ActiveApps {
         table.values().map(|one| Arc::clone(&one.app)).collect()
     }
 
+    /// Whether it is in the table.
+    pub(super) fn has(&self, app: &App) -> bool {
+        self.apps().contains_key(&app.serial)
+    }
+
     /// Remembers how an app looks, by a hash; says whether it is in the table and looked
     /// different before.
     pub(super) fn note_look(&self, app: &App, hash: u64) -> bool {

@@ -5,18 +5,20 @@
 //! has a *stamp*, a number that is higher than all before it, from its latest change. An
 //! app in the table of active apps may change at any time: it is looked at when a client
 //! asks, and stamped if it looks different. Any other app changes by operations only, and
-//! those stamp it when they are done. Called by `api/operation` ([`Worker::look`]); stamps
-//! come from `deploy`, `lifecycle`, `domains`, `app_settings` and `usage`. Nothing of this
-//! is written down: a daemon that starts knows of no client.
+//! those stamp it when they are done; a request for it enters it in that table. What has
+//! changed is told in the order of serial numbers, so a client that takes it in parts comes
+//! to an end however often apps change meanwhile. Called by `api/operation`
+//! ([`Worker::look`]); stamps come from `deploy`, `lifecycle`, `domains`, `app_settings` and
+//! `usage`. Nothing of this is written down: a daemon that starts knows of no client.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
-use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use prost::Message as _;
+use tokio::sync::OwnedMutexGuard;
 use wapo_host::QuotaKind;
 use wapo_rpc::AppAddress;
 use wapo_rpc::message::AppInfo;
@@ -38,7 +40,7 @@ pub(super) struct Changes {
     /// A guest cannot choose what looks the same.
     hasher: RandomState,
     log: Mutex<Log>,
-    looking: Mutex<Looked>,
+    looking: Arc<tokio::sync::Mutex<Looked>>,
 }
 
 struct Log {
@@ -52,19 +54,29 @@ struct Log {
 
 /// What only those who look need.
 #[derive(Default)]
-struct Looked {
+pub(crate) struct Looked {
     /// Serial numbers of apps without gas.
     without_gas: HashSet<u64>,
 }
 
-/// Up to which change a client knows the apps.
+/// The turn to look: one client's at a time, so that what was told of an app last is what
+/// is remembered of it.
+pub(crate) type LookTurn = OwnedMutexGuard<Looked>;
+
+/// What a client knows of the apps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Revision {
     epoch: u64,
-    /// It knows of removals up to this stamp,
-    removals: u64,
-    /// and of apps up to this one, which is lower while it takes the list in parts.
-    apps: u64,
+    known: Known,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    /// Everything up to this stamp.
+    All { stamp: u64 },
+    /// Everything up to the stamp `from`, and up to the stamp `until` what there is to say
+    /// of apps below this serial number.
+    Part { from: u64, until: u64, next: u64 },
 }
 
 /// Since when a client wants to know what has changed.
@@ -75,9 +87,19 @@ pub(crate) enum Since {
     Revision(Revision),
 }
 
+impl Since {
+    /// Whether it takes a list in parts, and has the first of them.
+    fn is_continued(self) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::Revision(revision) => matches!(revision.known, Known::Part { .. }),
+        }
+    }
+}
+
 /// What a client is told.
 pub(crate) struct Listing {
-    /// In no order.
+    /// By serial number.
     pub(crate) apps: Vec<AppInfo>,
     pub(crate) removed: Vec<AppAddress>,
     pub(crate) revision: Revision,
@@ -89,34 +111,36 @@ pub(crate) struct Listing {
 
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}.{}.{}", self.epoch, self.removals, self.apps)
+        let epoch = self.epoch;
+        match self.known {
+            Known::All { stamp } => write!(f, "{epoch:016x}.{stamp}"),
+            Known::Part { from, until, next } => write!(f, "{epoch:016x}.{from}.{until}.{next}"),
+        }
     }
 }
 
-/// A text that no daemon has given as a revision.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("`since` is no revision: it is `0` or the `revision` of an earlier answer")]
-pub(crate) struct BadRevision;
+impl From<&str> for Since {
+    /// Reads what a client has kept of an earlier answer. A text that this daemon has not
+    /// written may be that of an older or newer one: who has it knows nothing of this one.
+    fn from(text: &str) -> Self {
+        Revision::parse(text).map_or(Self::Nothing, Self::Revision)
+    }
+}
 
-impl FromStr for Since {
-    type Err = BadRevision;
-
-    fn from_str(text: &str) -> Result<Self, BadRevision> {
-        if text == "0" {
-            return Ok(Self::Nothing);
-        }
-        let (epoch, stamps) = text.split_once('.').ok_or(BadRevision)?;
-        let (removals, apps) = stamps.split_once('.').ok_or(BadRevision)?;
-        let read = Revision {
-            epoch: u64::from_str_radix(epoch, 16).map_err(|_| BadRevision)?,
-            removals: removals.parse().map_err(|_| BadRevision)?,
-            apps: apps.parse().map_err(|_| BadRevision)?,
+impl Revision {
+    fn parse(text: &str) -> Option<Self> {
+        let (epoch, numbers) = text.split_once('.')?;
+        // One more than there may be, so that a long text is not read to its end.
+        let parsed = numbers.splitn(4, '.').map(|number| number.parse().ok());
+        let known = match *parsed.collect::<Option<Vec<u64>>>()? {
+            [stamp] => Known::All { stamp },
+            [from, until, next] => Known::Part { from, until, next },
+            _ => return None,
         };
+        let epoch = u64::from_str_radix(epoch, 16).ok()?;
+        let read = Self { epoch, known };
         // One text for each: no signs, capitals or zeros that could be left out.
-        match read.to_string() == text {
-            true => Ok(Self::Revision(read)),
-            false => Err(BadRevision),
-        }
+        (read.to_string() == text).then_some(read)
     }
 }
 
@@ -130,7 +154,7 @@ impl Default for Changes {
                 removals: VecDeque::new(),
                 forgotten: 0,
             }),
-            looking: Mutex::default(),
+            looking: Arc::default(),
         }
     }
 }
@@ -172,30 +196,44 @@ impl Changes {
         log.removals.clear();
     }
 
-    /// How far a client is told this time. All changes up to there have been made.
+    /// What a client is to be told. All changes up to `until` have been made.
     fn begin(&self, since: Since) -> Begun {
         let log = self.log();
         let now = log.last;
+        let is_known = |stamp: u64| log.forgotten <= stamp && stamp <= now;
         match since {
-            Since::Revision(known)
-                if known.epoch == self.epoch
-                    && known.apps <= known.removals
-                    && known.removals <= now
-                    && known.removals >= log.forgotten =>
-            {
-                let is_new = |(stamp, _): &&(u64, AppAddress)| *stamp > known.removals;
-                let new = log.removals.iter().rev().take_while(is_new);
-                Begun {
-                    now,
-                    from: Some(known.apps),
-                    removed: new.map(|(_, address)| *address).collect(),
+            Since::Revision(Revision { epoch, known }) if epoch == self.epoch => match known {
+                Known::All { stamp } if is_known(stamp) => {
+                    let is_new = |(removal, _): &&(u64, AppAddress)| *removal > stamp;
+                    let new = log.removals.iter().rev().take_while(is_new);
+                    return Begun {
+                        from: stamp,
+                        until: now,
+                        next: 0,
+                        removed: new.map(|(_, address)| *address).collect(),
+                        is_delta: true,
+                    };
                 }
-            }
-            Since::Nothing | Since::Revision(_) => Begun {
-                now,
-                from: None,
-                removed: HashSet::new(),
+                // Removals since the first part are told when it knows the rest.
+                Known::Part { from, until, next } if from <= until && is_known(until) => {
+                    return Begun {
+                        from,
+                        until,
+                        next,
+                        removed: HashSet::new(),
+                        is_delta: true,
+                    };
+                }
+                Known::All { .. } | Known::Part { .. } => {}
             },
+            Since::Nothing | Since::Revision(_) => {}
+        }
+        Begun {
+            from: 0,
+            until: now,
+            next: 0,
+            removed: HashSet::new(),
+            is_delta: false,
         }
     }
 
@@ -203,19 +241,19 @@ impl Changes {
         // Whole between any two statements.
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn looking(&self) -> MutexGuard<'_, Looked> {
-        // A set is whole between two statements.
-        self.looking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// See [`Changes::begin`].
 struct Begun {
-    now: u64,
-    /// The client knows the apps up to this stamp; `None` when it gets the whole list.
-    from: Option<u64>,
+    /// The client knows all changes up to this stamp.
+    from: u64,
+    /// In the end it knows all changes up to this one.
+    until: u64,
+    /// It was told of apps below this serial number.
+    next: u64,
     removed: HashSet<AppAddress>,
+    /// Whether the answer is added to what it has.
+    is_delta: bool,
 }
 
 /// See [`Changes::when_done`].
@@ -231,35 +269,50 @@ impl Drop for Changing<'_> {
 }
 
 impl Worker {
-    /// What has changed since then, as `describe` tells it, of `max` apps at most, which
-    /// have changed first. Takes a look at each active app; blocks for a moment.
+    /// Waits for the turn to look.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: a client that leaves is waited for by nobody.
+    pub(crate) async fn turn_to_look(&self) -> LookTurn {
+        Arc::clone(&self.changes.looking).lock_owned().await
+    }
+
+    /// What has changed since then, as `describe` tells it, of `max` apps at most, in the
+    /// order of their serial numbers. Takes a look at each active app; blocks for a moment.
     pub(crate) fn look(
         &self,
+        looked: &mut Looked,
         since: Since,
         max: usize,
         describe: fn(&Arc<App>) -> AppInfo,
     ) -> Listing {
-        // One at a time: what was told of an app last is what is remembered of it.
-        let mut looked = self.changes.looking();
-        self.stamp_changed(&mut looked, describe);
+        if !since.is_continued() {
+            self.stamp_changed(looked, describe);
+        }
         // From here on every change gets a stamp that is told next time. It may be told
         // this time as well, but none is missed.
         let mut begun = self.changes.begin(since);
-        let mut found = self.changed_after(begun.from.unwrap_or(0));
-        let mut told = begun.now;
+        let mut found = self.changed_after(begun.from, begun.next);
         let has_more = found.len() > max;
         if has_more {
-            found.select_nth_unstable_by_key(max, |(stamp, _)| *stamp);
+            found.select_nth_unstable_by_key(max, |app| app.serial);
             found.truncate(max);
-            let last = found.iter().map(|(stamp, _)| *stamp).max();
-            // Apps with higher stamps may have been missed.
-            told = told.min(last.unwrap_or(0));
         }
-        found.retain(|(_, app)| !app.is_removed());
+        found.sort_unstable_by_key(|app| app.serial);
+        let known = match found.last() {
+            Some(last) if has_more => Known::Part {
+                from: begun.from,
+                until: begun.until,
+                next: last.serial + 1,
+            },
+            _ => Known::All { stamp: begun.until },
+        };
+        found.retain(|app| !app.is_removed());
         let mut apps = Vec::with_capacity(found.len());
-        for (_, app) in &found {
+        for app in &found {
             let info = describe(app);
-            self.note_look(app, info.clone());
+            self.note_look(app, &info);
             begun.removed.remove(&app.address);
             apps.push(info);
         }
@@ -268,10 +321,9 @@ impl Worker {
             removed: begun.removed.into_iter().collect(),
             revision: Revision {
                 epoch: self.changes.epoch,
-                removals: begun.now,
-                apps: told,
+                known,
             },
-            is_delta: begun.from.is_some(),
+            is_delta: begun.is_delta,
             has_more,
         }
     }
@@ -279,7 +331,7 @@ impl Worker {
     /// Stamps apps that have changed by themselves.
     fn stamp_changed(&self, looked: &mut Looked, describe: fn(&Arc<App>) -> AppInfo) {
         for app in self.active.all() {
-            self.note_look(&app, describe(&app));
+            self.note_look(&app, &describe(&app));
         }
         if self.quotas.all.limit(QuotaKind::Gas).is_none() {
             return;
@@ -298,7 +350,11 @@ impl Worker {
     }
 
     /// Stamps an active app if it looks different from the last look at it.
-    fn note_look(&self, app: &App, mut info: AppInfo) {
+    fn note_look(&self, app: &App, info: &AppInfo) {
+        if !self.active.has(app) {
+            return;
+        }
+        let mut info = info.clone();
         without_time(&mut info);
         let looks = (info.encode_to_vec(), app.last_request());
         let digest = self.changes.hasher.hash_one(looks);
@@ -307,14 +363,13 @@ impl Worker {
         }
     }
 
-    /// Apps with higher stamps than this.
-    fn changed_after(&self, stamp: u64) -> Vec<(u64, Arc<App>)> {
+    /// Apps with higher stamps than this, from a serial number on.
+    fn changed_after(&self, stamp: u64, next: u64) -> Vec<Arc<App>> {
         let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
-        let stamped = apps.values().filter_map(|app| {
-            let changed_at = app.changed_at.load(Ordering::Relaxed);
-            (changed_at > stamp).then(|| (changed_at, Arc::clone(app)))
-        });
-        stamped.collect()
+        let found = apps
+            .values()
+            .filter(|app| app.serial >= next && app.changed_at.load(Ordering::Relaxed) > stamp);
+        found.cloned().collect()
     }
 }
 

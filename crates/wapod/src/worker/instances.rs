@@ -185,6 +185,7 @@ impl Worker {
     ) -> Result<Arc<Instance>, WorkerError> {
         let Start { kind, deadline, .. } = start;
         if self.is_safe_mode && kind != Kind::Persistent {
+            self.active.add(app);
             return Err(WorkerError::SafeMode);
         }
         if let Some(max) = app.gas_used_up() {
@@ -487,12 +488,11 @@ async fn watch(
     slot: OwnedSemaphorePermit,
 ) {
     let tell = || {
-        // An instance for one request is watched by that request alone, until its end.
-        if instance.kind == Kind::PerRequest {
-            return;
+        // One for a single request or connection takes no others, and sets no example.
+        if instance.kind != Kind::PerRequest {
+            app.note_offers();
+            app.dispatch();
         }
-        app.note_offers();
-        app.dispatch();
         app.changed.notify_waiters();
     };
     let reason = follow(instance.status.clone(), tell).await;

@@ -402,7 +402,11 @@ impl Worker {
                         .await?;
                     continue;
                 }
-                Availability::Nothing => return Err(WorkerError::AppNotRunning),
+                Availability::Nothing => {
+                    // The time of its last request has changed.
+                    self.active.add(&app);
+                    return Err(WorkerError::AppNotRunning);
+                }
             };
             let waited = timeout_at(deadline, async {
                 tokio::select! {

@@ -11,42 +11,33 @@ use wapo_rpc::message::{AppInfo, AppListArgs, AppListResponse, AppUsage, Instanc
 
 use super::{Fault, app_settings};
 use crate::error::AppError;
-use crate::worker::{App, BadRevision, Instance, Listing, Since, Worker};
-
-impl From<BadRevision> for Fault {
-    fn from(error: BadRevision) -> Self {
-        Self(error.to_string())
-    }
-}
+use crate::worker::{App, Instance, Listing, LookTurn, Since, Worker};
 
 /// What a client has asked for. Blocks for as long as it takes to look at the apps.
-pub(super) fn list(worker: &Worker, args: &AppListArgs) -> Result<AppListResponse, Fault> {
+pub(super) fn list(
+    worker: &Worker,
+    mut turn: LookTurn,
+    args: &AppListArgs,
+) -> Result<AppListResponse, Fault> {
     let max = match args.count {
         0 => usize::MAX,
         count => count as usize,
     };
     if args.since.is_empty() {
         return Ok(match (args.start, args.count) {
-            (0, 0) => whole(worker),
+            (0, 0) => answer(worker.look(&mut turn, Since::Nothing, max, app_info)),
             (start, _) => part(worker, start as usize, max),
         });
     }
-    let since: Since = args.since.parse()?;
     if args.start > 0 {
         let text = "`start` counts apps of the whole list: it does not go with `since`";
         return Err(AppError::Refused(text.to_owned()).into());
     }
-    Ok(answer(worker.look(since, max, app_info)))
+    let since = Since::from(args.since.as_str());
+    Ok(answer(worker.look(&mut turn, since, max, app_info)))
 }
 
-/// All apps in the order in which they were deployed.
-fn whole(worker: &Worker) -> AppListResponse {
-    let mut listing = worker.look(Since::Nothing, usize::MAX, app_info);
-    listing.apps.sort_by_key(|app| app.sn);
-    answer(listing)
-}
-
-/// Some of them in that order. An app that is removed between two calls moves all
+/// Some of all apps, in the order in which they were deployed. An app that is removed between two calls moves all
 /// others: what is missing then is told to nobody, so there is no revision.
 fn part(worker: &Worker, start: usize, max: usize) -> AppListResponse {
     let apps = worker.apps_in_order();

@@ -32,8 +32,8 @@ impl Keeper {
 
     /// Asks once; says whether there is more.
     fn ask(&mut self, worker: &Worker, max: usize) -> bool {
-        let since = self.since.parse().expect("a revision");
-        let listing = worker.look(since, max, describe);
+        let since = Since::from(self.since.as_str());
+        let listing = look(worker, since, max);
         assert!(listing.apps.len() <= max);
         if !listing.is_delta {
             self.apps.clear();
@@ -51,7 +51,10 @@ impl Keeper {
         listing.has_more
     }
 
+    /// Asks until it knows everything: to the end of the list that it takes in parts,
+    /// and for what has changed since that began.
     fn settle(&mut self, worker: &Worker, max: usize) {
+        while self.ask(worker, max) {}
         while self.ask(worker, max) {}
     }
 
@@ -62,6 +65,17 @@ impl Keeper {
             .iter()
             .map(|app| (app.address.0.to_vec(), describe(app)));
         assert_eq!(self.apps, right.collect());
+    }
+}
+
+/// Waits for the turn as a thread, and looks.
+fn look(worker: &Worker, since: Since, max: usize) -> Listing {
+    loop {
+        let turn = Arc::clone(&worker.changes.looking).try_lock_owned();
+        if let Ok(mut turn) = turn {
+            return worker.look(&mut turn, since, max, describe);
+        }
+        std::thread::yield_now();
     }
 }
 
@@ -151,8 +165,7 @@ async fn whatever_happens_each_client_knows_the_apps_in_the_end() {
         keeper.settle(&worker, 3);
         keeper.is_right(&worker);
         assert!(
-            worker
-                .look(keeper.since.parse().expect("one"), 1, describe)
+            look(&worker, keeper.since.as_str().into(), 1)
                 .apps
                 .is_empty()
         );
@@ -211,11 +224,11 @@ async fn what_one_client_was_told_others_are_told_too_and_each_once() {
     }
     app_of(&worker, 1).expect("it is there").state().target = 5;
     for keeper in &mut keepers {
-        let listing = worker.look(keeper.since.parse().expect("one"), 10, describe);
+        let listing = look(&worker, keeper.since.as_str().into(), 10);
         assert_eq!((listing.apps.len(), listing.apps[0].target), (1, 5));
         keeper.settle(&worker, 10);
         keeper.is_right(&worker);
-        let listing = worker.look(keeper.since.parse().expect("one"), 10, describe);
+        let listing = look(&worker, keeper.since.as_str().into(), 10);
         assert!(listing.apps.is_empty() && listing.is_delta && !listing.has_more);
         assert_eq!(listing.revision.to_string(), keeper.since);
     }
@@ -250,11 +263,11 @@ async fn a_client_that_missed_more_removals_than_are_remembered_gets_the_whole_l
         worker.changes.note_removal(AppAddress(address));
     };
     (0..REMOVALS_KEPT as u64).for_each(gone);
-    let since = keeper.since.parse().expect("a revision");
-    let listing = worker.look(since, 10, describe);
+    let since = Since::from(keeper.since.as_str());
+    let listing = look(&worker, since, 10);
     assert!(listing.is_delta && listing.removed.len() == REMOVALS_KEPT);
     gone(u64::MAX);
-    let listing = worker.look(since, 10, describe);
+    let listing = look(&worker, since, 10);
     assert!(!listing.is_delta && listing.removed.is_empty());
     assert_eq!(listing.apps.len(), 1);
     // One that begins then does not need them.
@@ -262,7 +275,7 @@ async fn a_client_that_missed_more_removals_than_are_remembered_gets_the_whole_l
     late.settle(&worker, 1);
     late.is_right(&worker);
     worker.stop_at_once();
-    let listing = worker.look(late.since.parse().expect("one"), 10, describe);
+    let listing = look(&worker, late.since.as_str().into(), 10);
     assert!(!listing.is_delta && listing.apps.is_empty());
 }
 
@@ -273,47 +286,81 @@ async fn a_revision_of_another_run_or_of_the_future_gets_the_whole_list() {
     let epoch = worker.changes.epoch;
     let mut keeper = Keeper::new();
     keeper.settle(&worker, 10);
-    let Ok(Since::Revision(known)) = keeper.since.parse() else {
+    let Since::Revision(right) = keeper.since.as_str().into() else {
         panic!("no revision: {}", keeper.since);
     };
-    assert!(worker.look(Since::Revision(known), 10, describe).is_delta);
+    let Known::All { stamp } = right.known else {
+        panic!("a part: {right}");
+    };
+    assert!(look(&worker, Since::Revision(right), 10).is_delta);
+    let part = |from, until| Known::Part {
+        from,
+        until,
+        next: 0,
+    };
     let others = [
-        (epoch ^ 1, known.removals, known.apps),
-        (epoch, u64::MAX, u64::MAX),
-        (epoch, known.removals + 1, known.apps),
-        (epoch, 0, u64::MAX),
-        (epoch, known.removals, known.removals + 1),
+        (epoch ^ 1, right.known),
+        (epoch, Known::All { stamp: u64::MAX }),
+        (epoch, Known::All { stamp: stamp + 1 }),
+        (epoch, part(0, u64::MAX)),
+        (epoch, part(0, stamp + 1)),
+        (epoch, part(stamp, stamp - 1)),
+        (epoch ^ 1, part(0, stamp)),
     ];
-    for (epoch, removals, apps) in others {
-        let other = Revision {
-            epoch,
-            removals,
-            apps,
-        };
-        let listing = worker.look(Since::Revision(other), 10, describe);
+    for (epoch, known) in others {
+        let other = Revision { epoch, known };
+        let listing = look(&worker, Since::Revision(other), 10);
         assert!(!listing.is_delta && listing.apps.len() == 1, "{other}");
     }
 }
 
+#[tokio::test]
+async fn a_list_in_parts_comes_to_an_end_though_every_app_changes_all_the_time() {
+    const APPS: usize = 10;
+    let worker = worker(1..=1).await;
+    (0..APPS as u64).for_each(|label| deploy(&worker, label));
+    let change_all = |target: u32| {
+        for app in worker.apps() {
+            app.state().target = target;
+        }
+    };
+    let (mut one, mut other) = (Keeper::new(), Keeper::new());
+    for round in 0..20 {
+        let mut parts = 1;
+        loop {
+            change_all(round * 100 + parts);
+            // Another client that asks has everything stamped again.
+            other.ask(&worker, 3);
+            if !one.ask(&worker, 3) {
+                break;
+            }
+            parts += 1;
+        }
+        assert_eq!(parts, 4, "ten apps in parts of three");
+        let is_recent = |app: &AppInfo| app.target > u64::from(round) * 100;
+        assert!(one.apps.len() == APPS && one.apps.values().all(is_recent));
+    }
+    one.settle(&worker, 3);
+    one.is_right(&worker);
+}
+
 #[test]
 fn a_revision_is_one_text_and_no_other() {
-    let longest = "ffffffffffffffff.18446744073709551615.18446744073709551615";
+    let most = u64::MAX;
+    let longest = format!("ffffffffffffffff.{most}.{most}.{most}");
     for right in [
-        "0",
-        "0000000000000000.0.0",
-        "00000000000000ab.10.9",
-        longest,
+        "0000000000000000.0",
+        "00000000000000ab.10",
+        "00000000000000ab.10.9.8",
+        &longest,
     ] {
-        let since = right.parse::<Since>().expect(right);
-        let again = match since {
-            Since::Nothing => "0".to_owned(),
-            Since::Revision(revision) => revision.to_string(),
-        };
-        assert_eq!(again, right);
+        let read = Revision::parse(right).map(|read| read.to_string());
+        assert_eq!(read.as_deref(), Some(right));
     }
     let giant = "f".repeat(1 << 20);
     for wrong in [
         "",
+        "0",
         " ",
         "00",
         "1",
@@ -321,19 +368,22 @@ fn a_revision_is_one_text_and_no_other() {
         ".",
         "..",
         "0.0.0",
-        "00000000000000AB.1.1",
-        "+0000000000000ab.1.1",
-        "00000000000000ab.+1.1",
-        "00000000000000ab.-1.1",
-        "00000000000000ab.01.1",
-        "00000000000000ab.1.1 ",
-        "00000000000000ab.1",
-        "00000000000000ab.1.1.1",
-        "00000000000000ab.18446744073709551616.1",
+        "00000000000000AB.1",
+        "+0000000000000ab.1",
+        "00000000000000ab.+1",
+        "00000000000000ab.-1",
+        "00000000000000ab.01",
+        "00000000000000ab.1 ",
+        "00000000000000ab",
+        "00000000000000ab.",
+        "00000000000000ab.1.1",
+        "00000000000000ab.1.1.",
+        "00000000000000ab.1.1.1.1",
+        "00000000000000ab.18446744073709551616",
         "１.1.1",
         "é",
         &giant,
     ] {
-        assert_eq!(wrong.parse::<Since>(), Err(BadRevision), "{wrong:.40}");
+        assert_eq!(Since::from(wrong), Since::Nothing, "{wrong:.40}");
     }
 }
