@@ -21,6 +21,12 @@ const MINUTES_MAX: u64 = 40;
 /// How long each fuzz target runs: the corpus grows from run to run, so many
 /// short ones find as much as a long one, and all of them end in a coffee break.
 const FUZZ_SECONDS: u32 = 60;
+/// Targets that run guests, which are not looked at for leaks.
+///
+/// A guest has a stack of its own. While a thread is on it, the search for leaks does not
+/// see the thread's other stack, and what is held there alone, such as the runtime's own
+/// tasks, counts as lost: once in some runs, when the search falls into such a moment.
+const WITH_GUESTS: &[&str] = &["dispatch"];
 
 /// Everything CI runs, in order of cost.
 ///
@@ -161,7 +167,11 @@ fn run_fuzzers() -> Result<()> {
         println!("-- {target}, {FUZZ_SECONDS} s");
         let corpus = format!("corpus/{target}");
         plant(&folder.join("seeds").join(target), &folder.join(&corpus))?;
-        process::run(&mut fuzz(&["run", target, &corpus, "--", &limit]))?;
+        let mut arguments = vec!["run", target, &corpus, "--", &limit];
+        if WITH_GUESTS.contains(&target) {
+            arguments.push("-detect_leaks=0");
+        }
+        process::run(&mut fuzz(&arguments))?;
     }
     Ok(())
 }
