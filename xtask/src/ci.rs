@@ -23,9 +23,9 @@ const MINUTES_MAX: u64 = 40;
 const FUZZ_SECONDS: u32 = 60;
 /// Targets that run guests, which are not looked at for leaks.
 ///
-/// A guest has a stack of its own. While a thread is on it, the search for leaks does not
-/// see the thread's other stack, and what is held there alone, such as the runtime's own
-/// tasks, counts as lost: once in some runs, when the search falls into such a moment.
+/// The search for leaks has reported the runtime's own tasks, which live as long as its
+/// threads and are held by their stacks. A guest has another stack; most likely the search
+/// fell into a moment at which a thread was on that one.
 const WITH_GUESTS: &[&str] = &["dispatch"];
 
 /// Everything CI runs, in order of cost.
