@@ -37,8 +37,9 @@ pub(super) fn list(
     Ok(answer(worker.look(&mut turn, since, max, app_info)))
 }
 
-/// Some of all apps, in the order in which they were deployed. An app that is removed between two calls moves all
-/// others: what is missing then is told to nobody, so there is no revision.
+/// Some of all apps, in the order in which they were deployed. An app that is removed
+/// between two calls moves all others: what is missing then is told to nobody, so there
+/// is no revision.
 fn part(worker: &Worker, start: usize, max: usize) -> AppListResponse {
     let apps = worker.apps_in_order();
     let page = apps.iter().skip(start).take(max);
