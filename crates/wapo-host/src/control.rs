@@ -32,7 +32,8 @@ pub(crate) struct Control {
     leaving: AtomicBool,
     pub(crate) connections: Connections,
     task: AtomicWaker,
-    /// Set while the run loop waits for something to happen.
+    /// Set while the run loop waits for something to happen, and since before it looked for
+    /// work the last time.
     idle: AtomicBool,
     /// Set when a call moved bytes or accepted a connection.
     io_done: AtomicBool,
@@ -165,13 +166,28 @@ impl Control {
         self.task.wake();
     }
 
+    /// Runs the instance's task again if it waits for work. Call after the work is where the
+    /// run loop looks for it.
+    ///
+    /// The run loop looks before it waits. To wake a task that runs would run it once more for
+    /// nothing, and the runtime would wake another thread, which may take the task away.
+    pub(crate) fn notify_of_work(&self) {
+        // Either this sees the run loop idle, or the run loop sees the work: both sides write
+        // first and read then, in one order for all threads.
+        if self.idle.load(Ordering::SeqCst) {
+            self.task.wake();
+        }
+    }
+
     /// Remembers whom to wake. Call before looking at what may have changed.
     pub(crate) fn register(&self, cx: &Context<'_>) {
         self.task.register(cx.waker());
     }
 
+    /// Notes that the run loop is about to wait, before it looks for work the last time, or
+    /// that it runs again.
     pub(crate) fn set_idle(&self, idle: bool) {
-        self.idle.store(idle, Ordering::Relaxed);
+        self.idle.store(idle, Ordering::SeqCst);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -266,7 +282,41 @@ impl Control {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::{Wake, Waker};
+
     use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_task_that_runs_is_not_woken_for_work_but_for_the_end() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let control = Control::default();
+        control.register(&Context::from_waker(&waker));
+        control.notify_of_work();
+        assert_eq!(
+            count.0.load(Ordering::Relaxed),
+            0,
+            "it looks before it waits"
+        );
+        control.set_idle(true);
+        control.notify_of_work();
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        control.set_idle(false);
+        control.register(&Context::from_waker(&waker));
+        control.stop();
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
 
     #[test]
     fn a_guest_on_short_intervals_lets_others_run_once_and_then_as_all_do() {

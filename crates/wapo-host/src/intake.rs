@@ -155,7 +155,7 @@ impl Intake {
         drop(entries);
         // Behind another one it is found without being told of.
         if is_first {
-            self.control.notify();
+            self.control.notify_of_work();
         }
         Ok(Place {
             intake: Arc::clone(self),

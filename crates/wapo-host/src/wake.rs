@@ -1,7 +1,7 @@
 //! Host wakers and the queue through which they reach a guest.
 //!
 //! A wait of a guest becomes an ordinary [`std::task::Waker`]; waking it queues
-//! the guest's task and waker id and runs the instance. Queues are bounded and
+//! the guest's task and waker id and runs the instance, if it waits. Queues are bounded and
 //! hold each entry once, so a guest that never drains them cannot grow the host.
 //! Wakes are reported before releases, so a waker that was woken and let go is
 //! reported in this order.
@@ -150,7 +150,7 @@ impl WakeQueue {
             }
             inner.fresh = true;
         }
-        self.control.notify();
+        self.control.notify_of_work();
     }
 
     /// The host holds this waker no more. Alone it is no reason to poll.
@@ -161,7 +161,7 @@ impl WakeQueue {
     /// Buffered output of a stream can move again.
     fn flush(&self, handle: i32) {
         self.lock().flushes.push(handle);
-        self.control.notify();
+        self.control.notify_of_work();
     }
 
     /// Takes a stream whose output can move again.

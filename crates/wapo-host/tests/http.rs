@@ -367,3 +367,23 @@ async fn the_calls_of_an_exchange_need_one() {
     assert_eq!(emitted(&embedder, 8).await, [8, 8, 8, 8, 7, 7, 7, 7]);
     drop(handle);
 }
+
+/// A guest that waits is woken for what comes while it is about to wait, or no request
+/// of a client that is alone would be answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn no_request_is_missed_that_comes_while_the_guest_goes_to_rest() {
+    let (handle, _) = serving("(i32.const 1)").await;
+    let handle = Arc::new(handle);
+    let ask = async |handle: Arc<InstanceHandle>| {
+        for _ in 0..5_000 {
+            let mut exchange = handle.http(call(None)).expect("room");
+            within(exchange.response.answer()).await.expect("a head");
+        }
+    };
+    // Alone, then two that meet.
+    tokio::spawn(ask(Arc::clone(&handle))).await.expect("all");
+    let both = [(); 2].map(|()| tokio::spawn(ask(Arc::clone(&handle))));
+    for one in both {
+        one.await.expect("all");
+    }
+}
