@@ -179,6 +179,7 @@ pub(crate) const LAYERED: &[Layers] = &[
                     "api/budget",
                     "api/places",
                     "api/pace",
+                    "api/self_wakes",
                     "api/timer",
                 ],
             },

@@ -6,6 +6,7 @@
 //! handshake where the port speaks TLS (`https`).
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +28,7 @@ use super::places::{Activity, Place, Places, Wait, Work};
 use super::request_body::RequestBody;
 use super::timer::SharedTimer;
 use super::transport::{Socket, Tally, Transport};
-use super::{http1, http2};
+use super::{http1, http2, self_wakes};
 use crate::limits::{FIRST_BYTES_TIMEOUT, TLS_UNSENT_BYTES_MAX};
 
 /// Shutdown stage of a listener.
@@ -341,9 +342,11 @@ pub(super) async fn serve(socket: Socket, service: Arc<impl Service>, client: Cl
     };
     if is_http2 {
         // Boxed: it is larger than what most connections need.
-        return Box::pin(http2::serve(transport, service, client)).await;
+        let mut serving = Box::pin(http2::serve(transport, service, client));
+        return self_wakes::run(serving.as_mut()).await;
     }
-    http1::serve(transport, service, client).await;
+    let serving = pin!(http1::serve(transport, service, client));
+    self_wakes::run(serving).await;
 }
 
 /// A request, until its answer is complete.

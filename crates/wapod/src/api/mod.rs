@@ -50,6 +50,7 @@ mod private_query;
 mod quotas;
 mod request_body;
 mod seen_queries;
+mod self_wakes;
 mod signed_answer;
 mod signed_parts;
 mod signing;

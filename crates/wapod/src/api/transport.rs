@@ -173,7 +173,7 @@ impl Transport {
     }
 
     /// Whether the turn of a writer goes on; if not, something is left to write.
-    fn poll_goes_on_writing(&mut self, cx: &Context<'_>) -> Poll<()> {
+    fn poll_goes_on_writing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let goes_on = self.turn.poll_goes_on(cx);
         if goes_on.is_pending() {
             self.set_blocked(true);
