@@ -171,7 +171,7 @@ let offered = null;
 /** Shows what the last poll said: apps to replace, code that the worker has. */
 export function updateDeploy() {
   const apps = store.apps ?? [];
-  // A name may change while an app is there; it is shown when the next one comes or goes.
+  // A name that changed is shown when the page is opened again, or an app comes or goes.
   if (apps === offered) return;
   offered = apps;
   keyed(byId("deploy-replaces"), [{ address: "" }, ...apps], (app) => app.address,
@@ -185,6 +185,7 @@ export function updateDeploy() {
 
 /** Called when the page is shown. */
 export function openDeploy() {
+  offered = null;
   update();
 }
 
