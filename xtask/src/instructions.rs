@@ -15,6 +15,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::guests;
 use crate::process::{self, stage};
 use crate::toolchain;
 
@@ -125,6 +126,8 @@ fn count_some(is_wanted: impl Fn(&Work) -> bool) -> Result<Counts> {
         toolchain::on_path("valgrind"),
         "valgrind is not installed (Debian: apt-get install valgrind)"
     );
+    // Instructions of guests count, too: those of old ones would say nothing.
+    stage("guests", guests::run)?;
     let bench = stage("bench, optimised", build)?;
     let wanted = ALL.iter().filter(|work| is_wanted(work));
     stage("instructions", || count_all(&bench, wanted))
