@@ -16,7 +16,7 @@ use crate::context::InstanceContext;
 use crate::host_memory::MemoryCharge;
 use crate::intake::Intake;
 use crate::limits::SMALL_ANSWER_BYTES;
-use crate::net::connect::Dialer;
+use crate::net::dialer::Dialer;
 use crate::net::failure::Failure;
 use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;

@@ -14,7 +14,8 @@ use wapo_abi::{Errno, WakeCode, WakerId};
 
 use super::net::ANY_HANDLE;
 use super::{WORK_SYSCALL, family, work_moved};
-use crate::net::connect::{Dialer, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
+use crate::net::connect::{TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
+use crate::net::dialer::Dialer;
 use crate::net::failure::Failure;
 use crate::net::rate_waits::RateWaits;
 use crate::net::stream::Stream;
