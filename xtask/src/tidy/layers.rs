@@ -218,6 +218,7 @@ pub(crate) const LAYERED: &[Layers] = &[
                 job: "the admin port: calls of the operator, console, logs, figures (`/metrics`)",
                 modules: &[
                     "api/admin",
+                    "api/admin_service",
                     "api/operation",
                     "api/blob",
                     "api/log_stream",

@@ -13,7 +13,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::admin::AdminService;
+use super::admin_service::AdminService;
 use super::body::{self, Body};
 use super::budget::Share;
 use super::collect::{NotCollected, Paced};

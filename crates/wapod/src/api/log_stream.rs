@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use wapo_rpc::AppAddress;
 use wapo_rpc::log::{LogLevel, LogLine, LogSource, Missed};
 
-use super::admin::AdminService;
+use super::admin_service::AdminService;
 use super::body::{self, Body};
 use super::budget::Share;
 use super::connection::Client;

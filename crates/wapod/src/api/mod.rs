@@ -20,6 +20,7 @@
 //! client requests a signature (`signed_answer`).
 
 mod admin;
+mod admin_service;
 mod all_budgets;
 mod auth;
 mod blob;
