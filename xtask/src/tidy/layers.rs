@@ -186,7 +186,10 @@ pub(crate) const LAYERED: &[Layers] = &[
                 name: "connections",
                 job: "HTTP on both ports: accepting, both versions, bodies, errors, marks of answers",
                 modules: &[
+                    "api/listener",
                     "api/connection",
+                    "api/service",
+                    "api/client",
                     "api/door",
                     "api/http1",
                     "api/http2",

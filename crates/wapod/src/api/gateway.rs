@@ -33,7 +33,7 @@ use wapo_host::{
 
 use super::UserService;
 use super::body::Body;
-use super::connection::Client;
+use super::client::Client;
 use super::error::ApiError;
 use super::framing;
 use super::liveness::LivenessWatch;

@@ -20,7 +20,7 @@ use wapo_rpc::log::{LogLevel, LogLine, LogSource, Missed};
 use super::admin_service::AdminService;
 use super::body::{self, Body};
 use super::budget::Share;
-use super::connection::Client;
+use super::client::Client;
 use super::error::ApiError;
 use super::liveness::LivenessWatch;
 use crate::error::WorkerError;

@@ -12,8 +12,8 @@
 //! | `/health` | whether the worker serves |
 //! | everything else | the root app, if there is one |
 //!
-//! With a root app, `/health` is the app's. `door` accepts, `connection` serves and
-//! drains, `error` is the only place where a failure becomes an answer. No web
+//! With a root app, `/health` is the app's. `door` accepts, `connection` serves,
+//! `listener` drains, `error` is the only place where a failure becomes an answer. No web
 //! framework: bytes of a request go straight between hyper, or h2 (`http2`), and the
 //! guest. What each port spends on its clients is in `clients`. Answers to calls at
 //! the user port are signed (`signing`), and so is any answer there for which a
@@ -27,6 +27,7 @@ mod blob;
 mod body;
 mod budget;
 mod call;
+mod client;
 mod clients;
 mod collect;
 mod connection;
@@ -42,6 +43,7 @@ mod gateway;
 mod http1;
 mod http2;
 mod https;
+mod listener;
 mod liveness;
 mod log_stream;
 mod operation;
@@ -51,6 +53,7 @@ mod private_query;
 mod quotas;
 mod request_body;
 mod seen_queries;
+mod service;
 mod signed_answer;
 mod signed_parts;
 mod signing;
@@ -68,10 +71,12 @@ use tokio_rustls::server::TlsStream;
 use wapo_sni::{Pattern, ServerName};
 
 pub(crate) use admin::{AdminSettings, admin};
+pub(crate) use client::Stage;
 pub(crate) use clients::{Clients, ForwardedBy};
-pub(crate) use connection::{Arrival, Listener, Stage};
+pub(crate) use connection::Arrival;
 pub(crate) use door::keep_alive;
 pub(crate) use https::Https;
+pub(crate) use listener::Listener;
 pub(crate) use places::Place;
 pub(crate) use transport::Tally;
 
@@ -79,12 +84,13 @@ use crate::edge::check_certificate;
 use crate::worker::Worker;
 use body::Body;
 use budget::Who;
-use connection::{Client, Service};
+use client::Client;
 use error::ApiError;
 use gateway::Routed;
 use gateway::forwarded::Origin;
 use gateway::target::{self, Target};
 use request_body::RequestBody;
+use service::Service;
 use signed_answer::SignatureRequest;
 use signing::Signatures;
 

@@ -20,7 +20,7 @@ use wapo_rpc::message::{AppVisitResponse, StringPair};
 use super::forwarded::Origin;
 use super::origin_guard::{OriginGuard, Place};
 use super::{ApiError, What, head};
-use crate::api::connection::Peer;
+use crate::api::client::Peer;
 use crate::api::operation::Operator;
 use crate::error::WorkerError;
 use crate::worker::{App, Channel};
