@@ -61,6 +61,7 @@ mod timer;
 mod transport;
 mod unread;
 mod user;
+mod user_service;
 
 use std::sync::Arc;
 
@@ -79,41 +80,19 @@ pub(crate) use https::Https;
 pub(crate) use listener::Listener;
 pub(crate) use places::Place;
 pub(crate) use transport::Tally;
+pub(crate) use user_service::UserService;
 
 use crate::edge::check_certificate;
-use crate::worker::Worker;
 use body::Body;
 use budget::Who;
 use client::Client;
 use error::ApiError;
 use gateway::Routed;
 use gateway::forwarded::Origin;
-use gateway::target::{self, Target};
+use gateway::target::{self, Target, check_attested};
 use request_body::RequestBody;
 use service::Service;
 use signed_answer::SignatureRequest;
-use signing::Signatures;
-
-/// What all connections of the user port share.
-pub(crate) struct UserService {
-    worker: Arc<Worker>,
-    base_domain: Arc<str>,
-    clients: Arc<Clients>,
-    signatures: Signatures,
-    pace: signed_answer::Pace,
-}
-
-impl UserService {
-    pub(crate) fn new(worker: Arc<Worker>, base_domain: &str, clients: Arc<Clients>) -> Arc<Self> {
-        Arc::new(Self {
-            worker,
-            base_domain: base_domain.trim_matches('.').into(),
-            clients,
-            signatures: Signatures::default(),
-            pace: signed_answer::Pace::default(),
-        })
-    }
-}
 
 impl Service for UserService {
     /// Routed before anything is awaited: the request has no room in what is.
@@ -148,20 +127,6 @@ impl Service for UserService {
 
     fn clients(&self) -> &Arc<Clients> {
         &self.clients
-    }
-}
-
-/// Whether the app that is to answer is the one that the client has seen evidence of: a
-/// connection outlives the app that it was made with.
-///
-/// # Errors
-///
-/// [`ApiError::Misdirected`], after which the client makes a new one, and sees new evidence.
-fn check_attested(serial: u64, host: &Authority, client: &Client) -> Result<(), ApiError> {
-    let attested = client.named().and_then(|named| named.attested);
-    match attested.is_none_or(|attested| attested == serial) {
-        true => Ok(()),
-        false => Err(ApiError::Misdirected(host.host().to_owned())),
     }
 }
 
