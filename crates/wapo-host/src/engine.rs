@@ -30,7 +30,7 @@ use crate::module_files::ModuleCacheConfig;
 use crate::net::dns::{Dns, Resolver};
 use crate::net::machine::Machine;
 use crate::net::proxy::Proxies;
-use crate::net::tls::TlsSettings;
+use crate::net::tls_settings::TlsSettings;
 use crate::schedule::LowPriority;
 use crate::state::InstanceState;
 use crate::steps::{StepMarker, Steps};

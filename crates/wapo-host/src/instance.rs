@@ -10,23 +10,21 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use ipnet::IpNet;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 use wapo_abi::message::InputChannel;
 
 use crate::control::Control;
 use crate::descriptors::DescriptorShare;
 use crate::embedder::InstanceId;
-use crate::host_memory::{HostMemory, MemoryCharge};
-use crate::http_head::{HttpAnswer, RequestHead};
-use crate::intake::{Intake, Place, Reservation};
+use crate::host_memory::HostMemory;
+use crate::intake::{HttpCall, HttpExchange, Intake, Reservation};
 use crate::logs::LogRate;
 use crate::meter::Meter;
-use crate::net::body::{BodyStream, GuestBody};
 use crate::net::names::NameShare;
 use crate::net::policy::{EgressPolicy, EgressRules};
 use crate::net::port_ranges::PortRanges;
 use crate::quotas::{GasQuota, Quotas};
-use crate::request::{HttpReply, Reply, RequestError};
+use crate::request::RequestError;
 use crate::schedule::{SchedulingHistory, Weight};
 
 /// What one instance may use and how it is run.
@@ -235,92 +233,6 @@ pub struct ListenAddress {
     pub address: SocketAddr,
     /// Whether connections speak TLS that the host ends.
     pub tls: bool,
-}
-
-/// What waits for an instance.
-pub(crate) enum Command {
-    Query {
-        origin: Option<[u8; 32]>,
-        path: String,
-        payload: Vec<u8>,
-        charge: MemoryCharge,
-        reply: oneshot::Sender<Reply>,
-    },
-    Http(HttpCommand),
-}
-
-/// An HTTP request that waits for an instance.
-pub(crate) struct HttpCommand {
-    pub(crate) head: RequestHead,
-    pub(crate) charge: MemoryCharge,
-    pub(crate) has_body: bool,
-    pub(crate) body: GuestBody,
-    pub(crate) reply: oneshot::Sender<HttpReply>,
-}
-
-impl Command {
-    /// Whether the requester has left.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        match self {
-            Self::Query { reply, .. } => reply.is_closed(),
-            Self::Http(request) => request.reply.is_closed(),
-        }
-    }
-
-    /// Answers with an error. The requester may have left.
-    pub(crate) fn refuse(self, error: RequestError) {
-        match self {
-            Self::Query { reply, .. } => drop(reply.send(Err(error))),
-            Self::Http(request) => drop(request.reply.send(Err(error))),
-        }
-    }
-}
-
-/// An HTTP request for a guest.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct HttpCall {
-    /// The head.
-    pub head: RequestHead,
-    /// Address of the client, for guests that ask; port 0 where a proxy hides it.
-    pub peer: Option<SocketAddr>,
-    /// Whether the embedder will write a body, or bytes of another protocol. Without
-    /// one, nothing is to be written, nor the end.
-    pub has_body: bool,
-}
-
-/// An HTTP exchange with a guest.
-pub struct HttpExchange {
-    /// The answer, to come.
-    pub response: PendingResponse,
-    /// Write the request body here and shut it down, with trailers if there are
-    /// some; read the response body, then its trailers, unless the answer came with
-    /// its body. Dropping it before the end is an error to the guest.
-    pub body: BodyStream,
-}
-
-/// A guest's answer, to come. Dropping it before the guest has taken the request
-/// takes the request back.
-pub struct PendingResponse {
-    pub(crate) reply: oneshot::Receiver<HttpReply>,
-    pub(crate) place: Place,
-}
-
-impl PendingResponse {
-    /// Waits for the head of the guest's answer, and its body where the guest gives it
-    /// with the head. The fields are not checked.
-    ///
-    /// # Errors
-    ///
-    /// [`RequestError`] when the guest drops the request, fails or ends.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe; the answer stays available until it was returned.
-    pub async fn answer(&mut self) -> Result<HttpAnswer, RequestError> {
-        let reply = (&mut self.reply).await;
-        self.place.is_taken = true;
-        reply.unwrap_or(Err(RequestError::NoAnswer))
-    }
 }
 
 /// A running guest. Dropping the handle stops it.

@@ -8,6 +8,7 @@
 //! through [`InstanceHandle`](crate::InstanceHandle), emptied by `calls/channel`.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,10 +19,96 @@ use wapo_abi::message::InputChannel;
 use crate::control::Control;
 use crate::embedder::{Embedder, InstanceId};
 use crate::host_memory::{HostMemory, MemoryCharge, NoMemory};
-use crate::instance::{Command, HttpCall, HttpCommand, HttpExchange, PendingResponse};
+use crate::http_head::{HttpAnswer, RequestHead};
 use crate::limits::{INBOX_CAPACITY, MESSAGE_OVERHEAD_BYTES};
 use crate::net::body::{BodyStream, GuestBody};
-use crate::request::{HoldsRequests, InHand, RequestError};
+use crate::request::{HoldsRequests, HttpReply, InHand, Reply, RequestError};
+
+/// What waits for an instance.
+pub(crate) enum Command {
+    Query {
+        origin: Option<[u8; 32]>,
+        path: String,
+        payload: Vec<u8>,
+        charge: MemoryCharge,
+        reply: oneshot::Sender<Reply>,
+    },
+    Http(HttpCommand),
+}
+
+/// An HTTP request that waits for an instance.
+pub(crate) struct HttpCommand {
+    pub(crate) head: RequestHead,
+    pub(crate) charge: MemoryCharge,
+    pub(crate) has_body: bool,
+    pub(crate) body: GuestBody,
+    pub(crate) reply: oneshot::Sender<HttpReply>,
+}
+
+impl Command {
+    /// Whether the requester has left.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        match self {
+            Self::Query { reply, .. } => reply.is_closed(),
+            Self::Http(request) => request.reply.is_closed(),
+        }
+    }
+
+    /// Answers with an error. The requester may have left.
+    pub(crate) fn refuse(self, error: RequestError) {
+        match self {
+            Self::Query { reply, .. } => drop(reply.send(Err(error))),
+            Self::Http(request) => drop(request.reply.send(Err(error))),
+        }
+    }
+}
+
+/// An HTTP request for a guest.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct HttpCall {
+    /// The head.
+    pub head: RequestHead,
+    /// Address of the client, for guests that ask; port 0 where a proxy hides it.
+    pub peer: Option<SocketAddr>,
+    /// Whether the embedder will write a body, or bytes of another protocol. Without
+    /// one, nothing is to be written, nor the end.
+    pub has_body: bool,
+}
+
+/// An HTTP exchange with a guest.
+pub struct HttpExchange {
+    /// The answer, to come.
+    pub response: PendingResponse,
+    /// Write the request body here and shut it down, with trailers if there are
+    /// some; read the response body, then its trailers, unless the answer came with
+    /// its body. Dropping it before the end is an error to the guest.
+    pub body: BodyStream,
+}
+
+/// A guest's answer, to come. Dropping it before the guest has taken the request
+/// takes the request back.
+pub struct PendingResponse {
+    reply: oneshot::Receiver<HttpReply>,
+    place: Place,
+}
+
+impl PendingResponse {
+    /// Waits for the head of the guest's answer, and its body where the guest gives it
+    /// with the head. The fields are not checked.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError`] when the guest drops the request, fails or ends.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; the answer stays available until it was returned.
+    pub async fn answer(&mut self) -> Result<HttpAnswer, RequestError> {
+        let reply = (&mut self.reply).await;
+        self.place.is_taken = true;
+        reply.unwrap_or(Err(RequestError::NoAnswer))
+    }
+}
 
 /// The requests of one instance.
 pub(crate) struct Intake {
@@ -355,7 +442,7 @@ pub(crate) struct Place {
     channel: InputChannel,
     number: u64,
     /// Whether it is known that the guest has it; saves a look.
-    pub(crate) is_taken: bool,
+    is_taken: bool,
 }
 
 impl Drop for Place {

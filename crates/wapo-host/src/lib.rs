@@ -78,10 +78,9 @@ pub use engine::{Allocation, Engine, EngineConfig, EngineError, runtime_builder}
 pub use host_memory::MemoryCharge;
 pub use http_head::{HttpAnswer, RequestHead, ResponseHead};
 pub use instance::{
-    ExitReason, HttpCall, HttpExchange, InstanceConfig, InstanceHandle, ListenAddress,
-    PendingResponse, Phase, RestartPolicy, Status,
+    ExitReason, InstanceConfig, InstanceHandle, ListenAddress, Phase, RestartPolicy, Status,
 };
-pub use intake::Reservation;
+pub use intake::{HttpCall, HttpExchange, PendingResponse, Reservation};
 pub use line::LineText;
 pub use load_error::LoadError;
 pub use logs::LogRate;

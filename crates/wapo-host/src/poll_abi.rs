@@ -18,7 +18,6 @@ use crate::limits::{QUOTA_TICK, ROOM_LOOK_INTERVAL};
 use crate::memory_image;
 use crate::request::RequestError;
 use crate::resource::{Handle, Resource};
-use crate::stack::StackGauge;
 use crate::state::InstanceState;
 
 /// Export of a reactor (WASI application ABI): called once, before the first poll.
@@ -36,7 +35,7 @@ impl GuestAbi for PollAbi {
         code: &Self::Code,
         store: &mut Store<InstanceState>,
     ) -> Result<(), StartError> {
-        let found = StackGauge::find(store).await;
+        let found = InstanceState::find_stack(store).await;
         found.map_err(StartError::at("the engine"))?;
         let made = memory_image::make(code.module()).await;
         made.map_err(StartError::at("the memory image"))

@@ -2,16 +2,13 @@
 //!
 //! The engine keeps one stack for an instance from its first call to its end, and
 //! code of the guest traps when it is so many bytes below the place where it was
-//! entered. That place is found once, by a function of the host that is called in the
-//! way in which the guest's exports are; from then on the address of a local variable
+//! entered. That place is found once, by a function of the host that `state` calls in the
+//! way in which the guest's exports are called; from then on the address of a local variable
 //! tells how deep a host call is ([`StackGauge`], asked by the call `stack_left`).
 //!
 //! What of it is memory is counted by `stack_account`.
 
-use wasmtime::{AsContextMut as _, Caller, Func, Store};
-
 use crate::limits::STACK_ENTRY_BYTES;
-use crate::state::InstanceState;
 
 /// The stack of one instance, for the guest.
 #[derive(Debug)]
@@ -28,31 +25,12 @@ impl StackGauge {
         Self { bytes, top: 0 }
     }
 
-    /// Finds the place where the guest of this store is entered. No code of the guest
-    /// runs for it.
-    ///
-    /// # Errors
-    ///
-    /// When there is no stack to be had.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe; nothing is known then.
-    pub(crate) async fn find(store: &mut Store<InstanceState>) -> wasmtime::Result<()> {
-        let mark = |mut caller: Caller<'_, InstanceState>| {
-            let state = caller.data_mut();
-            state.stack.top = depth().saturating_add(STACK_ENTRY_BYTES);
-            let bottom = state.stack.top.saturating_sub(state.stack.bytes);
-            state
-                .context
-                .control
-                .stack()
-                .begins(bottom, state.stack.bytes);
-        };
-        let mark = Func::wrap(store.as_context_mut(), mark);
-        mark.typed::<(), ()>(&*store)?
-            .call_async(store.as_context_mut(), ())
-            .await
+    /// Takes the place of the call that asks for the one where the guest is entered.
+    /// Gives the lowest address of the stack, and its bytes.
+    #[inline]
+    pub(crate) fn begin(&mut self) -> (usize, usize) {
+        self.top = depth().saturating_add(STACK_ENTRY_BYTES);
+        (self.top.saturating_sub(self.bytes), self.bytes)
     }
 
     /// Bytes that code of the guest may use below the call that asks: never more than

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use wapo_abi::message::{InputChannel, LogLevel};
 use wapo_abi::{Errno, WakerId};
-use wasmtime::Memory;
+use wasmtime::{AsContextMut as _, Caller, Func, Memory, Store};
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::context::InstanceContext;
 use crate::host_memory::MemoryCharge;
 use crate::intake::Intake;
 use crate::limits::SMALL_ANSWER_BYTES;
-use crate::net::connect::Dialer;
+use crate::net::dialer::Dialer;
 use crate::net::failure::Failure;
 use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
@@ -93,6 +93,28 @@ pub(crate) struct InstanceState {
 }
 
 impl InstanceState {
+    /// Finds the place where the guest of this store is entered. No code of the guest
+    /// runs for it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no stack to be had.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe; nothing is known then.
+    pub(crate) async fn find_stack(store: &mut Store<Self>) -> wasmtime::Result<()> {
+        let mark = |mut caller: Caller<'_, Self>| {
+            let state = caller.data_mut();
+            let (bottom, bytes) = state.stack.begin();
+            state.context.control.stack().begins(bottom, bytes);
+        };
+        let mark = Func::wrap(store.as_context_mut(), mark);
+        mark.typed::<(), ()>(&*store)?
+            .call_async(store.as_context_mut(), ())
+            .await
+    }
+
     /// Makes the waker of the present poll-type call, lazily.
     pub(crate) fn lazy_waker(&mut self, waker: WakerId) -> (LazyWaker<'_>, &mut ResourceTable) {
         (

@@ -29,13 +29,13 @@ use crate::limits::{
 };
 use crate::logs::Logger;
 use crate::module_cache::{Code, ModuleCache, Program};
-use crate::net::connect::{Deadlines, Dialer};
+use crate::net::dialer::{Deadlines, Dialer};
 use crate::net::dns::Dns;
 use crate::net::machine::Machine;
 use crate::net::proxy::Proxies;
 use crate::net::rate_waits::RateWaits;
 use crate::net::room::RoomWaits;
-use crate::net::tls::TlsSettings;
+use crate::net::tls_settings::TlsSettings;
 use crate::notices::Notices;
 use crate::poll_abi::PollAbi;
 use crate::resource::ResourceTable;

@@ -13,19 +13,21 @@ mod gramine;
 mod pace;
 mod quoter;
 mod report_place;
+mod request;
 mod simulator;
+mod source;
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use wapo_crypto::report_data::REPORT_DATA_BYTES;
-use wapo_rpc::statement::Quote;
-
 pub(crate) use figures::{About, Figures};
 pub(crate) use pace::Pace;
-pub(crate) use quoter::{Asker, QuoteError, Quoter};
+pub(crate) use quoter::Quoter;
+pub(crate) use request::{Asker, QuoteError};
 pub(crate) use simulator::SimulatedHardware;
+use source::QuoteSource;
+pub(crate) use source::SourceKind;
 
 /// Where Gramine has its files.
 const GRAMINE_DIR: &str = "/dev/attestation";
@@ -96,53 +98,6 @@ impl Default for AttestationSettings {
             host_controlled: Vec::new(),
         }
     }
-}
-
-/// What stands behind quotes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum SourceKind {
-    Sgx,
-    Tdx,
-    SevSnp,
-    Simulator,
-}
-
-impl SourceKind {
-    /// The word for people and programs.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Sgx => "sgx",
-            Self::Tdx => "tdx",
-            Self::SevSnp => "sev-snp",
-            Self::Simulator => "simulator",
-        }
-    }
-}
-
-/// Report data of a quote.
-pub(crate) type ReportData = [u8; REPORT_DATA_BYTES];
-
-/// Something that makes quotes. Its calls block.
-trait QuoteSource: Send {
-    /// What it is.
-    fn kind(&self) -> SourceKind;
-
-    /// Makes a quote with this report data.
-    fn quote(&mut self, report_data: &ReportData) -> Result<Quote, SourceError>;
-}
-
-/// Why a source made no quote. For the log, not for clients.
-#[derive(Debug, thiserror::Error)]
-enum SourceError {
-    /// A file.
-    #[error("{}: {error}", path.display())]
-    File {
-        path: PathBuf,
-        error: std::io::Error,
-    },
-    /// What came is no quote, or one of something else.
-    #[error("{0}")]
-    Wrong(String),
 }
 
 /// A source with its thread, and who makes collateral if that is a simulator.

@@ -89,9 +89,10 @@ pub use signals::{Signals, StopCause};
 pub use store::STORE_THREAD;
 pub use tls_files::TlsFiles;
 pub use wapo_abi::message::LogLevel;
+pub use wapo_host::net::address::special_range;
 pub use wapo_host::net::policy::{
     AppEgress, EgressDefault, EgressPolicy, EgressRule, EgressRules, Host, RuleError, RuleSet,
-    WorkerEgress, special_range,
+    WorkerEgress,
 };
 pub use wapo_host::net::proxy::{Proxies, Proxy, ProxyError};
 pub use wapo_host::{

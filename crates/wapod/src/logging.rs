@@ -17,6 +17,11 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use crate::log_pipe::{LogPipe, Shape};
 use crate::options::{Environment, LogFormat};
 
+/// Time for the last lines of the log.
+///
+/// Nobody may read standard output any more, and that must not hold up the end.
+pub(crate) const LOG_TIMEOUT: Duration = Duration::from_millis(100);
+
 /// What is logged unless `RUST_LOG` says otherwise.
 ///
 /// The libraries below warn about what strangers do, as often as they do it.

@@ -10,7 +10,6 @@ mod serve;
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser as _;
 use wapod::backup::{self, Existing};
@@ -18,11 +17,6 @@ use wapod::backup::{self, Existing};
 use logging::LogOptions;
 use options::{Command, Environment, LogFormat, Options, Refused, Sources};
 use serve::Ended;
-
-/// Time for the last lines of the log.
-///
-/// Nobody may read standard output any more, and that must not hold up the end.
-pub(crate) const LOG_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Gives memory back when a load has ended. The C library keeps what thousands of
 /// connections had until the daemon ends.
@@ -43,7 +37,7 @@ fn main() -> ExitCode {
     // What this process makes is for its owner only: key, state, secrets.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let ended = run(&options);
-    logging::flush(LOG_TIMEOUT);
+    logging::flush(logging::LOG_TIMEOUT);
     match ended {
         Ok(Ended::Orderly) => ExitCode::SUCCESS,
         // Threads that still work must not delay the end of the process.

@@ -12,6 +12,7 @@ mod environment;
 mod handover;
 mod key;
 mod layer;
+mod picker;
 mod settings;
 mod small_file;
 mod timeouts;

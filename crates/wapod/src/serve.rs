@@ -9,7 +9,6 @@ use wapod::limits::ENCLAVE_BLOCKING_THREADS;
 use wapod::system::Capacity;
 use wapod::{Allocation, Config, Running, Server, Signals, StartError, StopCause};
 
-use crate::LOG_TIMEOUT;
 use crate::logging;
 use crate::options::Settings;
 
@@ -53,7 +52,7 @@ pub(crate) fn run(settings: Settings) -> Result<Ended, String> {
 
 /// Before the process is ended by the thread of the signals.
 fn last_words() {
-    logging::flush(LOG_TIMEOUT);
+    logging::flush(logging::LOG_TIMEOUT);
 }
 
 /// Whether the machine gives what the settings ask for.

@@ -7,11 +7,12 @@
 
 mod chain;
 mod check;
+mod contents;
 mod error;
 mod file;
 mod records;
+mod rows;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -20,11 +21,10 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use redb::Database;
 use redb::backends::InMemoryBackend;
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::mpsc::OwnedPermit;
 use tokio::sync::{mpsc, oneshot};
-use wapo_rpc::AppAddress;
 
 use crate::data_dir::{folder_of, sync_folder};
 use crate::error::StartError;
@@ -34,108 +34,18 @@ use crate::system::FILE_MODE;
 
 pub use check::STORE_THREAD;
 use check::{contained, look_through};
+use contents::make_tables;
 use error::OpenError;
-use file::{Opener, Place, StoreFile};
-use records::{Record, Unreadable};
+use file::{Look, Opener, Place, StoreFile};
 
+use chain::ReportPage;
 pub(crate) use chain::{BilledRecord, ChainEnd, ReportRecord};
+pub(crate) use contents::{Change, Contents};
+pub(crate) use error::StoreError;
 pub(crate) use records::{
     AppRecord, BenchRecord, DepartedRecord, DomainRecord, KeyVersions, QuotaEntry, Restart,
     SessionRecord, Settings, Totals, UsageRecord, ports_of_record,
 };
-
-/// Apps by address.
-const APPS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("apps");
-/// Usage of deployed apps by serial number: an app that is deployed again begins
-/// anew, whatever was left behind.
-const USAGE: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("usage");
-/// Usage of removed apps by serial number.
-const DEPARTED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("departed");
-/// Sealed secrets by address followed by name.
-const SECRETS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("secrets");
-/// Single records of the worker by name.
-const WORKER: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("worker");
-
-const SESSION: &str = "session";
-const NEXT_SERIAL: &str = "next serial";
-const BENCH: &str = "bench";
-const CLOCK: &str = "clock";
-const KEY_VERSIONS: &str = "key versions";
-
-/// Memory that redb may use for its cache. The store is small.
-const CACHE_BYTES: usize = 16 << 20;
-
-/// One change of the store.
-#[derive(Clone, Debug)]
-pub(crate) enum Change {
-    PutApp(Box<AppRecord>),
-    /// Removes an app with its usage and its secrets.
-    RemoveApp {
-        app: AppAddress,
-        serial: u64,
-    },
-    PutUsage {
-        serial: u64,
-        usage: UsageRecord,
-    },
-    /// The daemon lived at this moment, and all usage up to it is in the store.
-    PutClock(u64),
-    /// The final record of an app; it includes the usage that was written before.
-    PutDeparted(DepartedRecord),
-    RemoveDeparted(u64),
-    PutSecret {
-        app: AppAddress,
-        name: String,
-        sealed: Vec<u8>,
-    },
-    RemoveSecret {
-        app: AppAddress,
-        name: String,
-    },
-    PutSession(SessionRecord),
-    PutNextSerial(u64),
-    PutBench(BenchRecord),
-    PutKeyVersions(KeyVersions),
-    /// The next link of the bill.
-    PutReport(Box<ReportRecord>),
-}
-
-/// Everything that was in the store when it was opened.
-#[derive(Default, Debug)]
-pub(crate) struct Contents {
-    pub(crate) apps: Vec<AppRecord>,
-    /// Usage by serial number, up to when the daemon was last known to live.
-    pub(crate) usage: BTreeMap<u64, Totals>,
-    pub(crate) departed: BTreeMap<u64, DepartedRecord>,
-    pub(crate) secrets: BTreeMap<AppAddress, Vec<(String, Vec<u8>)>>,
-    pub(crate) session: Option<SessionRecord>,
-    pub(crate) next_serial: u64,
-    pub(crate) bench: BenchRecord,
-    pub(crate) key_versions: KeyVersions,
-    pub(crate) chain: ChainEnd,
-}
-
-impl Contents {
-    /// Puts together what is known of apps whose places others had taken, and that
-    /// had not left yet when the daemon ended: what they had used when it was the
-    /// others' turn, and what they went on using. Gives what has to be written
-    /// before time goes on.
-    pub(crate) fn settle_departed(&mut self) -> Vec<Change> {
-        let mut changes = Vec::new();
-        for (serial, record) in &mut self.departed {
-            if let Some(totals) = self.usage.remove(serial) {
-                record.totals = record.totals.max_of_each(&totals);
-                changes.push(Change::PutDeparted(record.clone()));
-            }
-        }
-        changes
-    }
-}
-
-/// A change could not be written; nothing of it was.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("cannot write the worker's state: {0}")]
-pub(crate) struct StoreError(String);
 
 enum Request {
     Write {
@@ -145,9 +55,6 @@ enum Request {
     /// Looks into the file once what was queued before is in it.
     Read(Look),
 }
-
-/// What a caller wants to know of the file.
-type Look = Box<dyn FnOnce(Result<&Database, StoreError>) + Send>;
 
 /// The open store. Dropping it writes what is queued and closes the file.
 pub(crate) struct Store {
@@ -258,6 +165,26 @@ impl Store {
         let queue = self.queue().clone().ok_or_else(closed)?;
         let slot = queue.reserve_owned().await.map_err(|_| closed())?;
         Ok(Slot(slot))
+    }
+
+    /// Where the chain of reports goes on.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn chain_end(&self) -> Result<ChainEnd, StoreError> {
+        self.look(chain::end).await
+    }
+
+    /// Reports from a number on, up to `count` and as many bytes as an answer may
+    /// have.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`].
+    pub(crate) async fn reports(&self, from: u64, count: usize) -> Result<ReportPage, StoreError> {
+        self.look(move |database| chain::page(database, from, count))
+            .await
     }
 
     /// Reads something on the store's thread.
@@ -381,98 +308,6 @@ fn create(path: &Path) -> io::Result<()> {
     sync_folder(folder_of(path))
 }
 
-/// Makes the tables, so that reading need not ask whether they exist.
-fn make_tables(database: &Database) -> Result<(), OpenError> {
-    let transaction = database.begin_write()?;
-    transaction.open_table(APPS)?;
-    transaction.open_table(USAGE)?;
-    transaction.open_table(DEPARTED)?;
-    transaction.open_table(SECRETS)?;
-    transaction.open_table(WORKER)?;
-    chain::make_tables(&transaction)?;
-    Ok(transaction.commit()?)
-}
-
-fn read(database: &Database) -> Result<Contents, OpenError> {
-    make_tables(database)?;
-    let mut contents = Contents::default();
-    let transaction = database.begin_read()?;
-    for row in transaction.open_table(APPS)?.iter()? {
-        let (key, value) = row?;
-        let record: AppRecord = record("app", value.value())?;
-        if record.address().0 != key.value() {
-            return Err(OpenError::Damaged("an app under another address".into()));
-        }
-        contents.apps.push(record);
-    }
-    let worker = transaction.open_table(WORKER)?;
-    let clock_ms: u64 = match worker.get(CLOCK)? {
-        Some(value) => record("moment", value.value())?,
-        None => 0,
-    };
-    for row in transaction.open_table(USAGE)?.iter()? {
-        let (key, value) = row?;
-        let usage: UsageRecord = record("usage", value.value())?;
-        contents
-            .usage
-            .insert(key.value(), usage.totals_at(clock_ms));
-    }
-    for row in transaction.open_table(DEPARTED)?.iter()? {
-        let (key, value) = row?;
-        let departed = record("removed app", value.value())?;
-        contents.departed.insert(key.value(), departed);
-    }
-    for row in transaction.open_table(SECRETS)?.iter()? {
-        let (key, value) = row?;
-        let (app, name) = secret_name(key.value())?;
-        let sealed = value.value().to_vec();
-        contents
-            .secrets
-            .entry(app)
-            .or_default()
-            .push((name, sealed));
-    }
-    if let Some(value) = worker.get(SESSION)? {
-        contents.session = Some(record("session", value.value())?);
-    }
-    if let Some(value) = worker.get(NEXT_SERIAL)? {
-        contents.next_serial = record("serial number", value.value())?;
-    }
-    if let Some(value) = worker.get(BENCH)? {
-        contents.bench = record("bench app", value.value())?;
-    }
-    if let Some(value) = worker.get(KEY_VERSIONS)? {
-        contents.key_versions = record("version of a key", value.value())?;
-    }
-    contents.apps.sort_by_key(|app| app.serial);
-    contents.chain = chain::end(database)?;
-    Ok(contents)
-}
-
-fn record<T: Record>(what: &str, bytes: &[u8]) -> Result<T, OpenError> {
-    records::decode(bytes).map_err(|error| match error {
-        Unreadable::Newer(version) => {
-            OpenError::Newer(format!("the record of a {what} has version {version}"))
-        }
-        Unreadable::Damaged => OpenError::Damaged(format!("the record of a {what} cannot be read")),
-    })
-}
-
-fn address(key: &[u8]) -> Result<AppAddress, OpenError> {
-    AppAddress::from_bytes(key).map_err(|error| OpenError::Damaged(error.to_string()))
-}
-
-fn secret_key(app: &AppAddress, name: &str) -> Vec<u8> {
-    [app.0.as_slice(), name.as_bytes()].concat()
-}
-
-fn secret_name(key: &[u8]) -> Result<(AppAddress, String), OpenError> {
-    let damaged = || OpenError::Damaged("the name of a secret cannot be read".into());
-    let (app, name) = key.split_at_checked(32).ok_or_else(damaged)?;
-    let name = std::str::from_utf8(name).map_err(|_| damaged())?;
-    Ok((address(app)?, name.to_owned()))
-}
-
 /// Writes until the queue is closed: one transaction for all that waits.
 fn write_all(mut file: StoreFile, mut requests: mpsc::Receiver<Request>) {
     let mut log = RateLimitedLog::default();
@@ -519,73 +354,6 @@ impl RateLimitedLog {
             tracing::error!("{error}");
         }
     }
-}
-
-fn apply(transaction: &redb::WriteTransaction, change: &Change) -> Result<(), redb::Error> {
-    match change {
-        Change::PutApp(app) => {
-            let (key, value) = (app.address().0, records::encode(app.as_ref()));
-            let mut apps = transaction.open_table(APPS)?;
-            apps.insert(key.as_slice(), value.as_slice())?;
-        }
-        Change::RemoveApp { app, serial } => {
-            let key = app.0.as_slice();
-            transaction.open_table(APPS)?.remove(key)?;
-            transaction.open_table(USAGE)?.remove(serial)?;
-            let mut secrets = transaction.open_table(SECRETS)?;
-            secrets.retain(|name, _| !name.starts_with(key))?;
-        }
-        Change::PutUsage { serial, usage } => {
-            let value = records::encode(usage);
-            let mut table = transaction.open_table(USAGE)?;
-            table.insert(serial, value.as_slice())?;
-        }
-        Change::PutDeparted(departed) => {
-            let value = records::encode(departed);
-            transaction.open_table(USAGE)?.remove(departed.serial)?;
-            let mut table = transaction.open_table(DEPARTED)?;
-            table.insert(departed.serial, value.as_slice())?;
-        }
-        Change::RemoveDeparted(serial) => {
-            transaction.open_table(DEPARTED)?.remove(serial)?;
-            transaction.open_table(chain::BILLED)?.remove(serial)?;
-        }
-        Change::PutSecret { app, name, sealed } => {
-            let key = secret_key(app, name);
-            let mut secrets = transaction.open_table(SECRETS)?;
-            secrets.insert(key.as_slice(), sealed.as_slice())?;
-        }
-        Change::RemoveSecret { app, name } => {
-            let key = secret_key(app, name);
-            transaction.open_table(SECRETS)?.remove(key.as_slice())?;
-        }
-        Change::PutSession(session) => put(transaction, SESSION, session)?,
-        // Deployments are written in any order, and no number may come back.
-        Change::PutNextSerial(serial) => {
-            let stored: Option<u64> = {
-                let worker = transaction.open_table(WORKER)?;
-                let value = worker.get(NEXT_SERIAL)?;
-                value.and_then(|value| records::decode(value.value()).ok())
-            };
-            put(transaction, NEXT_SERIAL, &stored.unwrap_or(0).max(*serial))?;
-        }
-        Change::PutBench(bench) => put(transaction, BENCH, bench)?,
-        Change::PutKeyVersions(versions) => put(transaction, KEY_VERSIONS, versions)?,
-        Change::PutClock(now_ms) => put(transaction, CLOCK, now_ms)?,
-        Change::PutReport(report) => chain::append(transaction, report)?,
-    }
-    Ok(())
-}
-
-fn put<T: Record>(
-    transaction: &redb::WriteTransaction,
-    name: &str,
-    record: &T,
-) -> Result<(), redb::Error> {
-    let value = records::encode(record);
-    let mut worker = transaction.open_table(WORKER)?;
-    worker.insert(name, value.as_slice())?;
-    Ok(())
 }
 
 #[cfg(test)]

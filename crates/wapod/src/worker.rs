@@ -6,28 +6,35 @@
 //! deployment that fails. Locks are held for a look into a table, never while
 //! anything is awaited.
 //!
-//! * `active`, `app`, `app_context`, `app_quotas`, `instances`, `lease`: apps, starts and ends of
-//!   instances, requests;
-//! * `deploy`, `ready`, `lifecycle`, `names`, `domains`, `claims`, `ports`,
+//! * `active`, `app`, `app_context`, `app_quotas`, `instance`, `instances`, `code`, `compiled`,
+//!   `channel`, `seats`, `lease`: apps, starts and ends of instances, requests;
+//! * `deploy`, `offers`, `ready`, `lifecycle`, `blob_sizes`, `names`, `domains`, `claims`, `ports`,
 //!   `secrets`: operations on apps, and what apps share;
-//! * `ledger`, `books`, `usage`, `reports`, `session`, `statements`: the bill;
-//! * `attester`, `collateral`, `attested`, `key_versions`: what the worker can prove;
-//! * `handover`: the worker's key goes to another worker, or comes from one;
-//! * `changes`: which apps have changed since a client asked;
+//! * `ledger`, `books`, `usage`, `chain`, `reports`, `session`, `statements`: the bill;
+//! * `attester`, `collateral`, `proofs`, `app_evidence`, `attested`, `key_versions`: what the
+//!   worker can prove;
+//! * `handovers`, `handover`: the worker's key goes to another worker, or comes from one;
+//! * `changes`, `look`: which apps have changed since a client asked;
 //! * `info`: the worker at a glance; `query`: queries to apps; `app_settings`, `egress`:
 //!   settings that change while an app runs.
 
 mod active;
 mod app;
 mod app_context;
+mod app_evidence;
 mod app_handle;
 mod app_quotas;
 mod app_settings;
 mod attested;
 mod attester;
+mod blob_sizes;
 mod books;
+mod chain;
 mod changes;
+mod channel;
 mod claims;
+mod clock;
+mod code;
 mod collateral;
 mod compiled;
 mod condition;
@@ -37,18 +44,24 @@ mod egress;
 mod embedder;
 mod guest_evidence;
 mod handover;
+mod handovers;
 mod info;
+mod instance;
 mod instances;
 mod key_versions;
 mod latency;
 mod lease;
 mod ledger;
 mod lifecycle;
+mod look;
 mod names;
+mod offers;
 mod ports;
+mod proofs;
 mod query;
 mod ready;
 mod reports;
+mod seats;
 mod secrets;
 mod session;
 mod statements;
@@ -59,7 +72,7 @@ mod usage;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::sync::{Notify, Semaphore};
@@ -67,26 +80,30 @@ use wapo_host::{Engine, ExitReason, InstanceId, LogRate, PortRanges, WorkerEgres
 use wapo_rpc::AppAddress;
 
 use active::ActiveApps;
-pub(crate) use app::{App, Instance, Prospect};
+pub(crate) use app::{App, Prospect};
 use app_context::AppContext;
 pub use app_handle::AppHandle;
 pub(crate) use app_settings::SettingsChange;
 pub(crate) use attester::{Attester, EvidenceError};
 use books::Books;
+use chain::{Chain, Scope};
 use changes::Changes;
 pub(crate) use changes::{Listing, LookTurn, Since};
+pub(crate) use channel::Channel;
+pub(crate) use clock::{unix_ms, unix_ms_of, unix_s};
 pub(crate) use deploy::{Deployment, Name};
 pub(crate) use domains::PemIdentity;
 pub(crate) use egress::EgressTexts;
 pub(crate) use guest_evidence::{AppQuotes, AttestedTls};
-use handover::Handovers;
 pub(crate) use handover::{Received, receive};
+use handovers::Handovers;
+pub(crate) use instance::Instance;
 pub(crate) use latency::BOUNDS_US;
-pub(crate) use lease::{Channel, Lease, Seat};
+pub(crate) use lease::Lease;
 pub(crate) use ledger::Ledger;
 pub(crate) use ports::{Family, Ports};
 pub(crate) use query::{Answered, Query};
-use reports::{Chain, Scope};
+pub(crate) use seats::Seat;
 pub(crate) use session::Session;
 
 use crate::blobs::BlobFolder;
@@ -430,22 +447,4 @@ impl Worker {
     fn take_serial(&self) -> u64 {
         self.next_serial.fetch_add(1, Ordering::Relaxed)
     }
-}
-
-/// The time, in milliseconds since 1970.
-pub(crate) fn unix_ms() -> u64 {
-    unix_ms_of(SystemTime::now())
-}
-
-/// The time, in seconds since 1970.
-pub(crate) fn unix_s() -> u64 {
-    unix_ms() / 1000
-}
-
-/// A moment, in milliseconds since 1970.
-pub(crate) fn unix_ms_of(moment: SystemTime) -> u64 {
-    let since = moment.duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| {
-        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-    })
 }

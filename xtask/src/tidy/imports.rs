@@ -1,9 +1,11 @@
-//! No file imports from a layer above its own (`layers`), so layers have no circles.
+//! No file imports from a layer above its own (`layers`), so layers have no circles; nor
+//! have files (`circles`).
 //!
 //! What a file imports is read from its `use` lines and from every path in its code,
 //! also inside macros. A name that a module only hands on (`pub use`) belongs to the
 //! file that defines it. What is compiled for tests only may import anything.
 
+mod circles;
 mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,15 +23,18 @@ const TABLE: &str = "xtask/src/tidy/layers.rs";
 
 /// Checks the crates that have layers.
 pub(crate) fn check(files: &[File]) -> Vec<Finding> {
-    LAYERED
-        .iter()
-        .flat_map(|one| check_crate(one, files))
-        .collect()
+    let mut findings = Vec::new();
+    for layers in LAYERED {
+        let modules = Modules::read(layers.name, files);
+        findings.extend(upwards(layers, &modules));
+        findings.extend(circles::check(layers, &modules));
+    }
+    findings
 }
 
-fn check_crate(layers: &Layers, files: &[File]) -> Vec<Finding> {
-    let modules = Modules::read(layers.name, files);
-    let mut findings = unlisted(layers, &modules);
+/// Imports from layers above.
+fn upwards(layers: &Layers, modules: &Modules) -> Vec<Finding> {
+    let mut findings = unlisted(layers, modules);
     for (path, module) in &modules.by_path {
         for import in &module.imports {
             let Some(target) = modules.target(path, import) else {
@@ -166,7 +171,8 @@ impl Modules {
         if depth > DEPTH_MAX {
             return None;
         }
-        let absolute = self.absolute(from, import, depth)?;
+        let import = &self.spelled_out(from, import)?;
+        let absolute = self.absolute(from, import)?;
         let is_of_library = import.path.first() == Some(&self.crate_name);
         let root = match self.by_path.get(from)?.is_of_program && !is_of_library {
             true => "main",
@@ -186,8 +192,25 @@ impl Modules {
         }
     }
 
+    /// The import with what its first name stands for in that file.
+    fn spelled_out(&self, from: &str, import: &Import) -> Option<Import> {
+        let names = &self.by_path.get(from)?.names;
+        let mut whole = import.clone();
+        for _ in 0..DEPTH_MAX {
+            let (first, rest) = whole.path.split_first()?;
+            let own = names.get(first);
+            let Some(own) = own.filter(|own| **own != whole && own.path != whole.path) else {
+                return Some(whole);
+            };
+            let mut longer = own.clone();
+            longer.path.extend(rest.iter().cloned());
+            whole = longer;
+        }
+        None
+    }
+
     /// The path from the crate's root; `None` for what belongs to another crate.
-    fn absolute(&self, from: &str, import: &Import, depth: usize) -> Option<Vec<String>> {
+    fn absolute(&self, from: &str, import: &Import) -> Option<Vec<String>> {
         let mut base = segments(from);
         base.extend(import.inside.iter().cloned());
         let (first, mut rest) = import.path.split_first()?;
@@ -206,13 +229,6 @@ impl Modules {
             }
             name if name == self.crate_name => base.clear(),
             name => {
-                let own = self.by_path.get(from)?.names.get(name);
-                if let Some(own) = own.filter(|own| *own != import && own.path != import.path) {
-                    let mut whole = own.clone();
-                    whole.path.extend(rest.iter().cloned());
-                    let is_known = depth < DEPTH_MAX;
-                    return is_known.then(|| self.absolute(from, &whole, depth + 1))?;
-                }
                 // One name alone is a variable more often than a module.
                 if rest.is_empty() {
                     return None;
@@ -266,7 +282,12 @@ mod tests {
                 modules: &["high", ROOT],
             },
         ],
+        circles: &[],
     };
+
+    fn check_crate(layers: &Layers, files: &[File]) -> Vec<Finding> {
+        upwards(layers, &Modules::read(layers.name, files))
+    }
 
     /// Lines of upward imports, in the first file of these.
     fn found(low: &str, high: &str) -> Vec<usize> {
@@ -390,18 +411,19 @@ mod tests {
                     modules: &[ROOT, "high"],
                 },
             ],
+            circles: &[],
         };
         let files = [
             text_file("crates/one/src/main.rs", "mod options;\nconst A: u8 = 1;"),
             text_file(
                 "crates/one/src/options.rs",
-                "use crate::A;\nuse one::high::b;",
+                "use crate::A;\nuse one::high::b;\nuse one::A as OfLibrary;\nfn a() -> OfLibrary {}",
             ),
             text_file("crates/one/src/high.rs", "pub fn b() {}"),
             text_file("crates/one/src/lib.rs", "pub mod high;"),
         ];
         let findings = check_crate(&layers, &files);
         let lines: Vec<usize> = findings.iter().map(|finding| finding.line).collect();
-        assert_eq!(lines, [2]);
+        assert_eq!(lines, [2, 3, 4]);
     }
 }

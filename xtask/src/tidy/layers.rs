@@ -11,6 +11,16 @@ pub(crate) struct Layers {
     pub(crate) name: &'static str,
     /// Lowest first. Files import from their own layer and from those before it.
     pub(crate) layers: &'static [Layer],
+    /// Files that import each other in a circle all the same.
+    pub(crate) circles: &'static [Circle],
+}
+
+/// Files of which each imports all others, by whatever way.
+pub(crate) struct Circle {
+    /// Paths of their modules.
+    pub(crate) files: &'static [&'static str],
+    /// Why nothing can be moved that opens it, in a sentence.
+    pub(crate) reason: &'static str,
 }
 
 /// Modules that may know each other.
@@ -126,6 +136,7 @@ pub(crate) const LAYERED: &[Layers] = &[
                 modules: &["memory_pool", "engine", ROOT],
             },
         ],
+        circles: &[],
     },
     Layers {
         name: "wapod",
@@ -187,7 +198,10 @@ pub(crate) const LAYERED: &[Layers] = &[
                 name: "connections",
                 job: "HTTP on both ports: accepting, both versions, bodies, errors, marks of answers",
                 modules: &[
+                    "api/listener",
                     "api/connection",
+                    "api/service",
+                    "api/client",
                     "api/door",
                     "api/http1",
                     "api/http2",
@@ -219,6 +233,7 @@ pub(crate) const LAYERED: &[Layers] = &[
                 job: "the admin port: calls of the operator, console, logs, figures (`/metrics`)",
                 modules: &[
                     "api/admin",
+                    "api/admin_service",
                     "api/operation",
                     "api/blob",
                     "api/log_stream",
@@ -250,6 +265,24 @@ pub(crate) const LAYERED: &[Layers] = &[
                 modules: &["main", "log_pipe", "logging", "options", "serve"],
             },
         ],
+        circles: &[Circle {
+            files: &[
+                "edge",
+                "edge/claims",
+                "edge/kin",
+                "edge/serving",
+                "worker/app",
+                "worker/app_context",
+                "worker/embedder",
+                "worker/guest_evidence",
+                "worker/instance",
+                "worker/seats",
+            ],
+            reason: "The table of names leads from a name to its app, and an app to the table: \
+                     its instances leave it when they end, and its guests take names there; \
+                     guests reach their app as well, for evidence. Only a second table of apps, \
+                     or a trait with one implementation, would part them.",
+        }],
     },
 ];
 
@@ -273,6 +306,19 @@ pub(crate) fn table() -> String {
             let _ = writeln!(text, "| {} | {} | {modules} |", layer.name, layer.job);
         }
         text.push('\n');
+        for circle in crate_of_ours.circles {
+            let files: Vec<String> = circle
+                .files
+                .iter()
+                .map(|file| format!("`{file}`"))
+                .collect();
+            let (name, files) = (crate_of_ours.name, files.join(", "));
+            let _ = writeln!(
+                text,
+                "A circle that stays in {name}: {files}. {}\n",
+                circle.reason
+            );
+        }
     }
     text
 }

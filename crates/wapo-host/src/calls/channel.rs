@@ -14,7 +14,7 @@ use wapo_abi::message::{InputChannel, QueryRequest};
 use super::http_codec::{decode_response_head, encode_request_head, request_head_len};
 use super::{WORK_LOCK, WORK_SYSCALL, family};
 use crate::http_head::HttpAnswer;
-use crate::instance::{Command, HttpCommand};
+use crate::intake::{Command, HttpCommand};
 use crate::net::stream::Stream;
 use crate::quotas::QuotaKind;
 use crate::request::{HttpReply, InHand, RequestError};

@@ -17,7 +17,7 @@ use super::http_codec::{decode_response_head, encode_request_head, request_head_
 use super::task::{SHUTDOWN_BYTES, poll_lazily};
 use super::{WORK_CALL, WORK_PARSED_BYTE, WORK_SYSCALL, family, work_moved};
 use crate::http_head::HttpAnswer;
-use crate::instance::Command;
+use crate::intake::Command;
 use crate::net::body::{GuestBody, NoTrailers, Trailers};
 use crate::net::stream::Stream;
 use crate::quotas::QuotaKind;

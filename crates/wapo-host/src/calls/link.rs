@@ -1,14 +1,14 @@
 //! The two imports, under both of their names, and what surrounds every call:
-//! finding memory, the stop request, traces, the burden of host time.
+//! the stop request, traces, the burden of host time.
 
 use std::sync::Arc;
 
 use wapo_abi::wire::{self, Slots};
 use wapo_abi::{
     Errno, IMPORT_FAST, IMPORT_MODULE, IMPORT_SLOW, LEGACY_IMPORT_FAST, LEGACY_IMPORT_MODULE,
-    LEGACY_IMPORT_SLOW, MEMORY_EXPORT,
+    LEGACY_IMPORT_SLOW,
 };
-use wasmtime::{AsContext as _, AsContextMut as _, Caller, Linker, Memory};
+use wasmtime::{AsContext as _, AsContextMut as _, Caller, Linker};
 
 use super::{SlowOutcome, WORK_CALL, call_fast, call_slow, work_moved};
 use crate::control::Interrupted;
@@ -169,33 +169,6 @@ fn enter(caller: &mut Caller<'_, InstanceState>, task: i32) {
     let state = caller.data_mut();
     state.task = task;
     state.work += WORK_CALL;
-}
-
-/// Memory and state at once, for calls with a slice.
-///
-/// # Errors
-///
-/// [`Errno::NO_MEMORY`] when there is none, which loading a module rules out.
-#[inline]
-pub(crate) fn split<'a>(
-    caller: &'a mut Caller<'_, InstanceState>,
-) -> Result<(&'a mut [u8], &'a mut InstanceState), Errno> {
-    let memory = match caller.data().memory {
-        Some(memory) => memory,
-        None => find_memory(caller)?,
-    };
-    Ok(memory.data_and_store_mut(caller.as_context_mut()))
-}
-
-/// Finds the memory at the first call, which may come from the start function.
-#[cold]
-fn find_memory(caller: &mut Caller<'_, InstanceState>) -> Result<Memory, Errno> {
-    let memory = caller
-        .get_export(MEMORY_EXPORT)
-        .and_then(|export| export.into_memory())
-        .ok_or(Errno::NO_MEMORY)?;
-    caller.data_mut().memory = Some(memory);
-    Ok(memory)
 }
 
 /// What only some calls need: a trace, the stop request, the burden of host time.

@@ -7,6 +7,7 @@
 //! imports (`link`); nothing else calls in here.
 
 mod attest;
+mod caller_memory;
 mod channel;
 mod connect;
 mod guard;
@@ -23,7 +24,8 @@ mod timer;
 mod udp;
 mod worker;
 
-pub(crate) use link::{add_to_linker, begin_import, end_import, split, work_off};
+pub(crate) use caller_memory::split;
+pub(crate) use link::{add_to_linker, begin_import, end_import, work_off};
 
 use std::future::Future;
 use std::pin::Pin;
@@ -198,9 +200,9 @@ macro_rules! view {
         let nothing: &mut [u8] = &mut [];
         (nothing, $caller.data_mut())
     }};
-    ($caller:ident, str $(, $rest:tt)*) => { link::split($caller)? };
-    ($caller:ident, bytes $(, $rest:tt)*) => { link::split($caller)? };
-    ($caller:ident, bytes_mut $(, $rest:tt)*) => { link::split($caller)? };
+    ($caller:ident, str $(, $rest:tt)*) => { caller_memory::split($caller)? };
+    ($caller:ident, bytes $(, $rest:tt)*) => { caller_memory::split($caller)? };
+    ($caller:ident, bytes_mut $(, $rest:tt)*) => { caller_memory::split($caller)? };
     ($caller:ident, $other:tt $(, $rest:tt)*) => { view!($caller $(, $rest)*) };
 }
 
@@ -335,7 +337,7 @@ macro_rules! fast_arm {
     (fast_encoded, $caller:ident, $slots:ident, $family:ident :: $name:ident,
         ( $($arg:ident : $kind:tt $cap:tt),* ), $result:tt, $base:literal, $per:tt, $input:tt) => {{
         use parity_scale_codec::Decode as _;
-        let (memory, state) = link::split($caller)?;
+        let (memory, state) = caller_memory::split($caller)?;
         charge!(state, $slots, $base, [], );
         let mut input = GuestSlice::new($slots.take_slice()).read_capped(memory, cap!($input))?;
         state.add_work(WORK_SYSCALL + input.len() as u64);

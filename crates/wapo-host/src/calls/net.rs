@@ -14,7 +14,7 @@ use tracing::debug;
 use wapo_abi::message::{SniConfig, TlsClientConfig, TlsServerConfig};
 use wapo_abi::{Errno, NetFailure, WakerId};
 
-use super::task::poll_lazily;
+use super::task::{ANY_HANDLE, poll_lazily};
 use super::{WORK_CRYPTO, WORK_SOCKET, WORK_SYSCALL, family};
 use crate::descriptors::{DescriptorPermit, LISTENER_DESCRIPTORS};
 use crate::host_memory::MemoryCharge;
@@ -32,9 +32,6 @@ use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Resource};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
-
-/// Stands for any handle, and for calls without one.
-pub(super) const ANY_HANDLE: Handle = Handle(-1);
 
 /// Host time of reading a key and checking it against its certificate, in fuel's worth.
 ///

@@ -12,9 +12,9 @@ use wapo_abi::message::InputChannel;
 use wapo_abi::wake::EVENT_SIZE;
 use wapo_abi::{Errno, WakeCode, WakerId};
 
-use super::net::ANY_HANDLE;
 use super::{WORK_SYSCALL, family, work_moved};
-use crate::net::connect::{Dialer, TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
+use crate::net::connect::{TCP_CONNECT_BYTES, TLS_CONNECT_BYTES};
+use crate::net::dialer::Dialer;
 use crate::net::failure::Failure;
 use crate::net::rate_waits::RateWaits;
 use crate::net::stream::Stream;
@@ -22,6 +22,9 @@ use crate::quotas::QuotaKind;
 use crate::resource::{Handle, Resource, ResourceTable};
 use crate::state::InstanceState;
 use crate::wake::LazyWaker;
+
+/// Stands for any handle, and for calls without one.
+pub(super) const ANY_HANDLE: Handle = Handle(-1);
 
 /// Bytes charged for ending the writing side of a stream.
 pub(super) const SHUTDOWN_BYTES: u64 = 128;

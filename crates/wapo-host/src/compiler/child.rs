@@ -13,6 +13,7 @@ use parity_scale_codec::{Decode, Encode};
 use rustix::process::{Resource, Rlimit, Signal, setrlimit};
 
 use super::settings::CompileSettings;
+use super::translate::{fingerprint, translate};
 use crate::limits::{COMPILE_NICENESS, MODULE_BYTES_MAX};
 
 /// Exit code: the module is not valid, the reason is on standard error.
@@ -102,7 +103,7 @@ fn run() -> Result<(), Failure> {
         memory_max_bytes: order.engine_memory_bytes,
     };
     let engine = wasmtime::Engine::new(&settings.config()).map_err(|error| unfit(&error))?;
-    let fingerprint = super::fingerprint(&engine);
+    let fingerprint = fingerprint(&engine);
     if fingerprint != order.fingerprint {
         return Err(Failure::Unfit(format!(
             "the compiler ({}) is another one than the daemon's ({})",
@@ -110,12 +111,11 @@ fn run() -> Result<(), Failure> {
             hex::encode(order.fingerprint)
         )));
     }
-    let code = super::translate(&engine, &wasm).map_err(|error| {
-        match error.is::<wasmtime::OutOfMemory>() {
+    let code =
+        translate(&engine, &wasm).map_err(|error| match error.is::<wasmtime::OutOfMemory>() {
             true => Failure::Memory,
             false => Failure::Invalid(format!("{error:#}")),
-        }
-    })?;
+        })?;
     let mut output = std::io::stdout().lock();
     output
         .write_all(&fingerprint)

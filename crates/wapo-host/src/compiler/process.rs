@@ -5,21 +5,34 @@
 //! kernel ends a child with the *thread* that has started it. The holder of the
 //! [`Stop`] can end the child from any other thread.
 
+use std::ffi::OsString;
 use std::io::{ErrorKind, Read, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use parity_scale_codec::Encode as _;
 use rustix::process::Signal;
 use tracing::warn;
 
-use super::ChildCompiler;
 use super::child::{EXIT_INVALID, EXIT_MEMORY, MESSAGE_BYTES_MAX, Order};
 use super::settings::CompileSettings;
+use super::translate;
 use crate::limits::COMPILED_BYTES_MAX;
 use crate::load_error::LoadError;
+
+/// How the child process is started, and what it may take.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ChildCompiler {
+    /// Program and arguments of a command that calls [`compile_child`](super::compile_child).
+    pub command: Vec<OsString>,
+    /// Memory that one compilation may take, in bytes.
+    pub memory_max_bytes: u64,
+    /// CPU time that one compilation may take.
+    pub time_max: Duration,
+}
 
 /// Ends one compilation. Without effect once it has ended.
 #[derive(Default)]
@@ -79,7 +92,7 @@ pub(super) fn compile(
     wasm: &[u8],
     stop: &Stop,
 ) -> Result<Vec<u8>, LoadError> {
-    let fingerprint = super::fingerprint(engine);
+    let fingerprint = translate::fingerprint(engine);
     let order = Order {
         parent: std::process::id(),
         fingerprint,

@@ -19,34 +19,25 @@ use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::net::TcpStream;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout};
 use wapo_abi::NetFailure;
 
-use crate::descriptors::{AttemptPermit, DescriptorPermit, DescriptorShare, NoDescriptors};
-use crate::host_memory::HostMemory;
-use crate::limits::{
-    ATTEMPT_DELAY, CONNECT_ADDRESSES_MAX, CONNECT_TIMEOUT, HANDSHAKE_TIMEOUT, QUOTA_TICK,
-    RESOLUTION_DELAY,
-};
-use crate::meter::Meter;
-use crate::net::dns::{AddressFamily, Dns};
+use crate::descriptors::{AttemptPermit, DescriptorPermit, NoDescriptors};
+use crate::limits::{ATTEMPT_DELAY, CONNECT_ADDRESSES_MAX, RESOLUTION_DELAY};
+use crate::net::dialer::Dialer;
 use crate::net::dns_sockets::Asker;
 use crate::net::failure::Failure;
-use crate::net::machine::Machine;
-use crate::net::names::NameShare;
-use crate::net::policy::{Denied, EgressPolicy, Host, NoHost};
-use crate::net::proxy::{Proxies, Proxy, proxy_failed};
+use crate::net::names::AddressFamily;
+use crate::net::policy::{Denied, Host, NoHost};
+use crate::net::proxy::{Proxy, proxy_failed};
 use crate::net::stream::Stream;
 use crate::net::task::OwnedTask;
-use crate::net::tls::{Held, TlsSettings, TlsStream};
+use crate::net::tls::{Held, TlsStream};
 use crate::net::tls_client::TlsClient;
-use crate::notices::Notices;
-use crate::quotas::{QuotaKind, Quotas};
+use crate::quotas::QuotaKind;
 
 /// Bytes charged for an outgoing TCP connection, at its start and when it stands.
 pub(crate) const TCP_CONNECT_BYTES: u64 = 512;
@@ -57,45 +48,6 @@ pub(crate) const TLS_CONNECT_BYTES: u64 = 4096;
 /// of addresses, which may take one more. One is kept for the first address; each one more that is dialled
 /// beside others takes one more, up to [`CONNECT_ADDRESSES_MAX`].
 const DESCRIPTORS_BY_NAME: u64 = 2;
-
-/// What an attempt needs from the host.
-#[derive(Clone)]
-pub(crate) struct Dialer {
-    pub(crate) dns: Arc<Dns>,
-    /// The app's answers and its rate.
-    pub(crate) names: Arc<NameShare>,
-    pub(crate) tls: Arc<TlsSettings>,
-    pub(crate) policy: Arc<dyn EgressPolicy>,
-    pub(crate) proxies: Proxies,
-    pub(crate) meter: Arc<Meter>,
-    /// Of the app.
-    pub(crate) quotas: Arc<Quotas>,
-    pub(crate) descriptors: Arc<DescriptorShare>,
-    pub(crate) memory: Arc<HostMemory>,
-    pub(crate) notices: Notices,
-    pub(crate) machine: Arc<Machine>,
-    pub(crate) deadlines: Deadlines,
-    /// Where tasks run that must not wait for the guest.
-    pub(crate) runtime: Handle,
-}
-
-/// How long others may keep an attempt waiting.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Deadlines {
-    /// For a name and a connection together.
-    pub(crate) connect: Duration,
-    /// For a TLS handshake, in either direction.
-    pub(crate) handshake: Duration,
-}
-
-impl Default for Deadlines {
-    fn default() -> Self {
-        Self {
-            connect: CONNECT_TIMEOUT,
-            handshake: HANDSHAKE_TIMEOUT,
-        }
-    }
-}
 
 /// A connection attempt.
 pub(crate) enum Connecting {
@@ -183,40 +135,6 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
 }
 
 impl Dialer {
-    /// How long connections have to wait, because the app has moved more bytes than
-    /// it may: each costs some, in both directions.
-    pub(crate) fn accept_pause(&self) -> Option<Duration> {
-        let pause = |kind| self.quotas.allow(kind, 1, &self.meter).err();
-        pause(QuotaKind::Ingress).max(pause(QuotaKind::Egress))
-    }
-
-    /// Waits until a connection may begin: nothing is asked or sent before.
-    pub(crate) async fn wait_for_rates(&self) {
-        let mut pause = self.accept_pause();
-        while let Some(time) = pause {
-            tokio::time::sleep(time.max(QUOTA_TICK)).await;
-            pause = self.rate_pause();
-        }
-    }
-
-    /// As [`accept_pause`](Self::accept_pause), without counting that something had
-    /// to wait.
-    pub(crate) fn rate_pause(&self) -> Option<Duration> {
-        let pause = |kind| self.quotas.look(kind, 1, &self.meter).err();
-        pause(QuotaKind::Ingress).max(pause(QuotaKind::Egress))
-    }
-
-    /// Why an attempt did not end in time.
-    pub(crate) fn too_late(&self) -> Failure {
-        match self.rate_pause() {
-            Some(_) => Failure::new(
-                NetFailure::TIMED_OUT,
-                "timed out: the app has used up its quota of bytes per second",
-            ),
-            None => Failure::of(NetFailure::TIMED_OUT),
-        }
-    }
-
     async fn dial(
         &self,
         host: &Host,

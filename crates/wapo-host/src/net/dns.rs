@@ -26,7 +26,7 @@ use wapo_abi::NetFailure;
 use crate::limits::{ANSWER_ADDRESSES_MAX, DNS_TIMEOUT, RESOLV_CONF_BYTES_MAX};
 use crate::net::dns_sockets::{Asker, DnsSockets};
 use crate::net::failure::Failure;
-use crate::net::names::{Answer, AnswerRoom, NameShare, TooManyNames};
+use crate::net::names::{AddressFamily, Answer, AnswerRoom, NameShare, TooManyNames};
 
 /// Where the system says which servers resolve names.
 const SYSTEM_FILE: &str = "/etc/resolv.conf";
@@ -49,13 +49,6 @@ pub enum Resolver {
     File(PathBuf),
     /// These DNS servers only.
     Servers(Vec<SocketAddr>),
-}
-
-/// One of the two kinds of addresses.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub(crate) enum AddressFamily {
-    V4,
-    V6,
 }
 
 /// Resolves names for all guests of an engine.

@@ -6,7 +6,7 @@
 
 use std::net::SocketAddr;
 
-use crate::net::connect::Dialer;
+use crate::net::dialer::Dialer;
 use crate::net::policy::{Denied, DenyReason, Host};
 
 /// Whether an answer is counted.

@@ -29,7 +29,7 @@ use crate::descriptors::DescriptorPermit;
 use crate::embedder::{Accepted, AcceptedIo, SniListener};
 use crate::host_memory::MemoryCharge;
 use crate::limits::TLS_STREAM_BYTES;
-use crate::net::connect::Dialer;
+use crate::net::dialer::Dialer;
 use crate::net::port::{Port, Setup};
 use crate::net::stream::Stream;
 use crate::net::tls::{Held, TlsStream};

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::net::policy::canonical;
+use crate::net::address::canonical;
 
 /// Time between two looks at the interfaces. Addresses change rarely.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);

@@ -17,7 +17,13 @@ use crate::limits::{
     ANSWERS_MAX, APP_ANSWERS_MAX, APP_ANSWERS_MIN, LOOKUP_BURST, LOOKUP_WAIT_MAX,
     LOOKUPS_PER_SECOND, LOOKUPS_UNDER_WAY_MAX, NEGATIVE_TTL_MAX, POSITIVE_TTL_MAX,
 };
-use crate::net::dns::AddressFamily;
+
+/// One of the two kinds of addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) enum AddressFamily {
+    V4,
+    V6,
+}
 
 /// What a name resolved to; `None` for no address.
 pub(crate) type Answer = Option<Arc<[IpAddr]>>;

@@ -16,7 +16,6 @@
 //! addresses are still looked for in rules that deny. Called by the calls that
 //! connect and by `net::connect`, by way of `net::gate`.
 
-mod address;
 mod host;
 mod rule;
 mod rule_set;
@@ -24,14 +23,13 @@ mod rule_set;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::net::address::{canonical, special_range, tunnels_to};
 use crate::net::machine::Machine;
 
-pub use address::{canonical, special_range};
 pub use host::{Host, NoHost};
 pub use rule::{EgressRule, RuleError};
 pub use rule_set::RuleSet;
 
-use address::tunnels_to;
 use host::looks_public;
 
 /// Decides about outgoing connections of one app.

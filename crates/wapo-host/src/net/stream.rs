@@ -18,7 +18,7 @@ use crate::descriptors::DescriptorPermit;
 use crate::host_memory::MemoryCharge;
 use crate::net::body::GuestBody;
 use crate::net::port::SocketOption;
-use crate::net::tls::TlsStream;
+use crate::net::tls::{NoSocket, TlsFacts, TlsStream};
 use crate::request::HttpReply;
 
 /// What streams are: the traits of tokio together.
@@ -56,26 +56,6 @@ pub(crate) struct Accepted {
     activity: Arc<Activity>,
     /// The name that its client has asked for, on the shared TLS port.
     server_name: Option<Arc<str>>,
-}
-
-/// Why a stream has no socket to look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum NoSocket {
-    /// It is none that has one.
-    Never,
-    /// The peers still agree on TLS.
-    Early,
-    /// It was given back: the handshake has failed.
-    Gone,
-}
-
-/// What was agreed on when a stream began.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct TlsFacts {
-    /// The name that the client has asked for.
-    pub(crate) server_name: Option<String>,
-    /// The protocol that both ends have chosen (ALPN).
-    pub(crate) protocol: Option<Vec<u8>>,
 }
 
 impl Stream {

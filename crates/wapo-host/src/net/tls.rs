@@ -5,7 +5,7 @@
 //! from one task and write from another, while TLS reads may need to write and
 //! the other way round: every I/O event therefore wakes both ([`Both`]). The socket
 //! of a stream that moves many bytes is read ahead (`read_ahead`). Trust roots and
-//! protocol versions are the engine's ([`TlsSettings`]).
+//! protocol versions are the engine's (`tls_settings`).
 
 use std::future::Future;
 use std::io;
@@ -13,9 +13,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker, ready};
 
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
@@ -24,61 +23,30 @@ use crate::host_memory::MemoryCharge;
 use crate::limits::{
     LINGER_TIMEOUT, TLS_AHEAD_BYTES, TLS_AHEAD_FROM_BYTES, TLS_UNSENT_BYTES, TLS_UNSENT_FREE_BYTES,
 };
-use crate::net::connect::Dialer;
+use crate::net::dialer::Dialer;
 use crate::net::port::SocketOption;
 use crate::net::read_ahead::ReadAhead;
-use crate::net::stream::{NoSocket, TlsFacts};
 use crate::net::task::OwnedTask;
 use crate::net::tls_server::ServerIdentity;
 
-/// How the host speaks TLS.
-pub(crate) struct TlsSettings {
-    provider: Arc<CryptoProvider>,
-    client: Arc<ClientConfig>,
-    roots: Arc<RootCertStore>,
+/// Why a stream has no socket to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum NoSocket {
+    /// It is none that has one.
+    Never,
+    /// The peers still agree on TLS.
+    Early,
+    /// It was given back: the handshake has failed.
+    Gone,
 }
 
-impl TlsSettings {
-    /// Trusts the Mozilla roots and `extra_roots`.
-    ///
-    /// # Errors
-    ///
-    /// When an extra root is no certificate.
-    pub(crate) fn new(extra_roots: &[CertificateDer<'static>]) -> Result<Self, String> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        for root in extra_roots {
-            roots
-                .add(root.clone())
-                .map_err(|error| format!("a trust root cannot be used: {error}"))?;
-        }
-        let roots = Arc::new(roots);
-        let client = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| format!("TLS cannot be set up: {error}"))?
-            .with_root_certificates(Arc::clone(&roots))
-            .with_no_client_auth();
-        Ok(Self {
-            provider,
-            client: Arc::new(client),
-            roots,
-        })
-    }
-
-    /// What clients without wishes of their own share.
-    pub(crate) fn client(&self) -> &Arc<ClientConfig> {
-        &self.client
-    }
-
-    /// The worker's trust roots.
-    pub(crate) fn roots(&self) -> &Arc<RootCertStore> {
-        &self.roots
-    }
-
-    /// The cryptography in use.
-    pub(crate) fn provider(&self) -> &Arc<CryptoProvider> {
-        &self.provider
-    }
+/// What was agreed on when a stream began.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct TlsFacts {
+    /// The name that the client has asked for.
+    pub(crate) server_name: Option<String>,
+    /// The protocol that both ends have chosen (ALPN).
+    pub(crate) protocol: Option<Vec<u8>>,
 }
 
 /// Wakes the reader, the writer and the flusher of one stream.

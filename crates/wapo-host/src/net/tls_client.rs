@@ -14,7 +14,7 @@ use wapo_abi::message::{TlsClientOptions, TlsServerConfig};
 
 use crate::host_memory::MemoryCharge;
 use crate::limits::caps::{PEM_BYTES_MAX, PROTOCOL_BYTES_MAX, PROTOCOLS_MAX};
-use crate::net::tls::TlsSettings;
+use crate::net::tls_settings::TlsSettings;
 
 /// How a connection attempt speaks TLS: to this server, in this way, with the memory
 /// that it needs.

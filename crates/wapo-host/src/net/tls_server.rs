@@ -15,7 +15,7 @@ use wapo_abi::message::TlsServerConfig;
 use crate::embedder::LiveTls;
 use crate::host_memory::MemoryCharge;
 use crate::net::identity;
-use crate::net::tls::TlsSettings;
+use crate::net::tls_settings::TlsSettings;
 
 /// A server's side of TLS, and the memory that it takes.
 pub(crate) struct ServerIdentity {

@@ -26,9 +26,10 @@ use crate::descriptors::DescriptorPermit;
 use crate::embedder::BoxFuture;
 use crate::host_memory::MemoryCharge;
 use crate::limits::{UDP_BATCH_DATAGRAMS_MAX, UDP_PEERS_MAX, UDP_VERDICT_TIME};
-use crate::net::connect::Dialer;
+use crate::net::dialer::Dialer;
+use crate::net::failure::Failure;
 use crate::net::policy::Denied;
-use crate::net::udp_connect::Attempt;
+use crate::net::task::OwnedTask;
 
 /// Bytes counted for each datagram beside its payload: the headers of IPv4 and UDP.
 pub(crate) const DATAGRAM_BYTES: u64 = 28;
@@ -58,6 +59,12 @@ pub(crate) struct Means {
     pub(crate) _memory: MemoryCharge,
     /// Tells the drain of the instance that datagrams move.
     pub(crate) activity: Arc<Activity>,
+}
+
+/// A lookup for a peer that is under way.
+pub(super) struct Attempt {
+    pub(super) target: String,
+    pub(super) lookup: OwnedTask<Result<Vec<IpAddr>, Failure>>,
 }
 
 /// A UDP socket of a guest.

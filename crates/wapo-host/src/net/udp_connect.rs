@@ -14,19 +14,13 @@ use wapo_abi::NetFailure;
 
 use crate::descriptors::NoDescriptors;
 use crate::limits::CONNECT_ADDRESSES_MAX;
-use crate::net::connect::Dialer;
-use crate::net::dns::AddressFamily;
+use crate::net::dialer::Dialer;
 use crate::net::dns_sockets::Asker;
 use crate::net::failure::Failure;
+use crate::net::names::AddressFamily;
 use crate::net::policy::{Denied, Host, NoHost};
 use crate::net::task::OwnedTask;
-use crate::net::udp::Udp;
-
-/// A lookup for a peer that is under way.
-pub(crate) struct Attempt {
-    target: String,
-    lookup: OwnedTask<Result<Vec<IpAddr>, Failure>>,
-}
+use crate::net::udp::{Attempt, Udp};
 
 /// Why a socket has not got its peer.
 #[derive(Debug)]

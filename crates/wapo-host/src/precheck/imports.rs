@@ -10,7 +10,7 @@ use wasmtime::{Extern, Linker, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
-use super::outline::{Import, Outline};
+use super::outline::{Import, Outline, signature};
 use crate::load_error::LoadError;
 
 /// Type of the host calls, as [`Outline`] writes types.
@@ -88,16 +88,6 @@ impl KnownImports {
             }
         }
     }
-}
-
-/// A type as both of our libraries write it.
-pub(super) fn signature(
-    params: impl Iterator<Item = impl ToString>,
-    results: impl Iterator<Item = impl ToString>,
-) -> String {
-    let params: Vec<_> = params.map(|ty| ty.to_string()).collect();
-    let results: Vec<_> = results.map(|ty| ty.to_string()).collect();
-    format!("({}) -> ({})", params.join(", "), results.join(", "))
 }
 
 /// A text of the module, which may be long and hold anything, for a message.

@@ -12,12 +12,11 @@ mod features;
 mod imports;
 mod outline;
 
-use wapo_abi::{LEGACY_POLL_EXPORT, POLL_EXPORT};
-
 use crate::limits::MODULE_BYTES_MAX;
 use crate::load_error::LoadError;
 use imports::KnownImports;
 pub(crate) use outline::Outline;
+use outline::size;
 
 /// What the modules of an engine are checked against.
 pub(crate) struct Precheck {
@@ -97,14 +96,3 @@ pub(crate) fn check_memory_of_app(needed_bytes: u64, max_bytes: u64) -> Result<(
         size(max_bytes),
     )))
 }
-
-/// A size for people.
-fn size(bytes: u64) -> String {
-    match bytes {
-        bytes if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
-        bytes => format!("{} KiB", bytes.div_ceil(1 << 10)),
-    }
-}
-
-/// Both names of the poll export, the present one first.
-const POLL_EXPORTS: [&str; 2] = [POLL_EXPORT, LEGACY_POLL_EXPORT];

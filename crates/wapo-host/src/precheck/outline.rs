@@ -1,20 +1,21 @@
 //! The outline of a module: everything but the bodies of its functions, read
 //! once, and checked against the limits.
 
-use wapo_abi::MEMORY_EXPORT;
+use wapo_abi::{LEGACY_POLL_EXPORT, MEMORY_EXPORT, POLL_EXPORT};
 use wasmparser::{
     BinaryReaderError, CompositeInnerType, ConstExpr, DataKind, ElementItems, ElementKind, Export,
     ExternalKind, FuncType, FunctionBody, MemoryType, Operator, Parser, Payload, TypeRef,
 };
 
 use super::features::Feature;
-use super::imports::signature;
-use super::{POLL_EXPORTS, size};
 use crate::limits::{
     INSTANCE_BYTES_MAX, MODULE_FUNCTIONS_MAX, MODULE_IMPORTS_MAX, MODULE_SEGMENTS_MAX,
     MODULE_TYPES_MAX, TABLE_ELEMENTS_MAX, TABLES_MAX,
 };
 use crate::load_error::LoadError;
+
+/// Both names of the poll export, the present one first.
+const POLL_EXPORTS: [&str; 2] = [POLL_EXPORT, LEGACY_POLL_EXPORT];
 
 /// Bytes of a page of linear memory.
 const PAGE_BYTES: u64 = 65_536;
@@ -54,6 +55,24 @@ pub(crate) struct Outline<'a> {
 
 pub(super) fn invalid(error: BinaryReaderError) -> LoadError {
     LoadError::Invalid(error.to_string())
+}
+
+/// A type as both of our libraries write it.
+pub(super) fn signature(
+    params: impl Iterator<Item = impl ToString>,
+    results: impl Iterator<Item = impl ToString>,
+) -> String {
+    let params: Vec<_> = params.map(|ty| ty.to_string()).collect();
+    let results: Vec<_> = results.map(|ty| ty.to_string()).collect();
+    format!("({}) -> ({})", params.join(", "), results.join(", "))
+}
+
+/// A size for people.
+pub(super) fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
+        bytes => format!("{} KiB", bytes.div_ceil(1 << 10)),
+    }
 }
 
 /// Refuses a section with too many entries before it is read.

@@ -21,41 +21,24 @@ use hyper::{Method as HttpMethod, Request, Response, StatusCode};
 use tokio::sync::Notify;
 use wapo_rpc::Method;
 
+use super::admin_service::AdminService;
 use super::all_budgets::AllBudgets;
 use super::auth::{Denied, Gate, Room};
 use super::body::{self, Body};
 use super::budget::{Bounds, Budget};
 use super::call::{self, Read};
+use super::client::Client;
 use super::clients::Clients;
-use super::connection::{Client, Service};
 use super::error::ApiError;
 use super::https::Https;
 use super::operation::Operator;
 use super::request_body::RequestBody;
+use super::service::Service;
 use super::{blob, console, figures, log_stream, operation};
 use crate::acme::Acme;
 use crate::config::AdminToken;
 use crate::limits::{APP_LOG_FOLLOWERS_MAX, BLOB_TRANSFERS_MAX, LOG_FOLLOWERS_MAX};
 use crate::worker::Worker;
-
-/// What all connections of the admin port share.
-pub(crate) struct AdminService {
-    pub(super) worker: Arc<Worker>,
-    pub(super) gate: Gate,
-    pub(super) budgets: Arc<AllBudgets>,
-    /// Descriptors that one instance may hold.
-    pub(super) instance_descriptors: u64,
-    pub(super) user_address: SocketAddr,
-    /// Where apps are reached by server name.
-    pub(super) tls_address: Option<SocketAddr>,
-    /// How URLs of the user port begin.
-    pub(super) user_scheme: &'static str,
-    /// Certificates that are got, if any.
-    pub(super) acme: Option<Arc<Acme>>,
-    pub(super) base_domain: String,
-    /// A request to end the daemon.
-    pub(super) exit: Arc<Notify>,
-}
 
 /// What the operator's port needs besides the worker.
 pub(crate) struct AdminSettings<'a> {

@@ -13,11 +13,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 
-use super::admin::AdminService;
+use super::admin_service::AdminService;
 use super::body::{self, Body};
 use super::budget::Share;
+use super::client::Client;
 use super::collect::{NotCollected, Paced};
-use super::connection::Client;
 use super::error::ApiError;
 use super::request_body::RequestBody;
 use crate::blobs::{BlobError, BlobFolder, BlobName, Upload, WantedName};

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::time::timeout;
 use wapo_host::net::proxied::{self, is_trusted};
 
 use super::budget::{Bounds, Budget, BudgetReading, Full, Share, Who};
-use super::connection::Client;
+use super::client::{Client, Stage, Tls};
 use super::liveness::ClientLiveness;
 use super::places::{Place, Places};
 use super::seen_queries::SeenQueries;
@@ -142,8 +142,20 @@ impl Clients {
         })
     }
 
+    /// The client of a connection that has come.
+    pub(super) fn client(
+        &self,
+        peer: SocketAddr,
+        place: Place,
+        tls: Tls,
+        stage: watch::Receiver<Stage>,
+    ) -> Client {
+        let liveness = self.liveness(self.who(peer.ip()));
+        Client::new(liveness, peer, place, tls, stage)
+    }
+
     /// What is known about a client that has connected.
-    pub(super) fn liveness(&self, who: Who) -> ClientLiveness {
+    fn liveness(&self, who: Who) -> ClientLiveness {
         ClientLiveness::new(self.heads.share(who.key()), self.uploads.share(who.key()))
     }
 

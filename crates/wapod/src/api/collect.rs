@@ -12,8 +12,8 @@ use tokio::time::{Instant, timeout};
 
 use super::body::discard;
 use super::budget::{Full, Share};
+use super::client::Client;
 use super::clients::Caller;
-use super::connection::Client;
 use super::pace::Pace;
 use crate::limits::{DISCARD_TIMEOUT, GOODBYE_TIMEOUT};
 

@@ -3,7 +3,7 @@
 //! A new connection gets a place (`places`) before any byte of it is read. Where a
 //! proxy that the operator trusts sends a PROXY header first, the connection counts
 //! as one of the proxy's until the header has arrived, and no other connection waits
-//! for that. Accepted connections are served by `connection`, which starts this.
+//! for that. Accepted connections are served by `connection`. Started by `listener`.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,9 +14,11 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::budget::Who;
-use super::connection::{Client, Service, Stage, Tls, serve};
+use super::client::{Client, Stage, Tls};
+use super::connection::serve;
 use super::https::Https;
 use super::places::Place;
+use super::service::Service;
 use super::transport::Socket;
 use crate::limits::{ACCEPT_WARNING_INTERVAL, KEEPALIVE_TIME};
 
@@ -108,7 +110,8 @@ impl<S: Service> Door<S> {
             None => Tls::Absent,
         };
         let service = Arc::clone(&self.service);
-        let client = Client::new(service.clients(), peer, place, tls, self.stage.clone());
+        let clients = service.clients();
+        let client = clients.client(peer, place, tls, self.stage.clone());
         let https = self.https.clone();
         async move {
             let activity = Arc::clone(client.activity());

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use hyper::{Response, StatusCode};
 use wapo_host::{EgressRefusals, QuotaReading};
 
-use super::admin::AdminService;
+use super::admin_service::AdminService;
 use super::all_budgets::{AllBudgets, Row, Scope};
 use super::body::{self, Body};
 use super::quotas;

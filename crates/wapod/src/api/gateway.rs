@@ -4,118 +4,53 @@
 //! directions at once: an answer may start before the request's body has ended,
 //! and each side goes only as fast as the other takes it. Which app it is for is
 //! in `target`, heads are translated in `head`, the request's body is in `body_pump`, the
-//! answer's in `guest_body`, other protocols are in `switch`. A look for the operator,
+//! wait for an answer in `pending_answer`, its body in `guest_body`, other protocols are in
+//! `switch`. A look for the operator,
 //! without a connection, is in `visit`.
 
 mod body_pump;
 mod cors;
+mod exchange;
 pub(super) mod forwarded;
 mod guest_body;
 pub(super) mod head;
 pub(super) mod origin_guard;
+mod pending_answer;
 mod switch;
 pub(super) mod target;
 pub(super) mod visit;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Body as _;
-use hyper::header::CONTENT_LENGTH;
 use hyper::http::uri::Authority;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use tokio::time::{Instant, sleep, timeout};
-use wapo_host::{
-    BodyReader, BodyStream, HttpAnswer, HttpCall, HttpExchange, InstanceId, PendingResponse,
-};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use tokio::time::{Instant, timeout};
+use wapo_host::{BodyReader, HttpCall, HttpExchange};
 
-use super::UserService;
 use super::body::Body;
-use super::connection::Client;
+use super::client::Client;
 use super::error::ApiError;
 use super::framing;
-use super::liveness::LivenessWatch;
 use super::request_body::RequestBody;
-use super::signed_parts::AnsweredBy;
-use super::timer::SharedTimer;
+use super::user_service::UserService;
 use crate::error::WorkerError;
-use crate::limits::{
-    EMPTY_BODY_WAIT, FAILURE_PATH_BYTES_MAX, LIVENESS_INTERVAL, REQUEST_BODY_BYTES_MAX, Timeouts,
-};
+use crate::limits::{EMPTY_BODY_WAIT, REQUEST_BODY_BYTES_MAX};
 use crate::worker::{App, Channel, Lease};
 use body_pump::BodyPump;
 use cors::Asking;
+use exchange::{Exchange, What};
 use forwarded::Origin;
 use guest_body::{Content, GuestBody};
-use head::Switch;
+use head::{Switch, announced};
 use origin_guard::OriginGuard;
-use target::Target;
-
-/// Looks at a client that sends no more with which one is sent a word that it
-/// has to skip. Few of them, because some clients count.
-const PROBES: [u32; 3] = [0, 10, 60];
+use pending_answer::{Handed, PendingAnswer, departure};
+use target::{Target, check_attested};
 
 /// How a call of gRPC ended.
 const GRPC_STATUS: &str = "grpc-status";
-
-/// A request that an instance works on.
-struct Exchange {
-    lease: Lease,
-    what: What,
-    client: Client,
-    is_http_1_0: bool,
-    /// Timeout for a client that sends no more and hears nothing.
-    half_closed: Duration,
-}
-
-/// What was asked for, for the app's log.
-struct What {
-    method: Method,
-    uri: Uri,
-}
-
-impl What {
-    /// Says in the app's log what became of the request. The query stays out,
-    /// like everything else that may be a secret.
-    fn log_failure(&self, app: &App, instance: Option<InstanceId>, text: &str) {
-        let path = self.uri.path();
-        let end = path.floor_char_boundary(FAILURE_PATH_BYTES_MAX);
-        let dots = if end < path.len() { "…" } else { "" };
-        let path = &path[..end];
-        app.log_failure(instance, &format!("{} {path}{dots} {text}", self.method));
-    }
-
-    /// The same about an error, unless the client made it. Returns what the
-    /// client is told.
-    fn attribute(&self, app: &App, instance: Option<InstanceId>, error: ApiError) -> ApiError {
-        let status = error.status();
-        if status.is_server_error() {
-            let text = format!("was answered with {}: {error}", status.as_u16());
-            self.log_failure(app, instance, &text);
-        }
-        match error {
-            // What a guest says went wrong in HTTP is for its log.
-            ApiError::Worker(WorkerError::App(_)) => WorkerError::NoAnswer.into(),
-            error => error,
-        }
-    }
-}
-
-impl Exchange {
-    fn log_failure(&self, text: &str) {
-        let instance = self.lease.instance().handle().id();
-        self.what
-            .log_failure(self.lease.app(), Some(instance), text);
-    }
-
-    fn attribute(&self, error: impl Into<ApiError>) -> ApiError {
-        let instance = self.lease.instance().handle().id();
-        let app = self.lease.app();
-        self.what.attribute(app, Some(instance), error.into())
-    }
-}
 
 /// What became of a request before anything was awaited.
 #[allow(
@@ -282,7 +217,7 @@ impl<'a> Forward<'a> {
             None => error.into(),
         })?;
         // It may have been replaced while the request waited for it.
-        super::check_attested(lease.app().serial, &self.host, &self.client)?;
+        check_attested(lease.app().serial, &self.host, &self.client)?;
         Ok(lease)
     }
 
@@ -313,14 +248,6 @@ impl<'a> Forward<'a> {
             body: handover.body,
         })
     }
-}
-
-/// A request that an instance has.
-struct Handed {
-    pending: PendingAnswer,
-    exchange: Exchange,
-    io: BodyStream,
-    body: RequestBody,
 }
 
 /// An ordinary exchange.
@@ -377,146 +304,5 @@ impl Relay {
         let content = Content::of(whole, self.reader);
         let body = GuestBody::new(content, announced, self.pump, self.exchange);
         response.map(|()| Body::Guest(Box::new(body)))
-    }
-}
-
-/// The length that a head announces; it was checked to be one.
-pub(super) fn announced<T>(response: &Response<T>) -> Option<u64> {
-    let value = response.headers().get(CONTENT_LENGTH)?;
-    value.to_str().ok()?.parse().ok()
-}
-
-/// The wait for the head of a guest's answer.
-struct PendingAnswer {
-    response: PendingResponse,
-    begun: Instant,
-    guard: OriginGuard,
-    /// Whether the client understands a word before the answer.
-    may_probe: bool,
-    timeouts: Timeouts,
-}
-
-impl PendingAnswer {
-    /// Waits for the head, and translates it. With it comes the body, where the guest
-    /// has given all of it.
-    async fn answer(
-        &mut self,
-        exchange: &Exchange,
-        pump: Option<&mut BodyPump>,
-    ) -> Result<(Response<()>, Option<Bytes>), ApiError> {
-        let mut timer = exchange.client.take_timer();
-        let answer = self.given(&exchange.client, pump, &mut timer).await;
-        exchange.client.keep_timer(timer);
-        let HttpAnswer { head, body } = answer.map_err(|error| exchange.attribute(error))?;
-        let latency = exchange.lease.app().latency();
-        latency.observe(self.begun.elapsed());
-        let answered = head::response_head(head, &self.guard);
-        let mut response = answered.map_err(|error| exchange.attribute(error))?;
-        AnsweredBy(Arc::clone(exchange.lease.app())).mark(&mut response);
-        Ok((response, body))
-    }
-
-    /// Waits for the answer, as long as the client is there, keeps up with its
-    /// body, and the guest shows a sign of life.
-    async fn given(
-        &mut self,
-        client: &Client,
-        mut pump: Option<&mut BodyPump>,
-        timer: &mut SharedTimer,
-    ) -> Result<HttpAnswer, ApiError> {
-        let mut check = DepartureCheck::new(client, self.may_probe);
-        let mut silent = Duration::ZERO;
-        let mut bytes_before = 0;
-        let mut now = Instant::now();
-        loop {
-            let step = LIVENESS_INTERVAL.min(self.timeouts.response.saturating_sub(silent));
-            tokio::select! {
-                biased;
-                error = failed(pump.as_deref_mut()) => return Err(error),
-                answer = self.response.answer() => {
-                    // A client's fault was noted before the guest could notice: an
-                    // answer beside it may be about the body that broke off.
-                    return match pump.and_then(BodyPump::failure) {
-                        Some(fault) => Err(fault),
-                        None => answer.map_err(|error| WorkerError::from(error).into()),
-                    };
-                }
-                () = timer.until(now + step) => {}
-            }
-            now = Instant::now();
-            let bytes = pump.as_ref().map_or(0, |pump| pump.bytes());
-            let is_clients_turn = pump.as_ref().is_some_and(|one| one.is_clients_turn());
-            if bytes != bytes_before || is_clients_turn {
-                silent = Duration::ZERO;
-            } else {
-                silent += step;
-            }
-            bytes_before = bytes;
-            if silent >= self.timeouts.response {
-                return Err(WorkerError::Timeout.into());
-            }
-            if check.has_left() {
-                return Err(ApiError::ClientLeft);
-            }
-        }
-    }
-}
-
-/// Waits until the client has left.
-async fn departure(client: &Client, may_probe: bool) {
-    let mut check = DepartureCheck::new(client, may_probe);
-    loop {
-        sleep(LIVENESS_INTERVAL).await;
-        if check.has_left() {
-            return;
-        }
-    }
-}
-
-/// Looks from time to time whether a client still waits.
-struct DepartureCheck<'a> {
-    client: &'a Client,
-    may_probe: bool,
-    watch: Option<LivenessWatch>,
-    /// Looks at a client that sends no more.
-    looks: u32,
-}
-
-impl<'a> DepartureCheck<'a> {
-    fn new(client: &'a Client, may_probe: bool) -> Self {
-        Self {
-            client,
-            may_probe,
-            watch: None,
-            looks: 0,
-        }
-    }
-
-    /// Whether the client had left at the last look; asks for the next one.
-    fn has_left(&mut self) -> bool {
-        let client = self.client;
-        let watch = self
-            .watch
-            .get_or_insert_with(|| LivenessWatch::new(client.liveness()));
-        if watch.is_gone() {
-            return true;
-        }
-        if watch.is_half_closed() {
-            self.looks += 1;
-        }
-        if self.may_probe && PROBES.contains(&self.looks) {
-            watch.probe();
-        } else {
-            watch.look();
-        }
-        false
-    }
-}
-
-/// Waits until the client turns out to be at fault, if it can.
-async fn failed(pump: Option<&mut BodyPump>) -> ApiError {
-    match pump {
-        Some(pump) => pump.failed().await,
-        None => std::future::pending().await,
     }
 }

@@ -26,9 +26,10 @@ use tokio::task::yield_now;
 use tokio::time::timeout;
 
 use super::body::Body;
-use super::connection::{ActiveRequest, Client, Service};
+use super::client::{ActiveRequest, Client};
 use super::framing;
 use super::request_body::RequestBody;
+use super::service::Service;
 use super::transport::Transport;
 use crate::limits::{HEAD_BYTES_MAX, HEADERS_MAX, REST_AFTER, Timeouts};
 

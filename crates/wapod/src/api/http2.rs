@@ -7,10 +7,10 @@
 //! answered by a [`Service`].
 
 mod download;
+mod reply;
 mod upload;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
@@ -22,13 +22,15 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use download::Outcome;
+use reply::Reply;
 pub(crate) use upload::Upload;
 
 use super::body;
-use super::connection::{ActiveRequest, Client, Service};
+use super::client::{ActiveRequest, Client};
 use super::framing;
 use super::liveness::ClientLiveness;
 use super::request_body::RequestBody;
+use super::service::Service;
 use super::transport::Transport;
 use crate::limits::{
     CONNECTION_WINDOW_BYTES, FIRST_BYTES_TIMEOUT, GOODBYE_TIMEOUT, HEAD_BYTES_MAX, HEADERS_MAX,
@@ -162,43 +164,6 @@ impl<S: Service> Served<S> {
     }
 }
 
-/// The place for a stream's answer, until it is used.
-#[derive(Clone)]
-struct Reply(Arc<Mutex<Option<SendResponse<Bytes>>>>);
-
-impl Reply {
-    fn new(reply: SendResponse<Bytes>) -> Self {
-        Self(Arc::new(Mutex::new(Some(reply))))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<SendResponse<Bytes>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Lets a client that asked first send its body; not when it has an answer.
-    fn go_on(&self) {
-        if let Some(reply) = &mut *self.lock() {
-            let mut go_on = Response::new(());
-            *go_on.status_mut() = StatusCode::CONTINUE;
-            if let Err(error) = reply.send_informational(go_on) {
-                tracing::debug!(%error, "a client was not told to go on");
-            }
-        }
-    }
-
-    fn take(&self) -> Option<SendResponse<Bytes>> {
-        self.lock().take()
-    }
-
-    /// Ready when the client does not want an answer any more.
-    fn poll_reset(&self, cx: &mut Context<'_>) -> Poll<()> {
-        match &mut *self.lock() {
-            Some(reply) => reply.poll_reset(cx).map(drop),
-            None => Poll::Pending,
-        }
-    }
-}
-
 /// Answers one stream.
 async fn answer(
     service: &impl Service,
@@ -304,7 +269,7 @@ mod tests {
     use super::*;
     use crate::api::budget::{Bounds, Budget};
     use crate::api::clients::Clients;
-    use crate::api::connection::Listener;
+    use crate::api::listener::Listener;
     use crate::limits::UNREAD_FREE_BYTES;
 
     /// Reads bodies for `/read`, and nothing of all others.

@@ -17,10 +17,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use wapo_rpc::AppAddress;
 use wapo_rpc::log::{LogLevel, LogLine, LogSource, Missed};
 
-use super::admin::AdminService;
+use super::admin_service::AdminService;
 use super::body::{self, Body};
 use super::budget::Share;
-use super::connection::Client;
+use super::client::Client;
 use super::error::ApiError;
 use super::liveness::LivenessWatch;
 use crate::error::WorkerError;

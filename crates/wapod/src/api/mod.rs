@@ -12,20 +12,22 @@
 //! | `/health` | whether the worker serves |
 //! | everything else | the root app, if there is one |
 //!
-//! With a root app, `/health` is the app's. `door` accepts, `connection` serves and
-//! drains, `error` is the only place where a failure becomes an answer. No web
+//! With a root app, `/health` is the app's. `door` accepts, `connection` serves,
+//! `listener` drains, `error` is the only place where a failure becomes an answer. No web
 //! framework: bytes of a request go straight between hyper, or h2 (`http2`), and the
 //! guest. What each port spends on its clients is in `clients`. Answers to calls at
 //! the user port are signed (`signing`), and so is any answer there for which a
 //! client requests a signature (`signed_answer`).
 
 mod admin;
+mod admin_service;
 mod all_budgets;
 mod auth;
 mod blob;
 mod body;
 mod budget;
 mod call;
+mod client;
 mod clients;
 mod collect;
 mod connection;
@@ -41,6 +43,7 @@ mod gateway;
 mod http1;
 mod http2;
 mod https;
+mod listener;
 mod liveness;
 mod log_stream;
 mod operation;
@@ -51,6 +54,7 @@ mod quotas;
 mod request_body;
 mod seen_queries;
 mod self_wakes;
+mod service;
 mod signed_answer;
 mod signed_parts;
 mod signing;
@@ -58,6 +62,7 @@ mod timer;
 mod transport;
 mod unread;
 mod user;
+mod user_service;
 
 use std::sync::Arc;
 
@@ -68,46 +73,27 @@ use tokio_rustls::server::TlsStream;
 use wapo_sni::{Pattern, ServerName};
 
 pub(crate) use admin::{AdminSettings, admin};
+pub(crate) use client::Stage;
 pub(crate) use clients::{Clients, ForwardedBy};
-pub(crate) use connection::{Arrival, Listener, Stage};
+pub(crate) use connection::Arrival;
 pub(crate) use door::keep_alive;
 pub(crate) use https::Https;
+pub(crate) use listener::Listener;
 pub(crate) use places::Place;
 pub(crate) use transport::Tally;
+pub(crate) use user_service::UserService;
 
 use crate::edge::check_certificate;
-use crate::worker::Worker;
 use body::Body;
 use budget::Who;
-use connection::{Client, Service};
+use client::Client;
 use error::ApiError;
 use gateway::Routed;
 use gateway::forwarded::Origin;
-use gateway::target::{self, Target};
+use gateway::target::{self, Target, check_attested};
 use request_body::RequestBody;
+use service::Service;
 use signed_answer::SignatureRequest;
-use signing::Signatures;
-
-/// What all connections of the user port share.
-pub(crate) struct UserService {
-    worker: Arc<Worker>,
-    base_domain: Arc<str>,
-    clients: Arc<Clients>,
-    signatures: Signatures,
-    pace: signed_answer::Pace,
-}
-
-impl UserService {
-    pub(crate) fn new(worker: Arc<Worker>, base_domain: &str, clients: Arc<Clients>) -> Arc<Self> {
-        Arc::new(Self {
-            worker,
-            base_domain: base_domain.trim_matches('.').into(),
-            clients,
-            signatures: Signatures::default(),
-            pace: signed_answer::Pace::default(),
-        })
-    }
-}
 
 impl Service for UserService {
     /// Routed before anything is awaited: the request has no room in what is.
@@ -142,20 +128,6 @@ impl Service for UserService {
 
     fn clients(&self) -> &Arc<Clients> {
         &self.clients
-    }
-}
-
-/// Whether the app that is to answer is the one that the client has seen evidence of: a
-/// connection outlives the app that it was made with.
-///
-/// # Errors
-///
-/// [`ApiError::Misdirected`], after which the client makes a new one, and sees new evidence.
-fn check_attested(serial: u64, host: &Authority, client: &Client) -> Result<(), ApiError> {
-    let attested = client.named().and_then(|named| named.attested);
-    match attested.is_none_or(|attested| attested == serial) {
-        true => Ok(()),
-        false => Err(ApiError::Misdirected(host.host().to_owned())),
     }
 }
 

@@ -4,79 +4,43 @@
 //! messages. Who may call was settled before (`auth`).
 
 mod list;
+mod operator;
+mod settings;
 mod trust;
 
-use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::{Response, StatusCode};
-use tokio::sync::Notify;
-use wapo_host::PortRanges;
 use wapo_rpc::message::{
     Address, Addresses, AppEvidenceArgs, AppListArgs, AppListResponse, AppMetricsResponse,
-    AppSettings, AppSettingsResponse, AppSettingsSetArgs, AppVisitArgs, AppVisitResponse, Blob,
-    Boolean, Budget, DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, Evidence,
-    InitArgs, InitResponse, KeyHandoverArgs, KeyHandoverResponse, Number, ResizeArgs,
-    RotateKeysArgs, RotateKeysResponse, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs,
-    SignEndpointsArgs, SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
+    AppSettingsResponse, AppSettingsSetArgs, AppVisitArgs, AppVisitResponse, Blob, Boolean, Budget,
+    DeployArgs, DeployResponse, DomainAddArgs, DomainRemoveArgs, Empty, Evidence, InitArgs,
+    InitResponse, KeyHandoverArgs, KeyHandoverResponse, Number, ResizeArgs, RotateKeysArgs,
+    RotateKeysResponse, SecretRemoveArgs, SecretSetArgs, SetBenchAppArgs, SignEndpointsArgs,
+    SignEndpointsResponse, SignRegisterInfoArgs, SignRegisterInfoResponse,
     SignWorkerDescriptionArgs, SignWorkerDescriptionResponse, UsageExportArgs, UsageExportResponse,
     WorkerEvidenceArgs, WorkerInfo,
 };
-use wapo_rpc::{
-    AddressError, AppAddress, AppManifest, HostName, Method, OperationMethod, statement,
-};
+use wapo_rpc::{AppAddress, AppManifest, HostName, Method, OperationMethod, statement};
 use zeroize::Zeroizing;
 
-use super::all_budgets::{AllBudgets, Row};
+use super::all_budgets::Row;
 use super::body::Body;
 use super::call::{Call, Refusal};
 use super::error::call_error;
-use super::evidence;
 use super::gateway::visit;
 use super::quotas;
 use super::user::{encrypted_query, query};
 use crate::blobs::{BlobError, BlobName};
 use crate::error::AppError;
 use crate::limits::SETTLE_MAX;
-use crate::store::{Restart, Settings, ports_of_record};
-use crate::worker::{Deployment, EgressTexts, Name, PemIdentity, SettingsChange, Worker};
-
-/// What the operator's calls are about.
-pub(super) struct Operator {
-    pub(super) worker: Arc<Worker>,
-    pub(super) budgets: Arc<AllBudgets>,
-    pub(super) user_address: SocketAddr,
-    /// Where apps are reached by server name.
-    pub(super) tls_address: Option<SocketAddr>,
-    /// How URLs of the user port begin.
-    pub(super) user_scheme: &'static str,
-    pub(super) base_domain: String,
-    /// A request to end the daemon.
-    pub(super) exit: Arc<Notify>,
-}
-
-/// Why a call has no better answer: something that the operator has to change.
-struct Fault(String);
-
-impl From<AppError> for Fault {
-    fn from(error: AppError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<evidence::NoEvidence> for Fault {
-    fn from(error: evidence::NoEvidence) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<AddressError> for Fault {
-    fn from(error: AddressError) -> Self {
-        Self(error.to_string())
-    }
-}
+use crate::worker::{App, Deployment, EgressTexts, Name, PemIdentity, SettingsChange};
+use operator::Fault;
+pub(super) use operator::Operator;
+use operator::address_or_none;
+use settings::{app_settings, asked_settings};
 
 /// Makes a call. One that changes something runs to its end, also when the client that
 /// made it has gone: what is in the store and what is in memory stay the same.
@@ -259,7 +223,7 @@ impl Operator {
         let address = AppAddress::from_bytes(&args.address)?;
         let app = self.worker.app(&address);
         let app = app.ok_or(AppError::NotFound(address))?;
-        Ok(quotas::of(&app))
+        Ok(settings_answer(&app))
     }
 
     async fn app_settings_set(
@@ -277,7 +241,7 @@ impl Operator {
             }),
         };
         let app = self.worker.change_settings(address, change).await?;
-        Ok(quotas::of(&app))
+        Ok(settings_answer(&app))
     }
 
     async fn app_metrics(&self, args: Addresses) -> Result<AppMetricsResponse, Fault> {
@@ -378,11 +342,11 @@ async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -
     done.map_err(|_| AppError::Interrupted.into())
 }
 
-/// An optional address as messages have it: nothing for none.
-fn address_or_none(bytes: &[u8]) -> Result<Option<AppAddress>, AddressError> {
-    match bytes {
-        [] => Ok(None),
-        bytes => AppAddress::from_bytes(bytes).map(Some),
+/// What is decided for an app, and what it uses of its quotas.
+fn settings_answer(app: &App) -> AppSettingsResponse {
+    AppSettingsResponse {
+        settings: Some(app_settings(&app.settings_now())),
+        quotas: quotas::of(app),
     }
 }
 
@@ -424,7 +388,7 @@ fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
             name => Name::Exactly(name.to_owned()),
         },
         instances: asked.instances,
-        settings: settings(asked).map_err(refused)?,
+        settings: asked_settings(asked).map_err(refused)?,
         manifest,
         reuse_instances: args.reuse_instances,
         replaces,
@@ -434,58 +398,4 @@ fn deployment(args: DeployArgs) -> Result<Deployment, AppError> {
             ms => Some(Duration::from_millis(u64::from(ms)).min(SETTLE_MAX)),
         },
     })
-}
-
-fn settings(asked: AppSettings) -> Result<Settings, String> {
-    let ports: Option<PortRanges> = match asked.listen_ports.as_str() {
-        "" => None,
-        text => Some(text.parse()?),
-    };
-    let (listen_ports, more_listen_ports) = ports_of_record(ports.as_ref());
-    Ok(Settings {
-        restart: match asked.restart_always {
-            true => Restart::Always,
-            false => Restart::OnFailure,
-        },
-        memory_max_bytes: Some(asked.memory_max).filter(|bytes| *bytes > 0),
-        gas_max: Some(asked.gas_max).filter(|gas| *gas > 0),
-        time_max_ms: None,
-        weight: asked.weight,
-        egress: asked.egress,
-        pass_cookies: asked.pass_cookies,
-        listen_ports,
-        more_listen_ports,
-        listen_on_loopback: false,
-        requests_max: asked.requests_max,
-        trace_calls: asked.trace_calls,
-        log_to_daemon: asked.log_to_daemon,
-        cors: asked.cors,
-        egress_deny: asked.egress_deny,
-        egress_only_allowed: asked.egress_only_allowed,
-        // Decided with those of the app that it replaces.
-        quotas: Vec::new(),
-        attested: asked.attested,
-    })
-}
-
-pub(super) fn app_settings(settings: &Settings) -> AppSettings {
-    let ports = settings.listen_ports().map(|ports| ports.to_string());
-    AppSettings {
-        restart_always: settings.restart == Restart::Always,
-        memory_max: settings.memory_max_bytes.unwrap_or_default(),
-        gas_max: settings.gas_max.unwrap_or_default(),
-        weight: settings.weight,
-        egress: settings.egress.clone(),
-        pass_cookies: settings.pass_cookies,
-        listen_ports: ports.unwrap_or_default(),
-        instances: 0,
-        requests_max: settings.requests_max,
-        trace_calls: settings.trace_calls,
-        log_to_daemon: settings.log_to_daemon,
-        cors: settings.cors,
-        egress_deny: settings.egress_deny.clone(),
-        egress_only_allowed: settings.egress_only_allowed,
-        quotas: quotas::pairs(settings),
-        attested: settings.attested,
-    }
 }

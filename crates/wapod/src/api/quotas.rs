@@ -4,9 +4,8 @@
 
 use wapo_host::quotas::QuotaUnit;
 use wapo_host::{QuotaKind, QuotaReading};
-use wapo_rpc::message::{AppSettingsResponse, Quota, StringPair};
+use wapo_rpc::message::{Quota, StringPair};
 
-use super::operation::app_settings;
 use crate::quotas::{self, QuotaChange, shown};
 use crate::store::Settings;
 use crate::worker::App;
@@ -32,7 +31,7 @@ pub(super) fn pairs(settings: &Settings) -> Vec<StringPair> {
 }
 
 /// What is allowed to an app, and what it uses of that.
-pub(super) fn of(app: &App) -> AppSettingsResponse {
+pub(super) fn of(app: &App) -> Vec<Quota> {
     let own = app.quotas.own();
     let quota = |kind: &QuotaKind| {
         let info = kind.info();
@@ -50,10 +49,7 @@ pub(super) fn of(app: &App) -> AppSettingsResponse {
             refused: reading.refused,
         }
     };
-    AppSettingsResponse {
-        settings: Some(app_settings(&app.settings_now())),
-        quotas: QuotaKind::ALL.iter().map(quota).collect(),
-    }
+    QuotaKind::ALL.iter().map(quota).collect()
 }
 
 /// The quotas of an app that have a limit.

@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
-use super::connection::Client;
+use super::client::Client;
 use super::http2::Upload;
 use super::liveness::ReadingBody;
 use super::signed_parts::BodyDigest;

@@ -30,7 +30,7 @@ use super::budget::Who;
 use super::clients::Clients;
 use super::collect::{Kept, NotCollected};
 use super::error::ApiError;
-use super::gateway::{self, head};
+use super::gateway::head;
 use super::request_body::RequestBody;
 use super::signed_parts::{AnsweredBy, BodyDigest};
 use crate::error::WorkerError;
@@ -202,7 +202,7 @@ async fn content(
     who: Who,
     wait: Duration,
 ) -> Result<(Response<Body>, Bytes), (Box<Response<Body>>, Unsigned)> {
-    let announced = gateway::announced(&response);
+    let announced = head::announced(&response);
     let is_long = announced.is_some_and(|bytes| bytes > SIGNED_BODY_BYTES_MAX as u64);
     match response.body() {
         _ if response.status() == StatusCode::SWITCHING_PROTOCOLS => {

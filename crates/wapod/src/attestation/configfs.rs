@@ -16,7 +16,8 @@ use wapo_rpc::limits::{QUOTE_BYTES_MAX, QUOTE_CERTIFICATES_BYTES_MAX};
 use wapo_rpc::statement::{Bounded, Quote};
 
 use super::gramine::{read, write};
-use super::{QuoteSource, ReportData, SourceError, SourceKind, report_place};
+use super::report_place;
+use super::source::{QuoteSource, ReportData, SourceError, SourceKind};
 
 /// Bytes of `provider` and `generation`. A word or a number stands there.
 const WORD_BYTES_MAX: usize = 64;

@@ -2,8 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Asker;
-use super::quoter::QuoteError;
+use super::request::{Asker, QuoteError};
 
 /// What evidence is about.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use wapo_rpc::limits::QUOTE_BYTES_MAX;
 use wapo_rpc::statement::{Bounded, Quote};
 
-use super::{QuoteSource, ReportData, SourceError, SourceKind, report_place};
+use super::report_place;
+use super::source::{QuoteSource, ReportData, SourceError, SourceKind};
 
 /// Bytes of `attestation_type` that are looked at. A word stands there.
 const TYPE_BYTES_MAX: usize = 64;

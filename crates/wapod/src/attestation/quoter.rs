@@ -14,46 +14,14 @@ use std::time::Instant;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use wapo_rpc::statement::Quote;
 
-use super::{Figures, Pace, QuoteSource, ReportData, SourceKind};
+use super::figures::Figures;
+use super::pace::Pace;
+use super::request::{Asker, QuoteError};
+use super::source::{QuoteSource, ReportData, SourceKind};
 use crate::limits::{
     GUEST_QUOTES_BURST, GUEST_QUOTES_PER_SECOND, GUEST_QUOTES_WAITING_MAX, OWN_QUOTES_WAITING_MAX,
     QUOTE_TIMEOUT, STRANGER_QUOTES_BURST, STRANGER_QUOTES_PER_SECOND, STRANGER_QUOTES_WAITING_MAX,
 };
-
-/// Who wants a quote.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Asker {
-    /// The worker, by itself or for its operator.
-    Worker,
-    /// A guest.
-    Guest,
-    /// Any client of the user port.
-    Stranger,
-}
-
-/// Why there is no quote. The texts are for remote clients.
-#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-pub(crate) enum QuoteError {
-    /// There is no hardware.
-    #[error(
-        "this worker attests nothing: it runs in no enclave and in no confidential machine that it knows"
-    )]
-    None,
-    /// The line is full.
-    #[error("{0} requests for quotes wait already, which is the maximum: try again")]
-    Busy(usize),
-    /// Strangers have asked too often.
-    #[error(
-        "more than {STRANGER_QUOTES_PER_SECOND} quotes a second, and {STRANGER_QUOTES_BURST} at once, are not made for everyone: try again, or ask without a nonce, which costs none"
-    )]
-    TooMany,
-    /// It took too long.
-    #[error("the hardware has made no quote within {} seconds", QUOTE_TIMEOUT.as_secs())]
-    Timeout,
-    /// It could not be made. The reason is in the log.
-    #[error("the hardware has made no quote")]
-    Failed,
-}
 
 /// A quote that a caller waits for.
 struct Job {
@@ -190,7 +158,7 @@ fn work(mut source: Box<dyn QuoteSource>, mut jobs: mpsc::Receiver<Job>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::SourceError;
+    use super::super::source::SourceError;
     use super::*;
 
     /// Hardware that is a closure.

@@ -6,7 +6,7 @@
 
 use wapo_rpc::statement::Quote;
 
-use super::{ReportData, SourceError};
+use super::source::{ReportData, SourceError};
 
 /// In a quote of SGX, version 3: header of 48 bytes, 320 bytes of the report.
 const SGX: usize = 48 + 320;

@@ -7,7 +7,8 @@
 use wapo_rpc::statement::{Bounded, Quote};
 use wapo_simulator::{DEVELOPMENT_SEED, Enclave, Platform, Simulator};
 
-use super::{QuoteSource, ReportData, SourceError, SourceKind, report_place};
+use super::report_place;
+use super::source::{QuoteSource, ReportData, SourceError, SourceKind};
 
 /// The simulator, as a source of quotes and of collateral.
 pub(crate) struct SimulatedHardware(Simulator);

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 
+use wapo_crypto::report_data::REPORT_DATA_BYTES;
+use wapo_rpc::statement::Quote;
+
 use super::kernel::Played;
+use super::source::ReportData;
 use super::*;
 use crate::limits::{GUEST_QUOTES_WAITING_MAX, STRANGER_QUOTES_WAITING_MAX};
 

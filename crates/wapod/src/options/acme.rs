@@ -8,7 +8,7 @@ use wapod::config::read_trust_roots;
 use wapod::limits::ACME_RETRY_MIN;
 use wapod::{AcmeSettings, Config};
 
-use super::settings::Picker;
+use super::picker::Picker;
 
 const HTTPS: &str = "HTTPS";
 
@@ -69,8 +69,8 @@ pub(crate) struct Acme {
 /// # Errors
 ///
 /// A text of one line.
-pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
-    let Some((text, source)) = picker.find(|layer| layer.acme.acme.clone()) else {
+pub(super) fn settings(mut picker: Picker<'_, Acme>, config: &mut Config) -> Result<(), String> {
+    let Some((text, source)) = picker.find(|acme| acme.acme.clone()) else {
         return Ok(());
     };
     if text == "none" {
@@ -84,8 +84,8 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(
             "acme: `{text}` is no URL of a directory: write letsencrypt, or one that begins with https://"
         ));
     }
-    if !picker.pick("acme-agree-to-terms", false, |layer| {
-        layer.acme.acme_agree_to_terms
+    if !picker.pick("acme-agree-to-terms", false, |acme| {
+        acme.acme_agree_to_terms
     }) {
         return Err(
             "acme: read the authority's terms of service and agree with --acme-agree-to-terms"
@@ -95,7 +95,7 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(
     if config.tls.is_none() {
         return Err("acme: there is no tls-port that could use the certificates".to_owned());
     }
-    let contact = picker.find(|layer| layer.acme.acme_contact.clone());
+    let contact = picker.find(|acme| acme.acme_contact.clone());
     let contact = contact.map(|(contact, source)| {
         picker.show("acme-contact", &contact, source);
         contact
@@ -106,7 +106,7 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(
     {
         return Err("acme-contact: write an address of mail, without `mailto:`".to_owned());
     }
-    let roots = picker.find(|layer| layer.acme.acme_root.clone());
+    let roots = picker.find(|acme| acme.acme_root.clone());
     let roots = match roots {
         Some((path, source)) => {
             picker.show("acme-root", &path.display(), source);
@@ -118,7 +118,7 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config) -> Result<(
         directory_url,
         contact,
         roots,
-        app_names: picker.pick("acme-app-names", false, |layer| layer.acme.acme_app_names),
+        app_names: picker.pick("acme-app-names", false, |acme| acme.acme_app_names),
         retry: ACME_RETRY_MIN,
     });
     Ok(())

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use wapod::{AttestationMode, Config};
 
-use super::settings::Picker;
+use super::picker::Picker;
 
 const ATTESTATION: &str = "Attestation";
 
@@ -70,12 +70,16 @@ impl std::str::FromStr for Measured {
 }
 
 /// Takes the settings of attestation. Comes last: it lists what the host decided.
-pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config, measured: Measured) {
+pub(super) fn settings(
+    mut picker: Picker<'_, Attestation>,
+    config: &mut Config,
+    measured: Measured,
+) {
     let attestation = &mut config.attestation;
-    attestation.mode = picker.pick("attestation", AttestationMode::Auto, |layer| {
-        layer.attestation.attestation
+    attestation.mode = picker.pick("attestation", AttestationMode::Auto, |given| {
+        given.attestation
     });
-    let pccs = picker.find(|layer| layer.attestation.pccs.clone());
+    let pccs = picker.find(|given| given.pccs.clone());
     attestation.pccs = pccs.map(|(url, source)| {
         picker.show("pccs", &url, source);
         url
@@ -84,12 +88,12 @@ pub(super) fn settings(picker: &mut Picker<'_>, config: &mut Config, measured: M
         (
             "attestation-dir",
             &mut attestation.gramine_dir,
-            picker.find(|layer| layer.attestation.attestation_dir.clone()),
+            picker.find(|given| given.attestation_dir.clone()),
         ),
         (
             "attestation-reports-dir",
             &mut attestation.reports_dir,
-            picker.find(|layer| layer.attestation.attestation_reports_dir.clone()),
+            picker.find(|given| given.attestation_reports_dir.clone()),
         ),
     ];
     for (name, slot, found) in folders {

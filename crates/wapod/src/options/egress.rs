@@ -7,7 +7,7 @@ use wapo_host::net::proxy::{Proxies, Proxy};
 use wapod::limits::EGRESS_RULES_MAX;
 use wapod::{Config, EgressDefault, EgressRule, WorkerEgress};
 
-use super::settings::Picker;
+use super::picker::Picker;
 
 const EGRESS: &str = "Connections of apps";
 
@@ -107,18 +107,16 @@ pub(crate) struct ProxyVariables {
 ///
 /// A text of one line.
 pub(super) fn rules(
-    picker: &mut Picker<'_>,
+    mut picker: Picker<'_, Egress>,
     config: &mut Config,
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
     let none = RuleList::default;
-    let RuleList(allow) = picker.pick("egress-allow", none(), |layer| {
-        layer.egress.egress_allow.clone()
-    });
-    let blacklist = picker.layers.file.as_ref();
-    let blacklist = blacklist.map_or(&[][..], |(_, layer)| &layer.egress.blacklist);
-    let RuleList(deny) = picker.pick("egress-deny", RuleList(blacklist.to_vec()), |layer| {
-        let RuleList(mut rules) = layer.egress.egress_deny.clone()?;
+    let RuleList(allow) = picker.pick("egress-allow", none(), |egress| egress.egress_allow.clone());
+    let file = picker.file();
+    let blacklist = file.map_or(&[][..], |egress| &egress.blacklist);
+    let RuleList(deny) = picker.pick("egress-deny", RuleList(blacklist.to_vec()), |egress| {
+        let RuleList(mut rules) = egress.egress_deny.clone()?;
         rules.extend_from_slice(blacklist);
         Some(RuleList(rules))
     });
@@ -131,10 +129,8 @@ pub(super) fn rules(
         }
     }
     let public = EgressDefault::Public;
-    let default = picker.pick("egress-default", public, |layer| {
-        layer.egress.egress_default
-    });
-    let audit = picker.pick("egress-audit", false, |layer| layer.egress.egress_audit);
+    let default = picker.pick("egress-default", public, |egress| egress.egress_default);
+    let audit = picker.pick("egress-audit", false, |egress| egress.egress_audit);
     if audit {
         warnings.push(
             "egress-audit: connections that rules deny, and those to private addresses, are only counted and logged".to_owned(),
@@ -156,11 +152,11 @@ pub(super) fn rules(
 ///
 /// A text of one line.
 pub(super) fn proxies(
-    picker: &mut Picker<'_>,
+    mut picker: Picker<'_, Egress>,
+    ignores: bool,
     variables: &ProxyVariables,
     warnings: &mut Vec<String>,
 ) -> Result<Proxies, String> {
-    let ignores = picker.pick("ignore-proxy", false, |layer| layer.ignore_proxy);
     let names = variables.names.join(" and ");
     if ignores {
         if !names.is_empty() {
@@ -174,8 +170,8 @@ pub(super) fn proxies(
         return Err(format!("{error}; unset it, or use --ignore-proxy"));
     }
     let mut proxy = |name, of: fn(&Egress) -> Option<Proxy>| {
-        let Shown(proxy) = picker.pick(name, Shown(None), |layer| {
-            of(&layer.egress).map(|proxy| Shown(Some(proxy)))
+        let Shown(proxy) = picker.pick(name, Shown(None), |egress| {
+            of(egress).map(|proxy| Shown(Some(proxy)))
         });
         proxy.map(std::sync::Arc::new)
     };

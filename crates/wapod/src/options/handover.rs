@@ -9,9 +9,10 @@ use wapo_rpc::client::TrustedCertificates;
 use wapod::Config;
 use wapod::config::{HandoverPolicy, KeySource};
 
-use super::key::KEY;
-use super::settings::Picker;
+use super::picker::Picker;
 use super::small_file::read_small;
+
+pub(super) const KEY: &str = "The worker's key";
 
 /// Bytes of a policy. A thousand programs have less.
 const POLICY_BYTES_MAX: u64 = 1 << 20;
@@ -50,13 +51,13 @@ pub(crate) struct Handover {
 ///
 /// A text of one line.
 pub(super) fn settings(
-    picker: &mut Picker<'_>,
+    mut picker: Picker<'_, Handover>,
     config: &mut Config,
     in_enclave: bool,
 ) -> Result<(), String> {
-    let from = picker.find(|layer| layer.key.handover.key_from.clone());
-    let from_policy = picker.find(|layer| layer.key.handover.key_from_policy.clone());
-    let to_policy = picker.find(|layer| layer.key.handover.key_to_policy.clone());
+    let from = picker.find(|handover| handover.key_from.clone());
+    let from_policy = picker.find(|handover| handover.key_from_policy.clone());
+    let to_policy = picker.find(|handover| handover.key_to_policy.clone());
     let mut policy = |name: &'static str, found: Option<(PathBuf, String)>| {
         let Some((path, source)) = found else {
             return Ok(None);
@@ -74,7 +75,7 @@ pub(super) fn settings(
     config.handover.from = match (from, from_policy) {
         (Some((url, source)), Some(policy)) => {
             picker.show("key-from", &url, source);
-            let trusted = trusted(picker)?;
+            let trusted = trusted(&mut picker)?;
             Some(KeySource {
                 url,
                 policy,
@@ -88,7 +89,7 @@ pub(super) fn settings(
         }
         (None, _)
             if picker
-                .find(|layer| layer.key.handover.key_from_ca.clone())
+                .find(|handover| handover.key_from_ca.clone())
                 .is_some() =>
         {
             return Err(
@@ -102,8 +103,8 @@ pub(super) fn settings(
 
 /// The certificates that are trusted at the other worker; `None` for those of the public
 /// authorities.
-fn trusted(picker: &mut Picker<'_>) -> Result<Option<TrustedCertificates>, String> {
-    let Some((path, source)) = picker.find(|layer| layer.key.handover.key_from_ca.clone()) else {
+fn trusted(picker: &mut Picker<'_, Handover>) -> Result<Option<TrustedCertificates>, String> {
+    let Some((path, source)) = picker.find(|handover| handover.key_from_ca.clone()) else {
         return Ok(None);
     };
     picker.show("key-from-ca", &path.display(), source);

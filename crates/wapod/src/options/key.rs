@@ -7,11 +7,9 @@ use std::path::{Path, PathBuf};
 use wapod::Config;
 use wapod::config::{KeySecret, Passphrase};
 
-use super::handover::Handover;
-use super::settings::Picker;
+use super::handover::{Handover, KEY};
+use super::picker::Picker;
 use super::small_file::read_private;
-
-pub(super) const KEY: &str = "The worker's key";
 
 /// Bytes of the file of a passphrase. A line break may be at its end.
 const FILE_BYTES_MAX: u64 = 8192;
@@ -76,16 +74,15 @@ enum PassphraseSource {
 ///
 /// A text of one line.
 pub(super) fn settings(
-    picker: &mut Picker<'_>,
+    mut picker: Picker<'_, Key>,
     config: &mut Config,
     in_enclave: bool,
 ) -> Result<(), String> {
-    if let Some((path, source)) = picker.find(|layer| layer.key.worker_key.clone()) {
+    if let Some((path, source)) = picker.find(|key| key.worker_key.clone()) {
         picker.show("worker-key", &path.display(), source);
         config.key.file = Some(path);
     }
-    let given = picker.find(|layer| {
-        let key = &layer.key;
+    let given = picker.find(|key| {
         let file = key.key_passphrase_file.clone().map(PassphraseSource::File);
         let command = || key.key_command.clone().map(PassphraseSource::Command);
         let itself = || key.key_passphrase.clone().map(PassphraseSource::Itself);

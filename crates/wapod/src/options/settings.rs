@@ -18,6 +18,7 @@ use super::egress::{self, ProxyVariables};
 use super::handover;
 use super::key;
 use super::layer::Layer;
+use super::picker::{Picker, Row, Sources};
 use super::small_file::read_small;
 use super::timeouts::{TIMEOUTS, Timeout};
 use super::tls;
@@ -45,6 +46,19 @@ pub(super) struct Layers {
     pub(super) file: Option<(PathBuf, Layer)>,
 }
 
+impl Layers {
+    fn sources(&self) -> Sources<'_, Layer> {
+        Sources {
+            command_line: &self.command_line,
+            environment: &self.environment,
+            file: self
+                .file
+                .as_ref()
+                .map(|(path, layer)| (path.as_path(), layer)),
+        }
+    }
+}
+
 /// What counts.
 pub(crate) struct Settings {
     /// For the server; complete but for the log.
@@ -56,13 +70,6 @@ pub(crate) struct Settings {
     /// What the operator should know, each in a line.
     pub(crate) warnings: Vec<String>,
     rows: Vec<Row>,
-}
-
-/// A setting as `--check-config` shows it.
-struct Row {
-    name: &'static str,
-    value: String,
-    source: String,
 }
 
 impl Display for Settings {
@@ -83,64 +90,14 @@ impl Display for Settings {
 
 /// The folder of everything that lasts.
 pub(super) fn data_dir(layers: &Layers) -> PathBuf {
-    let rows = Vec::new();
-    let found = Picker { layers, rows }.find(|layer| layer.data_dir.clone());
+    let found = layers.sources().find(|layer| layer.data_dir.clone());
     found.map_or_else(|| PathBuf::from(DATA_DIR), |(path, _)| path)
 }
 
 /// The file of the worker's key, where one is named.
 pub(super) fn key_file(layers: &Layers) -> Option<PathBuf> {
-    let rows = Vec::new();
-    let found = Picker { layers, rows }.find(|layer| layer.key.worker_key.clone());
+    let found = layers.sources().find(|layer| layer.key.worker_key.clone());
     found.map(|(path, _)| path)
-}
-
-/// The layers with what was taken from them.
-pub(super) struct Picker<'a> {
-    pub(super) layers: &'a Layers,
-    rows: Vec<Row>,
-}
-
-impl Picker<'_> {
-    /// The value of the first source that has one, with the source's name.
-    pub(super) fn find<T>(&self, of: impl Fn(&Layer) -> Option<T>) -> Option<(T, String)> {
-        let from = |layer, source: &str| of(layer).map(|value| (value, source.to_owned()));
-        from(&self.layers.command_line, "command line")
-            .or_else(|| from(&self.layers.environment, "environment"))
-            .or_else(|| {
-                let (path, layer) = self.layers.file.as_ref()?;
-                from(layer, &path.display().to_string())
-            })
-    }
-
-    /// Takes a value and remembers it for people.
-    pub(super) fn pick<T: Display>(
-        &mut self,
-        name: &'static str,
-        default: T,
-        of: impl Fn(&Layer) -> Option<T>,
-    ) -> T {
-        let found = self.find(of);
-        let (value, source) = found.unwrap_or_else(|| (default, "default".to_owned()));
-        self.show(name, &value, source);
-        value
-    }
-
-    /// Names of what was taken so far, each with its source.
-    pub(super) fn rows(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.rows.iter().map(|row| (row.name, row.source.as_str()))
-    }
-
-    pub(super) fn show(&mut self, name: &'static str, value: &impl Display, source: String) {
-        let text = value.to_string();
-        let is_bare = text == "true" || text == "false" || text.parse::<u64>().is_ok();
-        let value = if is_bare { text } else { format!("{text:?}") };
-        self.rows.push(Row {
-            name,
-            value,
-            source,
-        });
-    }
 }
 
 /// A number of bytes in the form that [`ByteSize`] reads.
@@ -183,8 +140,8 @@ pub(super) fn resolve(
     machine: Machine,
     mut warnings: Vec<String>,
 ) -> Result<Settings, String> {
-    let rows = Vec::new();
-    let mut picker = Picker { layers, rows };
+    let mut rows = Vec::new();
+    let mut picker = Picker::new(layers.sources(), &mut rows);
     let data_dir = data_dir(layers);
     picker.pick("data-dir", DATA_DIR.to_owned(), |layer| {
         let path = layer.data_dir.as_ref()?;
@@ -210,45 +167,41 @@ pub(super) fn resolve(
     config.trusted_proxies = proxies;
     config.proxy_protocol = proxy_protocol(&mut picker, &config, enclave_bytes.is_some())?;
     let log_format = log(&mut picker, &machine);
-    let grace = Seconds(DRAIN_GRACE.as_secs());
-    let grace = picker.pick("drain-grace", grace, |layer| layer.drain_grace);
-    config.drain_grace = grace.time();
-    let settle = Seconds(SETTLE.as_secs());
-    config.settle = picker.pick("settle", settle, |layer| layer.settle).time();
-    let interval = Seconds(REPORT_INTERVAL.as_secs());
-    let interval = picker.pick("usage-interval", interval, |layer| layer.usage_interval);
-    if interval.0 == 0 {
-        return Err("`usage-interval` has to be at least a second".to_owned());
-    }
-    config.usage_interval = interval.time();
+    times(&mut picker, &mut config)?;
     config.safe_mode = picker.pick("safe-mode", false, |layer| layer.safe_mode);
     timeouts(&mut picker, &mut config)?;
-    tls::files(&mut picker, &mut config)?;
-    acme::settings(&mut picker, &mut config)?;
-    key::settings(&mut picker, &mut config, enclave_bytes.is_some())?;
-    handover::settings(&mut picker, &mut config, enclave_bytes.is_some())?;
+    tls::files(picker.part(|layer| &layer.tls), &mut config)?;
+    acme::settings(picker.part(|layer| &layer.acme), &mut config)?;
+    let in_enclave = enclave_bytes.is_some();
+    key::settings(picker.part(|layer| &layer.key), &mut config, in_enclave)?;
+    let handover = picker.part(|layer| &layer.key.handover);
+    handover::settings(handover, &mut config, in_enclave)?;
 
     // What the server would refuse as well, so that `--check-config` finds it.
     config.check_admin().map_err(|error| error.to_string())?;
     if let Some(size) = enclave_bytes {
         check_enclave(&config, size)?;
     }
-    egress::rules(&mut picker, &mut config, &mut warnings)?;
-    config.proxies = egress::proxies(&mut picker, &machine.proxies, &mut warnings)?;
-    attestation::settings(&mut picker, &mut config, machine.measured);
+    let egress = picker.part(|layer| &layer.egress);
+    egress::rules(egress, &mut config, &mut warnings)?;
+    let ignores = picker.pick("ignore-proxy", false, |layer| layer.ignore_proxy);
+    let egress = picker.part(|layer| &layer.egress);
+    config.proxies = egress::proxies(egress, ignores, &machine.proxies, &mut warnings)?;
+    let attestation = picker.part(|layer| &layer.attestation);
+    attestation::settings(attestation, &mut config, machine.measured);
     Ok(Settings {
         config,
         data_dir,
         log_format,
         is_enclave: enclave_bytes.is_some(),
         warnings,
-        rows: picker.rows,
+        rows,
     })
 }
 
 /// What the log is like. What goes into it was decided before there were settings, and
 /// is shown: it may say whom apps connect to.
-fn log(picker: &mut Picker<'_>, machine: &Machine) -> LogFormat {
+fn log(picker: &mut Picker<'_, Layer>, machine: &Machine) -> LogFormat {
     let source = || "environment".to_owned();
     if let Some(filter) = &machine.log_filter {
         picker.show("log-filter", filter, source());
@@ -260,7 +213,7 @@ fn log(picker: &mut Picker<'_>, machine: &Machine) -> LogFormat {
 }
 
 fn limits(
-    picker: &mut Picker<'_>,
+    picker: &mut Picker<'_, Layer>,
     config: &mut Config,
     enclave_bytes: Option<u64>,
     warnings: &mut Vec<String>,
@@ -327,7 +280,7 @@ fn limits(
 }
 
 /// How many connections the user port may have.
-fn connections(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+fn connections(picker: &mut Picker<'_, Layer>, config: &mut Config) -> Result<(), String> {
     let default = config.connections_max;
     let most = picker.pick("max-connections", default, |layer| layer.max_connections);
     if !CONNECTIONS_RANGE.contains(&most) {
@@ -341,8 +294,24 @@ fn connections(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), Strin
     Ok(())
 }
 
+/// How long instances may go on, and how often use is reported.
+fn times(picker: &mut Picker<'_, Layer>, config: &mut Config) -> Result<(), String> {
+    let grace = Seconds(DRAIN_GRACE.as_secs());
+    let grace = picker.pick("drain-grace", grace, |layer| layer.drain_grace);
+    config.drain_grace = grace.time();
+    let settle = Seconds(SETTLE.as_secs());
+    config.settle = picker.pick("settle", settle, |layer| layer.settle).time();
+    let interval = Seconds(REPORT_INTERVAL.as_secs());
+    let interval = picker.pick("usage-interval", interval, |layer| layer.usage_interval);
+    if interval.0 == 0 {
+        return Err("`usage-interval` has to be at least a second".to_owned());
+    }
+    config.usage_interval = interval.time();
+    Ok(())
+}
+
 /// How long the HTTP ports wait.
-fn timeouts(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+fn timeouts(picker: &mut Picker<'_, Layer>, config: &mut Config) -> Result<(), String> {
     for Timeout { name, of, at } in TIMEOUTS {
         let slot = at(&mut config.timeouts);
         let default = Seconds(slot.as_secs());
@@ -357,7 +326,7 @@ fn timeouts(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> 
 
 /// Memory of all instances, of which each may have `size` bytes.
 fn budget(
-    picker: &mut Picker<'_>,
+    picker: &mut Picker<'_, Layer>,
     size: u64,
     enclave_bytes: Option<u64>,
     warnings: &mut Vec<String>,
@@ -396,7 +365,7 @@ fn budget(
 
 /// The port that apps share for TLS.
 fn tls_port(
-    picker: &mut Picker<'_>,
+    picker: &mut Picker<'_, Layer>,
     config: &mut Config,
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
@@ -443,7 +412,7 @@ fn tls_port(
     Ok(())
 }
 
-fn addresses(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+fn addresses(picker: &mut Picker<'_, Layer>, config: &mut Config) -> Result<(), String> {
     type Pick<T> = fn(&Layer) -> Option<T>;
     let mut address =
         |names: [&'static str; 2], place: Pick<Place>, port: Pick<u16>, default_port: u16| {
@@ -478,7 +447,7 @@ fn addresses(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String>
 
 /// The token of the first source that has one, in either way.
 fn token(
-    picker: &mut Picker<'_>,
+    picker: &mut Picker<'_, Layer>,
     warnings: &mut Vec<String>,
 ) -> Result<Option<AdminToken>, String> {
     enum TokenSource {
@@ -528,7 +497,7 @@ fn read_token(path: &Path, warnings: &mut Vec<String>) -> Result<String, String>
 }
 
 fn proxy_protocol(
-    picker: &mut Picker<'_>,
+    picker: &mut Picker<'_, Layer>,
     config: &Config,
     in_enclave: bool,
 ) -> Result<ProxyProtocol, String> {

@@ -4,7 +4,7 @@
 
 use wapod::{Config, TlsFiles};
 
-use super::settings::Picker;
+use super::picker::Picker;
 
 const HTTPS: &str = "HTTPS";
 
@@ -32,9 +32,9 @@ pub(crate) struct Tls {
 /// # Errors
 ///
 /// A text of one line.
-pub(super) fn files(picker: &mut Picker<'_>, config: &mut Config) -> Result<(), String> {
+pub(super) fn files(mut picker: Picker<'_, Tls>, config: &mut Config) -> Result<(), String> {
     let mut take = |name: &'static str, of: fn(&Tls) -> Option<TlsFiles>| {
-        let Some((files, source)) = picker.find(|layer| of(&layer.tls)) else {
+        let Some((files, source)) = picker.find(of) else {
             return Ok(None);
         };
         files.check().map_err(|error| format!("{name}: {error}"))?;

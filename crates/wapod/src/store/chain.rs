@@ -11,8 +11,9 @@ use parity_scale_codec::{Decode, Encode};
 use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition};
 use wapo_rpc::statement::{AppEntry, UsageReport, UsageTotals};
 
+use super::error::OpenError;
 use super::records::{self, Record};
-use super::{OpenError, Store, StoreError, WORKER, put, record};
+use super::rows::{WORKER, put, record};
 use crate::limits::{EXPORT_BYTES_MAX, REPORTS_BYTES_MAX, REPORTS_MAX};
 
 /// Reports by number.
@@ -94,27 +95,6 @@ pub(crate) struct ReportPage {
     /// The oldest report that there is; 0 for none.
     pub(crate) first_seq: u64,
     pub(crate) last_seq: u64,
-}
-
-impl Store {
-    /// Where the chain of reports goes on.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub(crate) async fn chain_end(&self) -> Result<ChainEnd, StoreError> {
-        self.look(end).await
-    }
-
-    /// Reports from a number on, up to `count` and as many bytes as an answer may
-    /// have.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`].
-    pub(crate) async fn reports(&self, from: u64, count: usize) -> Result<ReportPage, StoreError> {
-        self.look(move |database| page(database, from, count)).await
-    }
 }
 
 /// Makes the chain's tables.

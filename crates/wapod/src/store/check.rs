@@ -14,7 +14,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use redb::{Database, StorageBackend};
 
-use super::{CACHE_BYTES, Contents, OpenError, read};
+use super::contents::{Contents, read};
+use super::error::OpenError;
+use super::file::CACHE_BYTES;
 
 /// Threads on which the library may panic. What becomes of it is an error of
 /// the caller, so the panic itself need not be shown.

@@ -1,12 +1,16 @@
-//! Why the store's file cannot be opened or read, and what that is called outside.
+//! Why the store's file cannot be opened, read or written, and what that is called outside.
 //!
 //! Made by `store` and its parts from what the library says.
 
 use std::io;
 use std::path::Path;
 
-use super::StoreError;
 use crate::error::{AppError, StartError};
+
+/// A change could not be written; nothing of it was.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("cannot write the worker's state: {0}")]
+pub(crate) struct StoreError(pub(super) String);
 
 pub(super) enum OpenError {
     /// The content of the file is not what a daemon wrote.

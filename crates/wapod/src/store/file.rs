@@ -7,8 +7,15 @@ use std::path::{Path, PathBuf};
 
 use redb::Database;
 
-use super::{CACHE_BYTES, Change, Look, StoreError, apply};
+use super::contents::{Change, apply};
+use super::error::StoreError;
 use crate::reserve::Reserve;
+
+/// Memory that redb may use for its cache. The store is small.
+pub(super) const CACHE_BYTES: usize = 16 << 20;
+
+/// What a caller wants to know of the file.
+pub(super) type Look = Box<dyn FnOnce(Result<&Database, StoreError>) + Send>;
 
 /// Opens the file: the system's way, or that of a test.
 pub(super) type Opener = Box<dyn Fn(&Path) -> Result<Database, redb::Error> + Send + Sync>;

@@ -1,6 +1,7 @@
 //! The promises of the store: a transaction is whole or absent, and damage is an
 //! error.
 
+use super::contents::APPS;
 use super::*;
 use wapo_rpc::AppManifest;
 

@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
     use crate::config::module_cache;
-    use crate::worker::compiled::Code;
+    use crate::worker::code::Code;
     use crate::worker::testing::{add_app, worker, worker_on};
 
     #[tokio::test]

@@ -5,36 +5,39 @@
 //! anything is awaited. Instances start and end in `instances`; operations on apps
 //! are in `lifecycle`.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use rustls::sign::CertifiedKey;
+use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
-use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use wapo_host::{
-    ExitReason, InstanceHandle, InstanceId, NameShare, Phase, QuotaKind, SchedulingHistory, Status,
-    Weight,
-};
+use wapo_host::{ExitReason, InstanceId, NameShare, Phase, QuotaKind, SchedulingHistory, Weight};
 use wapo_rpc::{AppAddress, AppManifest};
+use zeroize::Zeroizing;
 
 use super::app_context::AppContext;
 use super::app_quotas::AppQuotas;
-use super::attested::Proofs;
-use super::compiled::Code;
+use super::code::Code;
 use super::condition::Condition;
-use super::domains::{self, Domains};
 use super::egress::LiveEgress;
 use super::embedder::AppEmbedder;
+use super::instance::{Instance, Kind};
 use super::latency::{Latency, LatencyReading};
-use super::lease::{Channel, RequestQueues};
 use super::ledger::Ledger;
-use super::ready::Offers;
-use super::secrets::Secrets;
+use super::offers::Offers;
+use super::proofs::Proofs;
+use super::seats::RequestQueues;
 use super::{Family, Ports};
-use crate::edge::Edge;
 use crate::logs::LogReader;
-use crate::store::{AppRecord, Settings};
+use crate::store::{AppRecord, DomainRecord, Settings};
+
+/// Secrets of an app by name. Wiped when they are dropped.
+pub(super) type Secrets = BTreeMap<String, Zeroizing<String>>;
+
+/// Domains of an app with what the store has of each.
+pub(super) type Domains = BTreeMap<String, DomainRecord>;
 
 /// A deployed app.
 pub(crate) struct App {
@@ -124,102 +127,6 @@ impl AppState {
     }
 }
 
-/// For whom an instance runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Kind {
-    /// For all requests, until it is stopped.
-    Persistent,
-    /// For all requests, while there are some.
-    OnDemand,
-    /// For one request.
-    PerRequest,
-}
-
-/// A running instance of an app.
-pub(crate) struct Instance {
-    pub(super) handle: InstanceHandle,
-    pub(super) status: watch::Receiver<Status>,
-    pub(super) kind: Kind,
-    pub(super) started: Instant,
-    pub(super) in_flight: AtomicUsize,
-    /// Takes no more requests. Never becomes false again.
-    pub(super) is_leaving: AtomicBool,
-    /// Since when it has had nothing to do.
-    pub(super) idle_since: Mutex<Instant>,
-    pub(super) edge: Arc<Edge>,
-}
-
-impl Instance {
-    pub(super) fn new(handle: InstanceHandle, kind: Kind, edge: Arc<Edge>) -> Self {
-        Self {
-            status: handle.status(),
-            handle,
-            kind,
-            started: Instant::now(),
-            in_flight: AtomicUsize::new(0),
-            is_leaving: AtomicBool::new(false),
-            idle_since: Mutex::new(Instant::now()),
-            edge,
-        }
-    }
-
-    pub(crate) fn handle(&self) -> &InstanceHandle {
-        &self.handle
-    }
-
-    pub(crate) fn status(&self) -> watch::Ref<'_, Status> {
-        self.status.borrow()
-    }
-
-    pub(crate) fn uptime(&self) -> std::time::Duration {
-        self.started.elapsed()
-    }
-
-    pub(crate) fn requests(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn idle_since(&self) -> MutexGuard<'_, Instant> {
-        // A single value is always whole.
-        self.idle_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether it takes such requests. Leaving instances do when all of an app are
-    /// leaving: there is no other instance for the requests that wait.
-    pub(super) fn takes(&self, channel: Channel, is_ending: bool) -> bool {
-        self.kind != Kind::PerRequest
-            && (is_ending || !self.is_leaving())
-            && channel.is_open(&self.status())
-    }
-
-    pub(super) fn is_leaving(&self) -> bool {
-        self.is_leaving.load(Ordering::Relaxed)
-    }
-
-    /// Takes no more requests and accepts no more connections.
-    pub(super) fn leave(&self) {
-        self.is_leaving.store(true, Ordering::Relaxed);
-        self.handle.leave();
-        self.edge.leave(self.handle.id());
-    }
-
-    /// Whether a request or a connection waits for an answer of the guest.
-    pub(super) fn owes_answers(&self) -> bool {
-        self.requests() > 0 || self.handle.owed_answers() > 0
-    }
-
-    /// Whether it has something to finish before it goes.
-    pub(super) fn is_busy(&self) -> bool {
-        !self.has_ended() && (self.requests() > 0 || self.handle.busy_connections() > 0)
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        matches!(self.status().phase, Phase::Ended(_))
-    }
-}
-
 /// What comes of waiting for an instance of an app.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Prospect {
@@ -272,7 +179,7 @@ impl App {
             proofs: OnceLock::new(),
             state: Mutex::new(AppState {
                 name: record.name,
-                domains: domains::by_name(record.domains),
+                domains: by_name(record.domains),
                 target: record.target,
                 instances: Vec::new(),
                 starting: 0,
@@ -292,7 +199,13 @@ impl App {
 
     /// The worker as its guests see it.
     pub(super) fn embedder(&self) -> &Arc<AppEmbedder> {
-        let make = || Arc::new(self.context.embedder(self, Weak::clone(&self.this)));
+        let make = || {
+            Arc::new(AppEmbedder::new(
+                &self.context,
+                self,
+                Weak::clone(&self.this),
+            ))
+        };
         self.embedder.get_or_init(make)
     }
 
@@ -555,6 +468,12 @@ impl App {
             Some(_) => (Condition::Failed, why),
         }
     }
+}
+
+/// Puts what the store has in order.
+fn by_name(records: Vec<DomainRecord>) -> Domains {
+    let named = records.into_iter().map(|one| (one.name.clone(), one));
+    named.collect()
 }
 
 /// Settings that nearly all apps have are kept once.

@@ -5,13 +5,11 @@
 //! by each `App`.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::Arc;
 
 use wapo_rpc::AppAddress;
 
-use super::app::App;
-use super::embedder::{AppEmbedder, EmbedderState};
-use super::{AppQuotes, Attester, Ports, Session};
+use super::{Attester, Ports, Session};
 use crate::blobs::BlobFolder;
 use crate::boot_data::BootData;
 use crate::config::{Config, LogSink};
@@ -19,7 +17,6 @@ use crate::data_dir::{DataDir, Durability};
 use crate::edge::Edge;
 use crate::error::StartError;
 use crate::identity::Identity;
-use crate::logs::LogBook;
 use crate::quotas::WorkerQuotas;
 use crate::store::KeyVersions;
 
@@ -69,29 +66,5 @@ impl AppContext {
     /// The record that an app may leave on disk.
     pub(super) fn boot_data(&self, address: AppAddress) -> BootData {
         BootData::new(&self.boot_data_dir, address, self.durability)
-    }
-
-    /// The worker as one app sees it.
-    pub(super) fn embedder(&self, app: &App, this: Weak<App>) -> AppEmbedder {
-        AppEmbedder {
-            address: app.address,
-            identity: Arc::clone(&self.identity),
-            attester: Arc::clone(&self.attester),
-            quotes: AppQuotes::default(),
-            session: Arc::clone(&self.session),
-            ledger: Arc::clone(&app.ledger),
-            quotas: Arc::clone(app.quotas.live()),
-            family: app.family(),
-            ports: Arc::clone(&self.ports),
-            edge: Arc::clone(&self.edge),
-            blobs: self.blobs.clone(),
-            boot_data: self.boot_data(app.address),
-            writing: Arc::default(),
-            log: Arc::new(LogBook::default()),
-            log_sink: self.log_sink.clone(),
-            logs_to_daemon: app.settings.log_to_daemon,
-            state: Mutex::new(EmbedderState::default()),
-            app: this,
-        }
     }
 }

@@ -6,7 +6,8 @@ use tokio::sync::watch;
 use wapo_host::{EgressRefusals, ExitReason, Status, Usage};
 use wapo_rpc::AppAddress;
 
-use super::app::{App, Instance};
+use super::app::App;
+use super::instance::Instance;
 use crate::logs::LogReader;
 
 /// An app as the program that deployed it sees it. Clones are the same app.

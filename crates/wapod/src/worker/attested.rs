@@ -7,7 +7,7 @@
 //! `guest_evidence` has them made. No authority that clients know has signed them:
 //! clients read the evidence.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 
 use parity_scale_codec::Encode as _;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair};
@@ -20,35 +20,10 @@ use zeroize::Zeroizing;
 
 use super::Worker;
 use super::app::App;
-use super::attester::{Attester, Basis, EvidenceError, Fresh, KeptKey, Said};
+use super::attester::{Attester, EvidenceError};
+use super::proofs::{Basis, Fresh, Held};
 use crate::attestation::{About, Asker};
 use crate::limits::ATTESTED_LOOK_INTERVAL;
-
-/// What an app has at the shared port, and what it was made of.
-pub(crate) struct Held {
-    certified: Arc<CertifiedKey>,
-    names: Vec<String>,
-    basis: Basis,
-}
-
-/// What an app proves itself with, as far as it was asked for.
-#[derive(Default)]
-pub(super) struct Proofs {
-    /// Its evidence without a nonce.
-    pub(super) said: Mutex<Option<Said>>,
-    /// The key that signs its answers.
-    pub(super) key: KeptKey,
-    /// Its certificate at the shared TLS port.
-    held: RwLock<Option<Held>>,
-}
-
-impl Proofs {
-    /// The certificate with which the daemon ends TLS for the app's names.
-    pub(super) fn certificate(&self) -> Option<Arc<CertifiedKey>> {
-        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.as_ref().map(|held| Arc::clone(&held.certified))
-    }
-}
 
 /// Why there is no certificate. The texts are for people.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]

@@ -5,8 +5,8 @@
 //! its life after it was made, `keep_attested` of `attested` has it renewed, so nobody
 //! waits for hardware, and hardware that fails for some hours stops nobody. Evidence
 //! with a nonce is made when it is asked for, within the bounds of `attestation`.
-//! Evidence of an app is the worker's with the claims of the app, signed. What a client
-//! may ask for is decided here.
+//! Evidence of an app is the worker's with the claims of the app, signed (`app_evidence`).
+//! What a client may ask for is decided here.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,17 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use parity_scale_codec::Encode as _;
 use tokio::time::Instant;
 use wapo_crypto::derived_keys::P256Key;
-use wapo_crypto::{blake2b_256, report_data};
-use wapo_rpc::limits::{APP_CLAIMS_BYTES_MAX, EVIDENCE_NONCE_BYTES_MAX};
-use wapo_rpc::statement::{
-    AppClaims, AppEvidence, AppLimits, AttestationReport, Bounded, Quote, Signature,
-    Statement as _, WorkerClaims, WorkerEvidence, app_key_parameters,
-};
+use wapo_crypto::report_data;
+use wapo_rpc::limits::EVIDENCE_NONCE_BYTES_MAX;
+use wapo_rpc::statement::{AttestationReport, Bounded, Quote, WorkerClaims, WorkerEvidence};
 
-use super::app::App;
+use super::clock::unix_s;
 use super::collateral::Collateral;
+use super::proofs::{Fresh, KeptKey};
 use super::session::Session;
-use super::unix_s;
 use crate::attestation::{self, About, Asker, Figures, QuoteError, Quoter, SourceKind};
 use crate::config::Config;
 use crate::error::StartError;
@@ -50,67 +47,19 @@ pub(crate) enum EvidenceError {
 pub(crate) struct Attester {
     quoter: Option<Quoter>,
     collateral: Collateral,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     session: Arc<Session>,
     host_controlled: Vec<String>,
     keys: Mutex<KeyVersions>,
     /// What an app may have that has no limits of its own.
-    memory_max_bytes: u64,
-    instances_max: u32,
+    pub(super) memory_max_bytes: u64,
+    pub(super) instances_max: u32,
     /// What was made last without a nonce.
     kept: Mutex<Option<Arc<Fresh>>>,
     /// Held while it is made, so that many who miss it have it made once; when it could
     /// not be made.
     making: tokio::sync::Mutex<Option<(Instant, QuoteError)>>,
     answer_key: KeptKey,
-}
-
-/// A key that signs answers, kept with its version: to derive it takes as long as to sign.
-#[derive(Default)]
-pub(super) struct KeptKey(Mutex<Option<(u32, Arc<P256Key>)>>);
-
-impl KeptKey {
-    fn get(&self, version: u32, derive: impl FnOnce() -> P256Key) -> Arc<P256Key> {
-        // Replaced as a whole.
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*kept {
-            Some((of, key)) if *of == version => Arc::clone(key),
-            _ => {
-                let key = Arc::new(derive());
-                *kept = Some((version, Arc::clone(&key)));
-                key
-            }
-        }
-    }
-}
-
-/// Evidence of the worker and what it says.
-pub(crate) struct Fresh {
-    pub(crate) evidence: WorkerEvidence,
-    pub(crate) claims: WorkerClaims,
-}
-
-/// On what something rests that was made of an app: what the worker claims, and the
-/// version of the app's key.
-pub(super) struct Basis {
-    pub(super) worker: Arc<Fresh>,
-    pub(super) key_version: u32,
-}
-
-impl Basis {
-    /// Whether the same would be made again. Collateral does not matter: it is no part of
-    /// what is made.
-    pub(super) fn is(&self, worker: &Fresh, key_version: u32) -> bool {
-        self.key_version == key_version && self.worker.evidence.claims == worker.evidence.claims
-    }
-}
-
-/// What was last said of an app without a nonce. The evidence of the worker is as long as
-/// all of this, and is kept once.
-pub(super) struct Said {
-    claims: Bounded<Vec<u8>, APP_CLAIMS_BYTES_MAX>,
-    signature: Signature,
-    basis: Basis,
 }
 
 impl Attester {
@@ -307,95 +256,6 @@ impl Attester {
         Ok(Fresh { evidence, claims })
     }
 
-    /// Evidence of an app, with its claims: cached without a nonce, fresh with one.
-    ///
-    /// # Errors
-    ///
-    /// [`EvidenceError`]
-    pub(crate) async fn app_evidence(
-        &self,
-        app: &App,
-        nonce: Vec<u8>,
-        asker: Asker,
-    ) -> Result<AppEvidence, EvidenceError> {
-        let has_nonce = !nonce.is_empty();
-        let worker = self.worker_evidence(nonce, asker).await?;
-        if has_nonce {
-            let (evidence, _) = self.sign_for(app, &worker)?;
-            self.count(About::App);
-            return Ok(evidence);
-        }
-        let key_version = self.keys().of(&app.address);
-        // Held while it is made: many who ask have it signed once. Replaced as a whole.
-        let mut said = app
-            .proofs()
-            .said
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some(said) = &*said
-            && said.basis.is(&worker, key_version)
-        {
-            return Ok(AppEvidence {
-                worker: worker.evidence.clone(),
-                claims: said.claims.clone(),
-                signature: said.signature.clone(),
-            });
-        }
-        let (evidence, _) = self.sign_for(app, &worker)?;
-        self.count(About::App);
-        *said = Some(Said {
-            claims: evidence.claims.clone(),
-            signature: evidence.signature.clone(),
-            basis: Basis {
-                worker,
-                key_version,
-            },
-        });
-        Ok(evidence)
-    }
-
-    /// What the worker says of an app, behind its own evidence; and the app's key.
-    ///
-    /// # Errors
-    ///
-    /// [`EvidenceError::TooLong`]
-    pub(crate) fn sign_for(
-        &self,
-        app: &App,
-        worker: &Fresh,
-    ) -> Result<(AppEvidence, Arc<P256Key>), EvidenceError> {
-        let manifest = &app.manifest;
-        let args = manifest.args.iter().cloned().map(Bounded::new);
-        let said = &worker.claims;
-        let key_version = self.keys().of(&app.address);
-        let key = self.key_of(app, key_version);
-        let claims = AppClaims {
-            version: AppClaims::VERSION,
-            worker: said.pubkey,
-            worker_session: said.session,
-            address: app.address,
-            deployment: app.session,
-            code_hash: Bounded::new(manifest.code_hash.clone())?,
-            args: Bounded::new(args.collect::<Result<_, _>>()?)?,
-            env_hash: blake2b_256(&manifest.env_vars.encode()),
-            label: Bounded::new(manifest.label.clone())?,
-            limits: self.limits(app),
-            key_version,
-            app_pubkey: Bounded::new(key.public_der())?,
-            issued_at: said.issued_at,
-            expires_at: said.expires_at,
-            nonce: said.nonce.clone(),
-        };
-        let encoded = claims.encode();
-        let signature = self.identity.sign(AppClaims::CONTENT_TYPE, &encoded);
-        let evidence = AppEvidence {
-            worker: worker.evidence.clone(),
-            claims: Bounded::new(encoded)?,
-            signature: Signature::new(signature)?,
-        };
-        Ok((evidence, key))
-    }
-
     /// The worker's key that signs answers.
     pub(crate) fn answer_key(&self) -> Arc<P256Key> {
         self.answer_key_of(self.keys().worker())
@@ -404,36 +264,6 @@ impl Attester {
     fn answer_key_of(&self, version: u32) -> Arc<P256Key> {
         let derive = || self.identity.answer_key(version);
         self.answer_key.get(version, derive)
-    }
-
-    /// The app's key, which signs its answers.
-    pub(crate) fn app_key(&self, app: &App) -> Arc<P256Key> {
-        self.key_of(app, self.keys().of(&app.address))
-    }
-
-    fn key_of(&self, app: &App, version: u32) -> Arc<P256Key> {
-        let derive = || {
-            let manifest = &app.manifest;
-            let env_hash = blake2b_256(&manifest.env_vars.encode());
-            let program = (app.address, &*manifest.code_hash, &*manifest.args, env_hash);
-            let parameters = app_key_parameters(program, self.limits(app), version);
-            self.identity.app_key(&parameters)
-        };
-        app.proofs().key.get(version, derive)
-    }
-
-    /// What an app may use, as far as its key depends on it: what does not change while
-    /// it is deployed.
-    fn limits(&self, app: &App) -> AppLimits {
-        let memory_max = self.memory_max_bytes;
-        AppLimits {
-            memory_bytes: app.settings.memory_max_bytes.unwrap_or(memory_max),
-            instances: match app.manifest.resizable || app.manifest.on_demand {
-                true => self.instances_max,
-                false => 1,
-            },
-            gas_max: app.settings.gas_max.unwrap_or_default(),
-        }
     }
 
     /// Fetches what verifiers need beside a quote, where it is time for that, and puts it

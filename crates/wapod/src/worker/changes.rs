@@ -7,23 +7,19 @@
 //! asks, and stamped if it looks different. Any other app changes by operations only, and
 //! those stamp it when they are done; a request for it enters it in that table. What has
 //! changed is told in the order of serial numbers, so a client that takes it in parts comes
-//! to an end however often apps change meanwhile. Called by `api/operation`
-//! ([`Worker::look`]); stamps come from `deploy`, `lifecycle`, `domains`, `app_settings` and
+//! to an end however often apps change meanwhile. Asked by `look`; stamps come from `deploy`, `lifecycle`, `domains`, `app_settings` and
 //! `usage`. Nothing of this is written down: a daemon that starts knows of no client.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::RandomState;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use prost::Message as _;
 use tokio::sync::OwnedMutexGuard;
-use wapo_host::QuotaKind;
 use wapo_rpc::AppAddress;
 use wapo_rpc::message::AppInfo;
 
-use super::Worker;
 use super::app::App;
 
 /// Removals of apps that are remembered, the latest ones.
@@ -36,11 +32,11 @@ const REMOVALS_KEPT: usize = 4096;
 /// The stamps of a worker, and the apps that are gone.
 pub(super) struct Changes {
     /// Tells this run of the daemon from others.
-    epoch: u64,
+    pub(super) epoch: u64,
     /// A guest cannot choose what looks the same.
-    hasher: RandomState,
+    pub(super) hasher: RandomState,
     log: Mutex<Log>,
-    looking: Arc<tokio::sync::Mutex<Looked>>,
+    pub(super) looking: Arc<tokio::sync::Mutex<Looked>>,
 }
 
 struct Log {
@@ -56,7 +52,7 @@ struct Log {
 #[derive(Default)]
 pub(crate) struct Looked {
     /// Serial numbers of apps without gas.
-    without_gas: HashSet<u64>,
+    pub(super) without_gas: HashSet<u64>,
 }
 
 /// The turn to look: one client's at a time, so that what was told of an app last is what
@@ -66,12 +62,12 @@ pub(crate) type LookTurn = OwnedMutexGuard<Looked>;
 /// What a client knows of the apps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Revision {
-    epoch: u64,
-    known: Known,
+    pub(super) epoch: u64,
+    pub(super) known: Known,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Known {
+pub(super) enum Known {
     /// Everything up to this stamp.
     All { stamp: u64 },
     /// Everything up to the stamp `from`, and up to the stamp `until` what there is to say
@@ -89,7 +85,7 @@ pub(crate) enum Since {
 
 impl Since {
     /// Whether it takes a list in parts, and has the first of them.
-    fn is_continued(self) -> bool {
+    pub(super) fn is_continued(self) -> bool {
         match self {
             Self::Nothing => false,
             Self::Revision(revision) => matches!(revision.known, Known::Part { .. }),
@@ -197,7 +193,7 @@ impl Changes {
     }
 
     /// What a client is to be told. All changes up to `until` have been made.
-    fn begin(&self, since: Since) -> Begun {
+    pub(super) fn begin(&self, since: Since) -> Begun {
         let log = self.log();
         let now = log.last;
         let is_known = |stamp: u64| log.forgotten <= stamp && stamp <= now;
@@ -244,16 +240,16 @@ impl Changes {
 }
 
 /// See [`Changes::begin`].
-struct Begun {
+pub(super) struct Begun {
     /// The client knows all changes up to this stamp.
-    from: u64,
+    pub(super) from: u64,
     /// In the end it knows all changes up to this one.
-    until: u64,
+    pub(super) until: u64,
     /// It was told of apps below this serial number.
-    next: u64,
-    removed: HashSet<AppAddress>,
+    pub(super) next: u64,
+    pub(super) removed: HashSet<AppAddress>,
     /// Whether the answer is added to what it has.
-    is_delta: bool,
+    pub(super) is_delta: bool,
 }
 
 /// See [`Changes::when_done`].
@@ -265,124 +261,6 @@ pub(super) struct Changing<'a> {
 impl Drop for Changing<'_> {
     fn drop(&mut self) {
         self.changes.stamp(self.app);
-    }
-}
-
-impl Worker {
-    /// Waits for the turn to look.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: a client that leaves is waited for by nobody.
-    pub(crate) async fn turn_to_look(&self) -> LookTurn {
-        Arc::clone(&self.changes.looking).lock_owned().await
-    }
-
-    /// What has changed since then, as `describe` tells it, of `max` apps at most, in the
-    /// order of their serial numbers. Takes a look at each active app; blocks for a moment.
-    pub(crate) fn look(
-        &self,
-        looked: &mut Looked,
-        since: Since,
-        max: usize,
-        describe: fn(&Arc<App>) -> AppInfo,
-    ) -> Listing {
-        if !since.is_continued() {
-            self.stamp_changed(looked, describe);
-        }
-        // From here on every change gets a stamp that is told next time. It may be told
-        // this time as well, but none is missed.
-        let mut begun = self.changes.begin(since);
-        let mut found = self.changed_after(begun.from, begun.next);
-        let has_more = found.len() > max;
-        if has_more {
-            found.select_nth_unstable_by_key(max, |app| app.serial);
-            found.truncate(max);
-        }
-        found.sort_unstable_by_key(|app| app.serial);
-        let known = match found.last() {
-            Some(last) if has_more => Known::Part {
-                from: begun.from,
-                until: begun.until,
-                next: last.serial + 1,
-            },
-            _ => Known::All { stamp: begun.until },
-        };
-        found.retain(|app| !app.is_removed());
-        let mut apps = Vec::with_capacity(found.len());
-        for app in &found {
-            let info = describe(app);
-            self.note_look(app, &info);
-            begun.removed.remove(&app.address);
-            apps.push(info);
-        }
-        Listing {
-            apps,
-            removed: begun.removed.into_iter().collect(),
-            revision: Revision {
-                epoch: self.changes.epoch,
-                known,
-            },
-            is_delta: begun.is_delta,
-            has_more,
-        }
-    }
-
-    /// Stamps apps that have changed by themselves.
-    fn stamp_changed(&self, looked: &mut Looked, describe: fn(&Arc<App>) -> AppInfo) {
-        for app in self.active.all() {
-            self.note_look(&app, &describe(&app));
-        }
-        if self.quotas.all.limit(QuotaKind::Gas).is_none() {
-            return;
-        }
-        // What other apps use up is missing to those that are not active, too.
-        let before = std::mem::take(&mut looked.without_gas);
-        for app in self.all_apps() {
-            let has_none = app.gas_used_up().is_some();
-            if has_none {
-                looked.without_gas.insert(app.serial);
-            }
-            if has_none != before.contains(&app.serial) {
-                self.changes.stamp(&app);
-            }
-        }
-    }
-
-    /// Stamps an active app if it looks different from the last look at it.
-    fn note_look(&self, app: &App, info: &AppInfo) {
-        if !self.active.has(app) {
-            return;
-        }
-        let mut info = info.clone();
-        without_time(&mut info);
-        let looks = (info.encode_to_vec(), app.last_request());
-        let digest = self.changes.hasher.hash_one(looks);
-        if self.active.note_look(app, digest) {
-            self.changes.stamp(app);
-        }
-    }
-
-    /// Apps with higher stamps than this, from a serial number on.
-    fn changed_after(&self, stamp: u64, next: u64) -> Vec<Arc<App>> {
-        let apps = self.apps.read().unwrap_or_else(PoisonError::into_inner);
-        let found = apps
-            .values()
-            .filter(|app| app.serial >= next && app.changed_at.load(Ordering::Relaxed) > stamp);
-        found.cloned().collect()
-    }
-}
-
-/// Takes out what grows with time alone.
-fn without_time(info: &mut AppInfo) {
-    info.last_query_elapsed = 0;
-    for instance in &mut info.instance_list {
-        instance.uptime_ms = 0;
-        instance.next_start_ms = 0;
-    }
-    if let Some(usage) = &mut info.usage {
-        usage.memory_mib_seconds = 0;
-        usage.running_time_ms = 0;
     }
 }
 

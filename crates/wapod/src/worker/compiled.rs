@@ -3,22 +3,9 @@
 
 use std::collections::HashSet;
 
-use wapo_host::{Program, WeakProgram};
-
 use super::Worker;
 use super::app::App;
-
-/// The compiled code of an app.
-#[derive(Default)]
-pub(super) enum Code {
-    /// It was not loaded yet.
-    #[default]
-    Absent,
-    /// In memory, while the app is active.
-    Held(Program),
-    /// In memory while the engine keeps it.
-    Released(WeakProgram),
-}
+use super::code::Code;
 
 impl App {
     /// Lets the engine drop the code of an app that does not run. Where it would have to

@@ -6,7 +6,6 @@
 //! app keeps name, root and requests until then, and one transaction exchanges
 //! the two. Called by `api` and by embedding programs through `server`.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -14,16 +13,16 @@ use tokio::time::{Instant, timeout_at};
 use wapo_host::{LogSource, QuotaKind, QuotaLimits};
 use wapo_rpc::{AppAddress, AppManifest};
 
-use super::app::{App, Instance, Kind};
+use super::app::{App, Secrets};
 use super::app_quotas::AppQuotas;
+use super::blob_sizes::blobs_of;
+use super::instance::{Instance, Kind};
 use super::instances::{Start, drain, stop_now};
 use super::ledger::Ledger;
 use super::lifecycle::{change, in_background};
 use super::ready::{Expected, NotReady};
-use super::secrets::Secrets;
 use super::usage::departed;
 use super::{EgressTexts, Family, Worker, unix_ms};
-use crate::blobs::BlobFolder;
 use crate::error::AppError;
 use crate::javascript;
 use crate::limits::{
@@ -467,43 +466,6 @@ fn last_words(app: &App) -> String {
     }
     words.truncate(words.floor_char_boundary(LAST_WORDS_BYTES_MAX));
     words
-}
-
-/// Bytes of blobs. Many apps name the same: the disk is asked once for each.
-pub(super) struct BlobSizes<'a> {
-    blobs: &'a BlobFolder,
-    known: HashMap<String, u64>,
-}
-
-impl<'a> BlobSizes<'a> {
-    pub(super) fn new(blobs: &'a BlobFolder) -> Self {
-        Self {
-            blobs,
-            known: HashMap::new(),
-        }
-    }
-
-    /// Bytes of the blobs that a manifest names. Looks at the disk, briefly.
-    pub(super) fn of(&mut self, manifest: &AppManifest) -> u64 {
-        blobs_of(manifest).map(|text| self.of_one(text)).sum()
-    }
-
-    fn of_one(&mut self, text: &str) -> u64 {
-        if let Some(size) = self.known.get(text) {
-            return *size;
-        }
-        let name = text.parse().ok();
-        let size = name.and_then(|name| self.blobs.size(&name));
-        let size = size.unwrap_or_default();
-        self.known.insert(text.to_owned(), size);
-        size
-    }
-}
-
-/// Names of the blobs that a manifest names, the code first.
-fn blobs_of(manifest: &AppManifest) -> impl Iterator<Item = &String> {
-    let required = manifest.required_blobs.iter().map(|(hash, _)| hash);
-    std::iter::once(&manifest.code_hash).chain(required)
 }
 
 /// Marks an app whose place another one is about to take, until it is dropped.

@@ -8,7 +8,7 @@
 //! record; the key of the certificate sealed as secrets are. Called by `api`,
 //! `deploy` and `lifecycle`; whose a name is, is in `edge`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rustls::sign::CertifiedKey;
@@ -26,19 +26,10 @@ use crate::limits::{DOMAIN_CERTIFICATE_BYTES_MAX, DOMAINS_OF_APP_MAX};
 use crate::store::DomainRecord;
 use crate::tls_files::identity;
 
-/// Domains of an app with what the store has of each.
-pub(super) type Domains = BTreeMap<String, DomainRecord>;
-
 /// A certificate and its key as PEM texts. The key is wiped when it is dropped.
 pub(crate) struct PemIdentity {
     pub(crate) certificate: String,
     pub(crate) key: Zeroizing<String>,
-}
-
-/// Puts what the store has in order.
-pub(super) fn by_name(records: Vec<DomainRecord>) -> Domains {
-    let named = records.into_iter().map(|one| (one.name.clone(), one));
-    named.collect()
 }
 
 impl App {

@@ -19,6 +19,7 @@ use wapo_host::{
 };
 use wapo_rpc::AppAddress;
 
+use super::app_context::AppContext;
 use super::{App, AppQuotes, AttestedTls, Attester, Family, Ledger, Ports, Session};
 use crate::blobs::{BlobError, BlobFolder, BlobName};
 use crate::boot_data::BootData;
@@ -96,6 +97,30 @@ impl Lines {
 }
 
 impl AppEmbedder {
+    /// The worker as one app sees it.
+    pub(super) fn new(context: &AppContext, app: &App, this: Weak<App>) -> Self {
+        Self {
+            address: app.address,
+            identity: Arc::clone(&context.identity),
+            attester: Arc::clone(&context.attester),
+            quotes: AppQuotes::default(),
+            session: Arc::clone(&context.session),
+            ledger: Arc::clone(&app.ledger),
+            quotas: Arc::clone(app.quotas.live()),
+            family: app.family(),
+            ports: Arc::clone(&context.ports),
+            edge: Arc::clone(&context.edge),
+            blobs: context.blobs.clone(),
+            boot_data: context.boot_data(app.address),
+            writing: Arc::default(),
+            log: Arc::new(LogBook::default()),
+            log_sink: context.log_sink.clone(),
+            logs_to_daemon: app.settings.log_to_daemon,
+            state: Mutex::new(EmbedderState::default()),
+            app: this,
+        }
+    }
+
     /// The app, unless it is gone.
     fn app(&self) -> Option<Arc<App>> {
         self.app.upgrade()

@@ -19,7 +19,8 @@ use wapo_host::{BoxFuture, Denial, LiveTls};
 use wapo_sni::Pattern;
 
 use super::app::App;
-use super::attester::{Attester, Basis, EvidenceError};
+use super::attester::{Attester, EvidenceError};
+use super::proofs::Basis;
 use crate::attestation::{Asker, Pace, QuoteError};
 use crate::edge;
 use crate::limits::{

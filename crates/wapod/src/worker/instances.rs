@@ -17,8 +17,9 @@ use wapo_host::{
 };
 
 use super::Worker;
-use super::app::{App, Instance, Kind};
-use super::compiled::Code;
+use super::app::App;
+use super::code::Code;
+use super::instance::{Instance, Kind};
 use crate::blobs::{BlobError, BlobName};
 use crate::config::Module;
 use crate::error::{AppError, WorkerError};

@@ -7,19 +7,20 @@
 //! becomes of the request. Called by `query` and by the gateway.
 
 use bytes::Bytes;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
-use wapo_abi::message::InputChannel;
 use wapo_host::quotas::QuotaPermit;
-use wapo_host::{HttpCall, HttpExchange, InstanceId, QuotaKind, RequestError, Reservation, Status};
+use wapo_host::{HttpCall, HttpExchange, QuotaKind, RequestError, Reservation};
 
 use super::Worker;
-use super::app::{App, AppState, Instance, Kind};
+use super::app::{App, AppState};
+use super::channel::Channel;
+use super::instance::{Instance, Kind};
 use super::instances::Start;
+use super::seats::Seat;
 use crate::error::WorkerError;
 use crate::limits::{APP_REQUESTS_MAX, CHANNEL_WAIT, QUEUE_WAIT, START_WAIT};
 
@@ -29,30 +30,6 @@ use crate::limits::{APP_REQUESTS_MAX, CHANNEL_WAIT, QUEUE_WAIT, START_WAIT};
 /// the request. Without a bound a guest that fails at its start would be started
 /// for as long as the client waits.
 const STARTS_PER_REQUEST_MAX: u32 = 2;
-
-/// Which kind of request a client wants to send.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Channel {
-    Http,
-    Query,
-}
-
-impl Channel {
-    /// Whether a guest in this state takes such requests.
-    pub(super) fn is_open(self, status: &Status) -> bool {
-        match self {
-            Self::Http => status.takes_http,
-            Self::Query => status.takes_queries,
-        }
-    }
-
-    fn input(self) -> InputChannel {
-        match self {
-            Self::Http => InputChannel::HttpRequest,
-            Self::Query => InputChannel::Query,
-        }
-    }
-}
 
 /// A request that counts among those of its app.
 struct RequestPermit(
@@ -65,34 +42,6 @@ impl RequestPermit {
         let counted = app.quotas.live().take(QuotaKind::Requests, 1);
         let permit = counted.map_err(|_| WorkerError::Busy)?;
         Ok(Self(app, permit))
-    }
-}
-
-/// A request's seat on an instance, or a connection's: counted there, with room in
-/// its queue. Must not be dropped under the lock of the app's state.
-pub(crate) struct Seat {
-    instance: Arc<Instance>,
-    room: Option<Reservation>,
-}
-
-impl Seat {
-    pub(crate) fn instance_id(&self) -> InstanceId {
-        self.instance.handle.id()
-    }
-
-    pub(crate) fn has_ended(&self) -> bool {
-        self.instance.has_ended()
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        if self.instance.kind == Kind::PerRequest {
-            self.instance.handle.stop();
-        }
-        if self.instance.in_flight.fetch_sub(1, Ordering::Relaxed) == 1 {
-            *self.instance.idle_since() = Instant::now();
-        }
     }
 }
 
@@ -142,45 +91,6 @@ impl Lease {
         payload: Vec<u8>,
     ) -> Result<Bytes, RequestError> {
         self.room()?.query(origin, path, payload).await
-    }
-}
-
-/// Requests of one app that wait for an instance. Made with the first of them.
-#[derive(Default)]
-pub(super) struct RequestQueues(Option<Box<Queues>>);
-
-#[derive(Default)]
-struct Queues {
-    http: Queue,
-    query: Queue,
-}
-
-/// Requests in the order in which they came.
-#[derive(Default)]
-struct Queue {
-    by_number: BTreeMap<u64, oneshot::Sender<Seat>>,
-    next: u64,
-}
-
-impl RequestQueues {
-    fn queue(&mut self, channel: Channel) -> &mut Queue {
-        let queues = self.0.get_or_insert_default();
-        match channel {
-            Channel::Http => &mut queues.http,
-            Channel::Query => &mut queues.query,
-        }
-    }
-
-    /// Whether no request of a channel waits.
-    fn has_none(&self, channel: Channel) -> bool {
-        self.0.as_ref().is_none_or(|queues| match channel {
-            Channel::Http => queues.http.by_number.is_empty(),
-            Channel::Query => queues.query.by_number.is_empty(),
-        })
-    }
-
-    pub(super) fn is_empty(&self) -> bool {
-        self.has_none(Channel::Http) && self.has_none(Channel::Query)
     }
 }
 

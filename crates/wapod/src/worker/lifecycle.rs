@@ -15,8 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use wapo_host::ExitReason;
 use wapo_rpc::AppAddress;
 
-use super::app::{App, Instance, Kind};
-use super::deploy::BlobSizes;
+use super::app::App;
+use super::blob_sizes::BlobSizes;
+use super::instance::{Instance, Kind};
 use super::instances::{Start, drain, stop_now};
 use super::ledger::Ledger;
 use super::ready::{Expected, NotReady};

@@ -6,9 +6,7 @@
 //! what is missing at the deadline. Called by `lifecycle` and `deploy` after each
 //! start that a caller waits for.
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,21 +15,9 @@ use tokio::time::{Instant, timeout_at};
 use wapo_host::{ExitReason, Phase, Status};
 use wapo_sni::Pattern;
 
-use super::app::{App, Instance};
-
-/// What instances do for the outside.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Offers {
-    takes_http: bool,
-    takes_queries: bool,
-    /// Addresses that the instances of an app share. Any free port is another one
-    /// each time, so nobody can expect it.
-    addresses: BTreeSet<SocketAddr>,
-    /// The same for datagrams.
-    udp: BTreeSet<SocketAddr>,
-    /// Names on the shared TLS port.
-    names: BTreeSet<Arc<str>>,
-}
+use super::app::App;
+use super::instance::Instance;
+use super::offers::Offers;
 
 impl Offers {
     fn of(app: &App, status: &Status) -> Self {
@@ -81,27 +67,6 @@ impl Offers {
             names: &one.names & &other.names,
         });
         common.unwrap_or_default()
-    }
-
-    /// What of this the other one does not do, in words that follow its name.
-    fn missing_in(&self, other: &Self) -> Option<String> {
-        let mut missing = Vec::new();
-        if self.takes_http && !other.takes_http {
-            missing.push("answers no HTTP requests".to_owned());
-        }
-        if self.takes_queries && !other.takes_queries {
-            missing.push("answers no queries".to_owned());
-        }
-        for address in self.addresses.difference(&other.addresses) {
-            missing.push(format!("does not listen on {address}"));
-        }
-        for address in self.udp.difference(&other.udp) {
-            missing.push(format!("does not listen on {address}, UDP"));
-        }
-        for name in self.names.difference(&other.names) {
-            missing.push(format!("does not serve {name} by TLS"));
-        }
-        (!missing.is_empty()).then(|| missing.join(" and "))
     }
 }
 

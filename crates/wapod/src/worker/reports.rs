@@ -7,10 +7,8 @@
 //! end is read from the store again. What a report looks like is in `wapo_rpc`. Called
 //! by `usage` (the loop), `statements` (the session) and `api` (exports).
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
-use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::{Instant, sleep_until};
 use wapo_crypto::merkle;
 use wapo_rpc::AppAddress;
@@ -24,24 +22,12 @@ use wapo_rpc::statement::{
 use parity_scale_codec::Encode as _;
 
 use super::books::{Disclosure, Records};
+use super::chain::{Chain, ChainGuard, Scope};
 use super::usage::UsageReading;
 use super::{Worker, unix_ms};
 use crate::error::AppError;
 use crate::limits::{QUIET_REPORT_INTERVAL, REPORT_SPACING};
 use crate::store::{BilledRecord, ChainEnd, Change, ReportRecord, StoreError, Totals};
-
-/// What the worker knows of its chain.
-pub(super) struct Chain {
-    /// `None` when a write has ended in doubt: the store knows.
-    end: Mutex<Option<ChainEnd>>,
-    /// Where the first report of all begins.
-    begun_ms: u64,
-    pub(super) interval: Duration,
-    /// Whether an app may have left whose last entry is due.
-    finals_due: AtomicBool,
-    /// When usage was last reported on request.
-    settled: Mutex<Option<Instant>>,
-}
 
 /// Has last entries made the next time, unless it is emptied when they are: also when
 /// the task that makes them is dropped meanwhile.
@@ -50,43 +36,6 @@ struct Unreported<'a>(Option<&'a Chain>);
 impl Drop for Unreported<'_> {
     fn drop(&mut self) {
         self.0.into_iter().for_each(Chain::app_has_left);
-    }
-}
-
-/// The right to make reports.
-pub(super) type ChainGuard<'a> = MutexGuard<'a, Option<ChainEnd>>;
-
-/// Which apps a report is about.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Scope {
-    /// Those that have left.
-    Finals,
-    /// And those that did something.
-    Busy,
-    /// And those that only held something.
-    All,
-}
-
-impl Chain {
-    pub(super) fn new(end: ChainEnd, interval: Duration) -> Self {
-        Self {
-            end: Mutex::new(Some(end)),
-            begun_ms: unix_ms(),
-            interval,
-            // Of apps that have left before.
-            finals_due: AtomicBool::new(true),
-            settled: Mutex::default(),
-        }
-    }
-
-    /// An app has left.
-    pub(super) fn app_has_left(&self) {
-        self.finals_due.store(true, Ordering::Relaxed);
-    }
-
-    /// Nobody makes a report as long as this is held.
-    pub(super) async fn lock(&self) -> ChainGuard<'_> {
-        self.end.lock().await
     }
 }
 
@@ -391,6 +340,7 @@ fn exported(record: ReportRecord, app: Option<&AppAddress>) -> Result<ExportedRe
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use futures_util::FutureExt as _;
     use wapo_rpc::message::InitArgs;

@@ -4,21 +4,16 @@
 //! and in the environment of the app's instances. Set and removed by people,
 //! never listed. Called by `api` and by `lifecycle` at start.
 
-use std::collections::BTreeMap;
-
 use wapo_crypto::sealed::{self, Label, Purpose};
 use wapo_rpc::AppAddress;
 use zeroize::Zeroizing;
 
 use super::Worker;
-use super::app::App;
+use super::app::{App, Secrets};
 use super::lifecycle::already_deployed;
 use crate::error::AppError;
 use crate::limits::{SECRET_BYTES_MAX, SECRET_NAME_BYTES_MAX, SECRETS_MAX};
 use crate::store::Change;
-
-/// Secrets of an app by name. Wiped when they are dropped.
-pub(super) type Secrets = BTreeMap<String, Zeroizing<String>>;
 
 impl Worker {
     /// Sets a secret. Instances see it when they start the next time.

@@ -20,7 +20,8 @@ use wapo_rpc::statement::{
 };
 use wapo_rpc::{AppAddress, ss58};
 
-use super::reports::{self, Scope};
+use super::chain::Scope;
+use super::reports;
 use super::session::record_of;
 use super::usage::UsageReading;
 use super::{Worker, unix_ms};

@@ -9,9 +9,8 @@ use rustls::RootCertStore;
 use wapo_host::{Engine, EngineConfig};
 use wapo_rpc::AppManifest;
 
-use super::app::App;
+use super::app::{App, Secrets};
 use super::ledger::Ledger;
-use super::secrets::Secrets;
 use super::{Family, Worker};
 use crate::config::Config;
 use crate::data_dir::DataDir;

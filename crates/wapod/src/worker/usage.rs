@@ -16,7 +16,7 @@ use wapo_rpc::limits::METRICS_APPS_MAX;
 
 use super::app::App;
 use super::books::Disclosure;
-use super::reports::Scope;
+use super::chain::Scope;
 use super::{Worker, unix_ms};
 use crate::limits::{DEPARTED_MAX, USAGE_INTERVAL};
 use crate::store::{Change, DepartedRecord, StoreError, Totals, UsageRecord};

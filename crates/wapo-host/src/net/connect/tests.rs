@@ -1,21 +1,28 @@
 //! Attempts to connect: their deadlines, their descriptors, their addresses.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpSocket};
+use tokio::runtime::Handle;
 use tokio::time::sleep;
 
 use super::*;
 use crate::budget::MemoryBudget;
-use crate::descriptors::{DescriptorBudget, DescriptorLimits};
+use crate::descriptors::{DescriptorBudget, DescriptorLimits, DescriptorShare};
 use crate::embedder::{Bystander, InstanceId};
+use crate::host_memory::HostMemory;
 use crate::limits::ANSWER_ADDRESSES_MAX;
 use crate::logs::LogRate;
 use crate::logs::Logger;
-use crate::net::dns::Resolver;
+use crate::net::dialer::Deadlines;
+use crate::net::dns::{Dns, Resolver};
 use crate::net::policy::EgressRules;
+use crate::net::proxy::Proxies;
+use crate::net::tls_settings::TlsSettings;
+use crate::notices::Notices;
 
 fn dialer(budget: &Arc<DescriptorBudget>, rule: &str) -> Dialer {
     let rules = vec![rule.parse().expect("rule")];

@@ -10,8 +10,8 @@ use std::str::FromStr;
 
 use ipnet::IpNet;
 
-use super::address::{canonical, canonical_net};
 use super::host::Host;
+use crate::net::address::{canonical, canonical_net};
 
 /// One entry of a list of rules.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]

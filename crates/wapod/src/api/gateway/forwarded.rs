@@ -11,7 +11,7 @@ use hyper::header::{HeaderMap, HeaderName};
 use hyper::http::uri::Authority;
 use ipnet::IpNet;
 
-use crate::api::connection::Peer;
+use crate::api::client::Peer;
 
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";

@@ -16,8 +16,8 @@ use hyper::body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 use wapo_host::{BodyReader, Trailers};
 
-use super::Exchange;
 use super::body_pump::BodyPump;
+use super::exchange::Exchange;
 use super::head;
 use crate::api::liveness::LivenessWatch;
 

@@ -302,6 +302,12 @@ fn text_of(value: &HeaderValue) -> Cow<'_, str> {
     }
 }
 
+/// The length that a head announces; it was checked to be one.
+pub(in crate::api) fn announced<T>(response: &Response<T>) -> Option<u64> {
+    let value = response.headers().get(header::CONTENT_LENGTH)?;
+    value.to_str().ok()?.parse().ok()
+}
+
 /// The answer that a guest's head describes, still without a body.
 pub(in crate::api) fn response_head(
     head: ResponseHead,

@@ -9,8 +9,11 @@ use hyper::{Response, StatusCode};
 use tokio::sync::oneshot;
 use wapo_host::BodyStream;
 
+use super::body_pump;
+use super::exchange::Exchange;
 use super::guest_body::{Content, GuestBody};
-use super::{Exchange, Handed, announced, body_pump};
+use super::head::announced;
+use super::pending_answer::Handed;
 use crate::api::body::{self, Body};
 use crate::api::error::ApiError;
 use crate::api::framing;

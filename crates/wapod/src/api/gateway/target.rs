@@ -12,6 +12,7 @@ use hyper::http::uri::Authority;
 use wapo_rpc::AppAddress;
 
 use super::origin_guard::Place;
+use crate::api::client::Client;
 use crate::api::error::ApiError;
 use crate::error::WorkerError;
 use crate::worker::{App, Worker};
@@ -89,6 +90,24 @@ pub(in crate::api) fn label<'a>(host: &'a Authority, base_domain: &str) -> Optio
         return None;
     }
     host[..end].strip_suffix('.')
+}
+
+/// Whether the app that is to answer is the one that the client has seen evidence of: a
+/// connection outlives the app that it was made with.
+///
+/// # Errors
+///
+/// [`ApiError::Misdirected`], after which the client makes a new one, and sees new evidence.
+pub(in crate::api) fn check_attested(
+    serial: u64,
+    host: &Authority,
+    client: &Client,
+) -> Result<(), ApiError> {
+    let attested = client.named().and_then(|named| named.attested);
+    match attested.is_none_or(|attested| attested == serial) {
+        true => Ok(()),
+        false => Err(ApiError::Misdirected(host.host().to_owned())),
+    }
 }
 
 #[cfg(test)]

@@ -17,10 +17,12 @@ use tokio::time::timeout;
 use wapo_host::{BodyReader, HttpAnswer, HttpCall, HttpExchange};
 use wapo_rpc::message::{AppVisitResponse, StringPair};
 
+use super::exchange::What;
 use super::forwarded::Origin;
+use super::head;
 use super::origin_guard::{OriginGuard, Place};
-use super::{ApiError, What, head};
-use crate::api::connection::Peer;
+use crate::api::client::Peer;
+use crate::api::error::ApiError;
 use crate::api::operation::Operator;
 use crate::error::WorkerError;
 use crate::worker::{App, Channel};

@@ -15,7 +15,7 @@ use hyper::body::Body as _;
 use tokio::time::timeout;
 
 use crate::api::body::Body;
-use crate::api::connection::Client;
+use crate::api::client::Client;
 
 /// Why a body did not get to its end.
 #[derive(Debug, thiserror::Error)]

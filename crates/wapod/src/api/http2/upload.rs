@@ -12,7 +12,7 @@ use bytes::Bytes;
 use h2::RecvStream;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::Reply;
+use super::reply::Reply;
 use crate::api::liveness::ClientLiveness;
 
 /// The body of a request.

@@ -9,7 +9,8 @@ use std::time::Instant;
 
 use wapo_rpc::message::{AppInfo, AppListArgs, AppListResponse, AppUsage, InstanceInfo};
 
-use super::{Fault, app_settings};
+use super::operator::Fault;
+use super::settings::app_settings;
 use crate::error::AppError;
 use crate::worker::{App, Instance, Listing, LookTurn, Since, Worker};
 

@@ -7,7 +7,7 @@ use wapo_rpc::message::{
     RotateKeysResponse, WorkerEvidenceArgs,
 };
 
-use super::{Fault, Operator, address_or_none};
+use super::operator::{Fault, Operator, address_or_none};
 use crate::api::evidence;
 use crate::attestation::Asker;
 

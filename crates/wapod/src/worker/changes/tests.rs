@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::*;
+use crate::worker::Worker;
 use crate::worker::testing::{add_labelled_app, worker};
 
 /// Labels of the apps that there may be.

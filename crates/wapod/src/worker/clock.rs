@@ -1,0 +1,21 @@
+//! The clock, as the wire and the store have it.
+
+use std::time::SystemTime;
+
+/// The time, in milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    unix_ms_of(SystemTime::now())
+}
+
+/// The time, in seconds since 1970.
+pub(crate) fn unix_s() -> u64 {
+    unix_ms() / 1000
+}
+
+/// A moment, in milliseconds since 1970.
+pub(crate) fn unix_ms_of(moment: SystemTime) -> u64 {
+    let since = moment.duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
