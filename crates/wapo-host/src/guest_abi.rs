@@ -111,7 +111,8 @@ pub(crate) trait GuestState: Send + 'static {
     /// Moves on what needs no code of the guest; whether the guest is to be polled.
     fn advance(&mut self) -> bool;
 
-    /// When to look again whether something can go on that quotas hold up.
+    /// When to look again whether something can go on that quotas hold up. Called before each
+    /// wait, and before [`news`](Self::news).
     fn next_look(&mut self) -> Option<Instant>;
 
     /// What tells whether something has come for the guest while it waits. It borrows

@@ -136,6 +136,7 @@ impl GuestState for InstanceState {
         let rates = self.rate_waits.due();
         let handles = self.lacks_handles().then_some(ROOM_LOOK_INTERVAL);
         let requests = self.requests_pause().map(|time| time.max(QUOTA_TICK));
+        self.requests_held_up = handles.is_some() || requests.is_some();
         let others = handles.into_iter().chain(requests).min();
         let others = others.map(|time| Instant::now() + time);
         rates.into_iter().chain(others).min()
@@ -145,7 +146,7 @@ impl GuestState for InstanceState {
         let wakes = Arc::clone(&self.wakes);
         let intake = Arc::clone(&self.intake);
         let wanted = [InputChannel::Query, InputChannel::HttpRequest]
-            .map(|channel| self.wants_requests(channel).then_some(channel));
+            .map(|channel| self.watches_requests(channel).then_some(channel));
         move || {
             wakes.wants_poll()
                 || wakes.wants_flush()

@@ -61,6 +61,8 @@ pub(crate) struct InstanceState {
     pub(crate) rate_waits: RateWaits,
     /// Whether requests wait for the same.
     pub(crate) requests_wait: bool,
+    /// Whether requests wait for that or for handles, by the look before the guest waits.
+    pub(crate) requests_held_up: bool,
     /// Why a call on the network failed last, and on which handle.
     pub(crate) net_failure: Option<(Handle, Failure)>,
     pub(crate) wasi: WasiP1Ctx,

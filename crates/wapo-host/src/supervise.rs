@@ -179,6 +179,7 @@ impl Supervisor {
             room_waits: RoomWaits::default(),
             rate_waits: RateWaits::default(),
             requests_wait: false,
+            requests_held_up: false,
             task: 0,
             call_gas: 0,
             requests_taken: 0,

@@ -109,6 +109,17 @@ impl InstanceState {
                 && may_move())
     }
 
+    /// Whether a request that comes into this channel ends the guest's wait. What holds
+    /// requests up is not read again: it has a moment for the next look if, and only if, it
+    /// did when that look was set.
+    pub(crate) fn watches_requests(&self, channel: InputChannel) -> bool {
+        let inbox = match channel {
+            InputChannel::Query => &self.queries,
+            InputChannel::HttpRequest => &self.requests,
+        };
+        self.refuses(inbox) || (inbox.waiting.is_some() && !self.requests_held_up)
+    }
+
     /// How long requests that the guest waits for have to wait, because its app has
     /// moved more bytes than it may.
     pub(crate) fn requests_pause(&mut self) -> Option<Duration> {
