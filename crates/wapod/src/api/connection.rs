@@ -63,11 +63,13 @@ pub(super) async fn serve(socket: Socket, service: Arc<impl Service>, client: Cl
         },
         () = client.draining() => return,
     };
+    let liveness = Arc::clone(liveness);
+    let used_up_turn = move || liveness.take_turn_over();
     if is_http2 {
         // Boxed: it is larger than what most connections need.
         let mut serving = Box::pin(http2::serve(transport, service, client));
-        return self_wakes::run(serving.as_mut()).await;
+        return self_wakes::run(serving.as_mut(), used_up_turn).await;
     }
     let serving = pin!(http1::serve(transport, service, client));
-    self_wakes::run(serving).await;
+    self_wakes::run(serving, used_up_turn).await;
 }

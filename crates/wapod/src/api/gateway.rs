@@ -5,8 +5,7 @@
 //! and each side goes only as fast as the other takes it. Which app it is for is
 //! in `target`, heads are translated in `head`, the request's body is in `body_pump`, the
 //! wait for an answer in `pending_answer`, its body in `guest_body`, other protocols are in
-//! `switch`. A look for the operator,
-//! without a connection, is in `visit`.
+//! `switch`. A look for the operator, without a connection, is in `visit`.
 
 mod body_pump;
 mod cors;

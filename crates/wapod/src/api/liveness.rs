@@ -27,6 +27,8 @@ const RESET: u8 = 16;
 const TUNNEL: u8 = 32;
 /// There is something to write that the client does not take yet.
 const BLOCKED: u8 = 64;
+/// The connection has moved what it may in a turn, and others are to go first.
+const TURN_OVER: u8 = 128;
 
 /// What is known about the client of one connection, and what it has going on.
 #[derive(Default)]
@@ -169,6 +171,16 @@ impl ClientLiveness {
     /// Whether there is something to write that the client does not take yet.
     pub(super) fn is_blocked(&self) -> bool {
         self.has(BLOCKED)
+    }
+
+    /// Notes that the connection has used up its turn on its thread.
+    pub(super) fn note_turn_over(&self) {
+        self.bits.fetch_or(TURN_OVER, Ordering::Relaxed);
+    }
+
+    /// Whether the connection has used up a turn since the last question.
+    pub(super) fn take_turn_over(&self) -> bool {
+        self.has(TURN_OVER) && self.bits.fetch_and(!TURN_OVER, Ordering::Relaxed) & TURN_OVER != 0
     }
 
     /// Whether a watcher wants to know, and whether a probe may be sent for it.

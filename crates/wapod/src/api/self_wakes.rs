@@ -1,10 +1,10 @@
-//! Polls a future again at once that woke itself while it was polled.
+//! Polls the future of a connection again at once when it was woken while it was polled.
 //!
 //! The parts of a connection wake each other: hyper reads a body and wakes what waits for
 //! it, both in the task of the connection. The runtime takes a task that was woken while it
 //! ran for one that lets others go first: it queues it behind them, and wakes another thread
-//! that may take it. Not for turns: who has used up a turn waits for
-//! [`tokio::task::yield_now`], which wakes after the poll. Called by `connection`.
+//! that may take it. A connection that has used up its turn (`transport/turn`) is not polled
+//! again here; it does let others go first. Called by `connection`.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,12 +16,11 @@ use futures_util::task::AtomicWaker;
 
 /// Polls in a row, before other tasks go first.
 ///
-/// A request with a body takes two, one more for each part of a body that was read. The
-/// runtime gives a task a budget of reads and writes, which all polls share, so that more
-/// polls cannot move more bytes.
-const POLLS_MAX: u32 = 4;
+/// A request with a body takes two, and its parts may come in two pieces. hyper works off at
+/// most 16 requests that it has read already in one poll, and these polls as many times that.
+const POLLS_MAX: u32 = 3;
 
-/// Nobody polls the future: a wake is for its task.
+/// The future is not polled now: a wake is for its task.
 const AWAY: u8 = 0;
 /// The future is polled.
 const POLLED: u8 = 1;
@@ -50,9 +49,13 @@ impl Wake for Alarm {
     }
 }
 
-/// Runs a future, and polls it again at once when it woke itself. The future is pinned by the
-/// caller: moved in here, it would have its room twice.
-pub(super) async fn run<F: Future>(mut future: Pin<&mut F>) -> F::Output {
+/// Runs a future, and polls it again at once when it was woken while it was polled, unless
+/// the poll has used up a turn. The future is pinned by the caller: moved in here, it would
+/// have its room twice.
+pub(super) async fn run<F: Future>(
+    mut future: Pin<&mut F>,
+    used_up_turn: impl Fn() -> bool,
+) -> F::Output {
     let alarm = Arc::new(Alarm::default());
     let waker = Waker::from(Arc::clone(&alarm));
     std::future::poll_fn(|cx| {
@@ -62,8 +65,13 @@ pub(super) async fn run<F: Future>(mut future: Pin<&mut F>) -> F::Output {
             alarm.state.store(POLLED, Ordering::Release);
             let polled = future.as_mut().poll(&mut Context::from_waker(&waker));
             let woken = alarm.state.swap(AWAY, Ordering::AcqRel) == WOKEN;
+            // Asked after every poll: an older answer is of no use.
+            let is_over = used_up_turn();
             if polled.is_ready() || !woken {
                 return polled;
+            }
+            if is_over {
+                break;
             }
         }
         cx.waker().wake_by_ref();
@@ -90,7 +98,7 @@ mod tests {
 
     /// Polls a future once that wakes itself in so many polls, and then waits: how often it was
     /// polled, how often its task was woken, and after a later wake.
-    fn poll(self_wakes: u32) -> (u32, usize, usize) {
+    fn poll(self_wakes: u32, used_up_turn: bool) -> (u32, usize, usize) {
         let task = Arc::new(Task::default());
         let waker = Waker::from(Arc::clone(&task));
         let (mut polls, mut kept) = (0, None);
@@ -103,7 +111,7 @@ mod tests {
                 kept = Some(cx.waker().clone());
                 Poll::<()>::Pending
             }));
-            let outer = pin!(run(inner));
+            let outer = pin!(run(inner, || used_up_turn));
             assert!(outer.poll(&mut Context::from_waker(&waker)).is_pending());
         }
         let wakes = task.0.load(Ordering::SeqCst);
@@ -113,13 +121,55 @@ mod tests {
 
     #[test]
     fn a_future_that_wakes_itself_goes_on_and_its_task_is_left_alone() {
-        assert_eq!(poll(0), (1, 0, 1), "a wake between polls is for the task");
-        assert_eq!(poll(POLLS_MAX - 1), (POLLS_MAX, 0, 1));
+        assert_eq!(poll(0, false), (1, 0, 1), "a later wake is for the task");
+        assert_eq!(poll(POLLS_MAX - 1, false), (POLLS_MAX, 0, 1));
     }
 
     #[test]
     fn a_future_that_always_wakes_itself_lets_others_go_first() {
-        let (polls, wakes, _) = poll(u32::MAX);
+        let (polls, wakes, _) = poll(u32::MAX, false);
         assert_eq!((polls, wakes), (POLLS_MAX, 1));
+    }
+
+    #[test]
+    fn a_future_that_has_used_up_its_turn_lets_others_go_first() {
+        let (polls, wakes, _) = poll(u32::MAX, true);
+        assert_eq!((polls, wakes), (1, 1));
+        assert_eq!(poll(0, true), (1, 0, 1), "it waits for what wakes it");
+    }
+
+    #[test]
+    fn no_wake_from_another_thread_is_lost() {
+        const POLLS: usize = 20_000;
+        let task = Arc::new(Task::default());
+        let waker = Waker::from(Arc::clone(&task));
+        let (sender, receiver) = std::sync::mpsc::sync_channel::<Waker>(0);
+        let other = std::thread::spawn(move || receiver.into_iter().for_each(Waker::wake));
+        let mut polls = 0;
+        let inner = std::future::poll_fn(move |cx| {
+            if polls == POLLS {
+                return Poll::Ready(());
+            }
+            polls += 1;
+            // Each poll has one wake, while it lasts or after it.
+            sender.send(cx.waker().clone()).expect("it listens");
+            Poll::Pending
+        });
+        let inner = Box::pin(inner);
+        let mut outer = Box::pin(async move { run(pin!(inner), || false).await });
+        loop {
+            let before = task.0.load(Ordering::SeqCst);
+            let cx = &mut Context::from_waker(&waker);
+            if outer.as_mut().poll(cx).is_ready() {
+                break;
+            }
+            let begun = std::time::Instant::now();
+            while task.0.load(Ordering::SeqCst) == before {
+                assert!(begun.elapsed().as_secs() < 20, "a wake is lost");
+                std::hint::spin_loop();
+            }
+        }
+        drop(outer);
+        other.join().expect("it ends");
     }
 }

@@ -172,9 +172,18 @@ impl Transport {
         }
     }
 
-    /// Whether the turn of a writer goes on; if not, something is left to write.
-    fn poll_goes_on_writing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Whether the turn goes on.
+    fn poll_goes_on(&mut self, cx: &Context<'_>) -> Poll<()> {
         let goes_on = self.turn.poll_goes_on(cx);
+        if goes_on.is_pending() {
+            self.liveness.note_turn_over();
+        }
+        goes_on
+    }
+
+    /// Whether the turn of a writer goes on; if not, something is left to write.
+    fn poll_goes_on_writing(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let goes_on = self.poll_goes_on(cx);
         if goes_on.is_pending() {
             self.set_blocked(true);
         }
@@ -220,7 +229,7 @@ impl Transport {
             return Poll::Pending;
         }
         ready!(self.poll_room(cx))?;
-        ready!(self.turn.poll_goes_on(cx));
+        ready!(self.poll_goes_on(cx));
         let before = buffer.filled().len();
         let outcome = Pin::new(&mut self.socket).poll_read(cx, buffer);
         match outcome {

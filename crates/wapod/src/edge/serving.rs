@@ -2,7 +2,7 @@
 //! one.
 //!
 //! A connection whose handshake is done is meant for the instance that has the
-//! fewest. One that does not take it within [`SNI_TAKE_TIMEOUT`] has lost it to the
+//! fewest. One that does not take it within [`SNI_TAKE_TIMEOUT`](crate::limits::SNI_TAKE_TIMEOUT) has lost it to the
 //! instance that comes first. Connections stay here until a guest takes them, so none
 //! is lost with an instance. Only listeners of the app that serves take any; those of
 //! a version that has yet to prove itself wait for the parent module to hand over.

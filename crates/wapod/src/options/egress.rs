@@ -153,12 +153,12 @@ pub(super) fn rules(
 /// A text of one line.
 pub(super) fn proxies(
     mut picker: Picker<'_, Egress>,
-    ignores: bool,
+    ignores_variables: bool,
     variables: &ProxyVariables,
     warnings: &mut Vec<String>,
 ) -> Result<Proxies, String> {
     let names = variables.names.join(" and ");
-    if ignores {
+    if ignores_variables {
         if !names.is_empty() {
             warnings.push(format!(
                 "{names} in the environment: ignored, apps connect directly"

@@ -1,6 +1,6 @@
 //! One deployed app: its settings, its instances, and its requests in flight.
 //!
-//! [`App`] is the worker's side, [`AppHandle`] what an embedding program holds. The
+//! [`App`] is the worker's side, [`AppHandle`](super::AppHandle) what an embedding program holds. The
 //! lock of the state is held for a look at a handful of instances, never while
 //! anything is awaited. Instances start and end in `instances`; operations on apps
 //! are in `lifecycle`.

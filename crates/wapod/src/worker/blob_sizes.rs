@@ -1,4 +1,7 @@
 //! The blobs that apps name in their manifests, and their bytes on the disk.
+//!
+//! Reads no blob and removes none: `blobs` does. Called by `deploy` and `lifecycle`, for what
+//! an app is billed as storage.
 
 use std::collections::HashMap;
 

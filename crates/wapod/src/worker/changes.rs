@@ -7,8 +7,8 @@
 //! asks, and stamped if it looks different. Any other app changes by operations only, and
 //! those stamp it when they are done; a request for it enters it in that table. What has
 //! changed is told in the order of serial numbers, so a client that takes it in parts comes
-//! to an end however often apps change meanwhile. Asked by `look`; stamps come from `deploy`, `lifecycle`, `domains`, `app_settings` and
-//! `usage`. Nothing of this is written down: a daemon that starts knows of no client.
+//! to an end however often apps change meanwhile. Asked by `look`; stamps come from
+//! `deploy`, `lifecycle`, `domains`, `app_settings` and `usage`. Nothing of this is written down: a daemon that starts knows of no client.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;

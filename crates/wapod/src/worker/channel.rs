@@ -1,4 +1,6 @@
 //! The kinds of requests, and whether a guest takes them.
+//!
+//! Queues nothing: requests that wait are in `seats`. Called by `instance` and `lease`.
 
 use wapo_abi::message::InputChannel;
 use wapo_host::Status;

@@ -1,4 +1,7 @@
-//! The clock, as the wire and the store have it.
+//! The clock, as the wire and the store have it, counted from 1970.
+//!
+//! Not for intervals, which `Instant` measures: the host may set this clock. Called for what
+//! is signed or stored, by most files of `worker`.
 
 use std::time::SystemTime;
 

@@ -1,7 +1,7 @@
 //! What the worker knows of handovers of its key: who may get it, and the nonce that was
 //! given last.
 //!
-//! Hands over nothing itself: `handover` does.
+//! Hands over nothing itself: `handover` does, which calls it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

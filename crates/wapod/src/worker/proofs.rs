@@ -2,7 +2,7 @@
 //! certificates.
 //!
 //! Makes nothing itself: evidence of the worker is made by `attester`, that of apps by
-//! `app_evidence`, certificates by `attested`.
+//! `app_evidence`, certificates by `attested`. They and `app` call it.
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 

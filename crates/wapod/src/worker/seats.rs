@@ -1,6 +1,7 @@
 //! Seats of requests on instances, and the queues of requests that wait for one.
 //!
-//! Who gets a seat is decided in `lease`. A connection of the shared TLS port has one, too.
+//! Who gets a seat is decided in `lease`, which calls it beside `app`. A connection of the shared
+//! TLS port has a seat, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
