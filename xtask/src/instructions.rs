@@ -26,6 +26,13 @@ const KEPT: &str = "bench/instructions.json";
 const CACHE: &str = "target/instructions";
 /// Runs of each kind of work for one number of times, of which the least counts.
 const RUNS: u32 = 3;
+/// Rounds of so many runs, while the count differs from the one that is kept.
+///
+/// On a slow machine a step of a guest may take so long under valgrind that the guest counts
+/// as a hog for a second, which is 6 million instructions more for a run. That falls into all
+/// runs of a round now and then, and not into those of three rounds. A change of the code is
+/// in all of them.
+const ROUNDS_MAX: u32 = 3;
 /// How the crates of this repository are built. In one unit each, because what is
 /// inlined would otherwise depend on how unrelated code falls into units.
 const PROFILE: &[&str] = &[
@@ -68,7 +75,7 @@ const ALL: &[Work] = &[
         name: "instantiation",
         what: "an instance of hello-http, from its start to its first poll and its end",
         times: 50,
-        tolerance_percent: 0.5,
+        tolerance_percent: 1.5,
         in_ci: false,
     },
     Work {
@@ -102,8 +109,8 @@ const ALL: &[Work] = &[
 /// tolerance from the one that is kept.
 pub(crate) fn run(arguments: &[&str]) -> Result<()> {
     match arguments {
-        [] => compare(&count_some(|_| true)?, &kept()?, &json!(made_with()?)),
-        ["--keep"] => keep(&count_some(|_| true)?),
+        [] => judge_some(|_| true),
+        ["--keep"] => keep(&count_some(|_| true, |_, _| false)?),
         other => bail!("unknown: {}; only --keep is known", other.join(" ")),
     }
 }
@@ -114,14 +121,26 @@ pub(crate) fn run(arguments: &[&str]) -> Result<()> {
 ///
 /// As [`run`].
 pub(crate) fn gate() -> Result<()> {
-    compare(
-        &count_some(|work| work.in_ci)?,
-        &kept()?,
-        &json!(made_with()?),
-    )
+    judge_some(|work| work.in_ci)
 }
 
-fn count_some(is_wanted: impl Fn(&Work) -> bool) -> Result<Counts> {
+/// Counts what is wanted, and compares it with what is kept.
+fn judge_some(is_wanted: impl Fn(&Work) -> bool) -> Result<()> {
+    let (kept, here) = (kept()?, json!(made_with()?));
+    let is_as_kept = |work: &Work, count| {
+        let before = kept["instructions"][work.name].as_f64();
+        // Counts of other programs are not judged.
+        kept["made_with"] != here || before.is_none_or(|it| !judge(work, it, count).is_beyond)
+    };
+    let counts = count_some(is_wanted, is_as_kept)?;
+    compare(&counts, &kept, &here)
+}
+
+/// Counts what is wanted, in more than one round while `is_settled` says no.
+fn count_some(
+    is_wanted: impl Fn(&Work) -> bool,
+    is_settled: impl Fn(&Work, f64) -> bool,
+) -> Result<Counts> {
     ensure!(
         toolchain::on_path("valgrind"),
         "valgrind is not installed (Debian: apt-get install valgrind)"
@@ -130,7 +149,7 @@ fn count_some(is_wanted: impl Fn(&Work) -> bool) -> Result<Counts> {
     stage("guests", guests::run)?;
     let bench = stage("bench, optimised", build)?;
     let wanted = ALL.iter().filter(|work| is_wanted(work));
-    stage("instructions", || count_all(&bench, wanted))
+    stage("instructions", || count_all(&bench, wanted, is_settled))
 }
 
 /// Builds the bench with the whole workspace's features, so that its dependencies are
@@ -164,16 +183,26 @@ fn packages() -> Result<Vec<String>> {
 /// Instructions of each kind of work, by its name.
 type Counts = BTreeMap<&'static str, f64>;
 
-fn count_all<'a>(bench: &Path, works: impl Iterator<Item = &'a Work>) -> Result<Counts> {
+fn count_all<'a>(
+    bench: &Path,
+    works: impl Iterator<Item = &'a Work>,
+    is_settled: impl Fn(&Work, f64) -> bool,
+) -> Result<Counts> {
     let cache = process::root().join(CACHE);
     let mut counts = Counts::new();
     for work in works {
         // Fills the cache with what is compiled for the processor that valgrind shows.
         process::run(&mut counted(bench, "none", work.name, 1, &cache))?;
-        let once = least(bench, work, work.times, &cache)?;
-        let twice = least(bench, work, 2 * work.times, &cache)?;
-        let each = twice.saturating_sub(once) as f64 / f64::from(work.times);
-        println!("{}: {each:.0} instructions for {}", work.name, work.what);
+        let (mut once, mut twice, mut each) = (u64::MAX, u64::MAX, 0.0);
+        for _ in 0..ROUNDS_MAX {
+            once = once.min(least(bench, work, work.times, &cache)?);
+            twice = twice.min(least(bench, work, 2 * work.times, &cache)?);
+            each = twice.saturating_sub(once) as f64 / f64::from(work.times);
+            println!("{}: {each:.0} instructions for {}", work.name, work.what);
+            if is_settled(work, each) {
+                break;
+            }
+        }
         counts.insert(work.name, each);
     }
     Ok(counts)
