@@ -32,9 +32,10 @@ pub(crate) struct Control {
     leaving: AtomicBool,
     pub(crate) connections: Connections,
     task: AtomicWaker,
-    /// Set while the run loop waits for something to happen, and since before it looked for
-    /// work the last time.
+    /// Set while the run loop waits for something to happen.
     idle: AtomicBool,
+    /// Set while the run loop looks for work.
+    looks: AtomicBool,
     /// Set when a call moved bytes or accepted a connection.
     io_done: AtomicBool,
     /// Set when one poll burned many slices.
@@ -166,17 +167,26 @@ impl Control {
         self.task.wake();
     }
 
-    /// Runs the instance's task again if it waits for work. Call after the work is where the
-    /// run loop looks for it.
+    /// Runs the instance's task again for work, unless the run loop just looks for some: then
+    /// it is most likely the run loop that calls, and it looks once more before it waits. Call
+    /// after the work is where it looks.
     ///
-    /// The run loop looks before it waits. To wake a task that runs would run it once more for
-    /// nothing, and the runtime would wake another thread, which may take the task away.
+    /// The runtime queues a task that was woken while it ran behind others, and wakes another
+    /// thread to take it. That is of use for work that another thread has brought: that thread
+    /// goes on looking at sockets, while this one runs the guest. It is none for what the run
+    /// loop itself tells the guest.
     pub(crate) fn notify_of_work(&self) {
-        // Either this sees the run loop idle, or the run loop sees the work: both sides write
-        // first and read then, in one order for all threads.
-        if self.idle.load(Ordering::SeqCst) {
+        // Either this sees that the look is over, or the next look sees the work: both sides
+        // write first and read then, in one order for all threads.
+        if !self.looks.load(Ordering::SeqCst) {
             self.task.wake();
         }
+    }
+
+    /// Notes that the run loop looks for work, or has looked. It looks once more after that
+    /// before it waits.
+    pub(crate) fn set_looking(&self, looks: bool) {
+        self.looks.store(looks, Ordering::SeqCst);
     }
 
     /// Remembers whom to wake. Call before looking at what may have changed.
@@ -184,10 +194,8 @@ impl Control {
         self.task.register(cx.waker());
     }
 
-    /// Notes that the run loop is about to wait, before it looks for work the last time, or
-    /// that it runs again.
     pub(crate) fn set_idle(&self, idle: bool) {
-        self.idle.store(idle, Ordering::SeqCst);
+        self.idle.store(idle, Ordering::Relaxed);
     }
 
     pub(crate) fn is_idle(&self) -> bool {
@@ -298,21 +306,18 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_runs_is_not_woken_for_work_but_for_the_end() {
+    fn a_task_that_looks_for_work_is_not_woken_for_it_but_for_the_end() {
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
         let control = Control::default();
         control.register(&Context::from_waker(&waker));
+        control.set_looking(true);
         control.notify_of_work();
-        assert_eq!(
-            count.0.load(Ordering::Relaxed),
-            0,
-            "it looks before it waits"
-        );
-        control.set_idle(true);
+        assert_eq!(count.0.load(Ordering::Relaxed), 0, "it looks once more");
+        control.set_looking(false);
         control.notify_of_work();
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
-        control.set_idle(false);
+        control.set_looking(true);
         control.register(&Context::from_waker(&waker));
         control.stop();
         assert_eq!(count.0.load(Ordering::Relaxed), 2);

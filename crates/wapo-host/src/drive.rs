@@ -247,7 +247,10 @@ impl<'a, A: GuestAbi> Driver<'a, A> {
             .await?;
         }
         loop {
-            if self.store.data_mut().advance() {
+            self.control.set_looking(true);
+            let has_work = self.store.data_mut().advance();
+            self.control.set_looking(false);
+            if has_work {
                 return Ok(());
             }
             self.slice_used = 0;

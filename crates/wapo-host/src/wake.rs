@@ -1,7 +1,7 @@
 //! Host wakers and the queue through which they reach a guest.
 //!
 //! A wait of a guest becomes an ordinary [`std::task::Waker`]; waking it queues
-//! the guest's task and waker id and runs the instance, if it waits. Queues are bounded and
+//! the guest's task and waker id and runs the instance. Queues are bounded and
 //! hold each entry once, so a guest that never drains them cannot grow the host.
 //! Wakes are reported before releases, so a waker that was woken and let go is
 //! reported in this order.
