@@ -163,7 +163,14 @@ impl InstanceState {
         self.work >= self.context.slice_fuel()
     }
 
-    pub(crate) fn inbox(&mut self, channel: InputChannel) -> &mut Inbox {
+    pub(crate) fn inbox(&self, channel: InputChannel) -> &Inbox {
+        match channel {
+            InputChannel::Query => &self.queries,
+            InputChannel::HttpRequest => &self.requests,
+        }
+    }
+
+    pub(crate) fn inbox_mut(&mut self, channel: InputChannel) -> &mut Inbox {
         match channel {
             InputChannel::Query => &mut self.queries,
             InputChannel::HttpRequest => &mut self.requests,

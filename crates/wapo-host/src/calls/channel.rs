@@ -72,7 +72,7 @@ impl family::channel::Calls for InstanceState {
             return Err(Errno::ALREADY_EXISTS);
         }
         let handle = self.resources.insert(Resource::Inbox(channel))?;
-        self.inbox(channel).handle = Some(handle);
+        self.inbox_mut(channel).handle = Some(handle);
         self.announce_channels();
         Ok(handle.0)
     }
@@ -97,10 +97,7 @@ impl InstanceState {
     /// Whether a request in this channel concerns the guest, or the host on its
     /// behalf.
     pub(crate) fn wants_requests(&self, channel: InputChannel) -> bool {
-        let inbox = match channel {
-            InputChannel::Query => &self.queries,
-            InputChannel::HttpRequest => &self.requests,
-        };
+        let inbox = self.inbox(channel);
         // One that has just come is looked at, and then waits.
         let may_move = || self.intake.is_empty(channel) || self.dialer.rate_pause().is_none();
         self.refuses(inbox)
@@ -113,10 +110,7 @@ impl InstanceState {
     /// requests up is not read again: it has a moment for the next look if, and only if, it
     /// did when that look was set.
     pub(crate) fn watches_requests(&self, channel: InputChannel) -> bool {
-        let inbox = match channel {
-            InputChannel::Query => &self.queries,
-            InputChannel::HttpRequest => &self.requests,
-        };
+        let inbox = self.inbox(channel);
         self.refuses(inbox) || (inbox.waiting.is_some() && !self.requests_held_up)
     }
 
@@ -156,7 +150,7 @@ impl InstanceState {
             if self.intake.is_empty(channel) || !self.wants_requests(channel) {
                 continue;
             }
-            match self.inbox(channel).waiting.take() {
+            match self.inbox_mut(channel).waiting.take() {
                 Some(waker) => waker.wake(),
                 None => self.intake.refuse_all(channel, &RequestError::NotListening),
             }

@@ -126,7 +126,7 @@ impl family::task::Calls for InstanceState {
             }
             Resource::Udp(udp) => self.context.close_udp(*udp),
             Resource::Inbox(channel) => {
-                let inbox = self.inbox(channel);
+                let inbox = self.inbox_mut(channel);
                 inbox.closed = true;
                 inbox.waiting = None;
                 self.announce_channels();
